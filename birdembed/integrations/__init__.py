@@ -1,0 +1,1 @@
+"""Bridges to other tools, each behind its own extra."""

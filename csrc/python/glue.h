@@ -1,0 +1,78 @@
+/* What every file of the glue shares: the module's state, errors, arrays, Ctrl-C.
+ *
+ * The glue is compiled against the Limited API (one abi3 wheel for every Python), is the
+ * only code that sees Python.h and NumPy, and holds no logic: each function parses its
+ * arguments, releases the GIL around one core call, and builds the result.
+ */
+#ifndef BIRD_PYTHON_GLUE_H
+#define BIRD_PYTHON_GLUE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
+#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL bird_array_api
+#ifndef BIRD_IMPORT_ARRAY /* module.c alone defines it, and calls import_array */
+#define NO_IMPORT_ARRAY
+#endif
+#include <numpy/arrayobject.h>
+
+#include "base/cancel.h"
+#include "base/status.h"
+
+/* Per-module state; never a C global. */
+typedef struct bird_state {
+    PyObject *error;         /* owned: birdembed.BirdembedError */
+    PyObject *decode_error;  /* owned */
+    PyObject *weights_error; /* owned */
+    PyObject *fingerprint_mismatch; /* owned */
+    PyObject *backend_error; /* owned */
+    PyObject *network_type;  /* owned: heap type */
+} bird_state;
+
+bird_state *bird_get_state(PyObject *module);
+
+/* Create the exception classes in the module; -1 with an exception set on failure. */
+int bird_add_errors(PyObject *module, bird_state *state);
+
+/* Raise the exception that belongs to err->code (the one mapping table). For
+ * BIRD_CANCELLED the signal handler's own exception is already set and stays.
+ * Returns NULL, so that callers can `return bird_raise(...)`. */
+PyObject *bird_raise(bird_state *state, const bird_error *err);
+
+/* A C-contiguous, aligned array of exactly this dtype and number of dimensions: `object`
+ * itself where it is one, otherwise a TypeError / ValueError that begins with `name`.
+ * New reference. Never converts: callers in Python do that in sight. */
+PyArrayObject *bird_require_array(PyObject *object, const char *name, int dtype, int ndim);
+
+/* An uninitialised C-contiguous array. New reference. */
+PyArrayObject *bird_new_array(int ndim, const npy_intp *dims, int dtype);
+
+/* GIL released, with a cancel hook that re-takes it to run the signal handlers.
+ *
+ *     bird_unlocked unlocked;
+ *     bird_unlock(&unlocked);
+ *     status = bird_core_call(..., &unlocked.cancel, &err);
+ *     bird_lock(&unlocked);
+ *
+ * After bird_lock an exception may be set (a KeyboardInterrupt); then status is
+ * BIRD_CANCELLED unless the call finished before it looked. */
+typedef struct bird_unlocked {
+    bird_cancel cancel;
+    PyThreadState *thread; /* borrowed from the interpreter */
+} bird_unlocked;
+
+void bird_unlock(bird_unlocked *unlocked);
+void bird_lock(bird_unlocked *unlocked);
+
+/* One table a file, each closed by an all-NULL entry. */
+extern PyMethodDef bird_image_methods[];
+extern PyMethodDef bird_search_methods[];
+extern PyMethodDef bird_system_methods[];
+extern PyMethodDef bird_model_methods[];
+
+/* Create the Network type (csrc/python/network.c) and add it to the module. */
+int bird_add_network(PyObject *module, bird_state *state);
+
+#endif

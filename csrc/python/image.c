@@ -1,0 +1,3 @@
+#include "python/glue.h"
+
+PyMethodDef bird_image_methods[] = {{NULL, NULL, 0, NULL}};

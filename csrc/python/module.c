@@ -1,0 +1,61 @@
+/* The extension module birdembed._core: definition, state and start-up. */
+#define BIRD_IMPORT_ARRAY
+#include "python/glue.h"
+
+static int module_exec(PyObject *module) {
+    bird_state *state = bird_get_state(module);
+    PyMethodDef *const tables[] = {bird_image_methods, bird_search_methods, bird_model_methods,
+                                   bird_system_methods};
+    import_array1(-1);
+    if (bird_add_errors(module, state) < 0) return -1;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
+    return bird_add_network(module, state);
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg) {
+    bird_state *state = bird_get_state(module);
+    Py_VISIT(state->error);
+    Py_VISIT(state->decode_error);
+    Py_VISIT(state->weights_error);
+    Py_VISIT(state->fingerprint_mismatch);
+    Py_VISIT(state->backend_error);
+    Py_VISIT(state->network_type);
+    return 0;
+}
+
+static int module_clear(PyObject *module) {
+    bird_state *state = bird_get_state(module);
+    Py_CLEAR(state->error);
+    Py_CLEAR(state->decode_error);
+    Py_CLEAR(state->weights_error);
+    Py_CLEAR(state->fingerprint_mismatch);
+    Py_CLEAR(state->backend_error);
+    Py_CLEAR(state->network_type);
+    return 0;
+}
+
+static void module_free(void *module) {
+    module_clear(module);
+}
+
+/* Py_mod_exec wants a function as void *, which ISO C has no cast for; POSIX does. */
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, (void *)module_exec},
+    {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "birdembed._core",
+    .m_doc = "The C core of birdembed. Private: use the birdembed package.",
+    .m_size = sizeof(bird_state),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__core(void) {
+    return PyModuleDef_Init(&module_def);
+}

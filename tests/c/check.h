@@ -1,0 +1,28 @@
+/* The whole test framework: checks that count failures and go on. */
+#ifndef BIRD_TESTS_CHECK_H
+#define BIRD_TESTS_CHECK_H
+
+#include <stdio.h>
+
+static int check_failures;
+
+#define CHECK(condition)                                                             \
+    do {                                                                             \
+        if (!(condition)) {                                                          \
+            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);  \
+            check_failures++;                                                        \
+        }                                                                            \
+    } while (0)
+
+#define CHECK_OK(expression)                                                         \
+    do {                                                                             \
+        bird_error check_err = {0};                                                  \
+        bird_error *err = &check_err;                                                \
+        if ((expression) != BIRD_OK) {                                               \
+            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #expression,      \
+                    check_err.message);                                              \
+            check_failures++;                                                        \
+        }                                                                            \
+    } while (0)
+
+#endif
