@@ -94,13 +94,24 @@ static PyObject *decode(PyObject *module, PyObject *object) {
     return (PyObject *)array;
 }
 
-/* The outcomes as a list of (code, message); code 0 is success. */
+static const char *kind_of(bird_status code) {
+    switch (code) {
+        case BIRD_OK: return "";
+        case BIRD_NOMEM: return "memory";
+        case BIRD_IO: return "io";
+        case BIRD_FORMAT: return "format";
+        case BIRD_UNSUPPORTED: return "unsupported";
+        default: return "argument";
+    }
+}
+
+/* The outcomes as a list of (kind, message); kind "" is success. */
 static PyObject *outcome_list(const bird_error *outcomes, Py_ssize_t n) {
     PyObject *list = PyList_New(n);
     for (Py_ssize_t i = 0; list && i < n; i++) {
         const char *text = outcomes[i].code == BIRD_OK ? "" : outcomes[i].message;
         PyObject *message = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
-        PyObject *pair = message ? Py_BuildValue("(iN)", (int)outcomes[i].code, message) : NULL;
+        PyObject *pair = message ? Py_BuildValue("(sN)", kind_of(outcomes[i].code), message) : NULL;
         if (!pair || PyList_SetItem(list, i, pair) < 0) Py_CLEAR(list);
     }
     return list;
@@ -247,7 +258,7 @@ PyMethodDef bird_image_methods[] = {
     {"decode", decode, METH_O, PyDoc_STR("Source -> (h, w, 3) uint8, upright, on white.")},
     {"prepare", prepare, METH_VARARGS,
      PyDoc_STR("prepare(items, size, resize, crop_pct, interpolation, mean, std, num_threads)\n"
-               "-> ((n, 3, size, size) float32, [(code, message)] * n); num_threads 0: default.")},
+               "-> ((n, 3, size, size) float32, [(kind, message)] * n); num_threads 0: default.")},
     {"resize", resize, METH_VARARGS,
      PyDoc_STR("resize(image, height, width, interpolation) -> (height, width, 3) uint8.")},
     {"will_need", will_need, METH_O, PyDoc_STR("Ask the system to read files (paths) ahead.")},
