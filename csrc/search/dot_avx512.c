@@ -74,7 +74,7 @@ TARGET static inline __attribute__((always_inline)) void single_rows(
     }
     for (size_t k = 0; k < dim; k += LANES) {
         size_t left = dim - k;
-        __mmask16 mask = left >= LANES ? 0xffff : (__mmask16)((1u << left) - 1);
+        __mmask16 mask = (__mmask16)(left >= LANES ? 0xffffu : (1u << left) - 1u);
         __m512 q = _mm512_load_ps(query + k);
 #pragma GCC unroll 8
         for (int j = 0; j < BIRD_DOT_SINGLE_ROWS; j++) {
