@@ -193,7 +193,7 @@ def _embed_chunk(
     if store is not None:
         keep = [row for row, chunk in enumerate(report.kept) if isinstance(keys[chunk], bytes)]
         store.put(
-            [keys[report.kept[row]] for row in keep],  # type: ignore[misc]
+            [keys[report.kept[row]] for row in keep],
             vectors[keep],
             [report.decoders[row] for row in keep],
         )

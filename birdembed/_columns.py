@@ -44,7 +44,7 @@ def _string(value: Any, name: str) -> str | None:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return str(os.fspath(value))
     raise TypeError(f"{name} must hold strings, got {type(value).__name__} ({value!r})")
 
 

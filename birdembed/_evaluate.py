@@ -19,7 +19,8 @@ _CHUNK = 32  # decoded images in memory at a time
 
 def _brightness(factor: float) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
     def change(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.clip(np.rint(pixels * factor), 0, 255).astype(np.uint8)
+        changed: NDArray[np.uint8] = np.clip(np.rint(pixels * factor), 0, 255).astype(np.uint8)
+        return changed
 
     return change
 

@@ -209,7 +209,8 @@ class Index:
             # The first rows get exactly the room they need: most indexes are filled once.
             room = needed if n == 0 else max(needed, 2 * n if more else n)
             buffer = np.empty((room, vectors.shape[1]), np.float32)
-            buffer[:n] = self._buffer[:n]
+            if n:
+                buffer[:n] = self._buffer[:n]
             self._buffer = buffer
         self._buffer[old] = vectors[replaced]
         self._buffer[n:needed] = vectors[~replaced] if len(old) else vectors

@@ -21,7 +21,7 @@ from birdembed._core import BirdembedError
 from birdembed._files import replacing
 
 FORMAT = "birdembed-index-1"
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
     "I64": np.dtype("<i8"),

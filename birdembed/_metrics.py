@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RECALL_AT = (1, 5, 10)
+PIECE = 4096  # rows in float64 at a time
 
 
 @dataclass
@@ -113,12 +114,8 @@ class Evaluation:
         """List the single numbers."""
         values = self.to_dict(scalars=True)
         width = max(map(len, values))
-        lines = [
-            f"  {key:<{width}}  {value:.4f}"
-            if isinstance(value, float)
-            else f"  {key:<{width}}  {value}"
-            for key, value in values.items()
-        ]
+        shown = [f"{v:.4f}" if isinstance(v, float) else str(v) for v in values.values()]
+        lines = [f"  {key:<{width}}  {text}" for key, text in zip(values, shown, strict=True)]
         return "\n".join(["Evaluation", *lines])
 
 
@@ -286,7 +283,7 @@ def _pair_means(
     n_classes: int,
 ) -> tuple[float | None, float | None]:
     """Mean cosine over all pairs, from sums: a sum of dot products is the dot product of sums."""
-    ours, theirs = _class_sums(vectors, labels, n_classes), None
+    ours = _class_sums(vectors, labels, n_classes)
     theirs = ours if corpus is vectors else _class_sums(corpus, corpus_labels, n_classes)
     counts = np.bincount(labels, minlength=n_classes)
     corpus_counts = np.bincount(corpus_labels, minlength=n_classes)
@@ -294,15 +291,15 @@ def _pair_means(
     all_sum = float(ours.sum(axis=0) @ theirs.sum(axis=0))
     same_pairs = int((counts * corpus_counts).sum())
     all_pairs = len(labels) * len(corpus_labels)
-    for query in np.flatnonzero(own >= 0):  # self-pairs count for neither
-        self_cosine = float(
-            _units(vectors[query : query + 1])[0] @ _units(corpus[own[query]][None])[0]
-        )
-        if labels[query] == corpus_labels[own[query]]:
-            same_sum -= self_cosine
-            same_pairs -= 1
-        all_sum -= self_cosine
-        all_pairs -= 1
+    selves = np.flatnonzero(own >= 0)  # self-pairs count for neither
+    for start in range(0, len(selves), PIECE):
+        mine = selves[start : start + PIECE]
+        cosines = (_units(vectors[mine]) * _units(corpus[own[mine]])).sum(axis=1)
+        alike = labels[mine] == corpus_labels[own[mine]]
+        same_sum -= float(cosines[alike].sum())
+        all_sum -= float(cosines.sum())
+        same_pairs -= int(alike.sum())
+    all_pairs -= len(selves)
     different_pairs = all_pairs - same_pairs
     return (
         same_sum / same_pairs if same_pairs else None,
@@ -320,8 +317,8 @@ def _class_sums(
     vectors: NDArray[np.float32], labels: NDArray[np.int64], n_classes: int
 ) -> NDArray[np.float64]:
     sums = np.zeros((n_classes, vectors.shape[1]))
-    for start in range(0, len(vectors), 4096):  # a piece at a time in float64
-        np.add.at(sums, labels[start : start + 4096], _units(vectors[start : start + 4096]))
+    for start in range(0, len(vectors), PIECE):
+        np.add.at(sums, labels[start : start + PIECE], _units(vectors[start : start + PIECE]))
     return sums
 
 

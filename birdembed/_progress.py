@@ -16,9 +16,7 @@ class _Silent:
         pass
 
 
-def progress_bar(
-    show: bool | None, total: int | None, description: str, unit: str = "image"
-) -> Any:
+def progress_bar(show: bool | None, total: int | None, description: str) -> Any:
     """Return an object with `update(n)` and `close()`.
 
     Parameters
@@ -27,13 +25,13 @@ def progress_bar(
         None: in a terminal or a notebook only.
     total : int or None
         Number of steps, where it is known.
-    description, unit : str
+    description : str
         What stands beside the bar.
     """
     if show is None:
         show = sys.stderr.isatty() or "ipykernel" in sys.modules
     if not show:
         return _Silent()
-    from tqdm.auto import tqdm
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-    return tqdm(total=total, desc=description, unit=unit)
+    return tqdm(total=total, desc=description, unit="image")
