@@ -116,9 +116,7 @@ class BuildExt(build_ext):
         # A Python built by hand may put its own folders into every extension: no absolute
         # path goes into ours.
         self.compiler.linker_so = [
-            word
-            for word in self.compiler.linker_so
-            if not word.startswith(("-Wl,-rpath", "-L/"))
+            word for word in self.compiler.linker_so if not word.startswith(("-Wl,-rpath", "-L/"))
         ]
         ext.include_dirs += [str(include), str(find_stb())]
         # libgomp is named first: once loaded, oneDNN's own request for it is already met.
