@@ -1,0 +1,102 @@
+"""Turn the photographs of a folder into vectors and write them to one file.
+
+  X.npy      float32, one row a photograph; the names of the rows go to X.names.txt
+  X.csv      columns id, label, v0, v1, ...
+  X.parquet  columns id, label, path, vector (needs pandas and pyarrow)
+
+Rows are in the order of the names. Files that cannot be read are skipped and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from birdembed.cli import _common
+
+if TYPE_CHECKING:
+    import birdembed as be
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("folder", metavar="DIR", help="folder of photographs")
+    parser.add_argument("-o", "--output", required=True, metavar="X.npy|csv|parquet")
+    parser.add_argument("--cache", metavar="DIR", help="keep finished vectors here")
+    _common.add_model(parser)
+    _common.add_json(parser)
+
+
+def write_npy(index: be.Index, path: str) -> list[str]:
+    """Write the rows, and their names beside them."""
+    import numpy as np
+
+    def write(name: str) -> None:
+        with open(name, "wb") as file:
+            np.save(file, index.embeddings)
+
+    names = str(Path(path).with_suffix(".names.txt"))
+    text = "".join(f"{name}\n" for name in index.ids)
+    _common.write_file(names, lambda name: Path(name).write_text(text, encoding="utf-8") and None)
+    _common.write_file(path, write)
+    return [path, names]
+
+
+def write_csv(index: be.Index, path: str) -> list[str]:
+    """Write id, label and the numbers, which read back as the same float32."""
+
+    def write(name: str) -> None:
+        with open(name, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["id", "label", *(f"v{i}" for i in range(index.embeddings.shape[1]))])
+            for id_, label, row in zip(index.ids, index.labels, index.embeddings, strict=True):
+                writer.writerow([id_, label, *(format(float(v), ".9g") for v in row)])
+
+    _common.write_file(path, write)
+    return [path]
+
+
+def write_parquet(index: be.Index, path: str) -> list[str]:
+    """Write a table with one vector column."""
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "id": list(index.ids),
+            "label": list(index.labels),
+            "path": list(index.paths),
+            "vector": list(index.embeddings),
+        }
+    )
+    _common.write_file(path, lambda name: table.to_parquet(name, index=False))
+    return [path]
+
+
+WRITERS = {".npy": write_npy, ".csv": write_csv, ".parquet": write_parquet}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    write = WRITERS.get(Path(args.output).suffix.lower())
+    if write is None:
+        raise _common.UsageError(f"-o must end in .npy, .csv or .parquet, got {args.output}")
+    _common.need_target(args.output)
+    index = _common.build_index(_common.load_model(args), args.folder, args.cache)
+    files = write(index, args.output)
+    if args.json:
+        _common.print_json(
+            {
+                "files": files,
+                "rows": len(index),
+                "dim": int(index.embeddings.shape[1]),
+                "failures": [
+                    {"id": name, "reason": str(reason)} for _, name, reason in index.report.failures
+                ],
+            }
+        )
+    else:
+        print("\n".join(files))
+        _common.say(f"{len(index)} vectors of {index.embeddings.shape[1]} numbers")
+    return 0
