@@ -193,8 +193,11 @@ def _openvino(onnx: str, threads: int, shape: tuple[int, ...], hint: str) -> Net
     def requests(n: int) -> Any:
         if n not in ready:
             model = compiled(n)
-            one_by_one = hint == "LATENCY"
-            ready[n] = model.create_infer_request() if one_by_one else ov.AsyncInferQueue(model)
+            if hint == "LATENCY":
+                ready[n] = model.create_infer_request()
+            else:
+                ready[n] = ov.AsyncInferQueue(model)
+                ready[n].set_callback(_store)
         return ready[n]
 
     if hint == "LATENCY":
@@ -206,9 +209,7 @@ def _openvino(onnx: str, threads: int, shape: tuple[int, ...], hint: str) -> Net
         found = np.empty((len(x), 2048), np.float32)
         for start in range(0, len(x), rows):
             part = x[start : start + rows]
-            queue = requests(len(part))
-            queue.set_callback(lambda r, s: _store(found, s, r.get_output_tensor(0).data))
-            queue.start_async({0: part}, start)
+            requests(len(part)).start_async({0: part}, found[start : start + rows])
         for queue in ready.values():
             queue.wait_all()
         return found
@@ -216,5 +217,5 @@ def _openvino(onnx: str, threads: int, shape: tuple[int, ...], hint: str) -> Net
     return network
 
 
-def _store(found: np.ndarray, start: int, rows: np.ndarray) -> None:
-    found[start : start + len(rows)] = rows
+def _store(request: Any, rows: np.ndarray) -> None:
+    rows[:] = request.get_output_tensor(0).data
