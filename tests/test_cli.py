@@ -314,9 +314,9 @@ def test_control_c(tmp_path, model):
     images.mkdir()
     for seed in range(400):
         picture(seed, 224).save(images / f"{seed}.png", compress_level=1)
+    words = ["index", str(images), "-o", str(tmp_path / "x.index"), "--model", model]
     process = subprocess.Popen(
-        [sys.executable, "-m", "birdembed.cli", "index", str(images)]
-        + ["-o", str(tmp_path / "x.index"), "--model", model, "--cache", str(tmp_path / "kept")],
+        [sys.executable, "-m", "birdembed.cli", *words, "--cache", str(tmp_path / "kept")],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
