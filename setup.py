@@ -152,6 +152,7 @@ def extension():
         "-Wshadow",
         "-Wstrict-prototypes",
         "-Wvla",
+        "-g0",  # Python's own flags may say -g, and debug information names this machine's folders
         f"-ffile-prefix-map={ROOT}=.",
     ]
     links = ["-pthread", f"-Wl,-rpath,$ORIGIN/{LIB_DIR}", "-Wl,--no-as-needed", "-lm"]
