@@ -109,14 +109,17 @@ def print_table(results: dict[str, be.SearchResult], own: dict[str, np.ndarray],
         )
 
 
-def print_hardest(results: dict[str, be.SearchResult], own: dict[str, np.ndarray]) -> None:
+def print_hardest(
+    names: list[str], results: dict[str, be.SearchResult], own: dict[str, np.ndarray]
+) -> None:
     """Print in full the search whose original got the lowest score of all."""
     name = min(own, key=lambda key: float(own[key].min()))
     row = int(own[name].argmin())
     matches = list(results[name][row])
     found = [int(i) for i in results[name].indices[row]]
-    title = "the original" if row in found else "the original is not among them"
-    print(f"\nThe hardest one, number {row + 1}, {name} ({title}: {own[name][row]:.3f}):\n")
+    print(
+        f"\nThe hardest: {short(names[row])}, {name}, whose original scores {own[name][row]:.3f}\n"
+    )
     for match, i in zip(matches, found, strict=True):
         print(f"  {match.score:.3f}  {short(match.id)}{'   <- the original' if i == row else ''}")
 
@@ -226,7 +229,7 @@ def run(args: argparse.Namespace) -> int:
         results[name] = index.search(vectors, k=TOP + 1, fingerprint=model.fingerprint)
         own[name] = (unit * vectors).sum(axis=1) / np.linalg.norm(vectors, axis=1)
     print_table(results, own, rows)
-    print_hardest(results, own)
+    print_hardest(list(index.ids), results, own)
     print_similarity(index.embeddings, list(index.ids))
     try:
         figure = draw(paths, list(index.ids), results, "Changed photographs and what they found")
