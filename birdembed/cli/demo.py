@@ -94,7 +94,7 @@ def ranks(found: be.SearchResult, rows: int) -> np.ndarray:
 def short(name: str) -> str:
     """Return the name of a photograph for a table: its end, where it is long."""
     name = str(Path(name).with_suffix(""))
-    return name if len(name) <= 26 else "..." + name[-23:]
+    return name if len(name) <= 24 else "..." + name[-21:]
 
 
 def print_table(results: dict[str, be.SearchResult], own: dict[str, np.ndarray], rows: int) -> None:
@@ -168,7 +168,7 @@ def draw(
         for i in (np.arange(per_change) * len(results) + n) * len(paths) // (per_change * 3)
     ]
     columns = 1 + min(TOP + 1, next(iter(results.values())).indices.shape[1])
-    figure = Figure(figsize=(1.75 * columns + 0.7, 1.95 * len(rows) + 0.7), facecolor="white")
+    figure = Figure(figsize=(1.75 * columns + 0.7, 2.1 * len(rows) + 0.8), facecolor="white")
     axes = figure.subplots(len(rows), columns, squeeze=False)
 
     def show(axis: Any, pixels: np.ndarray, text: str, colour: str, width: float) -> None:
@@ -176,23 +176,23 @@ def draw(
         axis.imshow(pixels[::step, ::step])
         axis.set_xticks([])
         axis.set_yticks([])
-        axis.set_xlabel(text, fontsize=8.5, color="#333333", labelpad=3)
+        axis.set_xlabel(text, fontsize=7.5, color="#333333", labelpad=3)
         for spine in axis.spines.values():
             spine.set(color=colour, linewidth=width)
 
     for line, (name, i) in enumerate(rows):
         pixels = be.decode_image(paths[i])
-        show(axes[line, 0], CHANGES[name](pixels), f"{short(names[i])}, {name}", "#b8b8b8", 0.8)
+        show(axes[line, 0], CHANGES[name](pixels), f"{short(names[i])}\n{name}", "#b8b8b8", 0.8)
         for column, match in enumerate(list(results[name][i])[: columns - 1], 1):
             same = results[name].indices[i, column - 1] == i
-            text = f"{match.score:.3f}  {short(match.id)}"
+            text = f"{short(match.id)}\n{match.score:.3f}"
             colour, width = ("#2a9d3f", 3.0) if same else ("#b8b8b8", 0.8)
             show(axes[line, column], be.decode_image(match.path), text, colour, width)
-    axes[0, 0].set_title("searched for", fontsize=10, color="#555555")
+    axes[0, 0].set_title("searched for", fontsize=9.5, color="#555555", pad=8)
     for column in range(1, columns):
-        axes[0, column].set_title(f"match {column}", fontsize=10, color="#555555")
+        axes[0, column].set_title(f"match {column}", fontsize=9.5, color="#555555", pad=8)
     figure.suptitle(title, fontsize=12)
-    figure.tight_layout(h_pad=0.8)
+    figure.tight_layout(h_pad=0.6, rect=(0, 0, 1, 0.995))
     return figure
 
 
