@@ -92,7 +92,8 @@ build: $(CORE) | system
 
 fetch: build
 	$(VENV)/bin/birdembed fetch sscd
-	$(VENV)/bin/birdembed fetch samples
+	$(VENV)/bin/birdembed fetch samples || \
+	    { sh tools/system_packages.sh --update-lists && $(VENV)/bin/birdembed fetch samples; }
 
 # --- tests ---------------------------------------------------------------------------
 

@@ -2,9 +2,34 @@
 # Install the system packages that the build needs and this machine lacks.
 #
 #   sh tools/system_packages.sh PYTHON
+#   sh tools/system_packages.sh --update-lists    only fetch apt's package lists anew
 #
 # Says what it installs before it does. Needs root (or sudo) only where something is missing.
 set -eu
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# as_root COMMAND...: run it as root, quietly; what it said is shown where it fails.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@" >"$scratch/log" 2>&1
+    elif command -v sudo >/dev/null 2>&1; then
+        sudo "$@" >"$scratch/log" 2>&1
+    else
+        echo "birdembed: neither root nor sudo; to be done as root: $*" >&2
+        exit 1
+    fi || {
+        tail -n 20 "$scratch/log" >&2
+        return 1
+    }
+}
+
+if [ "$1" = --update-lists ]; then
+    echo "birdembed: apt-get update" >&2
+    as_root apt-get -q update
+    exit 0
+fi
 
 python=$1
 cc=${CC:-gcc}
@@ -14,8 +39,6 @@ need() { # need PACKAGE REASON
     echo "birdembed: missing: $2 (Debian package $1)" >&2
 }
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
 printf '#include <math.h>\n#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' \
     >"$scratch/probe.c"
 
@@ -59,20 +82,8 @@ if ! command -v apt-get >/dev/null 2>&1; then
     echo "birdembed: install what is missing with this system's package manager, then repeat" >&2
     exit 1
 fi
-if [ "$(id -u)" = 0 ]; then
-    as_root=
-elif command -v sudo >/dev/null 2>&1; then
-    as_root=sudo
-else
-    echo "birdembed: as root: apt-get install$missing" >&2
-    exit 1
-fi
-echo "birdembed: installing with ${as_root:+sudo }apt-get:$missing" >&2
+echo "birdembed: installing with apt-get:$missing" >&2
 # A source that cannot be reached is no reason to stop: the next line decides.
-$as_root apt-get -q update >"$scratch/log" 2>&1 || tail -n 3 "$scratch/log" >&2
+as_root apt-get -q update || true
 # shellcheck disable=SC2086
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing \
-    >"$scratch/log" 2>&1 || {
-    tail -n 20 "$scratch/log" >&2
-    exit 1
-}
+as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing

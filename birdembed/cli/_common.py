@@ -6,8 +6,7 @@ import argparse
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,23 +63,14 @@ def load_model(args: argparse.Namespace) -> be.Model:
     return be.load_model(args.model) if args.model else be.load_model()
 
 
-def cache_folder() -> Path:
-    """Return where `search DIR` keeps the vectors it has computed."""
-    given = os.environ.get("BIRDEMBED_CACHE")
-    if given:
-        return Path(given) / "vectors"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "birdembed" / "vectors"
-
-
-def build_index(model: be.Model, folder: str, cache: Path | str | None) -> be.Index:
+def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.Index:
     """Index a folder, naming the bad files on standard error; none left is an error."""
     import birdembed as be
 
     if not Path(folder).is_dir():
         raise NotADirectoryError(f"expected a folder of photographs, got {folder}")
     index = be.Index.build(model, folder, cache=cache, on_error="skip")
-    list_failures(index.report.failures)
+    list_failures(index.report.failures if index.report else ())
     if len(index) == 0:
         raise ValueError(f"{folder}: no photograph in it could be read")
     return index
@@ -93,29 +83,23 @@ def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
         say(f"skipped: {text}" if str(name) in text else f"skipped: {name}: {text}")
 
 
-def write_file(path: str | Path, write: Callable[[str], None]) -> None:
-    """Let `write(name)` fill a file that takes its place only when it is complete."""
-    target = Path(path)
-    if target.is_dir():
-        raise IsADirectoryError(f"cannot write {target}: it is a folder")
-    handle, unfinished = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix
-    )
-    os.close(handle)
-    try:
-        write(unfinished)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(unfinished, 0o666 & ~mask)
-        os.replace(unfinished, target)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
+def save_figure(figure: Any, path: str) -> None:
+    """Write a matplotlib figure, in the format that the ending of `path` says."""
+    from birdembed._files import replacing
+
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=110, format=Path(path).suffix.lstrip(".") or "png")
 
 
-def save_figure(figure: Any, path: str | Path) -> None:
-    """Write a matplotlib figure."""
-    write_file(path, lambda name: figure.savefig(name, dpi=110))
+def label_count(index: be.Index) -> int:
+    """Return how many different labels the rows of an index have."""
+    return len({label for label in index.labels if label is not None})
+
+
+def failures_json(index: be.Index) -> list[dict[str, str]]:
+    """Return what `build` could not read, for --json."""
+    found = index.report.failures if index.report else []
+    return [{"id": str(name), "reason": str(reason)} for _, name, reason in found]
 
 
 def need_target(path: str) -> None:

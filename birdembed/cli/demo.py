@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import birdembed as be
 
 TOP = 3  # matches that are looked at
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 BINS = 20  # of similarity between 0 and 1
 BAR = 32  # characters of the longest bar
 
@@ -64,9 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def choose(folder: Path, limit: int) -> tuple[list[str], int]:
     """Return at most `limit` pictures of a folder, evenly spread, and how many there are."""
+    from birdembed._images import list_files
+
     if not folder.is_dir():
         raise NotADirectoryError(f"expected a folder of photographs, got {folder}")
-    paths = sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in ENDINGS)
+    paths = list_files(folder)
     if not paths:
         raise ValueError(f"{folder}: there is no photograph in it")
     step = max(1.0, len(paths) / limit)

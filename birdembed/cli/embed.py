@@ -14,6 +14,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from birdembed._files import replacing
 from birdembed.cli import _common
 
 if TYPE_CHECKING:
@@ -33,28 +34,22 @@ def write_npy(index: be.Index, path: str) -> list[str]:
     """Write the rows, and their names beside them."""
     import numpy as np
 
-    def write(name: str) -> None:
-        with open(name, "wb") as file:
-            np.save(file, index.embeddings)
-
     names = str(Path(path).with_suffix(".names.txt"))
-    text = "".join(f"{name}\n" for name in index.ids)
-    _common.write_file(names, lambda name: Path(name).write_text(text, encoding="utf-8") and None)
-    _common.write_file(path, write)
+    with replacing(path) as rows, replacing(names) as text:
+        with open(rows, "wb") as file:
+            np.save(file, index.embeddings)
+        text.write_text("".join(f"{name}\n" for name in index.ids), encoding="utf-8")
     return [path, names]
 
 
 def write_csv(index: be.Index, path: str) -> list[str]:
     """Write id, label and the numbers, which read back as the same float32."""
-
-    def write(name: str) -> None:
-        with open(name, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["id", "label", *(f"v{i}" for i in range(index.embeddings.shape[1]))])
-            for id_, label, row in zip(index.ids, index.labels, index.embeddings, strict=True):
-                writer.writerow([id_, label, *(format(float(v), ".9g") for v in row)])
-
-    _common.write_file(path, write)
+    rows = zip(index.ids, index.labels, index.embeddings, strict=True)
+    with replacing(path) as name, open(name, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label", *(f"v{i}" for i in range(index.embeddings.shape[1]))])
+        for id_, label, row in rows:
+            writer.writerow([id_, label, *(format(float(v), ".9g") for v in row)])
     return [path]
 
 
@@ -62,15 +57,10 @@ def write_parquet(index: be.Index, path: str) -> list[str]:
     """Write a table with one vector column."""
     import pandas as pd
 
-    table = pd.DataFrame(
-        {
-            "id": list(index.ids),
-            "label": list(index.labels),
-            "path": list(index.paths),
-            "vector": list(index.embeddings),
-        }
-    )
-    _common.write_file(path, lambda name: table.to_parquet(name, index=False))
+    columns = {"id": index.ids, "label": index.labels, "path": index.paths}
+    table = pd.DataFrame({**columns, "vector": list(index.embeddings)})
+    with replacing(path) as name:
+        table.to_parquet(name, index=False)
     return [path]
 
 
@@ -91,9 +81,7 @@ def run(args: argparse.Namespace) -> int:
                 "files": files,
                 "rows": len(index),
                 "dim": int(index.embeddings.shape[1]),
-                "failures": [
-                    {"id": name, "reason": str(reason)} for _, name, reason in index.report.failures
-                ],
+                "failures": _common.failures_json(index),
             }
         )
     else:

@@ -30,13 +30,11 @@ def run(args: argparse.Namespace) -> int:
             {
                 "file": args.output,
                 "rows": len(index),
-                "labels": len(set(index.labels)),
-                "failures": [
-                    {"id": name, "reason": str(reason)} for _, name, reason in index.report.failures
-                ],
+                "labels": _common.label_count(index),
+                "failures": _common.failures_json(index),
             }
         )
     else:
         print(args.output)
-        _common.say(f"{len(index)} photographs, {len(set(index.labels))} labels")
+        _common.say(f"{len(index)} photographs, {_common.label_count(index)} labels")
     return 0

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     import birdembed as be
+    from birdembed._files import cache_dir
 
     if args.plot:
         _common.need_target(args.plot)
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"no index and no folder: {args.index}")
     model = _common.load_model(args)
     if Path(args.index).is_dir():
-        index = _common.build_index(model, args.index, _common.cache_folder())
+        index = _common.build_index(model, args.index, cache_dir() / "vectors")
     else:
         index = be.Index.load(args.index, model=model)
     vectors, report = model.encode(args.images, on_error="skip", return_report=True)
