@@ -78,7 +78,9 @@ def cosine_similarity(a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.fl
     for name, array in (("a", left), ("b", right)):
         bad = ~np.isfinite(array).all(axis=1)
         if bad.any():
-            raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity; leave it out")
+            raise ValueError(
+                f"{name}: row {int(bad.argmax())} holds NaN or infinity; leave it out"
+            )
     scores = _core.cosine_matrix(left, right)
     if left_single and right_single:
         return float(scores[0, 0])
