@@ -1,5 +1,6 @@
 """Rules that can be read off the source: which way includes point, who may call what."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -166,3 +167,11 @@ def test_third_party_is_named():
         pytest.skip("the extension module is not built: what it bundles was not compared")
     for path in built.iterdir():
         assert path.name in text, f"{path.name} goes into the wheel and is not named"
+
+
+def test_stub_of_the_core_names_what_is_there():
+    core = pytest.importorskip("birdembed._core", exc_type=ImportError)
+    stub = ast.parse((ROOT / "birdembed" / "_core.pyi").read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    written = {node.name for node in stub.body if isinstance(node, kinds)}
+    assert written == {name for name in dir(core) if not name.startswith("__")}

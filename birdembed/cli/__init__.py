@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
+    from birdembed._core import BirdembedError
     from birdembed.cli._common import UsageError, say
 
     try:
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `birdembed search ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, OSError, ImportError, MemoryError, RuntimeError) as error:
+    except (BirdembedError, ValueError, OSError, ImportError, MemoryError) as error:
         lines = str(error).split("\n") if str(error) else [type(error).__name__]
         say("birdembed: " + " ".join(line.strip() for line in lines))
         return 1

@@ -35,7 +35,8 @@ def _rotate(pixels: np.ndarray) -> np.ndarray:
 
 
 def _darken(pixels: np.ndarray) -> np.ndarray:
-    return (pixels * 0.6).astype(pixels.dtype)
+    darker: np.ndarray = (pixels * 0.6).astype(pixels.dtype)
+    return darker
 
 
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -89,7 +90,8 @@ def ranks(found: be.SearchResult, rows: int) -> np.ndarray:
     import numpy as np
 
     hits = found.indices == np.arange(rows)[:, None]
-    return np.where(hits.any(axis=1), hits.argmax(axis=1), found.indices.shape[1])
+    place: np.ndarray = np.where(hits.any(axis=1), hits.argmax(axis=1), found.indices.shape[1])
+    return place
 
 
 def short(name: str) -> str:
