@@ -35,8 +35,7 @@ def _rotate(pixels: np.ndarray) -> np.ndarray:
 
 
 def _darken(pixels: np.ndarray) -> np.ndarray:
-    darker: np.ndarray = (pixels * 0.6).astype(pixels.dtype)
-    return darker
+    return (pixels * 0.6).astype(pixels.dtype)
 
 
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -90,8 +89,7 @@ def ranks(found: be.SearchResult, rows: int) -> np.ndarray:
     import numpy as np
 
     hits = found.indices == np.arange(rows)[:, None]
-    place: np.ndarray = np.where(hits.any(axis=1), hits.argmax(axis=1), found.indices.shape[1])
-    return place
+    return np.where(hits.any(axis=1), hits.argmax(axis=1), found.indices.shape[1])
 
 
 def short(name: str) -> str:
