@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birdembed._metrics import measure
 from birdembed._projection import Projection
-
-if TYPE_CHECKING:
-    from birdembed._model import Model
 
 METHODS = ("center", "whiten", "lda")
 #: What is tried where no shrinkage is given.
@@ -70,7 +67,7 @@ class ProjectionFit:
 
 
 def fit_projection(
-    model: Model,
+    model: Any,
     data: Any,
     labels: Sequence[Any] | None,
     method: str,
@@ -113,7 +110,7 @@ def _check(method: str, dim: int | None, shrinkage: float | None) -> None:
 
 
 def _raw(
-    model: Model,
+    model: Any,
     data: Any,
     labels: Sequence[Any] | None,
     method: str,
@@ -127,7 +124,7 @@ def _raw(
     if isinstance(data, Index):
         raise TypeError("data must be an ImageFolder or raw embeddings, got an Index")
     if labels is None and method != "lda" and not isinstance(data, ImageFolder):
-        rows = np.zeros(len(data), int)
+        rows = [0] * len(data)
         vectors, _, failures = labelled_vectors(model, data, rows)
         return vectors, None, failures
     return labelled_vectors(model, data, labels, show_progress_bar, projection=False)
@@ -162,7 +159,7 @@ def fit_matrix(
         )
     span = _Span(x)
     limit = min(dim or max(DIMS), span.rank)
-    judged_by, tried = "given", []
+    judged_by, tried = "given", list[dict[str, float]]()
     dims = [limit] if dim is not None else sorted({min(d, limit) for d in DIMS})
     values = [shrinkage] if shrinkage is not None or method == "center" else list(SHRINKAGES)
     chosen, kept = values[0], dims[-1]
@@ -170,9 +167,7 @@ def fit_matrix(
         if y is None:
             chosen = _WITHOUT_LABELS
         else:
-            judged_by, tried = _try(
-                span.rows, y, len(names), method, dims, values, x.shape[1]
-            )
+            judged_by, tried = _try(span.rows, y, len(names), method, dims, values, x.shape[1])
             best = max(tried, key=_merit)
             chosen, kept = best["shrinkage"], int(best["dim"])
     found = Directions(span.rows, y, method, x.shape[1])
@@ -229,9 +224,7 @@ class Directions:
         What the trace is shared out over: d of S_a.
     """
 
-    def __init__(
-        self, x: Matrix, y: NDArray[np.int64] | None, method: str, features: int
-    ) -> None:
+    def __init__(self, x: Matrix, y: NDArray[np.int64] | None, method: str, features: int) -> None:
         self.method = method
         self.mean = x.mean(axis=0)
         centred = x - self.mean

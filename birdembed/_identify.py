@@ -13,7 +13,6 @@ from birdembed._search import as_vectors, cosine_similarity
 
 if TYPE_CHECKING:
     from birdembed._index import Index
-    from birdembed._model import Model
 
 _NO_GALLERY = (
     "this model has no gallery of species: fit_gallery(data) computes one from labelled "
@@ -188,7 +187,7 @@ def held_out_scores(
 
 
 def fit_gallery(
-    model: Model,
+    model: Any,
     data: Any,
     unknown: Any = None,
     *,
@@ -262,10 +261,8 @@ def _check_counts(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> 
 
 
 def _valid_scores(
-    model: Model, table: NDArray[np.float64], number: dict[str, int], valid: Any
-) -> tuple[
-    NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], list[tuple[int, str, str]]
-]:
+    model: Any, table: NDArray[np.float64], number: dict[str, int], valid: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], list[tuple[int, str, str]]]:
     """Return what `held_out_scores` returns, of pictures that are not in the gallery."""
     vectors, names, failures = labelled_vectors(model, valid, None, None, "valid")
     lacking = sorted(set(names) - set(number))
@@ -280,7 +277,7 @@ def _valid_scores(
 
 
 def labelled_vectors(
-    model: Model,
+    model: Any,
     data: Any,
     labels: Sequence[Any] | None,
     show_progress_bar: bool | None = None,
@@ -339,7 +336,7 @@ def labelled_vectors(
 
 
 def plain_vectors(
-    model: Model, images: Any, name: str, show_progress_bar: bool | None = None
+    model: Any, images: Any, name: str, show_progress_bar: bool | None = None
 ) -> tuple[NDArray[np.float32], list[tuple[int, str, str]]]:
     """Return default embeddings of images, or of what are embeddings already; and failures."""
     from birdembed._index import Index
@@ -367,9 +364,7 @@ def _is_one(images: Any) -> bool:
     return is_single(images)
 
 
-def identify(
-    model: Model, images: Any, k: int, options: dict[str, Any]
-) -> tuple[Any, Any]:
+def identify(model: Any, images: Any, k: int, options: dict[str, Any]) -> tuple[Any, Any]:
     """Return identifications (one for one image, else a list) and the report of `encode`."""
     from birdembed._images import is_single
 
@@ -382,7 +377,7 @@ def identify(
     return (found[0] if single else found), report
 
 
-def checked_gallery(model: Model) -> tuple[Index, float]:
+def checked_gallery(model: Any) -> tuple[Index, float]:
     """Return the gallery and the threshold.
 
     Raises
@@ -442,7 +437,7 @@ class Gallery:
             self._index = Index.load(self.path, mmap=False)
         return self._index
 
-    def of(self, model: Model) -> Index:
+    def of(self, model: Any) -> Index:
         """Return the gallery, able to look up images with the model it belongs to."""
         index = self.index
         if index.model is None and index.fingerprint == model.fingerprint:

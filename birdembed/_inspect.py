@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,11 +20,11 @@ _NEIGHBOURS = 4
 
 
 class Confusion(NamedTuple):
-    """One kind of mistake: `count` pictures of `true` were found to be `found`."""
+    """One kind of mistake: so many pictures of `true` were taken for `found`."""
 
     true: str
     found: str
-    count: int
+    pictures: int
     share: float  # of the pictures of `true`
 
 
@@ -148,9 +145,7 @@ def _margins(
 # The same picture twice ------------------------------------------------------------------
 
 
-def find_duplicates(
-    data: Any, reference: Any = None, *, threshold: float = 0.97, labels: bool = False
-) -> list[Duplicate]:
+def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9) -> list[Duplicate]:
     """Find pictures that come twice: the same file, another size or quality, or mirrored.
 
     Pictures are compared, not embeddings, so that no model is needed, and two photographs of one
@@ -165,7 +160,8 @@ def find_duplicates(
         Look here for copies of what is in `data`, such as training pictures for validation ones.
         Default: within `data`, each pair once.
     threshold : float
-        Least correlation of a copy.
+        Least correlation of a copy. Among 5,100 photographs of 51 species, the pairs from 0.88 up
+        were copies as far as looked at; pictures that only resemble each other begin at 0.87.
 
     Returns
     -------
