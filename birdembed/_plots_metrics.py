@@ -75,6 +75,7 @@ def plot_similarity(
         left.axvline(mean, color=color, linewidth=1.5)
     used = np.flatnonzero(same + different)
     left.set_xlim(edges[used[0]] - 0.02, edges[used[-1] + 1] + 0.02)
+    left.set_box_aspect(0.8)
     left.set_xlabel("cosine similarity of two pictures")
     left.set_ylabel("share of the pairs")
     left.legend()
@@ -220,7 +221,7 @@ def plot_map(
         axes.scatter(
             mine[:, 0],
             mine[:, 1],
-            s=14,
+            s=24,
             alpha=0.7,
             linewidths=0,
             color=[colors[number]],
@@ -351,7 +352,7 @@ def plot_per_class(
     axes.axvline(float(np.mean(values)), color="0.4", linestyle=":", label="mean of the classes")
     axes.set_xlim(0, 1.02)
     axes.set_xlabel(key)
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper right")
     if title:
         axes.set_title(title)
     return figure
