@@ -23,7 +23,7 @@ def _read_bfloat16(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
     import safetensors
 
     with open(path, "rb") as file:
-        entries = safetensors.deserialize(file.read())
+        entries = safetensors.deserialize(file.read())  # type: ignore[no-untyped-call]
     numpy_types = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8", "I64": "<i8"}
     return {
         name: StoredTensor(
@@ -99,7 +99,8 @@ def write_safetensors(
     tensors : mapping of str to numpy.ndarray
         C-contiguous arrays.
     metadata : mapping of str to str, optional
-        Free text for the header. ``format: pt`` is always added: transformers asks for it.
+        Free text for the header, ``format: pt`` by default, which transformers asks for. One
+        entry at most: the library writes several in an order of its own, different every time.
 
     Raises
     ------
@@ -111,6 +112,6 @@ def write_safetensors(
 
     with replacing(path) as temporary:
         try:
-            save_file(dict(tensors), temporary, {"format": "pt", **(metadata or {})})
+            save_file(dict(tensors), temporary, dict(metadata or {"format": "pt"}))
         except safetensors.SafetensorError as error:
             raise OSError(f"cannot be written: {error}") from error
