@@ -1,9 +1,389 @@
+/* The type Network: one immutable set of weights and its forward passes. */
+#include "base/threads.h"
+#include "model/inference.h"
+#include "model/inference_plan.h"
+#include "model/linear.h"
+#include "nn/isa.h"
 #include "python/glue.h"
 
-PyMethodDef bird_model_methods[] = {{NULL, NULL, 0, NULL}};
+typedef struct network {
+    PyObject_HEAD
+    bird_weights *weights;     /* owned reference */
+    bird_inference *inference; /* owned */
+} network;
 
-int bird_add_network(PyObject *module, bird_state *state) {
-    (void)module;
-    (void)state;
+static bird_state *state_of(PyObject *self) {
+    return PyType_GetModuleState(Py_TYPE(self));
+}
+
+static const bird_resnet_spec *find_spec(PyObject *name) {
+    const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
+    const bird_resnet_spec *spec;
+    if (!text) return NULL;
+    spec = bird_resnet_find(text);
+    if (!spec) PyErr_Format(PyExc_ValueError, "unknown architecture %R", name);
+    return spec;
+}
+
+static PyObject *shape_of(const bird_param *param) {
+    PyObject *shape = PyTuple_New(param->ndim);
+    for (int i = 0; shape && i < param->ndim; i++) {
+        PyObject *size = PyLong_FromSize_t(param->dims[i]);
+        if (!size || PyTuple_SetItem(shape, i, size) < 0) Py_CLEAR(shape);
+    }
+    return shape;
+}
+
+/* Copy one array into its place; its shape must be the table's. */
+static int fill_parameter(bird_weights *weights, int index, PyObject *object) {
+    const bird_param *param = &bird_weights_net(weights)->params.items[index];
+    PyArrayObject *array = bird_require_array(object, param->name, NPY_FLOAT32, param->ndim);
+    int result = 0;
+    if (!array) return -1;
+    for (int i = 0; i < param->ndim; i++)
+        if ((size_t)PyArray_DIM(array, i) != param->dims[i]) result = -1;
+    if (result < 0) {
+        PyObject *expected = shape_of(param);
+        PyObject *found = PyObject_GetAttrString(object, "shape");
+        if (expected && found)
+            PyErr_Format(PyExc_ValueError, "%s must have shape %R, got %R", param->name, expected,
+                         found);
+        Py_XDECREF(expected);
+        Py_XDECREF(found);
+    } else {
+        float *to = bird_weights_fill(weights, index);
+        const float *from = PyArray_DATA(array);
+        for (size_t i = 0; i < param->count; i++) to[i] = from[i];
+    }
+    Py_DECREF(array);
+    return result;
+}
+
+static int fill_parameters(bird_weights *weights, PyObject *parameters) {
+    const int n = bird_weights_net(weights)->params.n;
+    Py_ssize_t given = PySequence_Size(parameters);
+    if (given < 0) return -1;
+    if (given != n) {
+        PyErr_Format(PyExc_ValueError, "parameters must hold %d arrays, got %zd", n, given);
+        return -1;
+    }
+    for (int i = 0; i < n; i++) {
+        PyObject *object = PySequence_GetItem(parameters, i);
+        int result = object ? fill_parameter(weights, i, object) : -1;
+        Py_XDECREF(object);
+        if (result < 0) return -1;
+    }
     return 0;
 }
+
+static PyObject *network_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"architecture", "num_classes", "parameters", NULL};
+    PyObject *architecture, *parameters;
+    int num_classes;
+    bird_error err;
+    network *self;
+    const bird_resnet_spec *spec;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "UiO", names, &architecture, &num_classes,
+                                     &parameters))
+        return NULL;
+    spec = find_spec(architecture);
+    if (!spec) return NULL;
+    self = (network *)allocate(type, 0);
+    if (!self) return NULL;
+    if (bird_weights_create(&self->weights, spec, num_classes, &err) != BIRD_OK ||
+        bird_inference_create(&self->inference, self->weights, &err) != BIRD_OK) {
+        bird_raise(state_of((PyObject *)self), &err);
+        Py_DECREF(self);
+        return NULL;
+    }
+    if (fill_parameters(self->weights, parameters) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static void network_dealloc(PyObject *object) {
+    network *self = (network *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    bird_inference_destroy(self->inference);
+    bird_weights_release(self->weights);
+    release(object);
+    Py_DECREF(type);
+}
+
+/* (n, 3, h, w) float32; new reference. */
+static PyArrayObject *require_pixels(PyObject *object) {
+    PyArrayObject *pixels = bird_require_array(object, "pixels", NPY_FLOAT32, 4);
+    if (pixels && PyArray_DIM(pixels, 1) != 3) {
+        PyErr_Format(PyExc_ValueError, "pixels must have shape (n, 3, h, w), got %zd channels",
+                     (Py_ssize_t)PyArray_DIM(pixels, 1));
+        Py_CLEAR(pixels);
+    }
+    if (pixels && (PyArray_DIM(pixels, 2) > BIRD_MAX_SIDE || PyArray_DIM(pixels, 3) > BIRD_MAX_SIDE)) {
+        PyErr_Format(PyExc_ValueError,
+                     "pictures for the network must be %d to %d pixels a side, got %zdx%zd",
+                     BIRD_MIN_SIDE, BIRD_MAX_SIDE, (Py_ssize_t)PyArray_DIM(pixels, 2),
+                     (Py_ssize_t)PyArray_DIM(pixels, 3));
+        Py_CLEAR(pixels);
+    }
+    return pixels;
+}
+
+static int threads_or_default(int n_threads) {
+    return n_threads > 0 ? n_threads : bird_default_threads();
+}
+
+static PyObject *network_features(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"pixels", "gem", "num_threads", NULL};
+    network *self = (network *)object;
+    PyObject *given;
+    int gem = 0, n_threads = 0;
+    bird_unlocked unlocked;
+    bird_status status;
+    bird_error err;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pi", names, &given, &gem, &n_threads))
+        return NULL;
+    PyArrayObject *pixels = require_pixels(given);
+    if (!pixels) return NULL;
+    const npy_intp n = PyArray_DIM(pixels, 0);
+    const npy_intp dims[2] = {n, bird_weights_net(self->weights)->num_features};
+    PyArrayObject *features = bird_new_array(2, dims, NPY_FLOAT32);
+    if (features) {
+        bird_unlock(&unlocked);
+        status = bird_inference_features(
+            self->inference, PyArray_DATA(features), PyArray_DATA(pixels), (size_t)n,
+            (int)PyArray_DIM(pixels, 2), (int)PyArray_DIM(pixels, 3),
+            gem ? BIRD_POOL_GEM : BIRD_POOL_AVERAGE, threads_or_default(n_threads),
+            &unlocked.cancel, &err);
+        bird_lock(&unlocked);
+        if (status != BIRD_OK) {
+            bird_raise(state_of(object), &err);
+            Py_CLEAR(features);
+        }
+    }
+    Py_DECREF(pixels);
+    return (PyObject *)features;
+}
+
+static PyObject *network_maps(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"pixels", "num_threads", NULL};
+    network *self = (network *)object;
+    PyObject *given;
+    int n_threads = 0;
+    bird_unlocked unlocked;
+    bird_status status;
+    bird_error err;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|i", names, &given, &n_threads)) return NULL;
+    PyArrayObject *pixels = require_pixels(given);
+    if (!pixels) return NULL;
+    const npy_intp n = PyArray_DIM(pixels, 0);
+    const int height = (int)PyArray_DIM(pixels, 2), width = (int)PyArray_DIM(pixels, 3);
+    const npy_intp dims[4] = {n, bird_weights_net(self->weights)->num_features,
+                              bird_inference_map_side(height), bird_inference_map_side(width)};
+    PyArrayObject *maps = bird_new_array(4, dims, NPY_FLOAT32);
+    if (maps) {
+        bird_unlock(&unlocked);
+        status = bird_inference_maps(self->inference, PyArray_DATA(maps), PyArray_DATA(pixels),
+                                     (size_t)n, height, width, threads_or_default(n_threads),
+                                     &unlocked.cancel, &err);
+        bird_lock(&unlocked);
+        if (status != BIRD_OK) {
+            bird_raise(state_of(object), &err);
+            Py_CLEAR(maps);
+        }
+    }
+    Py_DECREF(pixels);
+    return (PyObject *)maps;
+}
+
+static PyObject *network_head(PyObject *object, PyObject *argument) {
+    network *self = (network *)object;
+    const bird_resnet *net = bird_weights_net(self->weights);
+    PyArrayObject *features = bird_require_array(argument, "features", NPY_FLOAT32, 2);
+    PyArrayObject *out = NULL;
+    bird_status status;
+    bird_error err;
+
+    if (!features) return NULL;
+    if (PyArray_DIM(features, 1) != net->num_features) {
+        PyErr_Format(PyExc_ValueError, "features must have %d columns, got %zd",
+                     net->num_features, (Py_ssize_t)PyArray_DIM(features, 1));
+        Py_DECREF(features);
+        return NULL;
+    }
+    const npy_intp dims[2] = {PyArray_DIM(features, 0), net->num_classes};
+    out = bird_new_array(2, dims, NPY_FLOAT32);
+    if (out) {
+        Py_BEGIN_ALLOW_THREADS
+        status = bird_weights_head(self->weights, PyArray_DATA(out), PyArray_DATA(features),
+                                   (size_t)dims[0], &err);
+        Py_END_ALLOW_THREADS
+        if (status != BIRD_OK) {
+            bird_raise(state_of(object), &err);
+            Py_CLEAR(out);
+        }
+    }
+    Py_DECREF(features);
+    return (PyObject *)out;
+}
+
+static PyObject *network_parameters(PyObject *object, PyObject *noargs) {
+    network *self = (network *)object;
+    const bird_resnet *net = bird_weights_net(self->weights);
+    PyObject *list = PyList_New(net->params.n);
+    (void)noargs;
+    for (int i = 0; list && i < net->params.n; i++) {
+        const bird_param *param = &net->params.items[i];
+        npy_intp dims[4];
+        for (int d = 0; d < param->ndim; d++) dims[d] = (npy_intp)param->dims[d];
+        PyArrayObject *array = bird_new_array(param->ndim, dims, NPY_FLOAT32);
+        if (array) {
+            float *to = PyArray_DATA(array);
+            const float *from = bird_weights_param(self->weights, i);
+            for (size_t j = 0; j < param->count; j++) to[j] = from[j];
+        }
+        if (!array || PyList_SetItem(list, i, (PyObject *)array) < 0) Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *network_architecture(PyObject *object, void *closure) {
+    (void)closure;
+    return PyUnicode_FromString(bird_weights_net(((network *)object)->weights)->spec->name);
+}
+
+static PyObject *network_num_classes(PyObject *object, void *closure) {
+    (void)closure;
+    return PyLong_FromLong(bird_weights_net(((network *)object)->weights)->num_classes);
+}
+
+static PyObject *network_num_features(PyObject *object, void *closure) {
+    (void)closure;
+    return PyLong_FromLong(bird_weights_net(((network *)object)->weights)->num_features);
+}
+
+static PyMethodDef network_methods[] = {
+    {"features", (PyCFunction)(void (*)(void))network_features, METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("features(pixels, gem=False, num_threads=0) -> (n, num_features) float32")},
+    {"maps", (PyCFunction)(void (*)(void))network_maps, METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("maps(pixels, num_threads=0) -> (n, num_features, h/32, w/32) float32")},
+    {"head", network_head, METH_O,
+     PyDoc_STR("head(features) -> (n, num_classes) float32 logits")},
+    {"parameters", network_parameters, METH_NOARGS,
+     PyDoc_STR("parameters() -> list of float32 copies, in parameter_table's order")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef network_getset[] = {
+    {"architecture", network_architecture, NULL, NULL, NULL},
+    {"num_classes", network_num_classes, NULL, NULL, NULL},
+    {"num_features", network_num_features, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot network_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("Network(architecture, num_classes, parameters)")},
+    {Py_tp_new, (void *)network_new},
+    {Py_tp_dealloc, (void *)network_dealloc},
+    {Py_tp_methods, network_methods},
+    {Py_tp_getset, network_getset},
+    {0, NULL},
+};
+
+static PyType_Spec network_spec = {
+    .name = "birdembed._core.Network",
+    .basicsize = sizeof(network),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = network_slots,
+};
+
+int bird_add_network(PyObject *module, bird_state *state) {
+    state->network_type = PyType_FromModuleAndSpec(module, &network_spec, NULL);
+    if (!state->network_type) return -1;
+    return PyModule_AddObjectRef(module, "Network", state->network_type);
+}
+
+static PyObject *parameter_table(PyObject *module, PyObject *args) {
+    PyObject *architecture, *list = NULL;
+    int num_classes;
+    bird_resnet *net = NULL;
+    bird_error err;
+    const bird_resnet_spec *spec;
+
+    if (!PyArg_ParseTuple(args, "Ui", &architecture, &num_classes)) return NULL;
+    spec = find_spec(architecture);
+    if (!spec) return NULL;
+    if (bird_resnet_create(&net, spec, num_classes, &err) != BIRD_OK)
+        return bird_raise(bird_get_state(module), &err);
+    list = PyList_New(net->params.n);
+    for (int i = 0; list && i < net->params.n; i++) {
+        PyObject *shape = shape_of(&net->params.items[i]);
+        PyObject *row = shape ? Py_BuildValue("sN", net->params.items[i].name, shape) : NULL;
+        if (!row || PyList_SetItem(list, i, row) < 0) Py_CLEAR(list);
+    }
+    bird_resnet_destroy(net);
+    return list;
+}
+
+static PyObject *architectures(PyObject *module, PyObject *noargs) {
+    PyObject *list = PyList_New(0);
+    const bird_resnet_spec *spec;
+    (void)module;
+    (void)noargs;
+    for (int i = 0; list && (spec = bird_resnet_spec_at(i)); i++) {
+        PyObject *name = PyUnicode_FromString(spec->name);
+        if (!name || PyList_Append(list, name) < 0) Py_CLEAR(list);
+        Py_XDECREF(name);
+    }
+    return list;
+}
+
+static PyObject *linear(PyObject *module, PyObject *args) {
+    PyObject *given_src, *given_weights;
+    PyArrayObject *src = NULL, *weights = NULL, *dst = NULL;
+    (void)module;
+
+    if (!PyArg_ParseTuple(args, "OO", &given_src, &given_weights)) return NULL;
+    src = bird_require_array(given_src, "src", NPY_FLOAT32, 2);
+    if (src) weights = bird_require_array(given_weights, "weights", NPY_FLOAT32, 2);
+    if (weights && PyArray_DIM(weights, 1) != PyArray_DIM(src, 1))
+        PyErr_Format(PyExc_ValueError, "src has %zd columns, weights %zd",
+                     (Py_ssize_t)PyArray_DIM(src, 1), (Py_ssize_t)PyArray_DIM(weights, 1));
+    else if (weights) {
+        const npy_intp dims[2] = {PyArray_DIM(src, 0), PyArray_DIM(weights, 0)};
+        dst = bird_new_array(2, dims, NPY_FLOAT32);
+    }
+    if (dst) {
+        Py_BEGIN_ALLOW_THREADS
+        bird_linear(PyArray_DATA(dst), PyArray_DATA(src), PyArray_DATA(weights), NULL,
+                    (size_t)PyArray_DIM(src, 0), (size_t)PyArray_DIM(src, 1),
+                    (size_t)PyArray_DIM(weights, 0));
+        Py_END_ALLOW_THREADS
+    }
+    Py_XDECREF(src);
+    Py_XDECREF(weights);
+    return (PyObject *)dst;
+}
+
+static PyObject *backend(PyObject *module, PyObject *noargs) {
+    (void)module;
+    (void)noargs;
+    return Py_BuildValue("{s:s,s:s,s:O}", "onednn", bird_onednn_version(), "isa", bird_isa_name(),
+                         "bfloat16", bird_isa_has_bf16() ? Py_True : Py_False);
+}
+
+PyMethodDef bird_model_methods[] = {
+    {"parameter_table", parameter_table, METH_VARARGS,
+     PyDoc_STR("parameter_table(architecture, num_classes) -> list of (name, shape)")},
+    {"architectures", architectures, METH_NOARGS, PyDoc_STR("Names of the known networks.")},
+    {"linear", linear, METH_VARARGS,
+     PyDoc_STR("linear(src (n, ic), weights (oc, ic)) -> (n, oc), each sum in a fixed order")},
+    {"backend", backend, METH_NOARGS, PyDoc_STR("oneDNN's version and instruction set.")},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,200 @@
+/* Implementation notes.
+ *
+ * Two mutexes. `queue` guards the list of waiting jobs and their `done` flags. `gate` is
+ * held by the compute thread while it computes, and let go at checkpoints when a fork
+ * waits: whoever holds `gate` knows that oneDNN and OpenMP are between two primitives.
+ * Order: gate before queue.
+ *
+ * Jobs live on the stack of the caller that waits for them, so nothing is allocated.
+ * In a forked child the callers of the jobs under way do not exist: the child forgets the
+ * list, makes the locks anew, and starts a thread with its first job.
+ */
+#include "base/executor.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+
+struct bird_job {
+    bird_job_fn fn;
+    void *context;       /* borrowed from the caller, which waits */
+    bird_error *err;     /* borrowed from the caller; may be NULL */
+    bird_status status;  /* valid once done */
+    bool begun, done;    /* guarded by queue */
+    atomic_bool cancel;  /* set by the caller */
+    bird_job *next;      /* guarded by queue */
+};
+
+static struct {
+    pthread_once_t once;
+    pthread_mutex_t gate, queue;
+    pthread_cond_t gate_free; /* a fork is over */
+    pthread_cond_t work;      /* a job was appended */
+    pthread_cond_t finished;  /* a job was done */
+    bird_job *first, *last;
+    bool running;         /* the compute thread exists; guarded by queue */
+    atomic_int forks;     /* threads that wait at the gate to fork */
+} executor = {.once = PTHREAD_ONCE_INIT};
+
+static void init_locks(void) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&executor.gate, NULL);
+    pthread_mutex_init(&executor.queue, NULL);
+    pthread_cond_init(&executor.gate_free, NULL);
+    pthread_cond_init(&executor.work, NULL);
+    pthread_cond_init(&executor.finished, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+static void before_fork(void) {
+    atomic_fetch_add(&executor.forks, 1);
+    pthread_mutex_lock(&executor.gate);
+    pthread_mutex_lock(&executor.queue);
+}
+
+static void after_fork_in_parent(void) {
+    pthread_mutex_unlock(&executor.queue);
+    atomic_fetch_sub(&executor.forks, 1);
+    pthread_cond_broadcast(&executor.gate_free);
+    pthread_mutex_unlock(&executor.gate);
+}
+
+static void after_fork_in_child(void) {
+    init_locks();
+    executor.first = executor.last = NULL;
+    executor.running = false;
+    atomic_store(&executor.forks, 0);
+}
+
+static void set_up(void) {
+    init_locks();
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* Let waiting forks pass. The gate is held before and after. */
+static void open_gate_for_forks(void) {
+    while (atomic_load(&executor.forks) > 0)
+        pthread_cond_wait(&executor.gate_free, &executor.gate);
+}
+
+static void *compute_main(void *unused) {
+    (void)unused;
+    for (;;) {
+        bird_job *job;
+        bird_status status;
+        pthread_mutex_lock(&executor.queue);
+        while (!executor.first) pthread_cond_wait(&executor.work, &executor.queue);
+        job = executor.first;
+        executor.first = job->next;
+        if (!executor.first) executor.last = NULL;
+        job->begun = true;
+        pthread_mutex_unlock(&executor.queue);
+
+        pthread_mutex_lock(&executor.gate);
+        status = bird_job_checkpoint(job, job->err);
+        if (status == BIRD_OK) status = job->fn(job->context, job, job->err);
+        pthread_mutex_unlock(&executor.gate);
+
+        pthread_mutex_lock(&executor.queue);
+        job->status = status;
+        job->done = true; /* from here on the caller may return, and the job is gone */
+        pthread_cond_broadcast(&executor.finished);
+        pthread_mutex_unlock(&executor.queue);
+    }
+    return NULL;
+}
+
+/* Start the compute thread unless it is there. The queue is held. */
+static bird_status ensure_thread(bird_error *err) {
+    pthread_t id;
+    sigset_t all, before;
+    int code;
+    if (executor.running) return BIRD_OK;
+    /* Signals belong to the host's threads; OpenMP's workers inherit the mask. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    code = pthread_create(&id, NULL, compute_main, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code != 0) return bird_fail_io(err, code, "cannot start the compute thread");
+    pthread_detach(id);
+    executor.running = true;
+    return BIRD_OK;
+}
+
+/* Take a job that has not begun out of the list; false where it has. The queue is held. */
+static bool withdraw(bird_job *job) {
+    bird_job *before = NULL;
+    if (job->begun) return false;
+    for (bird_job *at = executor.first; at != job; at = at->next) before = at;
+    if (before)
+        before->next = job->next;
+    else
+        executor.first = job->next;
+    if (executor.last == job) executor.last = before;
+    return true;
+}
+
+/* The monotonic time at which a waiting caller asks its hook next. */
+static struct timespec next_poll(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    time.tv_nsec += 100 * 1000 * 1000;
+    if (time.tv_nsec >= 1000000000) {
+        time.tv_sec++;
+        time.tv_nsec -= 1000000000;
+    }
+    return time;
+}
+
+/* Wait for the job, asking the hook ten times a second. The queue is held on entry and
+ * on return, but never while the hook runs: it takes the host's own lock. */
+static bird_status wait_for(bird_job *job, bird_cancel *cancel, bird_error *err) {
+    /* Kept over wake-ups meant for others, or many short jobs would put the poll off. */
+    struct timespec until = next_poll();
+    while (!job->done) {
+        if (pthread_cond_timedwait(&executor.finished, &executor.queue, &until) != ETIMEDOUT)
+            continue;
+        pthread_mutex_unlock(&executor.queue);
+        if (bird_cancel_poll(cancel)) atomic_store(&job->cancel, true);
+        until = next_poll();
+        pthread_mutex_lock(&executor.queue);
+        if (atomic_load(&job->cancel) && !job->done && withdraw(job))
+            return bird_fail(err, BIRD_CANCELLED, "cancelled");
+    }
+    return job->status;
+}
+
+bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel,
+                              bird_error *err) {
+    bird_job job = {.fn = fn, .context = context, .err = err};
+    bird_status status;
+    atomic_init(&job.cancel, false);
+    pthread_once(&executor.once, set_up);
+
+    pthread_mutex_lock(&executor.queue);
+    status = ensure_thread(err);
+    if (status == BIRD_OK) {
+        if (executor.last)
+            executor.last->next = &job;
+        else
+            executor.first = &job;
+        executor.last = &job;
+        pthread_cond_signal(&executor.work);
+        status = wait_for(&job, cancel, err);
+    }
+    pthread_mutex_unlock(&executor.queue);
+    return status;
+}
+
+bird_status bird_job_checkpoint(bird_job *job, bird_error *err) {
+    open_gate_for_forks();
+    if (atomic_load(&job->cancel)) return bird_fail(err, BIRD_CANCELLED, "cancelled");
+    return BIRD_OK;
+}

@@ -1,0 +1,147 @@
+#include "model/inference.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/executor.h"
+#include "model/inference_plan.h"
+
+/* Sizes of micro-batches, largest first, closed by 1: 33 pictures are four of 8 and one of 1.
+ * Larger ones bring nothing, and more plans cost memory. */
+static const int micro_batches[] = {8, 1};
+
+/* Plans are small beside the weights, but their slabs are not: the least recently used goes. */
+enum { MAX_PLANS = 6 };
+
+struct bird_inference {
+    bird_weights *weights; /* owned reference */
+    /* Looked at on the compute thread only, hence no lock. Most recently used first. */
+    bird_inference_plan *plans[MAX_PLANS]; /* owned */
+    int n_plans;
+};
+
+bird_status bird_inference_create(bird_inference **inference, bird_weights *weights,
+                                  bird_error *err) {
+    bird_inference *made = bird_calloc(1, sizeof *made);
+    *inference = NULL;
+    if (!made) return bird_fail(err, BIRD_NOMEM, "out of memory for a model");
+    made->weights = bird_weights_retain(weights);
+    *inference = made;
+    return BIRD_OK;
+}
+
+void bird_inference_destroy(bird_inference *inference) {
+    if (!inference) return;
+    for (int i = 0; i < inference->n_plans; i++)
+        bird_inference_plan_destroy(inference->plans[i]);
+    bird_weights_release(inference->weights);
+    bird_free(inference);
+}
+
+int bird_inference_map_side(int side) {
+    return (side + 31) / 32;
+}
+
+/* The plan for a key, at the front of the list; made where it is not there. */
+static bird_status find_plan(bird_inference_plan **plan, bird_inference *inference,
+                             bird_inference_key key, bird_error *err) {
+    bird_status status = BIRD_OK;
+    bird_inference_plan *found = NULL;
+    int at;
+
+    *plan = NULL;
+    for (at = 0; at < inference->n_plans; at++)
+        if (bird_inference_plan_fits(inference->plans[at], key)) break;
+    if (at < inference->n_plans) {
+        found = inference->plans[at];
+    } else {
+        BIRD_TRY(bird_inference_plan_create(&found, inference->weights, key, err));
+        if (inference->n_plans == MAX_PLANS)
+            bird_inference_plan_destroy(inference->plans[--inference->n_plans]);
+        at = inference->n_plans++;
+    }
+    memmove(&inference->plans[1], &inference->plans[0], (size_t)at * sizeof *inference->plans);
+    inference->plans[0] = found;
+    *plan = found;
+cleanup:
+    return status;
+}
+
+typedef struct forward_job {
+    bird_inference *inference; /* borrowed from the caller, which waits; so are the others */
+    bird_inference_key key;
+    const float *pixels; /* (key.batch, 3, height, width) */
+    float *out;          /* maps or features of key.batch pictures */
+    bool pooled;
+    bird_pooling pooling;
+} forward_job;
+
+static bird_status forward(void *context, bird_job *job, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const forward_job *asked = context;
+    const bird_resnet *net = bird_weights_net(asked->inference->weights);
+    const size_t pixels = (size_t)bird_inference_map_side(asked->key.height) *
+                          (size_t)bird_inference_map_side(asked->key.width);
+    const size_t n = (size_t)asked->key.batch, c = (size_t)net->num_features;
+    bird_inference_plan *plan;
+    const float *maps; /* (n, c, pixels), borrowed from the plan */
+
+    BIRD_TRY(find_plan(&plan, asked->inference, asked->key, err));
+    BIRD_TRY(bird_inference_plan_run(plan, &maps, asked->pixels, job, err));
+    if (asked->pooled)
+        bird_pool_features(asked->out, maps, n, c, pixels, asked->pooling);
+    else
+        memcpy(asked->out, maps, n * c * pixels * sizeof *maps);
+cleanup:
+    return status;
+}
+
+/* `template` without batch, pixels and out; `each` floats of output a picture. */
+static bird_status run(forward_job template, float *out, const float *pixels, size_t n,
+                       size_t each, bird_cancel *cancel, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const size_t picture = 3 * (size_t)template.key.height * (size_t)template.key.width;
+    const int *size = micro_batches;
+
+    if (template.key.height < BIRD_MIN_SIDE || template.key.width < BIRD_MIN_SIDE ||
+        template.key.height > BIRD_MAX_SIDE || template.key.width > BIRD_MAX_SIDE)
+        BIRD_FAIL(BIRD_SHAPE, "pictures for the network must be %d to %d pixels a side, got %dx%d",
+                  BIRD_MIN_SIDE, BIRD_MAX_SIDE, template.key.height, template.key.width);
+    for (size_t done = 0; done < n; done += (size_t)*size) {
+        while ((size_t)*size > n - done) size++;
+        forward_job job = template;
+        job.key.batch = *size;
+        job.pixels = pixels + done * picture;
+        job.out = out + done * each;
+        BIRD_TRY(bird_executor_run(forward, &job, cancel, err));
+    }
+cleanup:
+    return status;
+}
+
+bird_status bird_inference_maps(bird_inference *inference, float *maps, const float *pixels,
+                                size_t n, int height, int width, int n_threads,
+                                bird_cancel *cancel, bird_error *err) {
+    const bird_resnet *net = bird_weights_net(inference->weights);
+    const size_t each = (size_t)net->num_features * (size_t)bird_inference_map_side(height) *
+                        (size_t)bird_inference_map_side(width);
+    const forward_job job = {
+        .inference = inference,
+        .key = {.height = height, .width = width, .n_threads = n_threads},
+    };
+    return run(job, maps, pixels, n, each, cancel, err);
+}
+
+bird_status bird_inference_features(bird_inference *inference, float *features,
+                                    const float *pixels, size_t n, int height, int width,
+                                    bird_pooling pooling, int n_threads, bird_cancel *cancel,
+                                    bird_error *err) {
+    const bird_resnet *net = bird_weights_net(inference->weights);
+    const forward_job job = {
+        .inference = inference,
+        .key = {.height = height, .width = width, .n_threads = n_threads},
+        .pooled = true,
+        .pooling = pooling,
+    };
+    return run(job, features, pixels, n, (size_t)net->num_features, cancel, err);
+}

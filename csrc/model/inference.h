@@ -1,0 +1,38 @@
+/* Forward passes: pictures to feature maps or pooled features.
+ *
+ * Any thread may call; each micro-batch is one job on the compute thread, so that other
+ * callers get their turn between two of them.
+ */
+#ifndef BIRD_MODEL_INFERENCE_H
+#define BIRD_MODEL_INFERENCE_H
+
+#include "base/cancel.h"
+#include "model/pooling.h"
+#include "model/weights.h"
+
+/* A weight set and the plans made for it. */
+typedef struct bird_inference bird_inference;
+
+/* Keeps a reference of its own to `weights`. */
+bird_status bird_inference_create(bird_inference **inference, bird_weights *weights,
+                                  bird_error *err);
+
+/* Must not run while another thread is in a call with it. NULL is fine. */
+void bird_inference_destroy(bird_inference *inference);
+
+/* Side of the feature map of a picture's side: a 32nd, rounded up. */
+int bird_inference_map_side(int side);
+
+/* maps (n, num_features, map_side(height), map_side(width)) from pixels (n, 3, height, width),
+ * normalised float32. Rows do not depend on n, position or n_threads. */
+bird_status bird_inference_maps(bird_inference *inference, float *maps, const float *pixels,
+                                size_t n, int height, int width, int n_threads,
+                                bird_cancel *cancel, bird_error *err);
+
+/* The same, pooled: features (n, num_features). */
+bird_status bird_inference_features(bird_inference *inference, float *features,
+                                    const float *pixels, size_t n, int height, int width,
+                                    bird_pooling pooling, int n_threads, bird_cancel *cancel,
+                                    bird_error *err);
+
+#endif

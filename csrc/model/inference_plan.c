@@ -1,0 +1,129 @@
+#include "model/inference_plan.h"
+
+#include "base/alloc.h"
+#include "nn/conv.h"
+#include "nn/plan.h"
+#include "nn/pool.h"
+
+struct bird_inference_plan {
+    bird_inference_key key;
+    bird_plan *plan; /* owned */
+    bird_value input, maps;
+};
+
+/* A tensor on its way through the network. */
+typedef struct flow {
+    bird_value value;
+    int n, c, h, w;
+} flow;
+
+typedef struct builder {
+    bird_plan *plan;           /* borrowed from the plan being made */
+    const bird_resnet *net;    /* borrowed from the weights */
+    bird_packed *packed;       /* borrowed from the weights */
+} builder;
+
+/* at = relu(conv(at) + residual); `residual` may be NULL. */
+static bird_status conv(builder *build, flow *at, int index, const flow *residual, bool relu,
+                        bird_error *err) {
+    const bird_conv_bn *unit = &build->net->convs[index];
+    const bird_conv shape = {.n = at->n, .ic = at->c, .ih = at->h, .iw = at->w, .oc = unit->oc,
+                             .kernel = unit->kernel, .stride = unit->stride, .pad = unit->pad};
+    bird_value src = at->value;
+    at->c = unit->oc;
+    at->h = bird_conv_out(&shape, shape.ih);
+    at->w = bird_conv_out(&shape, shape.iw);
+    return bird_conv_inference(build->plan, &at->value, src,
+                               residual ? residual->value : BIRD_NO_VALUE, &shape, relu,
+                               build->packed, index, err);
+}
+
+static bird_status stem(builder *build, flow *at, bird_error *err) {
+    bird_status status = BIRD_OK;
+    for (int i = 0; i < build->net->n_stem; i++)
+        BIRD_TRY(conv(build, at, build->net->stem[i], NULL, true, err));
+
+    const bird_pool pool = {.n = at->n, .c = at->c, .ih = at->h, .iw = at->w, .kernel = 3,
+                            .stride = 2, .pad = 1, .oh = (at->h + 1) / 2, .ow = (at->w + 1) / 2};
+    at->h = pool.oh;
+    at->w = pool.ow;
+    BIRD_TRY(bird_max_pool_inference(build->plan, &at->value, at->value, &pool, err));
+cleanup:
+    return status;
+}
+
+static bird_status shortcut(builder *build, flow *at, const bird_bottleneck *block,
+                            bird_error *err) {
+    bird_status status = BIRD_OK;
+    if (block->shortcut_pool) {
+        const bird_pool pool = {.n = at->n, .c = at->c, .ih = at->h, .iw = at->w, .kernel = 2,
+                                .stride = 2, .oh = (at->h + 1) / 2, .ow = (at->w + 1) / 2};
+        at->h = pool.oh;
+        at->w = pool.ow;
+        BIRD_TRY(bird_average_pool_inference(build->plan, &at->value, at->value, &pool, err));
+    }
+    BIRD_TRY(conv(build, at, block->shortcut, NULL, false, err));
+cleanup:
+    return status;
+}
+
+static bird_status bottleneck(builder *build, flow *at, const bird_bottleneck *block,
+                              bird_error *err) {
+    bird_status status = BIRD_OK;
+    flow residual = *at;
+    if (block->shortcut >= 0) BIRD_TRY(shortcut(build, &residual, block, err));
+    BIRD_TRY(conv(build, at, block->convs[0], NULL, true, err));
+    BIRD_TRY(conv(build, at, block->convs[1], NULL, true, err));
+    BIRD_TRY(conv(build, at, block->convs[2], &residual, true, err));
+cleanup:
+    return status;
+}
+
+bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_weights *weights,
+                                       bird_inference_key key, bird_error *err) {
+    bird_status status = BIRD_OK;
+    bird_inference_plan *made = bird_calloc(1, sizeof *made);
+    builder build = {.net = bird_weights_net(weights), .packed = bird_weights_packed(weights)};
+    flow at = {.n = key.batch, .c = 3, .h = key.height, .w = key.width};
+
+    *plan = NULL;
+    if (!made) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
+    made->key = key;
+    BIRD_TRY(bird_plan_create(&made->plan, key.n_threads, err));
+    build.plan = made->plan;
+    BIRD_TRY(bird_plan_input(made->plan, &made->input, at.n, at.c, at.h, at.w, err));
+    at.value = made->input;
+    BIRD_TRY(stem(&build, &at, err));
+    for (int i = 0; i < build.net->n_blocks; i++)
+        BIRD_TRY(bottleneck(&build, &at, &build.net->blocks[i], err));
+    BIRD_TRY(bird_plan_output(made->plan, &made->maps, at.value, err));
+    BIRD_TRY(bird_plan_finish(made->plan, err));
+    *plan = made;
+    made = NULL;
+cleanup:
+    bird_inference_plan_destroy(made);
+    return status;
+}
+
+void bird_inference_plan_destroy(bird_inference_plan *plan) {
+    if (!plan) return;
+    bird_plan_destroy(plan->plan);
+    bird_free(plan);
+}
+
+bool bird_inference_plan_fits(const bird_inference_plan *plan, bird_inference_key key) {
+    return plan->key.batch == key.batch && plan->key.height == key.height &&
+           plan->key.width == key.width && plan->key.n_threads == key.n_threads;
+}
+
+bird_status bird_inference_plan_run(bird_inference_plan *plan, const float **maps,
+                                    const float *pixels, bird_job *job, bird_error *err) {
+    bird_status status = BIRD_OK;
+    *maps = NULL;
+    /* oneDNN takes sources as void *, and does not write to them. */
+    BIRD_TRY(bird_plan_bind(plan->plan, plan->input, (void *)pixels, err));
+    BIRD_TRY(bird_plan_execute(plan->plan, job, err));
+    *maps = bird_plan_data(plan->plan, plan->maps);
+cleanup:
+    return status;
+}

@@ -1,0 +1,31 @@
+/* One network, one batch shape, one number of threads: the steps from pixels to feature map.
+ * Compute thread only, but for destroy. */
+#ifndef BIRD_MODEL_INFERENCE_PLAN_H
+#define BIRD_MODEL_INFERENCE_PLAN_H
+
+#include "base/executor.h"
+#include "model/weights.h"
+
+/* A map of one pixel is the least; the largest keeps every size far below 2^31 bytes. */
+enum { BIRD_MIN_SIDE = 32, BIRD_MAX_SIDE = 1024 };
+
+typedef struct bird_inference_key {
+    int batch, height, width, n_threads;
+} bird_inference_key;
+
+typedef struct bird_inference_plan bird_inference_plan;
+
+/* `weights` is borrowed and outlives the plan. */
+bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_weights *weights,
+                                       bird_inference_key key, bird_error *err);
+
+void bird_inference_plan_destroy(bird_inference_plan *plan); /* NULL is fine */
+
+bool bird_inference_plan_fits(const bird_inference_plan *plan, bird_inference_key key);
+
+/* *maps (batch, num_features, h, w), plain NCHW, borrowed from the plan until its next run,
+ * from pixels (batch, 3, height, width). */
+bird_status bird_inference_plan_run(bird_inference_plan *plan, const float **maps,
+                                    const float *pixels, bird_job *job, bird_error *err);
+
+#endif

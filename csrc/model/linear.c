@@ -1,0 +1,24 @@
+#include "model/linear.h"
+
+/* Sixteen partial sums, added in a tree: the compiler may use whatever vectors it has
+ * without changing the order, and rounding errors stay small. */
+enum { LANES = 16 };
+
+static float dot(const float *a, const float *b, size_t n) {
+    float lanes[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++) lanes[j] += a[i + j] * b[i + j];
+    for (size_t j = 0; i < n; i++, j++) lanes[j] += a[i] * b[i];
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t j = 0; j < half; j++) lanes[j] += lanes[j + half];
+    return lanes[0];
+}
+
+void bird_linear(float *dst, const float *src, const float *weights, const float *bias, size_t n,
+                 size_t ic, size_t oc) {
+    for (size_t row = 0; row < n; row++)
+        for (size_t o = 0; o < oc; o++)
+            dst[row * oc + o] =
+                dot(src + row * ic, weights + o * ic, ic) + (bias ? bias[o] : 0.0f);
+}

@@ -1,0 +1,15 @@
+/* A small matrix product with one fixed order of summation.
+ *
+ * oneDNN's inner product changes its last bits with the batch and the number of threads;
+ * heads and projections are small enough for a plain loop that does not.
+ */
+#ifndef BIRD_MODEL_LINEAR_H
+#define BIRD_MODEL_LINEAR_H
+
+#include <stddef.h>
+
+/* dst (n, oc) = src (n, ic) times weights (oc, ic) transposed, plus bias (oc) unless NULL. */
+void bird_linear(float *dst, const float *src, const float *weights, const float *bias, size_t n,
+                 size_t ic, size_t oc);
+
+#endif

@@ -1,0 +1,16 @@
+/* From a feature map to a vector. */
+#ifndef BIRD_MODEL_POOLING_H
+#define BIRD_MODEL_POOLING_H
+
+#include <stddef.h>
+
+typedef enum bird_pooling {
+    BIRD_POOL_AVERAGE, /* mean over the pixels */
+    BIRD_POOL_GEM      /* generalised mean (Radenovic et al. 2018): mean(x^3)^(1/3), x >= 1e-6 */
+} bird_pooling;
+
+/* dst (n, c) from src (n, c, pixels). */
+void bird_pool_features(float *dst, const float *src, size_t n, size_t c, size_t pixels,
+                        bird_pooling pooling);
+
+#endif

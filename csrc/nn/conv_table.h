@@ -1,0 +1,18 @@
+/* Which layout, and with it which kernel, each convolution uses: by instruction set.
+ *
+ * A choice never depends on the batch or on a timing at run time, because kernels differ in
+ * the last bits: the same picture must give the same vector in every batch. A test holds
+ * each entry to bit-identical rows over batches and thread counts.
+ */
+#ifndef BIRD_NN_CONV_TABLE_H
+#define BIRD_NN_CONV_TABLE_H
+
+#include <oneapi/dnnl/dnnl.h>
+
+#include "nn/conv.h"
+#include "nn/isa.h"
+
+/* The layout of src and dst of an inference convolution. */
+dnnl_format_tag_t bird_conv_layout(bird_isa isa, const bird_conv *conv);
+
+#endif

@@ -1,0 +1,140 @@
+#include <oneapi/dnnl/dnnl.h>
+
+#include "base/alloc.h"
+#include "nn/packed_build.h"
+
+/* One layout of one convolution's weights. */
+typedef struct form {
+    dnnl_memory_desc_t md; /* owned */
+    void *data;            /* owned */
+    struct form *next;     /* owned */
+} form;
+
+typedef struct entry {
+    form *forms; /* owned list; one or two long */
+    float *bias; /* owned (oc); NULL until first asked for */
+} entry;
+
+struct bird_packed {
+    entry *entries; /* owned (n_keys) */
+    int n_keys;
+    bird_plain_fn plain;
+    const void *owner; /* borrowed: outlives the store */
+    size_t size;
+};
+
+bird_status bird_packed_create(bird_packed **packed, int n_keys, bird_plain_fn plain,
+                               const void *owner, bird_error *err) {
+    bird_status status = BIRD_OK;
+    bird_packed *made = bird_calloc(1, sizeof *made);
+    *packed = NULL;
+    if (made) made->entries = bird_calloc((size_t)n_keys, sizeof *made->entries);
+    if (!made || !made->entries) BIRD_FAIL(BIRD_NOMEM, "out of memory for packed weights");
+    made->n_keys = n_keys;
+    made->plain = plain;
+    made->owner = owner;
+    *packed = made;
+    made = NULL;
+cleanup:
+    bird_packed_destroy(made);
+    return status;
+}
+
+static void destroy_form(form *old) {
+    if (!old) return;
+    dnnl_memory_desc_destroy(old->md);
+    bird_free(old->data);
+    bird_free(old);
+}
+
+void bird_packed_destroy(bird_packed *packed) {
+    if (!packed) return;
+    for (int i = 0; packed->entries && i < packed->n_keys; i++) {
+        form *next;
+        for (form *at = packed->entries[i].forms; at; at = next) {
+            next = at->next;
+            destroy_form(at);
+        }
+        bird_free(packed->entries[i].bias);
+    }
+    bird_free(packed->entries);
+    bird_free(packed);
+}
+
+size_t bird_packed_size(const bird_packed *packed) {
+    return packed->size;
+}
+
+/* Bring plain weights into layout `md` at `data` (which has md's size). */
+static bird_status reorder(void *data, const_dnnl_memory_desc_t md, float *plain,
+                           const_dnnl_memory_desc_t plain_md, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const bird_engine *engine;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t primitive = NULL;
+    dnnl_memory_t from = NULL, to = NULL;
+
+    BIRD_TRY(bird_engine_get(&engine, err));
+    BIRD_DNNL(dnnl_reorder_primitive_desc_create(&pd, plain_md, engine->engine, md,
+                                                 engine->engine, NULL));
+    BIRD_DNNL(dnnl_primitive_create(&primitive, pd));
+    BIRD_DNNL(dnnl_memory_create(&from, plain_md, engine->engine, plain));
+    BIRD_DNNL(dnnl_memory_create(&to, md, engine->engine, data));
+    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+    BIRD_DNNL(dnnl_primitive_execute(primitive, engine->stream, 2, args));
+    BIRD_DNNL(dnnl_stream_wait(engine->stream));
+cleanup:
+    dnnl_memory_destroy(to);
+    dnnl_memory_destroy(from);
+    dnnl_primitive_destroy(primitive);
+    dnnl_primitive_desc_destroy(pd);
+    return status;
+}
+
+static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl_memory_desc_t md,
+                            const_dnnl_memory_desc_t plain_md, bird_error *err) {
+    bird_status status = BIRD_OK;
+    size_t size = dnnl_memory_desc_get_size(md);
+    float *plain = bird_alloc(dnnl_memory_desc_get_size(plain_md));
+    form *made = bird_calloc(1, sizeof *made);
+
+    *out = NULL;
+    if (made) made->data = bird_alloc(size);
+    if (!plain || !made || !made->data) BIRD_FAIL(BIRD_NOMEM, "out of memory for packed weights");
+    packed->plain(packed->owner, key, plain, NULL);
+    BIRD_DNNL(dnnl_memory_desc_clone(&made->md, md));
+    BIRD_TRY(reorder(made->data, md, plain, plain_md, err));
+    made->next = packed->entries[key].forms;
+    packed->entries[key].forms = made;
+    packed->size += size;
+    *out = made;
+    made = NULL;
+cleanup:
+    destroy_form(made);
+    bird_free(plain);
+    return status;
+}
+
+bird_status bird_packed_get(bird_packed *packed, void **weights, float **bias, int key,
+                            const_dnnl_memory_desc_t md, const_dnnl_memory_desc_t plain_md,
+                            bird_error *err) {
+    bird_status status = BIRD_OK;
+    entry *of = &packed->entries[key];
+    form *found = of->forms;
+
+    *weights = NULL;
+    *bias = NULL;
+    if (!of->bias) {
+        dnnl_dims_t *dims = NULL;
+        BIRD_DNNL(dnnl_memory_desc_query(plain_md, dnnl_query_dims, &dims));
+        of->bias = bird_alloc((size_t)(*dims)[0] * sizeof *of->bias);
+        if (!of->bias) BIRD_FAIL(BIRD_NOMEM, "out of memory for a bias");
+        packed->plain(packed->owner, key, NULL, of->bias);
+    }
+    while (found && !dnnl_memory_desc_equal(found->md, md)) found = found->next;
+    if (!found) BIRD_TRY(add_form(&found, packed, key, md, plain_md, err));
+    *weights = found->data;
+    *bias = of->bias;
+cleanup:
+    return status;
+}

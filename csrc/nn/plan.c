@@ -1,0 +1,309 @@
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "nn/plan_build.h"
+
+typedef struct value {
+    dnnl_memory_desc_t md; /* owned */
+    dnnl_memory_t memory;  /* owned; made by finish */
+    void *data;            /* external: borrowed; slab: inside the slab after finish */
+    size_t size, offset;   /* bytes; offset into the slab */
+    int first, last;       /* steps of first and last use; -1: unused */
+    bool external;
+} value;
+
+typedef struct step {
+    dnnl_primitive_t primitive;             /* owned */
+    int n_args;
+    bird_arg args[BIRD_MAX_ARGS];
+    dnnl_exec_arg_t bound[BIRD_MAX_ARGS];   /* memories borrowed from the values */
+} step;
+
+struct bird_plan {
+    const bird_engine *engine; /* borrowed: process-wide */
+    value *values;             /* owned (n_values) */
+    int n_values, values_capacity;
+    step *steps; /* owned (n_steps) */
+    int n_steps, steps_capacity;
+    void *slab; /* owned */
+    size_t slab_size;
+    int n_threads; /* baked into the primitives: creation and execution must agree */
+};
+
+bird_status bird_plan_create(bird_plan **plan, int n_threads, bird_error *err) {
+    bird_status status = BIRD_OK;
+    bird_plan *made = bird_calloc(1, sizeof *made);
+    *plan = NULL;
+    if (!made) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
+    BIRD_TRY(bird_engine_get(&made->engine, err));
+    made->n_threads = n_threads;
+    bird_engine_set_threads(n_threads);
+    *plan = made;
+    made = NULL;
+cleanup:
+    bird_plan_destroy(made);
+    return status;
+}
+
+void bird_plan_destroy(bird_plan *plan) {
+    if (!plan) return;
+    for (int i = 0; i < plan->n_steps; i++) dnnl_primitive_destroy(plan->steps[i].primitive);
+    for (int i = 0; i < plan->n_values; i++) {
+        dnnl_memory_destroy(plan->values[i].memory);
+        dnnl_memory_desc_destroy(plan->values[i].md);
+    }
+    bird_free(plan->steps);
+    bird_free(plan->values);
+    bird_free(plan->slab);
+    bird_free(plan);
+}
+
+/* Make room for one more item of an array; capacities double. */
+static bird_status grow(void **items, int count, int *capacity, size_t size, bird_error *err) {
+    int larger = *capacity ? *capacity * 2 : 64;
+    void *grown;
+    if (count < *capacity) return BIRD_OK;
+    grown = bird_realloc(*items, (size_t)*capacity * size, (size_t)larger * size);
+    if (!grown) return bird_fail(err, BIRD_NOMEM, "out of memory for a plan's steps");
+    *items = grown;
+    *capacity = larger;
+    return BIRD_OK;
+}
+
+static bird_status add_value(bird_plan *plan, bird_value *out, const_dnnl_memory_desc_t md,
+                             bool external, void *data, bird_error *err) {
+    bird_status status = BIRD_OK;
+    value added = {.first = -1, .last = -1, .external = external, .data = data};
+    void *items = plan->values;
+    *out = BIRD_NO_VALUE;
+    status = grow(&items, plan->n_values, &plan->values_capacity, sizeof added, err);
+    plan->values = items;
+    BIRD_TRY(status);
+    BIRD_DNNL(dnnl_memory_desc_clone(&added.md, md));
+    added.size = dnnl_memory_desc_get_size(md);
+    plan->values[plan->n_values] = added;
+    *out = plan->n_values++;
+cleanup:
+    return status;
+}
+
+bird_status bird_plan_value(bird_plan *plan, bird_value *out, const_dnnl_memory_desc_t md,
+                            bird_error *err) {
+    return add_value(plan, out, md, false, NULL, err);
+}
+
+bird_status bird_plan_external(bird_plan *plan, bird_value *out, const_dnnl_memory_desc_t md,
+                               void *data, bird_error *err) {
+    return add_value(plan, out, md, true, data, err);
+}
+
+void bird_plan_keep(bird_plan *plan, bird_value kept) {
+    plan->values[kept].last = INT32_MAX;
+}
+
+const_dnnl_memory_desc_t bird_plan_md(const bird_plan *plan, bird_value of) {
+    return plan->values[of].md;
+}
+
+static void touch(bird_plan *plan, bird_value used) {
+    value *touched = &plan->values[used];
+    if (touched->first < 0) touched->first = plan->n_steps;
+    if (touched->last < plan->n_steps) touched->last = plan->n_steps;
+}
+
+bird_status bird_plan_push(bird_plan *plan, const_dnnl_primitive_desc_t pd, int n_args,
+                           const bird_arg *args, bird_error *err) {
+    bird_status status = BIRD_OK;
+    step added = {.n_args = n_args};
+    const_dnnl_memory_desc_t scratchpad =
+        dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    void *items = plan->steps;
+
+    if (n_args + 1 > BIRD_MAX_ARGS) BIRD_FAIL(BIRD_ARG, "a step has at most %d arguments, got %d",
+                                              BIRD_MAX_ARGS - 1, n_args);
+    status = grow(&items, plan->n_steps, &plan->steps_capacity, sizeof added, err);
+    plan->steps = items;
+    BIRD_TRY(status);
+    memcpy(added.args, args, (size_t)n_args * sizeof *args);
+    if (dnnl_memory_desc_get_size(scratchpad) > 0) {
+        bird_arg *scratch = &added.args[added.n_args++];
+        scratch->name = DNNL_ARG_SCRATCHPAD;
+        BIRD_TRY(bird_plan_value(plan, &scratch->value, scratchpad, err));
+    }
+    BIRD_DNNL(dnnl_primitive_create(&added.primitive, pd));
+    for (int i = 0; i < added.n_args; i++) touch(plan, added.args[i].value);
+    plan->steps[plan->n_steps++] = added;
+cleanup:
+    return status;
+}
+
+bird_status bird_plan_reordered(bird_plan *plan, bird_value *out, bird_value from,
+                                const_dnnl_memory_desc_t md, bird_error *err) {
+    bird_status status = BIRD_OK;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    bird_value to = from;
+
+    *out = BIRD_NO_VALUE;
+    if (!dnnl_memory_desc_equal(bird_plan_md(plan, from), md)) {
+        dnnl_engine_t engine = plan->engine->engine;
+        BIRD_TRY(bird_plan_value(plan, &to, md, err));
+        BIRD_TRY(bird_user_scratchpad(&attr, err));
+        BIRD_DNNL(dnnl_reorder_primitive_desc_create(&pd, bird_plan_md(plan, from), engine, md,
+                                                     engine, attr));
+        const bird_arg args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+        BIRD_TRY(bird_plan_push(plan, pd, 2, args, err));
+    }
+    *out = to;
+cleanup:
+    dnnl_primitive_desc_destroy(pd);
+    dnnl_primitive_attr_destroy(attr);
+    return status;
+}
+
+bird_status bird_user_scratchpad(dnnl_primitive_attr_t *attr, bird_error *err) {
+    bird_status status = BIRD_OK;
+    dnnl_primitive_attr_t made = NULL;
+    *attr = NULL;
+    BIRD_DNNL(dnnl_primitive_attr_create(&made));
+    BIRD_DNNL(dnnl_primitive_attr_set_scratchpad_mode(made, dnnl_scratchpad_mode_user));
+    *attr = made;
+    made = NULL;
+cleanup:
+    dnnl_primitive_attr_destroy(made);
+    return status;
+}
+
+bird_status bird_plan_input(bird_plan *plan, bird_value *out, int n, int c, int h, int w,
+                            bird_error *err) {
+    bird_status status = BIRD_OK;
+    dnnl_memory_desc_t md = NULL;
+    const dnnl_dims_t dims = {n, c, h, w};
+    *out = BIRD_NO_VALUE;
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, dims, dnnl_f32, dnnl_nchw));
+    BIRD_TRY(bird_plan_external(plan, out, md, NULL, err));
+cleanup:
+    dnnl_memory_desc_destroy(md);
+    return status;
+}
+
+bird_status bird_plan_output(bird_plan *plan, bird_value *out, bird_value from,
+                             bird_error *err) {
+    bird_status status = BIRD_OK;
+    dnnl_memory_desc_t md = NULL;
+    dnnl_dims_t *dims = NULL;
+    *out = BIRD_NO_VALUE;
+    BIRD_DNNL(dnnl_memory_desc_query(bird_plan_md(plan, from), dnnl_query_dims, &dims));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, *dims, dnnl_f32, dnnl_nchw));
+    BIRD_TRY(bird_plan_reordered(plan, out, from, md, err));
+    bird_plan_keep(plan, *out);
+cleanup:
+    dnnl_memory_desc_destroy(md);
+    return status;
+}
+
+static bool alive_together(const value *a, const value *b) {
+    return a->first <= b->last && b->first <= a->last;
+}
+
+static bool overlapping(const value *a, const value *b) {
+    return a->offset < b->offset + b->size && b->offset < a->offset + a->size;
+}
+
+/* The lowest offset at which `placing` overlaps no placed value that is alive with it.
+ * Candidates are 0 and the ends of placed values; placed[] is in order of placing. */
+static void place(bird_plan *plan, value *placing, const int *placed, int n_placed) {
+    placing->offset = 0;
+    for (;;) {
+        size_t clear = 0;
+        for (int i = 0; i < n_placed; i++) {
+            const value *other = &plan->values[placed[i]];
+            if (!alive_together(placing, other) || !overlapping(placing, other)) continue;
+            if (clear == 0 || other->offset + other->size < clear)
+                clear = other->offset + other->size;
+        }
+        if (clear == 0) return;
+        placing->offset = clear;
+    }
+}
+
+/* Largest first: the small ones fit into what is left between. */
+static void lay_out(bird_plan *plan, int *order) {
+    int n = 0;
+    for (int i = 0; i < plan->n_values; i++) {
+        int at;
+        if (plan->values[i].external || plan->values[i].first < 0) continue;
+        plan->values[i].size = (plan->values[i].size + BIRD_ALIGNMENT - 1) &
+                               ~(size_t)(BIRD_ALIGNMENT - 1);
+        for (at = n; at > 0 && plan->values[order[at - 1]].size < plan->values[i].size; at--)
+            order[at] = order[at - 1];
+        order[at] = i;
+        n++;
+    }
+    plan->slab_size = 0;
+    for (int i = 0; i < n; i++) {
+        value *placing = &plan->values[order[i]];
+        place(plan, placing, order, i);
+        if (placing->offset + placing->size > plan->slab_size)
+            plan->slab_size = placing->offset + placing->size;
+    }
+}
+
+bird_status bird_plan_finish(bird_plan *plan, bird_error *err) {
+    bird_status status = BIRD_OK;
+    int *order = bird_alloc((size_t)plan->n_values * sizeof *order);
+
+    if (!order) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan's layout");
+    lay_out(plan, order);
+    plan->slab = bird_alloc(plan->slab_size);
+    if (!plan->slab)
+        BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan's %zu MB", plan->slab_size >> 20);
+    for (int i = 0; i < plan->n_values; i++) {
+        value *bound = &plan->values[i];
+        if (!bound->external && bound->first >= 0) bound->data = (char *)plan->slab + bound->offset;
+        BIRD_DNNL(dnnl_memory_create(&bound->memory, bound->md, plan->engine->engine,
+                                     bound->data ? bound->data : DNNL_MEMORY_NONE));
+    }
+    for (int s = 0; s < plan->n_steps; s++) {
+        step *binding = &plan->steps[s];
+        for (int a = 0; a < binding->n_args; a++) {
+            binding->bound[a].arg = binding->args[a].name;
+            binding->bound[a].memory = plan->values[binding->args[a].value].memory;
+        }
+    }
+cleanup:
+    bird_free(order);
+    return status;
+}
+
+bird_status bird_plan_bind(bird_plan *plan, bird_value bound, void *data, bird_error *err) {
+    bird_status status = BIRD_OK;
+    BIRD_DNNL(dnnl_memory_set_data_handle(plan->values[bound].memory, data));
+    plan->values[bound].data = data;
+cleanup:
+    return status;
+}
+
+void *bird_plan_data(const bird_plan *plan, bird_value of) {
+    return plan->values[of].data;
+}
+
+bird_status bird_plan_execute(bird_plan *plan, bird_job *job, bird_error *err) {
+    bird_status status = BIRD_OK;
+    bird_engine_set_threads(plan->n_threads);
+    for (int i = 0; i < plan->n_steps; i++) {
+        step *now = &plan->steps[i];
+        BIRD_TRY(bird_job_checkpoint(job, err));
+        BIRD_DNNL(dnnl_primitive_execute(now->primitive, plan->engine->stream, now->n_args,
+                                         now->bound));
+    }
+    BIRD_DNNL(dnnl_stream_wait(plan->engine->stream));
+cleanup:
+    return status;
+}
+
+size_t bird_plan_slab_size(const bird_plan *plan) {
+    return plan->slab_size;
+}

@@ -1,0 +1,43 @@
+/* How the operations of csrc/nn put themselves into a plan. Compute thread only. */
+#ifndef BIRD_NN_PLAN_BUILD_H
+#define BIRD_NN_PLAN_BUILD_H
+
+#include "nn/engine.h"
+#include "nn/plan.h"
+
+typedef struct bird_arg {
+    int name; /* DNNL_ARG_... */
+    bird_value value;
+} bird_arg;
+
+enum { BIRD_MAX_ARGS = 12 };
+
+/* A tensor in the slab, alive from its first to its last step. `md` is copied. */
+bird_status bird_plan_value(bird_plan *plan, bird_value *value, const_dnnl_memory_desc_t md,
+                            bird_error *err);
+
+/* A tensor outside the slab: a constant, or an input or output to bind before executing.
+ * `data` is borrowed and outlives the plan or the binding; NULL until bound. */
+bird_status bird_plan_external(bird_plan *plan, bird_value *value, const_dnnl_memory_desc_t md,
+                               void *data, bird_error *err);
+
+/* Keep a slab value alive to the end, so that it can be read after executing. */
+void bird_plan_keep(bird_plan *plan, bird_value value);
+
+/* The descriptor of a value; borrowed from the plan. */
+const_dnnl_memory_desc_t bird_plan_md(const bird_plan *plan, bird_value value);
+
+/* Append a primitive made from `pd` (borrowed). Its scratchpad, of which the attribute
+ * must say user mode, becomes a slab value of this one step. */
+bird_status bird_plan_push(bird_plan *plan, const_dnnl_primitive_desc_t pd, int n_args,
+                           const bird_arg *args, bird_error *err);
+
+/* A value with `md`'s layout that holds what `value` holds: `value` itself where the
+ * layouts are equal, else a new value and a reorder step. */
+bird_status bird_plan_reordered(bird_plan *plan, bird_value *out, bird_value value,
+                                const_dnnl_memory_desc_t md, bird_error *err);
+
+/* An attribute that says: the scratchpad is the caller's. Owned by the caller. */
+bird_status bird_user_scratchpad(dnnl_primitive_attr_t *attr, bird_error *err);
+
+#endif

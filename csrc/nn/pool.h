@@ -1,0 +1,21 @@
+/* Pooling over square windows. */
+#ifndef BIRD_NN_POOL_H
+#define BIRD_NN_POOL_H
+
+#include "nn/plan.h"
+
+typedef struct bird_pool {
+    int n, c, ih, iw;        /* src (n, c, ih, iw) */
+    int kernel, stride, pad; /* pad: on the left; the right gets what the output needs */
+    int oh, ow;              /* dst (n, c, oh, ow) */
+} bird_pool;
+
+/* dst = maximum of each window. Inference only. */
+bird_status bird_max_pool_inference(bird_plan *plan, bird_value *dst, bird_value src,
+                                    const bird_pool *pool, bird_error *err);
+
+/* dst = mean of the pixels of each window that are inside the picture. Inference only. */
+bird_status bird_average_pool_inference(bird_plan *plan, bird_value *dst, bird_value src,
+                                        const bird_pool *pool, bird_error *err);
+
+#endif

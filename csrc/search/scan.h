@@ -1,0 +1,46 @@
+/* Scores of many queries against a corpus, block by block on several threads.
+ *
+ * One read of the corpus serves all queries of a panel, and the rows' norms come out of the
+ * same read. What becomes of the scores is the caller's business (`emit`).
+ */
+#ifndef BIRD_SEARCH_SCAN_H
+#define BIRD_SEARCH_SCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cancel.h"
+#include "base/status.h"
+#include "search/dot.h"
+
+/* What is compared with what. All pointers borrowed, for the time of the call. */
+typedef struct bird_scan {
+    const float *queries; /* (n_queries, dim) */
+    size_t n_queries;
+    const float *corpus; /* (n_corpus, dim) */
+    size_t n_corpus;
+    size_t dim;
+    const int64_t *rows; /* (n_rows,) rows of the corpus to look at, in this order; NULL: all */
+    size_t n_rows;
+    bool normalized; /* rows are unit length already: the score is the dot product as it is */
+    int n_threads;
+    const bird_dot *dot;
+} bird_scan;
+
+/* scores of queries `query` .. with the rows at positions `at` .. (of `rows`, or the corpus):
+ * (n_queries, stride), the first n_rows of each line count. Called by several threads at once,
+ * for different rows; `thread` is below n_threads. */
+typedef void (*bird_emit_fn)(void *context, int thread, size_t query, size_t n_queries, size_t at,
+                             size_t n_rows, const float *scores, size_t stride);
+
+/* How many queries may share a read of the corpus: their packed copies take 64 MB. */
+size_t bird_scan_panel(const bird_scan *scan);
+
+/* Score the queries first .. first+n-1, at most a panel, with one read of the corpus. Every pair
+ * is emitted once: a cosine, 0 where a vector is zero, NaN where a row holds NaN or infinity. A
+ * query that holds one is BIRD_ARG, naming its row, before anything is emitted. */
+bird_status bird_scan_run(const bird_scan *scan, size_t first, size_t n, bird_emit_fn emit,
+                          void *context, bird_cancel *cancel, bird_error *err);
+
+#endif

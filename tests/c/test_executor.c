@@ -1,0 +1,146 @@
+/* The compute thread: order, results, cancelling, concurrent callers, forks under load. */
+#include "base/executor.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static void nap(long milliseconds) {
+    struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static bird_status add_one(void *context, bird_job *job, bird_error *err) {
+    int *number = context; /* not atomic on purpose: jobs never overlap */
+    int seen = *number;
+    bird_status status = bird_job_checkpoint(job, err);
+    *number = seen + 1;
+    return status;
+}
+
+static bird_status refuse(void *context, bird_job *job, bird_error *err) {
+    (void)context;
+    (void)job;
+    return bird_fail(err, BIRD_SHAPE, "no");
+}
+
+static bird_status spin(void *context, bird_job *job, bird_error *err) {
+    atomic_int *rounds = context;
+    for (int i = 0; i < 10000; i++) {
+        bird_status status = bird_job_checkpoint(job, err);
+        if (status != BIRD_OK) return status;
+        atomic_fetch_add(rounds, 1);
+        nap(1);
+    }
+    return BIRD_OK;
+}
+
+static bool stop_now(void *context) {
+    (void)context;
+    return true;
+}
+
+static int shared_count;
+
+static void *many_jobs(void *unused) {
+    (void)unused;
+    for (int i = 0; i < 500; i++) CHECK_OK(bird_executor_run(add_one, &shared_count, NULL, err));
+    return NULL;
+}
+
+static void callers_take_turns(void) {
+    pthread_t callers[4];
+    shared_count = 0;
+    for (int i = 0; i < 4; i++) pthread_create(&callers[i], NULL, many_jobs, NULL);
+    for (int i = 0; i < 4; i++) pthread_join(callers[i], NULL);
+    CHECK(shared_count == 2000);
+}
+
+static void errors_come_back(void) {
+    bird_error record = {0};
+    CHECK(bird_executor_run(refuse, NULL, NULL, &record) == BIRD_SHAPE);
+    CHECK(record.code == BIRD_SHAPE && record.message[0] == 'n');
+}
+
+static void cancelling(void) {
+    atomic_int rounds = 0;
+    bird_cancel cancel;
+    int number = 0;
+    bird_cancel_init(&cancel, stop_now, NULL);
+    CHECK(bird_executor_run(spin, &rounds, &cancel, NULL) == BIRD_CANCELLED);
+    CHECK(rounds > 0 && rounds < 1000);
+    CHECK_OK(bird_executor_run(add_one, &number, NULL, err)); /* usable afterwards */
+    CHECK(number == 1);
+}
+
+static atomic_int long_rounds;
+static bird_cancel long_cancel;
+static atomic_bool stop_long;
+
+static bool stop_when_told(void *context) {
+    (void)context;
+    return atomic_load(&stop_long);
+}
+
+static void *long_job(void *unused) {
+    (void)unused;
+    bird_executor_run(spin, &long_rounds, &long_cancel, NULL);
+    return NULL;
+}
+
+/* A job queued behind a long one is withdrawn without waiting for its turn. */
+static void waiting_job_is_withdrawn(void) {
+    pthread_t caller;
+    bird_cancel cancel;
+    int number = 0;
+    atomic_store(&stop_long, false);
+    bird_cancel_init(&long_cancel, stop_when_told, NULL);
+    pthread_create(&caller, NULL, long_job, NULL);
+    nap(50);
+    bird_cancel_init(&cancel, stop_now, NULL);
+    CHECK(bird_executor_run(add_one, &number, &cancel, NULL) == BIRD_CANCELLED);
+    CHECK(number == 0);
+    atomic_store(&stop_long, true);
+    pthread_join(caller, NULL);
+}
+
+/* Children forked in the middle of a job compute; the parent's job goes on. */
+static void forks_under_load(void) {
+    pthread_t caller;
+    atomic_store(&stop_long, false);
+    bird_cancel_init(&long_cancel, stop_when_told, NULL);
+    pthread_create(&caller, NULL, long_job, NULL);
+    nap(20);
+    for (int i = 0; i < 10; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+#ifdef __SANITIZE_THREAD__
+            _exit(0); /* ThreadSanitizer has no threads after a fork: only the handlers run */
+#endif
+            int number = 0;
+            alarm(20); /* a hang must fail the test, not stop it */
+            bird_status status = bird_executor_run(add_one, &number, NULL, NULL);
+            _exit(status == BIRD_OK && number == 1 ? 0 : 1);
+        }
+        int code = -1;
+        CHECK(waitpid(child, &code, 0) == child && code == 0);
+    }
+    int before = long_rounds;
+    nap(100);
+    CHECK(long_rounds > before);
+    atomic_store(&stop_long, true);
+    pthread_join(caller, NULL);
+}
+
+int main(void) {
+    callers_take_turns();
+    errors_come_back();
+    cancelling();
+    waiting_job_is_withdrawn();
+    forks_under_load();
+    return check_failures;
+}
