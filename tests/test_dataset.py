@@ -52,7 +52,7 @@ def test_classes_in_the_given_order(root):
     data = ImageFolder(root, classes=["wren", "Auk"])
     assert data.class_names == ["wren", "Auk"]
     assert data.labels.tolist() == [0] * 10 + [1]
-    with pytest.raises(ValueError, match="'owl'.*'robin'"):
+    with pytest.raises(ValueError, match=r"'owl'.*'robin'"):
         ImageFolder(root, classes=["owl"])
     with pytest.raises(ValueError, match="'Auk' twice"):
         ImageFolder(root, classes=["Auk", "Auk"])
