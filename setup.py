@@ -116,9 +116,7 @@ class BuildExt(build_ext):
         # A Python built by hand may put its own folders into every extension: no absolute
         # path goes into ours.
         self.compiler.linker_so = [
-            word
-            for word in self.compiler.linker_so
-            if not word.startswith(("-Wl,-rpath", "-L/"))
+            word for word in self.compiler.linker_so if not word.startswith(("-Wl,-rpath", "-L/"))
         ]
         ext.include_dirs += [str(include), str(find_stb())]
         # libgomp is named first: once loaded, oneDNN's own request for it is already met.
@@ -154,6 +152,7 @@ def extension():
         "-Wshadow",
         "-Wstrict-prototypes",
         "-Wvla",
+        "-g0",  # Python's own flags may say -g, and debug information names this machine's folders
         f"-ffile-prefix-map={ROOT}=.",
     ]
     links = ["-pthread", f"-Wl,-rpath,$ORIGIN/{LIB_DIR}", "-Wl,--no-as-needed", "-lm"]

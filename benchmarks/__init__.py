@@ -1,0 +1,1 @@
+"""Side-by-side measurements: `python -m benchmarks`. See README.md in this folder."""

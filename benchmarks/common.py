@@ -1,0 +1,376 @@
+"""The runner: contenders in processes of their own, taking turns, on equal terms.
+
+A benchmark is a module `bench_NAME.py` with
+
+    CONTENDERS = {"birdembed": setup, "torch": setup, ...}    # birdembed first
+    def main(settings: Settings) -> list[Result]
+
+`setup(options)` gets a dict that survives JSON, prepares everything that is not to be timed
+(imports, models, data) and returns a function without arguments: one repetition of the work.
+What that function returns (a NumPy array, or None) is compared between the contenders before
+anything is timed. `compare()` starts one process for each contender, lets each warm up, and then
+goes round by round, each round in another order. A process whose turn it is not is stopped
+(SIGSTOP), so that nobody's idle threads cost anybody time. Ratios are taken within a round:
+a machine that slows down for a while slows both sides of a ratio.
+
+A contender whose library is missing is left out, and the output says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+US = "birdembed"
+
+# Set on some machines for old OpenBLAS builds; they slow a current NumPy and faiss.
+UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+PACKAGES = (
+    "birdembed", "numpy", "torch", "onnxruntime", "openvino", "pillow", "faiss-cpu", "scikit-learn",
+)  # fmt: skip
+CPU_FEATURES = (
+    "avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_tile",
+)  # fmt: skip
+
+Work = Callable[[], Any]
+Setup = Callable[[dict[str, Any]], Work]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the command line says to every benchmark."""
+
+    threads: int
+    rounds: int
+
+
+@dataclasses.dataclass
+class Result:
+    """One comparison: the same work done by every contender, `amount` units a repetition."""
+
+    case: str
+    amount: float
+    unit: str
+    seconds: dict[str, list[float]]  # contender -> one value a round
+    skipped: dict[str, str]  # contender -> why it did not take part
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def ratios(self, peer: str) -> list[float]:
+        """How many times as fast as `peer` birdembed was, round by round (above 1: faster)."""
+        pairs = zip(self.seconds[US], self.seconds[peer], strict=True)
+        return [theirs / ours for ours, theirs in pairs]
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Medians, rates and ratios with their quartiles, for each contender."""
+        table = {}
+        for name, seconds in self.seconds.items():
+            row = {"median_seconds": statistics.median(seconds), "best_seconds": min(seconds)}
+            row["rate"] = self.amount / row["median_seconds"]
+            if name != US and US in self.seconds:
+                low, middle, high = quartiles(self.ratios(name))
+                row |= {"ratio": middle, "ratio_low": low, "ratio_high": high}
+            table[name] = row
+        return table
+
+    def show(self) -> str:
+        """Return the comparison as a few lines of text."""
+        width = max(map(len, [*self.seconds, *self.skipped]), default=0)
+        lines = [self.case]
+        for name, row in self.summary().items():
+            line = f"  {name:<{width}}  {_seconds(row['median_seconds']):>9}"
+            line += f"  {row['rate']:>9.4g} {self.unit}"
+            if "ratio" in row:
+                line += (
+                    f"   {US} is {row['ratio']:.2f} times as fast"
+                    f" ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
+                )
+            lines.append(line)
+        lines += [f"  {name:<{width}}  left out: {why}" for name, why in self.skipped.items()]
+        return "\n".join(lines + [f"  {note}" for note in self.notes])
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1e3:.2f} ms" if value < 1 else f"{value:.3f} s"
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile."""
+    if len(values) < 2:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Return the environment that every contender runs in.
+
+    The wait policy of OpenMP is the caller's (OMP_WAIT_POLICY), the same for everybody;
+    unset, as it is for users, threads spin for a moment and then sleep.
+    """
+    env = {key: value for key, value in os.environ.items() if key not in UNSET}
+    env |= dict.fromkeys(THREADS, str(threads))
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
+    env["HF_HUB_OFFLINE"] = "1"
+    return env
+
+
+class Contestant:
+    """The process of one contender. It works only between `run` and its answer."""
+
+    def __init__(self, module: str, name: str, options: dict[str, Any], output: Path):
+        self.name = name
+        task = {"module": module, "contender": name, "options": options, "output": str(output)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.common", json.dumps(task)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment(options["threads"]),
+        )
+        self.skip: str | None = self._ask("prepare").get("skip")
+        self._signal(signal.SIGSTOP)
+
+    def run(self) -> float:
+        """Do the work once and return its seconds."""
+        self._signal(signal.SIGCONT)
+        seconds = self._ask("run")["seconds"]
+        self._signal(signal.SIGSTOP)
+        return float(seconds)
+
+    def close(self) -> None:
+        self._signal(signal.SIGCONT)
+        if self.process.stdin:
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _signal(self, number: int) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def _ask(self, word: str) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"benchmarks: {self.name} ended with code {self.process.wait()}")
+        return dict(json.loads(answer))
+
+
+def relative_l2(tolerance: float) -> Callable[[Any, Any], str | None]:
+    """Return a check: rows of floats agree within a relative L2 distance."""
+
+    def check(ours: Any, theirs: Any) -> str | None:
+        import numpy as np
+
+        if ours.shape != theirs.shape:
+            return f"shape {theirs.shape} instead of {ours.shape}"
+        distance = np.linalg.norm(ours - theirs, axis=-1) / np.linalg.norm(ours, axis=-1)
+        worst = float(distance.max())
+        return None if worst <= tolerance else f"relative L2 {worst:.2g} above {tolerance:g}"
+
+    return check
+
+
+def compare(
+    case: str,
+    module: str,
+    contenders: Sequence[str],
+    options: dict[str, Any],
+    settings: Settings,
+    *,
+    amount: float,
+    unit: str = "images/s",
+    check: Callable[[Any, Any], str | None] | None = None,
+) -> Result:
+    """Let the contenders of a module do the same work in turns.
+
+    Parameters
+    ----------
+    case : what the output calls this comparison.
+    module : `__name__` of the benchmark; it has the CONTENDERS.
+    options : given to each setup, with `threads` added.
+    amount, unit : how much one repetition does, for the rate.
+    check : gets birdembed's output and a peer's; returns what is wrong, or None. A peer whose
+        output is wrong is left out.
+    """
+    import numpy as np
+
+    options = {**options, "threads": settings.threads}
+    result = Result(case, amount, unit, {}, {})
+    crew: list[Contestant] = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            reference = None
+            for i, name in enumerate(contenders):
+                output = Path(folder) / f"{i}.npy"
+                contestant = Contestant(module, name, options, output)
+                crew.append(contestant)
+                wrong = contestant.skip
+                if wrong is None and check is not None and output.exists():
+                    array = np.load(output)
+                    if reference is None:
+                        reference = array
+                    else:
+                        wrong = check(reference, array)
+                if wrong is not None:
+                    result.skipped[name] = wrong
+                    crew.pop().close()
+            result.seconds = {contestant.name: [] for contestant in crew}
+            for number in range(settings.rounds):
+                # Forwards, backwards, and beginning with another one each time.
+                start = number % max(len(crew), 1)
+                order = crew[start:] + crew[:start]
+                for contestant in order if number % 2 == 0 else reversed(order):
+                    result.seconds[contestant.name].append(contestant.run())
+        finally:
+            for contestant in crew:
+                contestant.close()
+    print(result.show(), flush=True)
+    return result
+
+
+def compare_commands(
+    case: str, commands: dict[str, list[str]], settings: Settings, *, needs: dict[str, str]
+) -> Result:
+    """Time whole processes, from start to exit, in turns.
+
+    `needs` names for a contender the module without which it is left out.
+    """
+    result = Result(case, 1, "runs/s", {}, {})
+    for name in commands:
+        module = needs.get(name)
+        if module and importlib.util.find_spec(module) is None:
+            result.skipped[name] = f"{module} is not installed"
+        else:
+            result.seconds[name] = []
+    names = list(result.seconds)
+    env = environment(settings.threads)
+    for number in range(-1, settings.rounds):  # round -1 fills the page cache
+        start = number % max(len(names), 1)
+        order = names[start:] + names[:start]
+        for name in order if number % 2 == 0 else reversed(order):
+            before = time.perf_counter()
+            subprocess.run(commands[name], check=True, env=env, cwd=ROOT, stdout=subprocess.DEVNULL)
+            if number >= 0:
+                result.seconds[name].append(time.perf_counter() - before)
+    print(result.show(), flush=True)
+    return result
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What the figures depend on: processor, versions, commit."""
+    cpu: dict[str, str] = {}
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        cpu.setdefault(key.strip(), value.strip())
+    flags = cpu.get("flags", "").split()
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "cpu": cpu.get("model name", "unknown"),
+        "cpu_features": [name for name in CPU_FEATURES if name in flags],
+        "cpus": len(os.sched_getaffinity(0)),
+        "threads": threads,
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY", "unset"),
+        "load": os.getloadavg()[0],
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_files": len(_git("status", "--porcelain").splitlines()),
+    }
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
+
+
+def write_json(path: Path, threads: int, results: Sequence[Result]) -> None:
+    """Write machine and results to `path`, replacing it in one step."""
+    document = {
+        "machine": machine(threads),
+        "results": [{**dataclasses.asdict(r), "summary": r.summary()} for r in results],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that every benchmark takes."""
+    parsed = argparse.ArgumentParser(prog="python -m benchmarks", description=description)
+    parsed.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parsed.add_argument("--rounds", type=int, default=9)
+    return parsed
+
+
+def worker(task: dict[str, Any]) -> None:
+    """Answer `prepare` and `run` from standard input, in JSON lines."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+
+    def answer(**values: Any) -> None:
+        answers.write(json.dumps(values) + "\n")
+        answers.flush()
+
+    work: Work | None = None
+    for line in sys.stdin:
+        if line.strip() == "prepare":
+            try:
+                module = importlib.import_module(task["module"])
+                work = module.CONTENDERS[task["contender"]](task["options"])
+                output = work()
+            except ImportError as error:
+                answer(skip=str(error))
+                continue
+            if output is not None:
+                import numpy as np
+
+                np.save(task["output"], np.asarray(output))
+            until = time.perf_counter() + 0.5
+            while time.perf_counter() < until:
+                work()
+            answer(ready=True)
+        elif work is not None:
+            before = time.perf_counter()
+            work()
+            answer(seconds=time.perf_counter() - before)
+
+
+if __name__ == "__main__":
+    worker(json.loads(sys.argv[1]))

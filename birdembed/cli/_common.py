@@ -1,0 +1,111 @@
+"""What several commands share: arguments, messages, the list of bad files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import birdembed as be
+
+
+class UsageError(Exception):
+    """The words of the command line do not fit together: exit code 2."""
+
+
+def say(text: str) -> None:
+    """Print a line for the person, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Print data for a machine, on standard output."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def positive(word: str) -> int:
+    """Argument type: a whole number, at least 1."""
+    try:
+        number = int(word)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {word!r}")
+    return number
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add --model and --threads."""
+    parser.add_argument(
+        "--model",
+        metavar="M",
+        help="a name that birdembed knows, a hub name, or a folder that save_pretrained wrote",
+    )
+    parser.add_argument("--threads", type=positive, metavar="N", help="number of threads")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def load_model(args: argparse.Namespace) -> be.Model:
+    """Load the model that --model names, or the default one."""
+    import birdembed as be
+
+    if args.threads:
+        be.set_num_threads(args.threads)
+    return be.load_model(args.model) if args.model else be.load_model()
+
+
+def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.Index:
+    """Index a folder, naming the bad files on standard error; none left is an error."""
+    import birdembed as be
+
+    if not Path(folder).is_dir():
+        raise NotADirectoryError(f"expected a folder of photographs, got {folder}")
+    index = be.Index.build(model, folder, cache=cache, on_error="skip")
+    list_failures(index.report.failures if index.report else ())
+    if len(index) == 0:
+        raise ValueError(f"{folder}: no photograph in it could be read")
+    return index
+
+
+def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
+    """Name the files that were left out, with the reason, on standard error."""
+    for _, name, reason in failures:
+        text = str(reason)
+        say(f"skipped: {text}" if str(name) in text else f"skipped: {name}: {text}")
+
+
+def save_figure(figure: Any, path: str) -> None:
+    """Write a matplotlib figure, in the format that the ending of `path` says."""
+    from birdembed._files import replacing
+
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=110, format=Path(path).suffix.lstrip(".") or "png")
+
+
+def label_count(index: be.Index) -> int:
+    """Return how many different labels the rows of an index have."""
+    return len({label for label in index.labels if label is not None})
+
+
+def failures_json(index: be.Index) -> list[dict[str, str]]:
+    """Return what `build` could not read, for --json."""
+    found = index.report.failures if index.report else []
+    return [{"id": str(name), "reason": str(reason)} for _, name, reason in found]
+
+
+def need_target(path: str) -> None:
+    """Refuse an output that cannot be written before any work is done."""
+    parent = Path(path).resolve().parent
+    if not parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {parent}")
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(f"cannot write {path}: the folder {parent} is not writable")

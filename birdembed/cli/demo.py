@@ -1,0 +1,242 @@
+"""The whole job on sample photographs: embed them, then find each one again when it is changed.
+
+Every photograph is searched for flipped, turned by 90 degrees and darkened. Shows how often the
+original comes first, how alike different photographs score, and writes a picture of it.
+
+The samples are fetched once (`birdembed fetch samples`); --images takes your own folder instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from birdembed.cli import _common
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    import birdembed as be
+
+TOP = 3  # matches that are looked at
+BINS = 20  # of similarity between 0 and 1
+BAR = 32  # characters of the longest bar
+
+
+def _flip(pixels: np.ndarray) -> np.ndarray:
+    return pixels[:, ::-1]
+
+
+def _rotate(pixels: np.ndarray) -> np.ndarray:
+    return pixels.swapaxes(0, 1)[::-1]  # 90 degrees counter-clockwise
+
+
+def _darken(pixels: np.ndarray) -> np.ndarray:
+    return (pixels * 0.6).astype(pixels.dtype)
+
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "flipped": _flip,
+    "rotated": _rotate,
+    "darkened": _darken,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("--images", metavar="DIR", help="your photographs instead of the samples")
+    parser.add_argument(
+        "--limit",
+        type=_common.positive,
+        default=60,
+        metavar="N",
+        help="at most so many photographs, spread over the folder (default: 60)",
+    )
+    parser.add_argument(
+        "-o", "--output", default="birdembed-demo.png", metavar="PNG", help="the picture to write"
+    )
+    _common.add_model(parser)
+
+
+def choose(folder: Path, limit: int) -> tuple[list[str], int]:
+    """Return at most `limit` pictures of a folder, evenly spread, and how many there are."""
+    from birdembed._images import list_files
+
+    if not folder.is_dir():
+        raise NotADirectoryError(f"expected a folder of photographs, got {folder}")
+    paths = list_files(folder)
+    if not paths:
+        raise ValueError(f"{folder}: there is no photograph in it")
+    step = max(1.0, len(paths) / limit)
+    return [paths[int(i * step)] for i in range(min(limit, len(paths)))], len(paths)
+
+
+def changed(paths: list[str], change: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+    """Decode the photographs one after the other and change each."""
+    import numpy as np
+
+    import birdembed as be
+
+    for path in paths:
+        yield np.ascontiguousarray(change(be.decode_image(path)))
+
+
+def ranks(found: be.SearchResult, rows: int) -> np.ndarray:
+    """Return at which place (0 first) query i found row i; TOP where it did not."""
+    import numpy as np
+
+    hits = found.indices == np.arange(rows)[:, None]
+    return np.where(hits.any(axis=1), hits.argmax(axis=1), found.indices.shape[1])
+
+
+def short(name: str) -> str:
+    """Return the name of a photograph for a table: its end, where it is long."""
+    name = str(Path(name).with_suffix(""))
+    return name if len(name) <= 24 else "..." + name[-21:]
+
+
+def print_table(results: dict[str, be.SearchResult], own: dict[str, np.ndarray], rows: int) -> None:
+    """Print how often the original came back, change by change."""
+    print(f"{'changed':<10} {'original first':>15} {f'in first {TOP}':>11}   score of the original")
+    for name, found in results.items():
+        place = ranks(found, rows)
+        scores = own[name]
+        print(
+            f"{name:<10} {f'{(place == 0).sum()} of {rows}':>15} {(place < TOP).sum():>11}"
+            f"   {scores.mean():.3f} on average, {scores.min():.3f} the lowest"
+        )
+
+
+def print_hardest(
+    names: list[str], results: dict[str, be.SearchResult], own: dict[str, np.ndarray]
+) -> None:
+    """Print in full the search whose original got the lowest score of all."""
+    name = min(own, key=lambda key: float(own[key].min()))
+    row = int(own[name].argmin())
+    matches = list(results[name][row])
+    found = [int(i) for i in results[name].indices[row]]
+    print(
+        f"\nThe hardest: {short(names[row])}, {name}, whose original scores {own[name][row]:.3f}\n"
+    )
+    for match, i in zip(matches, found, strict=True):
+        print(f"  {match.score:.3f}  {short(match.id)}{'   <- the original' if i == row else ''}")
+
+
+def print_similarity(vectors: np.ndarray, names: list[str]) -> None:
+    """Print the similarity matrix in short: how alike different photographs are."""
+    import numpy as np
+
+    import birdembed as be
+
+    matrix = be.cosine_similarity(vectors)
+    first, second = np.triu_indices(len(matrix), 1)
+    pairs = matrix[first, second]
+    print(f"\nHow alike are two different photographs? ({len(pairs)} pairs)\n")
+    counts, edges = np.histogram(pairs, bins=np.linspace(0, 1, BINS + 1))
+    used = np.flatnonzero(counts)
+    for i in range(used[0], used[-1] + 1) if len(used) else ():
+        bar = "#" * int(np.ceil(counts[i] * BAR / counts.max()))
+        print(f"  {edges[i]:.2f} to {edges[i + 1]:.2f}  {bar} {counts[i]}")
+    low, high = int(pairs.argmin()), int(pairs.argmax())
+    print(f"\n  mean     {pairs.mean():.3f}")
+    for word, i in ("least", low), ("most", high):
+        a, b = short(names[first[i]]), short(names[second[i]])
+        print(f"  {word:<8} {pairs[i]:.3f}  {a} and {b}")
+    print(
+        "\nWhy they sit together: the features of such a network are never negative, so any two\n"
+        "vectors share a direction, and it was never told which differences matter between birds.\n"
+        "What counts is the order, not the number; training on species is what spreads the scores."
+    )
+
+
+def draw(
+    paths: list[str], names: list[str], results: dict[str, be.SearchResult], title: str
+) -> Any:
+    """Return a figure: a row a query, its best matches beside it, the original framed."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    import birdembed as be
+
+    # Two queries a change: photographs from all over the list.
+    per_change = min(2, len(paths))
+    rows = [
+        (name, int(i))
+        for n, name in enumerate(results)
+        for i in (np.arange(per_change) * len(results) + n) * len(paths) // (per_change * 3)
+    ]
+    columns = 1 + min(TOP + 1, next(iter(results.values())).indices.shape[1])
+    figure = Figure(figsize=(1.75 * columns + 0.7, 2.1 * len(rows) + 0.8), facecolor="white")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+
+    def show(axis: Any, pixels: np.ndarray, text: str, colour: str, width: float) -> None:
+        step = max(1, max(pixels.shape[:2]) // 480)
+        axis.imshow(pixels[::step, ::step])
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.set_xlabel(text, fontsize=7.5, color="#333333", labelpad=3)
+        for spine in axis.spines.values():
+            spine.set(color=colour, linewidth=width)
+
+    for line, (name, i) in enumerate(rows):
+        pixels = be.decode_image(paths[i])
+        show(axes[line, 0], CHANGES[name](pixels), f"{short(names[i])}\n{name}", "#b8b8b8", 0.8)
+        for column, match in enumerate(list(results[name][i])[: columns - 1], 1):
+            same = results[name].indices[i, column - 1] == i
+            text = f"{short(match.id)}\n{match.score:.3f}"
+            colour, width = ("#2a9d3f", 3.0) if same else ("#b8b8b8", 0.8)
+            show(axes[line, column], be.decode_image(match.path), text, colour, width)
+    axes[0, 0].set_title("searched for", fontsize=9.5, color="#555555", pad=8)
+    for column in range(1, columns):
+        axes[0, column].set_title(f"match {column}", fontsize=9.5, color="#555555", pad=8)
+    figure.suptitle(title, fontsize=12)
+    figure.tight_layout(h_pad=0.6, rect=(0, 0, 1, 0.995))
+    return figure
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    import numpy as np
+
+    import birdembed as be
+
+    _common.need_target(args.output)
+    folder = Path(args.images) if args.images else Path(be.fetch("samples"))
+    paths, total = choose(folder, args.limit)
+    model = _common.load_model(args)
+
+    begun = time.perf_counter()
+    ids = [Path(path).relative_to(folder).as_posix() for path in paths]
+    index = be.Index.build(model, paths, ids=ids, on_error="skip")
+    seconds = time.perf_counter() - begun
+    _common.list_failures(index.report.failures)
+    if len(index) < 2:
+        raise ValueError(f"{folder}: at least two readable photographs are needed")
+    paths = [str(path) for path in index.paths]
+    rows, dim = index.embeddings.shape
+    print(f"{model!r}\n")
+    print(
+        f"{rows} of {total} photographs in {folder}:\n{dim} numbers each, in {seconds:.1f} s,"
+        f" {rows / seconds:.0f} a second with {be.info()['threads']} threads\n"
+    )
+
+    unit = index.embeddings / np.linalg.norm(index.embeddings, axis=1, keepdims=True)
+    results, own = {}, {}
+    for name, change in CHANGES.items():
+        vectors = model.encode(changed(paths, change), show_progress_bar=False)
+        results[name] = index.search(vectors, k=TOP + 1, fingerprint=model.fingerprint)
+        own[name] = (unit * vectors).sum(axis=1) / np.linalg.norm(vectors, axis=1)
+    print_table(results, own, rows)
+    print_hardest(list(index.ids), results, own)
+    print_similarity(index.embeddings, list(index.ids))
+    try:
+        figure = draw(paths, list(index.ids), results, "Changed photographs and what they found")
+    except ModuleNotFoundError as error:
+        _common.say(f"no picture: {error}; pip install 'birdembed[plot]'")
+        return 0
+    _common.save_figure(figure, args.output)
+    print(f"\nThe picture of it: {args.output}")
+    return 0

@@ -1,0 +1,90 @@
+"""Turn the photographs of a folder into vectors and write them to one file.
+
+  X.npy      float32, one row a photograph; the names of the rows go to X.names.txt
+  X.csv      columns id, label, v0, v1, ...
+  X.parquet  columns id, label, path, vector (needs pandas and pyarrow)
+
+Rows are in the order of the names. Files that cannot be read are skipped and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from birdembed._files import replacing
+from birdembed.cli import _common
+
+if TYPE_CHECKING:
+    import birdembed as be
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("folder", metavar="DIR", help="folder of photographs")
+    parser.add_argument("-o", "--output", required=True, metavar="X.npy|csv|parquet")
+    parser.add_argument("--cache", metavar="DIR", help="keep finished vectors here")
+    _common.add_model(parser)
+    _common.add_json(parser)
+
+
+def write_npy(index: be.Index, path: str) -> list[str]:
+    """Write the rows, and their names beside them."""
+    import numpy as np
+
+    names = str(Path(path).with_suffix(".names.txt"))
+    with replacing(path) as rows, replacing(names) as text:
+        with open(rows, "wb") as file:
+            np.save(file, index.embeddings)
+        text.write_text("".join(f"{name}\n" for name in index.ids), encoding="utf-8")
+    return [path, names]
+
+
+def write_csv(index: be.Index, path: str) -> list[str]:
+    """Write id, label and the numbers, which read back as the same float32."""
+    rows = zip(index.ids, index.labels, index.embeddings, strict=True)
+    with replacing(path) as name, open(name, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label", *(f"v{i}" for i in range(index.embeddings.shape[1]))])
+        for id_, label, row in rows:
+            writer.writerow([id_, label, *(format(float(v), ".9g") for v in row)])
+    return [path]
+
+
+def write_parquet(index: be.Index, path: str) -> list[str]:
+    """Write a table with one vector column."""
+    import pandas as pd
+
+    columns = {"id": index.ids, "label": index.labels, "path": index.paths}
+    table = pd.DataFrame({**columns, "vector": list(index.embeddings)})
+    with replacing(path) as name:
+        table.to_parquet(name, index=False)
+    return [path]
+
+
+WRITERS = {".npy": write_npy, ".csv": write_csv, ".parquet": write_parquet}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    write = WRITERS.get(Path(args.output).suffix.lower())
+    if write is None:
+        raise _common.UsageError(f"-o must end in .npy, .csv or .parquet, got {args.output}")
+    _common.need_target(args.output)
+    index = _common.build_index(_common.load_model(args), args.folder, args.cache)
+    files = write(index, args.output)
+    if args.json:
+        _common.print_json(
+            {
+                "files": files,
+                "rows": len(index),
+                "dim": int(index.embeddings.shape[1]),
+                "failures": _common.failures_json(index),
+            }
+        )
+    else:
+        print("\n".join(files))
+        _common.say(f"{len(index)} vectors of {index.embeddings.shape[1]} numbers")
+    return 0

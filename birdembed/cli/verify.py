@@ -1,0 +1,41 @@
+"""Decode every photograph of a folder, without embedding it.
+
+Prints what cannot be read (`bad`) and what only Pillow could read (`suspect`), with the reason.
+Exit code 1 where a file is bad.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from birdembed.cli import _common
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("folder", metavar="DIR", help="folder of photographs")
+    _common.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    import birdembed as be
+
+    if not Path(args.folder).is_dir():
+        raise NotADirectoryError(f"expected a folder of photographs, got {args.folder}")
+    report = be.verify(args.folder)
+    kinds = {"bad": report.failures, "suspect": report.suspect}
+    if args.json:
+        _common.print_json(
+            {
+                kind: [{"name": str(name), "reason": str(reason)} for _, name, reason in items]
+                for kind, items in kinds.items()
+            }
+        )
+    else:
+        for kind, items in kinds.items():
+            for _, name, reason in items:
+                print(f"{kind}\t{name}\t{reason}")
+        _common.say(f"{len(report.failures)} bad, {len(report.suspect)} suspect")
+    return 1 if report.failures else 0

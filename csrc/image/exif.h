@@ -1,0 +1,18 @@
+/* EXIF orientation: reading it, and turning a picture upright. Nothing else of EXIF. */
+#ifndef BIRD_IMAGE_EXIF_H
+#define BIRD_IMAGE_EXIF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "image/image.h"
+
+/* Orientation 1 to 8 from a TIFF structure (what follows "Exif\0\0" in a JPEG; the eXIf chunk
+ * of a PNG); 1 where it is absent or damaged. `tiff` may be NULL. */
+int bird_exif_orientation(const uint8_t *tiff, size_t size);
+
+/* Turn the picture upright in place of the old pixels; 1 does nothing. */
+bird_status bird_image_orient(bird_image *image, int orientation, bird_error *err);
+
+#endif

@@ -1,0 +1,32 @@
+#include "image/image.h"
+
+#include <inttypes.h>
+
+#include "base/alloc.h"
+
+void bird_image_deinit(bird_image *image) {
+    bird_free(image->pixels);
+    image->pixels = NULL;
+    image->width = image->height = 0;
+}
+
+bird_status bird_image_check_size(const bird_image_info *info, bird_error *err) {
+    uint64_t width = info->width, height = info->height;
+    if (width == 0 || height == 0)
+        return bird_fail(err, BIRD_FORMAT, "%s header says %" PRIu64 "x%" PRIu64 " pixels",
+                         info->format, width, height);
+    /* Division: the product of two 32-bit numbers from a hostile header may be anything. */
+    if (width > BIRD_MAX_PIXELS / height)
+        return bird_fail(err, BIRD_FORMAT,
+                         "%s header says %" PRIu64 "x%" PRIu64
+                         " pixels, more than the limit of %" PRIu64 " million",
+                         info->format, width, height, BIRD_MAX_PIXELS / 1000000);
+    if (info->bytes_per_pixel > BIRD_MAX_DECODE_BYTES / (width * height))
+        return bird_fail(err, BIRD_FORMAT,
+                         "%s of %" PRIu64 "x%" PRIu64 " pixels would need %" PRIu64
+                         " MB to decode, more than the limit of %" PRIu64,
+                         info->format, width, height,
+                         width * height * info->bytes_per_pixel >> 20,
+                         BIRD_MAX_DECODE_BYTES >> 20);
+    return BIRD_OK;
+}

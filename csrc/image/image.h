@@ -1,0 +1,44 @@
+/* A decoded picture, the limits every decoder keeps, and what a header scan finds out. */
+#ifndef BIRD_IMAGE_IMAGE_H
+#define BIRD_IMAGE_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* The largest phone cameras make 16320 x 12240 = 199.8 million. */
+#define BIRD_MAX_PIXELS ((uint64_t)200000000)
+
+/* Working memory one decode may ask for, header arithmetic included. */
+#define BIRD_MAX_DECODE_BYTES ((uint64_t)2 << 30)
+
+/* Size of an encoded file; stb_image counts in int. */
+#define BIRD_MAX_FILE_BYTES ((size_t)512 << 20)
+
+typedef struct bird_image {
+    uint8_t *pixels; /* owned, from bird_alloc: (height, width, 3) RGB */
+    size_t width, height;
+} bird_image;
+
+/* Release the pixels; a zeroed image is fine. */
+void bird_image_deinit(bird_image *image);
+
+/* What stands in a file, as far as decoding needs to know it before it begins. */
+typedef struct bird_image_info {
+    const char *format; /* "JPEG", "PNG", "GIF" or "BMP" */
+    uint64_t width, height;
+    int channels;            /* to be asked of stb_image: 3, or 4 where there is alpha */
+    uint64_t bytes_per_pixel; /* working memory of the decoder, rounded up */
+    const uint8_t *exif;     /* borrowed from the file's bytes: TIFF structure, or NULL */
+    size_t exif_size;
+    /* PNG only: where a palette with fewer colours than the depth can name stands, else 0. */
+    size_t short_palette;
+} bird_image_info;
+
+/* BIRD_OK where width, height and memory keep the limits; otherwise the message says which
+ * limit was passed. To be called before anything of that size is allocated. */
+bird_status bird_image_check_size(const bird_image_info *info, bird_error *err);
+
+#endif

@@ -1,0 +1,155 @@
+#include "image/png_scan.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "image/bytes.h"
+
+enum { GREY = 0, RGB = 2, PALETTE = 3, GREY_ALPHA = 4, RGB_ALPHA = 6 };
+
+/* crc_tables[k][b]: CRC-32 of byte b followed by k zero bytes ("slicing by 8"). */
+static uint32_t crc_tables[8][256];
+static pthread_once_t crc_once = PTHREAD_ONCE_INIT;
+
+static void make_crc_tables(void) {
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
+        for (int bit = 0; bit < 8; bit++) crc = crc & 1 ? crc >> 1 ^ 0xEDB88320u : crc >> 1;
+        crc_tables[0][byte] = crc;
+    }
+    for (int k = 1; k < 8; k++)
+        for (int byte = 0; byte < 256; byte++) {
+            uint32_t before = crc_tables[k - 1][byte];
+            crc_tables[k][byte] = before >> 8 ^ crc_tables[0][before & 255];
+        }
+}
+
+static uint32_t crc32_of(const uint8_t *at, size_t size) {
+    uint32_t crc = 0xFFFFFFFFu;
+    for (; size >= 8; size -= 8, at += 8) {
+        uint32_t low = bird_le32(at) ^ crc, high = bird_le32(at + 4);
+        crc = crc_tables[7][low & 255] ^ crc_tables[6][low >> 8 & 255] ^
+              crc_tables[5][low >> 16 & 255] ^ crc_tables[4][low >> 24] ^
+              crc_tables[3][high & 255] ^ crc_tables[2][high >> 8 & 255] ^
+              crc_tables[1][high >> 16 & 255] ^ crc_tables[0][high >> 24];
+    }
+    for (; size > 0; size--, at++) crc = crc >> 8 ^ crc_tables[0][(crc ^ *at) & 255];
+    return ~crc;
+}
+
+static bool known_depth(int colour, int depth) {
+    switch (colour) {
+        case GREY: return depth == 1 || depth == 2 || depth == 4 || depth == 8 || depth == 16;
+        case PALETTE: return depth == 1 || depth == 2 || depth == 4 || depth == 8;
+        case RGB:
+        case GREY_ALPHA:
+        case RGB_ALPHA: return depth == 8 || depth == 16;
+        default: return false;
+    }
+}
+
+typedef struct walk {
+    const uint8_t *data; /* borrowed: the file */
+    int colour, depth;   /* colour -1 until the header has come */
+    size_t palette_size; /* bytes of PLTE */
+    size_t palette_at;   /* its chunk's offset in the file */
+    bool pixels;         /* IDAT has come */
+} walk;
+
+static bird_status read_header(walk *w, bird_image_info *info, const uint8_t *body,
+                               uint32_t length, bird_error *err) {
+    uint64_t sample_bytes, channels;
+    if (w->colour >= 0 || length != 13)
+        return bird_fail(err, BIRD_FORMAT, "damaged PNG: bad header chunk");
+    info->width = bird_be32(body);
+    info->height = bird_be32(body + 4);
+    w->depth = body[8];
+    w->colour = body[9];
+    if (!known_depth(w->colour, w->depth) || body[10] != 0 || body[11] != 0 || body[12] > 1)
+        return bird_fail(err, BIRD_FORMAT, "damaged PNG: bad header (depth %d, colour type %d)",
+                         w->depth, w->colour);
+    if (w->colour == GREY_ALPHA || w->colour == RGB_ALPHA) info->channels = 4;
+    /* Unfolded rows, pixels, and one conversion: at most four channels each. */
+    sample_bytes = w->depth == 16 ? 2 : 1;
+    channels = w->colour == GREY || w->colour == PALETTE ? 1 : w->colour == GREY_ALPHA ? 2 : 4;
+    info->bytes_per_pixel = sample_bytes * (2 * channels + 4);
+    return bird_image_check_size(info, err);
+}
+
+static bird_status read_chunk(walk *w, bird_image_info *info, const uint8_t *body,
+                              uint32_t length, bird_error *err) {
+    const uint8_t *type = body - 4;
+    if (memcmp(type, "IHDR", 4) == 0) return read_header(w, info, body, length, err);
+    if (memcmp(type, "CgBI", 4) == 0)
+        return bird_fail(err, BIRD_UNSUPPORTED, "PNG in Apple's own variant");
+    if (w->colour < 0)
+        return bird_fail(err, BIRD_FORMAT, "damaged PNG: it does not begin with its header");
+    if (memcmp(type, "PLTE", 4) == 0) {
+        if (length == 0 || length > 768 || length % 3 != 0 || w->pixels)
+            return bird_fail(err, BIRD_FORMAT, "damaged PNG: bad palette");
+        w->palette_size = length;
+        w->palette_at = (size_t)(body - 8 - w->data);
+    } else if (memcmp(type, "tRNS", 4) == 0) {
+        info->channels = 4;
+    } else if (memcmp(type, "IDAT", 4) == 0) {
+        if (w->colour == PALETTE && w->palette_size == 0)
+            return bird_fail(err, BIRD_FORMAT, "damaged PNG: the palette is missing");
+        w->pixels = true;
+    } else if (memcmp(type, "eXIf", 4) == 0) {
+        info->exif = body;
+        info->exif_size = length;
+    } else if ((type[0] & 0x20) == 0) { /* lower case: may be ignored */
+        return bird_fail(err, BIRD_UNSUPPORTED, "PNG with an unknown critical chunk");
+    }
+    return BIRD_OK;
+}
+
+static bird_status finish(const walk *w, bird_image_info *info, bird_error *err) {
+    if (!w->pixels) return bird_fail(err, BIRD_FORMAT, "damaged PNG: it holds no picture");
+    if (w->colour == PALETTE && w->palette_size / 3 < (size_t)1 << w->depth)
+        info->short_palette = w->palette_at;
+    return BIRD_OK;
+}
+
+bird_status bird_png_scan(bird_image_info *info, const uint8_t *data, size_t size,
+                          bird_error *err) {
+    walk w = {.data = data, .colour = -1};
+    size_t at = 8; /* behind the signature */
+    pthread_once(&crc_once, make_crc_tables);
+    info->format = "PNG";
+    info->channels = 3;
+    for (;;) {
+        const uint8_t *chunk = data + at;
+        uint32_t length;
+        bird_status status;
+        if (size - at < 12)
+            return bird_fail(err, BIRD_FORMAT, "truncated PNG: its end chunk is missing");
+        length = bird_be32(chunk);
+        if (length > size - at - 12)
+            return bird_fail(err, BIRD_FORMAT, "truncated PNG: a chunk of %u bytes has only %zu",
+                             length, size - at - 12);
+        if (crc32_of(chunk + 4, (size_t)length + 4) != bird_be32(chunk + 8 + length))
+            return bird_fail(err, BIRD_FORMAT, "damaged PNG: checksum of a chunk does not match");
+        if (memcmp(chunk + 4, "IEND", 4) == 0) return finish(&w, info, err);
+        status = read_chunk(&w, info, chunk + 8, length, err);
+        if (status != BIRD_OK) return status;
+        at += (size_t)length + 12;
+    }
+}
+
+bird_status bird_png_fill_palette(uint8_t **copy, size_t *copy_size, const uint8_t *data,
+                                  size_t size, const bird_image_info *info, bird_error *err) {
+    size_t at = info->short_palette, have = bird_be32(data + at), missing = 768 - have;
+    size_t head = at + 8 + have;
+    uint8_t *to = bird_alloc(size + missing);
+    if (!to) return bird_fail(err, BIRD_NOMEM, "out of memory for a PNG of %zu bytes", size);
+    memcpy(to, data, head);
+    memset(to + head, 0, missing);
+    memcpy(to + head + missing, data + head, size - head);
+    /* 768 = 0x300; stb_image does not look at the chunk's CRC. */
+    memcpy(to + at, (const uint8_t[]){0, 0, 3, 0}, 4);
+    *copy = to;
+    *copy_size = size + missing;
+    return BIRD_OK;
+}

@@ -1,0 +1,29 @@
+/* From an RGB picture to one normalised float32 slot of a batch. */
+#ifndef BIRD_IMAGE_PREPROCESS_H
+#define BIRD_IMAGE_PREPROCESS_H
+
+#include "image/image.h"
+#include "image/resize.h"
+
+typedef enum bird_fit {
+    BIRD_SQUASH,  /* both sides become floor(size / crop_pct), whatever they were */
+    BIRD_SHORTEST /* the short side does, the long one keeps the proportion */
+} bird_fit;      /* then the centre of size x size is cut out */
+
+typedef struct bird_preprocess {
+    int size;
+    bird_fit fit;
+    double crop_pct; /* in (0, 1] */
+    bird_filter filter;
+    float mean[3], std[3]; /* in units of 0 to 1, RGB */
+} bird_preprocess;
+
+/* BIRD_ARG where a field is out of range. */
+bird_status bird_preprocess_check(const bird_preprocess *cfg, bird_error *err);
+
+/* dst (3, size, size) = (resized and cropped / 255 - mean) / std, each step rounded to float32
+ * as torchvision's ToTensor and Normalize do it. */
+bird_status bird_preprocess_image(float *dst, const bird_image *image, const bird_preprocess *cfg,
+                                  bird_error *err);
+
+#endif

@@ -1,0 +1,26 @@
+/* Antialiased resize of uint8 RGB, bit for bit as Pillow 13 does it: filter weights rounded to
+ * fixed point, one pass over columns, one over rows, each rounded to 8 bits.
+ */
+#ifndef BIRD_IMAGE_RESIZE_H
+#define BIRD_IMAGE_RESIZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef enum bird_filter { BIRD_BILINEAR, BIRD_BICUBIC } bird_filter;
+
+/* A part of the resized picture: columns x .. x+width-1, rows y .. y+height-1. */
+typedef struct bird_window {
+    size_t x, y, width, height;
+} bird_window;
+
+/* Resize src (src_height, src_width, 3) to height x width and write the part `window` of that
+ * to dst (window.height, window.width, 3): the same pixels as cropping afterwards, without
+ * computing the rest. Sizes at least 1, `window` inside; dst and src must not overlap. */
+bird_status bird_resize(uint8_t *dst, const uint8_t *src, size_t src_height, size_t src_width,
+                        size_t height, size_t width, bird_window window, bird_filter filter,
+                        bird_error *err);
+
+#endif

@@ -1,0 +1,64 @@
+/* The translation unit that holds stb_image, its allocations led through base/alloc. */
+#include <stdbool.h>
+
+#include "base/alloc.h"
+#include "image/image.h"
+#include "image/stb.h"
+
+/* Per thread: a decode never leaves its thread, and several run at once. */
+static _Thread_local size_t block_limit;
+static _Thread_local bool out_of_memory, beyond_limit;
+
+static void *stb_realloc(void *block, size_t old_size, size_t new_size) {
+    void *grown;
+    if (new_size > block_limit) {
+        beyond_limit = true;
+        return NULL;
+    }
+    grown = bird_realloc(block, old_size, new_size);
+    if (!grown) out_of_memory = true;
+    return grown;
+}
+
+#define STBI_MALLOC(size) stb_realloc(NULL, 0, size)
+#define STBI_REALLOC_SIZED(block, old_size, new_size) stb_realloc(block, old_size, new_size)
+#define STBI_REALLOC(block, size) (NULL) /* never asked: the sized form is there */
+#define STBI_FREE(block) bird_free(block)
+
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_PNG
+#define STBI_ONLY_BMP
+#define STBI_ONLY_GIF
+#define STBI_NO_STDIO
+#define STBI_NO_LINEAR
+#define STBI_NO_HDR
+#define STBI_MAX_DIMENSIONS (1 << 24) /* ours is a limit on pixels, checked before */
+#define STBI_ASSERT(condition) ((void)0) /* a hostile file must not end the process */
+#if defined(__GNUC__) /* not ours to warn about */
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#pragma GCC diagnostic ignored "-Wunused-but-set-variable"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+#include "stb_image.h"
+
+bird_status bird_stb_load(uint8_t **pixels, size_t *width, size_t *height, const uint8_t *data,
+                          size_t size, int channels, size_t largest_block, bird_error *err) {
+    int w = 0, h = 0, in_file = 0;
+    block_limit = largest_block;
+    out_of_memory = beyond_limit = false;
+    *pixels = stbi_load_from_memory(data, (int)size, &w, &h, &in_file, channels);
+    if (!*pixels) {
+        const char *reason = stbi_failure_reason();
+        if (out_of_memory) return bird_fail(err, BIRD_NOMEM, "out of memory decoding a picture");
+        if (beyond_limit)
+            return bird_fail(err, BIRD_FORMAT, "data unfold to more than the header announces");
+        return bird_fail(err, BIRD_FORMAT, "damaged data (%s)", reason ? reason : "no reason given");
+    }
+    *width = (size_t)w;
+    *height = (size_t)h;
+    return BIRD_OK;
+}

@@ -1,0 +1,335 @@
+"""The command line: words, exit codes, what goes where."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from birdembed.cli import COMMANDS, main
+
+Image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
+
+
+def picture(seed, size=96):
+    """Return a smooth random picture, different for each seed."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two species with three pictures each, a note, and one file that is no picture."""
+    root = tmp_path_factory.mktemp("photos")
+    for i, species in enumerate(["ROBIN", "WREN"]):
+        (root / species).mkdir()
+        for j in range(3):
+            picture(3 * i + j).save(root / species / f"{j}.png")
+    (root / "WREN" / "bad.jpg").write_bytes(b"no picture at all")
+    (root / "notes.txt").write_text("not an image")
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    be = pytest.importorskip("birdembed")
+    folder = tmp_path_factory.mktemp("model") / "random"
+    be.Model("resnet50", num_classes=0, seed=0).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("BIRDEMBED_CACHE", str(tmp_path / "cache"))
+
+
+def one_line_error(capsys):
+    """Return standard error, which must be one line and no traceback."""
+    text = capsys.readouterr().err
+    lines = [line for line in text.splitlines() if not line.startswith("skipped:")]
+    assert len(lines) == 1, text
+    assert lines[0].startswith("birdembed")
+    return lines[0]
+
+
+# --- words ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help(command, capsys):
+    assert main([*filter(None, [command]), "--help"]) == 0
+    shown = capsys.readouterr()
+    assert "usage: birdembed" in shown.out
+    assert shown.err == ""
+
+
+def test_version(capsys):
+    import birdembed
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"birdembed {birdembed.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["fly"],
+        ["embed", "somewhere"],
+        ["index", "somewhere"],
+        ["search", "somewhere"],
+        ["search", "somewhere", "a.jpg", "-k", "0"],
+        ["search", "somewhere", "a.jpg", "-k", "three"],
+        ["fetch"],
+        ["fetch", "penguins"],
+        ["evaluate", "sscd"],
+        ["info", "--nonsense"],
+    ],
+)
+def test_wrong_usage_is_2(words, capsys):
+    assert main(words) == 2
+    assert "birdembed" in capsys.readouterr().err
+
+
+def test_embed_refuses_an_unknown_ending(photos, tmp_path, capsys):
+    assert main(["embed", str(photos), "-o", str(tmp_path / "x.xls")]) == 2
+    assert ".parquet" in one_line_error(capsys)
+
+
+def test_help_is_light():
+    """No command's libraries for `--help`."""
+    code = (
+        "import sys; from birdembed.cli import main; main(['--help']);"
+        "heavy = {'PIL', 'tqdm', 'pandas', 'matplotlib', 'safetensors', 'onnx'} & set(sys.modules);"
+        "sys.exit(', '.join(heavy) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# --- failures ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["embed", "{no}", "-o", "{tmp}/x.npy"],
+        ["index", "{no}", "-o", "{tmp}/x.idx"],
+        ["search", "{no}", "a.jpg"],
+        ["verify", "{no}"],
+        ["evaluate", "{model}", "{no}"],
+        ["demo", "--images", "{no}", "--model", "{model}"],
+    ],
+)
+def test_what_is_missing_is_named(words, tmp_path, model, capsys):
+    names = {"no": str(tmp_path / "nowhere"), "tmp": str(tmp_path), "model": model}
+    words = [word.format(**names) for word in words]
+    if words[0] in ("embed", "index"):
+        words += ["--model", model]
+    assert main(words) == 1
+    assert "nowhere" in one_line_error(capsys)
+
+
+@pytest.mark.parametrize("command", ["embed", "index"])
+def test_target_is_checked_before_the_work(command, photos, model, tmp_path, capsys):
+    target = tmp_path / "no" / "such" / "x.npy"
+    assert main([command, str(photos), "-o", str(target), "--model", model]) == 1
+    assert str(target) in one_line_error(capsys)
+    assert not (tmp_path / "no").exists()
+
+
+def test_unfetched_weights_say_how(photos, tmp_path, capsys):
+    assert main(["embed", str(photos), "-o", str(tmp_path / "x.npy"), "--model", "sscd"]) == 1
+    assert "birdembed fetch sscd" in one_line_error(capsys)
+
+
+def test_a_folder_without_pictures_fails(tmp_path, model, capsys):
+    (tmp_path / "empty").mkdir()
+    words = ["index", str(tmp_path / "empty"), "-o", str(tmp_path / "x"), "--model", model]
+    assert main(words) == 1
+    assert "empty" in one_line_error(capsys)
+
+
+# --- the work ------------------------------------------------------------------------
+
+
+def test_embed_npy(photos, model, tmp_path, capsys):
+    target = tmp_path / "x.npy"
+    assert main(["embed", str(photos), "-o", str(target), "--model", model]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == [str(target), str(tmp_path / "x.names.txt")]
+    assert "skipped" in shown.err
+    assert "bad.jpg" in shown.err
+    rows = np.load(target)
+    assert rows.shape == (6, 2048)
+    assert rows.dtype == np.float32
+    names = (tmp_path / "x.names.txt").read_text().splitlines()
+    assert sorted(names) == [f"{s}/{j}.png" for s in ("ROBIN", "WREN") for j in range(3)]
+    assert not list(tmp_path.glob(".x*"))  # nothing half-written stays
+
+
+def test_embed_csv_has_the_same_numbers(photos, model, tmp_path, capsys):
+    main(["embed", str(photos), "-o", str(tmp_path / "x.npy"), "--model", model])
+    assert main(["embed", str(photos), "-o", str(tmp_path / "x.csv"), "--model", model]) == 0
+    with open(tmp_path / "x.csv", newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert head[:3] == ["id", "label", "v0"]
+    assert [row[0] for row in rows] == (tmp_path / "x.names.txt").read_text().splitlines()
+    assert rows[0][1] == rows[0][0].split("/")[0]
+    numbers = np.array([row[2:] for row in rows], np.float32)
+    np.testing.assert_array_equal(numbers, np.load(tmp_path / "x.npy"))
+
+
+def test_index_then_search(photos, model, tmp_path, capsys):
+    target = str(tmp_path / "birds.index")
+    assert main(["index", str(photos), "-o", target, "--model", model]) == 0
+    assert capsys.readouterr().out == target + "\n"
+    query = str(photos / "WREN" / "1.png")
+    assert main(["search", target, query, "-k", "3", "--model", model, "--json"]) == 0
+    ((found,),) = [json.loads(capsys.readouterr().out)]
+    assert found["query"] == query
+    assert len(found["results"]) == 3
+    best = found["results"][0]
+    assert set(best) == {"id", "label", "score"}
+    assert best["id"] == "WREN/1.png"
+    assert best["label"] == "WREN"
+    assert best["score"] == pytest.approx(1, abs=1e-5)
+
+
+def test_search_folder_as_text(photos, model, tmp_path, capsys):
+    queries = [str(photos / "ROBIN" / "0.png"), str(photos / "WREN" / "2.png")]
+    words = ["search", str(photos), *queries, "-k", "2", "--model", model]
+    assert main(words) == 0
+    first = capsys.readouterr()
+    lines = first.out.splitlines()
+    assert [lines[0], lines[3]] == queries
+    assert lines[1].split() == ["1", "1.0000", "ROBIN", "ROBIN/0.png"]
+    assert len(lines) == 6
+    assert "bad.jpg" in first.err
+    # What was computed was kept, and says the same again.
+    assert any((tmp_path / "cache").rglob("*"))
+    assert main(words) == 0
+    assert capsys.readouterr().out == first.out
+
+
+def test_search_skips_a_bad_query(photos, model, capsys):
+    good, bad = str(photos / "ROBIN" / "0.png"), str(photos / "WREN" / "bad.jpg")
+    words = ["search", str(photos), bad, good, "--model", model, "--json"]
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    assert [found["query"] for found in json.loads(shown.out)] == [good]
+    assert "bad.jpg" in shown.err
+    assert main(["search", str(photos), bad, "--model", model]) == 1
+
+
+def test_search_plot(photos, model, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    target = tmp_path / "found.png"
+    query = str(photos / "ROBIN" / "0.png")
+    assert main(["search", str(photos), query, "--model", model, "--plot", str(target)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(target)
+    assert Image.open(target).size > (100, 100)
+
+
+def test_another_models_index_is_refused(photos, model, tmp_path, capsys):
+    import birdembed as be
+
+    other = tmp_path / "other"
+    be.Model("resnet50", num_classes=0, seed=1).save_pretrained(other)
+    target = str(tmp_path / "birds.index")
+    main(["index", str(photos), "-o", target, "--model", model])
+    capsys.readouterr()
+    query = str(photos / "ROBIN" / "0.png")
+    assert main(["search", target, query, "--model", str(other)]) == 1
+    assert "fingerprint" in one_line_error(capsys)
+
+
+def test_verify(photos, tmp_path, capsys):
+    assert main(["verify", str(photos)]) == 1
+    shown = capsys.readouterr()
+    (line,) = shown.out.splitlines()
+    assert line.startswith("bad\t")
+    assert "bad.jpg" in line
+    assert main(["verify", str(photos / "ROBIN"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"bad": [], "suspect": []}
+
+
+def test_info(capsys):
+    assert main(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert {"version", "onednn", "isa", "cpu_features", "threads", "precisions"} <= set(facts)
+    assert main(["info"]) == 0
+    assert facts["version"] in capsys.readouterr().out
+
+
+def test_info_check(model, tmp_path, capsys):
+    import shutil
+
+    assert main(["info", "--check", model]) == 0
+    changed = tmp_path / "changed"
+    shutil.copytree(model, changed)
+    weights = bytearray((changed / "model.safetensors").read_bytes())
+    weights[-3] ^= 1  # in the last number of some tensor
+    (changed / "model.safetensors").write_bytes(weights)
+    capsys.readouterr()
+    assert main(["info", "--check", str(changed)]) == 1
+    assert "fingerprint" in capsys.readouterr().err
+
+
+def test_evaluate(photos, model, tmp_path, capsys):
+    import shutil
+
+    clean = tmp_path / "clean"
+    shutil.copytree(photos, clean, ignore=shutil.ignore_patterns("bad.jpg"))
+    assert main(["evaluate", model, str(clean), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert 0 <= found["precision_at_1"] <= 1
+    assert main(["evaluate", model, str(clean)]) == 0
+    assert "precision_at_1" in capsys.readouterr().out
+
+
+def test_demo(tmp_path, model, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    images = tmp_path / "images"
+    images.mkdir()
+    for seed in range(4):
+        picture(seed).save(images / f"{seed}.png")
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--images", str(images), "--model", model]) == 0
+    out = capsys.readouterr().out
+    for word in ("flipped", "rotated", "darkened"):
+        assert word in out
+    name = next(line.split()[-1] for line in out.splitlines() if line.endswith(".png"))
+    assert Image.open(tmp_path / name).size > (100, 100)
+
+
+def test_control_c(tmp_path, model):
+    """One short line and 130; what was finished is in the cache."""
+    images = tmp_path / "many"
+    images.mkdir()
+    for seed in range(400):
+        picture(seed, 224).save(images / f"{seed}.png", compress_level=1)
+    words = ["index", str(images), "-o", str(tmp_path / "x.index"), "--model", model]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "birdembed.cli", *words, "--cache", str(tmp_path / "kept")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    )
+    deadline = time.monotonic() + 60
+    while not any((tmp_path / "kept").rglob("*")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == "birdembed: interrupted"
+    assert "Traceback" not in err
+    assert out == ""
+    assert not (tmp_path / "x.index").exists()

@@ -1,0 +1,178 @@
+"""Rules that can be read off the source: which way includes point, who may call what."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
+
+# Who may include whom, besides itself. Arrows never point back.
+LAYERS = {
+    "base": set(),
+    "image": {"base"},
+    "nn": {"base"},
+    "model": {"base", "nn"},
+    "data": {"base", "image"},
+    "train": {"base", "nn", "model", "data", "image"},
+    "search": {"base", "nn"},
+    "python": {"base", "image", "nn", "model", "data", "train", "search"},
+}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
+COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
+HEAP = "malloc calloc realloc free strdup strndup aligned_alloc posix_memalign".split()
+PROCESS = "exit abort _exit quick_exit printf fprintf vprintf vfprintf puts fputs perror".split()
+MAX_LINES = 600
+MAX_BYTES = 256 * 1024
+
+
+def c_files():
+    return sorted(p for p in CSRC.rglob("*") if p.suffix in (".c", ".h"))
+
+
+def layer(path):
+    return path.relative_to(CSRC).parts[0]
+
+
+def includes(path):
+    return INCLUDE.findall(path.read_text(encoding="utf-8"))
+
+
+def tracked_files():
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.decode().split("\0") if (ROOT / name).is_file()]
+
+
+def calls(path, names):
+    """Return 'file:line: name' for every call of one of the names, comments and strings aside."""
+    text = path.read_text(encoding="utf-8")
+    blank = COMMENT_OR_STRING.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
+    pattern = re.compile(r"(?<![\w.>])(" + "|".join(names) + r")\s*\(")
+    return [
+        f"{path.relative_to(ROOT)}:{blank.count(chr(10), 0, m.start()) + 1}: {m.group(1)}"
+        for m in pattern.finditer(blank)
+    ]
+
+
+def test_there_is_source_to_judge():
+    assert len(c_files()) > 10
+    assert {layer(p) for p in c_files()} <= set(LAYERS)
+
+
+def test_includes_point_down():
+    wrong = []
+    for path in c_files():
+        allowed = LAYERS[layer(path)] | {layer(path)}
+        for name in includes(path):
+            first = name.split("/")[0]
+            if first in LAYERS and "/" in name and first not in allowed:
+                wrong.append(f"{path.relative_to(ROOT)} includes {name}")
+            if "/" not in name and (path.parent / name).exists():
+                wrong.append(f"{path.relative_to(ROOT)} includes {name} without its layer's name")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("header", "home"),
+    [
+        (r"Python\.h|numpy/.*", "python"),
+        (r"(oneapi/dnnl/)?dnnl.*\.h", "nn"),
+        (r"stb_image\.h", "image"),
+        (r"omp\.h", "nn"),
+    ],
+)
+def test_foreign_headers_stay_in_their_layer(header, home):
+    wrong = [
+        f"{path.relative_to(ROOT)} includes {name}"
+        for path in c_files()
+        for name in includes(path)
+        if re.fullmatch(header, name) and layer(path) != home
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_memory_comes_from_alloc():
+    excepted = {CSRC / "base" / "alloc.c"} | set(CSRC.glob("image/stb_*.c"))
+    wrong = [call for path in c_files() if path not in excepted for call in calls(path, HEAP)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_core_neither_prints_nor_ends_the_process():
+    excepted = set(CSRC.glob("image/stb_*.c"))
+    wrong = [call for path in c_files() if path not in excepted for call in calls(path, PROCESS)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_search_for_calls_finds_them(tmp_path, monkeypatch):
+    """The two tests above are worth nothing if `calls` is blind."""
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    sample = tmp_path / "sample.c"
+    sample.write_text(
+        '/* free(x) */\n// malloc(1)\nbird_free(a); t->free(b); s = "exit(1)";\n'
+        "x = malloc(3);\nsnprintf(b, 1, f); printf (f);\n"
+    )
+    assert calls(sample, HEAP) == ["sample.c:4: malloc"]
+    assert calls(sample, PROCESS) == ["sample.c:5: printf"]
+
+
+def test_files_are_short_enough_to_read():
+    long = [
+        f"{path.relative_to(ROOT)}: {lines} lines"
+        for path in tracked_files()
+        if path.suffix in (".c", ".h", ".py", ".pyi", ".sh")
+        and (lines := path.read_text(encoding="utf-8").count("\n")) > MAX_LINES
+    ]
+    assert not long, "\n".join(long)
+
+
+def test_repository_holds_no_machine_and_no_bulk():
+    """No path of somebody's machine, no registry's address, no large or compiled file."""
+    machine = re.compile(rb"""(?:^|[\s"'`=(:])/(?:work|root|home|Users)/""", re.MULTILINE)
+    hosts = re.compile(rb"(?:pypi|pythonhosted|npmjs|crates|deb\.debian)" + rb"\.(?:org|io|com)\b")
+    wrong = []
+    for path in tracked_files():
+        data = path.read_bytes()
+        name = path.relative_to(ROOT)
+        if len(data) > MAX_BYTES:
+            wrong.append(f"{name}: {len(data)} bytes")
+        if path.suffix in (".so", ".a", ".o", ".whl", ".onnx", ".safetensors", ".pth"):
+            wrong.append(f"{name}: built or fetched, not written")
+        if b"\0" in data[:8000]:
+            continue
+        wrong += [f"{name}: {m.group().decode()!r}" for m in machine.finditer(data)]
+        wrong += [f"{name}: {m.group().decode()!r}" for m in hosts.finditer(data)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_third_party_is_named():
+    text = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
+    for name in (
+        "oneDNN",
+        "Apache-2.0",
+        "libgomp",
+        "GCC Runtime Library Exception",
+        "stb_image",
+        "SSCD",
+        "tuxpaint-stamps-default",
+    ):
+        assert name in text, name
+    built = ROOT / "birdembed" / "_lib"
+    if not built.is_dir():
+        pytest.skip("the extension module is not built: what it bundles was not compared")
+    for path in built.iterdir():
+        assert path.name in text, f"{path.name} goes into the wheel and is not named"
+
+
+def test_stub_of_the_core_names_what_is_there():
+    core = pytest.importorskip("birdembed._core", exc_type=ImportError)
+    stub = ast.parse((ROOT / "birdembed" / "_core.pyi").read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    written = {node.name for node in stub.body if isinstance(node, kinds)}
+    written = {name for name in written if not name.startswith("_")}
+    assert written == {name for name in dir(core) if not name.startswith("__")}

@@ -1,0 +1,36 @@
+"""Print the requirements that pyproject.toml names under the given headings, one a line.
+
+    python tools/requirements.py build run plot test
+
+`build` is [build-system] requires, `run` is [project] dependencies; every other name is an
+optional dependency or a dependency group. pyproject.toml stays the only list.
+"""
+
+import sys
+from pathlib import Path
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    from pip._vendor import tomli as tomllib
+
+
+def requirements(document: dict, name: str) -> list[str]:
+    """Return the requirements of one heading, included groups resolved."""
+    project = document["project"]
+    lists = {
+        **project["optional-dependencies"],
+        **document["dependency-groups"],
+        "build": document["build-system"]["requires"],
+        "run": project["dependencies"],
+    }
+    found: list[str] = []
+    for item in lists[name]:
+        found += requirements(document, item["include-group"]) if isinstance(item, dict) else [item]
+    return found
+
+
+if __name__ == "__main__":
+    text = (Path(__file__).resolve().parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = [r for name in sys.argv[1:] for r in requirements(tomllib.loads(text), name)]
+    print("\n".join(dict.fromkeys(wanted)))
