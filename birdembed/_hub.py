@@ -222,3 +222,11 @@ def load_hub(
     )
     hub.pin()
     return loaded
+
+
+def pinned_models() -> list[str]:
+    """Return the hub models that were downloaded and pinned, by short name where they have one."""
+    short = {repository: name for name, repository in HUB_NAMES.items()}
+    folder = cache_dir() / "hub"
+    found = sorted(path.stem.replace("--", "/", 1) for path in folder.glob("*.json"))
+    return [short.get(repository, repository) for repository in found]
