@@ -1,13 +1,105 @@
-"""Image embeddings."""
+"""Image embeddings, cosine search and fine-tuning of ResNet-50, on an ordinary CPU.
 
-from birdembed._core import BirdembedError, DecodeError
-from birdembed._pixels import Preprocess, decode_image, preprocess, verify
+>>> import birdembed as be                                     # doctest: +SKIP
+>>> model = be.load_model()                                    # doctest: +SKIP
+>>> index = be.Index.build(model, "photographs")               # doctest: +SKIP
+>>> index.search("what-is-this.jpg")                           # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from birdembed._core import (
+    BackendError,
+    BirdembedError,
+    DecodeError,
+    FingerprintMismatch,
+    WeightsError,
+)
+from birdembed._version import __version__
+
+if TYPE_CHECKING:
+    from birdembed._dataset import ImageFolder
+    from birdembed._evaluate import evaluate
+    from birdembed._fetch import fetch
+    from birdembed._images import Failure
+    from birdembed._index import Index
+    from birdembed._load import list_models, load_model
+    from birdembed._metrics import Evaluation, retrieval_metrics
+    from birdembed._model import Model
+    from birdembed._pixels import Preprocess, VerifyReport, decode_image, preprocess, verify
+    from birdembed._plots import plot_confusion, plot_grid
+    from birdembed._projection import Projection
+    from birdembed._report import EncodeReport
+    from birdembed._search import cosine_similarity, cosine_topk
+    from birdembed._search_result import Match, SearchResult
+    from birdembed._system import info, set_num_threads
+
+# Loaded when first asked for: importing the package stays as light as importing NumPy.
+_HOMES = {
+    "_dataset": ["ImageFolder"],
+    "_evaluate": ["evaluate"],
+    "_fetch": ["fetch"],
+    "_images": ["Failure"],
+    "_index": ["Index"],
+    "_load": ["list_models", "load_model"],
+    "_metrics": ["Evaluation", "retrieval_metrics"],
+    "_model": ["Model"],
+    "_pixels": ["Preprocess", "VerifyReport", "decode_image", "preprocess", "verify"],
+    "_plots": ["plot_confusion", "plot_grid"],
+    "_projection": ["Projection"],
+    "_report": ["EncodeReport"],
+    "_search": ["cosine_similarity", "cosine_topk"],
+    "_search_result": ["Match", "SearchResult"],
+    "_system": ["info", "set_num_threads"],
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BackendError",
     "BirdembedError",
     "DecodeError",
+    "EncodeReport",
+    "Evaluation",
+    "Failure",
+    "FingerprintMismatch",
+    "ImageFolder",
+    "Index",
+    "Match",
+    "Model",
     "Preprocess",
+    "Projection",
+    "SearchResult",
+    "VerifyReport",
+    "WeightsError",
+    "__version__",
+    "cosine_similarity",
+    "cosine_topk",
     "decode_image",
+    "evaluate",
+    "fetch",
+    "info",
+    "list_models",
+    "load_model",
+    "plot_confusion",
+    "plot_grid",
     "preprocess",
+    "retrieval_metrics",
+    "set_num_threads",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'birdembed' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"birdembed.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -101,6 +101,10 @@ class _Hub:
         """Return a file of the model, checked; None where the model has no such file."""
         from huggingface_hub import errors
 
+        cached = self._cached(filename)
+        if cached is not None:
+            self._check(cached, filename)
+            return cached
         try:
             path = Path(
                 self._library.hf_hub_download(
@@ -122,8 +126,17 @@ class _Hub:
         self._check(path, filename)
         return path
 
+    def _cached(self, filename: str) -> Path | None:
+        # hf_hub_download may send a request of its own before it looks.
+        if self.commit is None:
+            return None
+        found = self._library.try_to_load_from_cache(
+            self._repository, filename, revision=self.commit
+        )
+        return Path(found) if isinstance(found, str) else None
+
     def _failed(self, filename: str, error: Exception) -> WeightsError:
-        reason = str(error).strip().splitlines()
+        reason = str(error).strip().rstrip(".").splitlines()
         return WeightsError(
             f"{self._repository} (revision {self.commit or self._asked}): could not get "
             f"{filename} from the hub: {type(error).__name__}: {reason[0] if reason else ''}. "
@@ -209,3 +222,11 @@ def load_hub(
     )
     hub.pin()
     return loaded
+
+
+def pinned_models() -> list[str]:
+    """Return the hub models that were downloaded and pinned, by short name where they have one."""
+    short = {repository: name for name, repository in HUB_NAMES.items()}
+    folder = cache_dir() / "hub"
+    found = sorted(path.stem.replace("--", "/", 1) for path in folder.glob("*.json"))
+    return [short.get(repository, repository) for repository in found]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from typing import Any
+
 import numpy as np
 
 from birdembed import _core
@@ -164,6 +166,41 @@ def to_native(
     table = _core.parameter_table(held, head)
     _check(native, table, held, source)
     return held, {name: native[name].float32(f"{source}: {name}") for name, _ in table}
+
+
+def native_state(
+    arrays: Mapping[str, Any],
+    table: list[tuple[str, tuple[int, ...]]],
+    architecture: str,
+    present: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Check arrays that are in memory against a network's table.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        Native names, anything NumPy takes; `num_batches_tracked` is ignored.
+    table : list of (name, shape)
+    architecture : str
+        For error messages.
+    present : mapping of str to numpy.ndarray
+        Stands in for what `arrays` lacks; where it is not empty, unexpected names are ignored.
+
+    Raises
+    ------
+    WeightsError
+        Names are missing, unexpected or misshapen, or an array is not of numbers.
+    """
+    given = {}
+    for name, value in arrays.items():
+        if name.endswith("num_batches_tracked") or (present and name not in present):
+            continue
+        array = np.asarray(value)
+        kind = f"{'F' if array.dtype.kind == 'f' else array.dtype.name}{array.dtype.itemsize * 8}"
+        given[name] = StoredTensor(kind, array)
+    merged = {name: StoredTensor("F32", array) for name, array in present.items()} | given
+    _check(merged, table, architecture, "state_dict")
+    return {name: merged[name].float32(f"state_dict: {name}") for name, _ in table}
 
 
 def to_saved(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

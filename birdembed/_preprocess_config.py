@@ -50,8 +50,8 @@ def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = Fa
     crop_pct = float(cfg.get("crop_pct") or 0.875)
     if channels != 3 or height != width:
         raise WeightsError(f"{path}: input_size {cfg['input_size']} is not (3, n, n); {_ADVICE}")
-    if mode not in ("center", "squash") or (mode == "squash" and crop_pct != 1.0):
-        raise WeightsError(f"{path}: crop_mode {mode!r} with crop_pct {crop_pct}; {_ADVICE}")
+    if mode not in ("center", "squash"):
+        raise WeightsError(f"{path}: crop_mode {mode!r} is not center or squash; {_ADVICE}")
     return _make(
         path,
         size=int(height),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -57,6 +58,11 @@ class Projection:
             view = array.view()
             view.flags.writeable = False
             object.__setattr__(self, name, view)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """`matrix` transposed, ``(dim, features) float32`` C-contiguous: what the core takes."""
+        return np.ascontiguousarray(self.matrix.T)
 
     @property
     def dim(self) -> int:

@@ -10,7 +10,9 @@ from birdembed import _core
 _FLOATS = (np.float16, np.float32, np.float64)
 
 
-def as_vectors(value: ArrayLike, name: str, *, one: bool = True) -> tuple[NDArray, bool]:
+def as_vectors(
+    value: ArrayLike, name: str, *, one: bool = True
+) -> tuple[NDArray[np.float32], bool]:
     """Return `value` as a C-contiguous `(n, dim)` float32 array, and whether it was 1-d.
 
     Parameters
@@ -78,15 +80,13 @@ def cosine_similarity(a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.fl
     for name, array in (("a", left), ("b", right)):
         bad = ~np.isfinite(array).all(axis=1)
         if bad.any():
-            raise ValueError(
-                f"{name}: row {int(bad.argmax())} holds NaN or infinity; leave it out"
-            )
-    scores = _core.cosine_matrix(left, right)
+            raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity; leave it out")
+    scores: NDArray[np.float32] = _core.cosine_matrix(left, right)
     if left_single and right_single:
         return float(scores[0, 0])
     if left_single:
-        return scores[0]
-    return scores[:, 0] if right_single else scores
+        return scores.reshape(-1)
+    return scores.reshape(-1) if right_single else scores
 
 
 def cosine_topk(

@@ -1,16 +1,20 @@
 #include "nn/conv_table.h"
 
-/* Measured on two cores, batch 8, the 23 shapes of ResNet-50 (figures: benchmarks/README.md).
- * Blocked layouts (jit, jit_1x1) win nearly everywhere on both instruction sets, and one
- * layout throughout needs no reorders. The exception pays for its two reorders: on AVX2 the
- * 3x3 convolutions of the last stage run 8 % faster as brgconv on nhwc. */
+/* Measured on two cores, batch 1 and 8, the 23 shapes of ResNet-50 (benchmarks/README.md).
+ *
+ * AVX-512: nhwc (brgconv) throughout, as fast as nChw16c (jit) at batch 8 and 5 % faster at
+ * batch 1. The blocked 1x1 kernels also split their sums where 12 or more threads share one
+ * small picture (1024->256 and 1024->512 at 14 px, 512->2048 at 7 px): other bits.
+ * The first convolution has no nhwc kernel for three channels.
+ *
+ * AVX2: nChw8c (jit) is the faster nearly everywhere; the exception pays for its two
+ * reorders: the 3x3 convolutions of the last stage run 8 % faster as brgconv on nhwc. */
 dnnl_format_tag_t bird_conv_layout(bird_isa isa, const bird_conv *conv) {
     switch (isa) {
         case BIRD_ISA_AVX512:
-            return dnnl_nChw16c;
+            return conv->ic < 16 ? dnnl_nChw16c : dnnl_nhwc;
         case BIRD_ISA_AVX2:
-            if (conv->kernel == 3 && conv->ic >= 512) return dnnl_nhwc;
-            return dnnl_nChw8c;
+            return conv->kernel == 3 && conv->ic >= 512 ? dnnl_nhwc : dnnl_nChw8c;
         case BIRD_ISA_GENERIC:
             break;
     }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
 import pytest
 
 BLOCKS = (3, 4, 6, 3)
@@ -87,15 +86,6 @@ def random_network(architecture, num_classes=0, seed=0):
 def numpy_state(network):
     """state_dict of a torch module as NumPy arrays."""
     return {name: t.detach().numpy() for name, t in network.state_dict().items()}
-
-
-def random_state(architecture, num_classes=0, seed=0):
-    """Native state with random values, without torch."""
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
-        for name, shape in parameter_table(architecture, num_classes)
-    }
 
 
 def embed(network, x):

@@ -1,0 +1,575 @@
+"""The model: images in, embeddings out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from birdembed import _core, _images
+from birdembed._core import BirdembedError
+from birdembed._pixels import Preprocess
+from birdembed._pretrained import Pretrained, write_pretrained
+from birdembed._progress import progress_bar
+from birdembed._projection import Projection
+from birdembed._report import EncodeReport
+from birdembed._snapshot import Snapshot, check_class_names, random_head, random_state
+
+_DEFAULT_BATCH = 32
+
+
+class Model:
+    """A ResNet-50 that turns images into embeddings, with or without a classifier.
+
+    Parameters
+    ----------
+    architecture : {"resnet50", "resnet50d"}
+    num_classes : int
+        Rows of the classifier; 0: none.
+    seed : int
+        Of the random weights. `load_model` is what gives real ones.
+    preprocess : Preprocess, optional
+        ``Preprocess()`` by default.
+    class_names : sequence of str, optional
+
+    Notes
+    -----
+    Threads may share a model; a forked child and a pickle have their own. Calls that change
+    the weights put a new immutable set in place, and calls in flight finish on the old one.
+    """
+
+    _current: Snapshot
+
+    def __init__(
+        self,
+        architecture: str = "resnet50",
+        num_classes: int = 0,
+        *,
+        seed: int = 0,
+        preprocess: Preprocess | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        if architecture not in _core.architectures():
+            raise ValueError(
+                f"architecture must be one of {_core.architectures()}, got {architecture!r}"
+            )
+        self._take(
+            Pretrained(
+                architecture,
+                random_state(architecture, int(num_classes), seed),
+                preprocess if preprocess is not None else Preprocess(),
+                class_names=check_class_names(class_names, int(num_classes)),
+                source=f"random weights, seed {seed}",
+            )
+        )
+
+    @classmethod
+    def _of(cls, given: Pretrained) -> Model:
+        model = cls.__new__(cls)
+        model._take(given)
+        return model
+
+    def _take(self, given: Pretrained) -> None:
+        self._current = Snapshot.of(given)
+        self._writer = threading.Lock()
+        self._writer_pid = os.getpid()
+
+    @staticmethod
+    def from_pretrained(name: str | os.PathLike[str] | None = None, **options: Any) -> Model:
+        """Load a model; the same function as `birdembed.load_model`."""
+        from birdembed._load import load_model
+
+        return load_model(name, **options) if name is not None else load_model(**options)
+
+    # What it is
+
+    @property
+    def architecture(self) -> str:
+        """Name of the network: "resnet50" or "resnet50d"."""
+        return self._current.architecture
+
+    @property
+    def num_classes(self) -> int:
+        """Rows of the classifier, 0 without one."""
+        return self._current.num_classes
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classifier's rows, where they are known."""
+        names = self._current.class_names
+        return None if names is None else list(names)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of a vector that `encode` gives by default."""
+        return self._current.dim(self._current.default_projection)
+
+    @property
+    def projection(self) -> Projection | None:
+        """The linear map behind the pooling that the model brings, or None."""
+        return self._current.projection
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images become network input. Setting it renews the fingerprint."""
+        return self._current.preprocess
+
+    @preprocess.setter
+    def preprocess(self, value: Preprocess) -> None:
+        if not isinstance(value, Preprocess):
+            raise TypeError(f"preprocess must be a Preprocess, got {type(value).__name__}")
+        with self._writing("setting preprocess"):
+            self._current = replace(self._current, preprocess=value)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, 64 hex digits, that names the space of the default embeddings.
+
+        Trunk weights, architecture, pooling, projection and preprocessing count; the
+        classifier does not.
+        """
+        return self._current.fingerprint
+
+    def __repr__(self) -> str:
+        """Tell architecture, classes, input and embedding size, and source."""
+        now = self._current
+        head = f"{now.num_classes} classes" if now.num_classes else "no classifier"
+        return (
+            f"Model({now.architecture}, {head}, {now.preprocess.size} px -> "
+            f"{self.embedding_dim} numbers, {now.source})"
+        )
+
+    # Embedding
+
+    def encode(
+        self,
+        images: Any,
+        batch_size: int = _DEFAULT_BATCH,
+        *,
+        normalize_embeddings: bool = False,
+        projection: bool | None = None,
+        show_progress_bar: bool | None = None,
+        on_error: str = "raise",
+        return_report: bool = False,
+        num_threads: int | None = None,
+    ) -> Any:
+        """Turn images into vectors.
+
+        Parameters
+        ----------
+        images : one image or many
+            Path, bytes, PIL image or uint8 array (H, W) or (H, W, 1 | 3 | 4); any iterable of
+            them, an array (N, H, W, C), an `ImageFolder`.
+        batch_size : int
+            Images in memory at a time. The vectors do not depend on it.
+        normalize_embeddings : bool
+            Scale each vector to length 1.
+        projection : bool, optional
+            Apply the model's projection; by default where the model says so (`sscd` does not).
+            ``False``: the raw pooled features.
+        show_progress_bar : bool, optional
+            By default in a terminal or notebook.
+        on_error : {"raise", "skip", "nan"}
+            What becomes of an image that cannot be read: `DecodeError`; no row; a row of NaN.
+            A single bad image raises with ``"skip"`` too.
+        return_report : bool
+            Return ``(embeddings, report)``.
+        num_threads : int, optional
+            By default as `set_num_threads` says.
+
+        Returns
+        -------
+        embeddings : numpy.ndarray
+            ``(n, dim)`` float32, ``(dim,)`` for one image, ``(0, dim)`` for none. The same
+            image gives the same bits in every batch, at every position, on any number of
+            threads.
+        report : EncodeReport
+            Only with `return_report`: ``kept`` positions, ``names`` and ``decoders`` of the
+            rows, ``failures`` as (position, name, reason).
+
+        Raises
+        ------
+        DecodeError
+            A file is missing or cannot be decoded; the message names it.
+        TypeError, ValueError
+            Something is no image, named by position; an argument is out of range.
+        """
+        now = self._current
+        single = _images.is_single(images)
+        chosen = now.chosen(projection)
+        report = EncodeReport()
+        rows: list[np.ndarray] = []
+        bar = progress_bar(show_progress_bar, _images.length(images), "embedding")
+        try:
+            for batch, vectors in self._batches(
+                images, batch_size, chosen, on_error, num_threads, normalize_embeddings
+            ):
+                if single and batch.failures and on_error != "nan":
+                    raise _core.DecodeError(_described(batch.failures[0]))
+                rows.append(_with_gaps(batch, vectors, report, on_error))
+                bar.update(len(batch.pixels) + len(batch.failures))
+        finally:
+            bar.close()
+        if report.failures and on_error == "skip" and not return_report:
+            _warn_of_skipped(report)
+        embeddings = np.concatenate(rows) if rows else np.empty((0, now.dim(chosen)), np.float32)
+        result = embeddings[0] if single else embeddings
+        return (result, report) if return_report else result
+
+    def encode_iter(
+        self,
+        images: Any,
+        batch_size: int = _DEFAULT_BATCH,
+        *,
+        normalize_embeddings: bool = False,
+        projection: bool | None = None,
+        on_error: str = "raise",
+        num_threads: int | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield ``(positions, embeddings)`` batch by batch, for more images than memory holds.
+
+        Parameters
+        ----------
+        images, batch_size, normalize_embeddings, projection, on_error, num_threads
+            As `encode` takes them.
+
+        Yields
+        ------
+        positions : (m,) int64
+            Where each image stands in the input.
+        embeddings : (m, dim) float32
+        """
+        chosen = self._current.chosen(projection)
+        for batch, vectors in self._batches(
+            images, batch_size, chosen, on_error, num_threads, normalize_embeddings
+        ):
+            report = EncodeReport()
+            vectors = _with_gaps(batch, vectors, report, on_error)
+            yield np.asarray(report.kept, np.int64), vectors
+
+    def _batches(
+        self,
+        images: Any,
+        batch_size: int,
+        projection: Projection | None,
+        on_error: str,
+        num_threads: int | None,
+        normalize: bool,
+    ) -> Iterator[tuple[_images.Batch, np.ndarray]]:
+        now = self._current
+        threads = _threads(num_threads)
+        for batch in _images.batches(
+            images, now.preprocess, batch_size, num_threads=threads, on_error=on_error
+        ):
+            vectors = now.embed(batch.pixels, projection, threads)
+            yield batch, (_normalized(vectors) if normalize else vectors)
+
+    def forward_tensor(
+        self,
+        x: np.ndarray,
+        *,
+        normalize_embeddings: bool = False,
+        projection: bool | None = None,
+        num_threads: int | None = None,
+    ) -> np.ndarray:
+        """Embed network input: what `encode` does after `birdembed.preprocess`.
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            ``(n, 3, h, w)`` float32, normalised; sides of 32 to 1024.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n, dim)`` float32.
+        """
+        now = self._current
+        vectors = now.embed(_pixels(x), now.chosen(projection), _threads(num_threads))
+        return _normalized(vectors) if normalize_embeddings else vectors
+
+    def forward_features(
+        self, images: Any, batch_size: int = _DEFAULT_BATCH, *, num_threads: int | None = None
+    ) -> np.ndarray:
+        """Return the last feature maps: ``(n, 2048, size / 32, size / 32)`` float32, n = 1 for one.
+
+        Their mean over the last two axes is the raw embedding (without `mirror`).
+        """
+        now = self._current
+        threads = _threads(num_threads)
+        side = (now.preprocess.size + 31) // 32
+        parts = [
+            now.trunk.network.maps(batch.pixels, threads)
+            for batch in _images.batches(images, now.preprocess, batch_size, num_threads=threads)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, 2048, side, side), np.float32)
+
+    # Classifying
+
+    def logits(
+        self, images: Any, batch_size: int = _DEFAULT_BATCH, *, num_threads: int | None = None
+    ) -> np.ndarray:
+        """Return the classifier's output: ``(n, classes)`` float32, ``(classes,)`` for one image.
+
+        Raises
+        ------
+        ValueError
+            The model has no classifier.
+        """
+        now = self._current
+        if not now.num_classes:
+            raise ValueError(
+                "this model has no classifier: load one that has, or give it one with "
+                "reset_classifier or fine_tune"
+            )
+        threads = _threads(num_threads)
+        parts = [
+            now.logits(batch.pixels, threads)
+            for batch in _images.batches(images, now.preprocess, batch_size, num_threads=threads)
+        ]
+        out = np.concatenate(parts) if parts else np.empty((0, now.num_classes), np.float32)
+        return out[0] if _images.is_single(images) else out
+
+    def predict_proba(
+        self, images: Any, batch_size: int = _DEFAULT_BATCH, *, num_threads: int | None = None
+    ) -> np.ndarray:
+        """Return class probabilities (softmax): shapes and errors as `logits` has them."""
+        logits = self.logits(images, batch_size, num_threads=num_threads).astype(np.float64)
+        odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+    def predict(
+        self,
+        images: Any,
+        k: int = 5,
+        batch_size: int = _DEFAULT_BATCH,
+        *,
+        num_threads: int | None = None,
+    ) -> Any:
+        """Return the likeliest classes.
+
+        Parameters
+        ----------
+        images : one image or many
+        k : int
+            How many classes, at most.
+
+        Returns
+        -------
+        list
+            For each image a list of ``(label, score)``, likeliest first, score the
+            probability; for one image just its list. Without class names the label is the
+            row's number as text.
+
+        Raises
+        ------
+        ValueError
+            The model has no classifier, or k < 1.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        proba = self.predict_proba(images, batch_size, num_threads=num_threads)
+        names = self.class_names or [str(i) for i in range(proba.shape[-1])]
+        lists = []
+        for row in np.atleast_2d(proba):
+            best = np.argsort(-row, kind="stable")[:k]
+            lists.append([(names[i], float(row[i])) for i in best])
+        return lists[0] if proba.ndim == 1 else lists
+
+    def reset_classifier(
+        self, num_classes: int, class_names: Sequence[str] | None = None, *, seed: int = 0
+    ) -> None:
+        """Replace the classifier by a fresh one, or remove it. Embeddings stay as they are.
+
+        Parameters
+        ----------
+        num_classes : int
+            0 removes it.
+        class_names : sequence of str, optional
+            As many as classes.
+        """
+        num_classes = int(num_classes)
+        if num_classes < 0:
+            raise ValueError(f"num_classes must be at least 0, got {num_classes}")
+        names = check_class_names(class_names, num_classes)
+        with self._writing("reset_classifier"):
+            state = {n: a for n, a in self.state_dict().items() if not n.startswith("fc.")}
+            if num_classes:
+                state |= random_head(num_classes, seed)
+            self._swap(state, names)
+
+    # Weights
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all weights, float32, under torchvision's or timm's keys."""
+        return self._current.trunk.state()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+        """Put weights in place of the present ones.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to array
+            torchvision's (resnet50) or timm's (resnet50d) keys. `num_batches_tracked` is ignored.
+        strict : bool
+            False: names that the model lacks are ignored, those not given stay.
+
+        Raises
+        ------
+        WeightsError
+            Names are missing, unexpected or misshapen; nothing was changed.
+        """
+        from birdembed._names import native_state
+
+        with self._writing("load_state_dict"):
+            now = self._current
+            table = _core.parameter_table(now.architecture, now.num_classes)
+            present = {} if strict else now.trunk.state()
+            state = native_state(state_dict, table, now.architecture, present)
+            self._swap(state, now.class_names)
+
+    def _swap(self, state: Mapping[str, np.ndarray], class_names: list[str] | None) -> None:
+        self._current = self._current.with_state(state, class_names=class_names)
+
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """Be the only one who changes the model."""
+        if self._writer_pid != os.getpid():
+            # The thread that held the lock, if one did, does not exist in this child.
+            self._writer, self._writer_pid = threading.Lock(), os.getpid()
+        if not self._writer.acquire(blocking=False):
+            raise BirdembedError(
+                f"{what}: another call is changing this model; wait for it, or use a model each"
+            )
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
+        """Write a folder that `load_model`, timm and, for resnet50, torchvision read.
+
+        Parameters
+        ----------
+        directory : str or Path
+            Gets config.json and model.safetensors, and files of their own for a projection and
+            a gallery. Files of an earlier save are replaced.
+
+        Raises
+        ------
+        OSError
+            The folder cannot be written; what stood there stays.
+        """
+        import shutil
+
+        given = self._current.pretrained()
+        gallery = given.gallery_path
+        copy = None if gallery is None else (lambda path: shutil.copyfile(gallery, path))
+        write_pretrained(directory, given, copy)
+
+    # Pickling: the bytes of a safetensors file and the rest as plain values
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the weights as the bytes of a safetensors file, and everything else."""
+        from safetensors.numpy import save
+
+        given = self._current.pretrained()
+        weights = save(given.state)
+        rest = {k: v for k, v in vars(given).items() if k != "state"}
+        projection = rest.pop("projection")
+        if projection is not None:
+            projection = (projection.pooling, projection.mean, projection.matrix)
+        return {"weights": weights, "projection": projection, "rest": rest}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` gave."""
+        from safetensors.numpy import load
+
+        projection = state["projection"]
+        rest = dict(state["rest"])
+        gallery = rest.get("gallery_path")
+        if gallery is not None and not Path(gallery).exists():
+            rest["gallery_path"] = None  # another machine
+        self._take(
+            Pretrained(
+                state=load(state["weights"]),
+                projection=None if projection is None else Projection(*projection),
+                **rest,
+            )
+        )
+
+
+def _threads(num_threads: int | None) -> int:
+    """Return 0 for the default."""
+    if num_threads is None:
+        return 0
+    if isinstance(num_threads, bool) or not isinstance(num_threads, (int, np.integer)):
+        raise TypeError(f"num_threads must be an int, got {type(num_threads).__name__}")
+    if not 1 <= num_threads <= 1024:
+        raise ValueError(f"num_threads must be 1 to 1024, got {num_threads}")
+    return int(num_threads)
+
+
+def _pixels(x: Any) -> np.ndarray:
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"x must be a NumPy array, got {type(x).__name__}")
+    if x.dtype != np.float32 or x.ndim != 4 or x.shape[1] != 3:
+        raise ValueError(
+            f"x must be float32 of shape (n, 3, height, width), got {x.dtype} {x.shape}"
+        )
+    return np.ascontiguousarray(x)
+
+
+def _normalized(vectors: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1; rows of zeros stay."""
+    lengths = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def _described(failure: _images.Failure) -> str:
+    return failure.reason if failure.name in failure.reason else f"{failure.name}: {failure.reason}"
+
+
+def _with_gaps(
+    batch: _images.Batch, vectors: np.ndarray, report: EncodeReport, on_error: str
+) -> np.ndarray:
+    """Enter a batch into the report; with "nan", give its failures rows of NaN."""
+    report.failures += [tuple(failure) for failure in batch.failures]
+    if on_error != "nan" or not batch.failures:
+        report.kept += [int(p) for p in batch.positions]
+        report.names += batch.names
+        report.decoders += batch.decoders
+        return vectors
+    rows = {int(p): (i, n, d) for i, (p, n, d) in enumerate(_entries(batch))}
+    rows |= {failure.position: (-1, failure.name, "") for failure in batch.failures}
+    out = np.full((len(rows), vectors.shape[1]), np.nan, np.float32)
+    for row, position in enumerate(sorted(rows)):
+        i, name, decoder = rows[position]
+        if i >= 0:
+            out[row] = vectors[i]
+        report.kept.append(position)
+        report.names.append(name)
+        report.decoders.append(decoder)
+    return out
+
+
+def _entries(batch: _images.Batch) -> Iterator[tuple[int, str, str]]:
+    return zip(batch.positions, batch.names, batch.decoders, strict=True)
+
+
+def _warn_of_skipped(report: EncodeReport) -> None:
+    _, name, reason = report.failures[0]
+    warnings.warn(
+        f"{len(report.failures)} images could not be read and have no row; the first: {name}: "
+        f"{reason}. return_report=True tells which rows remain",
+        UserWarning,
+        stacklevel=3,
+    )

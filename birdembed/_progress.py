@@ -1,0 +1,37 @@
+"""Progress bars, where somebody looks at them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+class _Silent:
+    """Stands for a bar that nobody wants."""
+
+    def update(self, n: int = 1) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def progress_bar(show: bool | None, total: int | None, description: str) -> Any:
+    """Return an object with `update(n)` and `close()`.
+
+    Parameters
+    ----------
+    show : bool or None
+        None: in a terminal or a notebook only.
+    total : int or None
+        Number of steps, where it is known.
+    description : str
+        What stands beside the bar.
+    """
+    if show is None:
+        show = sys.stderr.isatty() or "ipykernel" in sys.modules
+    if not show:
+        return _Silent()
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+    return tqdm(total=total, desc=description, unit="image")
