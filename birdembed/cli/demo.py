@@ -131,7 +131,7 @@ def print_similarity(vectors: np.ndarray, names: list[str]) -> None:
 
     import birdembed as be
 
-    matrix = be.cosine_similarity(vectors)
+    matrix = np.asarray(be.cosine_similarity(vectors))
     first, second = np.triu_indices(len(matrix), 1)
     pairs = matrix[first, second]
     print(f"\nHow alike are two different photographs? ({len(pairs)} pairs)\n")
@@ -212,7 +212,7 @@ def run(args: argparse.Namespace) -> int:
     ids = [Path(path).relative_to(folder).as_posix() for path in paths]
     index = be.Index.build(model, paths, ids=ids, on_error="skip")
     seconds = time.perf_counter() - begun
-    _common.list_failures(index.report.failures)
+    _common.list_failures(index.report.failures if index.report else ())
     if len(index) < 2:
         raise ValueError(f"{folder}: at least two readable photographs are needed")
     paths = [str(path) for path in index.paths]
