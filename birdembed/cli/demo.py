@@ -174,7 +174,13 @@ def draw(
 
     def show(axis: Any, pixels: np.ndarray, text: str, colour: str, width: float) -> None:
         step = max(1, max(pixels.shape[:2]) // 480)
-        axis.imshow(pixels[::step, ::step])
+        pixels = pixels[::step, ::step]
+        axis.imshow(pixels)
+        # The same square for every shape, the picture in its middle.
+        height, width_px = pixels.shape[:2]
+        half = max(height, width_px) / 2
+        axis.set_xlim(width_px / 2 - half, width_px / 2 + half)
+        axis.set_ylim(height / 2 + half, height / 2 - half)
         axis.set_xticks([])
         axis.set_yticks([])
         axis.set_xlabel(text, fontsize=7.5, color="#333333", labelpad=3)
