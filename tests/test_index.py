@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birdembed._core import FingerprintMismatch
 from fake_model import FakeModel
 
+from birdembed._core import FingerprintMismatch
 from birdembed._index import Index, IndexFileError
 from birdembed._search import cosine_topk
 

@@ -7,10 +7,10 @@ import shutil
 
 import numpy as np
 import pytest
-from birdembed._core import WeightsError
 from safetensors.numpy import load_file, save_file
 
 from birdembed import _core, _pretrained
+from birdembed._core import WeightsError
 from birdembed._pixels import Preprocess
 from birdembed._pretrained import (
     Pretrained,

@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 import pytest
-from birdembed._core import WeightsError
 from safetensors.numpy import load_file, save_file
 
+from birdembed._core import WeightsError
 from birdembed._files import replacing
 from birdembed._safetensors import read_safetensors, write_safetensors
 from birdembed._stored import StoredTensor

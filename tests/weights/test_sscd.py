@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birdembed._core import WeightsError
 
+from birdembed._core import WeightsError
 from birdembed._fetch import fetch
 from birdembed._pixels import Preprocess
 from birdembed._pretrained import check_fingerprint, read_pretrained
