@@ -5,19 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-IMAGE_ENDINGS = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".avif")
-)
-
-
-def is_image_name(name: str) -> bool:
-    """Tell whether a file name has the ending of an image and is not hidden."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
 
 
 def list_images(root: str | os.PathLike[str]) -> list[str]:
@@ -25,12 +15,9 @@ def list_images(root: str | os.PathLike[str]) -> list[str]:
 
     Hidden files and folders, and files with other endings, are left out.
     """
-    found = []
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        relative = Path(os.path.relpath(folder, root))
-        found += [(relative / name).as_posix() for name in files if is_image_name(name)]
-    return sorted(found)
+    from birdembed._images import list_files
+
+    return sorted(os.path.relpath(path, root).replace(os.sep, "/") for path in list_files(root))
 
 
 def check_folder(root: str | os.PathLike[str]) -> str:
