@@ -11,9 +11,12 @@ import numpy as np
 
 from birdembed import _core, _pillow
 from birdembed._core import DecodeError
-from birdembed._dataset import list_images
 
 ON_ERROR = ("raise", "skip", "nan")
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif .jp2 "
+    ".ppm .pgm .pbm .pnm .tga .mpo".split()
+)
 UNKNOWN = "not a JPEG, PNG, GIF or BMP"  # the core's words for a format it does not know
 EXPECTED = "expected a path, bytes, PIL image or uint8 array"
 
@@ -319,5 +322,10 @@ def decode(image: Any) -> tuple[np.ndarray, str]:
 
 def list_files(folder: str | os.PathLike[str]) -> list[str]:
     """Return the picture files below a folder, sorted; hidden files and folders left out."""
-    root = os.fspath(folder)
-    return [os.path.join(root, path) for path in list_images(root)]
+    found = []
+    for path, folders, files in os.walk(os.fspath(folder)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+                found.append(os.path.join(path, name))
+    return found
