@@ -9,8 +9,8 @@ import sys
 if "without_library=1" in sys.argv:
     sys.modules["huggingface_hub"] = None
 
-import weights.conftest  # noqa: F401
 from birdembed._core import WeightsError
+
 from birdembed._hub import load_hub
 
 options = dict(word.split("=", 1) for word in sys.argv[2:])
