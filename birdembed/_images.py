@@ -11,12 +11,9 @@ import numpy as np
 
 from birdembed import _core, _pillow
 from birdembed._core import DecodeError
+from birdembed._dataset import list_images
 
 ON_ERROR = ("raise", "skip", "nan")
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif "
-    ".ppm .pgm .pbm .pnm .jp2 .tga .mpo".split()
-)
 UNKNOWN = "not a JPEG, PNG, GIF or BMP"  # the core's words for a format it does not know
 EXPECTED = "expected a path, bytes, PIL image or uint8 array"
 
@@ -155,6 +152,9 @@ def _pil_source(image: Any, name: str) -> _Source:
 
 
 def _text(error: BaseException) -> str:
+    """Return what Pillow said, without the address of a buffer that one of its errors names."""
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "cannot identify the format"
     return str(error) or type(error).__name__
 
 
@@ -307,10 +307,5 @@ def decode(image: Any) -> tuple[np.ndarray, str]:
 
 def list_files(folder: str | os.PathLike[str]) -> list[str]:
     """Return the picture files below a folder, sorted; hidden files and folders left out."""
-    found = []
-    for path, folders, files in os.walk(os.fspath(folder), followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for file in sorted(files):
-            if not file.startswith(".") and os.path.splitext(file)[1].lower() in EXTENSIONS:
-                found.append(os.path.join(path, file))
-    return found
+    root = os.fspath(folder)
+    return [os.path.join(root, path) for path in list_images(root)]

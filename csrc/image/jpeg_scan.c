@@ -103,9 +103,9 @@ static bird_status read_frame(bird_jpeg *jpeg, bird_image_info *info, const uint
         samples += (uint64_t)component->h * (uint64_t)component->v;
     }
     /* Per pixel: the sample planes, for progressive files two bytes a coefficient and our
-     * own bits of it (64 a block), and the RGB result. */
+     * own bits of it (64 a block), and the result. */
     samples = (samples + (uint64_t)(h_max * v_max) - 1) / (uint64_t)(h_max * v_max);
-    info->bytes_per_pixel = samples * (jpeg->progressive ? 4 : 1) + 3;
+    info->bytes_per_pixel = samples * (jpeg->progressive ? 4 : 1) + 4;
     lay_out(jpeg, h_max, v_max);
     return bird_image_check_size(info, err);
 }
@@ -281,7 +281,9 @@ bird_status bird_jpeg_scan(bird_image_info *info, const uint8_t *data, size_t si
     bird_status status;
     walk w = {.at = data + 2, .end = data + size, .adobe = -1};
     info->format = "JPEG";
-    info->channels = 3;
+    /* stb_image's vector code for YCbCr writes four. */
+    info->channels = 4;
+    info->opaque = true;
     if (size < 4) return bird_fail(err, BIRD_FORMAT, "truncated JPEG: %zu bytes", size);
     /* 20 KB of tables: too much for the stack of a thread that is not ours. */
     w.jpeg = bird_calloc(1, sizeof *w.jpeg);
