@@ -39,6 +39,7 @@ class Batch(NamedTuple):
     names : m strings: the path as given, else ``"image 3"`` by position
     decoders : m of ``"stb"``, ``"pillow"``, ``"array"``
     failures : those that could not be read
+    mirrored : the mirror images, prepared alike, where the preprocessing says `mirror`
     """
 
     pixels: np.ndarray
@@ -46,6 +47,7 @@ class Batch(NamedTuple):
     names: list[str]
     decoders: list[str]
     failures: list[Failure]
+    mirrored: np.ndarray | None = None
 
 
 class _Source(NamedTuple):
@@ -175,7 +177,9 @@ def _by_pillow(source: _Source, kind: str, reason: str) -> _Source:
     return source._replace(data=np.ascontiguousarray(pixels), decoder="pillow", reason=reason)
 
 
-def _prepare(data: Sequence[Any], cfg: Any, num_threads: int) -> tuple[np.ndarray, list[Any]]:
+def _prepare(
+    data: Sequence[Any], cfg: Any, num_threads: int, mirrored: bool = False
+) -> tuple[np.ndarray, list[Any]]:
     return _core.prepare(
         data,
         cfg.size,
@@ -185,6 +189,7 @@ def _prepare(data: Sequence[Any], cfg: Any, num_threads: int) -> tuple[np.ndarra
         tuple(cfg.mean),
         tuple(cfg.std),
         num_threads,
+        mirrored,
     )
 
 
@@ -207,6 +212,15 @@ def _fill(sources: list[_Source], cfg: Any, num_threads: int) -> np.ndarray:
     return pixels
 
 
+def _mirrored(sources: list[_Source], cfg: Any, num_threads: int) -> np.ndarray:
+    """Prepare the mirror images of readable sources: an odd crop's flip is another crop."""
+    pixels, outcomes = _prepare([s.data for s in sources], cfg, num_threads, True)
+    for source, (kind, reason) in zip(sources, outcomes, strict=True):
+        if kind:  # the file changed between two reads
+            raise DecodeError(f"{source.name}: {reason}")
+    return pixels
+
+
 def _batch(sources: list[_Source], first: int, cfg: Any, num_threads: int) -> Batch:
     pixels = _fill(sources, cfg, num_threads)
     good = [i for i, s in enumerate(sources) if s.data is not None]
@@ -221,6 +235,7 @@ def _batch(sources: list[_Source], first: int, cfg: Any, num_threads: int) -> Ba
         [sources[i].name for i in good],
         [sources[i].decoder for i in good],
         failures,
+        _mirrored([sources[i] for i in good], cfg, num_threads) if cfg.mirror else None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -151,6 +151,7 @@ def preprocess(images: Any, cfg: Preprocess | None = None) -> np.ndarray:
     cfg = Preprocess() if cfg is None else cfg
     if not isinstance(cfg, Preprocess):
         raise TypeError(f"cfg must be a Preprocess, got {type(cfg).__name__}")
+    cfg = replace(cfg, mirror=False)  # the mirror images would be prepared for nothing
     parts = [batch.pixels for batch in _images.batches(images, cfg, 64)]
     if not parts:
         return np.empty((0, 3, cfg.size, cfg.size), np.float32)
