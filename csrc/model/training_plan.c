@@ -86,6 +86,20 @@ cleanup:
     return status;
 }
 
+/* Write the statistics of a convolution's output to the stats slab. */
+static bird_status measure(builder *build, const conv_tape *tape, const bird_conv_bn *unit,
+                           bird_error *err) {
+    bird_status status = BIRD_OK;
+    bird_value mean, var;
+    BIRD_TRY(bird_plan_vector(build->plan, &mean, unit->oc,
+                              in_slab(build, build->slabs.stats, unit->bn + 2), err));
+    BIRD_TRY(bird_plan_vector(build->plan, &var, unit->oc,
+                              in_slab(build, build->slabs.stats, unit->bn + 3), err));
+    BIRD_TRY(bird_batchnorm_statistics(build->plan, mean, var, tape->conv, err));
+cleanup:
+    return status;
+}
+
 /* at = relu?(bn(conv(at))). */
 static bird_status conv_bn(builder *build, flow *at, int index, bool relu, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -101,6 +115,7 @@ static bird_status conv_bn(builder *build, flow *at, int index, bool relu, bird_
     BIRD_TRY(bn_values(build, tape, unit, relu, err));
     BIRD_TRY(bird_conv_forward(build->plan, &tape->conv, at->value, tape->weights, &tape->shape,
                                err));
+    if (build->key.bn == BIRD_BN_MEASURE) BIRD_TRY(measure(build, tape, unit, err));
     BIRD_TRY(bird_batchnorm_forward(build->plan, &at->value, &tape->mask, tape->conv, &tape->bn,
                                     err));
     at->c = unit->oc;

@@ -14,7 +14,8 @@
 typedef enum bird_bn_mode {
     BIRD_BN_TRAIN,       /* normalise by the batch's statistics */
     BIRD_BN_FIXED_STATS, /* normalise by the running statistics; scale and shift are trained */
-    BIRD_BN_FROZEN       /* by the running statistics; nothing is trained */
+    BIRD_BN_FROZEN,      /* by the running statistics; nothing is trained */
+    BIRD_BN_MEASURE      /* by the running statistics; the batch's are written down */
 } bird_bn_mode;
 
 typedef struct bird_training_key {
@@ -26,7 +27,7 @@ typedef struct bird_training_key {
 typedef struct bird_training_slabs {
     float *params;
     float *grads; /* conv weights, bn weights and biases are overwritten by backward */
-    float *stats; /* with BIRD_BN_TRAIN, forward writes the batch's mean and variance (divided
+    float *stats; /* with BIRD_BN_TRAIN and BIRD_BN_MEASURE, forward writes the batch's mean and variance (divided
                      by n h w) where params has the running ones */
 } bird_training_slabs;
 

@@ -5,6 +5,7 @@
 #include "model/inference.h"
 #include "model/inference_plan.h"
 #include "model/linear.h"
+#include "model/statistics.h"
 #include "nn/isa.h"
 #include "python/glue.h"
 #include "python/parameters.h"
@@ -189,6 +190,45 @@ static PyObject *network_head(PyObject *object, PyObject *argument) {
     return (PyObject *)out;
 }
 
+static PyObject *network_conv_statistics(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"pixels", "num_threads", NULL};
+    network *self = (network *)object;
+    const bird_params *params = &bird_weights_net(self->weights)->params;
+    PyObject *given, *list = NULL;
+    int n_threads = 0;
+    bird_unlocked unlocked;
+    bird_status status;
+    bird_error err;
+    float *stats;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|i", names, &given, &n_threads)) return NULL;
+    PyArrayObject *pixels = require_pixels(given);
+    if (!pixels) return NULL;
+    if (PyArray_DIM(pixels, 2) != PyArray_DIM(pixels, 3) || PyArray_DIM(pixels, 2) < BIRD_MIN_SIDE ||
+        PyArray_DIM(pixels, 0) < 1) {
+        PyErr_SetString(PyExc_ValueError, "pixels must have shape (n, 3, size, size), n >= 1");
+        Py_DECREF(pixels);
+        return NULL;
+    }
+    stats = PyMem_Calloc(params->slab_count, sizeof *stats);
+    if (!stats) {
+        Py_DECREF(pixels);
+        return PyErr_NoMemory();
+    }
+    bird_unlock(&unlocked);
+    status = bird_conv_statistics(self->weights, stats, PyArray_DATA(pixels),
+                                  (int)PyArray_DIM(pixels, 0), (int)PyArray_DIM(pixels, 2),
+                                  threads_or_default(n_threads), &unlocked.cancel, &err);
+    bird_lock(&unlocked);
+    if (status == BIRD_OK)
+        list = bird_copy_slab(stats, params);
+    else
+        bird_raise(state_of(object), &err);
+    PyMem_Free(stats);
+    Py_DECREF(pixels);
+    return list;
+}
+
 static PyObject *network_parameters(PyObject *object, PyObject *noargs) {
     network *self = (network *)object;
     (void)noargs;
@@ -218,6 +258,10 @@ static PyMethodDef network_methods[] = {
      PyDoc_STR("maps(pixels, num_threads=0) -> (n, num_features, h/32, w/32) float32")},
     {"head", network_head, METH_O,
      PyDoc_STR("head(features) -> (n, num_classes) float32 logits")},
+    {"conv_statistics",
+     (PyCFunction)(void (*)(void))network_conv_statistics, METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("conv_statistics(pixels, num_threads=0) -> list like parameters(): in the places of "
+               "running_mean and running_var, mean and variance of the convolution's output")},
     {"parameters", network_parameters, METH_NOARGS,
      PyDoc_STR("parameters() -> list of float32 copies, in parameter_table's order")},
     {NULL, NULL, 0, NULL},
