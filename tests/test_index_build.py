@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birdembed._core import DecodeError
 from fake_model import FakeModel
 
 from birdembed._cache import EmbeddingCache
+from birdembed._core import DecodeError
 from birdembed._dataset import ImageFolder
 from birdembed._index import Index
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from birdembed._core import FingerprintMismatch
 from fake_model import FakeModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from birdembed._core import FingerprintMismatch
 from birdembed._dataset import ImageFolder
 from birdembed._evaluate import CHANGES, evaluate
 from birdembed._index import Index
