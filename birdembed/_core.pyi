@@ -23,6 +23,7 @@ def prepare(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
     num_threads: int,
+    mirrored: bool = False,
     /,
 ) -> tuple[NDArray[np.float32], list[tuple[str, str]]]: ...
 def resize(

@@ -44,6 +44,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         # Writers with a temporary file of their own (safetensors) leave it readable by one user.
         temporary.chmod(mode)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())  # the content is on the disk before the name is
         os.replace(temporary, target)
     except OSError as error:
         raise with_path(error, target) from error

@@ -316,10 +316,11 @@ void *bird_plan_data(const bird_plan *plan, bird_value of) {
     return plan->values[of].data;
 }
 
-bird_status bird_plan_execute(bird_plan *plan, bird_job *job, bird_error *err) {
+bird_status bird_plan_execute_range(bird_plan *plan, int from, int to, bird_job *job,
+                                    bird_error *err) {
     bird_status status = BIRD_OK;
     bird_engine_set_threads(plan->n_threads);
-    for (int i = 0; i < plan->n_steps; i++) {
+    for (int i = from; i < to; i++) {
         step *now = &plan->steps[i];
         BIRD_TRY(bird_job_checkpoint(job, err));
         BIRD_DNNL(dnnl_primitive_execute(now->primitive, plan->engine->stream, now->n_args,
@@ -328,6 +329,14 @@ bird_status bird_plan_execute(bird_plan *plan, bird_job *job, bird_error *err) {
     BIRD_DNNL(dnnl_stream_wait(plan->engine->stream));
 cleanup:
     return status;
+}
+
+bird_status bird_plan_execute(bird_plan *plan, bird_job *job, bird_error *err) {
+    return bird_plan_execute_range(plan, 0, plan->n_steps, job, err);
+}
+
+int bird_plan_length(const bird_plan *plan) {
+    return plan->n_steps;
 }
 
 size_t bird_plan_slab_size(const bird_plan *plan) {

@@ -54,6 +54,13 @@ void *bird_plan_data(const bird_plan *plan, bird_value value);
 /* Run all steps, with a checkpoint before each. */
 bird_status bird_plan_execute(bird_plan *plan, bird_job *job, bird_error *err);
 
+/* Steps pushed so far: a place to stop at and go on from. */
+int bird_plan_length(const bird_plan *plan);
+
+/* Run steps from .. to-1. What the slab holds between two calls stays. */
+bird_status bird_plan_execute_range(bird_plan *plan, int from, int to, bird_job *job,
+                                    bird_error *err);
+
 /* Size of the slab in bytes, after finish. */
 size_t bird_plan_slab_size(const bird_plan *plan);
 

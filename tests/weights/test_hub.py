@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from birdembed._hub import hub_id
+from birdembed._hub import hub_id, pinned_models
 from birdembed._pretrained import trunk_digest
 
 from .hub_server import Hub
@@ -88,7 +88,9 @@ def test_names():
     assert hub_id("a/b/c") is None
 
 
-def test_pinned_at_the_first_download_and_offline_after(hub, load, tmp_path, checkpoints):
+def test_pinned_at_the_first_download_and_offline_after(
+    hub, load, tmp_path, checkpoints, monkeypatch
+):
     files, digest = checkpoints["first"]
     commit = hub.publish("timm/resnet50.tv_in1k", files)
     first = load("resnet50")
@@ -103,6 +105,9 @@ def test_pinned_at_the_first_download_and_offline_after(hub, load, tmp_path, che
     kept = record(tmp_path)
     assert kept["commits"] == {"main": commit}
     assert set(kept["files"][commit]) == {"config.json", "model.safetensors"}
+
+    monkeypatch.setenv("BIRDEMBED_CACHE", str(tmp_path / "cache"))
+    assert pinned_models() == ["resnet50"]
 
     # The branch moves on; the name keeps its meaning, and no request is made.
     moved = hub.publish("timm/resnet50.tv_in1k", checkpoints["second"][0])

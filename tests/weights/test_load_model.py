@@ -4,12 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+import tolerances
 
 import birdembed as be
 
 from .networks import embed, numpy_state, random_network, vision
-
-FEATURES_REL_L2 = 1e-4  # between float32 runs of 53 layers in two libraries
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_every_kind_of_file_gives_torchs_embeddings(folder, architecture):
         assert model.preprocess == be.Preprocess()
         found = model.forward_tensor(x)
         distances = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
-        assert max(distances) <= FEATURES_REL_L2, name
+        assert max(distances) <= tolerances.FEATURES_REL_L2, name
 
 
 def test_narrow_floats_are_widened(folder):

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tolerances
 from safetensors.numpy import load_file, save_file
 
 from birdembed import _core, _pretrained
@@ -23,8 +24,6 @@ from birdembed._pretrained import (
 from birdembed._projection import Projection, read_projection, write_projection
 
 from .networks import embed, numpy_state, parameter_table, random_network, vision
-
-FEATURES_REL_L2 = 1e-4  # between float32 runs of 53 layers in two libraries
 
 BIRDS = ["kea", "Steller's jay", "årfugl"]
 
@@ -300,7 +299,7 @@ def assert_same_embeddings(folder, expected, x):
     network = _core.Network(back.architecture, back.num_classes, list(back.state.values()))
     found = network.features(x)
     distances = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
-    assert max(distances) <= FEATURES_REL_L2
+    assert max(distances) <= tolerances.FEATURES_REL_L2
 
 
 @pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
