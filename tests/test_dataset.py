@@ -48,6 +48,18 @@ def test_endings(tmp_path, ending):
     assert len(ImageFolder(str(tmp_path))) == 1
 
 
+def test_links(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    touch(elsewhere / "owl" / "far" / "x.jpg")
+    (root / "owl").symlink_to(elsewhere / "owl")
+    (root / "robin" / "linked").symlink_to(elsewhere / "owl")
+    (root / "robin" / "up").symlink_to(root)
+    (root / "robin" / "here").symlink_to(root / "robin")
+    data = ImageFolder(root, classes=["owl", "robin"])
+    assert data.names == ["owl"] + ["robin"] * 7
+    assert data.paths[0] == str(root / "owl" / "far" / "x.jpg")
+
+
 def test_classes_in_the_given_order(root):
     data = ImageFolder(root, classes=["wren", "Auk"])
     assert data.class_names == ["wren", "Auk"]
