@@ -86,9 +86,9 @@ class Fitting:
         }
         found, report = identify(self, images, k, options)
         if report.failures and not return_report:
-            from birdembed._model import _warn_of_skipped
+            from birdembed._encoding import warn_of_skipped
 
-            _warn_of_skipped(report)
+            warn_of_skipped(report)
         return (found, report) if return_report else found
 
     def fit_gallery(
