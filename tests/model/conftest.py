@@ -1,5 +1,11 @@
 """Networks that several tests share; nobody changes them."""
 
+import os
+
+# Before GNU OpenMP is loaded: threads that spin while they wait are poison to tests that ask for
+# more threads than there are cores, or that share them.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pytest
 
 import birdembed as be
@@ -41,12 +47,20 @@ def small():
 
 
 @pytest.fixture(scope="session")
+def tiny(small):
+    """The same on 32 px, the least that the network takes: for what needs many images."""
+    model = make_model(size=32)
+    assert model.fingerprint != small.fingerprint
+    return model
+
+
+@pytest.fixture(scope="session")
 def projecting():
-    """resnet50d on 64 px that projects GeM features to 16 numbers by default."""
+    """resnet50d on 32 px that projects GeM features to 16 numbers by default."""
     projection = Projection(
         "gem", seeded.uniform([5], (2048,)), seeded.uniform([6], (2048, 16), -1, 1)
     )
-    return make_model("resnet50d", 0, size=SIZE, projection=projection, project_by_default=True)
+    return make_model("resnet50d", 0, size=32, projection=projection, project_by_default=True)
 
 
 @pytest.fixture(scope="session")

@@ -17,18 +17,24 @@ from . import seeded
 from .conftest import make_model
 
 
-def test_batch_sizes(small, pictures):
-    expected = np.stack([small.encode(picture) for picture in pictures])
+def test_batch_sizes(tiny, pictures):
+    expected = np.stack([tiny.encode(picture) for picture in pictures])
     assert len(np.unique(expected, axis=0)) == 33  # no two alike, or the rest proves nothing
     for n in range(1, 34):
-        np.testing.assert_array_equal(small.encode(pictures[:n], batch_size=n), expected[:n])
+        np.testing.assert_array_equal(tiny.encode(pictures[:n], batch_size=n), expected[:n])
 
 
-def test_positions(small, pictures):
-    alone = small.encode(pictures[0])
-    for at in range(17):
-        batch = pictures[1 : at + 1] + pictures[:1] + pictures[at + 1 : 17]
-        np.testing.assert_array_equal(small.encode(batch)[at], alone)
+def test_batch_sizes_at_64_px(small, pictures):
+    expected = small.encode(pictures[:9])
+    for batch_size in (1, 2, 8):
+        np.testing.assert_array_equal(small.encode(pictures[:9], batch_size), expected)
+
+
+def test_positions(tiny, pictures):
+    alone = tiny.encode(pictures[0])
+    for at in range(9):
+        batch = pictures[1 : at + 1] + pictures[:1] + pictures[at + 1 : 9]
+        np.testing.assert_array_equal(tiny.encode(batch)[at], alone)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 12, 64])
@@ -52,7 +58,7 @@ def test_the_size_that_counts(architecture, request):
     np.testing.assert_array_equal(model.forward_tensor(x[:1], num_threads=2)[0], whole[0])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     order=st.lists(st.integers(0, 11), min_size=0, max_size=14),
     batch_size=st.integers(1, 16),
@@ -106,8 +112,8 @@ def test_forward_tensor_of_views(small):
 def test_other_sizes_between(small, pictures):
     """Plans come and go; an image's vector stays."""
     expected = small.encode(pictures[:9])
-    for side in (32, 48, 80, 96, 112, 128, 33):
-        small.forward_tensor(seeded.tensor(1, 9, side, side))
+    for side in (32, 48, 80, 96, 33):
+        small.forward_tensor(seeded.tensor(1, 8, side, side))
         np.testing.assert_array_equal(small.encode(pictures[:9]), expected)
 
 
@@ -117,15 +123,15 @@ def test_equal_weights_equal_bits(small, pictures):
     assert other.fingerprint == small.fingerprint
 
 
-def test_threads_of_python_share_a_model(small, pictures):
-    expected = small.encode(pictures)
+def test_threads_of_python_share_a_model(tiny, pictures):
+    expected = tiny.encode(pictures)
     wrong, started = [], threading.Barrier(4)
 
     def work(start):
         started.wait()
         for i in range(4):
             at = (start + 5 * i) % 25
-            found = small.encode(pictures[at : at + 8], batch_size=3, num_threads=1 + start % 2)
+            found = tiny.encode(pictures[at : at + 8], batch_size=3, num_threads=1 + start % 2)
             if not np.array_equal(found, expected[at : at + 8]):
                 wrong.append(at)
 
@@ -148,7 +154,7 @@ assert "AVX2" in be.info()["isa"], be.info()["isa"]
 vectors = []
 for architecture in ("resnet50", "resnet50d"):
     model = make_model(architecture, 0)
-    x = seeded.tensor(2, 9, 96, 96)
+    x = seeded.tensor(2, 9, 64, 64)
     whole = model.forward_tensor(x, num_threads=1)
     for threads in (1, 2, 3):
         for n in (1, 2, 8, 9):
@@ -170,7 +176,7 @@ def test_avx2(tmp_path, resnet50, resnet50d):
     }
     file = tmp_path / "vectors.npy"
     subprocess.run([sys.executable, "-c", AVX2, str(file)], env=env, check=True, timeout=120)
-    x = seeded.tensor(2, 9, 96, 96)
+    x = seeded.tensor(2, 9, 64, 64)
     here = np.stack([m.forward_tensor(x) for m in (resnet50, resnet50d)]).astype(np.float64)
     there = np.load(file).astype(np.float64)
     cosine = (here * there).sum(2) / (np.linalg.norm(here, axis=2) * np.linalg.norm(there, axis=2))
