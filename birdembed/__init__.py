@@ -9,15 +9,28 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
-from birdembed._core import (
-    BackendError,
-    BirdembedError,
-    DecodeError,
-    FingerprintMismatch,
-    WeightsError,
-)
+# GNU OpenMP's threads wait for each other in a busy loop of some milliseconds, which on a
+# machine that does something else too makes a forward pass several times slower. A loop of
+# some 50 microseconds, then sleep, costs nothing on an idle one. libgomp reads this once,
+# when it is loaded; what the user has set stands, and nobody else gets to see ours.
+_OURS = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
+if _OURS:
+    os.environ["GOMP_SPINCOUNT"] = "2000"
+try:
+    from birdembed._core import (
+        BackendError,
+        BirdembedError,
+        DecodeError,
+        FingerprintMismatch,
+        WeightsError,
+    )
+finally:
+    if _OURS:
+        del os.environ["GOMP_SPINCOUNT"]
+
 from birdembed._version import __version__
 
 if TYPE_CHECKING:

@@ -117,6 +117,12 @@ def decode_image(src: Any) -> np.ndarray:
         A missing, damaged or unknown file; the message names it.
     TypeError, ValueError
         `src` is no picture.
+
+    Notes
+    -----
+    A PIL image that was opened from a file and not changed since is decoded from that file
+    again, so that it equals the path to the bit. One that was changed, cut, converted or made
+    in memory is taken as it is (``decoder "pillow"``), its EXIF orientation applied.
     """
     return _images.decode(src)[0]
 
