@@ -1,5 +1,7 @@
 """How far results may lie from their references, each with its reason."""
 
+from typing import NamedTuple
+
 # Embeddings, maps and logits of random networks against torch: 53 layers of float32 sums in
 # another order, with batch norm folded. Seen: 2e-6 to 1e-5; the limit is the promise.
 NETWORK_REL_L2 = 1e-4
@@ -14,8 +16,6 @@ PROJECTION_REL_L2 = 1e-5
 
 # Probabilities against float64 softmax of the same logits: one rounding to float32.
 SOFTMAX = 1e-7
-from typing import NamedTuple
-
 # Scores of the search against float64: 2048 products summed in float32 in 8 or 16 lanes differ
 # by at most 4e-7 on random rows.
 TOPK_SCORE = 1e-6
