@@ -19,3 +19,7 @@ JPEG_TINY = MaxMean(4, 0.3)
 
 # 5-bit samples of a BMP spread to 8 bits: repeated bits here, value * 255 / 31 in Pillow.
 RGB555 = 1
+
+# Warped pictures against Pillow's bilinear transform, 8-bit samples: weights of 11 bits here,
+# double there, and Pillow cuts samples off where we round. Seen: 1.
+WARP = 1
