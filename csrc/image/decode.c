@@ -46,8 +46,20 @@ void bird_on_white(uint8_t *rgb, const uint8_t *rgba, size_t n) {
 }
 
 /* Four channels to three in place; the block keeps its size, it lives for one picture. */
-static void drop_alpha(bird_image *image, int channels) {
-    if (channels == 4) bird_on_white(image->pixels, image->pixels, image->width * image->height);
+static void drop_alpha(bird_image *image, const bird_image_info *info) {
+    uint8_t *pixels = image->pixels;
+    size_t n = image->width * image->height;
+    if (info->channels != 4) return;
+    if (!info->opaque) {
+        bird_on_white(pixels, pixels, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        /* Four bytes at once are one move; the next pixel overwrites the fourth. */
+        uint32_t pixel;
+        memcpy(&pixel, pixels + 4 * i, 4);
+        memcpy(pixels + 3 * i, &pixel, 4);
+    }
 }
 
 static bird_status check_bytes(const uint8_t *data, size_t size, bird_error *err) {
@@ -75,7 +87,7 @@ bird_status bird_decode(bird_image *image, const uint8_t *data, size_t size, bir
         BIRD_TRY(bird_png_fill_palette(&filled, &size, data, size, &info, err));
     BIRD_TRY(bird_stb_load(&result.pixels, &result.width, &result.height,
                            filled ? filled : data, size, info.channels, largest_block, err));
-    drop_alpha(&result, info.channels);
+    drop_alpha(&result, &info);
     BIRD_TRY(bird_image_orient(&result, bird_exif_orientation(info.exif, info.exif_size), err));
     *image = result;
     result.pixels = NULL;

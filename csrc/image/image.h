@@ -25,11 +25,15 @@ typedef struct bird_image {
 /* Release the pixels; a zeroed image is fine. */
 void bird_image_deinit(bird_image *image);
 
+/* Let left and right change places. */
+void bird_image_mirror(bird_image *image);
+
 /* What stands in a file, as far as decoding needs to know it before it begins. */
 typedef struct bird_image_info {
     const char *format; /* "JPEG", "PNG", "GIF" or "BMP" */
     uint64_t width, height;
     int channels;            /* to be asked of stb_image: 3, or 4 where there is alpha */
+    bool opaque;             /* the fourth channel is only filling (faster for JPEG) */
     uint64_t bytes_per_pixel; /* working memory of the decoder, rounded up */
     const uint8_t *exif;     /* borrowed from the file's bytes: TIFF structure, or NULL */
     size_t exif_size;

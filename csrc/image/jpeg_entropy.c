@@ -2,10 +2,12 @@
 
 #include <string.h>
 
+#include "image/bytes.h"
+
 /* Bits of the entropy-coded data, most significant first, stuffed zeros taken out. */
 typedef struct bits {
     const uint8_t *at, *end; /* borrowed: the file's bytes */
-    uint64_t buffer;         /* left-aligned; zeros below the real bits */
+    uint64_t buffer;         /* left-aligned; below the real bits zeros, or bits to come */
     int count;               /* real bits in it */
 } bits;
 
@@ -36,6 +38,17 @@ bird_status bird_jpeg_build_huffman(bird_jpeg_huffman *table, const uint8_t coun
 
 /* Top the buffer up to at least 56 bits, or to all there is before the next marker. */
 static void refill(bits *in) {
+    if (in->end - in->at >= 8 && in->count <= 56) {
+        uint64_t eight = (uint64_t)bird_be32(in->at) << 32 | bird_be32(in->at + 4);
+        /* No byte of them is 0xFF where no byte of the complement is zero. */
+        if (((~eight - 0x0101010101010101u) & eight & 0x8080808080808080u) == 0) {
+            int bytes = (64 - in->count) / 8;
+            in->buffer |= eight >> in->count;
+            in->count += 8 * bytes;
+            in->at += bytes;
+            return;
+        }
+    }
     while (in->count <= 56) {
         uint8_t byte;
         if (in->at >= in->end) return;
@@ -73,26 +86,32 @@ static inline int take(bits *in, int n) {
     return (int)value;
 }
 
-/* The next symbol, or -1 where there is none. */
-static inline int symbol(bits *in, const bird_jpeg_huffman *table) {
-    uint32_t entry, code;
-    int length;
+/* Length << 8 | symbol of the code that stands next, 0 where there is none. */
+static inline uint32_t look_up(bits *in, const bird_jpeg_huffman *table) {
+    uint32_t entry, code, length;
     if (in->count < 32) refill(in);
     entry = table->fast[in->buffer >> (64 - BIRD_JPEG_FAST_BITS)];
-    if (entry) {
-        length = (int)(entry >> 8);
-        if (length > in->count) return -1;
-        in->buffer <<= length;
-        in->count -= length;
-        return (int)(entry & 255);
-    }
+    if (entry) return entry;
     code = (uint32_t)(in->buffer >> 48);
     for (length = BIRD_JPEG_FAST_BITS + 1; code >= table->limit[length]; length++) {
     }
-    if (length > 16 || length > in->count) return -1;
-    in->buffer <<= length;
-    in->count -= length;
-    return table->symbols[((int32_t)(code >> (16 - length)) + table->offset[length]) & 255];
+    if (length > 16) return 0;
+    code = (code >> (16 - length)) + (uint32_t)table->offset[length];
+    return length << 8 | table->symbols[code & 255];
+}
+
+/* The next symbol, or -1 where there is none. */
+static inline int symbol(bits *in, const bird_jpeg_huffman *table) {
+    uint32_t entry = look_up(in, table);
+    if (entry == 0 || !skip(in, (int)(entry >> 8))) return -1;
+    return (int)(entry & 255);
+}
+
+/* The same, and past the value bits whose number stands in its low half. */
+static inline int symbol_and_value(bits *in, const bird_jpeg_huffman *table) {
+    uint32_t entry = look_up(in, table);
+    if (entry == 0 || !skip(in, (int)((entry >> 8) + (entry & 15)))) return -1;
+    return (int)(entry & 255);
 }
 
 /* The DC coefficient of a block, added to what came before; false for damage. */
@@ -109,15 +128,14 @@ static bool walk_dc(bits *in, const bird_jpeg_huffman *table, int32_t *dc, int32
 /* The AC coefficients of a block of a sequential JPEG. */
 static bool walk_ac(bits *in, const bird_jpeg_huffman *table) {
     for (int k = 1; k < 64; k++) {
-        int run_size = symbol(in, table), size;
+        int run_size = symbol_and_value(in, table);
         if (run_size < 0) return false;
-        size = run_size & 15;
         k += run_size >> 4;
-        if (size == 0) {
-            if (run_size != 0xF0) return (run_size >> 4) == 0;
-            continue;
+        if ((run_size & 15) == 0) {
+            if (run_size != 0xF0) return run_size == 0; /* end of block */
+        } else if (k > 63) {
+            return false;
         }
-        if (k > 63 || !skip(in, size)) return false;
     }
     return true;
 }
@@ -138,13 +156,13 @@ static bool walk_ac_first(bits *in, const bird_jpeg_huffman *table,
         return true;
     }
     for (int k = scan->spectral_start; k <= scan->spectral_end; k++) {
-        int run_size = symbol(in, table), size;
+        int run_size = symbol_and_value(in, table), size;
         if (run_size < 0) return false;
         size = run_size & 15;
         if (size == 0 && run_size != 0xF0) return take_eob_run(in, run_size >> 4, eob_run);
         k += run_size >> 4;
         if (size == 0) continue;
-        if (k > scan->spectral_end || !skip(in, size)) return false;
+        if (k > scan->spectral_end) return false;
         *nonzero |= (uint64_t)1 << k;
     }
     return true;

@@ -10,7 +10,8 @@ enum {
     SOF0 = 0xC0, SOF2 = 0xC2, DHT = 0xC4, SOI = 0xD8, EOI = 0xD9, SOS = 0xDA, DQT = 0xDB,
     DNL = 0xDC, DRI = 0xDD, APP0 = 0xE0, APP1 = 0xE1, APP14 = 0xEE, APP15 = 0xEF, COM = 0xFE,
     /* A sound file needs about ten; each costs a pass over all blocks. */
-    MAX_SCANS = 100
+    MAX_SCANS = 100,
+    NOTHING_CAME = 255
 };
 
 static bird_status read_huffman(bird_jpeg *jpeg, const uint8_t *at, size_t left,
@@ -85,6 +86,7 @@ static bird_status read_frame(bird_jpeg *jpeg, bird_image_info *info, const uint
         component->h = entry[1] >> 4;
         component->v = entry[1] & 15;
         component->quantiser = entry[2];
+        memset(component->missing, NOTHING_CAME, sizeof component->missing);
         if (component->h < 1 || component->h > 4 || component->v < 1 || component->v > 4 ||
             component->quantiser > 3)
             return bird_fail(err, BIRD_FORMAT, "damaged JPEG: bad component %d", c);
@@ -101,9 +103,9 @@ static bird_status read_frame(bird_jpeg *jpeg, bird_image_info *info, const uint
         samples += (uint64_t)component->h * (uint64_t)component->v;
     }
     /* Per pixel: the sample planes, for progressive files two bytes a coefficient and our
-     * own bits of it (64 a block), and the RGB result. */
+     * own bits of it (64 a block), and the result. */
     samples = (samples + (uint64_t)(h_max * v_max) - 1) / (uint64_t)(h_max * v_max);
-    info->bytes_per_pixel = samples * (jpeg->progressive ? 4 : 1) + 3;
+    info->bytes_per_pixel = samples * (jpeg->progressive ? 4 : 1) + 4;
     lay_out(jpeg, h_max, v_max);
     return bird_image_check_size(info, err);
 }
@@ -120,8 +122,13 @@ static bird_status check_tables(const bird_jpeg *jpeg, const bird_jpeg_scan_head
             (wants_ac && !jpeg->ac[component->ac_table].defined))
             return bird_fail(err, BIRD_UNSUPPORTED, "JPEG scan uses a table that is not there");
         /* stb_image clears a block with its first DC bits: they have to come first. */
-        if (jpeg->progressive && !wants_dc && !component->dc_seen)
+        if (wants_ac && jpeg->progressive && component->missing[0] == NOTHING_CAME)
             return bird_fail(err, BIRD_UNSUPPORTED, "JPEG scans in an unusual order");
+        for (int k = scan->spectral_start; jpeg->progressive && k <= scan->spectral_end; k++)
+            if (scan->high == 0 ? component->missing[k] != NOTHING_CAME
+                                : component->missing[k] != scan->high ||
+                                      scan->low != scan->high - 1)
+                return bird_fail(err, BIRD_FORMAT, "damaged JPEG: a scan is missing or repeated");
     }
     return BIRD_OK;
 }
@@ -183,9 +190,11 @@ static bird_status read_scan(const uint8_t **at, const uint8_t *end, bird_jpeg *
     if (status == BIRD_OK) status = reserve_history(jpeg, err);
     if (status == BIRD_OK) status = bird_jpeg_walk_scan(at, end, jpeg, &scan, err);
     if (status != BIRD_OK) return status;
-    for (int i = 0; i < scan.n_components; i++)
-        if (scan.spectral_start == 0 && scan.high == 0)
-            jpeg->component[scan.component[i]].dc_seen = true;
+    for (int i = 0; i < scan.n_components; i++) {
+        int last = jpeg->progressive ? scan.spectral_end : 63;
+        for (int k = scan.spectral_start; k <= last; k++)
+            jpeg->component[scan.component[i]].missing[k] = (uint8_t)scan.low;
+    }
     return BIRD_OK;
 }
 
@@ -242,8 +251,9 @@ static bird_status check_complete(const walk *w, bird_error *err) {
     if (jpeg->n_components == 0 || w->n_scans == 0)
         return bird_fail(err, BIRD_FORMAT, "damaged JPEG: it holds no picture");
     for (int c = 0; c < jpeg->n_components; c++)
-        if (!jpeg->component[c].dc_seen)
-            return bird_fail(err, BIRD_FORMAT, "damaged JPEG: component %d has no data", c);
+        for (int k = 0; k < 64; k++)
+            if (jpeg->component[c].missing[k] != 0)
+                return bird_fail(err, BIRD_FORMAT, "truncated JPEG: a part of its data is missing");
     if (jpeg->n_components == 4 && w->adobe != 0 && w->adobe != 2)
         return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with 4 components and no Adobe marker");
     return BIRD_OK;
@@ -271,7 +281,9 @@ bird_status bird_jpeg_scan(bird_image_info *info, const uint8_t *data, size_t si
     bird_status status;
     walk w = {.at = data + 2, .end = data + size, .adobe = -1};
     info->format = "JPEG";
-    info->channels = 3;
+    /* stb_image's vector code for YCbCr writes four. */
+    info->channels = 4;
+    info->opaque = true;
     if (size < 4) return bird_fail(err, BIRD_FORMAT, "truncated JPEG: %zu bytes", size);
     /* 20 KB of tables: too much for the stack of a thread that is not ours. */
     w.jpeg = bird_calloc(1, sizeof *w.jpeg);

@@ -4,14 +4,18 @@
 #include <stdbool.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "base/alloc.h"
 
 /* Weights are 22-bit fractions: 32 bits less 8 of a sample and 2 for a sign and the bicubic
  * filter's overshoot. */
 enum { PRECISION_BITS = 32 - 8 - 2 };
 
-/* Pixels that one step of the column kernel takes: 24 samples, three AVX2 registers. */
-enum { STEP = 8 };
+/* Pixels that a run of column weights is a multiple of: 12 samples, one vector and a half. */
+enum { STEP = 4 };
 
 /* For each output position: the first source position, how many, and their weights. */
 typedef struct taps {
@@ -97,28 +101,30 @@ static inline uint8_t to_sample(int32_t sum) {
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-/* One row, each output pixel the weighted sum of a run of source pixels. The inner loop over
- * 24 neighbouring samples (8 pixels) is what the compiler turns into vector code. */
-static inline __attribute__((always_inline)) void resize_row(uint8_t *restrict dst,
-                                                             const uint8_t *restrict src,
-                                                             const taps *t, size_t n) {
+/* One row, each output pixel the weighted sum of a run of source pixels. `wide` holds each
+ * weight three times, for the three samples of a pixel, in runs of `length` pixels, a multiple
+ * of STEP; sample s of a step adds up in lane s, whose channel is s % 3. */
+static void resize_row_plain(uint8_t *dst, const uint8_t *src, const int32_t *first,
+                             const int32_t *wide, size_t length, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        const int32_t *weights = t->weights + i * t->capacity;
+        const uint8_t *from = src + 3 * (size_t)first[i];
+        const int32_t *weights = wide + 3 * i * length;
+        int32_t lanes[3 * STEP] = {0}, sum[3] = {0, 0, 0};
+        for (size_t x = 0; x < 3 * length; x += 3 * STEP)
+            for (int k = 0; k < 3 * STEP; k++) lanes[k] += from[x + k] * weights[x + k];
+        for (int k = 0; k < 3 * STEP; k++) sum[k % 3] += lanes[k];
+        for (int c = 0; c < 3; c++) dst[3 * i + (size_t)c] = to_sample(sum[c]);
+    }
+}
+
+/* The same where the source is too narrow for a whole step. */
+static void resize_narrow_row(uint8_t *dst, const uint8_t *src, const taps *t, size_t n) {
+    for (size_t i = 0; i < n; i++) {
         const uint8_t *from = src + 3 * (size_t)t->first[i];
-        int count = t->count[i], x = 0;
         int32_t sum[3] = {0, 0, 0};
-        if (count >= STEP) {
-            int32_t lanes[3 * STEP] = {0};
-            for (; x + STEP <= count; x += STEP) {
-                int32_t wide[3 * STEP];
-                for (int k = 0; k < STEP; k++)
-                    wide[3 * k] = wide[3 * k + 1] = wide[3 * k + 2] = weights[x + k];
-                for (int k = 0; k < 3 * STEP; k++) lanes[k] += from[3 * x + k] * wide[k];
-            }
-            for (int k = 0; k < 3 * STEP; k++) sum[k % 3] += lanes[k];
-        }
-        for (; x < count; x++)
-            for (int c = 0; c < 3; c++) sum[c] += from[3 * x + c] * weights[x];
+        for (int x = 0; x < t->count[i]; x++)
+            for (int c = 0; c < 3; c++)
+                sum[c] += from[3 * x + c] * t->weights[i * t->capacity + (size_t)x];
         for (int c = 0; c < 3; c++) dst[3 * i + (size_t)c] = to_sample(sum[c]);
     }
 }
@@ -141,25 +147,74 @@ static inline __attribute__((always_inline)) void mix_rows(uint8_t *restrict dst
 
 #if defined(__x86_64__)
 #define AVX2 __attribute__((target("avx2")))
-AVX2 static void resize_row_avx2(uint8_t *dst, const uint8_t *src, const taps *t, size_t n) {
-    resize_row(dst, src, t, n);
+
+/* 8 neighbouring samples times 8 weights. */
+AVX2 static inline __m256i product(const uint8_t *samples, const int32_t *weights) {
+    __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)samples));
+    return _mm256_mullo_epi32(wide, _mm256_loadu_si256((const __m256i *)weights));
 }
+
+/* 4 of them, and four zeros. */
+AVX2 static inline __m256i half_product(const uint8_t *samples, const int32_t *weights) {
+    int32_t four;
+    memcpy(&four, samples, sizeof four);
+    __m128i wide = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(four));
+    return _mm256_zextsi128_si256(
+        _mm_mullo_epi32(wide, _mm_loadu_si128((const __m128i *)weights)));
+}
+
+/* Red, green and blue of 24 lanes that belong to samples 0 .. 23, as bytes. By quarters, the
+ * lanes are RGBR GBRG BRGB RGBR GBRG BRGB; in the sum of the halves four pixels lie in a row. */
+AVX2 static inline uint32_t gather_pixel(__m256i a, __m256i b, __m256i c) {
+    __m128i x = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(b, 1));
+    __m128i y = _mm_add_epi32(_mm256_extracti128_si256(a, 1), _mm256_castsi256_si128(c));
+    __m128i z = _mm_add_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(c, 1));
+    __m128i sum = _mm_add_epi32(x, _mm_alignr_epi8(y, x, 12));
+    sum = _mm_add_epi32(sum, _mm_alignr_epi8(z, y, 8));
+    sum = _mm_add_epi32(sum, _mm_srli_si128(z, 4));
+    sum = _mm_add_epi32(sum, _mm_set1_epi32(1 << (PRECISION_BITS - 1)));
+    sum = _mm_srai_epi32(sum, PRECISION_BITS);
+    sum = _mm_packus_epi32(sum, sum); /* both packings clamp */
+    return (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(sum, sum));
+}
+
+/* Two steps at a time; a last single one fills the first vector and half of the second. */
+AVX2 static void resize_row_avx2(uint8_t *dst, const uint8_t *src, const int32_t *first,
+                                 const int32_t *wide, size_t length, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *from = src + 3 * (size_t)first[i];
+        const int32_t *weights = wide + 3 * i * length;
+        __m256i a = _mm256_setzero_si256(), b = a, c = a;
+        size_t x = 0;
+        uint32_t pixel;
+        for (; x + 6 * STEP <= 3 * length; x += 6 * STEP) {
+            a = _mm256_add_epi32(a, product(from + x, weights + x));
+            b = _mm256_add_epi32(b, product(from + x + 8, weights + x + 8));
+            c = _mm256_add_epi32(c, product(from + x + 16, weights + x + 16));
+        }
+        if (x < 3 * length) {
+            a = _mm256_add_epi32(a, product(from + x, weights + x));
+            b = _mm256_add_epi32(b, half_product(from + x + 8, weights + x + 8));
+        }
+        pixel = gather_pixel(a, b, c);
+        memcpy(dst + 3 * i, &pixel, 3);
+    }
+}
+
 AVX2 static void mix_rows_avx2(uint8_t *dst, const uint8_t *src, size_t stride, size_t size,
                                const int32_t *weights, int count, int32_t *sums) {
     mix_rows(dst, src, stride, size, weights, count, sums);
 }
 #endif
 
-static void resize_row_plain(uint8_t *dst, const uint8_t *src, const taps *t, size_t n) {
-    resize_row(dst, src, t, n);
-}
 static void mix_rows_plain(uint8_t *dst, const uint8_t *src, size_t stride, size_t size,
                            const int32_t *weights, int count, int32_t *sums) {
     mix_rows(dst, src, stride, size, weights, count, sums);
 }
 
 typedef struct kernels {
-    void (*row)(uint8_t *dst, const uint8_t *src, const taps *t, size_t n);
+    void (*row)(uint8_t *dst, const uint8_t *src, const int32_t *first, const int32_t *wide,
+                size_t length, size_t n);
     void (*rows)(uint8_t *dst, const uint8_t *src, size_t stride, size_t size,
                  const int32_t *weights, int count, int32_t *sums);
 } kernels;
@@ -192,16 +247,55 @@ static bird_status axis_init(axis *a, size_t src_size, size_t dst_size, size_t f
     return BIRD_OK;
 }
 
-/* dst (rows, n, 3) from rows of src that lie `stride` bytes apart. */
-static void resize_columns(uint8_t *dst, const uint8_t *src, size_t stride, size_t rows,
-                           const axis *x, size_t n) {
-    kernels kernel = choose_kernels();
-    for (size_t y = 0; y < rows; y++) {
-        if (x->needed)
-            kernel.row(dst + y * n * 3, src + y * stride, &x->t, n);
-        else
-            memcpy(dst + y * n * 3, src + y * stride, n * 3);
+/* The most taps of any of n positions, rounded up to whole steps. */
+static size_t longest_run(const taps *t, size_t n) {
+    int32_t longest = 0;
+    for (size_t i = 0; i < n; i++)
+        if (t->count[i] > longest) longest = t->count[i];
+    return ((size_t)longest + STEP - 1) / STEP * STEP;
+}
+
+/* The taps of an axis, spread out for resize_row: runs of one length that begin at `first` (n)
+ * and never leave the span; what was added weighs nothing. The caller frees both. */
+static bird_status spread_taps(int32_t **first, int32_t **wide, const axis *x, size_t length,
+                               size_t n, bird_error *err) {
+    const taps *t = &x->t;
+    *first = bird_alloc(n * sizeof **first);
+    *wide = bird_calloc(n * length, 3 * sizeof **wide);
+    if (!*first || !*wide) return bird_fail(err, BIRD_NOMEM, "out of memory resizing a picture");
+    for (size_t i = 0; i < n; i++) {
+        int32_t latest = (int32_t)(x->span - length);
+        int32_t begin = t->first[i] < latest ? t->first[i] : latest;
+        int32_t *run = *wide + 3 * (i * length + (size_t)(t->first[i] - begin));
+        for (int k = 0; k < 3 * t->count[i]; k++) run[k] = t->weights[i * t->capacity + k / 3];
+        (*first)[i] = begin;
     }
+    return BIRD_OK;
+}
+
+/* dst (rows, n, 3) from rows of src that lie `stride` bytes apart. */
+static bird_status resize_columns(uint8_t *dst, const uint8_t *src, size_t stride, size_t rows,
+                                  const axis *x, size_t n, bird_error *err) {
+    bird_status status = BIRD_OK;
+    kernels kernel = choose_kernels();
+    int32_t *first = NULL, *wide = NULL;
+    size_t length = x->needed ? longest_run(&x->t, n) : 0;
+    bool whole_steps = x->needed && length <= x->span;
+    if (whole_steps) BIRD_TRY(spread_taps(&first, &wide, x, length, n, err));
+    for (size_t y = 0; y < rows; y++) {
+        uint8_t *to = dst + y * n * 3;
+        const uint8_t *from = src + y * stride;
+        if (whole_steps)
+            kernel.row(to, from, first, wide, length, n);
+        else if (x->needed)
+            resize_narrow_row(to, from, &x->t, n);
+        else
+            memcpy(to, from, n * 3);
+    }
+cleanup:
+    bird_free(first);
+    bird_free(wide);
+    return status;
 }
 
 /* dst (n, columns, 3) from src whose rows lie `stride` bytes apart. */
@@ -240,7 +334,7 @@ bird_status bird_resize(uint8_t *dst, const uint8_t *src, size_t src_height, siz
     BIRD_TRY(axis_init(&y, src_height, height, window.y, window.height, filter, err));
     src += (y.low * src_width + x.low) * 3;
     if (!y.needed) {
-        resize_columns(dst, src, stride, window.height, &x, window.width);
+        status = resize_columns(dst, src, stride, window.height, &x, window.width, err);
         goto cleanup;
     }
     if (!x.needed) {
@@ -251,9 +345,10 @@ bird_status bird_resize(uint8_t *dst, const uint8_t *src, size_t src_height, siz
     if (!half) BIRD_FAIL(BIRD_NOMEM, "out of memory resizing a picture");
     if (rows_before) {
         BIRD_TRY(resize_rows(half, src, stride, x.span, &y, window.height, err));
-        resize_columns(dst, half, x.span * 3, window.height, &x, window.width);
+        BIRD_TRY(
+            resize_columns(dst, half, x.span * 3, window.height, &x, window.width, err));
     } else {
-        resize_columns(half, src, stride, y.span, &x, window.width);
+        BIRD_TRY(resize_columns(half, src, stride, y.span, &x, window.width, err));
         BIRD_TRY(resize_rows(dst, half, window.width * 3, window.width, &y, window.height, err));
     }
 cleanup:

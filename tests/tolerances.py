@@ -1,0 +1,37 @@
+"""How far results may lie from their references, each with its reason."""
+
+from typing import NamedTuple
+
+# Scores of the search against float64: 2048 products summed in float32 in 8 or 16 lanes differ
+# by at most 4e-7 on random rows.
+TOPK_SCORE = 1e-6
+
+
+class MaxMean(NamedTuple):
+    """Largest and mean absolute difference."""
+
+    max: float
+    mean: float
+
+
+# JPEG, 8-bit samples against libjpeg-turbo by Pillow: another inverse DCT and another rounding
+# of chroma upsampling and the colour transform. Seen on real photographs: max 3, mean 0.062.
+JPEG_DECODE = MaxMean(4, 0.1)
+
+# Pictures of a few blocks, where the differences at edges weigh more: mean 0.235 seen.
+JPEG_TINY = MaxMean(4, 0.3)
+
+# 5-bit samples of a BMP spread to 8 bits: repeated bits here, value * 255 / 31 in Pillow.
+RGB555 = 1
+# Scores of the search against float64: 2048 products summed in float32 in 8 or 16 lanes differ
+# by at most 4e-7 on random rows.
+TOPK_SCORE = 1e-6
+
+# Embeddings between float32 runs of 53 layers in two libraries, relative L2: about 1e-6 seen.
+FEATURES_REL_L2 = 1e-4
+
+# sscd's 512-d against a float run of its ONNX file, relative L2: median 1.4e-6 of 100 photographs;
+# one has 3.5e-5, because the cube root of generalised-mean pooling magnifies near-zero channels.
+SSCD_FLOAT_REL_L2 = 1e-4
+# Cosine with the int8 file as it is: only to see that it is the same model. Seen 0.961 at least.
+SSCD_INT8_COSINE = 0.9
