@@ -34,6 +34,17 @@ class Trunk:
         )
         self._digest = digest
 
+    @classmethod
+    def of_network(cls, network: Any) -> Trunk:
+        """Take over a network that the core made, a trainer's snapshot."""
+        trunk = cls.__new__(cls)
+        trunk.num_classes = int(network.num_classes)
+        table = _core.parameter_table(network.architecture, trunk.num_classes)
+        trunk.names = [name for name, _ in table]
+        trunk.network = network
+        trunk._digest = None
+        return trunk
+
     def state(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters by name."""
         return dict(zip(self.names, self.network.parameters(), strict=True))
