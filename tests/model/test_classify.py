@@ -81,7 +81,7 @@ def test_without_names_labels_are_numbers(resnet50, pictures):
 
 def test_without_a_head(projecting, pictures):
     for call in (projecting.logits, projecting.predict_proba, projecting.predict):
-        with pytest.raises(ValueError, match="no classifier.*reset_classifier"):
+        with pytest.raises(ValueError, match=r"no classifier.*reset_classifier"):
             call(pictures[0])
     with pytest.raises(ValueError, match="no classifier"):
         projecting.predict([])
