@@ -31,6 +31,56 @@ def resize(
 ) -> NDArray[np.uint8]: ...
 def will_need(paths: Iterable[str], /) -> None: ...
 
+# batches.c
+_Triple: TypeAlias = tuple[float, float, float]
+_Box: TypeAlias = tuple[int, int, int, int]
+_Warp: TypeAlias = tuple[float, float, float, float, float, float]
+
+def epoch_order(
+    labels: NDArray[np.int64], num_classes: int, balanced: bool, seed: int, epoch: int, /
+) -> NDArray[np.int64]: ...
+def load_images(
+    items: Sequence[_Source], short_side: int, num_threads: int, /
+) -> tuple[list[NDArray[np.uint8] | None], list[tuple[str, str]]]: ...
+def fill_batch(
+    images: Sequence[NDArray[np.uint8] | None],
+    keys: NDArray[np.int64],
+    augment: str | None,
+    size: int,
+    resize: str,
+    crop_pct: float,
+    interpolation: str,
+    mean: _Triple,
+    std: _Triple,
+    seed: int,
+    epoch: int,
+    num_threads: int,
+    /,
+) -> NDArray[np.float32]: ...
+def mix_batch(
+    pixels: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    keys: NDArray[np.int64],
+    mixup: float,
+    cutmix: float,
+    seed: int,
+    epoch: int,
+    /,
+) -> None: ...
+def draw_view(
+    augment: str, height: int, width: int, size: int, seed: int, epoch: int, key: int, /
+) -> tuple[_Box, bool, _Warp, list[tuple[str, float]], _Box]: ...
+def render_view(
+    image: NDArray[np.uint8],
+    size: int,
+    interpolation: str,
+    box: _Box,
+    flip: bool,
+    warp: _Warp,
+    ops: list[tuple[str, float]],
+    /,
+) -> NDArray[np.uint8]: ...
+
 # network.c
 class Network:
     def __init__(

@@ -49,3 +49,7 @@ FEATURES_REL_L2 = 1e-4
 SSCD_FLOAT_REL_L2 = 1e-4
 # Cosine with the int8 file as it is: only to see that it is the same model. Seen 0.961 at least.
 SSCD_INT8_COSINE = 0.9
+
+# Warped pictures against Pillow's bilinear transform, 8-bit samples: weights of 11 bits here,
+# double there, and Pillow cuts samples off where we round. Seen: 1.
+WARP = 1
