@@ -101,11 +101,7 @@ PYTEST = $(PY) -m pytest --timeout 600 $(PYTEST_ARGS)
 
 test-c: build
 	@$(MAKE) --no-print-directory -C csrc test PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined
-	@$(MAKE) --no-print-directory -C csrc test PYTHON="$(CURDIR)/$(PY)" SAN=thread TESTS="$(TSAN_TESTS)"
-
-# What has threads of its own and no oneDNN, whose OpenMP ThreadSanitizer does not understand.
-TSAN_TESTS := $(patsubst tests/c/%.c,%,$(wildcard tests/c/test_threads.c tests/c/test_executor.c \
-    tests/c/test_prepare.c))
+	@$(MAKE) --no-print-directory -C csrc test PYTHON="$(CURDIR)/$(PY)" SAN=thread
 
 test-python: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
 	$(PYTEST) -m "not slow"

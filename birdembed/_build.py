@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from birdembed import _columns
 from birdembed._cache import EmbeddingCache, content_key
-from birdembed._core import DecodeError
+from birdembed._core import BirdembedError, DecodeError
 from birdembed._dataset import ImageFolder, check_folder, list_images
 from birdembed._index_file import Column
 from birdembed._progress import progress_bar
@@ -99,6 +99,12 @@ def _described(item: Any) -> str:
     return type(item).__name__
 
 
+def _report_name(image: Any, position: int) -> str:
+    """Return what `encode` calls an image in its report."""
+    name = name_of(image, position)
+    return name if isinstance(name, str) else f"image {position}"
+
+
 @dataclass
 class _Rows:
     """Rows as they come in, and the positions they belong to."""
@@ -122,7 +128,7 @@ class _Rows:
         kept = [self.positions[i] for i in order]
         return vectors, EncodeReport(
             kept=kept,
-            names=[str(name_of(images[position], position)) for position in kept],
+            names=[_report_name(images[position], position) for position in kept],
             failures=sorted(self.failures),
             decoders=[self.decoders[i] for i in order],
         )
@@ -191,6 +197,8 @@ def _embed_chunk(
     )
     vectors = np.asarray(vectors, np.float32)
     if store is not None:
+        if model.fingerprint != store.fingerprint:
+            raise BirdembedError("the model was changed while it embedded; run it again")
         keep = [row for row, chunk in enumerate(report.kept) if isinstance(keys[chunk], bytes)]
         store.put(
             [keys[report.kept[row]] for row in keep],
@@ -205,7 +213,7 @@ def _embed_chunk(
             rows.add(position, vectors[row], report.decoders[row])
     for chunk, _, reason in report.failures:
         for position in places[chunk]:
-            name = str(name_of(images[position], position))
+            name = _report_name(images[position], position)
             if on_error == "raise":
                 raise DecodeError(reason if name in reason else f"{name}: {reason}")
             rows.failures.append((position, name, reason))

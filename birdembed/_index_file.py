@@ -137,21 +137,21 @@ def write_index(
             tensors.append((f"{name}.present", packed.present))
         tensors.append((f"{name}.bytes", packed.blob))
     header: dict[str, Any] = {"__metadata__": {"format": FORMAT, **info}}
-    at = 0
-    # Wide numbers first, so that all of them are aligned.
+    for name, tensor in tensors:  # in the order of the columns
+        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape)}
+    # After the embeddings wide numbers come first, so that all of them are aligned.
     tensors[1:] = sorted(tensors[1:], key=lambda item: -item[1].dtype.itemsize)
+    at = 0
     for name, tensor in tensors:
-        dtype = _NAMES[tensor.dtype.newbyteorder("<")]
-        end = at + tensor.nbytes
-        header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [at, end]}
-        at = end
+        header[name]["data_offsets"] = [at, at + tensor.nbytes]
+        at += tensor.nbytes
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
-    with replacing(path) as temporary, open(temporary, "xb") as file:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for _, tensor in tensors:
             if tensor.size:
-                contiguous = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
+                contiguous = np.ascontiguousarray(tensor)
                 file.write(contiguous.reshape(-1).view(np.uint8).data)
         file.flush()
         os.fsync(file.fileno())
@@ -236,7 +236,7 @@ def _checked_tensors(
     name: str, header: Mapping[str, Any], data: NDArray[np.uint8]
 ) -> dict[str, NDArray[Any]]:
     """Return the tensors as views of `data`, every number of the header checked."""
-    tensors = {}
+    tensors: dict[str, NDArray[Any]] = {}
     at = 0
     for key, entry in sorted(header.items(), key=_first_offset):
         try:
@@ -255,7 +255,7 @@ def _checked_tensors(
             tensors[key] = data[begin:end].view(dtype).reshape(shape)
     if at != len(data):
         raise _damaged(name, f"{at} bytes of data expected, {len(data)} found")
-    return tensors
+    return {key: tensors[key] for key in header}
 
 
 def _first_offset(item: tuple[str, Any]) -> tuple[int, int]:

@@ -48,9 +48,7 @@ def read_model(
     return load_hub(text, revision=revision, local_files_only=local_files_only, **shared)
 
 
-def _read_weights(
-    name: str, weights: str | os.PathLike[str], shared: dict[str, Any]
-) -> Pretrained:
+def _read_weights(name: str, weights: str | os.PathLike[str], shared: dict[str, Any]) -> Pretrained:
     architecture = name.split(".")[0]
     if architecture not in _core.architectures():
         raise ValueError(

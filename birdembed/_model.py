@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +14,28 @@ import numpy as np
 
 from birdembed import _core, _images
 from birdembed._core import BirdembedError
+from birdembed._encoding import (
+    check_pixels,
+    check_threads,
+    described,
+    embedded,
+    normalized,
+    numbered,
+    warn_of_skipped,
+    with_gaps,
+)
 from birdembed._pixels import Preprocess
 from birdembed._pretrained import Pretrained, write_pretrained
 from birdembed._progress import progress_bar
 from birdembed._projection import Projection
 from birdembed._report import EncodeReport
-from birdembed._snapshot import Snapshot, check_class_names, random_head, random_state
+from birdembed._snapshot import (
+    Snapshot,
+    check_class_names,
+    check_num_classes,
+    random_head,
+    random_state,
+)
 
 _DEFAULT_BATCH = 32
 
@@ -61,12 +75,14 @@ class Model:
             raise ValueError(
                 f"architecture must be one of {_core.architectures()}, got {architecture!r}"
             )
+        num_classes = check_num_classes(num_classes)
+        preprocess = _checked_preprocess(Preprocess() if preprocess is None else preprocess)
         self._take(
             Pretrained(
                 architecture,
-                random_state(architecture, int(num_classes), seed),
-                preprocess if preprocess is not None else Preprocess(),
-                class_names=check_class_names(class_names, int(num_classes)),
+                random_state(architecture, num_classes, seed),
+                preprocess,
+                class_names=check_class_names(class_names, num_classes),
                 source=f"random weights, seed {seed}",
             )
         )
@@ -124,8 +140,7 @@ class Model:
 
     @preprocess.setter
     def preprocess(self, value: Preprocess) -> None:
-        if not isinstance(value, Preprocess):
-            raise TypeError(f"preprocess must be a Preprocess, got {type(value).__name__}")
+        value = _checked_preprocess(value)
         with self._writing("setting preprocess"):
             self._current = replace(self._current, preprocess=value)
 
@@ -209,17 +224,17 @@ class Model:
         rows: list[np.ndarray] = []
         bar = progress_bar(show_progress_bar, _images.length(images), "embedding")
         try:
-            for batch, vectors in self._batches(
-                images, batch_size, chosen, on_error, num_threads, normalize_embeddings
+            for batch, vectors in embedded(
+                now, images, batch_size, chosen, on_error, num_threads, normalize_embeddings
             ):
                 if single and batch.failures and on_error != "nan":
-                    raise _core.DecodeError(_described(batch.failures[0]))
-                rows.append(_with_gaps(batch, vectors, report, on_error))
+                    raise _core.DecodeError(described(batch.failures[0]))
+                rows.append(with_gaps(batch, vectors, report, on_error))
                 bar.update(len(batch.pixels) + len(batch.failures))
         finally:
             bar.close()
         if report.failures and on_error == "skip" and not return_report:
-            _warn_of_skipped(report)
+            warn_of_skipped(report)
         embeddings = np.concatenate(rows) if rows else np.empty((0, now.dim(chosen)), np.float32)
         result = embeddings[0] if single else embeddings
         return (result, report) if return_report else result
@@ -247,30 +262,17 @@ class Model:
             Where each image stands in the input.
         embeddings : (m, dim) float32
         """
-        chosen = self._current.chosen(projection)
-        for batch, vectors in self._batches(
-            images, batch_size, chosen, on_error, num_threads, normalize_embeddings
-        ):
-            report = EncodeReport()
-            vectors = _with_gaps(batch, vectors, report, on_error)
-            yield np.asarray(report.kept, np.int64), vectors
-
-    def _batches(
-        self,
-        images: Any,
-        batch_size: int,
-        projection: Projection | None,
-        on_error: str,
-        num_threads: int | None,
-        normalize: bool,
-    ) -> Iterator[tuple[_images.Batch, np.ndarray]]:
         now = self._current
-        threads = _threads(num_threads)
-        for batch in _images.batches(
-            images, now.preprocess, batch_size, num_threads=threads, on_error=on_error
-        ):
-            vectors = now.embed(batch.pixels, projection, threads)
-            yield batch, (_normalized(vectors) if normalize else vectors)
+        batches = embedded(
+            now,
+            images,
+            batch_size,
+            now.chosen(projection),
+            on_error,
+            num_threads,
+            normalize_embeddings,
+        )
+        return numbered(batches, on_error)
 
     def forward_tensor(
         self,
@@ -281,6 +283,9 @@ class Model:
         num_threads: int | None = None,
     ) -> np.ndarray:
         """Embed network input: what `encode` does after `birdembed.preprocess`.
+
+        With `mirror`, the mirror image is `x` flipped, which `encode`'s is bit for bit unless
+        ``resize="shortest"`` cuts an odd number of columns.
 
         Parameters
         ----------
@@ -293,8 +298,8 @@ class Model:
             ``(n, dim)`` float32.
         """
         now = self._current
-        vectors = now.embed(_pixels(x), now.chosen(projection), _threads(num_threads))
-        return _normalized(vectors) if normalize_embeddings else vectors
+        vectors = now.embed(check_pixels(x), now.chosen(projection), check_threads(num_threads))
+        return normalized(vectors) if normalize_embeddings else vectors
 
     def forward_features(
         self, images: Any, batch_size: int = _DEFAULT_BATCH, *, num_threads: int | None = None
@@ -304,7 +309,7 @@ class Model:
         Their mean over the last two axes is the raw embedding (without `mirror`).
         """
         now = self._current
-        threads = _threads(num_threads)
+        threads = check_threads(num_threads)
         side = (now.preprocess.size + 31) // 32
         parts = [
             now.trunk.network.maps(batch.pixels, threads)
@@ -330,9 +335,9 @@ class Model:
                 "this model has no classifier: load one that has, or give it one with "
                 "reset_classifier or fine_tune"
             )
-        threads = _threads(num_threads)
+        threads = check_threads(num_threads)
         parts = [
-            now.logits(batch.pixels, threads)
+            now.logits(batch.pixels, threads, batch.mirrored)
             for batch in _images.batches(images, now.preprocess, batch_size, num_threads=threads)
         ]
         out = np.concatenate(parts) if parts else np.empty((0, now.num_classes), np.float32)
@@ -396,9 +401,7 @@ class Model:
         class_names : sequence of str, optional
             As many as classes.
         """
-        num_classes = int(num_classes)
-        if num_classes < 0:
-            raise ValueError(f"num_classes must be at least 0, got {num_classes}")
+        num_classes = check_num_classes(num_classes)
         names = check_class_names(class_names, num_classes)
         with self._writing("reset_classifier"):
             state = {n: a for n, a in self.state_dict().items() if not n.startswith("fc.")}
@@ -507,69 +510,7 @@ class Model:
         )
 
 
-def _threads(num_threads: int | None) -> int:
-    """Return 0 for the default."""
-    if num_threads is None:
-        return 0
-    if isinstance(num_threads, bool) or not isinstance(num_threads, (int, np.integer)):
-        raise TypeError(f"num_threads must be an int, got {type(num_threads).__name__}")
-    if not 1 <= num_threads <= 1024:
-        raise ValueError(f"num_threads must be 1 to 1024, got {num_threads}")
-    return int(num_threads)
-
-
-def _pixels(x: Any) -> np.ndarray:
-    if not isinstance(x, np.ndarray):
-        raise TypeError(f"x must be a NumPy array, got {type(x).__name__}")
-    if x.dtype != np.float32 or x.ndim != 4 or x.shape[1] != 3:
-        raise ValueError(
-            f"x must be float32 of shape (n, 3, height, width), got {x.dtype} {x.shape}"
-        )
-    return np.ascontiguousarray(x)
-
-
-def _normalized(vectors: np.ndarray) -> np.ndarray:
-    """Scale rows to length 1; rows of zeros stay."""
-    lengths = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-
-
-def _described(failure: _images.Failure) -> str:
-    return failure.reason if failure.name in failure.reason else f"{failure.name}: {failure.reason}"
-
-
-def _with_gaps(
-    batch: _images.Batch, vectors: np.ndarray, report: EncodeReport, on_error: str
-) -> np.ndarray:
-    """Enter a batch into the report; with "nan", give its failures rows of NaN."""
-    report.failures += [tuple(failure) for failure in batch.failures]
-    if on_error != "nan" or not batch.failures:
-        report.kept += [int(p) for p in batch.positions]
-        report.names += batch.names
-        report.decoders += batch.decoders
-        return vectors
-    rows = {int(p): (i, n, d) for i, (p, n, d) in enumerate(_entries(batch))}
-    rows |= {failure.position: (-1, failure.name, "") for failure in batch.failures}
-    out = np.full((len(rows), vectors.shape[1]), np.nan, np.float32)
-    for row, position in enumerate(sorted(rows)):
-        i, name, decoder = rows[position]
-        if i >= 0:
-            out[row] = vectors[i]
-        report.kept.append(position)
-        report.names.append(name)
-        report.decoders.append(decoder)
-    return out
-
-
-def _entries(batch: _images.Batch) -> Iterator[tuple[int, str, str]]:
-    return zip(batch.positions, batch.names, batch.decoders, strict=True)
-
-
-def _warn_of_skipped(report: EncodeReport) -> None:
-    _, name, reason = report.failures[0]
-    warnings.warn(
-        f"{len(report.failures)} images could not be read and have no row; the first: {name}: "
-        f"{reason}. return_report=True tells which rows remain",
-        UserWarning,
-        stacklevel=3,
-    )
+def _checked_preprocess(value: Any) -> Preprocess:
+    if not isinstance(value, Preprocess):
+        raise TypeError(f"preprocess must be a Preprocess, got {type(value).__name__}")
+    return value

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-
 from typing import Any
 
 import numpy as np
@@ -168,6 +167,15 @@ def to_native(
     return held, {name: native[name].float32(f"{source}: {name}") for name, _ in table}
 
 
+def _as_array(value: Any) -> np.ndarray:
+    """Return an array, of a torch tensor too: of a parameter, on a GPU, of bfloat16."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":  # NumPy has none; float32 holds its values
+            value = value.float()
+    return np.asarray(value)
+
+
 def native_state(
     arrays: Mapping[str, Any],
     table: list[tuple[str, tuple[int, ...]]],
@@ -195,8 +203,8 @@ def native_state(
     for name, value in arrays.items():
         if name.endswith("num_batches_tracked") or (present and name not in present):
             continue
-        array = np.asarray(value)
-        kind = f"{'F' if array.dtype.kind == 'f' else array.dtype.name}{array.dtype.itemsize * 8}"
+        array = _as_array(value)
+        kind = f"F{array.dtype.itemsize * 8}" if array.dtype.kind == "f" else array.dtype.name
         given[name] = StoredTensor(kind, array)
     merged = {name: StoredTensor("F32", array) for name, array in present.items()} | given
     _check(merged, table, architecture, "state_dict")

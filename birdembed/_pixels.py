@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -117,6 +117,12 @@ def decode_image(src: Any) -> np.ndarray:
         A missing, damaged or unknown file; the message names it.
     TypeError, ValueError
         `src` is no picture.
+
+    Notes
+    -----
+    A PIL image that was opened from a file and not changed since is decoded from that file
+    again, so that it equals the path to the bit. One that was changed, cut, converted or made
+    in memory is taken as it is (``decoder "pillow"``), its EXIF orientation applied.
     """
     return _images.decode(src)[0]
 
@@ -145,6 +151,7 @@ def preprocess(images: Any, cfg: Preprocess | None = None) -> np.ndarray:
     cfg = Preprocess() if cfg is None else cfg
     if not isinstance(cfg, Preprocess):
         raise TypeError(f"cfg must be a Preprocess, got {type(cfg).__name__}")
+    cfg = replace(cfg, mirror=False)  # the mirror images would be prepared for nothing
     parts = [batch.pixels for batch in _images.batches(images, cfg, 64)]
     if not parts:
         return np.empty((0, 3, cfg.size, cfg.size), np.float32)

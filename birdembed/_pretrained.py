@@ -270,14 +270,14 @@ def _class_names(names: Any, count: int, config_path: Path) -> list[str] | None:
     try:
         if isinstance(names, Mapping):
             names = [names[i] for i in sorted(names, key=int)]
-        names = [str(name) for name in names]
+        listed = [str(name) for name in names]
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{config_path}: the label names are not a list: {error}") from error
-    if len(names) != count:
+    if len(listed) != count:
         raise WeightsError(
-            f"{config_path}: names {len(names)} classes, the head of the weights has {count}"
+            f"{config_path}: names {len(listed)} classes, the head of the weights has {count}"
         )
-    return names
+    return listed
 
 
 def _architecture(config: Mapping[str, Any], path: Path) -> str:

@@ -32,6 +32,6 @@ def progress_bar(show: bool | None, total: int | None, description: str) -> Any:
         show = sys.stderr.isatty() or "ipykernel" in sys.modules
     if not show:
         return _Silent()
-    from tqdm.auto import tqdm  # type: ignore[import-untyped]
+    from tqdm.auto import tqdm
 
     return tqdm(total=total, desc=description, unit="image")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from birdembed._pillow import is_pil
 
 
 @dataclass
@@ -20,12 +21,6 @@ class Asked:
     vectors: NDArray[Any] | None = None
     names: Any = None  # of each query; of a single one in a list of its own
     shown: Any = None  # the images to draw, likewise
-
-
-def is_pil(value: Any) -> bool:
-    """Tell whether a value is a PIL image, without importing PIL."""
-    module = sys.modules.get("PIL.Image")
-    return module is not None and isinstance(value, module.Image)
 
 
 def is_image(value: Any) -> bool:

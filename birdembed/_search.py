@@ -32,7 +32,7 @@ def as_vectors(
         The array has not two dimensions (nor one, where that is allowed).
     """
     array = np.asarray(value)
-    if array.dtype not in _FLOATS:
+    if array.dtype.type not in _FLOATS:
         raise TypeError(
             f"{name} must hold float32 (float64 and float16 are converted), got {array.dtype}"
         )

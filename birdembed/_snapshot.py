@@ -138,29 +138,41 @@ class Snapshot:
         """Length of an embedding with that projection."""
         return FEATURES if projection is None else projection.dim
 
-    def features(self, pixels: np.ndarray, gem: bool, num_threads: int) -> np.ndarray:
-        """Return pooled features ``(n, 2048)``; with `mirror`, the mean over both images."""
+    def features(
+        self, pixels: np.ndarray, gem: bool, num_threads: int, mirrored: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return pooled features ``(n, 2048)``; with `mirror`, the mean over both images.
+
+        `mirrored` is the input of the mirror images; without it `pixels` are flipped.
+        """
         features = self.trunk.network.features(pixels, gem, num_threads)
         if self.preprocess.mirror:
-            turned = np.ascontiguousarray(pixels[..., ::-1])
-            features += self.trunk.network.features(turned, gem, num_threads)
+            if mirrored is None:
+                mirrored = np.ascontiguousarray(pixels[..., ::-1])
+            features += self.trunk.network.features(mirrored, gem, num_threads)
             features *= np.float32(0.5)
         return features
 
     def embed(
-        self, pixels: np.ndarray, projection: Projection | None, num_threads: int
+        self,
+        pixels: np.ndarray,
+        projection: Projection | None,
+        num_threads: int,
+        mirrored: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return embeddings ``(n, dim)`` of network input ``(n, 3, h, w)``."""
+        """Return embeddings ``(n, dim)`` of network input ``(n, 3, h, w)``; see `features`."""
         pooling = self.pooling if projection is None else projection.pooling
-        features = self.features(pixels, pooling == "gem", num_threads)
+        features = self.features(pixels, pooling == "gem", num_threads, mirrored)
         if projection is None:
             return features
         # Not NumPy's product: its last bits change with the number of rows.
         return _core.linear(features - projection.mean, projection.rows)
 
-    def logits(self, pixels: np.ndarray, num_threads: int) -> np.ndarray:
+    def logits(
+        self, pixels: np.ndarray, num_threads: int, mirrored: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return the head's output ``(n, classes)``; the head sees average-pooled features."""
-        return self.trunk.network.head(self.features(pixels, False, num_threads))
+        return self.trunk.network.head(self.features(pixels, False, num_threads, mirrored))
 
 
 def random_state(architecture: str, num_classes: int, seed: int) -> dict[str, np.ndarray]:
@@ -191,6 +203,21 @@ def random_head(num_classes: int, seed: int) -> dict[str, np.ndarray]:
         "fc.weight": rng.uniform(-bound, bound, (num_classes, FEATURES)).astype(np.float32),
         "fc.bias": rng.uniform(-bound, bound, num_classes).astype(np.float32),
     }
+
+
+def check_num_classes(num_classes: int) -> int:
+    """Return the number as an int.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is none, or negative.
+    """
+    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)):
+        raise TypeError(f"num_classes must be an int, got {type(num_classes).__name__}")
+    if num_classes < 0:
+        raise ValueError(f"num_classes must be at least 0, got {num_classes}")
+    return int(num_classes)
 
 
 def check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str] | None:

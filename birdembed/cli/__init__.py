@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     from birdembed._core import BirdembedError
-    from birdembed.cli._common import UsageError, say
+    from birdembed.cli._common import UsageError, one_line, say
 
     try:
         module, args = _parse(sys.argv[1:] if argv is None else argv)
@@ -89,6 +89,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (BirdembedError, ValueError, OSError, ImportError, MemoryError) as error:
-        lines = str(error).split("\n") if str(error) else [type(error).__name__]
-        say("birdembed: " + " ".join(line.strip() for line in lines))
+        say(f"birdembed: {one_line(error)}")
         return 1

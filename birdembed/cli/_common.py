@@ -79,8 +79,15 @@ def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.In
 def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
     """Name the files that were left out, with the reason, on standard error."""
     for _, name, reason in failures:
-        text = str(reason)
-        say(f"skipped: {text}" if str(name) in text else f"skipped: {name}: {text}")
+        say(f"skipped: {reason}" if reason.startswith(name) else f"skipped: {name}: {reason}")
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line, the file first."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
+    words = str(error).split() or [type(error).__name__]
+    return " ".join(words)
 
 
 def save_figure(figure: Any, path: str) -> None:

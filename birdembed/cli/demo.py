@@ -131,7 +131,7 @@ def print_similarity(vectors: np.ndarray, names: list[str]) -> None:
 
     import birdembed as be
 
-    matrix = be.cosine_similarity(vectors)
+    matrix = np.asarray(be.cosine_similarity(vectors))
     first, second = np.triu_indices(len(matrix), 1)
     pairs = matrix[first, second]
     print(f"\nHow alike are two different photographs? ({len(pairs)} pairs)\n")
@@ -174,7 +174,13 @@ def draw(
 
     def show(axis: Any, pixels: np.ndarray, text: str, colour: str, width: float) -> None:
         step = max(1, max(pixels.shape[:2]) // 480)
-        axis.imshow(pixels[::step, ::step])
+        pixels = pixels[::step, ::step]
+        axis.imshow(pixels)
+        # The same square for every shape, the picture in its middle.
+        height, width_px = pixels.shape[:2]
+        half = max(height, width_px) / 2
+        axis.set_xlim(width_px / 2 - half, width_px / 2 + half)
+        axis.set_ylim(height / 2 + half, height / 2 - half)
         axis.set_xticks([])
         axis.set_yticks([])
         axis.set_xlabel(text, fontsize=7.5, color="#333333", labelpad=3)
@@ -212,7 +218,7 @@ def run(args: argparse.Namespace) -> int:
     ids = [Path(path).relative_to(folder).as_posix() for path in paths]
     index = be.Index.build(model, paths, ids=ids, on_error="skip")
     seconds = time.perf_counter() - begun
-    _common.list_failures(index.report.failures)
+    _common.list_failures(index.report.failures if index.report else ())
     if len(index) < 2:
         raise ValueError(f"{folder}: at least two readable photographs are needed")
     paths = [str(path) for path in index.paths]

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -73,9 +74,17 @@ static void after_fork_in_child(void) {
     atomic_store(&executor.forks, 0);
 }
 
+/* The destructors of oneDNN and OpenMP run after this (their libraries were loaded before it
+ * was registered): a job that a daemon thread of the host still waits for must rest. */
+static void close_gate(void) {
+    atomic_fetch_add(&executor.forks, 1);
+    pthread_mutex_lock(&executor.gate);
+}
+
 static void set_up(void) {
     init_locks();
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    atexit(close_gate);
 }
 
 /* Let waiting forks pass. The gate is held before and after. */
@@ -153,6 +162,23 @@ static struct timespec next_poll(void) {
     return time;
 }
 
+/* The caller's thread ends inside its hook (a host that shuts down does that to daemon
+ * threads), and with it the stack that the job lies on. */
+static void abandon(void *context) {
+    bird_job *job = context;
+    atomic_store(&job->cancel, true);
+    pthread_mutex_lock(&executor.queue);
+    if (!withdraw(job))
+        while (!job->done) pthread_cond_wait(&executor.finished, &executor.queue);
+    pthread_mutex_unlock(&executor.queue);
+}
+
+static void ask_hook(bird_job *job, bird_cancel *cancel) {
+    pthread_cleanup_push(abandon, job);
+    if (bird_cancel_poll(cancel)) atomic_store(&job->cancel, true);
+    pthread_cleanup_pop(0);
+}
+
 /* Wait for the job, asking the hook ten times a second. The queue is held on entry and
  * on return, but never while the hook runs: it takes the host's own lock. */
 static bird_status wait_for(bird_job *job, bird_cancel *cancel, bird_error *err) {
@@ -162,7 +188,7 @@ static bird_status wait_for(bird_job *job, bird_cancel *cancel, bird_error *err)
         if (pthread_cond_timedwait(&executor.finished, &executor.queue, &until) != ETIMEDOUT)
             continue;
         pthread_mutex_unlock(&executor.queue);
-        if (bird_cancel_poll(cancel)) atomic_store(&job->cancel, true);
+        ask_hook(job, cancel);
         until = next_poll();
         pthread_mutex_lock(&executor.queue);
         if (atomic_load(&job->cancel) && !job->done && withdraw(job))
@@ -177,6 +203,8 @@ bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel
     bird_status status;
     atomic_init(&job.cancel, false);
     pthread_once(&executor.once, set_up);
+    /* Jobs shorter than the wait below would never ask. */
+    if (bird_cancel_poll(cancel)) return bird_fail(err, BIRD_CANCELLED, "cancelled");
 
     pthread_mutex_lock(&executor.queue);
     status = ensure_thread(err);
@@ -190,6 +218,9 @@ bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel
         status = wait_for(&job, cancel, err);
     }
     pthread_mutex_unlock(&executor.queue);
+    /* The hook said stop while the job ended: the host has its exception and must hear of it. */
+    if (status == BIRD_OK && bird_cancel_requested(cancel))
+        status = bird_fail(err, BIRD_CANCELLED, "cancelled");
     return status;
 }
 

@@ -18,7 +18,8 @@ typedef bird_status (*bird_job_fn)(void *context, bird_job *job, bird_error *err
 
 /* Run fn on the compute thread and wait for it, asking `cancel` at least every 100 ms.
  * Jobs run in the order they came. Returns what fn returned; a job that is cancelled
- * before it began returns BIRD_CANCELLED without running. Must not be called by a job. */
+ * before it began returns BIRD_CANCELLED without running, and one that ended well just as
+ * the hook said stop returns it too. Must not be called by a job. */
 bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel,
                               bird_error *err);
 

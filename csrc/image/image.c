@@ -10,6 +10,19 @@ void bird_image_deinit(bird_image *image) {
     image->width = image->height = 0;
 }
 
+void bird_image_mirror(bird_image *image) {
+    for (size_t y = 0; y < image->height; y++) {
+        uint8_t *left = image->pixels + y * image->width * 3, *right = left + image->width * 3;
+        for (right -= 3; left < right; left += 3, right -= 3) {
+            for (int c = 0; c < 3; c++) {
+                uint8_t kept = left[c];
+                left[c] = right[c];
+                right[c] = kept;
+            }
+        }
+    }
+}
+
 bird_status bird_image_check_size(const bird_image_info *info, bird_error *err) {
     uint64_t width = info->width, height = info->height;
     if (width == 0 || height == 0)

@@ -25,6 +25,9 @@ typedef struct bird_image {
 /* Release the pixels; a zeroed image is fine. */
 void bird_image_deinit(bird_image *image);
 
+/* Let left and right change places. */
+void bird_image_mirror(bird_image *image);
+
 /* What stands in a file, as far as decoding needs to know it before it begins. */
 typedef struct bird_image_info {
     const char *format; /* "JPEG", "PNG", "GIF" or "BMP" */

@@ -38,6 +38,7 @@ static void prepare_item(void *context, size_t item, int thread) {
     float *dst = b->pixels + item * slot;
     bird_status status = bird_load_source(&image, &b->sources[item], outcome);
     (void)thread;
+    if (status == BIRD_OK && b->cfg->mirrored) bird_image_mirror(&image);
     if (status == BIRD_OK) status = bird_preprocess_image(dst, &image, b->cfg, outcome);
     if (status != BIRD_OK) memset(dst, 0, slot * sizeof *dst);
     outcome->code = status;

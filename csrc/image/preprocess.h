@@ -16,6 +16,7 @@ typedef struct bird_preprocess {
     double crop_pct; /* in (0, 1] */
     bird_filter filter;
     float mean[3], std[3]; /* in units of 0 to 1, RGB */
+    bool mirrored;         /* prepare the mirror image: a crop need not be symmetric */
 } bird_preprocess;
 
 /* BIRD_ARG where a field is out of range. */

@@ -8,7 +8,7 @@
 #include "base/alloc.h"
 #include "image/image.h"
 
-/* Pipes and files of /proc have no size: they are read in growing pieces from this on. */
+/* Files of /proc and the like tell no size: they are read in growing pieces from this on. */
 enum { FIRST_PIECE = 64 * 1024 };
 
 /* Fill `block` from `used` to `size`; *used grows by what came, less at the end of the file. */
@@ -31,7 +31,8 @@ bird_status bird_read_file(uint8_t **data, size_t *size, const char *path, bird_
     struct stat about;
     uint8_t *block = NULL;
     size_t used = 0, capacity;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    /* Not to wait for whoever writes into a pipe of that name; files take no notice. */
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     *data = NULL;
     *size = 0;
@@ -42,6 +43,10 @@ bird_status bird_read_file(uint8_t **data, size_t *size, const char *path, bird_
     }
     if (S_ISDIR(about.st_mode)) {
         status = bird_fail_io(err, EISDIR, "expected a picture file");
+        goto cleanup;
+    }
+    if (!S_ISREG(about.st_mode)) {
+        status = bird_fail_io(err, EINVAL, "expected a picture file, got a pipe or device");
         goto cleanup;
     }
     /* One byte more than the size: the read that returns less is the end of the file. */

@@ -14,8 +14,8 @@
  * filter's overshoot. */
 enum { PRECISION_BITS = 32 - 8 - 2 };
 
-/* Pixels that one step of the column kernel takes: 24 samples, three vectors. */
-enum { STEP = 8 };
+/* Pixels that a run of column weights is a multiple of: 12 samples, one vector and a half. */
+enum { STEP = 4 };
 
 /* For each output position: the first source position, how many, and their weights. */
 typedef struct taps {
@@ -154,27 +154,50 @@ AVX2 static inline __m256i product(const uint8_t *samples, const int32_t *weight
     return _mm256_mullo_epi32(wide, _mm256_loadu_si256((const __m256i *)weights));
 }
 
+/* 4 of them, and four zeros. */
+AVX2 static inline __m256i half_product(const uint8_t *samples, const int32_t *weights) {
+    int32_t four;
+    memcpy(&four, samples, sizeof four);
+    __m128i wide = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(four));
+    return _mm256_zextsi128_si256(
+        _mm_mullo_epi32(wide, _mm_loadu_si128((const __m128i *)weights)));
+}
+
+/* Red, green and blue of 24 lanes that belong to samples 0 .. 23, as bytes. By quarters, the
+ * lanes are RGBR GBRG BRGB RGBR GBRG BRGB; in the sum of the halves four pixels lie in a row. */
+AVX2 static inline uint32_t gather_pixel(__m256i a, __m256i b, __m256i c) {
+    __m128i x = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(b, 1));
+    __m128i y = _mm_add_epi32(_mm256_extracti128_si256(a, 1), _mm256_castsi256_si128(c));
+    __m128i z = _mm_add_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(c, 1));
+    __m128i sum = _mm_add_epi32(x, _mm_alignr_epi8(y, x, 12));
+    sum = _mm_add_epi32(sum, _mm_alignr_epi8(z, y, 8));
+    sum = _mm_add_epi32(sum, _mm_srli_si128(z, 4));
+    sum = _mm_add_epi32(sum, _mm_set1_epi32(1 << (PRECISION_BITS - 1)));
+    sum = _mm_srai_epi32(sum, PRECISION_BITS);
+    sum = _mm_packus_epi32(sum, sum); /* both packings clamp */
+    return (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(sum, sum));
+}
+
+/* Two steps at a time; a last single one fills the first vector and half of the second. */
 AVX2 static void resize_row_avx2(uint8_t *dst, const uint8_t *src, const int32_t *first,
                                  const int32_t *wide, size_t length, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const uint8_t *from = src + 3 * (size_t)first[i];
         const int32_t *weights = wide + 3 * i * length;
         __m256i a = _mm256_setzero_si256(), b = a, c = a;
-        int32_t lanes[3 * STEP], sum[3] = {0, 0, 0};
-        for (size_t x = 0; x < 3 * length; x += 3 * STEP) {
+        size_t x = 0;
+        uint32_t pixel;
+        for (; x + 6 * STEP <= 3 * length; x += 6 * STEP) {
             a = _mm256_add_epi32(a, product(from + x, weights + x));
             b = _mm256_add_epi32(b, product(from + x + 8, weights + x + 8));
             c = _mm256_add_epi32(c, product(from + x + 16, weights + x + 16));
         }
-        _mm256_storeu_si256((__m256i *)lanes, a);
-        _mm256_storeu_si256((__m256i *)(lanes + 8), b);
-        _mm256_storeu_si256((__m256i *)(lanes + 16), c);
-        for (int k = 0; k < 3 * STEP; k += 3) {
-            sum[0] += lanes[k];
-            sum[1] += lanes[k + 1];
-            sum[2] += lanes[k + 2];
+        if (x < 3 * length) {
+            a = _mm256_add_epi32(a, product(from + x, weights + x));
+            b = _mm256_add_epi32(b, half_product(from + x + 8, weights + x + 8));
         }
-        for (int k = 0; k < 3; k++) dst[3 * i + (size_t)k] = to_sample(sum[k]);
+        pixel = gather_pixel(a, b, c);
+        memcpy(dst + 3 * i, &pixel, 3);
     }
 }
 
@@ -224,6 +247,14 @@ static bird_status axis_init(axis *a, size_t src_size, size_t dst_size, size_t f
     return BIRD_OK;
 }
 
+/* The most taps of any of n positions, rounded up to whole steps. */
+static size_t longest_run(const taps *t, size_t n) {
+    int32_t longest = 0;
+    for (size_t i = 0; i < n; i++)
+        if (t->count[i] > longest) longest = t->count[i];
+    return ((size_t)longest + STEP - 1) / STEP * STEP;
+}
+
 /* The taps of an axis, spread out for resize_row: runs of one length that begin at `first` (n)
  * and never leave the span; what was added weighs nothing. The caller frees both. */
 static bird_status spread_taps(int32_t **first, int32_t **wide, const axis *x, size_t length,
@@ -248,7 +279,7 @@ static bird_status resize_columns(uint8_t *dst, const uint8_t *src, size_t strid
     bird_status status = BIRD_OK;
     kernels kernel = choose_kernels();
     int32_t *first = NULL, *wide = NULL;
-    size_t length = (x->t.capacity + STEP - 1) / STEP * STEP;
+    size_t length = x->needed ? longest_run(&x->t, n) : 0;
     bool whole_steps = x->needed && length <= x->span;
     if (whole_steps) BIRD_TRY(spread_taps(&first, &wide, x, length, n, err));
     for (size_t y = 0; y < rows; y++) {

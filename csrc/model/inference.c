@@ -10,8 +10,10 @@
  * Larger ones bring nothing, and more plans cost memory. */
 static const int micro_batches[] = {8, 1};
 
-/* Plans are small beside the weights, but their slabs are not: the least recently used goes. */
+/* Plans cost little beside the weights, but their slabs do (80 MB for 8 pictures of 224 px):
+ * the least recently used go. The one in use stays whatever its size. */
 enum { MAX_PLANS = 6 };
+static const size_t max_slabs = (size_t)1 << 30; /* bytes */
 
 struct bird_inference {
     bird_weights *weights; /* owned reference */
@@ -42,6 +44,18 @@ int bird_inference_map_side(int side) {
     return (side + 31) / 32;
 }
 
+/* Let plans at the end go until the slabs keep the limit. */
+static void trim(bird_inference *inference) {
+    size_t size = 0;
+    int kept = 0;
+    for (; kept < inference->n_plans; kept++) {
+        size += bird_inference_plan_size(inference->plans[kept]);
+        if (kept > 0 && size > max_slabs) break;
+    }
+    while (inference->n_plans > kept)
+        bird_inference_plan_destroy(inference->plans[--inference->n_plans]);
+}
+
 /* The plan for a key, at the front of the list; made where it is not there. */
 static bird_status find_plan(bird_inference_plan **plan, bird_inference *inference,
                              bird_inference_key key, bird_error *err) {
@@ -62,6 +76,7 @@ static bird_status find_plan(bird_inference_plan **plan, bird_inference *inferen
     }
     memmove(&inference->plans[1], &inference->plans[0], (size_t)at * sizeof *inference->plans);
     inference->plans[0] = found;
+    trim(inference);
     *plan = found;
 cleanup:
     return status;

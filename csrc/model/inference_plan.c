@@ -116,6 +116,10 @@ bool bird_inference_plan_fits(const bird_inference_plan *plan, bird_inference_ke
            plan->key.width == key.width && plan->key.n_threads == key.n_threads;
 }
 
+size_t bird_inference_plan_size(const bird_inference_plan *plan) {
+    return bird_plan_slab_size(plan->plan);
+}
+
 bird_status bird_inference_plan_run(bird_inference_plan *plan, const float **maps,
                                     const float *pixels, bird_job *job, bird_error *err) {
     bird_status status = BIRD_OK;

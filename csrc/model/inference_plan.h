@@ -23,6 +23,9 @@ void bird_inference_plan_destroy(bird_inference_plan *plan); /* NULL is fine */
 
 bool bird_inference_plan_fits(const bird_inference_plan *plan, bird_inference_key key);
 
+/* Bytes of its slab. */
+size_t bird_inference_plan_size(const bird_inference_plan *plan);
+
 /* *maps (batch, num_features, h, w), plain NCHW, borrowed from the plan until its next run,
  * from pixels (batch, 3, height, width). */
 bird_status bird_inference_plan_run(bird_inference_plan *plan, const float **maps,

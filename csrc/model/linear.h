@@ -12,4 +12,10 @@
 void bird_linear(float *dst, const float *src, const float *weights, const float *bias, size_t n,
                  size_t ic, size_t oc);
 
+/* The gradients of that: diff_src (n, ic), diff_weights (oc, ic) and diff_bias (oc), each
+ * overwritten, from diff_dst (n, oc). */
+void bird_linear_backward(float *diff_src, float *diff_weights, float *diff_bias,
+                          const float *diff_dst, const float *src, const float *weights, size_t n,
+                          size_t ic, size_t oc);
+
 #endif

@@ -148,3 +148,18 @@ void bird_resnet_destroy(bird_resnet *net) {
     bird_params_deinit(&net->params);
     bird_free(net);
 }
+
+int bird_resnet_conv_side(const bird_resnet *net, int index, int size) {
+    int side = size / 4; /* what the first block reads */
+    if (index < net->n_stem) return size / 2;
+    for (int b = 0; b < net->n_blocks; b++) {
+        const bird_bottleneck *block = &net->blocks[b];
+        const int out = side / net->convs[block->convs[1]].stride;
+        /* Only the first convolution of a block is before its stride. */
+        if (index == block->convs[0]) return side;
+        if (index == block->convs[1] || index == block->convs[2] || index == block->shortcut)
+            return out;
+        side = out;
+    }
+    return side;
+}

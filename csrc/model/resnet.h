@@ -11,7 +11,11 @@
 
 #include "model/params.h"
 
-enum { BIRD_MAX_STEM = 3, BIRD_MAX_BLOCKS = 64 };
+enum {
+    BIRD_MAX_STEM = 3,
+    BIRD_MAX_BLOCKS = 64,
+    BIRD_MAX_CONVS = BIRD_MAX_STEM + 4 * BIRD_MAX_BLOCKS
+};
 
 typedef struct bird_resnet_spec {
     const char *name; /* as load_model knows it */
@@ -40,7 +44,7 @@ typedef struct bird_resnet {
     int num_features;             /* 2048 */
     int n_stem, n_convs, n_blocks;
     int stem[BIRD_MAX_STEM]; /* indices into convs */
-    bird_conv_bn convs[BIRD_MAX_STEM + 4 * BIRD_MAX_BLOCKS];
+    bird_conv_bn convs[BIRD_MAX_CONVS];
     bird_bottleneck blocks[BIRD_MAX_BLOCKS];
     int head_weight, head_bias; /* parameter indices; -1 without a head */
     bird_params params;
@@ -60,5 +64,9 @@ bird_status bird_resnet_create(bird_resnet **net, const bird_resnet_spec *spec, 
                                bird_error *err);
 
 void bird_resnet_destroy(bird_resnet *net); /* NULL is fine */
+
+/* Side of the maps that convolution `index` puts out for square pictures of `size`, a multiple
+ * of 32. */
+int bird_resnet_conv_side(const bird_resnet *net, int index, int size);
 
 #endif

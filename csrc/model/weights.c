@@ -75,8 +75,8 @@ const float *bird_weights_param(const bird_weights *weights, int index) {
     return weights->slab + weights->net->params.items[index].offset;
 }
 
-float *bird_weights_fill(bird_weights *weights, int index) {
-    return weights->slab + weights->net->params.items[index].offset;
+float *bird_weights_fill(bird_weights *weights) {
+    return weights->slab;
 }
 
 bird_packed *bird_weights_packed(const bird_weights *weights) {

@@ -22,8 +22,8 @@ void bird_weights_release(bird_weights *weights); /* NULL is fine */
 const bird_resnet *bird_weights_net(const bird_weights *weights);
 const float *bird_weights_param(const bird_weights *weights, int index);
 
-/* Where parameter `index` is to be written, before the set is shared. */
-float *bird_weights_fill(bird_weights *weights, int index);
+/* The slab (params.slab_count) to write the parameters to, before the set is shared. */
+float *bird_weights_fill(bird_weights *weights);
 
 /* Folded convolutions for inference, one key a convolution; borrowed. */
 bird_packed *bird_weights_packed(const bird_weights *weights);

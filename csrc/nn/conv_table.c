@@ -20,3 +20,17 @@ dnnl_format_tag_t bird_conv_layout(bird_isa isa, const bird_conv *conv) {
     }
     return dnnl_format_tag_any;
 }
+
+/* Training runs whole batches on a fixed number of threads, so only speed counts: blocked
+ * layouts have the faster backward kernels, strided ones above all. */
+dnnl_format_tag_t bird_conv_training_layout(bird_isa isa) {
+    switch (isa) {
+        case BIRD_ISA_AVX512:
+            return dnnl_nChw16c;
+        case BIRD_ISA_AVX2:
+            return dnnl_nChw8c;
+        case BIRD_ISA_GENERIC:
+            break;
+    }
+    return dnnl_nchw;
+}

@@ -139,27 +139,35 @@ cleanup:
     return status;
 }
 
+bird_status bird_plan_copy(bird_plan *plan, bird_value to, bird_value from, bird_error *err) {
+    bird_status status = BIRD_OK;
+    dnnl_engine_t engine = plan->engine->engine;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+
+    BIRD_TRY(bird_user_scratchpad(&attr, err));
+    BIRD_DNNL(dnnl_reorder_primitive_desc_create(&pd, bird_plan_md(plan, from), engine,
+                                                 bird_plan_md(plan, to), engine, attr));
+    const bird_arg args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+    BIRD_TRY(bird_plan_push(plan, pd, 2, args, err));
+cleanup:
+    dnnl_primitive_desc_destroy(pd);
+    dnnl_primitive_attr_destroy(attr);
+    return status;
+}
+
 bird_status bird_plan_reordered(bird_plan *plan, bird_value *out, bird_value from,
                                 const_dnnl_memory_desc_t md, bird_error *err) {
     bird_status status = BIRD_OK;
-    dnnl_primitive_attr_t attr = NULL;
-    dnnl_primitive_desc_t pd = NULL;
     bird_value to = from;
 
     *out = BIRD_NO_VALUE;
     if (!dnnl_memory_desc_equal(bird_plan_md(plan, from), md)) {
-        dnnl_engine_t engine = plan->engine->engine;
         BIRD_TRY(bird_plan_value(plan, &to, md, err));
-        BIRD_TRY(bird_user_scratchpad(&attr, err));
-        BIRD_DNNL(dnnl_reorder_primitive_desc_create(&pd, bird_plan_md(plan, from), engine, md,
-                                                     engine, attr));
-        const bird_arg args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
-        BIRD_TRY(bird_plan_push(plan, pd, 2, args, err));
+        BIRD_TRY(bird_plan_copy(plan, to, from, err));
     }
     *out = to;
 cleanup:
-    dnnl_primitive_desc_destroy(pd);
-    dnnl_primitive_attr_destroy(attr);
     return status;
 }
 
@@ -176,17 +184,35 @@ cleanup:
     return status;
 }
 
-bird_status bird_plan_input(bird_plan *plan, bird_value *out, int n, int c, int h, int w,
-                            bird_error *err) {
+static bird_status plain_external(bird_plan *plan, bird_value *out, int ndim,
+                                  const dnnl_dims_t dims, dnnl_format_tag_t tag, void *data,
+                                  bird_error *err) {
     bird_status status = BIRD_OK;
     dnnl_memory_desc_t md = NULL;
-    const dnnl_dims_t dims = {n, c, h, w};
     *out = BIRD_NO_VALUE;
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, dims, dnnl_f32, dnnl_nchw));
-    BIRD_TRY(bird_plan_external(plan, out, md, NULL, err));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, ndim, dims, dnnl_f32, tag));
+    BIRD_TRY(bird_plan_external(plan, out, md, data, err));
 cleanup:
     dnnl_memory_desc_destroy(md);
     return status;
+}
+
+bird_status bird_plan_input(bird_plan *plan, bird_value *out, int n, int c, int h, int w,
+                            bird_error *err) {
+    const dnnl_dims_t dims = {n, c, h, w};
+    return plain_external(plan, out, 4, dims, dnnl_nchw, NULL, err);
+}
+
+bird_status bird_plan_vector(bird_plan *plan, bird_value *out, int c, float *data,
+                             bird_error *err) {
+    const dnnl_dims_t dims = {c};
+    return plain_external(plan, out, 1, dims, dnnl_x, data, err);
+}
+
+bird_status bird_plan_weights(bird_plan *plan, bird_value *out, int oc, int ic, int kernel,
+                              float *data, bird_error *err) {
+    const dnnl_dims_t dims = {oc, ic, kernel, kernel};
+    return plain_external(plan, out, 4, dims, dnnl_oihw, data, err);
 }
 
 bird_status bird_plan_output(bird_plan *plan, bird_value *out, bird_value from,
@@ -290,10 +316,11 @@ void *bird_plan_data(const bird_plan *plan, bird_value of) {
     return plan->values[of].data;
 }
 
-bird_status bird_plan_execute(bird_plan *plan, bird_job *job, bird_error *err) {
+bird_status bird_plan_execute_range(bird_plan *plan, int from, int to, bird_job *job,
+                                    bird_error *err) {
     bird_status status = BIRD_OK;
     bird_engine_set_threads(plan->n_threads);
-    for (int i = 0; i < plan->n_steps; i++) {
+    for (int i = from; i < to; i++) {
         step *now = &plan->steps[i];
         BIRD_TRY(bird_job_checkpoint(job, err));
         BIRD_DNNL(dnnl_primitive_execute(now->primitive, plan->engine->stream, now->n_args,
@@ -302,6 +329,14 @@ bird_status bird_plan_execute(bird_plan *plan, bird_job *job, bird_error *err) {
     BIRD_DNNL(dnnl_stream_wait(plan->engine->stream));
 cleanup:
     return status;
+}
+
+bird_status bird_plan_execute(bird_plan *plan, bird_job *job, bird_error *err) {
+    return bird_plan_execute_range(plan, 0, plan->n_steps, job, err);
+}
+
+int bird_plan_length(const bird_plan *plan) {
+    return plan->n_steps;
 }
 
 size_t bird_plan_slab_size(const bird_plan *plan) {

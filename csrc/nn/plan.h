@@ -30,7 +30,14 @@ void bird_plan_destroy(bird_plan *plan); /* NULL is fine */
 bird_status bird_plan_input(bird_plan *plan, bird_value *value, int n, int c, int h, int w,
                             bird_error *err);
 
-/* The same as an output: a slab value in plain NCHW order that holds what `from` holds and
+/* A float32 vector (c), or convolution weights (oc, ic, kernel, kernel) in plain order, at
+ * `data` outside the slab; borrowed, outlives the plan. */
+bird_status bird_plan_vector(bird_plan *plan, bird_value *value, int c, float *data,
+                             bird_error *err);
+bird_status bird_plan_weights(bird_plan *plan, bird_value *value, int oc, int ic, int kernel,
+                              float *data, bird_error *err);
+
+/* A float32 tensor (n, c, h, w) in plain NCHW order as an output: a slab value in plain NCHW order that holds what `from` holds and
  * stays readable after executing. */
 bird_status bird_plan_output(bird_plan *plan, bird_value *value, bird_value from,
                              bird_error *err);
@@ -46,6 +53,13 @@ void *bird_plan_data(const bird_plan *plan, bird_value value);
 
 /* Run all steps, with a checkpoint before each. */
 bird_status bird_plan_execute(bird_plan *plan, bird_job *job, bird_error *err);
+
+/* Steps pushed so far: a place to stop at and go on from. */
+int bird_plan_length(const bird_plan *plan);
+
+/* Run steps from .. to-1. What the slab holds between two calls stays. */
+bird_status bird_plan_execute_range(bird_plan *plan, int from, int to, bird_job *job,
+                                    bird_error *err);
 
 /* Size of the slab in bytes, after finish. */
 size_t bird_plan_slab_size(const bird_plan *plan);

@@ -37,6 +37,9 @@ bird_status bird_plan_push(bird_plan *plan, const_dnnl_primitive_desc_t pd, int 
 bird_status bird_plan_reordered(bird_plan *plan, bird_value *out, bird_value value,
                                 const_dnnl_memory_desc_t md, bird_error *err);
 
+/* Append a reorder from one value into another of the same shape. */
+bird_status bird_plan_copy(bird_plan *plan, bird_value to, bird_value from, bird_error *err);
+
 /* An attribute that says: the scratchpad is the caller's. Owned by the caller. */
 bird_status bird_user_scratchpad(dnnl_primitive_attr_t *attr, bird_error *err);
 

@@ -29,6 +29,7 @@ typedef struct bird_state {
     PyObject *fingerprint_mismatch; /* owned */
     PyObject *backend_error; /* owned */
     PyObject *network_type;  /* owned: heap type */
+    PyObject *trainer_type;  /* owned: heap type */
 } bird_state;
 
 bird_state *bird_get_state(PyObject *module);
@@ -75,5 +76,8 @@ extern PyMethodDef bird_batch_methods[];
 
 /* Create the Network type (csrc/python/network.c) and add it to the module. */
 int bird_add_network(PyObject *module, bird_state *state);
+
+/* The same for Trainer (csrc/python/trainer.c). */
+int bird_add_trainer(PyObject *module, bird_state *state);
 
 #endif

@@ -171,11 +171,12 @@ static PyObject *prepare(PyObject *module, PyObject *args) {
     bird_source *sources = NULL;
     PyObject *items, *tuple = NULL, *keep = NULL, *result = NULL;
     const char *fit, *filter;
-    int n_threads;
-    if (!PyArg_ParseTuple(args, "Oisds(fff)(fff)i:prepare", &items, &cfg.size, &fit,
+    int n_threads, mirrored = 0;
+    if (!PyArg_ParseTuple(args, "Oisds(fff)(fff)i|p:prepare", &items, &cfg.size, &fit,
                           &cfg.crop_pct, &filter, &cfg.mean[0], &cfg.mean[1], &cfg.mean[2],
-                          &cfg.std[0], &cfg.std[1], &cfg.std[2], &n_threads))
+                          &cfg.std[0], &cfg.std[1], &cfg.std[2], &n_threads, &mirrored))
         return NULL;
+    cfg.mirrored = mirrored;
     if (bird_parse_fit(&cfg.fit, fit) < 0 || bird_parse_filter(&cfg.filter, filter) < 0) return NULL;
     if (n_threads < 1) n_threads = bird_default_threads();
     /* A tuple of our own: other threads may change the caller's list meanwhile. */
@@ -256,7 +257,8 @@ static PyObject *will_need(PyObject *module, PyObject *paths) {
 PyMethodDef bird_image_methods[] = {
     {"decode", decode, METH_O, PyDoc_STR("Source -> (h, w, 3) uint8, upright, on white.")},
     {"prepare", prepare, METH_VARARGS,
-     PyDoc_STR("prepare(items, size, resize, crop_pct, interpolation, mean, std, num_threads)\n"
+     PyDoc_STR("prepare(items, size, resize, crop_pct, interpolation, mean, std, num_threads,\n"
+               "        mirrored=False)\n"
                "-> ((n, 3, size, size) float32, [(kind, message)] * n); num_threads 0: default.")},
     {"resize", resize, METH_VARARGS,
      PyDoc_STR("resize(image, height, width, interpolation) -> (height, width, 3) uint8.")},

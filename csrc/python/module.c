@@ -10,7 +10,8 @@ static int module_exec(PyObject *module) {
     if (bird_add_errors(module, state) < 0) return -1;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
-    return bird_add_network(module, state);
+    if (bird_add_network(module, state) < 0) return -1;
+    return bird_add_trainer(module, state);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
@@ -21,6 +22,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     Py_VISIT(state->fingerprint_mismatch);
     Py_VISIT(state->backend_error);
     Py_VISIT(state->network_type);
+    Py_VISIT(state->trainer_type);
     return 0;
 }
 
@@ -32,6 +34,7 @@ static int module_clear(PyObject *module) {
     Py_CLEAR(state->fingerprint_mismatch);
     Py_CLEAR(state->backend_error);
     Py_CLEAR(state->network_type);
+    Py_CLEAR(state->trainer_type);
     return 0;
 }
 

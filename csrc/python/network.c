@@ -1,10 +1,14 @@
 /* The type Network: one immutable set of weights and its forward passes. */
+#include <string.h>
+
 #include "base/threads.h"
 #include "model/inference.h"
 #include "model/inference_plan.h"
 #include "model/linear.h"
+#include "model/statistics.h"
 #include "nn/isa.h"
 #include "python/glue.h"
+#include "python/parameters.h"
 
 typedef struct network {
     PyObject_HEAD
@@ -16,92 +20,45 @@ static bird_state *state_of(PyObject *self) {
     return PyType_GetModuleState(Py_TYPE(self));
 }
 
-static const bird_resnet_spec *find_spec(PyObject *name) {
-    const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
-    const bird_resnet_spec *spec;
-    if (!text) return NULL;
-    spec = bird_resnet_find(text);
-    if (!spec) PyErr_Format(PyExc_ValueError, "unknown architecture %R", name);
-    return spec;
-}
-
-static PyObject *shape_of(const bird_param *param) {
-    PyObject *shape = PyTuple_New(param->ndim);
-    for (int i = 0; shape && i < param->ndim; i++) {
-        PyObject *size = PyLong_FromSize_t(param->dims[i]);
-        if (!size || PyTuple_SetItem(shape, i, size) < 0) Py_CLEAR(shape);
+/* A network whose weights are still zero. New reference. */
+static network *allocate_network(PyTypeObject *type, bird_state *state,
+                                 const bird_resnet_spec *spec, int num_classes) {
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    network *self = (network *)allocate(type, 0);
+    bird_error err;
+    if (!self) return NULL;
+    if (bird_weights_create(&self->weights, spec, num_classes, &err) != BIRD_OK ||
+        bird_inference_create(&self->inference, self->weights, &err) != BIRD_OK) {
+        bird_raise(state, &err);
+        Py_CLEAR(self);
     }
-    return shape;
-}
-
-/* Copy one array into its place; its shape must be the table's. */
-static int fill_parameter(bird_weights *weights, int index, PyObject *object) {
-    const bird_param *param = &bird_weights_net(weights)->params.items[index];
-    PyArrayObject *array = bird_require_array(object, param->name, NPY_FLOAT32, param->ndim);
-    int result = 0;
-    if (!array) return -1;
-    for (int i = 0; i < param->ndim; i++)
-        if ((size_t)PyArray_DIM(array, i) != param->dims[i]) result = -1;
-    if (result < 0) {
-        PyObject *expected = shape_of(param);
-        PyObject *found = PyObject_GetAttrString(object, "shape");
-        if (expected && found)
-            PyErr_Format(PyExc_ValueError, "%s must have shape %R, got %R", param->name, expected,
-                         found);
-        Py_XDECREF(expected);
-        Py_XDECREF(found);
-    } else {
-        float *to = bird_weights_fill(weights, index);
-        const float *from = PyArray_DATA(array);
-        for (size_t i = 0; i < param->count; i++) to[i] = from[i];
-    }
-    Py_DECREF(array);
-    return result;
-}
-
-static int fill_parameters(bird_weights *weights, PyObject *parameters) {
-    const int n = bird_weights_net(weights)->params.n;
-    Py_ssize_t given = PySequence_Size(parameters);
-    if (given < 0) return -1;
-    if (given != n) {
-        PyErr_Format(PyExc_ValueError, "parameters must hold %d arrays, got %zd", n, given);
-        return -1;
-    }
-    for (int i = 0; i < n; i++) {
-        PyObject *object = PySequence_GetItem(parameters, i);
-        int result = object ? fill_parameter(weights, i, object) : -1;
-        Py_XDECREF(object);
-        if (result < 0) return -1;
-    }
-    return 0;
+    return self;
 }
 
 static PyObject *network_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"architecture", "num_classes", "parameters", NULL};
     PyObject *architecture, *parameters;
     int num_classes;
-    bird_error err;
     network *self;
     const bird_resnet_spec *spec;
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "UiO", names, &architecture, &num_classes,
                                      &parameters))
         return NULL;
-    spec = find_spec(architecture);
+    spec = bird_find_spec(architecture);
     if (!spec) return NULL;
-    self = (network *)allocate(type, 0);
-    if (!self) return NULL;
-    if (bird_weights_create(&self->weights, spec, num_classes, &err) != BIRD_OK ||
-        bird_inference_create(&self->inference, self->weights, &err) != BIRD_OK) {
-        bird_raise(state_of((PyObject *)self), &err);
-        Py_DECREF(self);
-        return NULL;
-    }
-    if (fill_parameters(self->weights, parameters) < 0) {
-        Py_DECREF(self);
-        return NULL;
-    }
+    self = allocate_network(type, PyType_GetModuleState(type), spec, num_classes);
+    if (self && bird_fill_slab(bird_weights_fill(self->weights),
+                               &bird_weights_net(self->weights)->params, parameters) < 0)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+PyObject *bird_network_of_slab(bird_state *state, const bird_resnet *net, const float *slab) {
+    network *self = allocate_network((PyTypeObject *)state->network_type, state, net->spec,
+                                     net->num_classes);
+    if (self)
+        memcpy(bird_weights_fill(self->weights), slab, net->params.slab_count * sizeof *slab);
     return (PyObject *)self;
 }
 
@@ -233,24 +190,50 @@ static PyObject *network_head(PyObject *object, PyObject *argument) {
     return (PyObject *)out;
 }
 
+static PyObject *network_conv_statistics(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"pixels", "num_threads", NULL};
+    network *self = (network *)object;
+    const bird_params *params = &bird_weights_net(self->weights)->params;
+    PyObject *given, *list = NULL;
+    int n_threads = 0;
+    bird_unlocked unlocked;
+    bird_status status;
+    bird_error err;
+    float *stats;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|i", names, &given, &n_threads)) return NULL;
+    PyArrayObject *pixels = require_pixels(given);
+    if (!pixels) return NULL;
+    if (PyArray_DIM(pixels, 2) != PyArray_DIM(pixels, 3) || PyArray_DIM(pixels, 2) < BIRD_MIN_SIDE ||
+        PyArray_DIM(pixels, 0) < 1) {
+        PyErr_SetString(PyExc_ValueError, "pixels must have shape (n, 3, size, size), n >= 1");
+        Py_DECREF(pixels);
+        return NULL;
+    }
+    stats = PyMem_Calloc(params->slab_count, sizeof *stats);
+    if (!stats) {
+        Py_DECREF(pixels);
+        return PyErr_NoMemory();
+    }
+    bird_unlock(&unlocked);
+    status = bird_conv_statistics(self->weights, stats, PyArray_DATA(pixels),
+                                  (int)PyArray_DIM(pixels, 0), (int)PyArray_DIM(pixels, 2),
+                                  threads_or_default(n_threads), &unlocked.cancel, &err);
+    bird_lock(&unlocked);
+    if (status == BIRD_OK)
+        list = bird_copy_slab(stats, params);
+    else
+        bird_raise(state_of(object), &err);
+    PyMem_Free(stats);
+    Py_DECREF(pixels);
+    return list;
+}
+
 static PyObject *network_parameters(PyObject *object, PyObject *noargs) {
     network *self = (network *)object;
-    const bird_resnet *net = bird_weights_net(self->weights);
-    PyObject *list = PyList_New(net->params.n);
     (void)noargs;
-    for (int i = 0; list && i < net->params.n; i++) {
-        const bird_param *param = &net->params.items[i];
-        npy_intp dims[4];
-        for (int d = 0; d < param->ndim; d++) dims[d] = (npy_intp)param->dims[d];
-        PyArrayObject *array = bird_new_array(param->ndim, dims, NPY_FLOAT32);
-        if (array) {
-            float *to = PyArray_DATA(array);
-            const float *from = bird_weights_param(self->weights, i);
-            for (size_t j = 0; j < param->count; j++) to[j] = from[j];
-        }
-        if (!array || PyList_SetItem(list, i, (PyObject *)array) < 0) Py_CLEAR(list);
-    }
-    return list;
+    return bird_copy_slab(bird_weights_param(self->weights, 0),
+                          &bird_weights_net(self->weights)->params);
 }
 
 static PyObject *network_architecture(PyObject *object, void *closure) {
@@ -275,6 +258,10 @@ static PyMethodDef network_methods[] = {
      PyDoc_STR("maps(pixels, num_threads=0) -> (n, num_features, h/32, w/32) float32")},
     {"head", network_head, METH_O,
      PyDoc_STR("head(features) -> (n, num_classes) float32 logits")},
+    {"conv_statistics",
+     (PyCFunction)(void (*)(void))network_conv_statistics, METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("conv_statistics(pixels, num_threads=0) -> list like parameters(): in the places of "
+               "running_mean and running_var, mean and variance of the convolution's output")},
     {"parameters", network_parameters, METH_NOARGS,
      PyDoc_STR("parameters() -> list of float32 copies, in parameter_table's order")},
     {NULL, NULL, 0, NULL},
@@ -317,13 +304,13 @@ static PyObject *parameter_table(PyObject *module, PyObject *args) {
     const bird_resnet_spec *spec;
 
     if (!PyArg_ParseTuple(args, "Ui", &architecture, &num_classes)) return NULL;
-    spec = find_spec(architecture);
+    spec = bird_find_spec(architecture);
     if (!spec) return NULL;
     if (bird_resnet_create(&net, spec, num_classes, &err) != BIRD_OK)
         return bird_raise(bird_get_state(module), &err);
     list = PyList_New(net->params.n);
     for (int i = 0; list && i < net->params.n; i++) {
-        PyObject *shape = shape_of(&net->params.items[i]);
+        PyObject *shape = bird_param_shape(&net->params.items[i]);
         PyObject *row = shape ? Py_BuildValue("sN", net->params.items[i].name, shape) : NULL;
         if (!row || PyList_SetItem(list, i, row) < 0) Py_CLEAR(list);
     }

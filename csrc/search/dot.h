@@ -50,7 +50,7 @@ const bird_dot *bird_dot_at(int i);
 void bird_dot_pack(float *packed, const float *const *rows, size_t n, size_t tile, size_t lanes,
                    size_t dim);
 
-/* The tables; avx2 and avx512 are NULL where the compiler cannot make them. */
+/* The tables, one a file; bird_dot_at leaves out what the machine cannot run. */
 extern const bird_dot bird_dot_portable;
 #if defined(__x86_64__)
 extern const bird_dot bird_dot_avx2;

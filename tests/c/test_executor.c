@@ -77,6 +77,48 @@ static void cancelling(void) {
     CHECK(number == 1);
 }
 
+static bird_status take_150_ms(void *context, bird_job *job, bird_error *err) {
+    (void)context;
+    (void)job;
+    (void)err;
+    nap(150); /* no checkpoint: it ends well although it was told to stop */
+    return BIRD_OK;
+}
+
+/* The host set an exception when its hook said stop: success would contradict it. */
+static void stop_is_heard_though_the_job_ended(void) {
+    bird_cancel cancel;
+    bird_cancel_init(&cancel, stop_now, NULL);
+    CHECK(bird_executor_run(take_150_ms, NULL, &cancel, NULL) == BIRD_CANCELLED);
+}
+
+static bool end_thread(void *context) {
+    (void)context;
+    pthread_exit(NULL);
+}
+
+static void *ends_while_waiting(void *context) {
+    bird_cancel cancel;
+    bird_cancel_init(&cancel, end_thread, NULL);
+    bird_executor_run(spin, context, &cancel, NULL);
+    CHECK(0);
+    return NULL;
+}
+
+/* What a host does to daemon threads when it shuts down. The job goes with its stack. */
+static void caller_ends_inside_its_hook(void) {
+    pthread_t caller;
+    atomic_int rounds = 0;
+    int before, number = 0;
+    pthread_create(&caller, NULL, ends_while_waiting, &rounds);
+    pthread_join(caller, NULL);
+    before = rounds;
+    nap(20);
+    CHECK(rounds == before);
+    CHECK_OK(bird_executor_run(add_one, &number, NULL, err));
+    CHECK(number == 1);
+}
+
 static atomic_int long_rounds;
 static bird_cancel long_cancel;
 static atomic_bool stop_long;
@@ -140,6 +182,8 @@ int main(void) {
     callers_take_turns();
     errors_come_back();
     cancelling();
+    stop_is_heard_though_the_job_ended();
+    caller_ends_inside_its_hook();
     waiting_job_is_withdrawn();
     forks_under_load();
     return check_failures;

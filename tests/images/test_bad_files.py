@@ -186,6 +186,8 @@ def bad_paths(tmp_path):
     folder.mkdir()
     unreadable = write(tmp_path, "secret.jpg", JPEG)
     unreadable.chmod(0)
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)  # nobody writes into it
     loop = tmp_path / "loop.jpg"
     loop.symlink_to(loop)
     paths = {
@@ -198,6 +200,7 @@ def bad_paths(tmp_path):
         write(tmp_path, "noise.jpg", np.random.default_rng(0).bytes(5000)): "not a JPEG",
         write(tmp_path, "start.jpg", b"\xff\xd8" + np.random.default_rng(0).bytes(500)): "JPEG",
         loop: "symbolic links",
+        pipe: "got a pipe",
     }
     if os.geteuid() != 0:  # root may read everything
         paths[unreadable] = "Permission denied"
@@ -238,7 +241,7 @@ def test_verify(bad_paths, tmp_path):
     (tmp_path / "sub").mkdir()
     suspect = write(tmp_path / "sub", "unfinished.jpg", JPEG[:-900] + b"\xff\xd9")
     report = be.verify(tmp_path)
-    files = {str(p) for p in bad_paths if p.is_file() or p.is_symlink()}
+    files = {str(p) for p in bad_paths if p.is_file() or p.is_symlink() or p.is_fifo()}
     assert {f.name for f in report.failures} == files
     assert [s.name for s in report.suspect] == [str(suspect)]
     assert "JPEG" in report.suspect[0].reason

@@ -10,8 +10,6 @@ if "without_library=1" in sys.argv:
     sys.modules["huggingface_hub"] = None
 
 from birdembed._core import WeightsError
-
-import weights.conftest  # noqa: F401
 from birdembed._hub import load_hub
 
 options = dict(word.split("=", 1) for word in sys.argv[2:])

@@ -8,9 +8,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from birdembed._core import BirdembedError, WeightsError
 
 from birdembed import _fetch
+from birdembed._core import BirdembedError, WeightsError
 from birdembed._fetch import fetch, samples_dir, sscd_dir
 from birdembed._files import cache_dir, replacing_dir
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from birdembed._hub import hub_id
+from birdembed._hub import hub_id, pinned_models
 from birdembed._pretrained import trunk_digest
 
 from .hub_server import Hub
@@ -88,7 +88,9 @@ def test_names():
     assert hub_id("a/b/c") is None
 
 
-def test_pinned_at_the_first_download_and_offline_after(hub, load, tmp_path, checkpoints):
+def test_pinned_at_the_first_download_and_offline_after(
+    hub, load, tmp_path, checkpoints, monkeypatch
+):
     files, digest = checkpoints["first"]
     commit = hub.publish("timm/resnet50.tv_in1k", files)
     first = load("resnet50")
@@ -103,6 +105,9 @@ def test_pinned_at_the_first_download_and_offline_after(hub, load, tmp_path, che
     kept = record(tmp_path)
     assert kept["commits"] == {"main": commit}
     assert set(kept["files"][commit]) == {"config.json", "model.safetensors"}
+
+    monkeypatch.setenv("BIRDEMBED_CACHE", str(tmp_path / "cache"))
+    assert pinned_models() == ["resnet50"]
 
     # The branch moves on; the name keeps its meaning, and no request is made.
     moved = hub.publish("timm/resnet50.tv_in1k", checkpoints["second"][0])
@@ -161,9 +166,7 @@ def test_other_names_and_networks(hub, load, checkpoints):
     hub.publish("someone/birds", files)
     assert load("someone/birds")["digest"] == checkpoints["first"][1]
     config = json.loads(files["config.json"])
-    hub.publish(
-        "someone/vit", {"config.json": json.dumps({**config, "architecture": "vit"}).encode()}
-    )
+    hub.publish("someone/bare", {"config.json": json.dumps(config).encode()})
     assert "has none of model.safetensors" in load("someone/bare")["error"]
     hub.publish("someone/nothing", {"README.md": b"hello"})
     assert "has no config.json" in load("someone/nothing")["error"]

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from birdembed._core import WeightsError
 
 from birdembed import _core
+from birdembed._core import WeightsError
 from birdembed._names import from_transformers, to_native, to_saved
 from birdembed._stored import StoredTensor
 

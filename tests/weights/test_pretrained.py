@@ -7,10 +7,11 @@ import shutil
 
 import numpy as np
 import pytest
-from birdembed._core import WeightsError
+import tolerances
 from safetensors.numpy import load_file, save_file
 
 from birdembed import _core, _pretrained
+from birdembed._core import WeightsError
 from birdembed._pixels import Preprocess
 from birdembed._pretrained import (
     Pretrained,
@@ -292,6 +293,15 @@ def pictures():
     return np.random.default_rng(0).standard_normal((2, 3, 64, 64), dtype=np.float32)
 
 
+def assert_same_embeddings(folder, expected, x):
+    """This package's network, read from the folder, against another library's features."""
+    back = read_pretrained(folder)
+    network = _core.Network(back.architecture, back.num_classes, list(back.state.values()))
+    found = network.features(x)
+    distances = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    assert max(distances) <= tolerances.FEATURES_REL_L2
+
+
 @pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
 def test_timm_loads_what_is_saved(big_folder, architecture):
     torch, _, timm, _ = vision()
@@ -310,6 +320,7 @@ def test_timm_loads_what_is_saved(big_folder, architecture):
     assert (config["crop_pct"], config["crop_mode"]) == (1.0, "squash")
     x = pictures()
     np.testing.assert_array_equal(embed(loaded, x), embed(network, x))
+    assert_same_embeddings(big_folder, embed(loaded, x), x)
     with torch.no_grad():
         assert torch.equal(loaded(torch.from_numpy(x)), network(torch.from_numpy(x)))
 
@@ -325,6 +336,7 @@ def test_torchvision_loads_what_is_saved(big_folder):
     twin.load_state_dict(torch_load_file(big_folder / "model.safetensors"), strict=True)
     x = pictures()
     np.testing.assert_array_equal(embed(twin, x), embed(network, x))
+    assert_same_embeddings(big_folder, embed(twin, x), x)
     with torch.no_grad():
         assert torch.equal(twin(torch.from_numpy(x)), network(torch.from_numpy(x)))
 

@@ -9,8 +9,8 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
-from birdembed._core import WeightsError
 
+from birdembed._core import WeightsError
 from birdembed._weights_file import read_weights
 
 torch = pytest.importorskip("torch")

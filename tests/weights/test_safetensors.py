@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 import pytest
-from birdembed._core import WeightsError
 from safetensors.numpy import load_file, save_file
 
+from birdembed._core import WeightsError
 from birdembed._files import replacing
 from birdembed._safetensors import read_safetensors, write_safetensors
 from birdembed._stored import StoredTensor
@@ -153,3 +153,14 @@ def test_replacing_cleans_up_after_any_error(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert os.listdir(tmp_path) == []
+
+
+def test_what_was_read_stays_when_the_file_is_replaced(tmp_path):
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, {"a": np.ones(1000, np.float32), "none": np.ones((0, 3), np.float32)})
+    stored = read_weights(path)
+    write_safetensors(path, {"a": np.zeros(3, np.float32)})
+    np.testing.assert_array_equal(stored["a"].float32("a"), np.ones(1000))
+    assert stored["none"].shape == (0, 3)
+    with pytest.raises(ValueError, match="read-only"):
+        stored["a"].float32("a")[0] = 2

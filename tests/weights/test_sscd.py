@@ -6,20 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from birdembed._core import WeightsError
+import tolerances
 
+import birdembed as be
+from birdembed._core import WeightsError
 from birdembed._fetch import fetch
 from birdembed._pixels import Preprocess
 from birdembed._pretrained import check_fingerprint, read_pretrained
 from birdembed._sscd import IDENTITY_VAR, folded_batch_norm
 
-from .networks import vision
 from .sscd_float import float_graph, session, squashed
-
-#: Relative L2 between float32 runs of 53 layers in two libraries; seen 3.5e-5, and the issue's.
-FLOAT_REL_L2 = 1e-4
-#: The int8 file as it is: a sanity limit, seen minimum 0.961 and mean 0.993.
-INT8_MIN_COSINE = 0.9
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +57,18 @@ def test_folder(folder, model):
     assert not model.project_by_default
     assert (model.projection.pooling, model.projection.dim) == ("gem", 512)
     check_fingerprint(model)
+
+
+def test_projection_only_when_it_is_asked_for(folder):
+    x = np.random.default_rng(0).standard_normal((1, 3, 64, 64), dtype=np.float32)
+    plain, projected = be.load_model("sscd"), be.load_model("sscd", projection=True)
+    assert plain.forward_tensor(x).shape == (1, 2048)
+    assert projected.forward_tensor(x).shape == (1, 512)
+    np.testing.assert_array_equal(
+        plain.forward_tensor(x, projection=True), projected.forward_tensor(x)
+    )
+    assert plain.fingerprint != projected.fingerprint
+    assert plain.fingerprint == read_pretrained(folder).fingerprint
 
 
 def test_batch_norm_does_nothing_in_float32_and_float64(model):
@@ -122,28 +130,16 @@ def test_projection_is_the_files_linear_map(folder, model):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def embeddings(model, pictures):
-    """SSCD's 512-d of a batch, through torch's ResNet-50 with the converted weights."""
-    torch, _, timm, _ = vision()
-    network = timm.create_model("resnet50", num_classes=0).eval()
-    network.load_state_dict({n: torch.from_numpy(a) for n, a in model.state.items()}, strict=True)
-    mean, std = (np.array(v, np.float32) for v in (model.preprocess.mean, model.preprocess.std))
-    x = ((pictures.astype(np.float32) / 255 - mean) / std).transpose(0, 3, 1, 2)
-    with torch.no_grad():
-        maps = network.forward_features(torch.from_numpy(np.ascontiguousarray(x))).numpy()
-    pooled = (np.maximum(maps, 1e-6) ** 3).mean((2, 3)) ** (1 / 3)
-    vectors = (pooled - model.projection.mean) @ model.projection.matrix
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def test_against_a_float_run_of_the_file(folder, model, photographs, record_property):
+def test_against_a_float_run_of_the_file(folder, photographs, record_property):
     pytest.importorskip("onnxruntime")
     reference = session(float_graph(folder / "sscd.onnx"))
     as_it_is = session(str(folder / "sscd.onnx"))
+    ours = be.load_model("sscd", projection=True)
     distances, cosines = [], []
     for start in range(0, len(photographs), 20):
         batch = photographs[start : start + 20]
-        found, expected = embeddings(model, batch), reference(batch)
+        found, expected = ours.encode(batch, normalize_embeddings=True), reference(batch)
+        assert found.shape == (len(batch), 512)
         distances += list(np.linalg.norm(found - expected, axis=1))
         cosines += list(np.sum(found * as_it_is(batch), axis=1))
     record_property("float_rel_l2_max", float(max(distances)))
@@ -154,5 +150,5 @@ def test_against_a_float_run_of_the_file(folder, model, photographs, record_prop
         f"{max(distances):.2e}; cosine to the int8 file: minimum {min(cosines):.4f}, "
         f"mean {np.mean(cosines):.4f}"
     )
-    assert max(distances) <= FLOAT_REL_L2
-    assert min(cosines) >= INT8_MIN_COSINE
+    assert max(distances) <= tolerances.SSCD_FLOAT_REL_L2
+    assert min(cosines) >= tolerances.SSCD_INT8_COSINE

@@ -1,0 +1,114 @@
+"""Images to rows of an array: what `Model.encode` and `encode_iter` share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from birdembed import _images
+from birdembed._projection import Projection
+from birdembed._report import EncodeReport
+from birdembed._snapshot import Snapshot
+
+
+def check_threads(num_threads: int | None) -> int:
+    """Return 0 for the default."""
+    if num_threads is None:
+        return 0
+    if isinstance(num_threads, bool) or not isinstance(num_threads, (int, np.integer)):
+        raise TypeError(f"num_threads must be an int, got {type(num_threads).__name__}")
+    if not 1 <= num_threads <= 1024:
+        raise ValueError(f"num_threads must be 1 to 1024, got {num_threads}")
+    return int(num_threads)
+
+
+def check_pixels(x: Any) -> np.ndarray:
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"x must be a NumPy array, got {type(x).__name__}")
+    if x.dtype != np.float32 or x.ndim != 4 or x.shape[1] != 3:
+        raise ValueError(
+            f"x must be float32 of shape (n, 3, height, width), got {x.dtype} {x.shape}"
+        )
+    return np.ascontiguousarray(x)
+
+
+def normalized(vectors: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1; rows of zeros stay."""
+    lengths = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def described(failure: _images.Failure) -> str:
+    return failure.reason if failure.name in failure.reason else f"{failure.name}: {failure.reason}"
+
+
+def with_gaps(
+    batch: _images.Batch, vectors: np.ndarray, report: EncodeReport, on_error: str
+) -> np.ndarray:
+    """Enter a batch into the report; with "nan", give its failures rows of NaN."""
+    report.failures += [tuple(failure) for failure in batch.failures]
+    if on_error != "nan" or not batch.failures:
+        report.kept += [int(p) for p in batch.positions]
+        report.names += batch.names
+        report.decoders += batch.decoders
+        return vectors
+    rows = {int(p): (i, n, d) for i, (p, n, d) in enumerate(_entries(batch))}
+    rows |= {failure.position: (-1, failure.name, "") for failure in batch.failures}
+    out = np.full((len(rows), vectors.shape[1]), np.nan, np.float32)
+    for row, position in enumerate(sorted(rows)):
+        i, name, decoder = rows[position]
+        if i >= 0:
+            out[row] = vectors[i]
+        report.kept.append(position)
+        report.names.append(name)
+        report.decoders.append(decoder)
+    return out
+
+
+def embedded(
+    now: Snapshot,
+    images: Any,
+    batch_size: int,
+    projection: Projection | None,
+    on_error: str,
+    num_threads: int | None,
+    normalize: bool,
+) -> Iterator[tuple[_images.Batch, np.ndarray]]:
+    """Check the arguments at once, and return an iterator that reads and embeds."""
+    threads = check_threads(num_threads)
+    batches = _images.batches(
+        images, now.preprocess, batch_size, num_threads=threads, on_error=on_error
+    )
+
+    def each() -> Iterator[tuple[_images.Batch, np.ndarray]]:
+        for batch in batches:
+            vectors = now.embed(batch.pixels, projection, threads, batch.mirrored)
+            yield batch, (normalized(vectors) if normalize else vectors)
+
+    return each()
+
+
+def numbered(
+    embedded: Iterator[tuple[_images.Batch, np.ndarray]], on_error: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for batch, vectors in embedded:
+        report = EncodeReport()
+        vectors = with_gaps(batch, vectors, report, on_error)
+        yield np.asarray(report.kept, np.int64), vectors
+
+
+def _entries(batch: _images.Batch) -> Iterator[tuple[int, str, str]]:
+    return zip(batch.positions, batch.names, batch.decoders, strict=True)
+
+
+def warn_of_skipped(report: EncodeReport) -> None:
+    _, name, reason = report.failures[0]
+    warnings.warn(
+        f"{len(report.failures)} images could not be read and have no row; the first: {name}: "
+        f"{reason}. return_report=True tells which rows remain",
+        UserWarning,
+        stacklevel=3,
+    )

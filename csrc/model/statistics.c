@@ -1,0 +1,46 @@
+#include "model/statistics.h"
+
+#include "base/alloc.h"
+#include "base/executor.h"
+#include "model/training_plan.h"
+
+typedef struct statistics_job {
+    const bird_weights *weights; /* borrowed from the caller, which waits; so are the others */
+    float *stats;
+    const float *pixels;
+    bird_training_key key;
+} statistics_job;
+
+static bird_status measure(void *context, bird_job *job, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const statistics_job *asked = context;
+    const bird_resnet *net = bird_weights_net(asked->weights);
+    /* Nothing is trainable: the plan has no backward pass, and writes no parameter. */
+    const bird_training_slabs slabs = {(float *)bird_weights_param(asked->weights, 0), NULL,
+                                       asked->stats};
+    bool *trainable = bird_calloc((size_t)net->params.n, sizeof *trainable);
+    float *features =
+        bird_alloc((size_t)asked->key.batch * (size_t)net->num_features * sizeof *features);
+    bird_training_plan *plan = NULL;
+
+    if (!trainable || !features) BIRD_FAIL(BIRD_NOMEM, "out of memory for statistics");
+    BIRD_TRY(bird_training_plan_create(&plan, net, asked->key, slabs, trainable, err));
+    BIRD_TRY(bird_training_plan_forward(plan, features, asked->pixels, job, err));
+cleanup:
+    bird_training_plan_destroy(plan);
+    bird_free(features);
+    bird_free(trainable);
+    return status;
+}
+
+bird_status bird_conv_statistics(const bird_weights *weights, float *stats, const float *pixels,
+                                 int n, int size, int n_threads, bird_cancel *cancel,
+                                 bird_error *err) {
+    statistics_job job = {
+        .weights = weights,
+        .stats = stats,
+        .pixels = pixels,
+        .key = {.batch = n, .size = size, .n_threads = n_threads, .bn = BIRD_BN_MEASURE},
+    };
+    return bird_executor_run(measure, &job, cancel, err);
+}

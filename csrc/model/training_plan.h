@@ -1,0 +1,57 @@
+/* One network, one batch shape, one number of threads: a forward pass that keeps what the
+ * backward pass needs, and that backward pass. From pixels to pooled features; the head is
+ * the caller's. Compute thread only, but for destroy.
+ */
+#ifndef BIRD_MODEL_TRAINING_PLAN_H
+#define BIRD_MODEL_TRAINING_PLAN_H
+
+#include <stddef.h>
+
+#include "base/executor.h"
+#include "model/resnet.h"
+
+/* What a batch norm does while training. */
+typedef enum bird_bn_mode {
+    BIRD_BN_TRAIN,       /* normalise by the batch's statistics */
+    BIRD_BN_FIXED_STATS, /* normalise by the running statistics; scale and shift are trained */
+    BIRD_BN_FROZEN,      /* by the running statistics; nothing is trained */
+    BIRD_BN_MEASURE      /* by the running statistics; the batch's are written down */
+} bird_bn_mode;
+
+typedef struct bird_training_key {
+    int batch, size, n_threads; /* pixels (batch, 3, size, size) */
+    bird_bn_mode bn;
+} bird_training_key;
+
+/* Slabs of the network's layout, borrowed from the trainer, which outlives the plan. */
+typedef struct bird_training_slabs {
+    float *params;
+    float *grads; /* conv weights, bn weights and biases are overwritten by backward */
+    float *stats; /* with BIRD_BN_TRAIN and BIRD_BN_MEASURE, forward writes the batch's mean and variance (divided
+                     by n h w) where params has the running ones */
+} bird_training_slabs;
+
+typedef struct bird_training_plan bird_training_plan;
+
+/* `trainable` (net->params.n) says which parameters need a gradient; borrowed for the call.
+ * What comes before the first of them has no backward pass. */
+bird_status bird_training_plan_create(bird_training_plan **plan, const bird_resnet *net,
+                                      bird_training_key key, bird_training_slabs slabs,
+                                      const bool *trainable, bird_error *err);
+
+void bird_training_plan_destroy(bird_training_plan *plan); /* NULL is fine */
+
+bool bird_training_plan_fits(const bird_training_plan *plan, bird_training_key key);
+
+/* features (batch, num_features) from pixels (batch, 3, size, size), which are copied. */
+bird_status bird_training_plan_forward(bird_training_plan *plan, float *features,
+                                       const float *pixels, bird_job *job, bird_error *err);
+
+/* Gradients of the last forward pass, from diff_features (batch, num_features). */
+bird_status bird_training_plan_backward(bird_training_plan *plan, const float *diff_features,
+                                        bird_job *job, bird_error *err);
+
+/* Bytes of activations and scratch. */
+size_t bird_training_plan_size(const bird_training_plan *plan);
+
+#endif

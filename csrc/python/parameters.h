@@ -1,0 +1,24 @@
+/* Slabs of parameters to lists of arrays and back: what Network and Trainer share. */
+#ifndef BIRD_PYTHON_PARAMETERS_H
+#define BIRD_PYTHON_PARAMETERS_H
+
+#include "model/resnet.h"
+#include "python/glue.h"
+
+/* The architecture of that name; NULL with an exception set where there is none. */
+const bird_resnet_spec *bird_find_spec(PyObject *name);
+
+/* A tensor's shape as a tuple. New reference. */
+PyObject *bird_param_shape(const bird_param *param);
+
+/* Copy a sequence of arrays, one a tensor and in the table's order, into a slab; -1 with an
+ * exception that names the tensor where one does not fit. */
+int bird_fill_slab(float *slab, const bird_params *params, PyObject *sequence);
+
+/* A list of copies. New reference. */
+PyObject *bird_copy_slab(const float *slab, const bird_params *params);
+
+/* A Network with those parameters. New reference. Defined in network.c. */
+PyObject *bird_network_of_slab(bird_state *state, const bird_resnet *net, const float *slab);
+
+#endif

@@ -1,0 +1,46 @@
+/* One optimizer step over slabs: SGD with momentum, or AdamW. Formulas as torch.optim has
+ * them. */
+#ifndef BIRD_TRAIN_OPTIMIZER_H
+#define BIRD_TRAIN_OPTIMIZER_H
+
+#include <stdbool.h>
+
+#include "model/params.h"
+
+typedef enum bird_optimizer_kind { BIRD_SGD, BIRD_ADAMW } bird_optimizer_kind;
+
+typedef struct bird_optimizer {
+    bird_optimizer_kind kind;
+    float momentum; /* SGD */
+    bool nesterov;  /* SGD */
+    float beta1, beta2, eps; /* AdamW */
+    float grad_scale;        /* multiplies every gradient first: clipping */
+} bird_optimizer;
+
+/* Slabs of one layout; borrowed from the trainer. */
+typedef struct bird_moments {
+    float *params;      /* updated */
+    const float *grads;
+    float *first;  /* momentum buffer, or running mean of the gradient; updated */
+    float *second; /* AdamW: running mean of its square; updated */
+} bird_moments;
+
+/* Update every trainable tensor, `step` counting from 1.
+ *
+ * SGD (torch.optim.SGD, dampening 0): g += wd p; first = step 1 ? g : momentum first + g;
+ * p -= lr (nesterov ? g + momentum first : first).
+ * AdamW (Loshchilov & Hutter 2019): p -= lr wd p; first, second the running means;
+ * p -= lr / (1 - beta1^step) first / (sqrt(second) / sqrt(1 - beta2^step) + eps).
+ *
+ * `lr`, `weight_decay` (params->n): one number a tensor; `trainable` (params->n). */
+void bird_optimizer_step(const bird_optimizer *optimizer, bird_moments slabs,
+                         const bird_params *params, const bool *trainable, const float *lr,
+                         const float *weight_decay, long step, int n_threads);
+
+/* Euclidean norm of the trainable tensors of a gradient slab, summed in double. */
+double bird_grad_norm(const float *grads, const bird_params *params, const bool *trainable);
+
+/* average = decay average + (1 - decay) values, over a whole slab. */
+void bird_ema_step(float *average, const float *values, size_t count, float decay);
+
+#endif

@@ -1,0 +1,374 @@
+/* Implementation notes.
+ *
+ * Running statistics: each forward pass leaves the batch's mean and variance in the stats
+ * slab. `pending` holds what the running ones will be: a backward pass moves it, from the
+ * parameters or, where gradients accumulate, from where the one before left it, and apply
+ * copies it into the parameters.
+ */
+#include "train/trainer.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/executor.h"
+#include "model/linear.h"
+#include "model/loss.h"
+
+enum { MAX_PLANS = 2, N_SLABS = BIRD_SLAB_EMA + 1 };
+
+struct bird_trainer {
+    bird_resnet *net; /* owned */
+    size_t count;     /* floats in a slab */
+    float *slabs[N_SLABS]; /* owned (count each); some NULL */
+    float *stats;          /* owned (count): the last batch's statistics */
+    float *pending;        /* owned (count): running statistics to commit */
+    float *sum;            /* owned (count), NULL until gradients are accumulated */
+    bool *trainable;       /* owned (net->params.n) */
+    bird_bn_mode bn;
+    float bn_momentum;
+    long steps;
+    bird_training_plan *plans[MAX_PLANS]; /* owned; most recently used first */
+    int n_plans;
+    /* Of the last forward pass. */
+    bird_training_plan *current; /* borrowed from plans; NULL: there is none */
+    int n, size;
+    float *features, *diff_features; /* owned (n, num_features) */
+    float *diff_logits;              /* owned (n, classes) */
+    bool has_loss;
+    bool has_pending;
+};
+
+bird_status bird_trainer_create(bird_trainer **trainer, const bird_resnet_spec *spec,
+                                int num_classes, bird_error *err) {
+    bird_status status = BIRD_OK;
+    bird_trainer *made = bird_calloc(1, sizeof *made);
+    float *ignored;
+
+    *trainer = NULL;
+    if (!made) BIRD_FAIL(BIRD_NOMEM, "out of memory for a trainer");
+    BIRD_TRY(bird_resnet_create(&made->net, spec, num_classes, err));
+    made->count = made->net->params.slab_count;
+    BIRD_TRY(bird_trainer_need_slab(made, &ignored, BIRD_SLAB_PARAMS, err));
+    BIRD_TRY(bird_trainer_need_slab(made, &ignored, BIRD_SLAB_GRADS, err));
+    made->stats = bird_calloc(made->count, sizeof *made->stats);
+    made->pending = bird_calloc(made->count, sizeof *made->pending);
+    made->trainable = bird_calloc((size_t)made->net->params.n, sizeof *made->trainable);
+    if (!made->stats || !made->pending || !made->trainable)
+        BIRD_FAIL(BIRD_NOMEM, "out of memory for a trainer");
+    *trainer = made;
+    made = NULL;
+cleanup:
+    bird_trainer_destroy(made);
+    return status;
+}
+
+static void drop_plans(bird_trainer *trainer) {
+    for (int i = 0; i < trainer->n_plans; i++) bird_training_plan_destroy(trainer->plans[i]);
+    trainer->n_plans = 0;
+    trainer->current = NULL;
+}
+
+void bird_trainer_destroy(bird_trainer *trainer) {
+    if (!trainer) return;
+    drop_plans(trainer);
+    for (int i = 0; i < N_SLABS; i++) bird_free(trainer->slabs[i]);
+    bird_free(trainer->stats);
+    bird_free(trainer->pending);
+    bird_free(trainer->sum);
+    bird_free(trainer->trainable);
+    bird_free(trainer->features);
+    bird_free(trainer->diff_features);
+    bird_free(trainer->diff_logits);
+    bird_resnet_destroy(trainer->net);
+    bird_free(trainer);
+}
+
+const bird_resnet *bird_trainer_net(const bird_trainer *trainer) {
+    return trainer->net;
+}
+
+float *bird_trainer_slab(const bird_trainer *trainer, bird_slab which) {
+    return trainer->slabs[which];
+}
+
+bird_status bird_trainer_need_slab(bird_trainer *trainer, float **slab, bird_slab which,
+                                   bird_error *err) {
+    if (!trainer->slabs[which])
+        trainer->slabs[which] = bird_calloc(trainer->count, sizeof *trainer->slabs[which]);
+    *slab = trainer->slabs[which];
+    return *slab ? BIRD_OK : bird_fail(err, BIRD_NOMEM, "out of memory for a trainer");
+}
+
+void bird_trainer_drop_ema(bird_trainer *trainer) {
+    bird_free(trainer->slabs[BIRD_SLAB_EMA]);
+    trainer->slabs[BIRD_SLAB_EMA] = NULL;
+}
+
+void bird_trainer_configure(bird_trainer *trainer, bird_bn_mode bn, const bool *trainable,
+                            float bn_momentum) {
+    drop_plans(trainer);
+    trainer->bn = bn;
+    trainer->bn_momentum = bn_momentum;
+    for (int i = 0; i < trainer->net->params.n; i++) {
+        bird_param_kind kind = trainer->net->params.items[i].kind;
+        bool is_bn = kind == BIRD_BN_WEIGHT || kind == BIRD_BN_BIAS;
+        bool is_stat = kind == BIRD_BN_MEAN || kind == BIRD_BN_VAR;
+        trainer->trainable[i] = trainable[i] && !is_stat && !(is_bn && bn == BIRD_BN_FROZEN);
+    }
+}
+
+const bool *bird_trainer_trainable(const bird_trainer *trainer) {
+    return trainer->trainable;
+}
+
+int bird_trainer_batch(const bird_trainer *trainer) {
+    return trainer->n;
+}
+
+long bird_trainer_steps(const bird_trainer *trainer) {
+    return trainer->steps;
+}
+
+void bird_trainer_set_steps(bird_trainer *trainer, long steps) {
+    trainer->steps = steps;
+}
+
+/* --- forward ------------------------------------------------------------------------- */
+
+static bird_status find_plan(bird_training_plan **plan, bird_trainer *trainer,
+                             bird_training_key key, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const bird_training_slabs slabs = {trainer->slabs[BIRD_SLAB_PARAMS],
+                                       trainer->slabs[BIRD_SLAB_GRADS], trainer->stats};
+    bird_training_plan *found = NULL;
+    int at;
+
+    *plan = NULL;
+    for (at = 0; at < trainer->n_plans; at++)
+        if (bird_training_plan_fits(trainer->plans[at], key)) break;
+    if (at < trainer->n_plans) {
+        found = trainer->plans[at];
+    } else {
+        /* The slab is large: the old one goes before the new one comes. */
+        if (trainer->n_plans == MAX_PLANS)
+            bird_training_plan_destroy(trainer->plans[--trainer->n_plans]);
+        BIRD_TRY(bird_training_plan_create(&found, trainer->net, key, slabs, trainer->trainable,
+                                           err));
+        at = trainer->n_plans++;
+    }
+    memmove(&trainer->plans[1], &trainer->plans[0], (size_t)at * sizeof *trainer->plans);
+    trainer->plans[0] = found;
+    *plan = found;
+cleanup:
+    return status;
+}
+
+typedef struct step_job {
+    bird_trainer *trainer; /* borrowed from the caller, which waits */
+    bird_training_key key;
+    const float *pixels; /* (key.batch, 3, size, size) */
+} step_job;
+
+static bird_status forward_job(void *context, bird_job *job, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const step_job *asked = context;
+    bird_trainer *trainer = asked->trainer;
+    bird_training_plan *plan;
+
+    BIRD_TRY(find_plan(&plan, trainer, asked->key, err));
+    BIRD_TRY(bird_training_plan_forward(plan, trainer->features, asked->pixels, job, err));
+    trainer->current = plan;
+cleanup:
+    return status;
+}
+
+/* Room for n rows of features and logits. */
+static bird_status make_room(bird_trainer *trainer, int n, bird_error *err) {
+    const size_t features = (size_t)n * (size_t)trainer->net->num_features;
+    const size_t logits = (size_t)n * (size_t)trainer->net->num_classes;
+    if (n == trainer->n) return BIRD_OK;
+    bird_free(trainer->features);
+    bird_free(trainer->diff_features);
+    bird_free(trainer->diff_logits);
+    trainer->n = 0;
+    trainer->features = bird_alloc(features * sizeof(float));
+    trainer->diff_features = bird_alloc(features * sizeof(float));
+    trainer->diff_logits = bird_alloc(logits * sizeof(float));
+    if (!trainer->features || !trainer->diff_features || !trainer->diff_logits)
+        return bird_fail(err, BIRD_NOMEM, "out of memory for a batch of %d", n);
+    trainer->n = n;
+    return BIRD_OK;
+}
+
+/* Move the pending running statistics by the batch's, the variance made unbiased as torch
+ * does: n h w / (n h w - 1). */
+static void move_statistics(bird_trainer *trainer) {
+    const bird_resnet *net = trainer->net;
+    const float *params = trainer->slabs[BIRD_SLAB_PARAMS];
+    const float m = trainer->bn_momentum;
+
+    for (int c = 0; c < net->n_convs; c++) {
+        const bird_conv_bn *unit = &net->convs[c];
+        const bird_param *mean = &net->params.items[unit->bn + 2];
+        const bird_param *var = &net->params.items[unit->bn + 3];
+        const float *old = trainer->has_pending ? trainer->pending : params;
+        const int side = bird_resnet_conv_side(net, c, trainer->size);
+        const double pixels = (double)trainer->n * side * side;
+        const float unbiased = (float)(pixels / (pixels - 1.0));
+        for (size_t i = 0; i < mean->count; i++) {
+            size_t at_mean = mean->offset + i, at_var = var->offset + i;
+            trainer->pending[at_mean] =
+                (1.0f - m) * old[at_mean] + m * trainer->stats[at_mean];
+            trainer->pending[at_var] =
+                (1.0f - m) * old[at_var] + m * unbiased * trainer->stats[at_var];
+        }
+    }
+    trainer->has_pending = true;
+}
+
+bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const float *pixels,
+                                 int n, int size, int n_threads, bird_cancel *cancel,
+                                 bird_error *err) {
+    bird_status status = BIRD_OK;
+    step_job job = {
+        .trainer = trainer,
+        .key = {.batch = n, .size = size, .n_threads = n_threads, .bn = trainer->bn},
+        .pixels = pixels,
+    };
+
+    trainer->current = NULL;
+    trainer->has_loss = false;
+    if (n < 1) BIRD_FAIL(BIRD_SHAPE, "a training batch must hold at least one picture");
+    if (size < 32 || size > 512 || size % 32 != 0)
+        BIRD_FAIL(BIRD_SHAPE, "pictures for training must be squares of 32 to 512 pixels, a "
+                              "multiple of 32, got %d", size);
+    if (n == 1 && size == 32 && trainer->bn == BIRD_BN_TRAIN)
+        BIRD_FAIL(BIRD_SHAPE, "batch norm needs more than one pixel a channel: use a larger "
+                              "batch or size");
+    BIRD_TRY(make_room(trainer, n, err));
+    BIRD_TRY(bird_executor_run(forward_job, &job, cancel, err));
+    trainer->size = size;
+    memcpy(features, trainer->features,
+           (size_t)n * (size_t)trainer->net->num_features * sizeof *features);
+cleanup:
+    return status;
+}
+
+/* --- loss and backward --------------------------------------------------------------- */
+
+bird_status bird_trainer_loss(bird_trainer *trainer, double *loss, float *logits,
+                              const float *targets, const float *weights, bird_error *err) {
+    const bird_resnet *net = trainer->net;
+    const float *params = trainer->slabs[BIRD_SLAB_PARAMS];
+    if (!trainer->current) return bird_fail(err, BIRD_ARG, "loss needs a forward pass before it");
+    if (net->num_classes == 0)
+        return bird_fail(err, BIRD_ARG, "this network has no classifier to train");
+    bird_linear(logits, trainer->features, params + net->params.items[net->head_weight].offset,
+                params + net->params.items[net->head_bias].offset, (size_t)trainer->n,
+                (size_t)net->num_features, (size_t)net->num_classes);
+    *loss = bird_cross_entropy(trainer->diff_logits, logits, targets, weights,
+                               (size_t)trainer->n, (size_t)net->num_classes);
+    trainer->has_loss = true;
+    return BIRD_OK;
+}
+
+static bird_status backward_job(void *context, bird_job *job, bird_error *err) {
+    bird_trainer *trainer = context;
+    return bird_training_plan_backward(trainer->current, trainer->diff_features, job, err);
+}
+
+/* diff_features from the loss, where there is one, and from outside, scaled. */
+static void head_backward(bird_trainer *trainer, const float *diff_features, float scale) {
+    const bird_resnet *net = trainer->net;
+    const size_t count = (size_t)trainer->n * (size_t)net->num_features;
+    float *grads = trainer->slabs[BIRD_SLAB_GRADS];
+
+    memset(trainer->diff_features, 0, count * sizeof(float));
+    if (net->num_classes > 0) {
+        const bird_param *weight = &net->params.items[net->head_weight];
+        const bird_param *bias = &net->params.items[net->head_bias];
+        const size_t n_logits = (size_t)trainer->n * (size_t)net->num_classes;
+        if (!trainer->has_loss) memset(trainer->diff_logits, 0, n_logits * sizeof(float));
+        for (size_t i = 0; i < n_logits; i++) trainer->diff_logits[i] *= scale;
+        bird_linear_backward(trainer->diff_features, grads + weight->offset,
+                             grads + bias->offset, trainer->diff_logits, trainer->features,
+                             trainer->slabs[BIRD_SLAB_PARAMS] + weight->offset,
+                             (size_t)trainer->n, (size_t)net->num_features,
+                             (size_t)net->num_classes);
+    }
+    if (diff_features)
+        for (size_t i = 0; i < count; i++)
+            trainer->diff_features[i] += scale * diff_features[i];
+}
+
+bird_status bird_trainer_backward(bird_trainer *trainer, const float *diff_features,
+                                  bool accumulate, float scale, bird_cancel *cancel,
+                                  bird_error *err) {
+    bird_status status = BIRD_OK;
+    float *grads = trainer->slabs[BIRD_SLAB_GRADS];
+    const size_t bytes = trainer->count * sizeof *grads;
+
+    if (!trainer->current)
+        BIRD_FAIL(BIRD_ARG, "backward needs a forward pass before it, and only once");
+    if (accumulate) {
+        if (!trainer->sum) trainer->sum = bird_alloc(bytes);
+        if (!trainer->sum) BIRD_FAIL(BIRD_NOMEM, "out of memory for accumulated gradients");
+        memcpy(trainer->sum, grads, bytes);
+    }
+    head_backward(trainer, diff_features, scale);
+    status = bird_executor_run(backward_job, trainer, cancel, err);
+    trainer->current = NULL;
+    BIRD_TRY(status);
+    if (accumulate)
+        for (size_t i = 0; i < trainer->count; i++) grads[i] += trainer->sum[i];
+    else
+        trainer->has_pending = false; /* of a step that was never applied */
+    if (trainer->bn == BIRD_BN_TRAIN) move_statistics(trainer);
+cleanup:
+    return status;
+}
+
+/* --- apply --------------------------------------------------------------------------- */
+
+static void commit_statistics(bird_trainer *trainer) {
+    const bird_params *params = &trainer->net->params;
+    if (!trainer->has_pending) return;
+    for (int i = 0; i < params->n; i++) {
+        const bird_param *param = &params->items[i];
+        if (param->kind == BIRD_BN_MEAN || param->kind == BIRD_BN_VAR)
+            memcpy(trainer->slabs[BIRD_SLAB_PARAMS] + param->offset,
+                   trainer->pending + param->offset, param->count * sizeof(float));
+    }
+    trainer->has_pending = false;
+}
+
+bird_status bird_trainer_apply(bird_trainer *trainer, const bird_optimizer *optimizer,
+                               const float *lr, const float *weight_decay, float ema_decay,
+                               int n_threads, bird_error *err) {
+    bird_status status = BIRD_OK;
+    float *params = trainer->slabs[BIRD_SLAB_PARAMS], *first, *second = NULL;
+    bool new_average = ema_decay > 0 && !trainer->slabs[BIRD_SLAB_EMA];
+    float *average = NULL;
+
+    BIRD_TRY(bird_trainer_need_slab(trainer, &first, BIRD_SLAB_FIRST, err));
+    if (optimizer->kind == BIRD_ADAMW)
+        BIRD_TRY(bird_trainer_need_slab(trainer, &second, BIRD_SLAB_SECOND, err));
+    if (ema_decay > 0) BIRD_TRY(bird_trainer_need_slab(trainer, &average, BIRD_SLAB_EMA, err));
+    /* From here on nothing fails. */
+    if (new_average) memcpy(average, params, trainer->count * sizeof *average);
+    const bird_moments slabs = {params, trainer->slabs[BIRD_SLAB_GRADS], first, second};
+    bird_optimizer_step(optimizer, slabs, &trainer->net->params, trainer->trainable, lr,
+                        weight_decay, ++trainer->steps, n_threads);
+    commit_statistics(trainer);
+    if (ema_decay > 0) bird_ema_step(average, params, trainer->count, ema_decay);
+cleanup:
+    return status;
+}
+
+size_t bird_trainer_size(const bird_trainer *trainer) {
+    size_t size = 0;
+    for (int i = 0; i < N_SLABS; i++)
+        if (trainer->slabs[i]) size += trainer->count * sizeof(float);
+    for (int i = 0; i < trainer->n_plans; i++) size += bird_training_plan_size(trainer->plans[i]);
+    return size;
+}

@@ -1,0 +1,81 @@
+/* A network in training: slabs of parameters, gradients and moments, and the parts of a step.
+ *
+ * A step is forward, loss, backward, apply. Until apply, parameters, moments and running
+ * statistics are as they were, so a step may be abandoned at any point. One thread at a time.
+ */
+#ifndef BIRD_TRAIN_TRAINER_H
+#define BIRD_TRAIN_TRAINER_H
+
+#include "base/cancel.h"
+#include "model/training_plan.h"
+#include "model/weights.h"
+#include "train/optimizer.h"
+
+typedef struct bird_trainer bird_trainer;
+
+/* All parameters zero; fill them through bird_trainer_slab before the first step. */
+bird_status bird_trainer_create(bird_trainer **trainer, const bird_resnet_spec *spec,
+                                int num_classes, bird_error *err);
+
+void bird_trainer_destroy(bird_trainer *trainer); /* NULL is fine */
+
+/* Borrowed from the trainer. */
+const bird_resnet *bird_trainer_net(const bird_trainer *trainer);
+
+typedef enum bird_slab {
+    BIRD_SLAB_PARAMS,
+    BIRD_SLAB_GRADS,
+    BIRD_SLAB_FIRST,  /* momentum; NULL before the first step */
+    BIRD_SLAB_SECOND, /* AdamW's; NULL before its first step */
+    BIRD_SLAB_EMA     /* NULL where no average is kept */
+} bird_slab;
+
+/* A slab of the network's layout, borrowed from the trainer; NULL where it does not exist. */
+float *bird_trainer_slab(const bird_trainer *trainer, bird_slab which);
+
+/* The same, made (zeroed) where it does not exist. */
+bird_status bird_trainer_need_slab(bird_trainer *trainer, float **slab, bird_slab which,
+                                   bird_error *err);
+
+/* Forget an EMA slab. */
+void bird_trainer_drop_ema(bird_trainer *trainer);
+
+/* What is trained: `trainable` (net->params.n); running statistics never are. Drops plans. */
+void bird_trainer_configure(bird_trainer *trainer, bird_bn_mode bn, const bool *trainable,
+                            float bn_momentum);
+const bool *bird_trainer_trainable(const bird_trainer *trainer);
+
+/* Rows of the last forward pass; 0 before the first. */
+int bird_trainer_batch(const bird_trainer *trainer);
+
+/* Optimizer steps done. */
+long bird_trainer_steps(const bird_trainer *trainer);
+void bird_trainer_set_steps(bird_trainer *trainer, long steps);
+
+/* features (n, num_features) of pixels (n, 3, size, size), in training mode. */
+bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const float *pixels,
+                                 int n, int size, int n_threads, bird_cancel *cancel,
+                                 bird_error *err);
+
+/* Loss of the last forward's features against targets (n, classes), weights (n) or NULL;
+ * logits (n, classes) as well. */
+bird_status bird_trainer_loss(bird_trainer *trainer, double *loss, float *logits,
+                              const float *targets, const float *weights, bird_error *err);
+
+/* Gradients of scale (loss + <features, diff_features>), diff_features (n, num_features) or
+ * NULL. Added to what is there where `accumulate`, in place of it otherwise. Without a loss
+ * since the last forward, diff_features alone counts. */
+bird_status bird_trainer_backward(bird_trainer *trainer, const float *diff_features,
+                                  bool accumulate, float scale, bird_cancel *cancel,
+                                  bird_error *err);
+
+/* One optimizer step; `lr`, `weight_decay` (net->params.n). Commits the running statistics of
+ * the forward passes since the last one, and moves the average (decay 0: none is kept). */
+bird_status bird_trainer_apply(bird_trainer *trainer, const bird_optimizer *optimizer,
+                               const float *lr, const float *weight_decay, float ema_decay,
+                               int n_threads, bird_error *err);
+
+/* Bytes of slabs and plans. */
+size_t bird_trainer_size(const bird_trainer *trainer);
+
+#endif
