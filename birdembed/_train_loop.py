@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from birdembed._checkpoint import has_checkpoint, prepare_folder, read_best, write_best
 from birdembed._history import History
 from birdembed._snapshot import Snapshot
-from birdembed._train_data import check_readable, names_of
 from birdembed._train_engine import Diverged, StepResult
 from birdembed._train_progress import epoch_line
 from birdembed._train_start import head_first
@@ -69,6 +68,7 @@ class Loop:
                     f"{cfg.checkpoint_dir} holds the checkpoint of an earlier run, which this "
                     "one replaces; resume=True would go on with it"
                 )
+        self._read_images()
         engine = trainer._ready()
         now = trainer._model._current
         if cfg.eval_size is not None and cfg.eval_size != now.preprocess.size:
@@ -82,6 +82,20 @@ class Loop:
         while go and not self._complete():
             go = self._epoch()
         self._end()
+
+    def _read_images(self) -> None:
+        """Decode every file of train, so that what cannot be read is known before the work."""
+        trainer, seen = self._trainer, 0
+        self._report.start("reading images", len(trainer.train_data))
+
+        def progress(done: int, total: int) -> None:
+            nonlocal seen
+            self._report.update(done - seen)
+            seen = done
+
+        size = self._config.size_at(trainer._at.epoch, trainer._base_size)
+        trainer._batches.check(size, progress)
+        self._report.close()
 
     def _complete(self) -> bool:
         trainer, patience = self._trainer, self._config.patience
@@ -145,7 +159,6 @@ class Loop:
         """Measure, choose the best, write down. Safe to do again after an interruption."""
         trainer, cfg, at = self._trainer, self._config, self._trainer._at
         began, history = time.perf_counter(), trainer.history
-        self._check_failures()
         if not at.images:
             raise ValueError("no image of train was read in a whole epoch")
         logs: dict[str, Any] = {
@@ -178,13 +191,6 @@ class Loop:
         self._trainer._best = snapshot
         if self._config.checkpoint_dir is not None:
             write_best(self._config.checkpoint_dir, snapshot.pretrained())
-
-    def _check_failures(self) -> None:
-        failures = list(self._trainer._batches.failures)
-        if failures:
-            if not self._trainer._at.epoch:
-                self._report.warn(f"train: {names_of(failures)}")
-            check_readable(failures, self._trainer.train_data)
 
     def _end(self) -> None:
         """Give the model its final weights."""

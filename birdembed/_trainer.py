@@ -19,8 +19,9 @@ from birdembed._checkpoint import (
     write_checkpoint,
 )
 from birdembed._dataset import ImageFolder
+from birdembed._encoding import check_pixels
 from birdembed._history import History
-from birdembed._model import Model, _pixels
+from birdembed._model import Model
 from birdembed._pretrained import Pretrained
 from birdembed._schedule import schedule_factor
 from birdembed._snapshot import Snapshot
@@ -106,7 +107,7 @@ class Trainer:
             seed=cfg.seed,
             cache_bytes=cfg.cache_bytes,
             on_error=cfg.on_error,
-            num_threads=cfg.num_threads or 0,
+            num_threads=cfg.num_threads,
             num_classes=len(train.class_names),
             label_smoothing=cfg.label_smoothing,
         )
@@ -164,7 +165,7 @@ class Trainer:
         float
             The loss before the step.
         """
-        x, y = _pixels(x), np.asarray(y)
+        x, y = check_pixels(x), np.asarray(y)
         classes = len(self.train_data.class_names)
         if y.dtype.kind not in "iu" or y.shape != (len(x),) or not len(y):
             raise ValueError(f"y must be {len(x)} integers, got {y.dtype} {y.shape}")
