@@ -9,28 +9,53 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
-from birdembed._core import (
-    BackendError,
-    BirdembedError,
-    DecodeError,
-    FingerprintMismatch,
-    WeightsError,
-)
+# GNU OpenMP's threads wait for each other in a busy loop of some milliseconds, which on a
+# machine that does something else too makes a forward pass several times slower. A loop of
+# some 50 microseconds, then sleep, costs nothing on an idle one. libgomp reads this once,
+# when it is loaded; what the user has set stands, and nobody else gets to see ours.
+_OURS = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
+if _OURS:
+    os.environ["GOMP_SPINCOUNT"] = "2000"
+try:
+    from birdembed._core import (
+        BackendError,
+        BirdembedError,
+        DecodeError,
+        FingerprintMismatch,
+        WeightsError,
+    )
+finally:
+    if _OURS:
+        del os.environ["GOMP_SPINCOUNT"]
+
 from birdembed._version import __version__
 
 if TYPE_CHECKING:
     from birdembed._dataset import ImageFolder
     from birdembed._evaluate import evaluate
+    from birdembed._explain import Explanation, explain_match
     from birdembed._fetch import fetch
+    from birdembed._fit_projection import ProjectionFit
+    from birdembed._identify import GalleryFit, Identification, open_set_auroc
     from birdembed._images import Failure
     from birdembed._index import Index
+    from birdembed._inspect import find_duplicates, most_confused, top_losses
     from birdembed._load import list_models, load_model
     from birdembed._metrics import Evaluation, retrieval_metrics
     from birdembed._model import Model
     from birdembed._pixels import Preprocess, VerifyReport, decode_image, preprocess, verify
     from birdembed._plots import plot_confusion, plot_grid
+    from birdembed._plots_explain import plot_explanation
+    from birdembed._plots_metrics import (
+        plot_history,
+        plot_losses,
+        plot_map,
+        plot_per_class,
+        plot_similarity,
+    )
     from birdembed._projection import Projection
     from birdembed._report import EncodeReport
     from birdembed._search import cosine_similarity, cosine_topk
@@ -41,14 +66,26 @@ if TYPE_CHECKING:
 _HOMES = {
     "_dataset": ["ImageFolder"],
     "_evaluate": ["evaluate"],
+    "_explain": ["Explanation", "explain_match"],
     "_fetch": ["fetch"],
+    "_fit_projection": ["ProjectionFit"],
+    "_identify": ["GalleryFit", "Identification", "open_set_auroc"],
     "_images": ["Failure"],
     "_index": ["Index"],
+    "_inspect": ["find_duplicates", "most_confused", "top_losses"],
     "_load": ["list_models", "load_model"],
     "_metrics": ["Evaluation", "retrieval_metrics"],
     "_model": ["Model"],
     "_pixels": ["Preprocess", "VerifyReport", "decode_image", "preprocess", "verify"],
     "_plots": ["plot_confusion", "plot_grid"],
+    "_plots_explain": ["plot_explanation"],
+    "_plots_metrics": [
+        "plot_history",
+        "plot_losses",
+        "plot_map",
+        "plot_per_class",
+        "plot_similarity",
+    ],
     "_projection": ["Projection"],
     "_report": ["EncodeReport"],
     "_search": ["cosine_similarity", "cosine_topk"],
@@ -63,14 +100,18 @@ __all__ = [
     "DecodeError",
     "EncodeReport",
     "Evaluation",
+    "Explanation",
     "Failure",
     "FingerprintMismatch",
+    "GalleryFit",
+    "Identification",
     "ImageFolder",
     "Index",
     "Match",
     "Model",
     "Preprocess",
     "Projection",
+    "ProjectionFit",
     "SearchResult",
     "VerifyReport",
     "WeightsError",
@@ -79,15 +120,26 @@ __all__ = [
     "cosine_topk",
     "decode_image",
     "evaluate",
+    "explain_match",
     "fetch",
+    "find_duplicates",
     "info",
     "list_models",
     "load_model",
+    "most_confused",
+    "open_set_auroc",
     "plot_confusion",
+    "plot_explanation",
     "plot_grid",
+    "plot_history",
+    "plot_losses",
+    "plot_map",
+    "plot_per_class",
+    "plot_similarity",
     "preprocess",
     "retrieval_metrics",
     "set_num_threads",
+    "top_losses",
     "verify",
 ]
 

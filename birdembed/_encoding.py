@@ -49,7 +49,7 @@ def with_gaps(
     batch: _images.Batch, vectors: np.ndarray, report: EncodeReport, on_error: str
 ) -> np.ndarray:
     """Enter a batch into the report; with "nan", give its failures rows of NaN."""
-    report.failures += [tuple(failure) for failure in batch.failures]
+    report.failures += [(f.position, f.name, f.reason) for f in batch.failures]
     if on_error != "nan" or not batch.failures:
         report.kept += [int(p) for p in batch.positions]
         report.names += batch.names

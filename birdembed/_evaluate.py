@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from birdembed._core import FingerprintMismatch
 from birdembed._dataset import ImageFolder
 from birdembed._index import Index
 from birdembed._metrics import Evaluation, measure
+
+if TYPE_CHECKING:
+    from birdembed._inspect import Duplicate
 
 _CHUNK = 32  # decoded images in memory at a time
 
@@ -81,6 +84,8 @@ def evaluate(
         own = _own_rows(paths, corpus_paths)
     result = measure(vectors, tags, corpus, corpus_tags, own, _class_order(data, corpus_tags))
     result.failures = list(report.failures)
+    if reference is not None:
+        result.duplicates = _duplicates(paths, tags, own, corpus_paths, corpus_tags)
     classes = _head_classes(model, data)
     if classes is not None:
         _add_classifier(result, model, paths, np.asarray([classes[tag] for tag in tags]), data)
@@ -132,6 +137,29 @@ def _reference(
     kept = list(report.kept)
     _check_classes(data, {names[i] for i in kept})
     return vectors, [names[i] for i in kept], [reference.paths[i] for i in kept]
+
+
+def _duplicates(
+    paths: list[str],
+    tags: list[str],
+    own: NDArray[np.int64],
+    corpus_paths: list[str | None],
+    corpus_tags: list[str],
+) -> list[Duplicate]:
+    """Return copies of the judged images among the reference's files, those that are there."""
+    from birdembed._inspect import find_duplicates
+
+    rows = [i for i, path in enumerate(corpus_paths) if path is not None and os.path.isfile(path)]
+    if not rows:
+        return []
+    there = ImageFolder.from_lists(
+        [str(corpus_paths[i]) for i in rows], [corpus_tags[i] for i in rows]
+    )
+    judged = [i for i in range(len(paths)) if own[i] < 0]  # a file is no copy of itself
+    if not judged:
+        return []
+    ours = ImageFolder.from_lists([paths[i] for i in judged], [tags[i] for i in judged])
+    return find_duplicates(ours, there)
 
 
 def _check_classes(data: ImageFolder, there: set[str]) -> None:

@@ -14,6 +14,8 @@ from birdembed._search import as_vectors, cosine_topk
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from birdembed._inspect import Confusion, Duplicate
+
 RECALL_AT = (1, 5, 10)
 PIECE = 4096  # rows in float64 at a time
 
@@ -50,6 +52,9 @@ class Evaluation:
         with `self_similarity`, the mean cosine of an image and its changed self.
     failures : list of (int, str, str)
         Position, name and reason of images that could not be read.
+    duplicates : list of Duplicate or None
+        Judged images of which the reference holds a copy (`find_duplicates`): they make every
+        other number too good. None where they were not looked for.
     """
 
     n: int
@@ -66,6 +71,7 @@ class Evaluation:
     top5: float | None = None
     robustness: dict[str, dict[str, float | None]] | None = None
     failures: list[tuple[int, str, str]] | None = None
+    duplicates: list[Duplicate] | None = None
 
     def to_dict(self, scalars: bool = False) -> dict[str, Any]:
         """Return everything as plain Python values.
@@ -77,11 +83,12 @@ class Evaluation:
             `robustness.flip.precision_at_1`: what experiment trackers take. Numbers of single
             classes are left out.
         """
-        numbers: dict[str, Any] = {
+        # What makes the rest doubtful comes before it.
+        copies = None if self.duplicates is None else len({pair.path for pair in self.duplicates})
+        numbers: dict[str, Any] = {"n": self.n, "lone": self.lone, "duplicates": copies}
+        numbers |= {
             name: getattr(self, name)
             for name in (
-                "n",
-                "lone",
                 "accuracy",
                 "top5",
                 "precision_at_1",
@@ -102,7 +109,20 @@ class Evaluation:
             "class_names": list(self.class_names),
             "robustness": self.robustness and {k: dict(v) for k, v in self.robustness.items()},
             "failures": list(self.failures or []),
+            "duplicates": [pair._asdict() for pair in self.duplicates or ()],
         }
+
+    def most_confused(self, k: int = 10) -> list[Confusion]:
+        """Return the commonest mistakes: (true, found, pictures, share of true's)."""
+        from birdembed._inspect import most_confused
+
+        return most_confused(self, k)
+
+    def plot_per_class(self, key: str = "precision_at_1", **options: Any) -> Figure:
+        """Draw one score of every class, the worst class first."""
+        from birdembed._plots_metrics import plot_per_class
+
+        return plot_per_class(self, key=key, **options)
 
     def plot_confusion(self, **options: Any) -> Figure:
         """Draw the confusion matrix."""

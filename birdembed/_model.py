@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from birdembed._encoding import (
     warn_of_skipped,
     with_gaps,
 )
+from birdembed._fitting import Fitting
 from birdembed._pixels import Preprocess
 from birdembed._pretrained import Pretrained, write_pretrained
 from birdembed._progress import progress_bar
@@ -40,7 +40,7 @@ from birdembed._snapshot import (
 _DEFAULT_BATCH = 32
 
 
-class Model:
+class Model(Fitting):
     """A ResNet-50 that turns images into embeddings, with or without a classifier.
 
     Parameters
@@ -471,12 +471,11 @@ class Model:
         OSError
             The folder cannot be written; what stood there stays.
         """
-        import shutil
-
         given = self._current.pretrained()
-        gallery = given.gallery_path
-        copy = None if gallery is None else (lambda path: shutil.copyfile(gallery, path))
-        write_pretrained(directory, given, copy)
+        index = None if given.gallery is None else given.gallery.index
+        if index is not None and index.fingerprint != given.fingerprint:
+            index = given.threshold = None  # of what the model was before it changed
+        write_pretrained(directory, given, None if index is None else index.save)
 
     # Pickling: the bytes of a safetensors file and the rest as plain values
 
@@ -497,15 +496,11 @@ class Model:
         from safetensors.numpy import load
 
         projection = state["projection"]
-        rest = dict(state["rest"])
-        gallery = rest.get("gallery_path")
-        if gallery is not None and not Path(gallery).exists():
-            rest["gallery_path"] = None  # another machine
         self._take(
             Pretrained(
                 state=load(state["weights"]),
                 projection=None if projection is None else Projection(*projection),
-                **rest,
+                **state["rest"],
             )
         )
 

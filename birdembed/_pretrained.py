@@ -70,6 +70,8 @@ class Pretrained:
         Least score at which `identify` calls a species known.
     gallery_path : Path or None
         File of the gallery, an `Index`.
+    gallery : Gallery or None
+        The gallery itself, of a model in memory.
     """
 
     architecture: str
@@ -85,6 +87,7 @@ class Pretrained:
     source: str = ""
     threshold: float | None = None
     gallery_path: Path | None = None
+    gallery: Any = None
 
     @property
     def num_classes(self) -> int:

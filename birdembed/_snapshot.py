@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +14,9 @@ from birdembed import _core
 from birdembed._pixels import Preprocess
 from birdembed._pretrained import Pretrained, fingerprint_of, trunk_digest
 from birdembed._projection import Projection
+
+if TYPE_CHECKING:
+    from birdembed._identify import Gallery
 
 FEATURES = 2048
 
@@ -66,7 +68,7 @@ class Snapshot:
     training: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     threshold: float | None = None
-    gallery_path: Path | None = None
+    gallery: Gallery | None = None
 
     @classmethod
     def of(cls, given: Pretrained) -> Snapshot:
@@ -81,7 +83,7 @@ class Snapshot:
             training=given.training,
             source=given.source,
             threshold=given.threshold,
-            gallery_path=given.gallery_path,
+            gallery=_gallery(given),
         )
 
     def pretrained(self) -> Pretrained:
@@ -99,7 +101,7 @@ class Snapshot:
             fingerprint=self.fingerprint,
             source=self.source,
             threshold=self.threshold,
-            gallery_path=self.gallery_path,
+            gallery=self.gallery,
         )
 
     def with_state(self, state: Mapping[str, np.ndarray], **changes: Any) -> Snapshot:
@@ -184,6 +186,14 @@ class Snapshot:
     ) -> np.ndarray:
         """Return the head's output ``(n, classes)``; the head sees average-pooled features."""
         return self.trunk.network.head(self.features(pixels, False, num_threads, mirrored))
+
+
+def _gallery(given: Pretrained) -> Gallery | None:
+    if given.gallery is not None or given.gallery_path is None:
+        return given.gallery
+    from birdembed._identify import Gallery
+
+    return Gallery(path=given.gallery_path)
 
 
 def random_state(architecture: str, num_classes: int, seed: int) -> dict[str, np.ndarray]:

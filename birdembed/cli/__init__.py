@@ -15,6 +15,8 @@ from types import ModuleType
 
 # Only the command that was asked for is imported.
 COMMANDS = {
+    "identify": "name the species on photographs",
+    "finetune": "train a model on folders of species",
     "embed": "turn photographs into vectors: .npy, .csv or .parquet",
     "index": "build a file that `search` reads",
     "search": "find the photographs most like a given one",

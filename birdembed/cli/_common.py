@@ -28,6 +28,14 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
 
 
+def print_table(values: dict[str, Any]) -> None:
+    """Print names and numbers in two columns, on standard output; None is left out."""
+    rows = {name: value for name, value in values.items() if value is not None}
+    width = max(map(len, rows), default=0)
+    for name, value in rows.items():
+        print(f"{name:<{width}}  {f'{value:.4f}' if isinstance(value, float) else value}")
+
+
 def positive(word: str) -> int:
     """Argument type: a whole number, at least 1."""
     try:

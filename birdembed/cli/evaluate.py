@@ -3,14 +3,22 @@
 Each photograph is searched among all the others, or among those of --reference. Prints
 precision@1, MAP@R, mean similarity of the same and of different species; with --robustness the
 same for flipped, rotated, darkened and brightened copies.
+
+With --reference, photographs that are in both are named first: they make every other number too
+good. --details lists the species that are mistaken for each other, the photographs that go most
+wrong and the scores of each species; --plots DIR draws all of it.
 """
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from birdembed.cli import _common
+
+if TYPE_CHECKING:
+    import birdembed as be
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,21 +27,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="one subfolder a species")
     parser.add_argument("--reference", metavar="DIR", help="search here instead")
     parser.add_argument("--robustness", action="store_true", help="changed copies too")
+    parser.add_argument("--details", action="store_true", help="mistakes, and each species")
+    parser.add_argument("--plots", metavar="DIR", help="write pictures of the results")
     parser.add_argument("--threads", type=_common.positive, metavar="N")
     _common.add_json(parser)
 
 
-def lines(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Flatten nested results into (name, number) lines."""
-    found = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found += lines(value, f"{prefix}{key}.")
-        elif isinstance(value, float):
-            found.append((prefix + str(key), f"{value:.4f}"))
-        elif value is not None:
-            found.append((prefix + str(key), str(value)))
-    return found
+def details(result: be.Evaluation, losses: list[Any]) -> dict[str, Any]:
+    """Return what --details shows, as plain values."""
+    return {
+        "most_confused": [one._asdict() for one in result.most_confused()],
+        "top_losses": [one._asdict() for one in losses],
+        "per_class": result.per_class,
+    }
+
+
+def print_details(result: be.Evaluation, losses: list[Any]) -> None:
+    """Print the same as text."""
+    print("\nmistaken most often")
+    for one in result.most_confused():
+        print(f"  {one.pictures:>4}  {one.share:6.1%}  {one.true} -> {one.found}")
+    print("\nmost wrong")
+    for one in losses:
+        print(f"  {one.loss:7.3f}  {one.label} -> {one.found}  {one.path}")
+    keys = [k for k in ("precision_at_1", "map_at_r", "accuracy") if k in _first(result.per_class)]
+    print("\nn, " + ", ".join(keys) + " of each species")
+    for name, row in sorted(result.per_class.items(), key=lambda item: item[1][keys[0]] or 0):
+        numbers = "  ".join("     -" if row[k] is None else f"{row[k]:.4f}" for k in keys)
+        print(f"  {row['n']:>4}  {numbers}  {name}")
+
+
+def _first(table: dict[str, Any]) -> dict[str, Any]:
+    return next(iter(table.values()), {"precision_at_1": None})
+
+
+def write_plots(
+    folder: str, result: be.Evaluation, losses: list[Any], model: be.Model, data: be.ImageFolder
+) -> list[str]:
+    """Write the pictures and return their paths."""
+    import birdembed as be
+
+    vectors, report = model.encode(data, on_error="skip", return_report=True)
+    names = [data.names[row] for row in report.kept]
+    figures = {
+        "confusion": result.plot_confusion(),
+        "per_class": result.plot_per_class(),
+        "losses": be.plot_losses(losses),
+        "similarity": be.plot_similarity(vectors, names),
+        "map": be.plot_map(vectors, names),
+    }
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    paths = [str(Path(folder) / f"{name}.png") for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
+        _common.save_figure(figure, path)
+    return paths
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,12 +91,20 @@ def run(args: argparse.Namespace) -> int:
     data = be.ImageFolder(args.folder)
     reference = be.ImageFolder(args.reference) if args.reference else None
     result = be.evaluate(model, data, reference=reference, robustness=args.robustness)
+    _common.list_failures(result.failures or ())
+    for pair in (result.duplicates or ())[:20]:
+        _common.say(f"copy: {pair.path} is in the reference too: {pair.other}")
+    losses = []
+    if args.details or args.plots:
+        losses = be.top_losses(model, data, reference=reference)
+    paths = write_plots(args.plots, result, losses, model, data) if args.plots else []
     scalars = result.to_dict(scalars=True)
     if args.json:
-        _common.print_json(scalars)
+        _common.print_json(scalars | (details(result, losses) if args.details else {}))
     else:
-        table = lines(scalars)
-        width = max(len(name) for name, _ in table)
-        for name, number in table:
-            print(f"{name:<{width}}  {number}")
+        _common.print_table(scalars)
+        if args.details:
+            print_details(result, losses)
+    for path in paths:
+        _common.say(path) if args.json else print(path)
     return 0

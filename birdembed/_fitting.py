@@ -1,0 +1,205 @@
+"""The methods of `Model` that need no training: species, their threshold, a projection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from birdembed._fit_projection import ProjectionFit
+    from birdembed._identify import GalleryFit
+    from birdembed._index import Index
+    from birdembed._snapshot import Snapshot
+
+
+class Fitting:
+    """What `Model` inherits: each method hands over to the module that does the work."""
+
+    _current: Snapshot
+
+    def _writing(self, what: str) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    @property
+    def gallery(self) -> Index | None:
+        """The species that `identify` knows: an `Index` of prototypes, or None."""
+        gallery = self._current.gallery
+        return None if gallery is None else gallery.of(self)
+
+    @property
+    def threshold(self) -> float | None:
+        """Least score at which `identify` calls a species known. May be set."""
+        return self._current.threshold
+
+    @threshold.setter
+    def threshold(self, value: float | None) -> None:
+        with self._writing("setting threshold"):
+            chosen = None if value is None else float(value)
+            self._current = replace(self._current, threshold=chosen)
+
+    def identify(
+        self,
+        images: Any,
+        k: int = 5,
+        batch_size: int = 32,
+        *,
+        show_progress_bar: bool | None = None,
+        on_error: str = "raise",
+        return_report: bool = False,
+        num_threads: int | None = None,
+    ) -> Any:
+        """Name the species of photographs.
+
+        Parameters
+        ----------
+        images : one image or many
+        k : int
+            How many species to list, at most.
+        batch_size, show_progress_bar, return_report, num_threads
+            As `encode` takes them.
+        on_error : {"raise", "skip"}
+            What becomes of an image that cannot be read: `DecodeError`, or left out.
+
+        Returns
+        -------
+        Identification or list of Identification
+            For one image one, with ``species`` (the nearest), ``score`` (its cosine),
+            ``known`` (whether that reaches `threshold`) and ``matches`` as (species, score),
+            best first.
+
+        Raises
+        ------
+        ValueError
+            The model has no gallery, or one from before it changed; `fit_gallery` makes one.
+        """
+        from birdembed._identify import identify
+
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+        options = {
+            "batch_size": batch_size,
+            "show_progress_bar": show_progress_bar,
+            "on_error": on_error,
+            "num_threads": num_threads,
+        }
+        found, report = identify(self, images, k, options)
+        if report.failures and not return_report:
+            from birdembed._encoding import warn_of_skipped
+
+            warn_of_skipped(report)
+        return (found, report) if return_report else found
+
+    def fit_gallery(
+        self,
+        data: Any,
+        unknown: Any = None,
+        *,
+        labels: Sequence[Any] | None = None,
+        valid: Any = None,
+        accept: float | None = 0.95,
+        show_progress_bar: bool | None = None,
+    ) -> GalleryFit:
+        """Compute `gallery` and `threshold` from labelled photographs.
+
+        The gallery holds one vector a species: the mean of its pictures' unit vectors, scaled
+        to length 1. The threshold is the largest that accepts a share `accept` of pictures of
+        known species, each judged without itself; what it lets pass of unknown ones is stated
+        in the result.
+
+        Parameters
+        ----------
+        data : ImageFolder, Index or array
+            Pictures of the species to know; an index of this model or ``(n, dim)`` embeddings
+            of it serve as well.
+        unknown : images or embeddings, optional
+            What is to be refused: other species, other things. By default each species in turn
+            is held out and its pictures are scored against the others.
+        labels : sequence, optional
+            With embeddings: one species a row.
+        valid : ImageFolder or Index, optional
+            Other pictures of the same species, on which the threshold is then found. A model
+            that was trained on `data` scores those pictures higher than it will score new ones:
+            give it pictures that it was not trained on.
+        accept : float or None
+            Share of known pictures to accept. None: the threshold with the best mean of known
+            accepted and unknown refused.
+        show_progress_bar : bool, optional
+            By default in a terminal or notebook.
+
+        Returns
+        -------
+        GalleryFit
+            ``threshold, known_accepted, unknown_accepted, auroc, accuracy`` and more.
+
+        Raises
+        ------
+        ValueError
+            One species only and no `unknown`, no species with two pictures, or none readable.
+        """
+        from birdembed._identify import fit_gallery
+
+        return fit_gallery(
+            self,
+            data,
+            unknown,
+            labels=labels,
+            valid=valid,
+            accept=accept,
+            show_progress_bar=show_progress_bar,
+        )
+
+    def fit_projection(
+        self,
+        data: Any,
+        labels: Sequence[Any] | None = None,
+        method: str = "lda",
+        dim: int | None = 256,
+        *,
+        shrinkage: float | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> ProjectionFit:
+        """Fit a linear map behind the pooling, in closed form; `encode` then applies it.
+
+        Parameters
+        ----------
+        data : ImageFolder or array
+            Labelled photographs, or ``(n, 2048)`` raw embeddings (``projection=False``).
+        labels : sequence, optional
+            With embeddings: one class a row; "center" and "whiten" do without.
+        method : {"center", "whiten", "lda"}
+            ``center``: subtract the mean, keep the `dim` leading principal axes. ``whiten``: the
+            same, each axis scaled to variance 1. ``lda``: scaled so that pictures of one class
+            vary equally in all directions, keeping those in which all pictures vary most.
+        dim : int or None
+            Length of the new embeddings, at most what the data span. None: chosen as
+            `shrinkage` is.
+        shrinkage : float, optional
+            From 0 to 1: how far the covariance is drawn to a multiple of the identity. By
+            default chosen on `data`: classes are held out in turn, and the value wins with
+            which they are told apart best by a map fitted without them.
+        show_progress_bar : bool, optional
+            By default in a terminal or notebook.
+
+        Returns
+        -------
+        ProjectionFit
+            ``method, dim, shrinkage`` and the scores of what was tried.
+
+        Raises
+        ------
+        ValueError
+            Labels are missing or do not fit, or data hold too few classes or pictures.
+        """
+        from birdembed._fit_projection import fit_projection
+
+        return fit_projection(
+            self,
+            data,
+            labels,
+            method,
+            dim,
+            shrinkage=shrinkage,
+            show_progress_bar=show_progress_bar,
+        )

@@ -1,0 +1,358 @@
+"""Pictures of numbers: similarities, training curves, maps of embeddings, worst pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from birdembed._plots import _cell, _shorten, new_figure
+from birdembed._search import as_vectors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from birdembed._inspect import Loss
+
+_NAMED = 60  # classes that still get a name beside the matrix
+_PIECE = 1024  # rows at a time
+_BINS = 100
+_LOSSES = ("train_loss", "valid_loss")
+_RATES = ("train_accuracy", "valid_accuracy", "precision_at_1", "map_at_r")
+
+
+def plot_similarity(
+    embeddings: ArrayLike, labels: Sequence[Any], *, title: str | None = None
+) -> Figure:
+    """Draw how alike pictures of the same and of different classes are.
+
+    On the left how often each cosine similarity occurs, for pairs of the same class and pairs of
+    different ones, with the means; on the right the mean similarity of each pair of classes.
+
+    Parameters
+    ----------
+    embeddings : array
+        `(n, dim)` floats.
+    labels : sequence
+        One class a row.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        Lengths differ, there are fewer than two rows, or a row holds NaN.
+    """
+    vectors, tags = _checked(embeddings, labels)
+    names, numbers = np.unique(np.asarray([str(tag) for tag in tags]), return_inverse=True)
+    edges = np.linspace(-1, 1, 2 * _BINS + 1)
+    same, different, means = _pair_counts(vectors, numbers, len(names), edges)
+    side = min(max(4.5, 0.16 * len(names) + 2), 12.0)
+    figure = new_figure(5.5 + side, side)
+    left, right = figure.subplots(1, 2, width_ratios=[5.5, side])
+    middles = (edges[:-1] + edges[1:]) / 2
+    for counts, label, color in (
+        (different, "different", "tab:gray"),
+        (same, "same", "tab:green"),
+    ):
+        if not counts.sum():
+            continue
+        mean = float((counts * middles).sum() / counts.sum())
+        left.stairs(
+            counts / counts.sum(),
+            edges,
+            fill=True,
+            alpha=0.5,
+            color=color,
+            label=f"{label}: mean {mean:.3f}",
+        )
+        left.axvline(mean, color=color, linewidth=1.5)
+    used = np.flatnonzero(same + different)
+    left.set_xlim(edges[used[0]] - 0.02, edges[used[-1] + 1] + 0.02)
+    left.set_box_aspect(0.8)
+    left.set_xlabel("cosine similarity of two pictures")
+    left.set_ylabel("share of the pairs")
+    left.legend()
+    image = right.imshow(means, cmap="viridis", vmin=float(np.nanmin(means)), vmax=1)
+    if len(names) <= _NAMED:
+        shown = [_shorten(name) for name in names]
+        right.set_xticks(range(len(names)), shown, rotation=90, fontsize=6)
+        right.set_yticks(range(len(names)), shown, fontsize=6)
+    figure.colorbar(image, ax=right, shrink=0.7, label="mean similarity")
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def _checked(embeddings: ArrayLike, labels: Sequence[Any]) -> tuple[NDArray[np.float32], list[Any]]:
+    vectors, _ = as_vectors(embeddings, "embeddings", one=False)
+    tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
+    if len(tags) != len(vectors):
+        raise ValueError(f"embeddings has {len(vectors)} rows, labels has {len(tags)} values")
+    if len(vectors) < 2:
+        raise ValueError(f"embeddings has {len(vectors)} rows, at least 2 are needed")
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        raise ValueError(f"embeddings: row {int(bad.argmax())} holds NaN or infinity")
+    return vectors, tags
+
+
+def _pair_counts(
+    vectors: NDArray[np.float32], numbers: NDArray[Any], n: int, edges: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return histograms of same and different pairs and the class means, self-pairs left out."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units = vectors / np.where(norms > 0, norms, 1)
+    same, different = np.zeros(len(edges) - 1, np.int64), np.zeros(len(edges) - 1, np.int64)
+    sums, pairs = np.zeros((n, n)), np.zeros((n, n))
+    for start in range(0, len(units), _PIECE):
+        rows = np.arange(start, min(start + _PIECE, len(units)))
+        scores = np.clip(units[rows] @ units.T, -1, 1)
+        alike = numbers[rows, None] == numbers[None, :]
+        other = np.ones(scores.shape, bool)
+        other[np.arange(len(rows)), rows] = False
+        same += np.histogram(scores[alike & other], edges)[0]
+        different += np.histogram(scores[~alike], edges)[0]
+        column_sums = np.zeros((len(rows), n))
+        np.add.at(column_sums.T, numbers, np.where(other, scores, 0).T)
+        np.add.at(sums, numbers[rows], column_sums)
+    counts = np.bincount(numbers, minlength=n).astype(np.float64)
+    pairs = np.outer(counts, counts) - np.diag(counts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(pairs > 0, sums / pairs, np.nan)
+    return same, different, means
+
+
+def plot_history(history: Any, *, title: str | None = None) -> Figure:
+    """Draw how a training went: losses on the left, rates and the learning rate on the right.
+
+    Parameters
+    ----------
+    history : History or list of dict
+        One dict an epoch, under the keys of `History`; those that are missing are left out.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        There is no epoch in it.
+    """
+    epochs: Sequence[Mapping[str, Any]] = list(getattr(history, "epochs", history))
+    if not epochs:
+        raise ValueError("history has no epochs: nothing was trained")
+    figure = new_figure(11, 4)
+    left, right = figure.subplots(1, 2)
+    _curves(left, epochs, _LOSSES, "loss")
+    _curves(right, epochs, _RATES, "share")
+    right.set_ylim(0, 1.02)
+    best = getattr(history, "best", None)
+    if isinstance(best, Mapping) and "epoch" in best:
+        right.axvline(best["epoch"], color="0.6", linestyle=":", label="best epoch")
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def _curves(axes: Any, epochs: Sequence[Mapping[str, Any]], keys: Sequence[str], name: str) -> None:
+    axes.set_ylabel(name)
+    for key in keys:
+        points = [
+            (float(row.get("epoch", place)), float(row[key]))
+            for place, row in enumerate(epochs, 1)
+            if row.get(key) is not None
+        ]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=key)
+
+
+def plot_map(
+    embeddings: ArrayLike,
+    labels: Sequence[Any] | None = None,
+    *,
+    method: str = "pca",
+    title: str | None = None,
+) -> Figure:
+    """Draw embeddings as points in a plane, alike ones near each other.
+
+    Parameters
+    ----------
+    embeddings : array
+        `(n, dim)` floats, scaled to length 1 first, as the cosine does.
+    labels : sequence, optional
+        One class a row: its colour and mark, and a name at the middle of its points.
+    method : {"pca"}
+        The two directions in which the points vary most.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if method != "pca":
+        raise ValueError(f"method must be 'pca', got {method!r}")
+    n_rows = len(np.asarray(embeddings))
+    vectors, tags = _checked(embeddings, [""] * n_rows if labels is None else labels)
+    points, shares = plane(vectors)
+    figure = new_figure(9, 7)
+    axes = figure.subplots()
+    names = sorted({str(tag) for tag in tags})
+    colors, marks = _styles(len(names))
+    tag_array = np.asarray([str(tag) for tag in tags])
+    for number, name in enumerate(names):
+        mine = points[tag_array == name]
+        axes.scatter(
+            mine[:, 0],
+            mine[:, 1],
+            s=24,
+            alpha=0.7,
+            linewidths=0,
+            color=[colors[number]],
+            marker=marks[number],
+        )
+        if labels is not None and len(names) <= _NAMED:
+            x, y = np.median(mine, axis=0)
+            axes.text(
+                x,
+                y,
+                _shorten(name),
+                fontsize=6,
+                ha="center",
+                bbox={"facecolor": "white", "alpha": 0.6, "linewidth": 0, "pad": 0.6},
+            )
+    for axis, share in zip("xy", shares, strict=True):
+        getattr(axes, f"set_{axis}label")(f"{share:.0%} of the variance")
+    axes.set_aspect("equal", adjustable="datalim")
+    if title:
+        axes.set_title(title)
+    return figure
+
+
+def plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the points ``(n, 2)`` of unit vectors in their two leading principal axes.
+
+    Also the share of the variance that each axis holds. The sign is such that the largest
+    coordinate of an axis is positive, so that the picture does not flip from run to run.
+    """
+    wide = vectors.astype(np.float64)
+    norms = np.linalg.norm(wide, axis=1, keepdims=True)
+    wide /= np.where(norms > 0, norms, 1)
+    wide -= wide.mean(axis=0)
+    # Eigenvectors of the smaller of the two tables of products.
+    small = wide @ wide.T if len(wide) <= wide.shape[1] else wide.T @ wide
+    values, axes = np.linalg.eigh(small)
+    values, axes = np.maximum(values[::-1], 0), axes[:, ::-1]
+    two = min(2, len(values))
+    points = (
+        axes[:, :two] * np.sqrt(values[:two])
+        if len(wide) <= wide.shape[1]
+        else (wide @ axes[:, :two])
+    )
+    points = np.pad(points, ((0, 0), (0, 2 - two)))
+    largest = np.abs(points).argmax(axis=0)
+    points = points * np.where(points[largest, [0, 1]] < 0, -1.0, 1.0)
+    shares = np.pad(values[:two], (0, 2 - two)) / (values.sum() or 1.0)
+    return points, shares
+
+
+def _styles(n: int) -> tuple[list[Any], list[str]]:
+    from matplotlib import colormaps
+
+    colors = list(colormaps["tab20"].colors)  # type: ignore[attr-defined]
+    marks = "os^vDP*X"
+    return (
+        [colors[i % len(colors)] for i in range(n)],
+        [marks[(i // len(colors)) % len(marks)] for i in range(n)],
+    )
+
+
+def plot_losses(losses: Sequence[Loss], *, columns: int = 3, title: str | None = None) -> Figure:
+    """Draw the pictures that `top_losses` found, with what they are and what they were taken for.
+
+    Parameters
+    ----------
+    losses : sequence of Loss
+        What `top_losses` returned.
+    columns : int
+        Pictures side by side.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    n = max(len(losses), 1)
+    across = min(columns, n)
+    down = -(-n // across)
+    figure = new_figure(2.4 * across, 2.9 * down)
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, loss in zip(grid.flat, losses, strict=False):
+        right = loss.found == loss.label
+        caption = f"{_shorten(loss.label)}\nfound: {_shorten(loss.found)}\nloss {loss.loss:.3f}"
+        _cell(axes, loss.path, caption, "tab:green" if right else "tab:red")
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def plot_per_class(
+    per_class: Any, *, key: str = "precision_at_1", title: str | None = None
+) -> Figure:
+    """Draw one score of every class as bars, the worst class first.
+
+    Parameters
+    ----------
+    per_class : Evaluation or dict
+        `Evaluation.per_class`, or the evaluation itself.
+    key : str
+        "precision_at_1", "map_at_r" or "accuracy".
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        No class has that score.
+    """
+    table = getattr(per_class, "per_class", per_class)
+    rows = [(name, row[key]) for name, row in table.items() if row.get(key) is not None]
+    if not rows:
+        raise ValueError(f"no class has the score {key!r}")
+    rows.sort(key=lambda row: (row[1], row[0]))
+    figure = new_figure(7, max(2.5, 0.18 * len(rows) + 1))
+    axes = figure.subplots()
+    values = [value for _, value in rows]
+    axes.barh(range(len(rows)), values, color="tab:blue")
+    axes.set_yticks(range(len(rows)), [_shorten(name) for name, _ in rows], fontsize=7)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.axvline(float(np.mean(values)), color="0.4", linestyle=":", label="mean of the classes")
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel(key)
+    axes.legend(loc="upper right")
+    if title:
+        axes.set_title(title)
+    return figure

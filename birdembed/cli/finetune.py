@@ -1,0 +1,158 @@
+"""Train a model on a folder with one subfolder a species, and write a model folder.
+
+What is written names species at once: `birdembed identify IMAGE --model DIR`. With --valid, the
+best epoch by these photographs is kept, the threshold for `none of the known species` is found on
+them, and the finished model is measured on them.
+
+Options that are not given have the defaults of birdembed.TrainConfig.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from birdembed.cli import _common
+
+
+def _float_or_none(word: str) -> float | None:
+    return None if word == "none" else float(word)
+
+
+def _word_or_none(word: str) -> str | None:
+    return None if word == "none" else word
+
+
+def _sizes(word: str) -> int | list[tuple[int, int]]:
+    """Argument type: 160, or 10x128,3x192 for 10 epochs at 128 px and 3 at 192."""
+    try:
+        if "x" not in word:
+            return int(word)
+        parts = [part.split("x") for part in word.split(",")]
+        return [(int(epochs), int(size)) for epochs, size in parts]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a size such as 160, or EPOCHSxSIZE,... such as 10x128,3x192, got {word!r}"
+        ) from None
+
+
+def _words(word: str) -> tuple[str, ...]:
+    return tuple(part for part in word.split(",") if part)
+
+
+# Field of TrainConfig: type, what the help calls its value, one line.
+OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "batch_size": (_common.positive, "N", "pictures a step"),
+    "image_size": (_sizes, "PX", "side in training: 160, or 10x128,3x192 (EPOCHSxPX,...)"),
+    "eval_size": (_common.positive, "PX", "side from then on, somewhat above the last image size"),
+    "optimizer": (str, "NAME", "sgd or adamw"),
+    "lr": (float, "X", "learning rate of the trunk"),
+    "head_lr": (float, "X", "learning rate of the classifier"),
+    "head_epochs": (int, "N", "epochs for the classifier alone, at the start"),
+    "layer_decay": (_float_or_none, "X", "factor of the learning rate from stage to stage"),
+    "momentum": (float, "X", "of sgd"),
+    "weight_decay": (float, "X", "not applied to batch norm and bias"),
+    "schedule": (str, "NAME", "constant, step, cosine or onecycle"),
+    "warmup_epochs": (float, "X", "epochs in which the learning rate rises"),
+    "label_smoothing": (float, "X", "0 for none"),
+    "augment": (_word_or_none, "NAME", "default, strong or none"),
+    "mixup": (float, "X", "strength of mixup"),
+    "cutmix": (float, "X", "strength of cutmix"),
+    "freeze": (_words, "A,B", "prefixes of parameter names to leave as they are"),
+    "bn": (str, "NAME", "batch norm: train, frozen_stats or frozen"),
+    "ema": (_float_or_none, "X", "decay of the averaged weights, or none"),
+    "grad_clip": (_float_or_none, "X", "largest norm of the gradient, or none"),
+    "accumulate": (_common.positive, "N", "batches a step"),
+    "precision": (str, "NAME", "float32, bfloat16 or auto"),
+    "monitor": (str, "NAME", "what the best epoch is chosen by"),
+    "patience": (_common.positive, "N", "stop after so many epochs without a better one"),
+    "seed": (int, "N", "of everything random"),
+    "cache_bytes": (int, "N", "memory for decoded pictures"),
+    "checkpoint_every": (_common.positive, "STEPS", "by default every epoch"),
+}
+FLAGS = {
+    "balanced": "draw every species equally often",
+    "nesterov": "with sgd",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("train", metavar="TRAIN", help="one subfolder a species")
+    parser.add_argument("--valid", metavar="DIR", help="other photographs of these species")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the model's folder")
+    parser.add_argument("--epochs", type=_common.positive, default=8, metavar="N")
+    _common.add_model(parser)
+    _common.add_json(parser)
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--supcon", type=float, metavar="W", help="weight of a supervised contrastive loss"
+    )
+    for name, (kind, metavar, line) in OPTIONS.items():
+        # Absent unless given: "--ema none" is a value too.
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            metavar=metavar,
+            help=line,
+            default=argparse.SUPPRESS,
+        )
+    for name, line in FLAGS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=line)
+    group.add_argument(
+        "--checkpoint-dir", metavar="DIR", help="default: checkpoints, in the model's folder"
+    )
+    group.add_argument(
+        "--resume", action="store_true", help="go on where the checkpoints end, if there are any"
+    )
+
+
+def config_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of TrainConfig that were given."""
+    import birdembed as be
+
+    given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
+    given |= {name: True for name in FLAGS if getattr(args, name)}
+    if args.supcon is not None:
+        given["loss"] = be.SupCon(temperature=0.1, weight=args.supcon)
+    if args.threads:
+        given["num_threads"] = args.threads
+    given["checkpoint_dir"] = args.checkpoint_dir or str(Path(args.output) / "checkpoints")
+    return given
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    import birdembed as be
+
+    train = be.ImageFolder(args.train)
+    valid = be.ImageFolder(args.valid) if args.valid else None
+    Path(args.output).mkdir(parents=True, exist_ok=True)
+    copies = be.find_duplicates(valid, train) if valid is not None else []
+    for pair in copies[:10]:
+        _common.say(f"copy: {pair.path} is in the training pictures too: {pair.other}")
+    if copies:
+        count = len({pair.path for pair in copies})
+        _common.say(
+            f"{count} of the {len(valid or ())} photographs of --valid are copies of training "
+            "pictures: the numbers below are too good by what they add"
+        )
+    model = _common.load_model(args)
+    config = config_of(args)
+    _common.say(f"checkpoints in {config['checkpoint_dir']}; --resume goes on from there")
+    history = be.fine_tune(model, train, valid, args.epochs, resume=args.resume, **config)
+    index = be.Index.build(model, train, on_error="skip")
+    fit = model.fit_gallery(index, valid=valid)
+    model.save_pretrained(args.output)
+    scores: dict[str, Any] = {"epochs": len(history.epochs)}
+    if valid is not None:
+        scores |= be.evaluate(model, valid, reference=index).to_dict(scalars=True)
+    scores |= {f"gallery.{key}": value for key, value in fit.to_dict().items()}
+    if args.json:
+        _common.print_json({"model": args.output, "scores": scores, "history": history.epochs})
+        return 0
+    print(args.output)
+    _common.print_table(scores)
+    return 0

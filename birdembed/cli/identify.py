@@ -1,0 +1,73 @@
+"""Name the species on photographs.
+
+Of a folder all photographs below it are taken. Where no species is near enough, the answer is
+`none of the known species`, and the nearest are listed all the same.
+
+--json prints a list of objects with `query`, `species`, `score`, `known` and `results`, each
+result with id, label, score.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from birdembed.cli import _common
+
+UNKNOWN = "none of the known species"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", help="photographs, or folders")
+    parser.add_argument("-k", type=_common.positive, default=5, help="species to list (default: 5)")
+    _common.add_model(parser)
+    _common.add_json(parser)
+
+
+def collect(words: list[str]) -> list[str]:
+    """Return the photographs that the arguments name, folders opened."""
+    from birdembed._images import list_files
+
+    paths: list[str] = []
+    for word in words:
+        if not Path(word).is_dir():
+            paths.append(word)
+            continue
+        found = list_files(word)
+        if not found:
+            raise ValueError(f"{word}: no photographs in this folder")
+        paths += found
+    return paths
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    paths = collect(args.images)
+    model = _common.load_model(args)
+    found, report = model.identify(paths, k=args.k, on_error="skip", return_report=True)
+    _common.list_failures(report.failures)
+    if not found:
+        raise ValueError("none of the given photographs could be read")
+    if args.json:
+        _common.print_json(
+            [
+                {
+                    "query": name,
+                    "species": one.species if one.known else None,
+                    "score": one.score,
+                    "known": one.known,
+                    "results": [
+                        {"id": label, "label": label, "score": score}
+                        for label, score in one.matches
+                    ],
+                }
+                for name, one in zip(report.names, found, strict=True)
+            ]
+        )
+        return 0
+    for name, one in zip(report.names, found, strict=True):
+        print(f"{name}: {one.species if one.known else UNKNOWN}")
+        for rank, (label, score) in enumerate(one.matches, 1):
+            print(f"{rank:>4}  {score:.4f}  {label}")
+    return 0

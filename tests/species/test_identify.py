@@ -1,0 +1,267 @@
+"""Galleries, thresholds and identify, against brute force."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import birdembed as be
+from birdembed._identify import choose_threshold, held_out_scores, unit_rows
+
+from .conftest import SPECIES, clouds, write_folder
+
+
+def test_auroc():
+    assert be.open_set_auroc([3, 2], [1, 0]) == 1
+    assert be.open_set_auroc([0, 1], [2, 3]) == 0
+    assert be.open_set_auroc([1, 1], [1]) == 0.5
+    rng = np.random.default_rng(0)
+    known, unknown = rng.integers(0, 9, 50), rng.integers(-2, 7, 70)
+    pairs = np.subtract.outer(known, unknown)
+    assert be.open_set_auroc(known, unknown) == pytest.approx(
+        ((pairs > 0) + 0.5 * (pairs == 0)).mean(), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize(("known", "unknown"), [([], [1]), ([1], []), ([np.nan], [1])])
+def test_auroc_refuses(known, unknown):
+    with pytest.raises(ValueError, match="known and unknown"):
+        be.open_set_auroc(known, unknown)
+
+
+def test_held_out_scores_are_those_of_smaller_galleries():
+    """The closed form against galleries that are really built without the picture."""
+    rows, labels = clouds(4, 5, 8, spread=0.5)
+    known, unknown, right = held_out_scores(unit_rows(rows), labels, 4)
+    units = unit_rows(rows)
+    for i in range(len(rows)):
+        keep = np.arange(len(rows)) != i
+        table = np.stack([unit_rows(units[keep & (labels == c)].sum(0)[None])[0] for c in range(4)])
+        scores = table @ units[i]
+        assert known[i] == pytest.approx(scores.max(), abs=1e-12)
+        assert right[i] == (scores.argmax() == labels[i])
+        assert unknown[i] == pytest.approx(np.delete(scores, labels[i]).max(), abs=1e-12)
+
+
+def test_a_lone_picture_is_no_known_one():
+    rows, labels = clouds(3, 4, 8)
+    known, unknown, right = held_out_scores(unit_rows(rows[:9]), labels[:9], 3)
+    assert len(known) == len(right) == 8
+    assert len(unknown) == 9
+
+
+def test_threshold_accepts_the_share_that_was_asked_for():
+    known = np.arange(100, dtype=float)
+    threshold, words = choose_threshold(known, np.zeros(3), 0.95)
+    assert (known >= threshold).mean() == 0.95
+    assert "95%" in words
+    assert choose_threshold(known[:20], np.zeros(3), 0.95)[0] == 1
+    assert choose_threshold(known, np.zeros(3), 1.0)[0] == 0
+
+
+def test_balanced_threshold():
+    known, unknown = np.array([5.0, 6, 7, 1]), np.array([0.0, 2, 3, 6.5])
+    threshold, _ = choose_threshold(known, unknown, None)
+    assert threshold == 4  # halfway between 3 and 5: 3/4 accepted, 3/4 refused
+
+
+# --- in a model ----------------------------------------------------------------------
+
+
+def test_without_a_gallery(model, photos):
+    assert model.gallery is None
+    assert model.threshold is None
+    with pytest.raises(ValueError, match="fit_gallery"):
+        model.identify(photos.paths[0])
+
+
+def test_identify(model, photos, others):
+    model.fit_projection(photos, dim=8)  # random features tell little apart
+    fit = model.fit_gallery(photos)
+    gallery = model.gallery
+    assert isinstance(gallery, be.Index)
+    assert gallery.labels.tolist() == SPECIES
+    np.testing.assert_allclose(np.linalg.norm(gallery.embeddings, axis=1), 1, atol=1e-6)
+    found = model.identify(others)
+    assert [one.species for one in found] == others.names
+    vectors = model.encode(others)
+    for one, vector in zip(found, vectors, strict=True):
+        scores = be.cosine_similarity(vector, gallery.embeddings)
+        order = np.argsort(-scores)
+        assert one.matches == [(SPECIES[i], float(scores[i])) for i in order[:5]]
+        assert (one.species, one.score) == one.matches[0]
+        assert one.known == (one.score >= model.threshold)
+    assert model.threshold == fit.threshold
+    assert fit.known_accepted >= 0.95
+    assert fit.n_known == fit.n_unknown == len(photos)
+    assert fit.unknown_from == "held-out species"
+
+
+def test_one_image_many_images_none(model, photos):
+    model.fit_gallery(photos)
+    one = model.identify(photos.paths[0], k=2)
+    assert one.species == photos.names[0]
+    assert len(one.matches) == 2
+    assert model.identify([photos.paths[0]], k=2) == [one]
+    assert model.identify([]) == []
+    with pytest.raises(ValueError, match="k must"):
+        model.identify(photos.paths[0], k=0)
+
+
+def test_below_the_threshold_the_nearest_is_still_listed(model, photos):
+    model.fit_gallery(photos)
+    model.threshold = 1.5
+    one = model.identify(photos.paths[0])
+    assert not one.known
+    assert one.species == one.matches[0][0] == photos.names[0]
+
+
+def test_bad_files(model, photos, tmp_path):
+    model.fit_gallery(photos)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    with pytest.raises(be.DecodeError, match=r"bad\.png"):
+        model.identify([photos.paths[0], str(bad)])
+    found, report = model.identify(
+        [str(bad), photos.paths[0]], on_error="skip", return_report=True
+    )
+    assert len(found) == 1
+    assert report.kept == [1]
+    assert report.failures[0][0] == 0
+    with pytest.warns(UserWarning, match="could not be read"):
+        model.identify([str(bad), photos.paths[0]], on_error="skip")
+    with pytest.raises(ValueError, match="on_error"):
+        model.identify(photos, on_error="nan")
+
+
+def test_given_unknown_pictures(model, photos, tmp_path):
+    strange = write_folder(tmp_path / "strange", range(2), ["X", "Y"])
+    fit = model.fit_gallery(photos, unknown=strange)
+    assert fit.unknown_from == "given pictures"
+    assert fit.n_unknown == 4
+    again = model.fit_gallery(photos, unknown=model.encode(strange))
+    assert (again.threshold, again.auroc) == (fit.threshold, fit.auroc)
+    scores = be.cosine_similarity(model.encode(strange), model.gallery.embeddings).max(axis=1)
+    assert fit.unknown_accepted == (scores >= fit.threshold).mean()
+    with pytest.raises(ValueError, match="dimensions"):
+        model.fit_gallery(photos, unknown=np.zeros((2, 5), np.float32))
+
+
+def test_threshold_from_pictures_that_were_not_trained_on(model, photos, others):
+    fit = model.fit_gallery(photos, valid=others, accept=None)
+    assert fit.n_known == len(others)
+    best = be.cosine_similarity(model.encode(others), model.gallery.embeddings)
+    assert fit.known_accepted == (best.max(axis=1) >= fit.threshold).mean()
+    labels = np.asarray([SPECIES.index(name) for name in others.names])
+    assert fit.accuracy == (best.argmax(axis=1) == labels).mean()
+
+
+def test_embeddings_and_indexes_serve_as_well(model, photos):
+    fit = model.fit_gallery(photos)
+    vectors = model.encode(photos)
+    assert model.fit_gallery(vectors, labels=photos.names).to_dict() == fit.to_dict()
+    index = be.Index.build(model, photos)
+    assert model.fit_gallery(index).to_dict() == fit.to_dict()
+    model.preprocess = be.Preprocess(size=96)
+    with pytest.raises(be.FingerprintMismatch):
+        model.fit_gallery(index)
+
+
+@pytest.mark.parametrize("change", ["preprocess", "projection", "weights"])
+def test_a_changed_model_needs_a_new_gallery(model, photos, tmp_path, change):
+    model.fit_gallery(photos)
+    if change == "preprocess":
+        model.preprocess = be.Preprocess(size=96)
+    elif change == "projection":
+        model.fit_projection(photos, dim=4, shrinkage=0.5)
+    else:
+        state = model.state_dict()
+        state["conv1.weight"] *= 2
+        model.load_state_dict(state)
+    with pytest.raises(ValueError, match="again with fit_gallery"):
+        model.identify(photos.paths[0])
+    model.save_pretrained(tmp_path / "m")
+    again = be.load_model(tmp_path / "m")
+    assert again.gallery is None
+    assert again.threshold is None
+
+
+def test_the_head_does_not_count(model, photos):
+    model.fit_gallery(photos)
+    one = model.identify(photos.paths[0])
+    model.reset_classifier(3)
+    assert model.identify(photos.paths[0]) == one
+
+
+def test_saved_and_pickled(model, photos, tmp_path):
+    fit = model.fit_gallery(photos)
+    model.save_pretrained(tmp_path / "m")
+    assert (tmp_path / "m" / "gallery.safetensors").is_file()
+    want = model.identify(photos)
+    copies = {
+        "folder": be.load_model(tmp_path / "m"),
+        "pickle": pickle.loads(pickle.dumps(model)),
+        "pickle of a folder": pickle.loads(pickle.dumps(be.load_model(tmp_path / "m"))),
+    }
+    for name, again in copies.items():
+        assert again.threshold == fit.threshold, name
+        assert again.identify(photos) == want, name
+        assert again.gallery.metadata["pictures"].tolist() == [6] * 4, name
+    again = copies["folder"]
+    again.save_pretrained(tmp_path / "m")  # over the file it came from
+    assert be.load_model(tmp_path / "m").identify(photos) == want
+
+
+def test_the_file_is_read_when_it_is_asked_for(model, photos, tmp_path):
+    model.fit_gallery(photos)
+    model.save_pretrained(tmp_path / "m")
+    (tmp_path / "m" / "gallery.safetensors").write_bytes(b"damaged")
+    again = be.load_model(tmp_path / "m")
+    again.encode(photos.paths[0])
+    with pytest.raises(ValueError, match=r"gallery\.safetensors"):
+        again.identify(photos.paths[0])
+
+
+def test_gallery_searches_images(model, photos, tmp_path):
+    model.fit_gallery(photos)
+    assert model.gallery.search(photos.paths[-1], k=1).labels[0] == photos.names[-1]
+    model.save_pretrained(tmp_path / "m")
+    again = be.load_model(tmp_path / "m")
+    assert again.gallery.search(photos.paths[-1], k=1).labels[0] == photos.names[-1]
+
+
+def test_added_species_are_known(model, photos, tmp_path):
+    """The gallery is the model's own, not a copy."""
+    model.fit_gallery(photos)
+    strange = write_folder(tmp_path / "strange", range(1), ["X"])
+    model.gallery.add("X", model.encode(strange.paths[0]), "X")
+    one = model.identify(strange.paths[0])
+    assert one.species == "X"
+    assert one.score == pytest.approx(1, abs=1e-6)
+
+
+def test_several_rows_of_a_species_count_once(model, photos):
+    model.fit_gallery(photos)
+    model.gallery.add("second", model.encode(photos.paths[0]), photos.names[0])
+    one = model.identify(photos.paths[0])
+    assert [name for name, _ in one.matches].count(photos.names[0]) == 1
+    assert one.score == pytest.approx(1, abs=1e-6)
+
+
+def test_refused(model, photos, tmp_path):
+    with pytest.raises(TypeError, match="ImageFolder"):
+        model.fit_gallery(np.zeros((2, 2048), np.float32))
+    with pytest.raises(ValueError, match="accept"):
+        model.fit_gallery(photos, accept=0)
+    with pytest.raises(ValueError, match="one species"):
+        model.fit_gallery(photos.select(["JAY"]))
+    with pytest.raises(ValueError, match="single picture"):
+        model.fit_gallery(photos.select(per_class=1))
+    foreign = write_folder(tmp_path / "x", range(1), ["X"])
+    with pytest.raises(ValueError, match="'X', which data lacks"):
+        model.fit_gallery(photos, valid=foreign)
+    assert model.gallery is None
+    assert model.threshold is None
+    model.threshold = 0.5
+    model.fit_gallery(photos.select(["JAY"]), unknown=foreign)
+    assert model.threshold != 0.5
