@@ -221,7 +221,7 @@ class Trainer:
             projection=None,
             project_by_default=False,
             threshold=None,
-            gallery_path=None,
+            gallery=None,
             training=self._record(self.history.best),
             source=f"fine-tuned from {self._origin['source']}",
         )
