@@ -95,7 +95,9 @@ def lr_find(
     config = {**config, "schedule": "constant", "ema": None, "checkpoint_dir": None}
     # The trainer works on a copy of the weights and publishes nothing unless it is asked to.
     trainer = Trainer(model, train, show_progress_bar=show_progress_bar, **config)
+    trainer._read_images()
     engine = trainer._ready()
+    trainer._train_head()
     top = trainer.config.lr
     lrs: list[float] = []
     losses: list[float] = []

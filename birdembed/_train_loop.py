@@ -13,7 +13,6 @@ from birdembed._history import History
 from birdembed._snapshot import Snapshot
 from birdembed._train_engine import Diverged, StepResult
 from birdembed._train_progress import epoch_line
-from birdembed._train_start import head_first
 
 if TYPE_CHECKING:
     from birdembed._trainer import Trainer
@@ -68,34 +67,18 @@ class Loop:
                     f"{cfg.checkpoint_dir} holds the checkpoint of an earlier run, which this "
                     "one replaces; resume=True would go on with it"
                 )
-        self._read_images()
-        engine = trainer._ready()
+        trainer._read_images()
+        trainer._ready()
         now = trainer._model._current
         if cfg.eval_size is not None and cfg.eval_size != now.preprocess.size:
             sized = replace(now.preprocess, size=cfg.eval_size)
             trainer._model._current = replace(now, preprocess=sized)
         go = trainer._callbacks.tell("on_train_begin", trainer)
-        if trainer._start is not None and engine.steps == 0:
-            state = head_first(trainer._start, trainer.train_data, cfg, self._report)
-            if state is not None:
-                engine.core.set_parameters([state[name] for name in engine.names])
+        if not trainer.step_count:
+            trainer._train_head()
         while go and not self._complete():
             go = self._epoch()
         self._end()
-
-    def _read_images(self) -> None:
-        """Decode every file of train, so that what cannot be read is known before the work."""
-        trainer, seen = self._trainer, 0
-        self._report.start("reading images", len(trainer.train_data))
-
-        def progress(done: int, total: int) -> None:
-            nonlocal seen
-            self._report.update(done - seen)
-            seen = done
-
-        size = self._config.size_at(trainer._at.epoch, trainer._base_size)
-        trainer._batches.check(size, progress)
-        self._report.close()
 
     def _complete(self) -> bool:
         trainer, patience = self._trainer, self._config.patience

@@ -37,7 +37,7 @@ from birdembed._train_engine import Engine
 from birdembed._train_loop import Loop, Position
 from birdembed._train_progress import Reporter
 from birdembed._train_record import check_classes, training_record
-from birdembed._train_start import Start, starting_state
+from birdembed._train_start import Start, head_first, starting_state
 from birdembed._validate import validate
 
 
@@ -141,6 +141,28 @@ class Trainer:
             )
             self._engine = self._engine_of(start.state)
         return self._engine
+
+    def _read_images(self) -> None:
+        """Decode every file of train, so that what cannot be read is known before the work."""
+        seen = 0
+        self._report.start("reading images", len(self.train_data))
+
+        def progress(done: int, total: int) -> None:
+            nonlocal seen
+            self._report.update(done - seen)
+            seen = done
+
+        self._batches.check(self.config.size_at(self._at.epoch, self._base_size), progress)
+        self._report.close()
+
+    def _train_head(self) -> None:
+        """Train a new head alone, before the first step."""
+        engine = self._ready()
+        if self._start is None:
+            return
+        state = head_first(self._start, self.train_data, self.config, self._report)
+        if state is not None:
+            engine.core.set_parameters([state[name] for name in engine.names])
 
     def _engine_of(self, state: dict[str, np.ndarray]) -> Engine:
         return Engine(self._model.architecture, state, self.config, self._class_weights)
