@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from birdembed import _core
 from birdembed._callbacks import Callbacks
 from birdembed._checkpoint import (
     Checkpoint,
@@ -30,13 +29,12 @@ from birdembed._train_data import (
     check_train,
     check_valid,
     class_weights,
-    data_digest,
     names_of,
 )
 from birdembed._train_engine import Engine
 from birdembed._train_loop import Loop, Position
 from birdembed._train_progress import Reporter
-from birdembed._train_record import check_classes, training_record
+from birdembed._train_record import capture, check_classes, state_of, training_record
 from birdembed._train_start import Start, head_first, starting_state
 from birdembed._validate import validate
 
@@ -116,7 +114,10 @@ class Trainer:
         self._engine: Engine | None = None
         self._start: Start | None = None
         self._best: Snapshot | None = None
-        self._origin = {"source": model._current.source, "training": model._current.training}
+        self._origin: dict[str, Any] = {
+            "source": model._current.source,
+            "training": model._current.training,
+        }
         self._fitting = False
         self._published = -1  # step whose weights the model holds
 
@@ -328,21 +329,7 @@ class Trainer:
         OSError
             It cannot be written, or the disk is full; the earlier checkpoint stays.
         """
-        engine = self._ready()
-        checkpoint = Checkpoint(
-            architecture=engine.architecture,
-            class_names=list(self.train_data.class_names),
-            preprocess=self._model.preprocess,
-            arrays=engine.arrays(),
-            step=engine.steps,
-            position=asdict(self._at),
-            config=self.config.to_dict(),
-            history=[dict(logs) for logs in self.history.epochs],
-            data={"images": len(self.train_data), "digest": data_digest(self.train_data)},
-            base_size=self._base_size,
-            training=self._origin["training"],
-            source=self._origin["source"],
-        )
+        checkpoint = capture(self)
         write_checkpoint(directory, checkpoint)
         elsewhere = str(directory) != str(self.config.checkpoint_dir)
         if elsewhere and self._best is not None:
@@ -380,7 +367,7 @@ class Trainer:
         config = TrainConfig.from_dict(found.config, **options)
         given = Pretrained(
             found.architecture,
-            _state_of(found),
+            state_of(found),
             replace(found.preprocess, size=found.base_size),
             class_names=found.class_names,
             source=found.source,
@@ -397,7 +384,7 @@ class Trainer:
         now = self._model._current
         self._model._current = replace(now, preprocess=found.preprocess)
         self._base_size = found.base_size
-        self._engine = self._engine_of(_state_of(found))
+        self._engine = self._engine_of(state_of(found))
         self._engine.restore(found.arrays, found.step)
         self._at = Position(**found.position)
         self.history.epochs[:] = found.history
@@ -406,8 +393,3 @@ class Trainer:
         if self.valid_data is not None and best:
             given = read_best(directory, best["epoch"])
             self._best = None if given is None else Snapshot.of(given)
-
-
-def _state_of(found: Checkpoint) -> dict[str, np.ndarray]:
-    table = _core.parameter_table(found.architecture, len(found.class_names))
-    return dict(zip([name for name, _ in table], found.arrays["model"], strict=True))
