@@ -31,6 +31,56 @@ def resize(
 ) -> NDArray[np.uint8]: ...
 def will_need(paths: Iterable[str], /) -> None: ...
 
+# batches.c
+_Triple: TypeAlias = tuple[float, float, float]
+_Box: TypeAlias = tuple[int, int, int, int]
+_Warp: TypeAlias = tuple[float, float, float, float, float, float]
+
+def epoch_order(
+    labels: NDArray[np.int64], num_classes: int, balanced: bool, seed: int, epoch: int, /
+) -> NDArray[np.int64]: ...
+def load_images(
+    items: Sequence[_Source], short_side: int, num_threads: int, /
+) -> tuple[list[NDArray[np.uint8] | None], list[tuple[str, str]]]: ...
+def fill_batch(
+    images: Sequence[NDArray[np.uint8] | None],
+    keys: NDArray[np.int64],
+    augment: str | None,
+    size: int,
+    resize: str,
+    crop_pct: float,
+    interpolation: str,
+    mean: _Triple,
+    std: _Triple,
+    seed: int,
+    epoch: int,
+    num_threads: int,
+    /,
+) -> NDArray[np.float32]: ...
+def mix_batch(
+    pixels: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    keys: NDArray[np.int64],
+    mixup: float,
+    cutmix: float,
+    seed: int,
+    epoch: int,
+    /,
+) -> None: ...
+def draw_view(
+    augment: str, height: int, width: int, size: int, seed: int, epoch: int, key: int, /
+) -> tuple[_Box, bool, _Warp, list[tuple[str, float]], _Box]: ...
+def render_view(
+    image: NDArray[np.uint8],
+    size: int,
+    interpolation: str,
+    box: _Box,
+    flip: bool,
+    warp: _Warp,
+    ops: list[tuple[str, float]],
+    /,
+) -> NDArray[np.uint8]: ...
+
 # network.c
 class Network:
     def __init__(
@@ -74,6 +124,50 @@ def cosine_matrix(
     queries: NDArray[np.float32], corpus: NDArray[np.float32], /
 ) -> NDArray[np.float32]: ...
 def search_isa() -> str: ...
+
+# trainer.c
+class Trainer:
+    def __init__(
+        self, architecture: str, num_classes: int, parameters: Sequence[NDArray[np.float32]]
+    ) -> None: ...
+    @property
+    def step_count(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def configure(self, bn: str, trainable: Sequence[bool], bn_momentum: float = 0.1) -> None: ...
+    def forward(self, pixels: NDArray[np.float32], num_threads: int = 0) -> NDArray[np.float32]: ...
+    def head_loss(
+        self, targets: NDArray[np.float32], weights: NDArray[np.float32] | None = None
+    ) -> tuple[float, NDArray[np.float32]]: ...
+    def backward(
+        self,
+        d_features: NDArray[np.float32] | None = None,
+        accumulate: bool = False,
+        scale: float = 1.0,
+    ) -> None: ...
+    def grad_norm(self) -> float: ...
+    def apply(
+        self,
+        kind: str,
+        lr: NDArray[np.float32],
+        weight_decay: NDArray[np.float32],
+        momentum: float = ...,
+        nesterov: bool = ...,
+        beta1: float = ...,
+        beta2: float = ...,
+        eps: float = ...,
+        grad_scale: float = ...,
+        ema_decay: float = ...,
+        num_threads: int = 0,
+    ) -> None: ...
+    def gradients(self) -> list[NDArray[np.float32]]: ...
+    def parameters(self) -> list[NDArray[np.float32]]: ...
+    def set_parameters(self, parameters: Sequence[NDArray[np.float32]], /) -> None: ...
+    def moments(self) -> dict[str, list[NDArray[np.float32]]]: ...
+    def set_moments(self, moments: dict[str, list[NDArray[np.float32]]], step: int) -> None: ...
+    def ema(self) -> list[NDArray[np.float32]] | None: ...
+    def set_ema(self, ema: Sequence[NDArray[np.float32]] | None, /) -> None: ...
+    def network(self, ema: bool = False) -> Network: ...
 
 # system.c
 def set_num_threads(n: int, /) -> None: ...

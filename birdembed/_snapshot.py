@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from birdembed._identify import Gallery
 
 FEATURES = 2048
+_MAX_CLASSES = 1 << 20  # csrc/model/resnet.c has the same
 
 
 class Trunk:
@@ -33,6 +34,17 @@ class Trunk:
             architecture, self.num_classes, [state[name] for name in self.names]
         )
         self._digest = digest
+
+    @classmethod
+    def of_network(cls, network: Any) -> Trunk:
+        """Take over a network that the core made, a trainer's snapshot."""
+        trunk = cls.__new__(cls)
+        trunk.num_classes = int(network.num_classes)
+        table = _core.parameter_table(network.architecture, trunk.num_classes)
+        trunk.names = [name for name, _ in table]
+        trunk.network = network
+        trunk._digest = None
+        return trunk
 
     def state(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters by name."""
@@ -221,12 +233,12 @@ def check_num_classes(num_classes: int) -> int:
     Raises
     ------
     TypeError, ValueError
-        It is none, or negative.
+        It is none, or out of range.
     """
     if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)):
         raise TypeError(f"num_classes must be an int, got {type(num_classes).__name__}")
-    if num_classes < 0:
-        raise ValueError(f"num_classes must be at least 0, got {num_classes}")
+    if not 0 <= num_classes <= _MAX_CLASSES:
+        raise ValueError(f"num_classes must be 0 to {_MAX_CLASSES}, got {num_classes}")
     return int(num_classes)
 
 

@@ -173,6 +173,13 @@ def test_stub_of_the_core_names_what_is_there():
     core = pytest.importorskip("birdembed._core", exc_type=ImportError)
     stub = ast.parse((ROOT / "birdembed" / "_core.pyi").read_text(encoding="utf-8"))
     kinds = (ast.FunctionDef, ast.ClassDef)
-    written = {node.name for node in stub.body if isinstance(node, kinds)}
-    written = {name for name in written if not name.startswith("_")}
-    assert written == {name for name in dir(core) if not name.startswith("__")}
+
+    def public(nodes):
+        names = {node.name for node in nodes if isinstance(node, kinds)}
+        return {name for name in names if not name.startswith("_")}
+
+    assert public(stub.body) == {name for name in dir(core) if not name.startswith("__")}
+    for node in stub.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not node.bases:
+            members = {m for m in dir(getattr(core, node.name)) if not m.startswith("__")}
+            assert public(node.body) == members, node.name

@@ -72,6 +72,7 @@ extern PyMethodDef bird_image_methods[];
 extern PyMethodDef bird_search_methods[];
 extern PyMethodDef bird_system_methods[];
 extern PyMethodDef bird_model_methods[];
+extern PyMethodDef bird_batch_methods[];
 
 /* Create the Network type (csrc/python/network.c) and add it to the module. */
 int bird_add_network(PyObject *module, bird_state *state);

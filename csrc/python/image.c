@@ -8,6 +8,7 @@
 #include "image/prepare.h"
 #include "image/read_file.h"
 #include "python/glue.h"
+#include "python/sources.h"
 
 /* Describe `object` as a source. *keep becomes a new reference to what the source borrows
  * from. -1 with an exception set where it is none. */
@@ -48,7 +49,7 @@ static int parse_source(bird_source *source, PyObject **keep, PyObject *object) 
     return 0;
 }
 
-static int parse_filter(bird_filter *filter, const char *name) {
+int bird_parse_filter(bird_filter *filter, const char *name) {
     if (strcmp(name, "bilinear") == 0) {
         *filter = BIRD_BILINEAR;
     } else if (strcmp(name, "bicubic") == 0) {
@@ -61,7 +62,7 @@ static int parse_filter(bird_filter *filter, const char *name) {
     return 0;
 }
 
-static int parse_fit(bird_fit *fit, const char *name) {
+int bird_parse_fit(bird_fit *fit, const char *name) {
     if (strcmp(name, "squash") == 0) {
         *fit = BIRD_SQUASH;
     } else if (strcmp(name, "shortest") == 0) {
@@ -105,8 +106,7 @@ static const char *kind_of(bird_status code) {
     }
 }
 
-/* The outcomes as a list of (kind, message); kind "" is success. */
-static PyObject *outcome_list(const bird_error *outcomes, Py_ssize_t n) {
+PyObject *bird_outcome_list(const bird_error *outcomes, Py_ssize_t n) {
     PyObject *list = PyList_New(n);
     for (Py_ssize_t i = 0; list && i < n; i++) {
         const char *text = outcomes[i].code == BIRD_OK ? "" : outcomes[i].message;
@@ -117,8 +117,7 @@ static PyObject *outcome_list(const bird_error *outcomes, Py_ssize_t n) {
     return list;
 }
 
-/* All items described; what they borrow from goes into the list `keep`. */
-static bird_source *parse_sources(PyObject *items, Py_ssize_t n, PyObject *keep) {
+bird_source *bird_parse_sources(PyObject *items, Py_ssize_t n, PyObject *keep) {
     bird_source *sources = PyMem_Malloc((n > 0 ? (size_t)n : 1) * sizeof *sources);
     if (!sources) return (bird_source *)PyErr_NoMemory();
     for (Py_ssize_t i = 0; i < n; i++) {
@@ -159,7 +158,7 @@ static PyObject *prepare_parsed(PyObject *module, const bird_source *sources, Py
         bird_raise(bird_get_state(module), &err);
         goto cleanup;
     }
-    list = outcome_list(outcomes, n);
+    list = bird_outcome_list(outcomes, n);
     if (list) result = Py_BuildValue("(ON)", (PyObject *)pixels, list);
 cleanup:
     Py_XDECREF(pixels);
@@ -178,14 +177,14 @@ static PyObject *prepare(PyObject *module, PyObject *args) {
                           &cfg.std[0], &cfg.std[1], &cfg.std[2], &n_threads, &mirrored))
         return NULL;
     cfg.mirrored = mirrored;
-    if (parse_fit(&cfg.fit, fit) < 0 || parse_filter(&cfg.filter, filter) < 0) return NULL;
+    if (bird_parse_fit(&cfg.fit, fit) < 0 || bird_parse_filter(&cfg.filter, filter) < 0) return NULL;
     if (n_threads < 1) n_threads = bird_default_threads();
     /* A tuple of our own: other threads may change the caller's list meanwhile. */
     tuple = PySequence_Tuple(items);
     keep = tuple ? PyList_New(0) : NULL;
     if (keep) {
         Py_ssize_t n = PyTuple_Size(tuple);
-        sources = parse_sources(tuple, n, keep);
+        sources = bird_parse_sources(tuple, n, keep);
         if (sources) result = prepare_parsed(module, sources, n, &cfg, n_threads);
     }
     PyMem_Free(sources);
@@ -204,7 +203,7 @@ static PyObject *resize(PyObject *module, PyObject *args) {
     bird_unlocked unlocked;
     int height, width;
     if (!PyArg_ParseTuple(args, "Oiis:resize", &object, &height, &width, &name)) return NULL;
-    if (parse_filter(&filter, name) < 0) return NULL;
+    if (bird_parse_filter(&filter, name) < 0) return NULL;
     src = bird_require_array(object, "image", NPY_UINT8, 3);
     if (!src) return NULL;
     const npy_intp *from = PyArray_DIMS(src);

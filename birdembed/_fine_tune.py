@@ -1,0 +1,87 @@
+"""Fine-tuning in one call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from birdembed._checkpoint import has_checkpoint, read_checkpoint
+from birdembed._dataset import ImageFolder
+from birdembed._history import History
+from birdembed._train_record import check_config
+from birdembed._trainer import Trainer
+
+if TYPE_CHECKING:
+    from birdembed._model import Model
+
+
+def fine_tune(
+    model: Model,
+    train: ImageFolder,
+    valid: ImageFolder | None = None,
+    epochs: int = 8,
+    *,
+    resume: bool = False,
+    callbacks: Any = (),
+    show_progress_bar: bool | None = None,
+    **config: Any,
+) -> History:
+    """Train a model as a classifier of train's classes, in place.
+
+    First a new classifier is trained alone, on features computed once (`head_epochs`), then all
+    layers. The defaults suit about 50 classes of 100 photographs on two cores.
+
+    Parameters
+    ----------
+    model : Model
+        With the classifier dropped (``reset_classifier(0)``) it embeds as before, only better.
+    train : ImageFolder
+    valid : ImageFolder, optional
+        Chooses the best epoch; classes are matched by name.
+    epochs : int
+    resume : bool
+        Go on where `checkpoint_dir` holds a checkpoint, and start where it does not. A larger
+        `epochs` extends a finished run.
+    callbacks : sequence of Callback or callable
+        A plain callable ``(trainer, logs)`` is told of each epoch; ``False`` from it stops.
+    show_progress_bar : bool, optional
+        By default in a terminal or notebook.
+    **config
+        Fields of `TrainConfig`.
+
+    Returns
+    -------
+    History
+        The model has the weights of its best epoch by `monitor` where there is a `valid`, else
+        the last ones; with `ema` their running mean.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The data cannot be trained on, an option is unknown or out of range, or the checkpoint
+        was made with other options.
+    WeightsError
+        The checkpoint is damaged, or of other classes or another architecture.
+    BirdembedError
+        Another call is changing this model, or the loss became NaN.
+    KeyboardInterrupt
+        Ctrl-C: the model has the weights of the last whole step, `checkpoint_dir` a checkpoint.
+
+    Examples
+    --------
+    >>> model = be.load_model("sscd")                              # doctest: +SKIP
+    >>> train, valid = be.ImageFolder("birds").split()             # doctest: +SKIP
+    >>> be.fine_tune(model, train, valid, image_size=128, eval_size=160)  # doctest: +SKIP
+    >>> model.save_pretrained("my-birds")                          # doctest: +SKIP
+    """
+    if resume and config.get("checkpoint_dir") is None:
+        raise ValueError("resume=True needs checkpoint_dir=, the folder to go on from")
+    trainer = Trainer(
+        model, train, valid, None, callbacks, show_progress_bar, epochs=epochs, **config
+    )
+    path = trainer.config.checkpoint_dir
+    if resume and has_checkpoint(path):
+        found = read_checkpoint(path)
+        check_config(trainer.config, found.config, path)
+        with model._writing("fine_tune"):
+            trainer._load(found, path)
+    return trainer.fit()

@@ -1,0 +1,21 @@
+/* Parsing that the functions of pictures and those of training batches share (image.c). */
+#ifndef BIRD_PYTHON_SOURCES_H
+#define BIRD_PYTHON_SOURCES_H
+
+#include "image/prepare.h"
+#include "python/glue.h"
+
+/* "bilinear" or "bicubic"; -1 with an exception set for any other name. */
+int bird_parse_filter(bird_filter *filter, const char *name);
+
+/* "squash" or "shortest"; -1 with an exception set for any other name. */
+int bird_parse_fit(bird_fit *fit, const char *name);
+
+/* Describe the n items of a tuple (str, bytes or uint8 array). What they borrow from goes into
+ * the list `keep`. To be freed with PyMem_Free; NULL with an exception set. */
+bird_source *bird_parse_sources(PyObject *items, Py_ssize_t n, PyObject *keep);
+
+/* The outcomes as a new list of (kind, message); kind "" is success. */
+PyObject *bird_outcome_list(const bird_error *outcomes, Py_ssize_t n);
+
+#endif

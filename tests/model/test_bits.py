@@ -1,0 +1,184 @@
+"""The same image gives the same vector, bit for bit, however it is asked for."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import tolerances
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import birdembed as be
+
+from . import seeded
+from .conftest import make_model
+
+
+def test_batch_sizes(tiny, pictures):
+    expected = np.stack([tiny.encode(picture) for picture in pictures])
+    assert len(np.unique(expected, axis=0)) == 33  # no two alike, or the rest proves nothing
+    for n in range(1, 34):
+        np.testing.assert_array_equal(tiny.encode(pictures[:n], batch_size=n), expected[:n])
+
+
+def test_batch_sizes_at_64_px(small, pictures):
+    expected = small.encode(pictures[:9])
+    for batch_size in (1, 2, 8):
+        np.testing.assert_array_equal(small.encode(pictures[:9], batch_size), expected)
+
+
+def test_positions(tiny, pictures):
+    alone = tiny.encode(pictures[0])
+    for at in range(9):
+        batch = pictures[1 : at + 1] + pictures[:1] + pictures[at + 1 : 9]
+        np.testing.assert_array_equal(tiny.encode(batch)[at], alone)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 12, 64])
+def test_threads(small, resnet50d, pictures, threads):
+    expected = small.encode(pictures[:9], num_threads=2)
+    np.testing.assert_array_equal(small.encode(pictures[:9], num_threads=threads), expected)
+    x = seeded.tensor(1, 9, 64, 64)
+    np.testing.assert_array_equal(
+        resnet50d.forward_tensor(x, num_threads=threads), resnet50d.forward_tensor(x, num_threads=1)
+    )
+
+
+@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
+def test_the_size_that_counts(architecture, request):
+    """224 px: batch 1, 8 and 9, one and two threads, first and last row."""
+    model = request.getfixturevalue(architecture)
+    x = seeded.tensor(2, 9, 224, 224)
+    whole = model.forward_tensor(x, num_threads=2)
+    np.testing.assert_array_equal(model.forward_tensor(x[:8], num_threads=1), whole[:8])
+    np.testing.assert_array_equal(model.forward_tensor(x[8:], num_threads=1)[0], whole[8])
+    np.testing.assert_array_equal(model.forward_tensor(x[:1], num_threads=2)[0], whole[0])
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    order=st.lists(st.integers(0, 11), min_size=0, max_size=14),
+    batch_size=st.integers(1, 16),
+    threads=st.integers(1, 3),
+    normalize=st.booleans(),
+)
+def test_any_order_and_chunking(projecting, pictures, order, batch_size, threads, normalize):
+    options = {"normalize_embeddings": normalize, "num_threads": threads}
+    for projection in (True, False):
+        alone = projecting.encode(
+            pictures[:12], projection=projection, normalize_embeddings=normalize
+        )
+        found = projecting.encode(
+            (pictures[i] for i in order), batch_size, projection=projection, **options
+        )
+        np.testing.assert_array_equal(found, alone[order])
+        pieces = list(
+            projecting.encode_iter(
+                [pictures[i] for i in order], batch_size, projection=projection, **options
+            )
+        )
+        if order:
+            np.testing.assert_array_equal(np.concatenate([v for _, v in pieces]), alone[order])
+            assert np.concatenate([p for p, _ in pieces]).tolist() == list(range(len(order)))
+        else:
+            assert pieces == []
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("projection", [None, True, False])
+def test_encode_is_preprocess_and_forward_tensor(projecting, normalize, projection):
+    images = seeded.pictures(5, 70, 91)
+    options = {"normalize_embeddings": normalize, "projection": projection}
+    x = be.preprocess(images, projecting.preprocess)
+    np.testing.assert_array_equal(
+        projecting.encode(images, **options), projecting.forward_tensor(x, **options)
+    )
+
+
+def test_forward_tensor_of_views(small):
+    """Not contiguous, read-only, of another stride: the values alone count."""
+    x = seeded.tensor(3, 6, 64, 64)
+    expected = small.forward_tensor(x)
+    np.testing.assert_array_equal(small.forward_tensor(x[::2]), expected[::2])
+    turned = np.asfortranarray(x)
+    turned.setflags(write=False)
+    np.testing.assert_array_equal(small.forward_tensor(turned), expected)
+    np.testing.assert_array_equal(x, seeded.tensor(3, 6, 64, 64))  # the input is only read
+
+
+def test_other_sizes_between(small, pictures):
+    """Plans come and go; an image's vector stays."""
+    expected = small.encode(pictures[:9])
+    for side in (32, 48, 80, 96, 33):
+        small.forward_tensor(seeded.tensor(1, 8, side, side))
+        np.testing.assert_array_equal(small.encode(pictures[:9]), expected)
+
+
+def test_equal_weights_equal_bits(small, pictures):
+    other = make_model(size=64)
+    np.testing.assert_array_equal(other.encode(pictures[:3]), small.encode(pictures[:3]))
+    assert other.fingerprint == small.fingerprint
+
+
+def test_threads_of_python_share_a_model(tiny, pictures):
+    expected = tiny.encode(pictures)
+    wrong, started = [], threading.Barrier(4)
+
+    def work(start):
+        started.wait()
+        for i in range(4):
+            at = (start + 5 * i) % 25
+            found = tiny.encode(pictures[at : at + 8], batch_size=3, num_threads=1 + start % 2)
+            if not np.array_equal(found, expected[at : at + 8]):
+                wrong.append(at)
+
+    workers = [threading.Thread(target=work, args=(7 * n,)) for n in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+AVX2 = """
+import sys
+import numpy as np
+import birdembed as be
+from model import seeded
+from model.conftest import make_model
+
+assert "AVX2" in be.info()["isa"], be.info()["isa"]
+vectors = []
+for architecture in ("resnet50", "resnet50d"):
+    model = make_model(architecture, 0)
+    x = seeded.tensor(2, 9, 64, 64)
+    whole = model.forward_tensor(x, num_threads=1)
+    for threads in (1, 2, 3):
+        for n in (1, 2, 8, 9):
+            assert np.array_equal(model.forward_tensor(x[:n], num_threads=threads), whole[:n])
+        assert np.array_equal(model.forward_tensor(x[5:6], num_threads=threads)[0], whole[5])
+    vectors.append(whole)
+np.save(sys.argv[1], vectors)
+"""
+
+
+def test_avx2(tmp_path, resnet50, resnet50d):
+    """The other column of the kernel table: bit-identical in itself, and near to this one."""
+    if "AVX512" not in be.info()["isa"]:
+        pytest.skip("this machine has no more than AVX2: the other tests hold it")
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    env = os.environ | {
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "PYTHONPATH": os.pathsep.join([root, os.path.join(root, "tests")]),
+    }
+    file = tmp_path / "vectors.npy"
+    subprocess.run([sys.executable, "-c", AVX2, str(file)], env=env, check=True, timeout=120)
+    x = seeded.tensor(2, 9, 64, 64)
+    here = np.stack([m.forward_tensor(x) for m in (resnet50, resnet50d)]).astype(np.float64)
+    there = np.load(file).astype(np.float64)
+    cosine = (here * there).sum(2) / (np.linalg.norm(here, axis=2) * np.linalg.norm(there, axis=2))
+    print(f"\nAVX-512 and AVX2: 1 - cosine at most {1 - cosine.min():.1e}")
+    assert cosine.min() >= tolerances.ISA_COSINE
