@@ -20,6 +20,7 @@ PyObject *bird_param_shape(const bird_param *param) {
     return shape;
 }
 
+/* `to` NULL: only see whether it fits. */
 static int fill_one(float *to, const bird_param *param, PyObject *object) {
     PyArrayObject *array = bird_require_array(object, param->name, NPY_FLOAT32, param->ndim);
     int result = 0;
@@ -34,7 +35,7 @@ static int fill_one(float *to, const bird_param *param, PyObject *object) {
                          found);
         Py_XDECREF(expected);
         Py_XDECREF(found);
-    } else {
+    } else if (to) {
         memcpy(to, PyArray_DATA(array), param->count * sizeof *to);
     }
     Py_DECREF(array);
@@ -49,10 +50,11 @@ int bird_fill_slab(float *slab, const bird_params *params, PyObject *sequence) {
                      given);
         return -1;
     }
-    for (int i = 0; i < params->n; i++) {
-        PyObject *object = PySequence_GetItem(sequence, i);
-        int result =
-            object ? fill_one(slab + params->items[i].offset, &params->items[i], object) : -1;
+    for (int i = 0; i < 2 * params->n; i++) { /* once to check all, once to copy all */
+        const bird_param *param = &params->items[i % params->n];
+        float *to = i < params->n ? NULL : slab + param->offset;
+        PyObject *object = PySequence_GetItem(sequence, i % params->n);
+        int result = object ? fill_one(to, param, object) : -1;
         Py_XDECREF(object);
         if (result < 0) return -1;
     }

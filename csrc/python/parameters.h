@@ -12,7 +12,7 @@ const bird_resnet_spec *bird_find_spec(PyObject *name);
 PyObject *bird_param_shape(const bird_param *param);
 
 /* Copy a sequence of arrays, one a tensor and in the table's order, into a slab; -1 with an
- * exception that names the tensor where one does not fit. */
+ * exception that names the tensor where one does not fit; the slab is then as it was. */
 int bird_fill_slab(float *slab, const bird_params *params, PyObject *sequence);
 
 /* A list of copies. New reference. */

@@ -9,6 +9,7 @@
 typedef struct trainer {
     PyObject_HEAD
     bird_trainer *core; /* owned */
+    bool busy;          /* read and written with the GIL: a call runs without it */
 } trainer;
 
 static bird_trainer *core_of(PyObject *self) {
@@ -21,6 +22,24 @@ static bird_state *state_of(PyObject *self) {
 
 static const bird_resnet *net_of(PyObject *self) {
     return bird_trainer_net(core_of(self));
+}
+
+/* False with an exception set while another thread's call (or, in a signal handler, the one
+ * that was interrupted) is at work: the core's trainer is for one at a time. */
+static bool idle(PyObject *self) {
+    if (!((trainer *)self)->busy) return true;
+    PyErr_SetString(PyExc_RuntimeError, "this trainer is at work in another call: one at a time");
+    return false;
+}
+
+static void begin(PyObject *self, bird_unlocked *unlocked) {
+    ((trainer *)self)->busy = true;
+    bird_unlock(unlocked);
+}
+
+static void end(PyObject *self, bird_unlocked *unlocked) {
+    bird_lock(unlocked);
+    ((trainer *)self)->busy = false;
 }
 
 static int threads_or_default(int n_threads) {
@@ -84,6 +103,13 @@ static PyObject *trainer_configure(PyObject *self, PyObject *args, PyObject *kwa
     if (mode == 3)
         return PyErr_Format(PyExc_ValueError,
                             "bn must be 'train', 'frozen_stats' or 'frozen', got '%s'", bn);
+    if (!(bn_momentum >= 0 && bn_momentum <= 1)) {
+        PyErr_SetString(PyExc_ValueError, "bn_momentum must be between 0 and 1");
+        return NULL;
+    }
+    if (!PySequence_Check(list))
+        return PyErr_Format(PyExc_TypeError, "trainable must be a sequence of bool, got %R",
+                            Py_TYPE(list));
     if (PySequence_Size(list) != n) {
         if (!PyErr_Occurred())
             PyErr_Format(PyExc_ValueError, "trainable must hold %d flags, got %zd", n,
@@ -98,7 +124,7 @@ static PyObject *trainer_configure(PyObject *self, PyObject *args, PyObject *kwa
         Py_XDECREF(flag);
         trainable[i] = truth > 0;
     }
-    if (!PyErr_Occurred())
+    if (!PyErr_Occurred() && idle(self))
         bird_trainer_configure(core_of(self), (bird_bn_mode)mode, trainable, bn_momentum);
     PyMem_Free(trainable);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
@@ -117,18 +143,20 @@ static PyObject *trainer_forward(PyObject *self, PyObject *args, PyObject *kwarg
     if (!pixels) return NULL;
     const npy_intp *shape = PyArray_DIMS(pixels);
     if (shape[1] != 3 || shape[2] != shape[3] || shape[0] > 4096 || shape[2] > 4096) {
-        PyErr_SetString(PyExc_ValueError, "pixels must have shape (n, 3, size, size)");
+        PyErr_Format(PyExc_ValueError, "pixels must have shape (n, 3, size, size), got "
+                     "(%zd, %zd, %zd, %zd)", (Py_ssize_t)shape[0], (Py_ssize_t)shape[1],
+                     (Py_ssize_t)shape[2], (Py_ssize_t)shape[3]);
         Py_DECREF(pixels);
         return NULL;
     }
     const npy_intp dims[2] = {shape[0], net_of(self)->num_features};
-    PyArrayObject *features = bird_new_array(2, dims, NPY_FLOAT32);
+    PyArrayObject *features = idle(self) ? bird_new_array(2, dims, NPY_FLOAT32) : NULL;
     if (features) {
-        bird_unlock(&unlocked);
+        begin(self, &unlocked);
         status = bird_trainer_forward(core_of(self), PyArray_DATA(features),
                                       PyArray_DATA(pixels), (int)shape[0], (int)shape[2],
                                       threads_or_default(n_threads), &unlocked.cancel, &err);
-        bird_lock(&unlocked);
+        end(self, &unlocked);
         if (status != BIRD_OK) {
             bird_raise(state_of(self), &err);
             Py_CLEAR(features);
@@ -147,14 +175,24 @@ static int optional_array(PyArrayObject **array, PyObject *object, const char *n
     if (!*array) return -1;
     if (PyArray_DIM(*array, 0) != rows || (columns && PyArray_DIM(*array, 1) != columns)) {
         if (columns)
-            PyErr_Format(PyExc_ValueError, "%s must have shape (%zd, %zd)", name,
-                         (Py_ssize_t)rows, (Py_ssize_t)columns);
+            PyErr_Format(PyExc_ValueError, "%s must have shape (%zd, %zd), got (%zd, %zd)", name,
+                         (Py_ssize_t)rows, (Py_ssize_t)columns,
+                         (Py_ssize_t)PyArray_DIM(*array, 0), (Py_ssize_t)PyArray_DIM(*array, 1));
         else
-            PyErr_Format(PyExc_ValueError, "%s must have shape (%zd,)", name, (Py_ssize_t)rows);
+            PyErr_Format(PyExc_ValueError, "%s must have shape (%zd,), got (%zd,)", name,
+                         (Py_ssize_t)rows, (Py_ssize_t)PyArray_DIM(*array, 0));
         Py_CLEAR(*array);
         return -1;
     }
     return 0;
+}
+
+/* False with an exception set: then there is no batch to hold an argument against. */
+static bool has_batch(PyObject *self, const char *caller) {
+    if (!idle(self)) return false;
+    if (bird_trainer_batch(core_of(self)) > 0) return true;
+    PyErr_Format(PyExc_ValueError, "%s needs a forward pass before it", caller);
+    return false;
 }
 
 static PyObject *trainer_head_loss(PyObject *self, PyObject *args, PyObject *kwargs) {
@@ -163,11 +201,17 @@ static PyObject *trainer_head_loss(PyObject *self, PyObject *args, PyObject *kwa
     PyArrayObject *targets = NULL, *weights = NULL, *logits = NULL;
     const npy_intp dims[2] = {bird_trainer_batch(core_of(self)), net_of(self)->num_classes};
     double loss;
+    bird_unlocked unlocked;
     bird_status status;
     bird_error err;
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O", names, &given, &given_weights))
         return NULL;
+    if (!has_batch(self, "head_loss")) return NULL;
+    if (dims[1] == 0) {
+        PyErr_SetString(PyExc_ValueError, "head_loss: this network has no classifier to train");
+        return NULL;
+    }
     if (optional_array(&targets, given, "targets", dims[0], dims[1]) < 0 ||
         optional_array(&weights, given_weights, "weights", dims[0], 0) < 0)
         goto done;
@@ -177,10 +221,10 @@ static PyObject *trainer_head_loss(PyObject *self, PyObject *args, PyObject *kwa
     }
     logits = bird_new_array(2, dims, NPY_FLOAT32);
     if (!logits) goto done;
-    Py_BEGIN_ALLOW_THREADS
+    begin(self, &unlocked);
     status = bird_trainer_loss(core_of(self), &loss, PyArray_DATA(logits), PyArray_DATA(targets),
                                weights ? PyArray_DATA(weights) : NULL, &err);
-    Py_END_ALLOW_THREADS
+    end(self, &unlocked);
     if (status == BIRD_OK)
         result = Py_BuildValue("dO", loss, (PyObject *)logits);
     else
@@ -204,13 +248,14 @@ static PyObject *trainer_backward(PyObject *self, PyObject *args, PyObject *kwar
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Opf", names, &given, &accumulate, &scale))
         return NULL;
-    if (optional_array(&diff, given, "d_features", bird_trainer_batch(core_of(self)),
+    if (!has_batch(self, "backward") ||
+        optional_array(&diff, given, "d_features", bird_trainer_batch(core_of(self)),
                        net_of(self)->num_features) < 0)
         return NULL;
-    bird_unlock(&unlocked);
+    begin(self, &unlocked);
     status = bird_trainer_backward(core_of(self), diff ? PyArray_DATA(diff) : NULL, accumulate,
                                    scale, &unlocked.cancel, &err);
-    bird_lock(&unlocked);
+    end(self, &unlocked);
     Py_XDECREF(diff);
     if (status != BIRD_OK) return bird_raise(state_of(self), &err);
     Py_RETURN_NONE;
@@ -218,11 +263,13 @@ static PyObject *trainer_backward(PyObject *self, PyObject *args, PyObject *kwar
 
 static PyObject *trainer_grad_norm(PyObject *self, PyObject *noargs) {
     double norm;
+    bird_unlocked unlocked;
     (void)noargs;
-    Py_BEGIN_ALLOW_THREADS
+    if (!idle(self)) return NULL;
+    begin(self, &unlocked);
     norm = bird_grad_norm(bird_trainer_slab(core_of(self), BIRD_SLAB_GRADS),
                           &net_of(self)->params, bird_trainer_trainable(core_of(self)));
-    Py_END_ALLOW_THREADS
+    end(self, &unlocked);
     return PyFloat_FromDouble(norm);
 }
 
@@ -238,6 +285,7 @@ static PyObject *trainer_apply(PyObject *self, PyObject *args, PyObject *kwargs)
     PyArrayObject *lr = NULL, *decay = NULL;
     float ema_decay = 0.0f;
     int nesterov = 0, n_threads = 0;
+    bird_unlocked unlocked;
     bird_status status;
     bird_error err;
 
@@ -250,7 +298,7 @@ static PyObject *trainer_apply(PyObject *self, PyObject *args, PyObject *kwargs)
     if (strcmp(kind, "sgd") != 0 && strcmp(kind, "adamw") != 0)
         return PyErr_Format(PyExc_ValueError, "kind must be 'sgd' or 'adamw', got '%s'", kind);
     how.kind = strcmp(kind, "sgd") == 0 ? BIRD_SGD : BIRD_ADAMW;
-    if (optional_array(&lr, given_lr, "lr", n, 0) < 0 ||
+    if (!idle(self) || optional_array(&lr, given_lr, "lr", n, 0) < 0 ||
         optional_array(&decay, given_decay, "weight_decay", n, 0) < 0 || !lr || !decay) {
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_TypeError, "lr and weight_decay must be arrays, got None");
@@ -258,10 +306,10 @@ static PyObject *trainer_apply(PyObject *self, PyObject *args, PyObject *kwargs)
         Py_XDECREF(decay);
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS
+    begin(self, &unlocked);
     status = bird_trainer_apply(core_of(self), &how, PyArray_DATA(lr), PyArray_DATA(decay),
                                 ema_decay, threads_or_default(n_threads), &err);
-    Py_END_ALLOW_THREADS
+    end(self, &unlocked);
     Py_DECREF(lr);
     Py_DECREF(decay);
     if (status != BIRD_OK) return bird_raise(state_of(self), &err);
@@ -270,6 +318,7 @@ static PyObject *trainer_apply(PyObject *self, PyObject *args, PyObject *kwargs)
 
 static PyObject *copy_of(PyObject *self, bird_slab which) {
     const float *slab = bird_trainer_slab(core_of(self), which);
+    if (!idle(self)) return NULL;
     if (!slab) Py_RETURN_NONE;
     return bird_copy_slab(slab, &net_of(self)->params);
 }
@@ -292,11 +341,16 @@ static PyObject *trainer_gradients(PyObject *self, PyObject *noargs) {
 }
 
 static PyObject *fill(PyObject *self, bird_slab which, PyObject *list) {
+    const bool is_new = !bird_trainer_slab(core_of(self), which);
     float *slab;
     bird_error err;
+    if (!idle(self)) return NULL;
     if (bird_trainer_need_slab(core_of(self), &slab, which, &err) != BIRD_OK)
         return bird_raise(state_of(self), &err);
-    if (bird_fill_slab(slab, &net_of(self)->params, list) < 0) return NULL;
+    if (bird_fill_slab(slab, &net_of(self)->params, list) < 0) {
+        if (is_new) bird_trainer_drop_slab(core_of(self), which);
+        return NULL;
+    }
     Py_RETURN_NONE;
 }
 
@@ -305,7 +359,7 @@ static PyObject *trainer_set_parameters(PyObject *self, PyObject *list) {
 }
 
 static PyObject *trainer_moments(PyObject *self, PyObject *noargs) {
-    PyObject *dict = PyDict_New();
+    PyObject *dict = idle(self) ? PyDict_New() : NULL;
     const bird_slab slabs[] = {BIRD_SLAB_FIRST, BIRD_SLAB_SECOND};
     const char *const names[] = {"m", "v"};
     (void)noargs;
@@ -328,9 +382,14 @@ static PyObject *trainer_set_moments(PyObject *self, PyObject *args, PyObject *k
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!l", keywords, &PyDict_Type, &dict, &step))
         return NULL;
+    if (step < 0) return PyErr_Format(PyExc_ValueError, "step must not be negative, got %ld", step);
+    if (!idle(self)) return NULL;
     for (int i = 0; i < 2; i++) {
         PyObject *list = PyDict_GetItemString(dict, names[i]); /* borrowed */
-        if (!list) continue;
+        if (!list) {
+            bird_trainer_drop_slab(core_of(self), slabs[i]);
+            continue;
+        }
         PyObject *result = fill(self, slabs[i], list);
         if (!result) return NULL;
         Py_DECREF(result);
@@ -345,8 +404,9 @@ static PyObject *trainer_ema(PyObject *self, PyObject *noargs) {
 }
 
 static PyObject *trainer_set_ema(PyObject *self, PyObject *list) {
+    if (!idle(self)) return NULL;
     if (list == Py_None) {
-        bird_trainer_drop_ema(core_of(self));
+        bird_trainer_drop_slab(core_of(self), BIRD_SLAB_EMA);
         Py_RETURN_NONE;
     }
     return fill(self, BIRD_SLAB_EMA, list);
@@ -356,6 +416,7 @@ static PyObject *trainer_network(PyObject *self, PyObject *args, PyObject *kwarg
     static char *names[] = {"ema", NULL};
     int ema = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p", names, &ema)) return NULL;
+    if (!idle(self)) return NULL;
     const float *slab =
         bird_trainer_slab(core_of(self), ema ? BIRD_SLAB_EMA : BIRD_SLAB_PARAMS);
     if (!slab) {
@@ -372,6 +433,7 @@ static PyObject *trainer_step_count(PyObject *self, void *closure) {
 
 static PyObject *trainer_nbytes(PyObject *self, void *closure) {
     (void)closure;
+    if (!idle(self)) return NULL;
     return PyLong_FromSize_t(bird_trainer_size(core_of(self)));
 }
 

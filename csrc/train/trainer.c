@@ -1,9 +1,9 @@
 /* Implementation notes.
  *
  * Running statistics: each forward pass leaves the batch's mean and variance in the stats
- * slab. `pending` holds what the running ones will be: a backward pass moves it, from the
- * parameters or, where gradients accumulate, from where the one before left it, and apply
- * copies it into the parameters.
+ * slab. `pending` holds what the running ones will be: a backward pass moves it (and apply,
+ * after a forward pass that had none), from the parameters or, where gradients accumulate,
+ * from where the one before left it, and apply copies it into the parameters.
  */
 #include "train/trainer.h"
 
@@ -50,8 +50,10 @@ bird_status bird_trainer_create(bird_trainer **trainer, const bird_resnet_spec *
     made->count = made->net->params.slab_count;
     BIRD_TRY(bird_trainer_need_slab(made, &ignored, BIRD_SLAB_PARAMS, err));
     BIRD_TRY(bird_trainer_need_slab(made, &ignored, BIRD_SLAB_GRADS, err));
-    made->stats = bird_calloc(made->count, sizeof *made->stats);
-    made->pending = bird_calloc(made->count, sizeof *made->pending);
+    /* Not cleared: of these two only the statistics' places are ever touched, and pages that
+     * are not touched cost nothing. */
+    made->stats = bird_alloc(made->count * sizeof *made->stats);
+    made->pending = bird_alloc(made->count * sizeof *made->pending);
     made->trainable = bird_calloc((size_t)made->net->params.n, sizeof *made->trainable);
     if (!made->stats || !made->pending || !made->trainable)
         BIRD_FAIL(BIRD_NOMEM, "out of memory for a trainer");
@@ -99,9 +101,9 @@ bird_status bird_trainer_need_slab(bird_trainer *trainer, float **slab, bird_sla
     return *slab ? BIRD_OK : bird_fail(err, BIRD_NOMEM, "out of memory for a trainer");
 }
 
-void bird_trainer_drop_ema(bird_trainer *trainer) {
-    bird_free(trainer->slabs[BIRD_SLAB_EMA]);
-    trainer->slabs[BIRD_SLAB_EMA] = NULL;
+void bird_trainer_drop_slab(bird_trainer *trainer, bird_slab which) {
+    bird_free(trainer->slabs[which]);
+    trainer->slabs[which] = NULL;
 }
 
 void bird_trainer_configure(bird_trainer *trainer, bird_bn_mode bn, const bool *trainable,
@@ -246,7 +248,9 @@ bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const f
         BIRD_FAIL(BIRD_SHAPE, "batch norm needs more than one pixel a channel: use a larger "
                               "batch or size");
     BIRD_TRY(make_room(trainer, n, err));
-    BIRD_TRY(bird_executor_run(forward_job, &job, cancel, err));
+    status = bird_executor_run(forward_job, &job, cancel, err);
+    if (status != BIRD_OK) trainer->current = NULL; /* cancelled at its very end */
+    BIRD_TRY(status);
     trainer->size = size;
     memcpy(features, trainer->features,
            (size_t)n * (size_t)trainer->net->num_features * sizeof *features);
@@ -263,6 +267,11 @@ bird_status bird_trainer_loss(bird_trainer *trainer, double *loss, float *logits
     if (!trainer->current) return bird_fail(err, BIRD_ARG, "loss needs a forward pass before it");
     if (net->num_classes == 0)
         return bird_fail(err, BIRD_ARG, "this network has no classifier to train");
+    if (weights) {
+        double total = 0;
+        for (int i = 0; i < trainer->n; i++) total += (double)weights[i];
+        if (total <= 0) return bird_fail(err, BIRD_ARG, "weights must have a positive sum");
+    }
     bird_linear(logits, trainer->features, params + net->params.items[net->head_weight].offset,
                 params + net->params.items[net->head_bias].offset, (size_t)trainer->n,
                 (size_t)net->num_features, (size_t)net->num_classes);
@@ -318,6 +327,7 @@ bird_status bird_trainer_backward(bird_trainer *trainer, const float *diff_featu
     head_backward(trainer, diff_features, scale);
     status = bird_executor_run(backward_job, trainer, cancel, err);
     trainer->current = NULL;
+    if (status != BIRD_OK && accumulate) memcpy(grads, trainer->sum, bytes);
     BIRD_TRY(status);
     if (accumulate)
         for (size_t i = 0; i < trainer->count; i++) grads[i] += trainer->sum[i];
@@ -359,6 +369,8 @@ bird_status bird_trainer_apply(bird_trainer *trainer, const bird_optimizer *opti
     const bird_moments slabs = {params, trainer->slabs[BIRD_SLAB_GRADS], first, second};
     bird_optimizer_step(optimizer, slabs, &trainer->net->params, trainer->trainable, lr,
                         weight_decay, ++trainer->steps, n_threads);
+    if (trainer->current && trainer->bn == BIRD_BN_TRAIN) move_statistics(trainer);
+    trainer->current = NULL; /* its gradient would be that of other weights */
     commit_statistics(trainer);
     if (ema_decay > 0) bird_ema_step(average, params, trainer->count, ema_decay);
 cleanup:
@@ -369,6 +381,7 @@ size_t bird_trainer_size(const bird_trainer *trainer) {
     size_t size = 0;
     for (int i = 0; i < N_SLABS; i++)
         if (trainer->slabs[i]) size += trainer->count * sizeof(float);
+    if (trainer->sum) size += trainer->count * sizeof(float);
     for (int i = 0; i < trainer->n_plans; i++) size += bird_training_plan_size(trainer->plans[i]);
     return size;
 }

@@ -37,8 +37,8 @@ float *bird_trainer_slab(const bird_trainer *trainer, bird_slab which);
 bird_status bird_trainer_need_slab(bird_trainer *trainer, float **slab, bird_slab which,
                                    bird_error *err);
 
-/* Forget an EMA slab. */
-void bird_trainer_drop_ema(bird_trainer *trainer);
+/* Forget moments or the average: NULL again. */
+void bird_trainer_drop_slab(bird_trainer *trainer, bird_slab which);
 
 /* What is trained: `trainable` (net->params.n); running statistics never are. Drops plans. */
 void bird_trainer_configure(bird_trainer *trainer, bird_bn_mode bn, const bool *trainable,
