@@ -39,7 +39,8 @@ endif
 .DELETE_ON_ERROR:
 
 demo: fetch
-	$(VENV)/bin/birdembed demo $(if $(IMAGES),--images "$(IMAGES)")
+	@echo
+	@$(VENV)/bin/birdembed demo $(if $(IMAGES),--images "$(IMAGES)")
 
 test: test-c
 	$(MAKE) --no-print-directory test-python
@@ -91,8 +92,9 @@ $(CORE): pyproject.toml setup.py $(wildcard csrc/*/*.c csrc/*/*.h) $(STAMPS)/bui
 build: $(CORE) | system
 
 fetch: build
-	$(VENV)/bin/birdembed fetch sscd
-	$(VENV)/bin/birdembed fetch samples || \
+	@echo "birdembed: pre-trained weights and sample photographs, fetched once into the cache"
+	@$(VENV)/bin/birdembed fetch sscd
+	@$(VENV)/bin/birdembed fetch samples || \
 	    { sh tools/system_packages.sh --update-lists && $(VENV)/bin/birdembed fetch samples; }
 
 # --- tests ---------------------------------------------------------------------------

@@ -34,16 +34,21 @@ finally:
 from birdembed._version import __version__
 
 if TYPE_CHECKING:
+    from birdembed._batch_norm import recalibrate_batch_norm
+    from birdembed._callbacks import Callback
     from birdembed._dataset import ImageFolder
     from birdembed._evaluate import evaluate
     from birdembed._explain import Explanation, explain_match
     from birdembed._fetch import fetch
+    from birdembed._fine_tune import fine_tune
     from birdembed._fit_projection import ProjectionFit
+    from birdembed._history import History
     from birdembed._identify import GalleryFit, Identification, open_set_auroc
     from birdembed._images import Failure
     from birdembed._index import Index
     from birdembed._inspect import find_duplicates, most_confused, top_losses
     from birdembed._load import list_models, load_model
+    from birdembed._lr_find import LrFind, lr_find
     from birdembed._metrics import Evaluation, retrieval_metrics
     from birdembed._model import Model
     from birdembed._pixels import Preprocess, VerifyReport, decode_image, preprocess, verify
@@ -60,20 +65,28 @@ if TYPE_CHECKING:
     from birdembed._report import EncodeReport
     from birdembed._search import cosine_similarity, cosine_topk
     from birdembed._search_result import Match, SearchResult
+    from birdembed._supcon import SupCon
     from birdembed._system import info, set_num_threads
+    from birdembed._train_config import TrainConfig
+    from birdembed._trainer import Trainer
 
 # Loaded when first asked for: importing the package stays as light as importing NumPy.
 _HOMES = {
+    "_batch_norm": ["recalibrate_batch_norm"],
+    "_callbacks": ["Callback"],
     "_dataset": ["ImageFolder"],
     "_evaluate": ["evaluate"],
     "_explain": ["Explanation", "explain_match"],
     "_fetch": ["fetch"],
+    "_fine_tune": ["fine_tune"],
     "_fit_projection": ["ProjectionFit"],
+    "_history": ["History"],
     "_identify": ["GalleryFit", "Identification", "open_set_auroc"],
     "_images": ["Failure"],
     "_index": ["Index"],
     "_inspect": ["find_duplicates", "most_confused", "top_losses"],
     "_load": ["list_models", "load_model"],
+    "_lr_find": ["LrFind", "lr_find"],
     "_metrics": ["Evaluation", "retrieval_metrics"],
     "_model": ["Model"],
     "_pixels": ["Preprocess", "VerifyReport", "decode_image", "preprocess", "verify"],
@@ -90,13 +103,17 @@ _HOMES = {
     "_report": ["EncodeReport"],
     "_search": ["cosine_similarity", "cosine_topk"],
     "_search_result": ["Match", "SearchResult"],
+    "_supcon": ["SupCon"],
     "_system": ["info", "set_num_threads"],
+    "_train_config": ["TrainConfig"],
+    "_trainer": ["Trainer"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BackendError",
     "BirdembedError",
+    "Callback",
     "DecodeError",
     "EncodeReport",
     "Evaluation",
@@ -104,15 +121,20 @@ __all__ = [
     "Failure",
     "FingerprintMismatch",
     "GalleryFit",
+    "History",
     "Identification",
     "ImageFolder",
     "Index",
+    "LrFind",
     "Match",
     "Model",
     "Preprocess",
     "Projection",
     "ProjectionFit",
     "SearchResult",
+    "SupCon",
+    "TrainConfig",
+    "Trainer",
     "VerifyReport",
     "WeightsError",
     "__version__",
@@ -123,9 +145,11 @@ __all__ = [
     "explain_match",
     "fetch",
     "find_duplicates",
+    "fine_tune",
     "info",
     "list_models",
     "load_model",
+    "lr_find",
     "most_confused",
     "open_set_auroc",
     "plot_confusion",
@@ -137,6 +161,7 @@ __all__ = [
     "plot_per_class",
     "plot_similarity",
     "preprocess",
+    "recalibrate_batch_norm",
     "retrieval_metrics",
     "set_num_threads",
     "top_losses",

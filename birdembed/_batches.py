@@ -71,8 +71,8 @@ class Batches:
         saturation 0.6 to 1.4. ``"strong"``: the same box and mirroring, then TrivialAugment
         (Mueller & Hutter 2021) and for a quarter of the pictures random erasing.
     mixup, cutmix : float
-        ``alpha`` of the Beta(alpha, alpha) from which each sample's share is drawn; 0: not done;
-        both above 0: one or the other, evenly.
+        ``alpha`` of the Beta(alpha, alpha) from which each sample's share is drawn, the larger
+        part its own; 0: not done; both above 0: one or the other, evenly.
     balanced : bool
         An epoch has as many samples as otherwise, but equally many of each class: a small class's
         pictures come several times (in other views), a large one's not all.

@@ -195,7 +195,7 @@ def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:
             f"{file}: damaged: its checksum is not the one in {path.name}; start anew, or from "
             f"the model in {path.parent / BEST}"
         )
-    preprocess = {
+    preprocess: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in values["preprocess"].items()
     }
     return Checkpoint(

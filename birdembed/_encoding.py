@@ -26,6 +26,7 @@ def check_threads(num_threads: int | None) -> int:
 
 
 def check_pixels(x: Any) -> np.ndarray:
+    """Return network input as the core takes it."""
     if not isinstance(x, np.ndarray):
         raise TypeError(f"x must be a NumPy array, got {type(x).__name__}")
     if x.dtype != np.float32 or x.ndim != 4 or x.shape[1] != 3:
@@ -42,6 +43,7 @@ def normalized(vectors: np.ndarray) -> np.ndarray:
 
 
 def described(failure: _images.Failure) -> str:
+    """Return the reason, with the image's name."""
     return failure.reason if failure.name in failure.reason else f"{failure.name}: {failure.reason}"
 
 
@@ -94,10 +96,34 @@ def embedded(
 def numbered(
     embedded: Iterator[tuple[_images.Batch, np.ndarray]], on_error: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give batches the form of `Model.encode_iter`."""
     for batch, vectors in embedded:
         report = EncodeReport()
         vectors = with_gaps(batch, vectors, report, on_error)
         yield np.asarray(report.kept, np.int64), vectors
+
+
+def logits_of(now: Snapshot, images: Any, batch_size: int, num_threads: int | None) -> np.ndarray:
+    """Return what `Model.logits` does, of one snapshot."""
+    if not now.num_classes:
+        raise ValueError(
+            "this model has no classifier: load one that has, or give it one with "
+            "reset_classifier or fine_tune"
+        )
+    threads = check_threads(num_threads)
+    parts = [
+        now.logits(batch.pixels, threads, batch.mirrored)
+        for batch in _images.batches(images, now.preprocess, batch_size, num_threads=threads)
+    ]
+    out = np.concatenate(parts) if parts else np.empty((0, now.num_classes), np.float32)
+    return out[0] if _images.is_single(images) else out
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities along the last axis, float32."""
+    wide = logits.astype(np.float64)
+    odds = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float32)
 
 
 def _entries(batch: _images.Batch) -> Iterator[tuple[int, str, str]]:
@@ -105,6 +131,7 @@ def _entries(batch: _images.Batch) -> Iterator[tuple[int, str, str]]:
 
 
 def warn_of_skipped(report: EncodeReport) -> None:
+    """Warn once for all, at the line that called `Model.encode`."""
     _, name, reason = report.failures[0]
     warnings.warn(
         f"{len(report.failures)} images could not be read and have no row; the first: {name}: "

@@ -97,7 +97,6 @@ def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = Non
     in.
     """
     from birdembed import _images
-    from birdembed._pixels import preprocess
 
     for name, image in (("a", a), ("b", b)):
         if not _images.is_single(image):
@@ -108,18 +107,17 @@ def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = Non
         raise ValueError(
             "this embedding is GeM-pooled and no mean of its cells: pass projection=False"
         )
-    pixels = preprocess([a, b], now.preprocess)
-    maps = now.trunk.network.maps(pixels, 0).astype(np.float64)
-    if now.preprocess.mirror:
-        turned = now.trunk.network.maps(np.ascontiguousarray(pixels[..., ::-1]), 0)
-        maps = (maps + turned[..., ::-1]) / 2
+    (batch,) = _images.batches([a, b], now.preprocess, 2)
+    maps = now.trunk.network.maps(batch.pixels, 0).astype(np.float64)
+    if batch.mirrored is not None:
+        maps = (maps + now.trunk.network.maps(batch.mirrored, 0)[..., ::-1]) / 2
     n, _, h, w = maps.shape
     cells = maps.reshape(n, -1, h * w).transpose(0, 2, 1)
     if chosen is not None:
         cells = (cells - chosen.mean.astype(np.float64)) @ chosen.matrix.astype(np.float64)
     length = float(np.prod(np.linalg.norm(cells.mean(axis=1), axis=1)))
     pairs = cells[0] @ cells[1].T / (length or 1.0)
-    shown = _shown(pixels, now.preprocess)
+    shown = _shown(batch.pixels, now.preprocess)
     return Explanation(
         score=float(pairs.mean()),
         pairs=pairs.reshape(h, w, h, w),

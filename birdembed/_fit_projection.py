@@ -24,6 +24,10 @@ DIMS = (64, 128, 256, 512)
 _WITHOUT_LABELS = 0.1  # shrinkage of "whiten" where nothing can judge it
 _FOLDS = 5
 _JUDGED_DIMS = 512  # leading principal axes: choosing among fits needs no more, and is fast
+#: Directions are weighted by (total / within-class variance)^this. Measured on 40 of 51 species: 0
+#: puts known species right less often (0.78 against 0.86) and unseen ones no more often; above 0.25
+#: the first gains a little and telling unknown from known loses.
+_WEIGHT = 0.25
 _FINE = 1e-10  # an eigenvalue below this share of the largest is rounding
 
 Matrix = NDArray[np.float64]
@@ -255,8 +259,9 @@ class Directions:
         if self.method == "whiten":
             return self.axes[:, :dim] * scale[:dim]
         # In these axes S_a is the identity: what is left is the eigenproblem of the total.
-        _, vectors = _eigh(scale[:, None] * self.total * scale)
-        return self.axes @ (scale[:, None] * vectors[:, :dim])
+        ratios, vectors = _eigh(scale[:, None] * self.total * scale)
+        weights = np.maximum(ratios[:dim], 0) ** _WEIGHT
+        return self.axes @ (scale[:, None] * vectors[:, :dim]) * weights
 
 
 def _merit(row: dict[str, float]) -> float:

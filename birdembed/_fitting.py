@@ -171,7 +171,8 @@ class Fitting:
         method : {"center", "whiten", "lda"}
             ``center``: subtract the mean, keep the `dim` leading principal axes. ``whiten``: the
             same, each axis scaled to variance 1. ``lda``: scaled so that pictures of one class
-            vary equally in all directions, keeping those in which all pictures vary most.
+            vary equally in all directions, keeping those in which all pictures vary most, these
+            weighted by the fourth root of how much more all vary than those of a class.
         dim : int or None
             Length of the new embeddings, at most what the data span. None: chosen as
             `shrinkage` is.

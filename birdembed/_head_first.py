@@ -24,27 +24,29 @@ def cached_features(
     preprocess: Any,
     config: TrainConfig,
     update: Any = None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64], list[_images.Failure]]:
-    """Return the pooled features of unchanged training images, their labels and failures."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the pooled features of the training images as they are, and their labels.
+
+    Images that cannot be read are left out; `Batches` has told of them.
+    """
     rows = np.sort(spread_rows(data.labels, MOST_IMAGES, config.seed))
     threads = config.num_threads or 0
-    parts, kept, failures = [], [], []
+    parts, kept = [], []
     for batch in _images.batches(
         [data.paths[row] for row in rows],
         preprocess,
         config.batch_size,
         num_threads=threads,
-        on_error=config.on_error,
+        on_error="skip",
     ):
         if len(batch.pixels):
             parts.append(network.features(batch.pixels, False, threads))
         kept.append(rows[batch.positions])
-        failures += [f._replace(position=int(rows[f.position])) for f in batch.failures]
         if update is not None:
             update(len(batch.positions) + len(batch.failures))
     labels = data.labels[np.concatenate(kept)] if kept else np.empty(0, np.int64)
     features = np.concatenate(parts) if parts else np.empty((0, 2048), np.float32)
-    return features, labels, failures
+    return features, labels
 
 
 def train_head(

@@ -87,6 +87,8 @@ class History:
 
     def plot(self) -> Figure:
         """Draw losses and scores over the epochs; returns a matplotlib figure."""
+        from birdembed._plots_metrics import plot_history
+
         return plot_history(self)
 
     def __repr__(self) -> str:
@@ -112,35 +114,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def plot_history(history: History) -> Figure:
-    """Draw a training: losses on the left, scores on the right.
-
-    Parameters
-    ----------
-    history : History
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    from birdembed._plots import new_figure
-
-    figure = new_figure(10, 4)
-    left, right = figure.subplots(1, 2)
-    for axes, keys, title in (
-        (left, ("train_loss", "valid_loss"), "loss"),
-        (right, ("train_accuracy", "valid_accuracy", "precision_at_1", "map_at_r"), "scores"),
-    ):
-        for key in keys:
-            points = [(e["epoch"], e[key]) for e in history.epochs if e.get(key) is not None]
-            if points:
-                axes.plot(*zip(*points, strict=True), marker="o", label=key)
-        best = history.best
-        if best:
-            axes.axvline(best["epoch"], color="0.7", linestyle="--", linewidth=1)
-            axes.legend()
-        axes.set_xlabel("epoch")
-        axes.set_title(title)
-    return figure

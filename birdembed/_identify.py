@@ -239,8 +239,7 @@ def fit_gallery(
             failures=failures,
         )
         index = Index(model=model)
-        counts = np.bincount(rows, minlength=len(species))
-        index.add(species, table.astype(np.float32), species, {"pictures": counts.tolist()})
+        index.add(species, table.astype(np.float32), species)
         model._current = replace(
             now,
             gallery=Gallery(index),

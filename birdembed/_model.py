@@ -18,8 +18,10 @@ from birdembed._encoding import (
     check_threads,
     described,
     embedded,
+    logits_of,
     normalized,
     numbered,
+    softmax,
     warn_of_skipped,
     with_gaps,
 )
@@ -329,27 +331,13 @@ class Model(Fitting):
         ValueError
             The model has no classifier.
         """
-        now = self._current
-        if not now.num_classes:
-            raise ValueError(
-                "this model has no classifier: load one that has, or give it one with "
-                "reset_classifier or fine_tune"
-            )
-        threads = check_threads(num_threads)
-        parts = [
-            now.logits(batch.pixels, threads, batch.mirrored)
-            for batch in _images.batches(images, now.preprocess, batch_size, num_threads=threads)
-        ]
-        out = np.concatenate(parts) if parts else np.empty((0, now.num_classes), np.float32)
-        return out[0] if _images.is_single(images) else out
+        return logits_of(self._current, images, batch_size, num_threads)
 
     def predict_proba(
         self, images: Any, batch_size: int = _DEFAULT_BATCH, *, num_threads: int | None = None
     ) -> np.ndarray:
         """Return class probabilities (softmax): shapes and errors as `logits` has them."""
-        logits = self.logits(images, batch_size, num_threads=num_threads).astype(np.float64)
-        odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float32)
+        return softmax(logits_of(self._current, images, batch_size, num_threads))
 
     def predict(
         self,
@@ -379,10 +367,13 @@ class Model(Fitting):
         ValueError
             The model has no classifier, or k < 1.
         """
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
+            raise TypeError(f"k must be an int, got {type(k).__name__}")
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        proba = self.predict_proba(images, batch_size, num_threads=num_threads)
-        names = self.class_names or [str(i) for i in range(proba.shape[-1])]
+        now = self._current
+        proba = softmax(logits_of(now, images, batch_size, num_threads))
+        names = now.class_names or [str(i) for i in range(proba.shape[-1])]
         lists = []
         for row in np.atleast_2d(proba):
             best = np.argsort(-row, kind="stable")[:k]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from birdembed._identify import Gallery
 
 FEATURES = 2048
+_MAX_CLASSES = 1 << 20  # csrc/model/resnet.c has the same
 
 
 class Trunk:
@@ -232,12 +233,12 @@ def check_num_classes(num_classes: int) -> int:
     Raises
     ------
     TypeError, ValueError
-        It is none, or negative.
+        It is none, or out of range.
     """
     if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)):
         raise TypeError(f"num_classes must be an int, got {type(num_classes).__name__}")
-    if num_classes < 0:
-        raise ValueError(f"num_classes must be at least 0, got {num_classes}")
+    if not 0 <= num_classes <= _MAX_CLASSES:
+        raise ValueError(f"num_classes must be 0 to {_MAX_CLASSES}, got {num_classes}")
     return int(num_classes)
 
 

@@ -174,8 +174,8 @@ class TrainConfig:
         """Check every field; what follows from others is filled in."""
         for name, choices in _CHOICES.items():
             _choice(name, getattr(self, name), choices)
-        for name, (least, most, optional) in _INTEGERS.items():
-            self._put(name, _integer(name, getattr(self, name), least, most, optional))
+        for name, (low, high, optional) in _INTEGERS.items():
+            self._put(name, _integer(name, getattr(self, name), low, high, optional))
         adamw = self.optimizer == "adamw"
         filled = []
         for name, default in (
@@ -278,12 +278,12 @@ def check_option_names(options: Mapping[str, Any]) -> None:
 
 def check_side(size: Any) -> int:
     """Return a side the network can be trained at; ValueError for any other."""
-    side = _integer("image_size", size, 1, 8192, False)
+    side = _integer("image_size", size, 1, 8192, False) or 0
     if side % GRID or not SMALLEST <= side <= LARGEST:
         raise ValueError(
             f"image_size must be a multiple of {GRID} from {SMALLEST} to {LARGEST}, got {side}"
         )
-    return int(side)
+    return side
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {

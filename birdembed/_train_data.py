@@ -78,21 +78,6 @@ def check_valid(valid: Any, train: ImageFolder, monitor: str) -> NDArray[np.int6
     return labels
 
 
-def check_readable(failures: Iterable[tuple[int, str, str]], data: ImageFolder) -> None:
-    """Raise ValueError where none of a class's images could be read; it names them."""
-    failures = list(failures)
-    bad = np.zeros(len(data), bool)
-    bad[[int(position) for position, _, _ in failures]] = True
-    good = np.bincount(data.labels[~bad], minlength=len(data.class_names))
-    lost = [name for name, count in zip(data.class_names, good, strict=True) if not count]
-    if lost:
-        label = data.class_names.index(lost[0])
-        _, name, reason = next(f for f in failures if data.labels[f[0]] == label)
-        raise ValueError(
-            f"none of the images of class {some(lost)} can be read; the first: {name}: {reason}"
-        )
-
-
 def data_digest(data: ImageFolder, labels: NDArray[np.int64] | None = None) -> str:
     """Return a SHA-256 of file names, their order and labels; folders may move."""
     digest = hashlib.sha256()

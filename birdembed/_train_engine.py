@@ -113,6 +113,7 @@ class Engine:
             nesterov=config.nesterov,
             grad_scale=scale,
             ema_decay=0.0 if config.ema is None else ema_decay(config.ema, self.steps),
+            num_threads=self._threads,
         )
         return StepResult(total / images, right, images)
 
@@ -121,7 +122,7 @@ class Engine:
         features = core.forward(batch.pixels, self._threads)
         weights = None
         if self._class_weights is not None:
-            weights = (batch.targets @ self._class_weights).astype(np.float32)
+            weights = np.asarray(batch.targets @ self._class_weights, np.float32)
         loss, logits = core.head_loss(batch.targets, weights)
         d_features = None
         if callable(own):
@@ -134,7 +135,7 @@ class Engine:
 
     def gradients(self) -> dict[str, np.ndarray]:
         """Return the last step's gradients by name, before clipping and weight decay."""
-        found = zip(self.names, self.core.gradients(), strict=True)
+        found: Any = zip(self.names, self.core.gradients(), strict=True)
         return {name: array for name, array in found if not is_statistic(name)}
 
     def trunk(self, ema: bool) -> Trunk:
@@ -144,7 +145,8 @@ class Engine:
 
     def arrays(self) -> dict[str, list[np.ndarray]]:
         """Return everything that must be kept, for `restore`."""
-        arrays = {"model": self.core.parameters(), **self.core.moments()}
+        arrays: dict[str, list[np.ndarray]] = {"model": self.core.parameters()}
+        arrays |= self.core.moments()
         mean = self.core.ema()
         if mean is not None:
             arrays["ema"] = mean

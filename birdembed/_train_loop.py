@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 from birdembed._checkpoint import has_checkpoint, prepare_folder, read_best, write_best
 from birdembed._history import History
 from birdembed._snapshot import Snapshot
-from birdembed._train_data import check_readable, names_of
 from birdembed._train_engine import Diverged, StepResult
 from birdembed._train_progress import epoch_line
-from birdembed._train_start import head_first
 
 if TYPE_CHECKING:
     from birdembed._trainer import Trainer
@@ -69,16 +67,15 @@ class Loop:
                     f"{cfg.checkpoint_dir} holds the checkpoint of an earlier run, which this "
                     "one replaces; resume=True would go on with it"
                 )
-        engine = trainer._ready()
+        trainer._read_images()
+        trainer._ready()
         now = trainer._model._current
         if cfg.eval_size is not None and cfg.eval_size != now.preprocess.size:
             sized = replace(now.preprocess, size=cfg.eval_size)
             trainer._model._current = replace(now, preprocess=sized)
         go = trainer._callbacks.tell("on_train_begin", trainer)
-        if trainer._start is not None and engine.steps == 0:
-            state = head_first(trainer._start, trainer.train_data, cfg, self._report)
-            if state is not None:
-                engine.core.set_parameters([state[name] for name in engine.names])
+        if not trainer.step_count:
+            trainer._train_head()
         while go and not self._complete():
             go = self._epoch()
         self._end()
@@ -145,7 +142,6 @@ class Loop:
         """Measure, choose the best, write down. Safe to do again after an interruption."""
         trainer, cfg, at = self._trainer, self._config, self._trainer._at
         began, history = time.perf_counter(), trainer.history
-        self._check_failures()
         if not at.images:
             raise ValueError("no image of train was read in a whole epoch")
         logs: dict[str, Any] = {
@@ -178,13 +174,6 @@ class Loop:
         self._trainer._best = snapshot
         if self._config.checkpoint_dir is not None:
             write_best(self._config.checkpoint_dir, snapshot.pretrained())
-
-    def _check_failures(self) -> None:
-        failures = list(self._trainer._batches.failures)
-        if failures:
-            if not self._trainer._at.epoch:
-                self._report.warn(f"train: {names_of(failures)}")
-            check_readable(failures, self._trainer.train_data)
 
     def _end(self) -> None:
         """Give the model its final weights."""

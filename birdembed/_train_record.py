@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from birdembed import _core
+from birdembed._checkpoint import Checkpoint
 from birdembed._core import WeightsError
 from birdembed._train_config import TrainConfig
 from birdembed._train_data import data_digest, some
 from birdembed._version import __version__
 
 if TYPE_CHECKING:
-    from birdembed._checkpoint import Checkpoint
     from birdembed._dataset import ImageFolder
+    from birdembed._trainer import Trainer
 
 #: Options that may differ when a run goes on: they change nothing of the steps already done.
 _FREE = {
@@ -103,3 +105,28 @@ def check_classes(found: Checkpoint, architecture: str, train: ImageFolder, path
         f"train is not what it was ({found.data.get('images')} images then, {len(train)} now): "
         "the run goes on, but not as it would have"
     )
+
+
+def capture(trainer: Trainer) -> Checkpoint:
+    """Return everything from which a trainer's run can go on."""
+    engine, train = trainer._ready(), trainer.train_data
+    return Checkpoint(
+        architecture=engine.architecture,
+        class_names=list(train.class_names),
+        preprocess=trainer._model.preprocess,
+        arrays=engine.arrays(),
+        step=engine.steps,
+        position=asdict(trainer._at),
+        config=trainer.config.to_dict(),
+        history=[dict(logs) for logs in trainer.history.epochs],
+        data={"images": len(train), "digest": data_digest(train)},
+        base_size=trainer._base_size,
+        training=trainer._origin["training"],
+        source=trainer._origin["source"],
+    )
+
+
+def state_of(found: Checkpoint) -> dict[str, np.ndarray]:
+    """Return a checkpoint's weights by name."""
+    table = _core.parameter_table(found.architecture, len(found.class_names))
+    return dict(zip([name for name, _ in table], found.arrays["model"], strict=True))

@@ -15,7 +15,7 @@ from birdembed._head_first import MOST_IMAGES, cached_features, train_head
 from birdembed._pixels import Preprocess
 from birdembed._snapshot import Snapshot
 from birdembed._train_config import TrainConfig
-from birdembed._train_data import check_readable, class_weights, head_for, names_of
+from birdembed._train_data import class_weights, head_for
 from birdembed._train_progress import Reporter
 
 
@@ -57,7 +57,6 @@ def starting_state(
             data,
             preprocess,
             seed=config.seed,
-            on_error=config.on_error,
             num_threads=config.num_threads or 0,
         )
     head, kept, note = head_for(model, data, config.seed)
@@ -71,27 +70,17 @@ def starting_state(
 def head_first(
     start: Start, data: ImageFolder, config: TrainConfig, report: Reporter
 ) -> dict[str, np.ndarray] | None:
-    """Train a new head on features of the unchanged trunk; None where there is no need.
-
-    Raises
-    ------
-    ValueError
-        None of a class's images can be read.
-    """
+    """Train a new head on features of the unchanged trunk; None where there is no need."""
     frozen = any("fc.weight".startswith(prefix) for prefix in config.freeze)
     if start.head_kept or frozen or not config.head_epochs:
         return None
     report.start("features for the classifier", min(len(data), MOST_IMAGES))
     try:
-        features, labels, failures = cached_features(
+        features, labels = cached_features(
             start.network, data, start.preprocess, config, report.update
         )
     finally:
         report.close()
-    if failures:
-        report.warn(f"train: {names_of(failures)}")
-        if len(data) <= MOST_IMAGES:
-            check_readable(failures, data)
     weight, bias, accuracy = train_head(
         start.state["fc.weight"],
         start.state["fc.bias"],

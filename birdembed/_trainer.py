@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from birdembed import _core
 from birdembed._callbacks import Callbacks
 from birdembed._checkpoint import (
     Checkpoint,
@@ -19,8 +18,9 @@ from birdembed._checkpoint import (
     write_checkpoint,
 )
 from birdembed._dataset import ImageFolder
+from birdembed._encoding import check_pixels
 from birdembed._history import History
-from birdembed._model import Model, _pixels
+from birdembed._model import Model
 from birdembed._pretrained import Pretrained
 from birdembed._schedule import schedule_factor
 from birdembed._snapshot import Snapshot
@@ -29,14 +29,13 @@ from birdembed._train_data import (
     check_train,
     check_valid,
     class_weights,
-    data_digest,
     names_of,
 )
 from birdembed._train_engine import Engine
 from birdembed._train_loop import Loop, Position
 from birdembed._train_progress import Reporter
-from birdembed._train_record import check_classes, training_record
-from birdembed._train_start import Start, starting_state
+from birdembed._train_record import capture, check_classes, state_of, training_record
+from birdembed._train_start import Start, head_first, starting_state
 from birdembed._validate import validate
 
 
@@ -106,7 +105,7 @@ class Trainer:
             seed=cfg.seed,
             cache_bytes=cfg.cache_bytes,
             on_error=cfg.on_error,
-            num_threads=cfg.num_threads or 0,
+            num_threads=cfg.num_threads,
             num_classes=len(train.class_names),
             label_smoothing=cfg.label_smoothing,
         )
@@ -115,7 +114,10 @@ class Trainer:
         self._engine: Engine | None = None
         self._start: Start | None = None
         self._best: Snapshot | None = None
-        self._origin = {"source": model._current.source, "training": model._current.training}
+        self._origin: dict[str, Any] = {
+            "source": model._current.source,
+            "training": model._current.training,
+        }
         self._fitting = False
         self._published = -1  # step whose weights the model holds
 
@@ -141,6 +143,28 @@ class Trainer:
             self._engine = self._engine_of(start.state)
         return self._engine
 
+    def _read_images(self) -> None:
+        """Decode every file of train, so that what cannot be read is known before the work."""
+        seen = 0
+        self._report.start("reading images", len(self.train_data))
+
+        def progress(done: int, total: int) -> None:
+            nonlocal seen
+            self._report.update(done - seen)
+            seen = done
+
+        self._batches.check(self.config.size_at(self._at.epoch, self._base_size), progress)
+        self._report.close()
+
+    def _train_head(self) -> None:
+        """Train a new head alone, before the first step."""
+        engine = self._ready()
+        if self._start is None:
+            return
+        state = head_first(self._start, self.train_data, self.config, self._report)
+        if state is not None:
+            engine.core.set_parameters([state[name] for name in engine.names])
+
     def _engine_of(self, state: dict[str, np.ndarray]) -> Engine:
         return Engine(self._model.architecture, state, self.config, self._class_weights)
 
@@ -164,7 +188,7 @@ class Trainer:
         float
             The loss before the step.
         """
-        x, y = _pixels(x), np.asarray(y)
+        x, y = check_pixels(x), np.asarray(y)
         classes = len(self.train_data.class_names)
         if y.dtype.kind not in "iu" or y.shape != (len(x),) or not len(y):
             raise ValueError(f"y must be {len(x)} integers, got {y.dtype} {y.shape}")
@@ -220,7 +244,7 @@ class Trainer:
             projection=None,
             project_by_default=False,
             threshold=None,
-            gallery_path=None,
+            gallery=None,
             training=self._record(self.history.best),
             source=f"fine-tuned from {self._origin['source']}",
         )
@@ -305,21 +329,7 @@ class Trainer:
         OSError
             It cannot be written, or the disk is full; the earlier checkpoint stays.
         """
-        engine = self._ready()
-        checkpoint = Checkpoint(
-            architecture=engine.architecture,
-            class_names=list(self.train_data.class_names),
-            preprocess=self._model.preprocess,
-            arrays=engine.arrays(),
-            step=engine.steps,
-            position=asdict(self._at),
-            config=self.config.to_dict(),
-            history=[dict(logs) for logs in self.history.epochs],
-            data={"images": len(self.train_data), "digest": data_digest(self.train_data)},
-            base_size=self._base_size,
-            training=self._origin["training"],
-            source=self._origin["source"],
-        )
+        checkpoint = capture(self)
         write_checkpoint(directory, checkpoint)
         elsewhere = str(directory) != str(self.config.checkpoint_dir)
         if elsewhere and self._best is not None:
@@ -357,7 +367,7 @@ class Trainer:
         config = TrainConfig.from_dict(found.config, **options)
         given = Pretrained(
             found.architecture,
-            _state_of(found),
+            state_of(found),
             replace(found.preprocess, size=found.base_size),
             class_names=found.class_names,
             source=found.source,
@@ -374,7 +384,7 @@ class Trainer:
         now = self._model._current
         self._model._current = replace(now, preprocess=found.preprocess)
         self._base_size = found.base_size
-        self._engine = self._engine_of(_state_of(found))
+        self._engine = self._engine_of(state_of(found))
         self._engine.restore(found.arrays, found.step)
         self._at = Position(**found.position)
         self.history.epochs[:] = found.history
@@ -383,8 +393,3 @@ class Trainer:
         if self.valid_data is not None and best:
             given = read_best(directory, best["epoch"])
             self._best = None if given is None else Snapshot.of(given)
-
-
-def _state_of(found: Checkpoint) -> dict[str, np.ndarray]:
-    table = _core.parameter_table(found.architecture, len(found.class_names))
-    return dict(zip([name for name, _ in table], found.arrays["model"], strict=True))

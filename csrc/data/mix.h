@@ -1,5 +1,6 @@
 /* Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019): each sample of a batch blended with,
- * or partly covered by, the next one (the last one's next is the first). */
+ * or partly covered by, the next one (the last one's next is the first). A sample keeps the
+ * larger share of itself, so that its own class stays the likeliest of its target. */
 #ifndef BIRD_DATA_MIX_H
 #define BIRD_DATA_MIX_H
 

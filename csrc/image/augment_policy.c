@@ -120,6 +120,7 @@ bird_status bird_view_apply(float *dst, const bird_image *image, const bird_view
     /* At its own size a squash is only the normalising. */
     normalise.fit = BIRD_SQUASH;
     normalise.crop_pct = 1.0;
+    normalise.mirrored = false;
     square.pixels = bird_alloc(3 * size * size);
     if (!square.pixels) return bird_fail(err, BIRD_NOMEM, "out of memory for a view");
     BIRD_TRY(bird_view_render(square.pixels, image, view, size, cfg->filter, err));

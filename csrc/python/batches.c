@@ -183,7 +183,7 @@ cleanup:
 }
 
 static PyObject *fill_batch(PyObject *module, PyObject *args) {
-    bird_preprocess cfg;
+    bird_preprocess cfg = {0};
     bird_policy policy;
     PyObject *items, *object, *tuple = NULL, *result = NULL;
     PyArrayObject *keys = NULL;

@@ -211,8 +211,8 @@ def test_mixing_matches_its_targets(data, alphas):
             target = share * before.targets[i] + (1 - share) * before.targets[(i + 1) % n]
             assert np.abs(after.targets[i] - target).max() < 2e-3
             shares.append(share)
-    assert 0.2 < np.mean(shares) < 0.8
-    assert np.std(shares) > 0.15
+    assert 0.499 < min(shares) < 0.75
+    assert np.std(shares) > 0.08
 
 
 # Balance

@@ -100,6 +100,18 @@ def test_shear_and_shift_are_pillows(warp, pillow):
     assert apart(render(square, 128, warp=warp), expected).max() <= WARP
 
 
+@pytest.mark.parametrize("degrees", [0.01, 15])
+def test_edges_of_a_reduced_turn_know_what_lies_beyond(degrees):
+    """Antialiasing at the view's edge looks beyond it, as the turn of a larger box does."""
+    big = photo(640, 640, seed=4)
+    ours = render(big, 40, (160, 160, 320, 320), warp=turn(degrees))
+    larger = render(big, 60, (80, 80, 480, 480), warp=turn(degrees))[10:50, 10:50]
+    difference = apart(ours, larger)
+    edge = np.ones((40, 40), bool)
+    edge[1:-1, 1:-1] = False
+    assert difference[edge].mean() < 1.2 * difference[~edge].mean() + 0.5
+
+
 @pytest.mark.parametrize("size", [48, 100])
 def test_reduced_turn_is_as_good_as_resizing_then_turning(size):
     """Against a fine turn at full size, resized afterwards: no worse than torchvision's order."""

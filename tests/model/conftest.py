@@ -1,11 +1,5 @@
 """Networks that several tests share; nobody changes them."""
 
-import os
-
-# Before GNU OpenMP is loaded: threads that spin while they wait are poison to tests that ask for
-# more threads than there are cores, or that share them.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 import pytest
 
 import birdembed as be

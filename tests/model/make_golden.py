@@ -8,7 +8,6 @@ Weights and inputs come from seeds (seeded.py), so only norms and samples are st
 from pathlib import Path
 
 import numpy as np
-
 from weights.networks import vision
 
 from . import seeded

@@ -7,7 +7,6 @@ numbers are made of raw bits.
 from __future__ import annotations
 
 import numpy as np
-
 from weights.networks import parameter_table
 
 

@@ -1,5 +1,7 @@
 """Small pictures of made-up species, and a model with random weights."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -40,9 +42,15 @@ def others(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("valid"), range(6, 8))
 
 
+@pytest.fixture(scope="session")
+def _weights():
+    given = be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64))._current.pretrained()
+    return given  # its digest is computed: once for all tests
+
+
 @pytest.fixture
-def model():
-    return be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64))
+def model(_weights):
+    return be.Model._of(dataclasses.replace(_weights))
 
 
 def clouds(n_classes, n, dim, *, seed=0, spread=2.0):

@@ -11,6 +11,12 @@ from birdembed._fit_projection import fit_matrix
 from .conftest import clouds
 
 
+def plain(matrix, rows):
+    """Take the weights of the directions out again: variance ratio^(1/4), see the module."""
+    ratio = ((rows - rows.mean(axis=0)) @ matrix).var(axis=0)  # ratio^1.5 with the weights
+    return matrix / ratio ** (1 / 6)
+
+
 def test_lda_is_sklearns():
     """Without shrinkage the leading classes - 1 directions are Fisher's."""
     sklearn = pytest.importorskip("sklearn.discriminant_analysis")
@@ -18,7 +24,7 @@ def test_lda_is_sklearns():
     theirs = sklearn.LinearDiscriminantAnalysis(solver="eigen").fit(rows, labels)
     want = theirs.transform(rows)[:, :5]
     mean, matrix, fit = fit_matrix(rows, labels.tolist(), "lda", 5, 0.0)
-    got = (rows - mean) @ matrix
+    got = (rows - mean) @ plain(matrix, rows)
     got *= np.sign((got * (want - want.mean(axis=0))).sum(axis=0))
     np.testing.assert_allclose(got, want - want.mean(axis=0), atol=1e-9)
     assert (fit.dim, fit.n, fit.n_classes, fit.judged_by) == (5, 240, 6, "given")
@@ -31,6 +37,7 @@ def test_lda_whitens_sklearns_shrunk_covariance(shrinkage):
     theirs = sklearn.LinearDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage)
     theirs.fit(rows, labels)
     _, matrix, _ = fit_matrix(rows, labels.tolist(), "lda", 20, shrinkage)
+    matrix = plain(matrix, rows)
     np.testing.assert_allclose(matrix.T @ theirs.covariance_ @ matrix, np.eye(20), atol=1e-9)
 
 
@@ -70,6 +77,7 @@ def test_fewer_pictures_than_numbers():
     inner = rows - means[labels]
     within = inner.T @ inner / len(rows)
     shrunk = 0.7 * within + 0.3 * np.trace(within) / 60 * np.eye(60)
+    matrix = plain(matrix, rows)
     np.testing.assert_allclose(matrix.T @ shrunk @ matrix, np.eye(39), atol=1e-8)
     # All that the data hold is kept: scores are those of the whole shrunk metric's span.
     assert np.linalg.matrix_rank(centred @ matrix) == 39

@@ -1,0 +1,283 @@
+"""The model among threads, forks, signals and other libraries, each in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT = 120
+
+# Every program begins with this: a model of random weights on 32 px and what it gives.
+START = """
+import faulthandler, os, sys, threading, time
+faulthandler.dump_traceback_later(100, exit=True)
+{before}
+import numpy as np
+import birdembed as be
+from model import seeded
+
+model = be.Model("resnet50", 3, preprocess=be.Preprocess(size=32))
+pictures = seeded.pictures(9, 40, 40)
+expected = model.encode(pictures)
+same = lambda: np.array_equal(model.encode(pictures), expected)
+"""
+
+
+def environment(**changes):
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    kept = {n: v for n, v in os.environ.items() if not n.startswith(("OMP_", "GOMP_"))}
+    return kept | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"} | changes
+
+
+def program(text, before=""):
+    return START.format(before=before) + textwrap.dedent(text)
+
+
+def run(text, before="", **env):
+    """Run a program to its end; its output."""
+    done = subprocess.run(
+        [sys.executable, "-c", program(text, before)],
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "model.encode(pictures[0] for _ in range(10**9))",
+        # One call of the core, of micro-batches shorter than the time between two polls.
+        "model.forward_tensor(np.zeros((40_000, 3, 32, 32), np.float32))",
+        # One micro-batch that takes seconds.
+        "model.forward_tensor(np.zeros((8, 3, 1024, 1024), np.float32), num_threads=1)",
+        "model.encode([np.zeros((4000, 4000, 3), np.uint8)] * 10_000, batch_size=10_000)",
+        "list(model.encode_iter(pictures[0] for _ in range(10**9)))",
+    ],
+)
+def test_ctrl_c(call, record_property):
+    """It ends the call at once, and the model works afterwards."""
+    text = f"""
+        print("ready")
+        try:
+            {call}
+        except KeyboardInterrupt:
+            print("interrupted")
+            assert same()
+            print("usable")
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", program(text)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.7)
+        sent = time.perf_counter()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+        seconds = time.perf_counter() - sent
+        assert process.stdout.readline() == "usable\n"
+        assert process.wait(TIMEOUT) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
+    record_property("seconds", seconds)
+    print(f"\nCtrl-C: {seconds:.2f} s: {call}")
+    assert seconds < 20  # a second is the promise; machines that run tests may be busy
+
+
+# fork
+
+
+def test_a_child_after_the_parent_embedded():
+    run("""
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if same() else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert same()
+    """)
+
+
+def test_grandchildren_and_fresh_models():
+    run("""
+        def check():
+            fresh = be.Model("resnet50", 3, preprocess=be.Preprocess(size=32))
+            return same() and np.array_equal(fresh.encode(pictures), expected)
+
+        pid = os.fork()
+        if pid == 0:
+            if not check():
+                os._exit(1)
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0 if check() else 1)
+            os._exit(os.waitpid(pid, 0)[1] != 0)
+        assert os.waitpid(pid, 0)[1] == 0
+    """)
+
+
+def test_multiprocessing_pools():
+    run("""
+        import multiprocessing
+
+        def work(i):
+            return np.array_equal(model.encode(pictures[i]), expected[i])
+
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert all(pool.map(work, range(9)))
+        assert same()
+    """)
+
+
+def test_forks_while_another_thread_encodes():
+    """Also while it prepares pictures and makes plans: sizes change all the time."""
+    run("""
+        stop, wrong = threading.Event(), []
+
+        def work():
+            side = 0
+            while not stop.is_set():
+                side = (side + 1) % 4
+                model.forward_tensor(np.zeros((9, 3, 32, 64 + 8 * side), np.float32))
+                if not same():
+                    wrong.append(side)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        for i in range(10):
+            time.sleep(0.013 * i)
+            pid = os.fork()
+            if pid == 0:
+                import signal
+                signal.alarm(60)
+                os._exit(0 if same() else 1)
+            assert os.waitpid(pid, 0)[1] == 0, i
+        stop.set()
+        worker.join()
+        assert not wrong
+        assert same()
+    """)
+
+
+def test_a_writer_at_the_fork_does_not_lock_the_child():
+    run("""
+        state = model.state_dict()
+        model._writer.acquire()  # another thread is changing the weights
+        pid = os.fork()
+        if pid == 0:
+            model.load_state_dict(state)
+            os._exit(0 if same() else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+    """)
+
+
+# Other libraries in the process
+
+
+@pytest.mark.parametrize("library", ["torch", "faiss", "sklearn", "onnxruntime"])
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_beside_other_libraries(library, order):
+    """Each computes before and after the model does, in either order of import."""
+    pytest.importorskip(library)
+    uses = {
+        "torch": "torch.ones(300, 300).mm(torch.ones(300, 300))[0, 0].item() == 300",
+        "faiss": "(lambda i: (i.add(x), i.search(x[:2], 1)[1].ravel().tolist())[1])"
+        "(faiss.IndexFlatL2(64)) == [0, 1]",
+        "sklearn": "__import__('sklearn.cluster').cluster.KMeans(3, n_init=1).fit(x)"
+        ".labels_.shape == (500,)",
+        "onnxruntime": "onnxruntime.get_device() == 'CPU'",
+    }
+    load = f"import {library}"
+    run(
+        f"""
+        {load if order == "after" else ""}
+        x = np.random.default_rng(0).standard_normal((500, 64)).astype(np.float32)
+        assert {uses[library]}
+        assert same()
+        assert {uses[library]}
+        assert same()
+        """,
+        before=load if order == "before" else "",
+    )
+
+
+# How many threads
+
+
+def test_threads_follow_affinity():
+    cpus = sorted(os.sched_getaffinity(0))
+    out = run(
+        """
+        print(be.info()["threads"], be.info()["cpus"])
+        be.set_num_threads(3)
+        print(be.info()["threads"])
+        assert same()
+        be.set_num_threads(0)
+        print(be.info()["threads"])
+        """,
+        before=f"os.sched_setaffinity(0, [{cpus[0]}])",
+    )
+    assert out.split() == ["1", "1", "3", "1"]
+
+
+def test_omp_num_threads_is_honoured():
+    text = """
+        print(be.info()["threads"])
+        assert np.array_equal(model.encode(pictures, num_threads=2), expected)
+    """
+    assert run(text, OMP_NUM_THREADS="5").split() == ["5"]
+    assert run(text, OMP_NUM_THREADS="3,2").split() == ["3"]
+
+
+@pytest.mark.parametrize("threads", [0.5, "2", None])
+def test_set_num_threads_refuses(threads):
+    import birdembed as be
+
+    with pytest.raises(TypeError):
+        be.set_num_threads(threads)
+    for n in (-1, 1025):
+        with pytest.raises(ValueError, match="num_threads"):
+            be.set_num_threads(n)
+
+
+# The end of the interpreter
+
+
+def test_exit_while_a_daemon_thread_encodes():
+    text = """
+        def work():
+            while True:
+                model.encode(pictures)
+                model.forward_tensor(np.zeros((9, 3, 96, 96), np.float32))
+
+        threading.Thread(target=work, daemon=True).start()
+        time.sleep(float(os.environ["NAP"]))
+    """
+    for nap in ("0", "0.05", "0.1", "0.21", "0.33"):
+        run(text, NAP=nap)
+
+
+def test_exit_after_an_exception():
+    """Half-used iterators and models go in whatever order the interpreter likes."""
+    run("""
+        stream = model.encode_iter(pictures, 2)
+        next(stream)
+        kept = [model, be.Model("resnet50d"), stream]
+        kept.append(kept)
+    """)

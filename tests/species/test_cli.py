@@ -1,0 +1,223 @@
+"""identify, finetune and evaluate on the command line."""
+
+import json
+import os
+import types
+
+import pytest
+
+import birdembed as be
+from birdembed.cli import main
+
+from .conftest import SPECIES, write_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, photos):
+    """Return a saved model with a gallery."""
+    model = be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64))
+    model.fit_projection(photos, dim=8, shrinkage=0.3)
+    model.fit_gallery(photos)
+    path = tmp_path_factory.mktemp("model") / "m"
+    model.save_pretrained(path)
+    return str(path)
+
+
+def test_identify(folder, photos, others, capsys):
+    assert main(["identify", photos.paths[0], others.root, "--model", folder, "-k", "2"]) == 0
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    assert len(lines) == 3 * (1 + len(others))
+    assert lines[0].startswith(f"{photos.paths[0]}: ")
+    assert lines[1].split()[0] == "1"
+    assert lines[1].endswith(photos.names[0])
+    found = be.load_model(folder).identify([photos.paths[0], *others.paths], k=2)
+    for line, one in zip(lines[::3], found, strict=True):
+        assert line.endswith(one.species if one.known else "none of the known species")
+    assert any(one.known for one in found)
+
+
+def test_identify_something_else(folder, tmp_path, capsys):
+    strange = write_folder(tmp_path / "strange", range(1), ["X"])
+    model = be.load_model(folder)
+    model.threshold = 1.1
+    model.save_pretrained(tmp_path / "strict")
+    words = ["identify", strange.paths[0], "--model", str(tmp_path / "strict")]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{strange.paths[0]}: none of the known species"
+    assert len(lines) == 1 + len(SPECIES)
+    assert main([*words, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["query"] == strange.paths[0]
+    assert row["known"] is False
+    assert row["species"] is None
+    assert [one["label"] for one in row["results"]] == [line.split()[2] for line in lines[1:]]
+    assert set(row["results"][0]) == {"id", "label", "score"}
+
+
+def test_identify_names_bad_files(folder, photos, tmp_path, capsys):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    assert main(["identify", str(bad), photos.paths[0], "--model", folder]) == 0
+    shown = capsys.readouterr()
+    assert "bad.jpg" in shown.err
+    assert "bad.jpg" not in shown.out
+    assert main(["identify", str(bad), "--model", folder]) == 1
+    (tmp_path / "empty").mkdir()
+    assert main(["identify", str(tmp_path / "empty"), "--model", folder]) == 1
+    assert "no photographs" in capsys.readouterr().err
+
+
+def test_identify_without_a_gallery(photos, tmp_path, capsys, model):
+    model.save_pretrained(tmp_path / "m")
+    assert main(["identify", photos.paths[0], "--model", str(tmp_path / "m")]) == 1
+    assert "fit_gallery" in capsys.readouterr().err
+
+
+# --- evaluate ------------------------------------------------------------------------
+
+
+def test_evaluate_details(folder, others, photos, tmp_path, capsys):
+    words = ["evaluate", folder, others.root, "--reference", photos.root]
+    assert main([*words, "--details"]) == 0
+    text = capsys.readouterr().out
+    assert "precision_at_1" in text
+    for heading in ("mistaken most often", "most wrong", "of each species"):
+        assert heading in text
+    assert all(name in text for name in SPECIES)
+    assert main([*words, "--details", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert set(values["per_class"]) == set(SPECIES)
+    assert len(values["top_losses"]) == len(others)
+
+
+def test_evaluate_names_copies(folder, photos, tmp_path, capsys):
+    valid = write_folder(tmp_path / "valid", range(1))
+    assert main(["evaluate", folder, valid.root, "--reference", photos.root]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("copy: ") >= len(SPECIES)
+    assert f"duplicates{' ' * 12}{len(SPECIES)}" in shown.out.replace("  4", "  4")
+
+
+def test_evaluate_plots(folder, others, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="needs matplotlib")
+    assert main(["evaluate", folder, others.root, "--plots", str(tmp_path / "p")]) == 0
+    paths = [line for line in capsys.readouterr().out.splitlines() if line.endswith(".png")]
+    assert {os.path.basename(path) for path in paths} == set(os.listdir(tmp_path / "p"))
+    assert len(paths) == 5
+
+
+# --- finetune, with a stand-in for the training itself -------------------------------
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """Record what `fine_tune` is called with; the model keeps its weights."""
+    calls = []
+
+    def fine_tune(model, train, valid=None, epochs=8, *, resume=False, **config):
+        calls.append(types.SimpleNamespace(**locals()))
+        epochs_done = [{"epoch": i, "train_loss": 1 / i} for i in range(1, epochs + 1)]
+        return types.SimpleNamespace(epochs=epochs_done, best=epochs_done[-1])
+
+    monkeypatch.setattr(be, "fine_tune", fine_tune, raising=False)
+    monkeypatch.setattr(
+        be, "SupCon", lambda **options: types.SimpleNamespace(**options), raising=False
+    )
+    return calls
+
+
+def test_finetune(training, folder, photos, others, tmp_path, capsys):
+    out = tmp_path / "new" / "model"
+    words = ["finetune", photos.root, "--valid", others.root, "-o", str(out), "--model", folder]
+    assert main([*words, "--epochs", "3"]) == 0
+    (call,) = training
+    assert call.train.paths == photos.paths
+    assert call.valid.paths == others.paths
+    assert (call.epochs, call.resume) == (3, False)
+    assert call.config == {"checkpoint_dir": str(out / "checkpoints")}
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == str(out)
+    values = dict(line.split(maxsplit=1) for line in lines[1:])
+    assert values["epochs"] == "3"
+    saved = be.load_model(out)
+    assert float(values["gallery.threshold"]) == pytest.approx(saved.threshold, abs=1e-4)
+    measured = be.evaluate(saved, others, reference=photos)
+    assert float(values["precision_at_1"]) == pytest.approx(measured.precision_at_1, abs=1e-4)
+    assert saved.gallery.labels.tolist() == SPECIES
+    # The threshold is that of the pictures that were not trained on.
+    again = saved.fit_gallery(photos, valid=others)
+    assert float(values["gallery.threshold"]) == pytest.approx(again.threshold, abs=1e-4)
+
+
+def test_finetune_options(training, folder, photos, tmp_path, capsys):
+    words = ["finetune", photos.root, "-o", str(tmp_path / "m"), "--model", folder, "--json"]
+    options = (
+        "--batch-size 16 --image-size 10x128,3x192 --eval-size 160 --lr 1e-4 --ema none "
+        "--freeze conv1,layer1 --balanced --augment none --supcon 0.2 --resume --threads 2 "
+        "--checkpoint-dir elsewhere --optimizer sgd"
+    ).split()
+    assert main([*words, *options]) == 0
+    (call,) = training
+    loss = call.config.pop("loss")
+    assert (loss.weight, loss.temperature) == (0.2, 0.1)
+    assert call.config == {
+        "batch_size": 16,
+        "image_size": [(10, 128), (3, 192)],
+        "eval_size": 160,
+        "lr": 1e-4,
+        "ema": None,
+        "freeze": ("conv1", "layer1"),
+        "balanced": True,
+        "augment": None,
+        "num_threads": 2,
+        "checkpoint_dir": "elsewhere",
+        "optimizer": "sgd",
+    }
+    assert call.resume
+    assert call.valid is None
+    values = json.loads(capsys.readouterr().out)
+    assert values["model"] == str(tmp_path / "m")
+    assert len(values["history"]) == 8
+    assert values["scores"]["gallery.unknown_from"] == "held-out species"
+
+
+def test_finetune_names_copies_before_anything_else(training, folder, photos, tmp_path, capsys):
+    valid = write_folder(tmp_path / "valid", range(1))
+    words = ["finetune", photos.root, "--valid", valid.root, "-o", str(tmp_path / "m")]
+    assert main([*words, "--model", folder]) == 0
+    text = capsys.readouterr().err
+    assert "4 of the 4 photographs of --valid are copies" in text
+    assert text.index("copy: ") < text.index("checkpoints in")
+
+
+def test_options_are_those_of_the_configuration():
+    from birdembed.cli.finetune import FLAGS, OPTIONS
+
+    config = getattr(be, "TrainConfig", None)
+    if config is None:
+        pytest.skip("this build has no training yet")
+    fields = set(config.__dataclass_fields__)
+    assert set(OPTIONS) | set(FLAGS) <= fields
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["identify"],
+        ["identify", "a.jpg", "-k", "0"],
+        ["finetune", "somewhere"],
+        ["finetune", "somewhere", "-o", "m", "--epochs", "0"],
+        ["finetune", "somewhere", "-o", "m", "--image-size", "3xx4"],
+    ],
+)
+def test_wrong_usage_is_2(words):
+    assert main(words) == 2
+
+
+def test_no_folder_is_1(training, tmp_path, capsys):
+    assert main(["finetune", str(tmp_path / "none"), "-o", str(tmp_path / "m")]) == 1
+    assert "none" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+    assert training == []
