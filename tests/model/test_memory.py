@@ -83,7 +83,7 @@ def test_references():
         network.features(x), network.features(x, True, 1), network.maps(x, num_threads=2)
         network.parameters(), network.architecture, network.num_classes, network.num_features
         _core.linear(features, weights), _core.parameter_table(name, 2), _core.architectures()
-        _core.backend()
+        _core.backend(), network.conv_statistics(x, 1)
         refused(network.features, small), refused(network.maps, small)
         refused(network.features, wide), refused(network.maps, wide)
         refused(network.features, x[0]), refused(network.maps, None)
