@@ -195,8 +195,9 @@ def recalibrate_batch_norm(
             if not n:
                 continue
             seen += n
-            # A momentum of n / seen makes the running value the mean of all batches so far.
-            core.configure("train", [False] * len(table), bn_momentum=n / seen)
+            # A momentum of n / seen makes the running value the mean of all batches so far. All
+            # is trainable, because what is frozen keeps its statistics; a rate of 0 moves nothing.
+            core.configure("train", [True] * len(table), bn_momentum=n / seen)
             core.forward(batch.pixels, num_threads or 0)
             core.apply("sgd", nothing, nothing, momentum=0.0)
         if not seen:

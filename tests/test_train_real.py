@@ -1,0 +1,149 @@
+"""The same loop on the core's own trainer: a ResNet-50 that learns, stops and goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import train_run
+from train_data import make_folder
+
+from birdembed import (
+    Callback,
+    ImageFolder,
+    Model,
+    Preprocess,
+    SupCon,
+    Trainer,
+    _core,
+    fine_tune,
+    recalibrate_batch_norm,
+)
+
+if not hasattr(_core, "Trainer"):
+    pytest.skip("this core has no trainer yet", allow_module_level=True)
+
+HERE = Path(__file__).parent
+OPTIONS = {"image_size": 96, "batch_size": 8, "lr": 1e-3, "num_threads": 2}
+SMALL = {"epochs": 1, "image_size": 96, "batch_size": 4, "accumulate": 1}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("real")
+    make_folder(root / "train", per_class=4)
+    make_folder(root / "valid", per_class=3, seed=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def train(root):
+    return ImageFolder(root / "train")
+
+
+@pytest.fixture(scope="module")
+def valid(root):
+    return ImageFolder(root / "valid")
+
+
+def new_model(**options):
+    return Model("resnet50", preprocess=Preprocess(size=96), **options)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_it_learns(train, valid):
+    model = new_model()
+    history = fine_tune(model, train, valid, 5, loss=SupCon(), **OPTIONS)
+    losses = [logs["train_loss"] for logs in history.epochs]
+    assert losses[-1] < 0.8 * losses[0], losses
+    assert model.predict(valid.paths[0], 1)[0][1] > 0.25
+    assert model.encode(valid.paths[:2]).shape == (2, 2048)
+
+
+def test_frozen_parts_stay_to_the_bit(train):
+    model = new_model(num_classes=4)
+    before = model.state_dict()
+    fine_tune(model, train, None, freeze=("conv1", "bn1", "layer1."), bn="frozen_stats",
+              ema=None, **{**OPTIONS, "epochs": 1})  # fmt: skip
+    after = model.state_dict()
+    for name in before:
+        if name.startswith(("conv1", "bn1", "layer1.")) or "running" in name:
+            assert np.array_equal(before[name], after[name]), name
+    assert not np.array_equal(before["layer2.0.conv1.weight"], after["layer2.0.conv1.weight"])
+
+
+def test_gradients_by_name(train):
+    trainer = Trainer(new_model(), train, **OPTIONS)
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    loss = trainer.step(x, np.arange(4))
+    slopes = trainer.gradients()
+    assert loss == pytest.approx(np.log(4), rel=0.5)
+    assert len(slopes) == 161
+    assert all(np.isfinite(g).all() and g.any() for g in slopes.values())
+    assert trainer.model.num_classes == 4
+
+
+def test_killed_and_resumed_ends_with_the_same_bits(root, tmp_path):
+    options = {**SMALL, "checkpoint_every": 2}
+    train_run.main(root, tmp_path / "whole", tmp_path / "whole.npz", **options)
+    code = f"import train_run, sys; train_run.main(*sys.argv[1:], **{options!r})"
+    for kill_at in ("3", "0"):
+        run = subprocess.run(
+            [sys.executable, "-c", code, root, tmp_path / "k", tmp_path / "k.npz", kill_at],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == (-signal.SIGKILL if kill_at != "0" else 0), run.stderr
+    with np.load(tmp_path / "whole.npz") as a, np.load(tmp_path / "k.npz") as b:
+        assert same(dict(a), dict(b))
+
+
+def test_ctrl_c_in_a_step_leaves_no_trace_of_it(train, tmp_path):
+    class Signal(Callback):
+        """Let Ctrl-C fall into the step after the second."""
+
+        def on_step_end(self, trainer, logs):
+            if logs["step"] == 2:
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    model = new_model()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(model, train, None, 3, callbacks=Signal(), checkpoint_dir=tmp_path,
+                      ema=None, head_epochs=0, **OPTIONS)  # fmt: skip
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    stopped = Trainer.resume(tmp_path, train)
+    assert stopped.step_count in (2, 3)
+    reference = Trainer(new_model(), train, None, ema=None, head_epochs=0, epochs=3,
+                        callbacks=Stop(stopped.step_count), **OPTIONS)  # fmt: skip
+    reference.fit()
+    assert same(model.state_dict(), reference.model.state_dict())
+
+
+class Stop(Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, trainer, logs):
+        return logs["step"] < self.step
+
+
+def test_recalibration(train):
+    model = new_model()
+    before = model.state_dict()
+    recalibrate_batch_norm(model, train, batch_size=16)
+    after = model.state_dict()
+    assert not np.array_equal(before["bn1.running_mean"], after["bn1.running_mean"])
+    for name in before:
+        if "running" not in name:
+            assert np.array_equal(before[name], after[name]), name
