@@ -1,4 +1,4 @@
-"""Nothing is left over, no references and no memory, whatever goes wrong. Processes of their own."""
+"""Nothing is left over, no references and no memory. Processes of their own."""
 
 import pytest
 

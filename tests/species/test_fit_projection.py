@@ -69,7 +69,7 @@ def test_center_keeps_distances():
 def test_fewer_pictures_than_numbers():
     """The same map from the small table of products as from the large one."""
     rows, labels = clouds(5, 8, 60, seed=1)
-    mean, matrix, fit = fit_matrix(rows, labels.tolist(), "lda", 256, 0.3)
+    _, matrix, fit = fit_matrix(rows, labels.tolist(), "lda", 256, 0.3)
     assert matrix.shape == (60, 39)
     assert fit.dim == 39
     centred = rows - rows.mean(axis=0)
