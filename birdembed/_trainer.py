@@ -17,10 +17,12 @@ from birdembed._checkpoint import (
     write_best,
     write_checkpoint,
 )
+from birdembed._core import DecodeError
 from birdembed._dataset import ImageFolder
 from birdembed._encoding import check_pixels
 from birdembed._history import History
 from birdembed._model import Model
+from birdembed._pixels import verify
 from birdembed._pretrained import Pretrained
 from birdembed._schedule import schedule_factor
 from birdembed._snapshot import Snapshot
@@ -87,6 +89,8 @@ class Trainer:
         self.config = cfg = (config or TrainConfig()).with_options(**options)
         self.train_data, self.valid_data = check_train(train), valid
         self._valid_labels = None if valid is None else check_valid(valid, train, cfg.monitor)
+        if valid is None and cfg.patience is not None:
+            raise ValueError("patience needs valid=: without it no epoch is better than another")
         self._class_weights = class_weights(cfg, train)
         self._base_size = model.preprocess.size
         sizes = [cfg.size_at(epoch, self._base_size) for epoch in range(cfg.epochs)]
@@ -144,7 +148,9 @@ class Trainer:
         return self._engine
 
     def _read_images(self) -> None:
-        """Decode every file of train, so that what cannot be read is known before the work."""
+        """Decode every file, so that what cannot be read is known before the work."""
+        if self.valid_data is not None:
+            self._check_valid_files(self.valid_data)
         seen = 0
         self._report.start("reading images", len(self.train_data))
 
@@ -155,6 +161,16 @@ class Trainer:
 
         self._batches.check(self.config.size_at(self._at.epoch, self._base_size), progress)
         self._report.close()
+
+    def _check_valid_files(self, valid: ImageFolder) -> None:
+        failures = verify(valid, num_threads=self.config.num_threads).failures
+        if not failures:
+            return
+        if self.config.on_error == "raise":
+            raise DecodeError(f"{failures[0].name}: {failures[0].reason}")
+        if len(failures) == len(valid):
+            raise ValueError(f"none of the {len(valid)} images of valid can be read")
+        self._report.warn(f"valid: {names_of(failures)}")
 
     def _train_head(self) -> None:
         """Train a new head alone, before the first step."""
@@ -210,7 +226,7 @@ class Trainer:
     def model(self) -> Model:
         """The model, with the weights of the last whole step.
 
-        Within `fit` those are the running mean where `ema` is on, as at the end.
+        Of steps that `fit` made those are the running mean where `ema` is on, as at its end.
         """
         engine = self._ready()
         if self._published != engine.steps:
@@ -218,7 +234,7 @@ class Trainer:
                 self._publish(self._snapshot())
             else:
                 with self._model._writing("trainer.model"):
-                    self._publish(self._snapshot(ema=False))
+                    self._publish(self._snapshot())
         return self._model
 
     def _record(self, best: dict[str, Any]) -> dict[str, Any]:
@@ -231,14 +247,14 @@ class Trainer:
             best,
         )
 
-    def _snapshot(self, ema: bool = True) -> Snapshot:
+    def _snapshot(self) -> Snapshot:
         """Return the present weights as a state of the model.
 
         What belonged to the old embeddings goes: projection, gallery and threshold.
         """
         return replace(
             self._model._current,
-            trunk=self._ready().trunk(ema),
+            trunk=self._ready().trunk(ema=self._at.epoch > 0 or self._at.images > 0),
             class_names=list(self.train_data.class_names),
             pooling="avg",
             projection=None,
@@ -270,21 +286,18 @@ class Trainer:
             raise ValueError("evaluate needs images: the trainer was made without valid=")
         if self._published == self.step_count and self._model.num_classes:
             return self._validated(self._model._current)
-        return self._validated(self._snapshot(ema=self._at.epoch > 0))
+        return self._validated(self._snapshot())
 
     def _validated(self, snapshot: Snapshot) -> dict[str, float]:
         assert self.valid_data is not None
         assert self._valid_labels is not None
-        metrics, failures = validate(
+        return validate(
             snapshot,
             self.valid_data.paths,
             self._valid_labels,
             on_error=self.config.on_error,
             num_threads=self.config.num_threads or 0,
         )
-        if failures and not self._at.epoch:
-            self._report.warn(f"valid: {names_of(failures)}")
-        return metrics
 
     # The loop
 
