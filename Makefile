@@ -99,11 +99,12 @@ fetch: build
 
 # --- tests ---------------------------------------------------------------------------
 
+CORES := $(shell nproc)
 PYTEST = $(PY) -m pytest --timeout 600 $(PYTEST_ARGS)
 
 test-c: build
-	@$(MAKE) --no-print-directory -C csrc test PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined
-	@$(MAKE) --no-print-directory -C csrc test PYTHON="$(CURDIR)/$(PY)" SAN=thread
+	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined
+	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=thread
 
 test-python: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
 	$(PYTEST) -m "not slow"

@@ -31,7 +31,7 @@ finally:
     if _OURS:
         del os.environ["GOMP_SPINCOUNT"]
 
-from birdembed._version import __version__
+from birdembed._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from birdembed._batch_norm import recalibrate_batch_norm

@@ -120,8 +120,11 @@ class Fitting:
             With embeddings: one species a row.
         valid : ImageFolder or Index, optional
             Other pictures of the same species, on which the threshold is then found. A model
-            that was trained on `data` scores those pictures higher than it will score new ones:
-            give it pictures that it was not trained on.
+            that was trained on `data` (or whose projection was fitted on it) scores those
+            pictures higher than it will score new ones, and tells them apart better than it
+            will unseen species: give it pictures that it was not trained on. Measured with a
+            projection fitted on 40 species: of new pictures the threshold accepted 0.92 instead
+            of 0.95, and of unseen species 0.37 instead of the 0.20 that held-out species said.
         accept : float or None
             Share of known pictures to accept. None: the threshold with the best mean of known
             accepted and unknown refused.

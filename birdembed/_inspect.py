@@ -205,7 +205,7 @@ def _thumbnails(images: Any) -> tuple[NDArray[np.float32], list[str], list[str]]
     tags = getattr(images, "names", None)
     rows, names, labels = [np.empty((0, 3 * _SIDE * _SIDE), np.float32)], [], []
     for batch in _images.batches(images, small, _CHUNK, on_error="skip"):
-        flat = batch.pixels.reshape(len(batch.pixels), -1)
+        flat = batch.pixels.reshape(len(batch.pixels), 3 * _SIDE * _SIDE)
         rows.append(flat - flat.mean(axis=1, keepdims=True))
         names += batch.names
         labels += [tags[i] if tags is not None else "" for i in batch.positions]

@@ -151,8 +151,12 @@ def pictures(tmp_path, monkeypatch):
     import sys
     import types
 
+    from birdembed import _pixels
+
     monkeypatch.setitem(
-        sys.modules, "birdembed._pixels", types.SimpleNamespace(decode_image=np.load)
+        sys.modules,
+        "birdembed._pixels",
+        types.SimpleNamespace(decode_image=np.load, Preprocess=_pixels.Preprocess),
     )
     rng = np.random.default_rng(0)
     paths, names = [], []

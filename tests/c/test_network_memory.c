@@ -17,7 +17,7 @@ static void fill(bird_weights *weights) {
     const bird_params *params = &bird_weights_net(weights)->params;
     unsigned state = 1;
     for (int i = 0; i < params->n; i++) {
-        float *to = bird_weights_fill(weights, i);
+        float *to = bird_weights_fill(weights) + params->items[i].offset;
         for (size_t j = 0; j < params->items[i].count; j++) {
             state = state * 1664525u + 1013904223u;
             to[j] = (float)(state >> 8) / (float)(1 << 24) * 0.1f;

@@ -6,6 +6,8 @@ numbers are made of raw bits.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from weights.networks import parameter_table
 
@@ -19,9 +21,22 @@ def uniform(seed, shape, low=0.0, high=1.0):
 
 
 def state(architecture, num_classes=0, seed=0):
-    """Weights with every batch norm doing something, {name: float32}."""
+    """Weights with every batch norm doing something, {name: float32}; the caller's own."""
+    made = {name: array.copy() for name, array in _trunk(architecture, seed).items()}
+    return made | _made(architecture, num_classes, seed, len(made))
+
+
+@functools.lru_cache(maxsize=3)
+def _trunk(architecture, seed):
+    return _made(architecture, 0, seed, 0)
+
+
+def _made(architecture, num_classes, seed, first):
+    """The parameters from the first-th on."""
     made = {}
     for index, (name, shape) in enumerate(parameter_table(architecture, num_classes)):
+        if index < first:
+            continue
         key = [seed, index]
         if len(shape) == 4:  # He et al. 2015: variance 2 / inputs
             bound = np.sqrt(3 * 2 / np.prod(shape[1:]))

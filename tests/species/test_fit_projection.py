@@ -69,7 +69,7 @@ def test_center_keeps_distances():
 def test_fewer_pictures_than_numbers():
     """The same map from the small table of products as from the large one."""
     rows, labels = clouds(5, 8, 60, seed=1)
-    mean, matrix, fit = fit_matrix(rows, labels.tolist(), "lda", 256, 0.3)
+    _, matrix, fit = fit_matrix(rows, labels.tolist(), "lda", 256, 0.3)
     assert matrix.shape == (60, 39)
     assert fit.dim == 39
     centred = rows - rows.mean(axis=0)
@@ -84,12 +84,16 @@ def test_fewer_pictures_than_numbers():
 
 
 def test_shrinkage_is_chosen_by_what_the_fit_did_not_see():
-    """Far too many numbers for the pictures: no shrinkage is the wrong choice."""
-    rows, labels = clouds(10, 6, 80, seed=2, spread=0.6)
-    _, _, fit = fit_matrix(rows, labels.tolist(), "lda", 20)
+    """Few pictures that vary alike in all directions: no shrinkage is the wrong choice."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 5)
+    rows = 0.5 * rng.standard_normal((10, 36))[labels] + rng.standard_normal((50, 36))
+    _, _, fit = fit_matrix(rows, labels.tolist(), "lda", 36)
     assert fit.judged_by == "held-out classes"
     scores = {row["shrinkage"]: row["map_at_r"] + row["precision_at_1"] for row in fit.tried}
-    assert scores[fit.shrinkage] == max(scores.values())
+    as_good = [value for value, score in scores.items() if score >= 0.99 * max(scores.values())]
+    assert fit.shrinkage == min(as_good)
+    assert scores[fit.shrinkage] > scores[0.02]
     assert len(scores) > 3
 
 

@@ -110,6 +110,9 @@ def test_copies_within_a_list(copies):
     found = be.find_duplicates(paths)
     assert names(found) == names(be.find_duplicates(*copies))  # each pair once, none with itself
     assert be.find_duplicates([]) == []
+    bad = [path for path in paths if path.endswith("bad.png")]
+    assert len(bad) == 1
+    assert be.find_duplicates(bad) == be.find_duplicates(paths, bad) == []
     with pytest.raises(ValueError, match="threshold"):
         be.find_duplicates(paths, threshold=0)
 
