@@ -86,8 +86,10 @@ class Trainer:
             raise TypeError(f"model must be a Model, got {type(model).__name__}")
         if config is not None and not isinstance(config, TrainConfig):
             raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
-        self.config = cfg = (config or TrainConfig()).with_options(**options)
+        cfg = (config or TrainConfig()).with_options(**options)
         self.train_data, self.valid_data = check_train(train), valid
+        per_epoch = -(-len(train) // (cfg.batch_size * cfg.accumulate))
+        self.config = cfg = cfg.for_steps(cfg.epochs * per_epoch)
         self._valid_labels = None if valid is None else check_valid(valid, train, cfg.monitor)
         if valid is None and cfg.patience is not None:
             raise ValueError("patience needs valid=: without it no epoch is better than another")
