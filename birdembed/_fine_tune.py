@@ -76,7 +76,9 @@ def fine_tune(
     if resume and config.get("checkpoint_dir") is None:
         raise ValueError("resume=True needs checkpoint_dir=, the folder to go on from")
     path = config.get("checkpoint_dir")
-    found = read_checkpoint(path) if resume and has_checkpoint(path) else None
+    found = None
+    if path is not None and resume and has_checkpoint(path):
+        found = read_checkpoint(path)
     if found is not None and config.get("lr") is None:
         # Chosen by the length of the run as it was then; a longer one keeps it.
         config["lr"] = found.config["lr"]

@@ -17,12 +17,10 @@ from birdembed._checkpoint import (
     write_best,
     write_checkpoint,
 )
-from birdembed._core import DecodeError
 from birdembed._dataset import ImageFolder
 from birdembed._encoding import check_pixels
 from birdembed._history import History
 from birdembed._model import Model
-from birdembed._pixels import verify
 from birdembed._pretrained import Pretrained
 from birdembed._schedule import schedule_factor
 from birdembed._snapshot import Snapshot
@@ -31,13 +29,12 @@ from birdembed._train_data import (
     check_train,
     check_valid,
     class_weights,
-    names_of,
 )
 from birdembed._train_engine import Engine
 from birdembed._train_loop import Loop, Position
 from birdembed._train_progress import Reporter
 from birdembed._train_record import capture, check_classes, state_of, training_record
-from birdembed._train_start import Start, head_first, starting_state
+from birdembed._train_start import Start, head_first, read_images, starting_state
 from birdembed._validate import validate
 
 
@@ -150,29 +147,9 @@ class Trainer:
         return self._engine
 
     def _read_images(self) -> None:
-        """Decode every file, so that what cannot be read is known before the work."""
-        if self.valid_data is not None:
-            self._check_valid_files(self.valid_data)
-        seen = 0
-        self._report.start("reading images", len(self.train_data))
-
-        def progress(done: int, total: int) -> None:
-            nonlocal seen
-            self._report.update(done - seen)
-            seen = done
-
-        self._batches.check(self.config.size_at(self._at.epoch, self._base_size), progress)
-        self._report.close()
-
-    def _check_valid_files(self, valid: ImageFolder) -> None:
-        failures = verify(valid, num_threads=self.config.num_threads).failures
-        if not failures:
-            return
-        if self.config.on_error == "raise":
-            raise DecodeError(f"{failures[0].name}: {failures[0].reason}")
-        if len(failures) == len(valid):
-            raise ValueError(f"none of the {len(valid)} images of valid can be read")
-        self._report.warn(f"valid: {names_of(failures)}")
+        size = self.config.size_at(self._at.epoch, self._base_size)
+        count, valid = len(self.train_data), self.valid_data
+        read_images(self._batches, count, valid, self.config, size, self._report)
 
     def _train_head(self) -> None:
         """Train a new head alone, before the first step."""
