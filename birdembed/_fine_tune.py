@@ -75,13 +75,18 @@ def fine_tune(
     """
     if resume and config.get("checkpoint_dir") is None:
         raise ValueError("resume=True needs checkpoint_dir=, the folder to go on from")
+    path = config.get("checkpoint_dir")
+    found = None
+    if path is not None and resume and has_checkpoint(path):
+        found = read_checkpoint(path)
+    if found is not None and config.get("lr") is None:
+        # Chosen by the length of the run as it was then; a longer one keeps it.
+        config["lr"] = found.config["lr"]
     trainer = Trainer(
         model, train, valid, None, callbacks, show_progress_bar, epochs=epochs, **config
     )
-    path = trainer.config.checkpoint_dir
-    if resume and has_checkpoint(path):
-        found = read_checkpoint(path)
-        check_config(trainer.config, found.config, path)
+    if found is not None:
+        check_config(trainer.config, found.config, str(path))
         with model._writing("fine_tune"):
-            trainer._load(found, path)
+            trainer._load(found, str(path))
     return trainer.fit()

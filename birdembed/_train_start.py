@@ -10,12 +10,13 @@ import numpy as np
 
 from birdembed import _core
 from birdembed._batch_norm import is_folded, unfold_on
+from birdembed._core import DecodeError
 from birdembed._dataset import ImageFolder
 from birdembed._head_first import MOST_IMAGES, cached_features, train_head
-from birdembed._pixels import Preprocess
+from birdembed._pixels import Preprocess, verify
 from birdembed._snapshot import Snapshot
 from birdembed._train_config import TrainConfig
-from birdembed._train_data import class_weights, head_for
+from birdembed._train_data import class_weights, head_for, names_of
 from birdembed._train_progress import Reporter
 
 
@@ -91,3 +92,47 @@ def head_first(
     )
     report.say(f"classifier trained first: accuracy {accuracy:.3f} on the images of train")
     return start.state | {"fc.weight": weight, "fc.bias": bias}
+
+
+def read_images(
+    batches: Any,
+    count: int,
+    valid: ImageFolder | None,
+    config: TrainConfig,
+    size: int,
+    report: Reporter,
+) -> None:
+    """Decode every file, so that what cannot be read is known before the work.
+
+    Raises
+    ------
+    DecodeError
+        A file cannot be read and `on_error` is "raise", or no file of a class of train can.
+    ValueError
+        None of valid's images can.
+    """
+    if valid is not None:
+        _check_valid_files(valid, config, report)
+    seen = 0
+    report.start("reading images", count)
+
+    def progress(done: int, total: int) -> None:
+        nonlocal seen
+        report.update(done - seen)
+        seen = done
+
+    try:
+        batches.check(size, progress)
+    finally:
+        report.close()
+
+
+def _check_valid_files(valid: ImageFolder, config: TrainConfig, report: Reporter) -> None:
+    failures = verify(valid, num_threads=config.num_threads).failures
+    if not failures:
+        return
+    if config.on_error == "raise":
+        raise DecodeError(f"{failures[0].name}: {failures[0].reason}")
+    if len(failures) == len(valid):
+        raise ValueError(f"none of the {len(valid)} images of valid can be read")
+    report.warn(f"valid: {names_of(failures)}")

@@ -29,13 +29,12 @@ from birdembed._train_data import (
     check_train,
     check_valid,
     class_weights,
-    names_of,
 )
 from birdembed._train_engine import Engine
 from birdembed._train_loop import Loop, Position
 from birdembed._train_progress import Reporter
 from birdembed._train_record import capture, check_classes, state_of, training_record
-from birdembed._train_start import Start, head_first, starting_state
+from birdembed._train_start import Start, head_first, read_images, starting_state
 from birdembed._validate import validate
 
 
@@ -84,9 +83,13 @@ class Trainer:
             raise TypeError(f"model must be a Model, got {type(model).__name__}")
         if config is not None and not isinstance(config, TrainConfig):
             raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
-        self.config = cfg = (config or TrainConfig()).with_options(**options)
+        cfg = (config or TrainConfig()).with_options(**options)
         self.train_data, self.valid_data = check_train(train), valid
+        per_epoch = -(-len(train) // (cfg.batch_size * cfg.accumulate))
+        self.config = cfg = cfg.for_steps(cfg.epochs * per_epoch)
         self._valid_labels = None if valid is None else check_valid(valid, train, cfg.monitor)
+        if valid is None and cfg.patience is not None:
+            raise ValueError("patience needs valid=: without it no epoch is better than another")
         self._class_weights = class_weights(cfg, train)
         self._base_size = model.preprocess.size
         sizes = [cfg.size_at(epoch, self._base_size) for epoch in range(cfg.epochs)]
@@ -144,17 +147,9 @@ class Trainer:
         return self._engine
 
     def _read_images(self) -> None:
-        """Decode every file of train, so that what cannot be read is known before the work."""
-        seen = 0
-        self._report.start("reading images", len(self.train_data))
-
-        def progress(done: int, total: int) -> None:
-            nonlocal seen
-            self._report.update(done - seen)
-            seen = done
-
-        self._batches.check(self.config.size_at(self._at.epoch, self._base_size), progress)
-        self._report.close()
+        size = self.config.size_at(self._at.epoch, self._base_size)
+        count, valid = len(self.train_data), self.valid_data
+        read_images(self._batches, count, valid, self.config, size, self._report)
 
     def _train_head(self) -> None:
         """Train a new head alone, before the first step."""
@@ -210,7 +205,7 @@ class Trainer:
     def model(self) -> Model:
         """The model, with the weights of the last whole step.
 
-        Within `fit` those are the running mean where `ema` is on, as at the end.
+        Of steps that `fit` made those are the running mean where `ema` is on, as at its end.
         """
         engine = self._ready()
         if self._published != engine.steps:
@@ -218,7 +213,7 @@ class Trainer:
                 self._publish(self._snapshot())
             else:
                 with self._model._writing("trainer.model"):
-                    self._publish(self._snapshot(ema=False))
+                    self._publish(self._snapshot())
         return self._model
 
     def _record(self, best: dict[str, Any]) -> dict[str, Any]:
@@ -231,14 +226,14 @@ class Trainer:
             best,
         )
 
-    def _snapshot(self, ema: bool = True) -> Snapshot:
+    def _snapshot(self) -> Snapshot:
         """Return the present weights as a state of the model.
 
         What belonged to the old embeddings goes: projection, gallery and threshold.
         """
         return replace(
             self._model._current,
-            trunk=self._ready().trunk(ema),
+            trunk=self._ready().trunk(ema=self._at.epoch > 0 or self._at.images > 0),
             class_names=list(self.train_data.class_names),
             pooling="avg",
             projection=None,
@@ -270,21 +265,18 @@ class Trainer:
             raise ValueError("evaluate needs images: the trainer was made without valid=")
         if self._published == self.step_count and self._model.num_classes:
             return self._validated(self._model._current)
-        return self._validated(self._snapshot(ema=self._at.epoch > 0))
+        return self._validated(self._snapshot())
 
     def _validated(self, snapshot: Snapshot) -> dict[str, float]:
         assert self.valid_data is not None
         assert self._valid_labels is not None
-        metrics, failures = validate(
+        return validate(
             snapshot,
             self.valid_data.paths,
             self._valid_labels,
             on_error=self.config.on_error,
             num_threads=self.config.num_threads or 0,
         )
-        if failures and not self._at.epoch:
-            self._report.warn(f"valid: {names_of(failures)}")
-        return metrics
 
     # The loop
 

@@ -22,7 +22,7 @@ def validate(
     *,
     on_error: str = "raise",
     num_threads: int = 0,
-) -> tuple[dict[str, float], list[_images.Failure]]:
+) -> dict[str, float]:
     """Measure a snapshot with a head.
 
     Parameters
@@ -35,12 +35,10 @@ def validate(
 
     Returns
     -------
-    metrics : dict
+    dict
         `valid_loss` (cross-entropy, without smoothing and weights), `valid_accuracy`, and,
         where an image has another of its class, `precision_at_1` and `map_at_r`, each image
-        searched among all others.
-    failures : list of Failure
-        Images that could not be read.
+        searched among all others. Images that cannot be read are left out.
 
     Raises
     ------
@@ -49,14 +47,13 @@ def validate(
     BirdembedError
         The network gives NaN or infinity.
     """
-    features, kept, failures = [], [], []
+    features, kept = [], []
     for batch in _images.batches(
         paths, snapshot.preprocess, _BATCH, num_threads=num_threads, on_error=on_error
     ):
         if len(batch.pixels):
             features.append(snapshot.features(batch.pixels, False, num_threads))
             kept.append(batch.positions)
-        failures += batch.failures
     if not kept:
         raise ValueError(f"none of the {len(paths)} images of valid can be read")
     vectors = np.concatenate(features)
@@ -67,7 +64,7 @@ def validate(
             "the network gives NaN or infinity on valid: training has diverged; a smaller lr, "
             "more warmup_epochs or grad_clip may help"
         )
-    return classified(logits, truth) | _retrieved(vectors, truth), failures
+    return classified(logits, truth) | _retrieved(vectors, truth)
 
 
 def classified(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:

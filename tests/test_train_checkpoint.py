@@ -133,6 +133,17 @@ def test_a_finished_run_is_extended(train, valid, tmp_path):
     assert same(model.state_dict(), whole.state_dict())
 
 
+def test_a_rate_nobody_chose_fits_the_run_and_stays_with_it(train, tmp_path):
+    options = {k: v for k, v in EASY.items() if k != "lr"} | {"checkpoint_dir": tmp_path}
+    assert Trainer(new_model(), train, epochs=2, **options).config.lr == pytest.approx(
+        1e-3 * (12 / 1000) ** 0.5
+    )
+    assert Trainer(new_model(), train, epochs=500, **options).config.lr == 1e-3
+    first = fine_tune(new_model(), train, None, 2, schedule="constant", **options)
+    longer = fine_tune(new_model(), train, None, 3, schedule="constant", resume=True, **options)
+    assert longer.epochs[2]["lr"] == first.epochs[1]["lr"] == pytest.approx(1.0954e-4, rel=1e-3)
+
+
 def test_trainer_resume_makes_its_own_model(train, valid, tmp_path):
     trainer = Trainer(
         new_model(), train, valid, epochs=3, callbacks=Interrupt(8), eval_size=128, **EASY

@@ -358,6 +358,8 @@ def test_data_that_cannot_be_trained_on(train, valid, tmp_path):
     one_each = valid.select(per_class=1)
     with pytest.raises(ValueError, match="two images in valid"):
         Trainer(new_model(), train, one_each, monitor="map_at_r", **EASY)
+    with pytest.raises(ValueError, match="patience needs valid="):
+        Trainer(new_model(), train, patience=2, **EASY)
     with pytest.raises(TypeError, match="did you mean 'lr'"):
         Trainer(new_model(), train, learning_rate=1)
     with pytest.raises(TypeError, match="model must be a Model"):
@@ -372,14 +374,18 @@ def test_valid_is_matched_by_name(train, valid):
     assert trainer.fit().best["valid_accuracy"] > 0.8
 
 
-def test_broken_files(train, valid, tmp_path):
+def test_broken_files(train, valid, tmp_path, caplog):
     data = make_folder(tmp_path / "t", per_class=6)
     (tmp_path / "t/owl/00.bmp").write_bytes(b"no picture")
     broken = ImageFolder(tmp_path / "t")
     with pytest.raises(ValueError, match=r"00\.bmp"):
         fine_tune(new_model(), broken, valid, 1, **EASY)
-    history = fine_tune(new_model(), broken, valid, 1, on_error="skip", **EASY)
+    with pytest.raises(ValueError, match=r"00\.bmp"):
+        fine_tune(new_model(), train, broken, 1, **EASY)
+    with pytest.warns(UserWarning, match=r"1 of 24 images cannot be read.*00\.bmp"):
+        history = fine_tune(new_model(), broken, broken, 1, on_error="skip", **EASY)
     assert history.epochs[0]["step"] == 3
+    assert "valid: 1 images cannot be read and are left out" in caplog.text
     for i in range(6):
         (tmp_path / f"t/owl/{i:02d}.bmp").write_bytes(b"no picture")
     model = new_model()
