@@ -101,9 +101,6 @@ class Network:
         self, pixels: NDArray[np.float32], num_threads: int = 0
     ) -> list[NDArray[np.float32]]: ...
     def parameters(self) -> list[NDArray[np.float32]]: ...
-    def conv_statistics(
-        self, pixels: NDArray[np.float32], num_threads: int = 0
-    ) -> list[NDArray[np.float32]]: ...
 
 class _Backend(TypedDict):
     onednn: str
