@@ -61,7 +61,8 @@ def plot_explanation(
         )
     for one in axes.flat:
         one.set_axis_off()
-    figure.colorbar(shown, ax=list(axes[1]), shrink=0.85, label="what a cell brings; the mean is the similarity")
+    label = "what a cell brings; the mean is the similarity"
+    figure.colorbar(shown, ax=list(axes[1]), shrink=0.85, label=label)
     _mark(axes[0, 0], axes[0, 1], explanation, pairs)
     return figure
 
