@@ -16,6 +16,8 @@ from birdembed._train_data import spread_rows
 #: More images than this add time and no accuracy to a linear layer that is trained on anyway.
 MOST_IMAGES = 20_000
 _BATCH = 128
+#: AdamW's, whatever the rates of the training that follows: nothing here can be broken.
+RATE = 5e-3
 
 
 def cached_features(
@@ -66,7 +68,7 @@ def train_head(
     features : (n, dim) float32
     labels : (n,) int64
     config : TrainConfig
-        Its `head_epochs`, `head_lr`, `weight_decay`, `label_smoothing` and `seed` count.
+        Its `head_epochs`, `weight_decay` (of adamw), `label_smoothing` and `seed` count.
     weights : (c,) float32, optional
         Of each class.
 
@@ -78,7 +80,6 @@ def train_head(
         On the features themselves, at the end.
     """
     classes = len(bias)
-    rate = config.head_lr if config.optimizer == "adamw" else 5e-3
     decay = config.weight_decay if config.optimizer == "adamw" else 0.0
     value = np.concatenate([weight, bias[:, None]], axis=1).astype(np.float32)
     inputs = np.concatenate([features, np.ones((len(features), 1), np.float32)], axis=1)
@@ -98,7 +99,7 @@ def train_head(
             first += (slope - first) * np.float32(0.1)
             second += (slope**2 - second) * np.float32(0.001)
             step += 1
-            lr = rate * schedule_factor("cosine", step - 1, total, total / 10)
+            lr = RATE * schedule_factor("cosine", step - 1, total, total / 10)
             move = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
             value -= (lr * (move + decay * shrink * value)).astype(np.float32)
     accuracy = float(((inputs @ value.T).argmax(axis=1) == labels).mean()) if len(labels) else 0.0

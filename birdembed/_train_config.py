@@ -86,8 +86,8 @@ class TrainConfig:
     head_lr : float, optional
         Of the classifier: 5 times `lr`.
     head_epochs : int
-        Passes that train a new classifier alone, on features computed once, before the first
-        epoch. They are not counted in `epochs`.
+        Passes that train a new classifier alone (AdamW, 5e-3), on features computed once,
+        before the first epoch. They are not counted in `epochs`.
     layer_decay : float
         Each block's learning rate is this times that of the block above; 1: all alike.
     momentum : float

@@ -134,7 +134,7 @@ def test_a_head_trained_first_tells_the_classes_apart():
     labels = np.arange(300) % 3
     centers = np.eye(3, 20, dtype=np.float32)
     features = centers[labels] + 0.3 * rng.standard_normal((300, 20)).astype(np.float32)
-    config = TrainConfig(head_epochs=30, lr=1e-2)
+    config = TrainConfig(head_epochs=60)
     start = np.zeros((3, 20), np.float32), np.zeros(3, np.float32)
     weight, bias, accuracy = train_head(*start, features, labels, config)
     assert accuracy > 0.95
