@@ -257,11 +257,21 @@ def test_the_state_of_a_run_can_be_moved(core):
     assert_same(everything(other), everything(core))
 
 
-def test_numbers_that_are_none(core):
+@pytest.mark.parametrize("bn", ["train", "frozen_stats"])
+def test_nan_shows(bn):
+    """From a pixel or any parameter; oneDNN's ReLU alone would make 0 of it."""
+    core = training.trainer("resnet50", STATE, bn)
     x = X.copy()
-    x[1, 2, 3, 4] = np.nan
-    assert np.isnan(backward(core, x, Y))
-    assert np.isnan(core.grad_norm())
+    for bad in (np.nan, np.inf):
+        x[1, 2, 3, 4] = bad
+        assert np.isnan(backward(core, x, Y))
+        assert np.isnan(core.grad_norm())
+    for name in ("layer2.1.conv2.weight", "layer3.0.bn1.weight", "layer4.2.bn2.bias", "fc.bias"):
+        state = {key: array.copy() for key, array in STATE.items()}
+        state[name].flat[-1] = np.nan
+        core.set_parameters([state[key] for key in TABLE])
+        assert np.isnan(backward(core, X, Y)), name
+    core.set_parameters([STATE[key] for key in TABLE])
     assert np.isfinite(backward(core, X, Y))  # and it is gone with the next batch
     assert np.isfinite(core.grad_norm())
     core.apply("sgd", constant(core, 0), constant(core, 0))

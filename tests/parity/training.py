@@ -131,6 +131,31 @@ def layouts(architecture, state, x, y, **options):
     ]
 
 
+def torch_losses(network, batches, y, lr, weight_decay):
+    """The losses of one AdamW step a batch."""
+    torch = vision()[0]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=weight_decay)
+    losses = []
+    for x in batches:
+        losses.append(torch_backward(network, x, y))
+        optimizer.step()
+    return np.array(losses)
+
+
+def core_losses(architecture, state, batches, y, lr, weight_decay):
+    core = trainer(architecture, state)
+    losses = []
+    for x in batches:
+        losses.append(backward(core, x, y))
+        core.apply("adamw", constant(core, lr), constant(core, weight_decay))
+    return np.array(losses)
+
+
+def mirrored(x, steps):
+    """Batches for some steps: the same pictures, turned over and shifted."""
+    return [np.ascontiguousarray(np.roll(x[..., :: 1 - 2 * (i % 2)], i, -1)) for i in range(steps)]
+
+
 # --- distances ---------------------------------------------------------------------------
 
 
