@@ -147,6 +147,7 @@ def extension():
         "-fvisibility=hidden",
         "-fno-math-errno",
         "-pthread",
+        "-fopenmp",
         "-Wall",
         "-Wextra",
         "-Wshadow",

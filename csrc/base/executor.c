@@ -229,3 +229,7 @@ bird_status bird_job_checkpoint(bird_job *job, bird_error *err) {
     if (atomic_load(&job->cancel)) return bird_fail(err, BIRD_CANCELLED, "cancelled");
     return BIRD_OK;
 }
+
+bool bird_job_stopped(const bird_job *job) {
+    return atomic_load(&job->cancel);
+}

@@ -7,6 +7,8 @@
 #ifndef BIRD_BASE_EXECUTOR_H
 #define BIRD_BASE_EXECUTOR_H
 
+#include <stdbool.h>
+
 #include "base/cancel.h"
 #include "base/status.h"
 
@@ -26,5 +28,9 @@ bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel
 /* A point at which the job may be stopped, and at which another thread may fork.
  * BIRD_CANCELLED where the caller wants to stop. */
 bird_status bird_job_checkpoint(bird_job *job, bird_error *err);
+
+/* True where the caller wants to stop. For threads that help the compute thread with a job,
+ * which must not touch the gate: forks wait for the end of such a part. */
+bool bird_job_stopped(const bird_job *job);
 
 #endif

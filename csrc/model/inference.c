@@ -6,10 +6,6 @@
 #include "base/executor.h"
 #include "model/inference_plan.h"
 
-/* Sizes of micro-batches, largest first, closed by 1: 33 pictures are four of 8 and one of 1.
- * Larger ones bring nothing, and more plans cost memory. */
-static const int micro_batches[] = {8, 1};
-
 /* Plans cost little beside the weights, but their slabs do (80 MB for 8 pictures of 224 px):
  * the least recently used go. The one in use stays whatever its size. */
 enum { MAX_PLANS = 6 };
@@ -97,16 +93,18 @@ static bird_status forward(void *context, bird_job *job, bird_error *err) {
     const bird_resnet *net = bird_weights_net(asked->inference->weights);
     const size_t pixels = (size_t)bird_inference_map_side(asked->key.height) *
                           (size_t)bird_inference_map_side(asked->key.width);
-    const size_t n = (size_t)asked->key.batch, c = (size_t)net->num_features;
+    const size_t c = (size_t)net->num_features;
     bird_inference_plan *plan;
-    const float *maps; /* (n, pixels, c), borrowed from the plan */
 
     BIRD_TRY(find_plan(&plan, asked->inference, asked->key, err));
-    BIRD_TRY(bird_inference_plan_run(plan, &maps, asked->pixels, job, err));
-    if (asked->pooled)
-        bird_pool_features(asked->out, maps, n, pixels, c, asked->pooling);
-    else
-        bird_channels_first(asked->out, maps, n, pixels, c);
+    BIRD_TRY(bird_inference_plan_run(plan, asked->pixels, job, err));
+    for (int i = 0; i < asked->key.batch; i++) {
+        const float *map = bird_inference_plan_map(plan, i);
+        if (asked->pooled)
+            bird_pool_features(asked->out + (size_t)i * c, map, pixels, c, asked->pooling);
+        else
+            bird_channels_first(asked->out + (size_t)i * c * pixels, map, pixels, c);
+    }
 cleanup:
     return status;
 }
@@ -116,12 +114,14 @@ static bird_status run(forward_job template, float *out, const float *pixels, si
                        size_t each, bird_cancel *cancel, bird_error *err) {
     bird_status status = BIRD_OK;
     const size_t picture = 3 * (size_t)template.key.height * (size_t)template.key.width;
-    const int *size = micro_batches;
+    int sizes[BIRD_N_BATCHES];
+    const int *size = sizes;
 
     if (template.key.height < BIRD_MIN_SIDE || template.key.width < BIRD_MIN_SIDE ||
         template.key.height > BIRD_MAX_SIDE || template.key.width > BIRD_MAX_SIDE)
         BIRD_FAIL(BIRD_SHAPE, "pictures for the network must be %d to %d pixels a side, got %dx%d",
                   BIRD_MIN_SIDE, BIRD_MAX_SIDE, template.key.height, template.key.width);
+    bird_inference_batches(sizes, template.key.n_threads);
     for (size_t done = 0; done < n; done += (size_t)*size) {
         while ((size_t)*size > n - done) size++;
         forward_job job = template;

@@ -2,13 +2,27 @@
 
 #include "base/alloc.h"
 #include "nn/conv.h"
+#include "nn/lanes.h"
 #include "nn/plan.h"
 #include "nn/pool.h"
 
-struct bird_inference_plan {
-    bird_inference_key key;
+/* Pictures of a lane at least: fewer would read the weights too often. And the batch that
+ * threads share where there is not enough for lanes; larger ones bring nothing. */
+enum { LEAST_LANE = 4, SHARED_BATCH = 8 };
+
+/* One plan of a batch, or of a lane's part of it. */
+typedef struct part {
     bird_plan *plan; /* owned */
     bird_value input, maps;
+} part;
+
+struct bird_inference_plan {
+    bird_inference_key key;
+    int n_parts;     /* 1, or the number of lanes */
+    int each;        /* pictures a part */
+    size_t picture;  /* floats of a picture */
+    size_t map;      /* floats of a feature map */
+    part parts[BIRD_MAX_LANES];
 };
 
 /* A tensor on its way through the network. */
@@ -79,16 +93,25 @@ cleanup:
     return status;
 }
 
-bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_weights *weights,
-                                       bird_inference_key key, bird_error *err) {
+static int lanes_of(bird_inference_key key) {
+    if (key.n_threads > BIRD_MAX_LANES || key.batch % key.n_threads != 0) return 1;
+    return key.batch / key.n_threads >= LEAST_LANE ? key.n_threads : 1;
+}
+
+int bird_inference_batches(int sizes[BIRD_N_BATCHES], int n_threads) {
+    int n = 0;
+    if (n_threads > 1 && n_threads <= BIRD_MAX_LANES) sizes[n++] = LEAST_LANE * n_threads;
+    if (n == 0 || sizes[n - 1] > SHARED_BATCH) sizes[n++] = SHARED_BATCH;
+    sizes[n++] = 1;
+    return n;
+}
+
+static bird_status create_part(part *made, const bird_weights *weights, bird_inference_key key,
+                               size_t *map, bird_error *err) {
     bird_status status = BIRD_OK;
-    bird_inference_plan *made = bird_calloc(1, sizeof *made);
     builder build = {.net = bird_weights_net(weights), .packed = bird_weights_packed(weights)};
     flow at = {.n = key.batch, .c = 3, .h = key.height, .w = key.width};
 
-    *plan = NULL;
-    if (!made) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
-    made->key = key;
     BIRD_TRY(bird_plan_create(&made->plan, key.n_threads, err));
     build.plan = made->plan;
     BIRD_TRY(bird_plan_input(made->plan, &made->input, at.n, at.c, at.h, at.w, err));
@@ -98,6 +121,27 @@ bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_we
         BIRD_TRY(bottleneck(&build, &at, &build.net->blocks[i], err));
     BIRD_TRY(bird_plan_output_channels_last(made->plan, &made->maps, at.value, err));
     BIRD_TRY(bird_plan_finish(made->plan, err));
+    *map = (size_t)at.c * (size_t)at.h * (size_t)at.w;
+cleanup:
+    return status;
+}
+
+bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_weights *weights,
+                                       bird_inference_key key, bird_error *err) {
+    bird_status status = BIRD_OK;
+    bird_inference_plan *made = bird_calloc(1, sizeof *made);
+    bird_inference_key own = key;
+
+    *plan = NULL;
+    if (!made) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
+    made->key = key;
+    made->n_parts = lanes_of(key);
+    made->each = key.batch / made->n_parts;
+    made->picture = 3 * (size_t)key.height * (size_t)key.width;
+    own.batch = made->each;
+    if (made->n_parts > 1) own.n_threads = 1;
+    for (int i = 0; i < made->n_parts; i++)
+        BIRD_TRY(create_part(&made->parts[i], weights, own, &made->map, err));
     *plan = made;
     made = NULL;
 cleanup:
@@ -107,7 +151,7 @@ cleanup:
 
 void bird_inference_plan_destroy(bird_inference_plan *plan) {
     if (!plan) return;
-    bird_plan_destroy(plan->plan);
+    for (int i = 0; i < plan->n_parts; i++) bird_plan_destroy(plan->parts[i].plan);
     bird_free(plan);
 }
 
@@ -117,17 +161,30 @@ bool bird_inference_plan_fits(const bird_inference_plan *plan, bird_inference_ke
 }
 
 size_t bird_inference_plan_size(const bird_inference_plan *plan) {
-    return bird_plan_slab_size(plan->plan);
+    return (size_t)plan->n_parts * bird_plan_slab_size(plan->parts[0].plan);
 }
 
-bird_status bird_inference_plan_run(bird_inference_plan *plan, const float **maps,
-                                    const float *pixels, bird_job *job, bird_error *err) {
+bird_status bird_inference_plan_run(bird_inference_plan *plan, const float *pixels, bird_job *job,
+                                    bird_error *err) {
     bird_status status = BIRD_OK;
-    *maps = NULL;
-    /* oneDNN takes sources as void *, and does not write to them. */
-    BIRD_TRY(bird_plan_bind(plan->plan, plan->input, (void *)pixels, err));
-    BIRD_TRY(bird_plan_execute(plan->plan, job, err));
-    *maps = bird_plan_data(plan->plan, plan->maps);
+    bird_plan *plans[BIRD_MAX_LANES];
+
+    for (int i = 0; i < plan->n_parts; i++) {
+        const float *own = pixels + (size_t)(i * plan->each) * plan->picture;
+        plans[i] = plan->parts[i].plan;
+        /* oneDNN takes sources as void *, and does not write to them. */
+        BIRD_TRY(bird_plan_bind(plans[i], plan->parts[i].input, (void *)own, err));
+    }
+    if (plan->n_parts > 1)
+        BIRD_TRY(bird_lanes_execute(plans, plan->n_parts, job, err));
+    else
+        BIRD_TRY(bird_plan_execute(plans[0], job, err));
 cleanup:
     return status;
+}
+
+const float *bird_inference_plan_map(const bird_inference_plan *plan, int picture) {
+    const part *of = &plan->parts[picture / plan->each];
+    const float *maps = bird_plan_data(of->plan, of->maps);
+    return maps + (size_t)(picture % plan->each) * plan->map;
 }

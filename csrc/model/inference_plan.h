@@ -1,4 +1,5 @@
 /* One network, one batch shape, one number of threads: the steps from pixels to feature map.
+ * A batch that gives each thread several pictures is cut into lanes (nn/lanes.h).
  * Compute thread only, but for destroy. */
 #ifndef BIRD_MODEL_INFERENCE_PLAN_H
 #define BIRD_MODEL_INFERENCE_PLAN_H
@@ -26,9 +27,17 @@ bool bird_inference_plan_fits(const bird_inference_plan *plan, bird_inference_ke
 /* Bytes of its slab. */
 size_t bird_inference_plan_size(const bird_inference_plan *plan);
 
-/* *maps (batch, h, w, num_features), borrowed from the plan until its next run, from
- * pixels (batch, 3, height, width). */
-bird_status bird_inference_plan_run(bird_inference_plan *plan, const float **maps,
-                                    const float *pixels, bird_job *job, bird_error *err);
+/* Run pixels (batch, 3, height, width) through the network. */
+bird_status bird_inference_plan_run(bird_inference_plan *plan, const float *pixels, bird_job *job,
+                                    bird_error *err);
+
+/* The feature map (h, w, num_features) of one picture of the batch; borrowed from the plan
+ * until its next run. */
+const float *bird_inference_plan_map(const bird_inference_plan *plan, int picture);
+
+/* Sizes of batches that suit a number of threads, largest first, closed by 1. At most
+ * BIRD_N_BATCHES; returns how many. */
+enum { BIRD_N_BATCHES = 4 };
+int bird_inference_batches(int sizes[BIRD_N_BATCHES], int n_threads);
 
 #endif

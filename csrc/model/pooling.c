@@ -24,19 +24,15 @@ static void generalised_mean(float *dst, const float *src, size_t pixels, size_t
     for (size_t i = 0; i < c; i++) dst[i] = cbrtf(dst[i] / (float)pixels);
 }
 
-void bird_pool_features(float *dst, const float *src, size_t n, size_t pixels, size_t c,
+void bird_pool_features(float *dst, const float *src, size_t pixels, size_t c,
                         bird_pooling pooling) {
-    for (size_t row = 0; row < n; row++) {
-        if (pooling == BIRD_POOL_GEM)
-            generalised_mean(dst + row * c, src + row * pixels * c, pixels, c);
-        else
-            average(dst + row * c, src + row * pixels * c, pixels, c);
-    }
+    if (pooling == BIRD_POOL_GEM)
+        generalised_mean(dst, src, pixels, c);
+    else
+        average(dst, src, pixels, c);
 }
 
-void bird_channels_first(float *dst, const float *src, size_t n, size_t pixels, size_t c) {
-    for (size_t row = 0; row < n; row++)
-        for (size_t i = 0; i < c; i++)
-            for (size_t p = 0; p < pixels; p++)
-                dst[(row * c + i) * pixels + p] = src[(row * pixels + p) * c + i];
+void bird_channels_first(float *dst, const float *src, size_t pixels, size_t c) {
+    for (size_t i = 0; i < c; i++)
+        for (size_t p = 0; p < pixels; p++) dst[i * pixels + p] = src[p * c + i];
 }

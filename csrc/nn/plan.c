@@ -367,6 +367,19 @@ cleanup:
     return status;
 }
 
+bird_status bird_plan_execute_lane(bird_plan *plan, const bird_job *job, bird_error *err) {
+    bird_status status = BIRD_OK;
+    bird_engine_set_threads(1); /* a setting of the calling thread alone */
+    for (int i = 0; i < plan->n_steps; i++) {
+        step *now = &plan->steps[i];
+        if (bird_job_stopped(job)) BIRD_FAIL(BIRD_CANCELLED, "cancelled");
+        BIRD_DNNL(dnnl_primitive_execute(now->primitive, plan->engine->stream, now->n_args,
+                                         now->bound));
+    }
+cleanup:
+    return status;
+}
+
 bird_status bird_plan_execute(bird_plan *plan, bird_job *job, bird_error *err) {
     return bird_plan_execute_range(plan, 0, plan->n_steps, job, err);
 }

@@ -40,6 +40,9 @@ bird_status bird_plan_reordered(bird_plan *plan, bird_value *out, bird_value val
 /* Append a reorder from one value into another of the same shape. */
 bird_status bird_plan_copy(bird_plan *plan, bird_value to, bird_value from, bird_error *err);
 
+/* Run all steps of a plan for one thread on whichever thread this is; see nn/lanes.h. */
+bird_status bird_plan_execute_lane(bird_plan *plan, const bird_job *job, bird_error *err);
+
 /* An attribute that says: the scratchpad is the caller's. Owned by the caller. */
 bird_status bird_user_scratchpad(dnnl_primitive_attr_t *attr, bird_error *err);
 

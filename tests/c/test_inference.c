@@ -60,8 +60,19 @@ size_t bird_inference_plan_size(const bird_inference_plan *plan) {
     return size_of_each;
 }
 
-bird_status bird_inference_plan_run(bird_inference_plan *plan, const float **maps,
-                                    const float *pixels, bird_job *job, bird_error *err) {
+int bird_inference_batches(int sizes[BIRD_N_BATCHES], int n_threads) {
+    (void)n_threads;
+    sizes[0] = 8;
+    sizes[1] = 1;
+    return 2;
+}
+
+const float *bird_inference_plan_map(const bird_inference_plan *plan, int picture) {
+    return plan->maps + (size_t)picture * FEATURES;
+}
+
+bird_status bird_inference_plan_run(bird_inference_plan *plan, const float *pixels, bird_job *job,
+                                    bird_error *err) {
     const struct timespec time = {0, run_milliseconds * 1000000};
     n_runs++;
     runs_of_8 += plan->key.batch == 8;
@@ -71,7 +82,6 @@ bird_status bird_inference_plan_run(bird_inference_plan *plan, const float **map
         for (int c = 0; c < FEATURES; c++) plan->maps[i * FEATURES + c] = pixels[i * PICTURE];
     }
     if (run_milliseconds) nanosleep(&time, NULL);
-    *maps = plan->maps;
     return BIRD_OK;
 }
 
