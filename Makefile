@@ -102,9 +102,12 @@ fetch: build
 CORES := $(shell nproc)
 PYTEST = $(PY) -m pytest --timeout 600 $(PYTEST_ARGS)
 
+# Without a sanitizer: what forks, which the sanitizers do not survive.
 test-c: build
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=thread
+	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" \
+	    TESTS="test_executor test_inference"
 
 test-python: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
 	$(PYTEST) -m "not slow"

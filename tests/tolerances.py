@@ -62,3 +62,24 @@ WARP = 1
 # Embeddings before and after batch norm is unfolded, relative L2: float32 rounding of 53 new
 # scales and shifts. 3e-6 seen with real weights, up to 1e-5 with random ones.
 UNFOLDED_REL_L2 = 3e-5
+
+# Gradients of whole networks against torch in float64: so many times torch float32's own distance,
+# the worse of its two memory layouts. Both are dominated by ReLUs that flip at their kinks.
+GRADIENT_TIMES_TORCH = 2
+# The same where no ReLU is near its kink: only rounding is left. Seen: 1e-4.
+OPEN_GRADIENT_REL_L2 = 1e-3
+# The loss of one batch against float64: seen 1e-6.
+LOSS_REL = 1e-5
+# Running statistics after a step against float64: seen 4e-6. Forgetting to make a variance
+# unbiased would be 4e-4.
+RUNNING_STATISTICS_REL_L2 = 2e-5
+
+# Parameters after ten steps on identical gradients, beside torch.optim: roundings of 1e-7.
+OPTIMIZER = 1e-6
+# One batch in two parts: sums in another order, and kernels for another batch.
+ACCUMULATED_REL_L2 = 1e-4
+# Norms and sampled entries of gradients: so many times torch float32's own error. A few entries
+# of a tensor say less than the whole.
+GOLDEN_TIMES_TORCH = 3
+# Losses of ten steps: so many times the distance of torch's float32 from float64.
+LOSS_TIMES_TORCH = 2

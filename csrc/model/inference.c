@@ -99,14 +99,14 @@ static bird_status forward(void *context, bird_job *job, bird_error *err) {
                           (size_t)bird_inference_map_side(asked->key.width);
     const size_t n = (size_t)asked->key.batch, c = (size_t)net->num_features;
     bird_inference_plan *plan;
-    const float *maps; /* (n, c, pixels), borrowed from the plan */
+    const float *maps; /* (n, pixels, c), borrowed from the plan */
 
     BIRD_TRY(find_plan(&plan, asked->inference, asked->key, err));
     BIRD_TRY(bird_inference_plan_run(plan, &maps, asked->pixels, job, err));
     if (asked->pooled)
-        bird_pool_features(asked->out, maps, n, c, pixels, asked->pooling);
+        bird_pool_features(asked->out, maps, n, pixels, c, asked->pooling);
     else
-        memcpy(asked->out, maps, n * c * pixels * sizeof *maps);
+        bird_channels_first(asked->out, maps, n, pixels, c);
 cleanup:
     return status;
 }

@@ -96,7 +96,7 @@ bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_we
     BIRD_TRY(stem(&build, &at, err));
     for (int i = 0; i < build.net->n_blocks; i++)
         BIRD_TRY(bottleneck(&build, &at, &build.net->blocks[i], err));
-    BIRD_TRY(bird_plan_output(made->plan, &made->maps, at.value, err));
+    BIRD_TRY(bird_plan_output_channels_last(made->plan, &made->maps, at.value, err));
     BIRD_TRY(bird_plan_finish(made->plan, err));
     *plan = made;
     made = NULL;

@@ -26,8 +26,8 @@ bool bird_inference_plan_fits(const bird_inference_plan *plan, bird_inference_ke
 /* Bytes of its slab. */
 size_t bird_inference_plan_size(const bird_inference_plan *plan);
 
-/* *maps (batch, num_features, h, w), plain NCHW, borrowed from the plan until its next run,
- * from pixels (batch, 3, height, width). */
+/* *maps (batch, h, w, num_features), borrowed from the plan until its next run, from
+ * pixels (batch, 3, height, width). */
 bird_status bird_inference_plan_run(bird_inference_plan *plan, const float **maps,
                                     const float *pixels, bird_job *job, bird_error *err);
 

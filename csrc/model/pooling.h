@@ -9,8 +9,11 @@ typedef enum bird_pooling {
     BIRD_POOL_GEM      /* generalised mean (Radenovic et al. 2018): mean(x^3)^(1/3), x >= 1e-6 */
 } bird_pooling;
 
-/* dst (n, c) from src (n, c, pixels). */
-void bird_pool_features(float *dst, const float *src, size_t n, size_t c, size_t pixels,
+/* dst (n, c) from src (n, pixels, c), pixel after pixel: a row does not depend on the others. */
+void bird_pool_features(float *dst, const float *src, size_t n, size_t pixels, size_t c,
                         bird_pooling pooling);
+
+/* dst (n, c, pixels) from src (n, pixels, c). */
+void bird_channels_first(float *dst, const float *src, size_t n, size_t pixels, size_t c);
 
 #endif

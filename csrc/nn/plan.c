@@ -11,6 +11,7 @@ typedef struct value {
     void *data;            /* external: borrowed; slab: inside the slab after finish */
     size_t size, offset;   /* bytes; offset into the slab */
     int first, last;       /* steps of first and last use; -1: unused */
+    bird_value copy_of;    /* holds this value in another layout, as long as neither is written */
     bool external;
 } value;
 
@@ -75,7 +76,8 @@ static bird_status grow(void **items, int count, int *capacity, size_t size, bir
 static bird_status add_value(bird_plan *plan, bird_value *out, const_dnnl_memory_desc_t md,
                              bool external, void *data, bird_error *err) {
     bird_status status = BIRD_OK;
-    value added = {.first = -1, .last = -1, .external = external, .data = data};
+    value added = {.first = -1, .last = -1, .copy_of = BIRD_NO_VALUE, .external = external,
+                   .data = data};
     void *items = plan->values;
     *out = BIRD_NO_VALUE;
     status = grow(&items, plan->n_values, &plan->values_capacity, sizeof added, err);
@@ -113,6 +115,22 @@ static void touch(bird_plan *plan, bird_value used) {
     if (touched->last < plan->n_steps) touched->last = plan->n_steps;
 }
 
+/* A step writes to `written`: what was a copy of it, or it of another, is so no longer. */
+static void forget_copies(bird_plan *plan, bird_value written) {
+    plan->values[written].copy_of = BIRD_NO_VALUE;
+    for (int i = 0; i < plan->n_values; i++)
+        if (plan->values[i].copy_of == written) plan->values[i].copy_of = BIRD_NO_VALUE;
+}
+
+/* A value that holds `from` in that layout already, or BIRD_NO_VALUE. Constants are copied
+ * anew: keeping their copies alive would cost more than making them. */
+static bird_value find_copy(const bird_plan *plan, bird_value from, const_dnnl_memory_desc_t md) {
+    for (int i = 0; i < plan->n_values && !plan->values[from].external; i++)
+        if (plan->values[i].copy_of == from && dnnl_memory_desc_equal(plan->values[i].md, md))
+            return i;
+    return BIRD_NO_VALUE;
+}
+
 bird_status bird_plan_push(bird_plan *plan, const_dnnl_primitive_desc_t pd, int n_args,
                            const bird_arg *args, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -133,7 +151,11 @@ bird_status bird_plan_push(bird_plan *plan, const_dnnl_primitive_desc_t pd, int 
         BIRD_TRY(bird_plan_value(plan, &scratch->value, scratchpad, err));
     }
     BIRD_DNNL(dnnl_primitive_create(&added.primitive, pd));
-    for (int i = 0; i < added.n_args; i++) touch(plan, added.args[i].value);
+    for (int i = 0; i < added.n_args; i++) {
+        touch(plan, added.args[i].value);
+        if (added.args[i].name == DNNL_ARG_DST || added.args[i].name == DNNL_ARG_DIFF_SRC)
+            forget_copies(plan, added.args[i].value);
+    }
     plan->steps[plan->n_steps++] = added;
 cleanup:
     return status;
@@ -163,8 +185,12 @@ bird_status bird_plan_reordered(bird_plan *plan, bird_value *out, bird_value fro
 
     *out = BIRD_NO_VALUE;
     if (!dnnl_memory_desc_equal(bird_plan_md(plan, from), md)) {
-        BIRD_TRY(bird_plan_value(plan, &to, md, err));
-        BIRD_TRY(bird_plan_copy(plan, to, from, err));
+        to = find_copy(plan, from, md);
+        if (to == BIRD_NO_VALUE) {
+            BIRD_TRY(bird_plan_value(plan, &to, md, err));
+            BIRD_TRY(bird_plan_copy(plan, to, from, err));
+            plan->values[to].copy_of = from;
+        }
     }
     *out = to;
 cleanup:
@@ -215,19 +241,29 @@ bird_status bird_plan_weights(bird_plan *plan, bird_value *out, int oc, int ic, 
     return plain_external(plan, out, 4, dims, dnnl_oihw, data, err);
 }
 
-bird_status bird_plan_output(bird_plan *plan, bird_value *out, bird_value from,
-                             bird_error *err) {
+static bird_status output(bird_plan *plan, bird_value *out, bird_value from,
+                          dnnl_format_tag_t tag, bird_error *err) {
     bird_status status = BIRD_OK;
     dnnl_memory_desc_t md = NULL;
     dnnl_dims_t *dims = NULL;
     *out = BIRD_NO_VALUE;
     BIRD_DNNL(dnnl_memory_desc_query(bird_plan_md(plan, from), dnnl_query_dims, &dims));
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, *dims, dnnl_f32, dnnl_nchw));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, *dims, dnnl_f32, tag));
     BIRD_TRY(bird_plan_reordered(plan, out, from, md, err));
     bird_plan_keep(plan, *out);
 cleanup:
     dnnl_memory_desc_destroy(md);
     return status;
+}
+
+bird_status bird_plan_output(bird_plan *plan, bird_value *out, bird_value from,
+                             bird_error *err) {
+    return output(plan, out, from, dnnl_nchw, err);
+}
+
+bird_status bird_plan_output_channels_last(bird_plan *plan, bird_value *out, bird_value from,
+                                           bird_error *err) {
+    return output(plan, out, from, dnnl_nhwc, err);
 }
 
 static bool alive_together(const value *a, const value *b) {

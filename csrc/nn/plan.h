@@ -37,10 +37,12 @@ bird_status bird_plan_vector(bird_plan *plan, bird_value *value, int c, float *d
 bird_status bird_plan_weights(bird_plan *plan, bird_value *value, int oc, int ic, int kernel,
                               float *data, bird_error *err);
 
-/* A float32 tensor (n, c, h, w) in plain NCHW order as an output: a slab value in plain NCHW order that holds what `from` holds and
- * stays readable after executing. */
+/* A slab value that holds what `from` holds as plain float32, (n, c, h, w) or with the channels
+ * last (n, h, w, c), and stays readable after executing: an output. */
 bird_status bird_plan_output(bird_plan *plan, bird_value *value, bird_value from,
                              bird_error *err);
+bird_status bird_plan_output_channels_last(bird_plan *plan, bird_value *value, bird_value from,
+                                           bird_error *err);
 
 /* Lay out and allocate the slab. Nothing can be pushed afterwards. */
 bird_status bird_plan_finish(bird_plan *plan, bird_error *err);

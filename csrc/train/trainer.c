@@ -7,6 +7,7 @@
  */
 #include "train/trainer.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -202,6 +203,30 @@ static bird_status make_room(bird_trainer *trainer, int n, bird_error *err) {
     return BIRD_OK;
 }
 
+static bool all_finite(const float *values, size_t count) {
+    float lanes[16] = {0}; /* 0 times NaN or infinity is NaN, and stays it in a sum */
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16)
+        for (size_t j = 0; j < 16; j++) lanes[j] += values[i + j] * 0.0f;
+    for (size_t j = 0; i < count; i++, j++) lanes[j] += values[i] * 0.0f;
+    for (size_t j = 1; j < 16; j++) lanes[0] += lanes[j];
+    return lanes[0] == 0.0f;
+}
+
+/* The ReLU in oneDNN's batch norm makes 0 of NaN, and the loss would not show that training
+ * has diverged. So look where NaN comes from: pixels, weights, sums that overflowed. */
+static bool sound(const bird_trainer *trainer, const float *pixels, size_t n_pixels) {
+    const bird_resnet *net = trainer->net;
+    bool fine = all_finite(pixels, n_pixels) &&
+                all_finite(trainer->slabs[BIRD_SLAB_PARAMS], trainer->count);
+    for (int c = 0; fine && trainer->bn == BIRD_BN_TRAIN && c < net->n_convs; c++)
+        for (int i = 2; i <= 3; i++) { /* mean and variance */
+            const bird_param *stat = &net->params.items[net->convs[c].bn + i];
+            fine = fine && all_finite(trainer->stats + stat->offset, stat->count);
+        }
+    return fine;
+}
+
 /* Move the pending running statistics by the batch's, the variance made unbiased as torch
  * does: n h w / (n h w - 1). */
 static void move_statistics(bird_trainer *trainer) {
@@ -252,8 +277,10 @@ bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const f
     if (status != BIRD_OK) trainer->current = NULL; /* cancelled at its very end */
     BIRD_TRY(status);
     trainer->size = size;
-    memcpy(features, trainer->features,
-           (size_t)n * (size_t)trainer->net->num_features * sizeof *features);
+    const size_t count = (size_t)n * (size_t)trainer->net->num_features;
+    if (!sound(trainer, pixels, (size_t)n * 3 * (size_t)size * (size_t)size))
+        for (size_t i = 0; i < count; i++) trainer->features[i] = NAN;
+    memcpy(features, trainer->features, count * sizeof *features);
 cleanup:
     return status;
 }

@@ -52,7 +52,8 @@ int bird_trainer_batch(const bird_trainer *trainer);
 long bird_trainer_steps(const bird_trainer *trainer);
 void bird_trainer_set_steps(bird_trainer *trainer, long steps);
 
-/* features (n, num_features) of pixels (n, 3, size, size), in training mode. */
+/* features (n, num_features) of pixels (n, 3, size, size), in training mode. All NaN where a
+ * pixel, a parameter or a batch statistic is not finite. */
 bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const float *pixels,
                                  int n, int size, int n_threads, bird_cancel *cancel,
                                  bird_error *err);

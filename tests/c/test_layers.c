@@ -238,21 +238,27 @@ static void linear(void) {
 
 static void features(void) {
     const size_t pixels[] = {1, 2, 7, 8, 9, 49, 64};
-    float *src = integers(6 * 64), dst[6];
+    float *src = integers(6 * 64), *turned = integers(6 * 64), dst[6];
     for (size_t p = 0; p < sizeof pixels / sizeof *pixels; p++) {
-        bird_pool_features(dst, src, 2, 3, pixels[p], BIRD_POOL_AVERAGE);
+        bird_pool_features(dst, src, 2, pixels[p], 3, BIRD_POOL_AVERAGE);
+        bird_channels_first(turned, src, 2, pixels[p], 3);
         for (size_t c = 0; c < 6; c++) {
+            const float *own = src + c / 3 * pixels[p] * 3 + c % 3; /* every third is this one's */
             float sum = 0;
-            for (size_t i = 0; i < pixels[p]; i++) sum += src[c * pixels[p] + i];
+            for (size_t i = 0; i < pixels[p]; i++) {
+                sum += own[3 * i];
+                CHECK(turned[c * pixels[p] + i] == own[3 * i]);
+            }
             CHECK(dst[c] == sum / (float)pixels[p]);
         }
     }
-    for (size_t i = 0; i < 27; i++) src[i] = i < 9 ? 3.0f : i < 18 ? -2.0f : 0.0f;
-    src[18] = 6.0f; /* one of nine: the mean of cubes is 24 */
-    bird_pool_features(dst, src, 1, 3, 9, BIRD_POOL_GEM);
+    for (size_t i = 0; i < 27; i++) src[i] = i % 3 == 0 ? 3.0f : i % 3 == 1 ? -2.0f : 0.0f;
+    src[2] = 6.0f; /* one of nine: the mean of cubes is 24 */
+    bird_pool_features(dst, src, 1, 9, 3, BIRD_POOL_GEM);
     CHECK(dst[0] > 2.999999f && dst[0] < 3.000001f);
     CHECK(dst[1] > 0.999999e-6f && dst[1] < 1.000001e-6f); /* negative ones count as 1e-6 */
     CHECK(dst[2] > 2.884498f && dst[2] < 2.884501f);
+    bird_free(turned);
     bird_free(src);
 }
 
