@@ -234,6 +234,7 @@ static void freezing(const bird_resnet_spec *spec) {
             CHECK(bird_trainer_size(trainer) <= size); /* what is frozen keeps nothing */
             size = bird_trainer_size(trainer);
         }
+        if (params->items[i].kind != BIRD_CONV_WEIGHT) continue;
         for (int j = 0; j < params->n; j++) trainable[j] = j == i; /* all but one */
         check_frozen(trainer, trainable, expected, params->items[i].name);
     }

@@ -7,7 +7,6 @@ losses of ten steps. Weights and inputs come from seeds.
 """
 
 import numpy as np
-
 from model import seeded
 from model.make_golden import FOLDER
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import tolerances
-
 from model import seeded
 
 from . import make_golden, training

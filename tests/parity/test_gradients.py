@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import tolerances
+from model import seeded
 
 import birdembed as be
 from birdembed._batch_norm import conv_statistics, unfold
 from birdembed._core import WeightsError, parameter_table
-from model import seeded
 
 from . import training
 from .training import CLASSES

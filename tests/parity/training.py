@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from model import seeded
+from weights.networks import vision
 
 import birdembed as be
 from birdembed import _core
-from model import seeded
-from weights.networks import vision
 
 CLASSES = 8
 
