@@ -81,5 +81,7 @@ ACCUMULATED_REL_L2 = 1e-4
 # Norms and sampled entries of gradients: so many times torch float32's own error. A few entries
 # of a tensor say less than the whole.
 GOLDEN_TIMES_TORCH = 3
+# With frozen statistics both are at the rounding of float32 (1e-7): no less is asked.
+GOLDEN_ROUNDING = 1e-6
 # Losses of ten steps: so many times the distance of torch's float32 from float64.
 LOSS_TIMES_TORCH = 2

@@ -294,24 +294,28 @@ def test_interrupted_at_any_time(core):
     def interrupt(*_):
         raise KeyboardInterrupt
 
+    def interrupted(call, seconds):
+        timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        try:
+            call()
+            timer.join()
+            time.sleep(1)  # the signal was later than the pass
+        except KeyboardInterrupt:
+            return True
+        return False
+
     previous = signal.signal(signal.SIGINT, interrupt)
     try:
-        for part in range(1, 7):
-            where = "forward"
-            timer = threading.Timer(whole * part / 7, os.kill, (os.getpid(), signal.SIGINT))
-            try:
-                timer.start()
-                core.forward(x)
-                core.head_loss(y)
-                where = "backward"
-                core.backward()
-                timer.join()
-                time.sleep(0.2)  # the signal, where it is later than the pass
-            except KeyboardInterrupt:
-                caught[where] += 1
-                with pytest.raises(ValueError, match="forward pass"):
-                    core.backward()
+        for part in (0.01, 0.06, 0.12):
+            caught["forward"] += interrupted(lambda: core.forward(x), part * whole)
             assert_same(everything(core), expected)
+            core.forward(x)
+            core.head_loss(y)
+            caught["backward"] += interrupted(core.backward, 2 * part * whole)
+            assert_same(everything(core), expected)
+            with pytest.raises(ValueError, match="forward pass"):
+                core.backward()
     finally:
         signal.signal(signal.SIGINT, previous)
     assert caught["forward"] > 0
@@ -434,7 +438,11 @@ def float64(array):
         (lambda c: c.backward(X[0]), ValueError, "d_features.*2 dimensions"),
         (lambda c: c.backward(np.zeros((4, 8), np.float32)), ValueError, r"d_features.*2048"),
         (lambda c: c.apply("adam", constant_rates, constant_rates), ValueError, "kind.*adam"),
-        (lambda c: c.apply("sgd", constant_rates[:3], constant_rates), ValueError, r"lr.*\(267,\), got \(3,\)"),
+        (
+            lambda c: c.apply("sgd", constant_rates[:3], constant_rates),
+            ValueError,
+            r"lr.*\(267,\), got \(3,\)",
+        ),
         (lambda c: c.apply("sgd", constant_rates, None), TypeError, "weight_decay"),
         (lambda c: c.configure("frosty", [True]), ValueError, "bn.*frosty"),
         (lambda c: c.configure("train", [True]), ValueError, "trainable.*got 1"),
