@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "nn/add_relu.h"
 #include "nn/batchnorm.h"
+#include "nn/channel_moments.h"
 #include "nn/conv_training.h"
 #include "nn/plan.h"
 #include "nn/pool.h"
@@ -95,7 +96,7 @@ static bird_status measure(builder *build, const conv_tape *tape, const bird_con
                               in_slab(build, build->slabs.stats, unit->bn + 2), err));
     BIRD_TRY(bird_plan_vector(build->plan, &var, unit->oc,
                               in_slab(build, build->slabs.stats, unit->bn + 3), err));
-    BIRD_TRY(bird_batchnorm_statistics(build->plan, mean, var, tape->conv, err));
+    BIRD_TRY(bird_channel_moments(build->plan, mean, var, tape->conv, err));
 cleanup:
     return status;
 }

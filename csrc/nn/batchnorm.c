@@ -1,5 +1,6 @@
 #include "nn/batchnorm.h"
 
+#include "nn/channel_moments.h"
 #include "nn/plan_build.h"
 
 static unsigned flags_of(const bird_batchnorm *bn, bool fixed) {
@@ -56,7 +57,12 @@ cleanup:
 
 bird_status bird_batchnorm_forward(bird_plan *plan, bird_value *dst, bird_value *mask,
                                    bird_value src, const bird_batchnorm *bn, bird_error *err) {
-    return forward(plan, dst, mask, src, dnnl_forward_training, bn, bn->fixed, err);
+    bird_status status = BIRD_OK;
+    *dst = *mask = BIRD_NO_VALUE;
+    if (!bn->fixed) BIRD_TRY(bird_channel_moments(plan, bn->mean, bn->var, src, err));
+    BIRD_TRY(forward(plan, dst, mask, src, dnnl_forward_training, bn, true, err));
+cleanup:
+    return status;
 }
 
 bird_status bird_batchnorm_again(bird_plan *plan, bird_value *dst, bird_value src,
@@ -99,33 +105,6 @@ bird_status bird_batchnorm_backward(bird_plan *plan, bird_value *diff_src, bird_
 cleanup:
     dnnl_primitive_desc_destroy(pd);
     dnnl_primitive_desc_destroy(hint);
-    dnnl_primitive_attr_destroy(attr);
-    return status;
-}
-
-bird_status bird_batchnorm_statistics(bird_plan *plan, bird_value mean, bird_value var,
-                                      bird_value src, bird_error *err) {
-    bird_status status = BIRD_OK;
-    const bird_engine *engine;
-    dnnl_primitive_attr_t attr = NULL;
-    dnnl_primitive_desc_t pd = NULL;
-    bird_value ignored; /* the normalised tensor: oneDNN has no statistics alone */
-    const_dnnl_memory_desc_t md = bird_plan_md(plan, src);
-
-    BIRD_TRY(bird_engine_get(&engine, err));
-    BIRD_TRY(bird_user_scratchpad(&attr, err));
-    BIRD_DNNL(dnnl_batch_normalization_forward_primitive_desc_create(
-        &pd, engine->engine, dnnl_forward_training, md, md, 1e-5f, dnnl_normalization_flags_none,
-        attr));
-    BIRD_TRY(bird_plan_value(plan, &ignored, dnnl_primitive_desc_query_md(pd, dnnl_query_dst_md, 0),
-                             err));
-    const bird_arg args[] = {{DNNL_ARG_SRC, src},
-                             {DNNL_ARG_DST, ignored},
-                             {DNNL_ARG_MEAN, mean},
-                             {DNNL_ARG_VARIANCE, var}};
-    BIRD_TRY(bird_plan_push(plan, pd, 4, args, err));
-cleanup:
-    dnnl_primitive_desc_destroy(pd);
     dnnl_primitive_attr_destroy(attr);
     return status;
 }

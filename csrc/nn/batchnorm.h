@@ -32,8 +32,4 @@ bird_status bird_batchnorm_backward(bird_plan *plan, bird_value *diff_src, bird_
                                     bird_value diff_shift, bird_value diff_dst, bird_value src,
                                     bird_value mask, const bird_batchnorm *bn, bird_error *err);
 
-/* Write src's mean and variance over each channel to the external values `mean`, `var` (c). */
-bird_status bird_batchnorm_statistics(bird_plan *plan, bird_value mean, bird_value var,
-                                      bird_value src, bird_error *err);
-
 #endif

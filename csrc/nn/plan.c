@@ -16,7 +16,9 @@ typedef struct value {
 } value;
 
 typedef struct step {
-    dnnl_primitive_t primitive;             /* owned */
+    dnnl_primitive_t primitive;             /* owned; NULL: a step of ours */
+    bird_own_step own;
+    _Alignas(16) char context[BIRD_MAX_CONTEXT]; /* of own */
     int n_args;
     bird_arg args[BIRD_MAX_ARGS];
     dnnl_exec_arg_t bound[BIRD_MAX_ARGS];   /* memories borrowed from the values */
@@ -155,6 +157,29 @@ bird_status bird_plan_push(bird_plan *plan, const_dnnl_primitive_desc_t pd, int 
         touch(plan, added.args[i].value);
         if (added.args[i].name == DNNL_ARG_DST || added.args[i].name == DNNL_ARG_DIFF_SRC)
             forget_copies(plan, added.args[i].value);
+    }
+    plan->steps[plan->n_steps++] = added;
+cleanup:
+    return status;
+}
+
+bird_status bird_plan_push_own(bird_plan *plan, bird_own_step run, const void *context,
+                               size_t size, int n_values, const bird_value *values,
+                               bird_error *err) {
+    bird_status status = BIRD_OK;
+    step added = {.own = run, .n_args = n_values};
+    void *items = plan->steps;
+
+    if (n_values > BIRD_MAX_ARGS || size > sizeof added.context)
+        BIRD_FAIL(BIRD_ARG, "a step has at most %d values and %d bytes of context", BIRD_MAX_ARGS,
+                  BIRD_MAX_CONTEXT);
+    status = grow(&items, plan->n_steps, &plan->steps_capacity, sizeof added, err);
+    plan->steps = items;
+    BIRD_TRY(status);
+    memcpy(added.context, context, size);
+    for (int i = 0; i < n_values; i++) {
+        added.args[i].value = values[i];
+        touch(plan, values[i]);
     }
     plan->steps[plan->n_steps++] = added;
 cleanup:
@@ -352,15 +377,27 @@ void *bird_plan_data(const bird_plan *plan, bird_value of) {
     return plan->values[of].data;
 }
 
+static bird_status execute_step(const bird_plan *plan, const step *now, bird_error *err) {
+    bird_status status = BIRD_OK;
+    if (now->primitive) {
+        BIRD_DNNL(dnnl_primitive_execute(now->primitive, plan->engine->stream, now->n_args,
+                                         now->bound));
+    } else {
+        void *data[BIRD_MAX_ARGS];
+        for (int i = 0; i < now->n_args; i++) data[i] = plan->values[now->args[i].value].data;
+        now->own(now->context, data, plan->n_threads);
+    }
+cleanup:
+    return status;
+}
+
 bird_status bird_plan_execute_range(bird_plan *plan, int from, int to, bird_job *job,
                                     bird_error *err) {
     bird_status status = BIRD_OK;
     bird_engine_set_threads(plan->n_threads);
     for (int i = from; i < to; i++) {
-        step *now = &plan->steps[i];
         BIRD_TRY(bird_job_checkpoint(job, err));
-        BIRD_DNNL(dnnl_primitive_execute(now->primitive, plan->engine->stream, now->n_args,
-                                         now->bound));
+        BIRD_TRY(execute_step(plan, &plan->steps[i], err));
     }
     BIRD_DNNL(dnnl_stream_wait(plan->engine->stream));
 cleanup:
@@ -371,10 +408,8 @@ bird_status bird_plan_execute_lane(bird_plan *plan, const bird_job *job, bird_er
     bird_status status = BIRD_OK;
     bird_engine_set_threads(1); /* a setting of the calling thread alone */
     for (int i = 0; i < plan->n_steps; i++) {
-        step *now = &plan->steps[i];
         if (bird_job_stopped(job)) BIRD_FAIL(BIRD_CANCELLED, "cancelled");
-        BIRD_DNNL(dnnl_primitive_execute(now->primitive, plan->engine->stream, now->n_args,
-                                         now->bound));
+        BIRD_TRY(execute_step(plan, &plan->steps[i], err));
     }
 cleanup:
     return status;
