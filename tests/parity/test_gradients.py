@@ -36,7 +36,7 @@ def random_state(architecture):
     state = seeded.state(architecture, CLASSES)
     for name in state:
         if name.endswith("running_var"):
-            state[name][:] = 1
+            state[name][:] = 4
         elif name.endswith("running_mean") or "bn" in name or "downsample.2" in name:
             state[name][:] = name.endswith(".weight") * (0.5 if "bn3" in name else 1.0)
     return state
@@ -94,7 +94,7 @@ def test_open_relus(architecture, bn):
     state = random_state(architecture)
     for name in state:
         if state[name].ndim == 1 and name.endswith(".bias") and name != "fc.bias":
-            state[name][:] = 5
+            state[name][:] = 4
         elif state[name].ndim == 1 and name.endswith(".weight"):
             state[name][:] = 0.5
     x, y = seeded.tensor(3, 6, 96, 96), training.targets(6)
