@@ -1,5 +1,6 @@
 """The core's trainer: optimizers beside torch's, steps that can be trusted, clear errors."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -405,6 +406,7 @@ def test_memory_comes_back():
         return resident()
 
     train()
+    gc.collect()  # what earlier tests left must not be freed in between
     before = resident()
     used = train() - before
     assert used > 300  # parameters, gradients, two moments, average: 90 MB each
