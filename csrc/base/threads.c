@@ -134,6 +134,10 @@ int bird_default_threads(void) {
     return bird_available_cpus();
 }
 
+int bird_threads_or_default(int n_threads) {
+    return n_threads > 0 ? n_threads : bird_default_threads();
+}
+
 bird_status bird_set_threads(int n_threads, bird_error *err) {
     if (n_threads < 0 || n_threads > BIRD_MAX_THREADS)
         return bird_fail(err, BIRD_ARG, "num_threads must be 0 to %d, got %d", BIRD_MAX_THREADS,

@@ -102,7 +102,7 @@ static PyObject *load_images(PyObject *module, PyObject *args) {
     Py_ssize_t short_side;
     int n_threads;
     if (!PyArg_ParseTuple(args, "Oni:load_images", &items, &short_side, &n_threads)) return NULL;
-    if (n_threads < 1) n_threads = bird_default_threads();
+    n_threads = bird_threads_or_default(n_threads);
     tuple = PySequence_Tuple(items);
     keep = tuple ? PyList_New(0) : NULL;
     if (keep) {
@@ -198,7 +198,7 @@ static PyObject *fill_batch(PyObject *module, PyObject *args) {
     if (bird_parse_fit(&cfg.fit, fit) < 0 || bird_parse_filter(&cfg.filter, filter) < 0 ||
         parse_policy(&policy, name) < 0)
         return NULL;
-    if (n_threads < 1) n_threads = bird_default_threads();
+    n_threads = bird_threads_or_default(n_threads);
     tuple = PySequence_Tuple(items);
     keys = tuple ? bird_require_array(object, "keys", NPY_INT64, 1) : NULL;
     if (keys && PyArray_DIM(keys, 0) != PyTuple_Size(tuple))

@@ -178,7 +178,7 @@ static PyObject *prepare(PyObject *module, PyObject *args) {
         return NULL;
     cfg.mirrored = mirrored;
     if (bird_parse_fit(&cfg.fit, fit) < 0 || bird_parse_filter(&cfg.filter, filter) < 0) return NULL;
-    if (n_threads < 1) n_threads = bird_default_threads();
+    n_threads = bird_threads_or_default(n_threads);
     /* A tuple of our own: other threads may change the caller's list meanwhile. */
     tuple = PySequence_Tuple(items);
     keep = tuple ? PyList_New(0) : NULL;

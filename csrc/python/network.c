@@ -90,10 +90,6 @@ static PyArrayObject *require_pixels(PyObject *object) {
     return pixels;
 }
 
-static int threads_or_default(int n_threads) {
-    return n_threads > 0 ? n_threads : bird_default_threads();
-}
-
 static PyObject *network_features(PyObject *object, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"pixels", "gem", "num_threads", NULL};
     network *self = (network *)object;
@@ -115,7 +111,7 @@ static PyObject *network_features(PyObject *object, PyObject *args, PyObject *kw
         status = bird_inference_features(
             self->inference, PyArray_DATA(features), PyArray_DATA(pixels), (size_t)n,
             (int)PyArray_DIM(pixels, 2), (int)PyArray_DIM(pixels, 3),
-            gem ? BIRD_POOL_GEM : BIRD_POOL_AVERAGE, threads_or_default(n_threads),
+            gem ? BIRD_POOL_GEM : BIRD_POOL_AVERAGE, bird_threads_or_default(n_threads),
             &unlocked.cancel, &err);
         bird_lock(&unlocked);
         if (status != BIRD_OK) {
@@ -147,7 +143,7 @@ static PyObject *network_maps(PyObject *object, PyObject *args, PyObject *kwargs
     if (maps) {
         bird_unlock(&unlocked);
         status = bird_inference_maps(self->inference, PyArray_DATA(maps), PyArray_DATA(pixels),
-                                     (size_t)n, height, width, threads_or_default(n_threads),
+                                     (size_t)n, height, width, bird_threads_or_default(n_threads),
                                      &unlocked.cancel, &err);
         bird_lock(&unlocked);
         if (status != BIRD_OK) {
@@ -218,7 +214,7 @@ static PyObject *network_conv_statistics(PyObject *object, PyObject *args, PyObj
     bird_unlock(&unlocked);
     status = bird_conv_statistics(self->weights, stats, PyArray_DATA(pixels),
                                   (int)PyArray_DIM(pixels, 0), (int)PyArray_DIM(pixels, 2),
-                                  threads_or_default(n_threads), &unlocked.cancel, &err);
+                                  bird_threads_or_default(n_threads), &unlocked.cancel, &err);
     bird_lock(&unlocked);
     if (status == BIRD_OK)
         list = bird_copy_slab(stats, params);

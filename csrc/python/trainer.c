@@ -42,10 +42,6 @@ static void end(PyObject *self, bird_unlocked *unlocked) {
     ((trainer *)self)->busy = false;
 }
 
-static int threads_or_default(int n_threads) {
-    return n_threads > 0 ? n_threads : bird_default_threads();
-}
-
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"architecture", "num_classes", "parameters", NULL};
     PyObject *architecture, *parameters;
@@ -155,7 +151,7 @@ static PyObject *trainer_forward(PyObject *self, PyObject *args, PyObject *kwarg
         begin(self, &unlocked);
         status = bird_trainer_forward(core_of(self), PyArray_DATA(features),
                                       PyArray_DATA(pixels), (int)shape[0], (int)shape[2],
-                                      threads_or_default(n_threads), &unlocked.cancel, &err);
+                                      bird_threads_or_default(n_threads), &unlocked.cancel, &err);
         end(self, &unlocked);
         if (status != BIRD_OK) {
             bird_raise(state_of(self), &err);
@@ -308,7 +304,7 @@ static PyObject *trainer_apply(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     begin(self, &unlocked);
     status = bird_trainer_apply(core_of(self), &how, PyArray_DATA(lr), PyArray_DATA(decay),
-                                ema_decay, threads_or_default(n_threads), &err);
+                                ema_decay, bird_threads_or_default(n_threads), &err);
     end(self, &unlocked);
     Py_DECREF(lr);
     Py_DECREF(decay);
