@@ -27,6 +27,7 @@ index.add(["a"], np.ones((1, 4), "f4"))
         ("pyarrow", "parquet", "index.to_parquet('x.parquet')"),
         ("pyarrow", "parquet", "index.from_parquet('x.parquet')"),
         ("pandas", "pandas", "index.to_pandas()"),
+        ("sklearn", "sklearn", "import birdembed.integrations.sklearn"),
     ],
 )
 def test_missing_library_names_its_extra(tmp_path, library, extra, use):
