@@ -127,7 +127,7 @@ bench: $(STAMPS)/bench fetch
 	$(PY) -m benchmarks $(BENCH_ARGS)
 
 wheel: $(STAMPS)/wheel
-	@rm -rf dist
+	@rm -f dist/birdembed-*
 	@sh tools/make_wheel.sh $(PY) dist
 	@ls -l dist
 
