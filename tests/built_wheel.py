@@ -101,3 +101,19 @@ def built():
         (wheel,) = output.glob("*.whl")
         (sdist,) = output.glob("*.tar.gz")
         return wheel, sdist
+
+
+ASK = "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"
+
+
+def find_python(version):
+    """Return a Python of that version, pyenv's or the system's, that can make environments."""
+    places = [sys.executable, *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
+    for candidate in [*places, f"python{version}"]:
+        try:
+            done = subprocess.run([str(candidate), "-c", ASK], capture_output=True, text=True)
+        except OSError:
+            continue
+        if done.returncode == 0 and done.stdout.strip() == version:
+            return str(candidate)
+    pytest.skip(f"no Python {version} with ensurepip on this machine")
