@@ -112,10 +112,11 @@ test-c: build
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" \
 	    TESTS="test_executor test_inference"
 
-test-python: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
+test-python: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
 	$(PYTEST) -m "not slow"
 
-test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
+test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
+	@sh tools/system_packages.sh --for-tests debootstrap
 	$(PYTEST) -m slow
 
 lint: $(STAMPS)/lint build

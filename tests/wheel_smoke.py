@@ -60,7 +60,7 @@ def check_libraries():
 def check_missing_extras():
     """An extra that is not there is named."""
     for extra, use in (
-        ("plot", lambda: be.plot_similarity(np.eye(2, dtype=np.float32))),
+        ("plot", lambda: be.plot_similarity(np.eye(2, dtype=np.float32), ["a", "b"])),
         ("pandas", lambda: be.History([{"epoch": 1}]).to_pandas()),
         ("hub", lambda: be.load_model("someone/some-model")),
     ):

@@ -1,14 +1,16 @@
 """Run the steps of a Dockerfile in a folder that holds a Debian, where there is no Docker engine.
 
-    python tools/dockerfile_in_chroot.py DOCKERFILE ROOT [--context DIR] [--env NAME=VALUE] [--start]
+    python tools/dockerfile_in_chroot.py DOCKERFILE ROOT [--context DIR] [--env NAME=VALUE]
+                                         [--start]
 
-ROOT stands for every image that FROM names (a base that has Python as /usr/local/bin/python, as the
-python:slim images do) and is changed by the steps. Needs root, for chroot. --env is set in the RUN
-steps alone (where pip finds wheels, say). --start runs what the container would run, as its user.
+ROOT stands for every image that FROM names (a base that has Python as /usr/local/bin/python, as
+the python:slim images do) and is changed by the steps. Needs root, for chroot. --env is set in
+the RUN steps alone (where pip finds wheels, say). --start runs what the container would run, as
+its user.
 
-Stages before the last are made in copies beside ROOT. Known: FROM, ARG, ENV, WORKDIR, RUN, USER, COPY
-(with --from, --chown, --chmod), HEALTHCHECK, ENTRYPOINT, CMD; EXPOSE, LABEL, VOLUME and STOPSIGNAL mean
-nothing here. Anything else is an error, so that nothing is passed over.
+Stages before the last are made in copies beside ROOT. Known: FROM, ARG, ENV, WORKDIR, RUN, USER,
+COPY (with --from, --chown, --chmod), HEALTHCHECK, ENTRYPOINT, CMD; EXPOSE, LABEL, VOLUME and
+STOPSIGNAL mean nothing here. Anything else is an error, so that nothing is passed over.
 """
 
 from __future__ import annotations
