@@ -51,6 +51,8 @@ ALSO = [
     ("plot", "be.plot_map(np.eye(4, 8), [0, 0, 1, 1])"),
     ("plot", "found.plot()"),
     ("pandas", "found.to_pandas()"),
+    ("pandas", "index.to_pandas()"),
+    ("parquet", "be.Index.from_parquet('never-written.parquet')"),
     ("lancedb", "index.to_lancedb('never-written', 'birds')"),
     ("lancedb", "be.Index.from_lancedb('never-written', 'birds')"),
 ]
