@@ -52,15 +52,11 @@ if TYPE_CHECKING:
     from birdembed._metrics import Evaluation, retrieval_metrics
     from birdembed._model import Model
     from birdembed._pixels import Preprocess, VerifyReport, decode_image, preprocess, verify
-    from birdembed._plots import plot_confusion, plot_grid
+    from birdembed._plots import plot_confusion
     from birdembed._plots_explain import plot_explanation
-    from birdembed._plots_metrics import (
-        plot_history,
-        plot_losses,
-        plot_map,
-        plot_per_class,
-        plot_similarity,
-    )
+    from birdembed._plots_grid import plot_duplicates, plot_grid, plot_losses
+    from birdembed._plots_map import plot_map
+    from birdembed._plots_metrics import plot_history, plot_per_class, plot_similarity
     from birdembed._projection import Projection
     from birdembed._report import EncodeReport
     from birdembed._search import cosine_similarity, cosine_topk
@@ -90,15 +86,11 @@ _HOMES = {
     "_metrics": ["Evaluation", "retrieval_metrics"],
     "_model": ["Model"],
     "_pixels": ["Preprocess", "VerifyReport", "decode_image", "preprocess", "verify"],
-    "_plots": ["plot_confusion", "plot_grid"],
+    "_plots": ["plot_confusion"],
     "_plots_explain": ["plot_explanation"],
-    "_plots_metrics": [
-        "plot_history",
-        "plot_losses",
-        "plot_map",
-        "plot_per_class",
-        "plot_similarity",
-    ],
+    "_plots_grid": ["plot_duplicates", "plot_grid", "plot_losses"],
+    "_plots_map": ["plot_map"],
+    "_plots_metrics": ["plot_history", "plot_per_class", "plot_similarity"],
     "_projection": ["Projection"],
     "_report": ["EncodeReport"],
     "_search": ["cosine_similarity", "cosine_topk"],
@@ -153,6 +145,7 @@ __all__ = [
     "most_confused",
     "open_set_auroc",
     "plot_confusion",
+    "plot_duplicates",
     "plot_explanation",
     "plot_grid",
     "plot_history",
