@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from birdembed._plots_metrics import plot_history, plot_per_class, plot_similarity
     from birdembed._projection import Projection
     from birdembed._report import EncodeReport
+    from birdembed._samples import SampleData, sample_data, sample_photographs
     from birdembed._search import cosine_similarity, cosine_topk
     from birdembed._search_result import Match, SearchResult
     from birdembed._supcon import SupCon
@@ -93,6 +94,7 @@ _HOMES = {
     "_plots_metrics": ["plot_history", "plot_per_class", "plot_similarity"],
     "_projection": ["Projection"],
     "_report": ["EncodeReport"],
+    "_samples": ["SampleData", "sample_data", "sample_photographs"],
     "_search": ["cosine_similarity", "cosine_topk"],
     "_search_result": ["Match", "SearchResult"],
     "_supcon": ["SupCon"],
@@ -123,6 +125,7 @@ __all__ = [
     "Preprocess",
     "Projection",
     "ProjectionFit",
+    "SampleData",
     "SearchResult",
     "SupCon",
     "TrainConfig",
@@ -156,6 +159,8 @@ __all__ = [
     "preprocess",
     "recalibrate_batch_norm",
     "retrieval_metrics",
+    "sample_data",
+    "sample_photographs",
     "set_num_threads",
     "top_losses",
     "verify",
