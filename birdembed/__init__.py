@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from birdembed._images import Failure
     from birdembed._index import Index
     from birdembed._inspect import find_duplicates, most_confused, top_losses
+    from birdembed._live_plot import LivePlot
     from birdembed._load import list_models, load_model
     from birdembed._lr_find import LrFind, lr_find
     from birdembed._metrics import Evaluation, retrieval_metrics
@@ -82,6 +83,7 @@ _HOMES = {
     "_images": ["Failure"],
     "_index": ["Index"],
     "_inspect": ["find_duplicates", "most_confused", "top_losses"],
+    "_live_plot": ["LivePlot"],
     "_load": ["list_models", "load_model"],
     "_lr_find": ["LrFind", "lr_find"],
     "_metrics": ["Evaluation", "retrieval_metrics"],
@@ -119,6 +121,7 @@ __all__ = [
     "Identification",
     "ImageFolder",
     "Index",
+    "LivePlot",
     "LrFind",
     "Match",
     "Model",

@@ -130,13 +130,17 @@ def _pair_counts(
     return same, different, means
 
 
-def plot_history(history: Any, *, title: str | None = None) -> Figure:
-    """Draw how a training went: losses on the left, rates and the learning rate on the right.
+def plot_history(
+    history: Any, *, steps: Sequence[tuple[float, float]] = (), title: str | None = None
+) -> Figure:
+    """Draw how a training went: losses on the left, accuracies and other rates on the right.
 
     Parameters
     ----------
     history : History or list of dict
         One dict an epoch, under the keys of `History`; those that are missing are left out.
+    steps : sequence of (float, float), optional
+        The loss of single steps and where they stand, in epochs: a thin line.
     title : str, optional
         Heading.
 
@@ -147,13 +151,15 @@ def plot_history(history: Any, *, title: str | None = None) -> Figure:
     Raises
     ------
     ValueError
-        There is no epoch in it.
+        There is neither an epoch nor a step.
     """
     epochs: Sequence[Mapping[str, Any]] = list(getattr(history, "epochs", history))
-    if not epochs:
+    if not epochs and not steps:
         raise ValueError("history has no epochs: nothing was trained")
-    figure = new_figure(11, 4)
+    figure = new_figure(10, 3.6)
     left, right = figure.subplots(1, 2)
+    if steps:
+        left.plot(*zip(*steps, strict=True), color="0.75", linewidth=0.8, label="each step")
     _curves(left, epochs, _LOSSES, "loss")
     _curves(right, epochs, _RATES, "share")
     right.set_ylim(0, 1.02)

@@ -232,17 +232,15 @@ def _view(bird: Image, size: int, rng: np.random.Generator) -> Image:
     """Return the bird cropped, turned, lit, before a background."""
     from PIL import Image, ImageEnhance
 
-    seen = _part(bird, rng)
-    if rng.random() < 0.5:
-        seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    seen = bird.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else bird
     turn = float(rng.uniform(-30, 30))
     seen = seen.rotate(turn, Image.Resampling.BICUBIC, expand=True)
-    share = size * rng.uniform(0.6, 1.05) / max(seen.size)
+    share = size * rng.uniform(0.6, 1.45) / max(seen.size)
     new = [max(1, round(side * share)) for side in seen.size]
     seen = seen.resize((new[0], new[1]), Image.Resampling.LANCZOS)
     picture = _background(size, rng)
-    room = [size - side for side in new]
-    corner = [round(rng.uniform(min(0.0, 1.2 * r), max(0.2 * r, r))) for r in room]
+    # Larger than the picture: its edge crops the bird.
+    corner = [round(rng.uniform(min(0, size - side), max(0, size - side))) for side in new]
     picture.paste(seen, (corner[0], corner[1]), seen)
     for enhance, low, high in (
         (ImageEnhance.Brightness, 0.55, 1.4),
@@ -251,14 +249,6 @@ def _view(bird: Image, size: int, rng: np.random.Generator) -> Image:
     ):
         picture = enhance(picture).enhance(float(rng.uniform(low, high)))
     return picture
-
-
-def _part(bird: Image, rng: np.random.Generator) -> Image:
-    """Return a window of the bird: 65 to 100 % of each side."""
-    width, height = bird.size
-    w, h = (round(side * rng.uniform(0.65, 1.0)) for side in bird.size)
-    left, top = rng.integers(0, width - w + 1), rng.integers(0, height - h + 1)
-    return bird.crop((int(left), int(top), int(left) + w, int(top) + h))
 
 
 def _background(size: int, rng: np.random.Generator) -> Image:
