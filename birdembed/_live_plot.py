@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from birdembed._callbacks import Callback
+from birdembed._extras import need
 
 if TYPE_CHECKING:
     from birdembed._history import History
@@ -20,12 +21,18 @@ class LivePlot(Callback):
     every : float
         Seconds between two drawings, at least. Each epoch is drawn in any case.
 
+    Raises
+    ------
+    ImportError
+        IPython is not installed; the message names the extra.
+
     Notes
     -----
     Outside of a notebook it does nothing.
     """
 
     def __init__(self, every: float = 5.0) -> None:
+        need("IPython.display", "notebook", "LivePlot")
         self.every = every
         self.steps: list[tuple[float, float]] = []  # where in the epochs, and the loss there
         self._handle: Any = None
@@ -35,11 +42,9 @@ class LivePlot(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Make a place for the picture."""
-        try:
-            from IPython.core.getipython import get_ipython
-            from IPython.display import DisplayHandle
-        except ImportError:
-            return
+        from IPython.core.getipython import get_ipython
+        from IPython.display import DisplayHandle
+
         self.steps.clear()
         self._handle = DisplayHandle() if get_ipython() is not None else None
         self._shown = False

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed._extras import need
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -16,10 +18,9 @@ _TITLE = 26  # characters of a name that stands beside an axis
 
 def figure_class() -> Any:
     """Return the class of our figures; an error that says what to install without matplotlib."""
-    try:
-        from birdembed._figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'birdembed[plot]'") from error
+    need("matplotlib.figure", "plot", "a picture")
+    from birdembed._figure import Figure
+
     return Figure
 
 

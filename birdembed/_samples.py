@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from birdembed._dataset import ImageFolder
+from birdembed._extras import need
 from birdembed._fetch import fetch
 from birdembed._files import cache_dir, replacing_dir
 
@@ -201,10 +202,7 @@ def _views(
     target = cache_dir() / "views" / hashlib.sha256(request.encode()).hexdigest()[:16]
     if target.is_dir():
         return target
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError("views need Pillow: pip install 'birdembed[pillow]'") from error
+    Image = need("PIL.Image", "pillow", "sample_data")
     photographs = {_name(path): path for path in _photographs()}
     with replacing_dir(target) as folder:
         for number, part in enumerate(_PARTS):
