@@ -174,6 +174,16 @@ def draw(
     width = lefts[-1] + _TILE + _EDGE
     height = _EDGE + above + step * max(len(rows), 1)
     figure: Figure = figure_class()(figsize=(width, height), photographs=True)
+    if not rows:
+        _text(
+            figure,
+            width / 2,
+            height / 2,
+            "no pictures",
+            size=8,
+            anchor="center",
+            across=(width, height),
+        )
     if title:
         place = height - _EDGE - 0.12
         _text(figure, width / 2, place, title, size=10, anchor="center", across=(width, height))
