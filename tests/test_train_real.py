@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -89,20 +90,30 @@ def test_gradients_by_name(train):
     assert trainer.model.num_classes == 4
 
 
-def test_killed_and_resumed_ends_with_the_same_bits(root, tmp_path):
-    options = {**SMALL, "checkpoint_every": 2}
+def test_killed_at_three_random_steps_and_resumed_ends_with_the_same_bits(root, tmp_path):
+    """SIGKILL from outside, at some moment of a random step: in the middle of it, of writing."""
+    options = {**SMALL, "epochs": 3, "checkpoint_every": 2, "accumulate": 1}
     train_run.main(root, tmp_path / "whole", tmp_path / "whole.npz", **options)
-    code = f"import train_run, sys; train_run.main(*sys.argv[1:], **{options!r})"
-    for kill_at in ("3", "0"):
-        run = subprocess.run(
-            [sys.executable, "-c", code, root, tmp_path / "k", tmp_path / "k.npz", kill_at],
+    seed = int.from_bytes(os.urandom(4), "little")
+    rng = np.random.default_rng(seed)
+    kills = sorted(int(step) for step in rng.choice(np.arange(1, 12), 3, replace=False))
+    code = f"import train_run, sys; train_run.main(*sys.argv[1:], 0, True, **{options!r})"
+    for kill_at in (*kills, None):
+        run = subprocess.Popen(
+            [sys.executable, "-c", code, root, tmp_path / "k", tmp_path / "k.npz"],
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
         )
-        assert run.returncode == (-signal.SIGKILL if kill_at != "0" else 0), run.stderr
+        for line in run.stdout:
+            if kill_at is not None and int(line) >= kill_at:
+                time.sleep(rng.uniform(0, 0.3))
+                run.kill()
+                break
+        run.stdout.close()
+        assert run.wait() == (0 if kill_at is None else -signal.SIGKILL), (seed, kills)
     with np.load(tmp_path / "whole.npz") as a, np.load(tmp_path / "k.npz") as b:
-        assert same(dict(a), dict(b))
+        assert same(dict(a), dict(b)), (seed, kills)
 
 
 def test_ctrl_c_in_a_step_leaves_no_trace_of_it(train, tmp_path):
