@@ -101,8 +101,9 @@ def test_killed_at_three_random_steps_and_resumed_ends_with_the_same_bits(
     train_run.main(root, tmp_path / "whole", tmp_path / "whole.npz", **options)
     seed = int.from_bytes(os.urandom(4), "little")
     rng = np.random.default_rng(seed)
-    kills = sorted(int(step) for step in rng.choice(np.arange(1, 8), 3, replace=False))
+    kills = sorted(int(step) for step in rng.choice(np.arange(1, 7), 3, replace=False))
     code = f"import train_run, sys; train_run.main(*sys.argv[1:], 0, True, **{options!r})"
+    ends = []
     for kill_at in (*kills, None):
         run = subprocess.Popen(
             [sys.executable, "-c", code, root, tmp_path / "k", tmp_path / "k.npz"],
@@ -112,11 +113,14 @@ def test_killed_at_three_random_steps_and_resumed_ends_with_the_same_bits(
         )
         for line in run.stdout:
             if kill_at is not None and int(line) >= kill_at:
-                time.sleep(rng.uniform(0, 0.3))
+                time.sleep(rng.uniform(0, 0.15))
                 run.kill()
                 break
         run.stdout.close()
-        assert run.wait() == (0 if kill_at is None else -signal.SIGKILL), (seed, kills)
+        ends.append(run.wait())
+    # A run that was past its step when it began may have ended before the signal came.
+    assert ends[0] == -signal.SIGKILL, (seed, kills)
+    assert ends[-1] == 0, (seed, kills)
     with np.load(tmp_path / "whole.npz") as a, np.load(tmp_path / "k.npz") as b:
         assert same(dict(a), dict(b)), (seed, kills)
 
