@@ -22,7 +22,7 @@ from birdembed.serve._batcher import Batcher, Gone, Overloaded, embedder
 from birdembed.serve._middleware import Logged
 from birdembed.serve._service import Missing, Service
 from birdembed.serve._thumbnails import NoPicture
-from birdembed.serve._upload import BODY, received
+from birdembed.serve._upload import BODY, MAX_BYTES, received
 
 MAX_K = 100
 K = Annotated[int | None, Query(ge=1, le=MAX_K, description="how many, best first; 5 if not said")]
@@ -35,7 +35,7 @@ _PAGE = {
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    413: {"description": "the file is larger than 20 MB"},
+    413: {"description": "the file is too large"},
     415: {"description": "neither a form nor a picture"},
     422: {"description": "no picture, or one that cannot be read"},
     503: {"description": "busy; the header Retry-After says for how long"},
@@ -48,13 +48,13 @@ _MISSING: dict[int | str, dict[str, Any]] = {
 class _Endpoints:
     """One method an address."""
 
-    def __init__(self, service: Service, batcher: Batcher):
-        self.service, self.batcher = service, batcher
+    def __init__(self, service: Service, batcher: Batcher, max_bytes: int):
+        self.service, self.batcher, self.max_bytes = service, batcher, max_bytes
 
     async def _vector(self, request: Request, k: int | None = None) -> tuple[np.ndarray, int]:
         """Return the vector of the photograph that was sent, and the k of the address or form."""
         with self.batcher.admitted():
-            async with received(request) as upload:
+            async with received(request, self.max_bytes) as upload:
                 k = k or _form_k(upload.fields)
                 try:
                     vector = await self.batcher.vector(upload.read, request.is_disconnected)
@@ -96,7 +96,7 @@ class _Endpoints:
 
     async def health(self) -> Health:
         """Tell that the server runs, and with what."""
-        return self.service.health(self.batcher.pending)
+        return self.service.health(self.batcher.pending, self.max_bytes)
 
 
 def _form_k(fields: Mapping[str, str]) -> int:
@@ -111,6 +111,7 @@ def create_app(
     index: Index | None = None,
     *,
     photos: str | os.PathLike[str] | None = None,
+    max_bytes: int = MAX_BYTES,
     max_pending: int = 128,
     wait_seconds: float = 0.005,
 ) -> FastAPI:
@@ -125,6 +126,8 @@ def create_app(
     photos : str or Path, optional
         Folder that the index's ids are relative to, where its photographs are no longer at the
         paths it was built from.
+    max_bytes : int
+        Largest photograph, 20 MB by default; a larger one gets 413.
     max_pending : int
         Requests at a time; further ones get 503 with Retry-After.
     wait_seconds : float
@@ -165,7 +168,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.batcher = batcher
-    _add_routes(app, _Endpoints(service, batcher))
+    _add_routes(app, _Endpoints(service, batcher, max_bytes))
     _add_page(app)
     _add_errors(app)
     app.add_middleware(Logged)

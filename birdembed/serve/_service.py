@@ -21,7 +21,6 @@ from birdembed.serve._answers import (
     Result,
 )
 from birdembed.serve._thumbnails import Thumbnails
-from birdembed.serve._upload import MAX_BYTES
 
 NO_INDEX = (
     "this server has no photographs to search: make an index with `birdembed index PHOTOGRAPHS "
@@ -109,7 +108,7 @@ class Service:
             for match, row in zip(found, found.indices.tolist(), strict=True)
         ]
 
-    def health(self, pending: int) -> Health:
+    def health(self, pending: int, max_bytes: int) -> Health:
         """Return what runs here."""
         from birdembed._version import __version__
 
@@ -126,7 +125,7 @@ class Service:
             photographs=None if self.index is None else len(self.index),
             no_gallery=self.no_gallery if self.gallery is None else None,
             no_index=NO_INDEX if self.index is None else None,
-            max_bytes=MAX_BYTES,
+            max_bytes=max_bytes,
             pending=pending,
         )
 

@@ -24,7 +24,7 @@ _SECONDS = 60.0  # for a body to arrive
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A photograph, at most 20 MB: as a form's file, or as it is.",
+        "description": "A photograph (by default at most 20 MB): as a form's file, or as it is.",
         "content": {
             "multipart/form-data": {
                 "schema": {
@@ -57,7 +57,7 @@ def too_large(max_bytes: int) -> HTTPException:
 
 @contextlib.asynccontextmanager
 async def received(
-    request: Request, max_bytes: int = MAX_BYTES, seconds: float = _SECONDS
+    request: Request, max_bytes: int, seconds: float = _SECONDS
 ) -> AsyncIterator[Upload]:
     """Receive the photograph of a request: the one file of a form, or the body itself.
 

@@ -178,7 +178,7 @@ function showPhotographs(found) {
 const shortened = (one) =>
   one.label && one.id.startsWith(`${one.label}/`) ? one.id.slice(one.label.length + 1) : one.id;
 const percent = (score) => `${100 * Math.min(Math.max(score, 0), 1)}%`;
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+const megabytes = (bytes) => `${Number((bytes / 1e6).toFixed(1))} MB`;
 
 /* --- what runs here --- */
 
@@ -191,6 +191,7 @@ async function start() {
   } catch {
     return fail("The server does not answer. Is it still running?");
   }
+  get("most").textContent = megabytes(facts.max_bytes);
   const parts = [facts.model];
   if (facts.species !== null) parts.push(`${facts.species.toLocaleString()} species`);
   if (facts.photographs !== null) parts.push(`${facts.photographs.toLocaleString()} photographs`);
