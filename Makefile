@@ -77,11 +77,6 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/build
 $(STAMPS)/test: pyproject.toml $(STAMPS)/build
 	$(call install,build run pillow plot sscd hub pandas parquet lancedb faiss serve test lint)
 
-# A browser, where apt has one; without it the tests of the page skip, and say so.
-$(STAMPS)/test-system: tools/system_packages.sh $(STAMPS)/venv
-	@if sh tools/system_packages.sh --tests; then touch $@; \
-	    else echo "birdembed: without them some tests will be skipped" >&2; fi
-
 # Their own requirements name another torch than the one above.
 $(STAMPS)/test-no-deps: pyproject.toml $(STAMPS)/test
 	$(call install,test-no-deps,--no-deps)
@@ -114,10 +109,11 @@ test-c: build
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" \
 	    TESTS="test_executor test_inference"
 
-test-python: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/test-system fetch
+test-python: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
+	@sh tools/system_packages.sh --for-tests chromium chromium-driver curl
 	$(PYTEST) -m "not slow"
 
-test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/test-system fetch
+test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
 	$(PYTEST) -m slow
 
 lint: $(STAMPS)/lint build

@@ -2,8 +2,8 @@
 # Install the system packages that the build needs and this machine lacks.
 #
 #   sh tools/system_packages.sh PYTHON
-#   sh tools/system_packages.sh --tests           what some tests need; they skip where it is missing
 #   sh tools/system_packages.sh --update-lists    only fetch apt's package lists anew
+#   sh tools/system_packages.sh --for-tests P...  packages without which tests skip; never fails
 #
 # Says what it installs before it does. Needs root (or sudo) only where something is missing.
 set -eu
@@ -32,36 +32,31 @@ if [ "$1" = --update-lists ]; then
     exit 0
 fi
 
+if [ "$1" = --for-tests ]; then
+    shift
+    missing=
+    for package; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' ||
+            missing="$missing $package"
+    done
+    [ -n "$missing" ] || exit 0
+    echo "birdembed: installing with apt-get, for tests:$missing" >&2
+    # shellcheck disable=SC2086
+    if ! (as_root apt-get -q update &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing); then
+        echo "birdembed: not installed: tests that need$missing will skip" >&2
+    fi
+    exit 0
+fi
+
+python=$1
+cc=${CC:-gcc}
 missing=
 need() { # need PACKAGE REASON
     case " $missing " in *" $1 "*) ;; *) missing="$missing $1" ;; esac
     echo "birdembed: missing: $2 (Debian package $1)" >&2
 }
 
-# install_missing: with apt-get, saying so first.
-install_missing() {
-    [ -n "$missing" ] || return 0
-    if ! command -v apt-get >/dev/null 2>&1; then
-        echo "birdembed: install what is missing with this system's package manager, then repeat" >&2
-        return 1
-    fi
-    echo "birdembed: installing with apt-get:$missing" >&2
-    # A source that cannot be reached is no reason to stop: the next line decides.
-    as_root apt-get -q update || true
-    # shellcheck disable=SC2086
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing
-}
-
-if [ "$1" = --tests ]; then
-    command -v chromium >/dev/null 2>&1 || need chromium "a browser, for the tests of the page"
-    command -v chromedriver >/dev/null 2>&1 || need chromium-driver "what steers the browser"
-    command -v curl >/dev/null 2>&1 || need curl "curl, which the guide uses"
-    install_missing
-    exit
-fi
-
-python=$1
-cc=${CC:-gcc}
 printf '#include <math.h>\n#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' \
     >"$scratch/probe.c"
 
@@ -101,4 +96,12 @@ case " $missing" in
         fi
         ;;
 esac
-install_missing
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "birdembed: install what is missing with this system's package manager, then repeat" >&2
+    exit 1
+fi
+echo "birdembed: installing with apt-get:$missing" >&2
+# A source that cannot be reached is no reason to stop: the next line decides.
+as_root apt-get -q update || true
+# shellcheck disable=SC2086
+as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing

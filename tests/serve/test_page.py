@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (tools/system_packages.sh)"
+    not (CHROMIUM and DRIVER), reason="needs the Debian packages chromium and chromium-driver"
 )
 
 
