@@ -107,7 +107,7 @@ class Server:
         self._wait()
 
     def _wait(self):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.said()
             with contextlib.suppress(urllib.error.URLError, OSError):
@@ -115,7 +115,7 @@ class Server:
                     assert answer.status == 200
                     return
             time.sleep(0.05)
-        raise AssertionError(f"no answer within 60 s: {self.said()}")
+        raise AssertionError(f"no answer within 300 s: {self.said()}")
 
     def said(self):
         return self.log.read_text()
@@ -124,7 +124,7 @@ class Server:
         """End it and return its exit code; standard output must have stayed empty."""
         if self.process.poll() is None:
             self.process.send_signal(how)
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=120)
         assert out == b""
         return self.process.returncode
 

@@ -1,5 +1,6 @@
 """`birdembed serve` as a process: real sockets, many at once, limits, signals, log."""
 
+import json
 import os
 import re
 import signal
@@ -22,7 +23,7 @@ CLIENTS = 40
 
 def post(server, name, data, **options):
     url = f"{server.url}/{name}"
-    return httpx.post(url, files={"file": ("bird.png", data)}, timeout=60, **options)
+    return httpx.post(url, files={"file": ("bird.png", data)}, timeout=300, **options)
 
 
 def test_many_at_once_get_the_bits_of_one(running, model):
@@ -32,7 +33,7 @@ def test_many_at_once_get_the_bits_of_one(running, model):
     at_once = threading.Barrier(CLIENTS)
 
     def ask(i):
-        at_once.wait(30)
+        at_once.wait(300)
         return post(running, "embed", b"no picture" if i in bad else pictures[i])
 
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -55,61 +56,66 @@ def memory(server, key="VmHWM"):
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
 
 
-def send(server, head, body_size, chunk=1 << 16):
-    """Send a request by hand; return what comes back, and how many bytes of the body went out."""
-    sent = 0
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-        connection.sendall(head)
-        try:
-            while sent < body_size:
-                connection.sendall(bytes(min(chunk, body_size - sent)))
-                sent += min(chunk, body_size - sent)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        return connection.recv(65536), sent
+HEAD = b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+
+
+def connect(server):
+    return socket.create_connection(("127.0.0.1", server.port), timeout=300)
+
+
+def read(connection):
+    """Return the whole of an answer whose JSON ends it."""
+    answer = b""
+    while not answer.endswith(b"}"):
+        more = connection.recv(65536)
+        assert more, answer
+        answer += more
+    return answer
 
 
 def test_a_large_body_is_answered_and_not_kept(running):
     """Any ordinary client, which sends everything before it reads, gets to see the 413."""
     post(running, "embed", encoded(picture(0, 0)))
     before = memory(running)
-    head = b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
-    answer, _ = send(running, head + b"Content-Length: 200000000\r\n\r\n", 200_000_000)
-    assert answer.startswith(b"HTTP/1.1 413"), answer
-    assert b'"detail"' in answer
+    with connect(running) as connection:
+        connection.sendall(HEAD + b"Content-Length: 60000000\r\n\r\n")
+        for _ in range(60):
+            connection.sendall(bytes(1_000_000))
+        assert read(connection).startswith(b"HTTP/1.1 413")
     # Without a length it is counted while it comes in.
-    parts = b"Transfer-Encoding: chunked\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", running.port), timeout=60) as connection:
-        connection.sendall(head + parts)
+    with connect(running) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
         for _ in range(30):
             connection.sendall(b"f4240\r\n" + bytes(1_000_000) + b"\r\n")
         connection.sendall(b"0\r\n\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+        assert read(connection).startswith(b"HTTP/1.1 413")
     assert memory(running) - before < 40e6
     assert post(running, "embed", bytes(25_000_000)).status_code == 413
 
 
 def test_a_client_that_asks_first_is_told_before_it_sends(running):
     """`Expect: 100-continue`, as curl does."""
-    head = (
-        b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
-        b"Expect: 100-continue\r\nContent-Length: 25000000\r\n\r\n"
-    )
-    answer, _ = send(running, head, 0)
-    assert answer.startswith(b"HTTP/1.1 413"), answer
+    with connect(running) as connection:
+        connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 25000000\r\n\r\n")
+        assert read(connection).startswith(b"HTTP/1.1 413")
+
+
+def pending(server):
+    return httpx.get(f"{server.url}/health", timeout=300).json()["pending"]
+
+
+def until(condition):
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_client_that_goes_away_costs_nothing(running):
-    head = (
-        b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
-        b"Content-Length: 1000000\r\n\r\n"
-    )
-    with socket.create_connection(("127.0.0.1", running.port), timeout=60) as connection:
-        connection.sendall(head + bytes(1000))
-    deadline = time.monotonic() + 30
-    while httpx.get(f"{running.url}/health").json()["pending"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with connect(running) as connection:
+        connection.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n" + bytes(1000))
+        until(lambda: pending(running) == 1)
+    until(lambda: pending(running) == 0)
     assert "Traceback" not in running.said()
 
 
@@ -132,30 +138,41 @@ def test_log(running, known):
     assert any(
         re.fullmatch(r"\d\d:\d\d:\d\d 127\.0\.0\.1 POST /search 200 \d+ ms", x) for x in lines
     )
-    assert any("GET /x%0aforged%20line 404" in x for x in lines)
+    assert any("get /x%0aforged%20line 404" in x.lower() for x in lines)
     assert not any(x.startswith("forged") for x in lines)
 
 
 # --- beginning and end ---------------------------------------------------------------
 
 
+def refused(server):
+    try:
+        connect(server).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_what_is_under_way_is_answered_first(start, files, model, how):
+def test_what_is_under_way_is_answered_first(start, files, model, known, how):
+    """The signal comes while a photograph is half received."""
     server = start("--model", files / "model")
-    pictures = [encoded(picture(i, 1, 2000)) for i in range(12)]
-    with ThreadPoolExecutor(len(pictures)) as pool:
-        answers = [pool.submit(post, server, "embed", data) for data in pictures]
-        while httpx.get(f"{server.url}/health").json()["pending"] < len(pictures):
-            assert not all(answer.done() for answer in answers), "too quick to be caught"
-        assert server.stop(how) == 0, server.said()
-        found = [answer.result() for answer in answers]
-    assert [answer.status_code for answer in found] == [200] * len(pictures)
-    vector = np.asarray(found[3].json()["embedding"], np.float32)
-    np.testing.assert_array_equal(vector, model.encode(pictures[3]))
+    half = len(known) // 2
+    with connect(server) as connection:
+        head = HEAD + f"Content-Length: {len(known)}\r\n\r\n".encode()
+        connection.sendall(head + known[:half])
+        until(lambda: pending(server) == 1)
+        server.process.send_signal(how)
+        until(lambda: refused(server))
+        connection.sendall(known[half:])
+        head, _, body = read(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    vector = np.asarray(json.loads(body)["embedding"], np.float32)
+    np.testing.assert_array_equal(vector, model.encode(known))
+    server.process.wait(120)
+    assert server.stop() == 0, server.said()
     assert server.said().splitlines()[-1] == "birdembed serve: stopped"
     assert "Traceback" not in server.said()
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", server.port), timeout=5)
 
 
 def test_a_taken_port(running, files, capsys):
@@ -174,7 +191,7 @@ def test_what_is_wrong_is_said_before_the_start(files, photos, tmp_path, capsys)
         (["--photos", str(photos)], 2, "--index"),
         (["--port", "70000"], 2, "65535"),
         (["--port", "x"], 2, "65535"),
-        (["--host", "256.1.1.1"], 1, "256.1.1.1"),
+        (["--host", "192.0.2.1"], 1, "192.0.2.1"),
     ):
         port = [] if "--port" in words else ["--port", "0"]
         assert main(["serve", "--model", model, *port, *words]) == code
@@ -210,7 +227,7 @@ def test_a_burst(running, known):
 
     def ask(_):
         seen = []
-        with httpx.Client(timeout=60) as client:
+        with httpx.Client(timeout=300) as client:
             while time.monotonic() < end:
                 answer = client.post(f"{running.url}/search", files={"file": known})
                 seen.append(answer.status_code)
