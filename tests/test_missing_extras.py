@@ -28,6 +28,7 @@ IMPORTS = {
     "faiss-cpu": "faiss",
     "scikit-learn": "sklearn",
     "python-multipart": "python_multipart multipart",
+    "ipython": "IPython",
     "mlflow": "mlflow",
     "metaflow": "metaflow",
 }
@@ -42,6 +43,7 @@ USES = {
     "pandas": "be.History([{'epoch': 1}]).to_pandas()",
     "parquet": "index.to_parquet('never-written.parquet')",
     "faiss": "index.to_faiss()",
+    "notebook": "be.LivePlot()",
     "serve": "from birdembed.serve import create_app",
 }
 # More ways to the same library.
@@ -50,6 +52,8 @@ ALSO = [
     ("plot", "be.plot_confusion(np.eye(2, dtype=np.int64), ['a', 'b'])"),
     ("plot", "be.plot_map(np.eye(4, 8), [0, 0, 1, 1])"),
     ("plot", "found.plot()"),
+    ("plot", "be.plot_losses([])"),
+    ("plot", "be.plot_duplicates([])"),
     ("pandas", "found.to_pandas()"),
     ("lancedb", "index.to_lancedb('never-written', 'birds')"),
     ("lancedb", "be.Index.from_lancedb('never-written', 'birds')"),
