@@ -76,6 +76,7 @@ def serve(app: Any, listening: socket.socket, say: Callable[[str], None]) -> Non
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
-        say("stopped")
+        pass  # does not come where the signal was ignored before, as in a shell's background
     finally:
         listening.close()
+    say("stopped")
