@@ -55,6 +55,8 @@ ALSO = [
     ("plot", "be.plot_losses([])"),
     ("plot", "be.plot_duplicates([])"),
     ("pandas", "found.to_pandas()"),
+    ("pandas", "index.to_pandas()"),
+    ("parquet", "be.Index.from_parquet('never-written.parquet')"),
     ("lancedb", "index.to_lancedb('never-written', 'birds')"),
     ("lancedb", "be.Index.from_lancedb('never-written', 'birds')"),
 ]
