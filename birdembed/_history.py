@@ -78,7 +78,17 @@ class History:
         return len(self.epochs)
 
     def to_pandas(self) -> DataFrame:
-        """Return a table, one row an epoch."""
+        """Return a table, one row an epoch.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
         try:
             import pandas
         except ImportError as error:
@@ -86,7 +96,12 @@ class History:
         return pandas.DataFrame(self.epochs)
 
     def plot(self) -> Figure:
-        """Draw losses and scores over the epochs; returns a matplotlib figure."""
+        """Draw losses and scores over the epochs.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
         from birdembed._plots_metrics import plot_history
 
         return plot_history(self)

@@ -228,6 +228,10 @@ class Index:
     def remove(self, ids: Sequence[str] | str) -> None:
         """Remove rows by id.
 
+        Parameters
+        ----------
+        ids : sequence of str, or str
+
         Raises
         ------
         KeyError
@@ -357,6 +361,11 @@ class Index:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to one file, whole or not at all.
 
+        Parameters
+        ----------
+        path : str or Path
+            An older file there is replaced.
+
         Raises
         ------
         OSError
@@ -383,6 +392,10 @@ class Index:
             and several processes share one copy.
         model : Model, optional
             Encodes queries that are images.
+
+        Returns
+        -------
+        Index
 
         Raises
         ------
@@ -439,6 +452,20 @@ class Index:
             What to do about an image that cannot be read; `index.report` names those left out.
         show_progress_bar : bool, optional
             Default: in a terminal or notebook only.
+
+        Returns
+        -------
+        Index
+            Rows in the order of the images, with `report`.
+
+        Raises
+        ------
+        OSError, ValueError
+            There is no such folder or no image in it, an argument does not fit the images.
+        TypeError
+            Something is no image.
+        DecodeError
+            With ``on_error="raise"``: an image cannot be read; it is named.
         """
         from birdembed import _build
 

@@ -57,6 +57,11 @@ def plot_grid(
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        `queries` and `results` differ in length.
     """
     single = isinstance(results, SearchResult) and results.scores.ndim == 1
     rows: list[SearchResult] = [results] if single else list(results)  # type: ignore[list-item]

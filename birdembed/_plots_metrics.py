@@ -205,6 +205,11 @@ def plot_map(
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        `method` is unknown, or a row holds NaN.
     """
     if method != "pca":
         raise ValueError(f"method must be 'pca', got {method!r}")

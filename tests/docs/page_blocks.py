@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -60,7 +61,7 @@ def anchors(page: Path) -> set[str]:
     """Return the anchors that a page's headings get."""
     tokens = MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8"))
     found = set()
-    for heading, inline in zip(tokens, tokens[1:], strict=False):
+    for heading, inline in itertools.pairwise(tokens):
         if heading.type == "heading_open":
             words = re.sub(r"[^\w\- ]", "", inline.content.lower())
             found.add(words.replace(" ", "-"))

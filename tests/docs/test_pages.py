@@ -1,8 +1,8 @@
-"""Every code block of README.md and of the guide runs, page by page, and every link leads somewhere.
+"""Every code block of README.md and of the guide runs, page by page; every link leads somewhere.
 
-`make GOAL` and `pip install` are looked up instead of carried out, and `birdembed serve` goes to the
-background: `stand_ins/` has the reasons. Photographs are few and small; everything else is as a
-reader has it.
+`make GOAL` and `pip install` are looked up instead of carried out, and `birdembed serve` goes to
+the background: `stand_ins/` has the reasons. Photographs are few and small; everything else is as
+a reader has it.
 """
 
 import contextlib
@@ -92,7 +92,9 @@ def test_links_lead_somewhere(page):
 
 def test_every_page_is_listed():
     """docs/README.md leads to every page of the guide."""
-    listed = {(ROOT / "docs" / target).resolve() for _, target in links(ROOT / "docs" / "README.md")}
+    listed = {
+        (ROOT / "docs" / target).resolve() for _, target in links(ROOT / "docs" / "README.md")
+    }
     missing = [name(page) for page in ROOT.glob("docs/guide/*.md") if page.resolve() not in listed]
     assert not missing, "\n".join(missing)
 

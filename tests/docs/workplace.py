@@ -32,7 +32,9 @@ def _view(bird: Image.Image, seed: int) -> Image.Image:
     rng = np.random.default_rng(seed)
     soft = Image.fromarray(rng.integers(90, 220, (3, 3, 3), np.uint8))
     scene = soft.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    turned = bird.rotate(float(rng.uniform(-20, 20)), expand=True, resample=Image.Resampling.BICUBIC)
+    turned = bird.rotate(
+        float(rng.uniform(-20, 20)), expand=True, resample=Image.Resampling.BICUBIC
+    )
     if rng.random() < 0.5:
         turned = turned.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     turned.thumbnail((SIDE, SIDE))
@@ -78,7 +80,9 @@ def prepare(place: Path, cache: Path) -> dict[str, str]:
     _install_programs(programs)
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))},
-        "PATH": os.pathsep.join([str(programs), os.path.dirname(sys.executable), os.environ["PATH"]]),
+        "PATH": os.pathsep.join(
+            [str(programs), os.path.dirname(sys.executable), os.environ["PATH"]]
+        ),
         "PYTHONPATH": str(ROOT),
         "BIRDEMBED_CACHE": str(own_cache),
         "MPLBACKEND": "Agg",

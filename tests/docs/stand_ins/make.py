@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 root = Path(__file__).resolve().parents[3]
-done = subprocess.run(["/usr/bin/env", "-u", "PYTHONPATH", "make", "-n", *sys.argv[1:]], cwd=root,
-                      env={"PATH": "/usr/local/bin:/usr/bin:/bin"}, stdout=subprocess.DEVNULL)
+done = subprocess.run(
+    ["/usr/bin/env", "-u", "PYTHONPATH", "make", "-n", *sys.argv[1:]],
+    cwd=root,
+    env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
+    stdout=subprocess.DEVNULL,
+)
 sys.exit(done.returncode)
