@@ -72,8 +72,8 @@ def prepare(place: Path, cache: Path) -> dict[str, str]:
     samples = cache / "samples"
     birds = {name: _bird(name, samples if samples.is_dir() else None) for name in SPECIES}
     _write_folder(clone / "photos", birds, range(4))
-    _write_folder(clone / "birds" / "train", birds, range(4, 12))
-    _write_folder(clone / "birds" / "valid", birds, range(12, 15))
+    _write_folder(clone / "birds" / "train", birds, range(4, 8))
+    _write_folder(clone / "birds" / "valid", birds, range(12, 14))
     for number, name in enumerate(("blackbird.jpg", "owl.jpg", "unknown.jpg", "a.jpg", "b.jpg")):
         bird = birds.get(name.split(".")[0].upper(), birds[SPECIES[number % len(SPECIES)]])
         _view(bird, 1000 + number).save(clone / name, quality=92)
