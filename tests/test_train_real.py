@@ -89,8 +89,11 @@ def test_gradients_by_name(train):
     assert trainer.model.num_classes == 4
 
 
-def test_killed_and_resumed_ends_with_the_same_bits(root, tmp_path):
-    options = {**SMALL, "checkpoint_every": 2}
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_killed_and_resumed_ends_with_the_same_bits(root, tmp_path, precision):
+    if precision == "bfloat16" and not _core.backend()["bfloat16"]:
+        pytest.skip("this processor has no bfloat16")
+    options = {**SMALL, "checkpoint_every": 2, "precision": precision}
     train_run.main(root, tmp_path / "whole", tmp_path / "whole.npz", **options)
     code = f"import train_run, sys; train_run.main(*sys.argv[1:], **{options!r})"
     for kill_at in ("3", "0"):
