@@ -1,7 +1,7 @@
 """The API reference: `make docs`, or `sphinx-build docs build/docs`.
 
-The pages under reference/ are written from the package's own lists when the build begins, so that no
-name can be forgotten; what they say comes from the docstrings.
+The pages under reference/ are written from the package's own lists when the build begins, so that
+no name can be forgotten; what they say comes from the docstrings.
 """
 
 import sys

@@ -6,10 +6,14 @@ a reader has it.
 """
 
 import contextlib
+import doctest
+import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 import urllib.parse
 from pathlib import Path
 
@@ -20,6 +24,7 @@ pytest.importorskip("PIL.Image", reason="needs Pillow to write the photographs")
 
 from birdembed._files import cache_dir
 from docs.page_blocks import PYTHON, anchors, blocks, links
+from docs.public import modules, public_names
 from docs.workplace import ROOT, prepare
 
 RUN = Path(__file__).with_name("run_page.py")
@@ -61,6 +66,30 @@ def test_blocks_run(page, cache, tmp_path):
         for pid in pids.read_text().split() if pids.exists() else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGTERM)
+
+
+def examples(text):
+    """Return the code of a docstring: after `>>>`, and indented after a line that ends in `::`."""
+    found = [example.source for example in doctest.DocTestParser().get_examples(text)]
+    if not found:
+        parts = re.findall(r"::\n\n((?:    .*\n|\n)+)", text + "\n")
+        found = [textwrap.dedent(part) for part in parts]
+    return "".join(found)
+
+
+def test_examples_in_docstrings_run(cache, tmp_path):
+    """Those of each docstring in turn, in one process."""
+    documented = {m.__name__: m for m in modules()[0]} | dict(public_names())
+    pages = {
+        name: examples(inspect.cleandoc(value.__doc__))
+        for name, value in documented.items()
+        if value.__doc__
+    }
+    pages = {name: code for name, code in pages.items() if code.strip()}
+    assert {"birdembed", "birdembed.fine_tune"} <= set(pages)
+    page = tmp_path / "examples.md"
+    page.write_text("".join(f"# {n}\n\n```python\n{code}```\n\n" for n, code in pages.items()))
+    run([sys.executable, RUN, page], tmp_path / "clone", prepare(tmp_path, cache))
 
 
 def test_the_first_python_block_runs_from_the_root_of_a_clone(cache, tmp_path):
