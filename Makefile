@@ -126,7 +126,7 @@ lint: $(STAMPS)/lint build
 
 docs: $(STAMPS)/docs build
 	$(PY) -m sphinx -q -W --keep-going docs build/docs
-	@echo "build/docs/README.html"
+	@echo "build/docs/reference/index.html"
 
 bench: $(STAMPS)/bench fetch
 	$(PY) -m benchmarks $(BENCH_ARGS)

@@ -20,7 +20,7 @@ version = release = birdembed.__version__
 copyright = ""
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-root_doc = "README"
+root_doc = "reference/index"
 exclude_patterns = ["reference.py", "conf.py"]
 html_theme = "alabaster"
 html_theme_options = {"description": birdembed.__doc__.partition("\n")[0], "page_width": "1100px"}

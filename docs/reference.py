@@ -25,6 +25,21 @@ PAGES = {
     "Errors": "BirdembedError DecodeError WeightsError FingerprintMismatch BackendError",
     "The rest": "info set_num_threads",
 }
+#: The first page: the guide, then the reference's pages.
+FRONT = """birdembed
+=========
+
+.. toctree::
+   :caption: Guide
+   :glob:
+
+   ../README
+   ../guide/*
+
+.. toctree::
+   :caption: Reference
+
+"""
 
 
 def pages() -> dict[str, list[str]]:
@@ -72,5 +87,4 @@ def write(folder: Path) -> None:
     for title, text in written.items():
         files.append(title.lower().replace(" ", "-"))
         (folder / f"{files[-1]}.rst").write_text(f"{title}\n{'=' * len(title)}\n\n{text}")
-    entries = "".join(f"   {name}\n" for name in files)
-    (folder / "index.rst").write_text(f"Reference\n=========\n\n.. toctree::\n\n{entries}")
+    (folder / "index.rst").write_text(FRONT + "".join(f"   {name}\n" for name in files))
