@@ -89,11 +89,9 @@ class History:
         ImportError
             pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError("to_pandas needs pandas: pip install 'birdembed[pandas]'") from error
-        return pandas.DataFrame(self.epochs)
+        from birdembed._extras import need
+
+        return need("pandas", "pandas", "History.to_pandas").DataFrame(self.epochs)
 
     def plot(self) -> Figure:
         """Draw losses and scores over the epochs.
