@@ -33,7 +33,13 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "special-members": "__call__,__len__,__iter__"}
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
+autodoc_default_options = {
+    "members": True,
+    "special-members": "__call__,__len__,__iter__",
+    # Up to, and without, these.
+    "inherited-members": "object,tuple,ValueError,RuntimeError,Exception,BaseException",
+}
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 

@@ -61,7 +61,12 @@ def integration_names() -> dict[str, list[str]]:
             module = importlib.import_module(info.name)
         except ImportError:
             continue  # its extra is not installed
-        found[info.name] = list(getattr(module, "__all__", []))
+        own = [
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        ]
+        found[info.name] = list(getattr(module, "__all__", own))
     return found
 
 
