@@ -128,6 +128,15 @@ def test_every_page_is_listed():
     assert not missing, "\n".join(missing)
 
 
+def test_every_extra_is_explained():
+    headings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    table = headings.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    extras = re.findall(r"^(\w+) = ", table, re.MULTILINE)
+    text = (ROOT / "docs" / "README.md").read_text(encoding="utf-8").partition("## Extras")[2]
+    assert extras
+    assert not [extra for extra in extras if f"`{extra}`" not in text]
+
+
 def test_a_broken_block_is_noticed(tmp_path):
     """The tests above are worth nothing if they pass over errors."""
     for text, words in [
