@@ -62,7 +62,8 @@ def members(name: str, cls: type) -> list[Public]:
             if isinstance(value, (classmethod, staticmethod)):
                 value = value.__func__
             if inspect.isfunction(value) or isinstance(value, property):
-                found[key] = Public(f"{name}.{key}", value)
+                # One that overrides another is described where it comes from.
+                found.setdefault(key, Public(f"{name}.{key}", value))
     return list(found.values())
 
 
