@@ -15,6 +15,9 @@
 /* The layout of src and dst of an inference convolution. */
 dnnl_format_tag_t bird_conv_layout(bird_isa isa, const bird_conv *conv);
 
+/* How the name of the kernel begins that is faster than oneDNN's own first choice; NULL: none. */
+const char *bird_conv_kernel(bird_isa isa, const bird_conv *conv);
+
 /* The layout of all activations and gradients of training, but for three-channel pictures. */
 dnnl_format_tag_t bird_conv_training_layout(bird_isa isa);
 
