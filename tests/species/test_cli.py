@@ -4,6 +4,7 @@ import json
 import os
 import types
 
+import numpy as np
 import pytest
 
 import birdembed as be
@@ -181,6 +182,43 @@ def test_finetune_options(training, folder, photos, tmp_path, capsys):
     assert values["model"] == str(tmp_path / "m")
     assert len(values["history"]) == 8
     assert values["scores"]["gallery.unknown_from"] == "held-out species"
+
+
+def test_finetune_stores_halves(training, folder, photos, others, tmp_path, capsys):
+    out = tmp_path / "m"
+    words = ["finetune", photos.root, "--valid", others.root, "-o", str(out), "--model", folder]
+    assert main([*words, "--epochs", "1", "--dtype", "float16", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    saved = be.load_model(out)
+    assert saved.fingerprint != be.load_model(folder).fingerprint
+    assert (out / "model.safetensors").stat().st_size < 50e6
+    # Gallery, threshold and scores are those of the rounded weights, to the bit.
+    gallery = saved.gallery.embeddings
+    fit = saved.fit_gallery(photos, valid=others)
+    np.testing.assert_array_equal(saved.gallery.embeddings, gallery)
+    assert scores["gallery.threshold"] == fit.threshold
+    assert scores["map_at_r"] == be.evaluate(saved, others, reference=photos).map_at_r
+    assert main([*words, "--dtype", "int8"]) == 2
+
+
+def test_finetune_tells_what_passes_of_unknown_pictures(
+    training, folder, photos, others, tmp_path, capsys
+):
+    words = ["finetune", photos.root, "-o", str(tmp_path / "m"), "--model", folder, "--json"]
+    strange = write_folder(tmp_path / "strange", range(3), ["KEA", "TUI"])
+    (tmp_path / "strange/KEA/0.png").write_bytes(b"no picture")
+    assert main([*words, "--valid", others.root, "--unknown", strange.root]) == 0
+    shown = capsys.readouterr()
+    scores = json.loads(shown.out)["scores"]
+    assert (scores["gallery.unknown_from"], scores["gallery.n_unknown"]) == ("given pictures", 5)
+    assert "skipped: " in shown.err
+    assert "KEA" in shown.err
+    assert "found on training pictures" not in shown.err
+    assert main(words) == 0
+    assert "found on training pictures" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([*words, "--unknown", str(tmp_path / "empty")]) == 1
+    assert "no photographs" in capsys.readouterr().err
 
 
 def test_finetune_names_copies_before_anything_else(training, folder, photos, tmp_path, capsys):
