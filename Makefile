@@ -114,6 +114,7 @@ test-c: build
 	    TESTS="test_executor test_inference"
 
 test-python: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
+	@sh tools/system_packages.sh --for-tests chromium chromium-driver curl
 	$(PYTEST) -m "not slow"
 
 test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
