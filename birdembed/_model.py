@@ -406,10 +406,8 @@ class Model(Fitting):
 
         Raises
         ------
-        ValueError
-            The model has no classifier.
-        DecodeError
-            A file is missing or cannot be decoded; the message names it.
+        ValueError, DecodeError
+            As `logits` raises them.
         """
         return softmax(logits_of(self._current, images, batch_size, num_threads))
 
@@ -442,10 +440,8 @@ class Model(Fitting):
         ------
         ValueError
             The model has no classifier, or k < 1.
-        TypeError
-            k is no whole number, or something is no image.
-        DecodeError
-            A file is missing or cannot be decoded; the message names it.
+        TypeError, DecodeError
+            k is no whole number; an image cannot be read.
         """
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
             raise TypeError(f"k must be an int, got {type(k).__name__}")
