@@ -2,6 +2,7 @@
 # make test       set up, then the C tests under sanitizers and the Python tests
 # make test-all   the same and the slow tests
 # make lint       ruff and mypy
+# make docs       the guide and the API reference as HTML, in build/docs
 # make bench      all benchmarks, side by side with the peers
 # make notebooks  run the notebooks on the sample photographs and keep what they show
 # make wheel      the wheel and the sdist in dist/
@@ -21,8 +22,11 @@ STAMPS := $(VENV)/stamps
 CORE := birdembed/_core.abi3.so
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
-    if $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done)
+# Looked for once, and named by its own path: through a chooser of versions each call takes long.
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+    if $$p -c '$(SUPPORTED)' 2>/dev/null; then $$p -c 'import sys; print(sys.executable)'; break; fi; done)
+endif
 
 # The photographs may lie beside the checkout.
 ifeq ($(origin BIRDEMBED_DATA),undefined)
@@ -36,7 +40,7 @@ ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null && $(PY) -c ''),$(CURDIR))
 $(shell rm -rf $(STAMPS))
 endif
 
-.PHONY: demo test test-all test-c test-python test-slow lint bench notebooks wheel clean build system fetch
+.PHONY: demo test test-all test-c test-python test-slow lint docs bench notebooks wheel clean build system fetch
 .DELETE_ON_ERROR:
 
 demo: fetch
@@ -76,7 +80,10 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/build
 	$(call install,lint)
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/build
-	$(call install,build run extras test lint)
+	$(call install,build run extras test lint docs)
+
+$(STAMPS)/docs: pyproject.toml $(STAMPS)/build
+	$(call install,docs)
 
 # Their own requirements name another torch than the one above.
 $(STAMPS)/test-no-deps: pyproject.toml $(STAMPS)/test
@@ -114,6 +121,7 @@ test-c: build
 	    TESTS="test_executor test_inference"
 
 test-python: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
+	@sh tools/system_packages.sh --for-tests chromium chromium-driver curl
 	$(PYTEST) -m "not slow"
 
 test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
@@ -124,6 +132,10 @@ lint: $(STAMPS)/lint build
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+docs: $(STAMPS)/docs build
+	$(PY) -m sphinx -q -W --keep-going docs build/docs
+	@echo "build/docs/reference/index.html"
 
 bench: $(STAMPS)/bench fetch
 	$(PY) -m benchmarks $(BENCH_ARGS)
@@ -137,5 +149,5 @@ wheel: $(STAMPS)/wheel
 	@ls -l dist
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info birdembed/*.so birdembed/_lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/reference *.egg-info birdembed/*.so birdembed/_lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find birdembed tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +

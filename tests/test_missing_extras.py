@@ -44,7 +44,7 @@ USES = {
     "parquet": "index.to_parquet('never-written.parquet')",
     "faiss": "index.to_faiss()",
     "notebook": "be.LivePlot()",
-    "serve": "from birdembed.cli import main; main(['serve', '--model', 'resnet50'])",
+    "serve": "from birdembed.serve import create_app",
 }
 # More ways to the same library.
 ALSO = [
