@@ -15,6 +15,7 @@ _EVENTS = (
     "on_epoch_end",
     "on_checkpoint",
     "on_train_end",
+    "on_train_error",
 )
 
 
@@ -43,6 +44,9 @@ class Callback:
 
     def on_train_end(self, trainer: Trainer, history: History) -> Any:
         """At the end, once the model holds its final weights."""
+
+    def on_train_error(self, trainer: Trainer, error: BaseException) -> Any:
+        """When an error, or Ctrl-C, ends the training; it is raised to the caller after this."""
 
 
 class Callbacks:
