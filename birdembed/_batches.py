@@ -67,9 +67,10 @@ class Batches:
         Normalisation and interpolation; its fit and crop serve `augment` None only.
     augment : {None, "default", "strong"}
         ``None``: as for encoding. ``"default"``: a box of 0.35 to 1 of the area (3:4 to 4:3),
-        mirrored or not, turned up to 20 degrees, brightness 0.6 to 1.4, contrast 0.7 to 1.3,
-        saturation 0.6 to 1.4. ``"strong"``: the same box and mirroring, then TrivialAugment
-        (Mueller & Hutter 2021) and for a quarter of the pictures random erasing.
+        mirrored or not, turned up to 20 degrees, one in four by 90 degrees more to either side,
+        brightness 0.6 to 1.4, contrast 0.7 to 1.3, saturation 0.6 to 1.4. ``"strong"``: the same
+        box and mirroring, then TrivialAugment (Mueller & Hutter 2021) and for a quarter of the
+        pictures random erasing.
     mixup, cutmix : float
         ``alpha`` of the Beta(alpha, alpha) from which each sample's share is drawn, the larger
         part its own; 0: not done; both above 0: one or the other, evenly.

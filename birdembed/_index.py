@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from birdembed import _columns
 from birdembed._core import FingerprintMismatch
 from birdembed._index_file import Column, IndexFileError, read_index, write_index
+from birdembed._index_stores import IndexStores
 from birdembed._report import EncodeReport
 from birdembed._search import as_vectors, search_rows
 from birdembed._search_result import Match, SearchResult
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Index", "IndexFileError", "Match", "SearchResult"]
 
 
-class Index:
+class Index(IndexStores):
     """Embeddings with ids, labels and metadata.
 
     Parameters

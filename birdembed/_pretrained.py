@@ -11,13 +11,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from birdembed._core import WeightsError
+from birdembed._dtype import as_stored, check_dtype, rounded
 from birdembed._files import with_path
 from birdembed._names import ARCHITECTURES, to_native, to_saved
 from birdembed._pixels import Preprocess
@@ -105,6 +106,18 @@ class Pretrained:
             )
         return self
 
+    def stored_as(self, dtype: str) -> Pretrained:
+        """Return what comes back after storing in that type: its digests name the rounded weights.
+
+        Where nothing is lost, that is `self`.
+        """
+        if check_dtype(dtype) == "float32":
+            return self
+        state = rounded(self.state, dtype)
+        if all(np.array_equal(state[name], self.state[name]) for name in state):
+            return self
+        return replace(self, state=state, trunk_digest=None, fingerprint=None).with_fingerprint()
+
 
 def trunk_digest(state: Mapping[str, np.ndarray], architecture: str) -> str:
     """Return the SHA-256 of the trunk as it would be saved: names, shapes, float32 values.
@@ -163,7 +176,7 @@ def fingerprint(
     return fingerprint_of(trunk_digest(state, architecture), pooling, projection, preprocess)
 
 
-def _config(pretrained: Pretrained, has_gallery: bool) -> dict[str, Any]:
+def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, Any]:
     """Return config.json: timm's hub schema and our own object."""
     classes = pretrained.num_classes
     cfg: dict[str, Any] = {
@@ -177,6 +190,7 @@ def _config(pretrained: Pretrained, has_gallery: bool) -> dict[str, Any]:
         cfg["label_names"] = list(pretrained.class_names)
     own: dict[str, Any] = {
         "format": _FORMAT,
+        "dtype": dtype,  # for people: the weights file says it tensor by tensor
         "pooling": pretrained.pooling,
         "mirror": pretrained.preprocess.mirror,
         "fingerprint": pretrained.fingerprint,
@@ -217,6 +231,7 @@ def write_pretrained(
     directory: str | os.PathLike[str],
     pretrained: Pretrained,
     write_gallery: Callable[[Path], object] | None = None,
+    dtype: str = "float32",
 ) -> None:
     """Write a model folder that timm, and for resnet50 torchvision, can load too.
 
@@ -228,19 +243,24 @@ def write_pretrained(
         What to write; its missing digests are computed.
     write_gallery : callable, optional
         Called with the path to write the gallery to; `Index.save` of the model's gallery.
+    dtype : "float32" or "float16"
+        How kernels and matrices are stored; digests are those of what is stored.
 
     Raises
     ------
     OSError
         The folder cannot be written; the error names it, and what stood there stays.
+    ValueError
+        A weight is beyond what float16 holds.
     """
-    pretrained.with_fingerprint()
+    pretrained = pretrained.with_fingerprint().stored_as(dtype)
     folder = Path(directory)
-    text = json.dumps(_config(pretrained, write_gallery is not None), indent=2, ensure_ascii=False)
+    config = _config(pretrained, write_gallery is not None, dtype)
+    text = json.dumps(config, indent=2, ensure_ascii=False)
     staging = folder / f".save.{os.getpid()}.tmp"
     try:
         staging.mkdir(parents=True)
-        write_safetensors(staging / WEIGHTS, to_saved(pretrained.state))
+        write_safetensors(staging / WEIGHTS, to_saved(as_stored(pretrained.state, dtype)))
         if pretrained.projection is not None:
             write_projection(staging / PROJECTION, pretrained.projection)
         if write_gallery is not None:

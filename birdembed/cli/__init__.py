@@ -18,7 +18,7 @@ COMMANDS = {
     "identify": "name the species on photographs",
     "finetune": "train a model on folders of species",
     "embed": "turn photographs into vectors: .npy, .csv or .parquet",
-    "index": "build a file that `search` reads",
+    "index": "build a file that `search` reads, or a table of LanceDB",
     "search": "find the photographs most like a given one",
     "evaluate": "measure a model on folders of species",
     "verify": "find the files of a folder that cannot be decoded",

@@ -2,7 +2,7 @@
 
   X.npy      float32, one row a photograph; the names of the rows go to X.names.txt
   X.csv      columns id, label, v0, v1, ...
-  X.parquet  columns id, label, path, vector (needs pandas and pyarrow)
+  X.parquet  columns id, path, label, vector; needs the extra: pip install 'birdembed[parquet]'
 
 Rows are in the order of the names. Files that cannot be read are skipped and named.
 """
@@ -55,12 +55,7 @@ def write_csv(index: be.Index, path: str) -> list[str]:
 
 def write_parquet(index: be.Index, path: str) -> list[str]:
     """Write a table with one vector column."""
-    import pandas as pd
-
-    columns = {"id": index.ids, "label": index.labels, "path": index.paths}
-    table = pd.DataFrame({**columns, "vector": list(index.embeddings)})
-    with replacing(path) as name:
-        table.to_parquet(name, index=False)
+    index.to_parquet(path)
     return [path]
 
 

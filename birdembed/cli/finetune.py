@@ -84,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--valid", metavar="DIR", help="other photographs of these species")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the model's folder")
     parser.add_argument("--epochs", type=_common.positive, default=8, metavar="N")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float16"),
+        default="float32",
+        help="how the weights are stored: float16 is half the size (default: float32)",
+    )
     _common.add_model(parser)
     _common.add_json(parser)
     group = parser.add_argument_group("training")
@@ -143,9 +149,14 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     _common.say(f"checkpoints in {config['checkpoint_dir']}; --resume goes on from there")
     history = be.fine_tune(model, train, valid, args.epochs, resume=args.resume, **config)
+    if args.dtype != "float32":
+        # Before anything is computed with it: gallery and scores are those of what is stored.
+        from birdembed._dtype import as_stored
+
+        model.load_state_dict(as_stored(model.state_dict(), args.dtype))
     index = be.Index.build(model, train, on_error="skip")
     fit = model.fit_gallery(index, valid=valid)
-    model.save_pretrained(args.output)
+    model.save_pretrained(args.output, dtype=args.dtype)
     scores: dict[str, Any] = {"epochs": len(history.epochs)}
     if valid is not None:
         scores |= be.evaluate(model, valid, reference=index).to_dict(scalars=True)

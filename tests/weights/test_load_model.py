@@ -39,6 +39,29 @@ def test_save_and_load_give_the_same_bits(folder, architecture):
     np.testing.assert_array_equal(be.load_model(folder).forward_tensor(x), model.forward_tensor(x))
 
 
+def test_half_the_space(folder):
+    model = be.Model("resnet50", num_classes=3, seed=1, preprocess=be.Preprocess(size=64))
+    rng = np.random.default_rng(0)
+    images = list(rng.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8))
+    vectors = model.encode(images)
+    model.fit_gallery(vectors, labels=["kea", "kea", "tui", "tui"])
+    model.save_pretrained(folder / "wide")
+    model.save_pretrained(folder / "half", dtype="float16")
+    sizes = [(folder / d / "model.safetensors").stat().st_size for d in ("half", "wide")]
+    assert sizes[0] < 0.51 * sizes[1]
+    back = be.load_model(folder / "half")
+    assert back.fingerprint != model.fingerprint
+    cosines = np.diagonal(be.cosine_similarity(back.encode(images), vectors))
+    assert 1 - tolerances.FLOAT16_COSINE < min(cosines) < 1
+    # Gallery and threshold come along: they are those of the model that was saved.
+    assert back.threshold == model.threshold
+    np.testing.assert_array_equal(back.gallery.embeddings, model.gallery.embeddings)
+    assert back.identify(images[0]).species == "kea"
+    assert model.gallery.fingerprint == model.fingerprint
+    back.save_pretrained(folder / "half")
+    assert be.load_model(folder / "half").fingerprint == back.fingerprint
+
+
 @pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
 def test_every_kind_of_file_gives_torchs_embeddings(folder, architecture):
     torch, _, _, _ = vision()

@@ -215,6 +215,48 @@ def test_check_sees_a_changed_file(tmp_path, model):
         check_fingerprint(read_pretrained(tmp_path))
 
 
+def test_half_the_space(tmp_path, model):
+    wide = model.with_fingerprint().fingerprint
+    write_pretrained(tmp_path / "half", model, dtype="float16")
+    assert model.fingerprint == wide
+    stored = load_file(tmp_path / "half" / "model.safetensors")
+    for name, array in model.state.items():
+        narrow = array.astype(np.float16) if array.ndim > 1 else array
+        assert stored[name].dtype == narrow.dtype
+        np.testing.assert_array_equal(stored[name], narrow)
+    back = read_pretrained(tmp_path / "half")
+    assert all(array.dtype == np.float32 for array in back.state.values())
+    # A space of its own, and the same one however often it is saved and however widely.
+    assert check_fingerprint(back) == back.fingerprint != wide
+    for i, dtype in enumerate(("float16", "float32")):
+        write_pretrained(tmp_path / str(i), back, dtype=dtype)
+        again = read_pretrained(tmp_path / str(i))
+        assert check_fingerprint(again) == again.fingerprint == back.fingerprint
+        assert all(np.array_equal(again.state[n], back.state[n]) for n in back.state)
+    assert json.loads((tmp_path / "0" / "config.json").read_text())["birdembed"]["dtype"] == (
+        "float16"
+    )
+
+
+@pytest.mark.parametrize("value", [1e5, -7e4, np.inf, np.nan])
+def test_what_float16_cannot_hold_is_refused(tmp_path, model, value):
+    write_pretrained(tmp_path / "m", model)
+    model.state["layer1.0.conv1.weight"][0, 0, 0, 0] = value
+    with pytest.raises(ValueError, match=r"cannot hold layer1\.0\.conv1\.weight"):
+        write_pretrained(tmp_path / "m", model, dtype="float16")
+    assert read_pretrained(tmp_path / "m").threshold == 0.625  # what was there stays
+    with pytest.raises(ValueError, match="dtype must be one of 'float32', 'float16', got 'int8'"):
+        write_pretrained(tmp_path / "m", model, dtype="int8")
+
+
+def test_running_variances_keep_their_range(tmp_path, model):
+    model.state["bn1.running_var"][:2] = 3e5, 1e-12
+    write_pretrained(tmp_path / "m", model, dtype="float16")
+    np.testing.assert_array_equal(
+        read_pretrained(tmp_path / "m").state["bn1.running_var"], model.state["bn1.running_var"]
+    )
+
+
 def test_num_classes_and_preprocess_may_be_chosen(tmp_path, model):
     write_pretrained(tmp_path, model)
     headless = read_pretrained(tmp_path, num_classes=0)
@@ -302,16 +344,24 @@ def assert_same_embeddings(folder, expected, x):
     assert max(distances) <= tolerances.FEATURES_REL_L2
 
 
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
-def test_timm_loads_what_is_saved(big_folder, architecture):
+@pytest.mark.parametrize(
+    ("architecture", "dtype"),
+    [("resnet50", "float32"), ("resnet50d", "float32"), ("resnet50", "float16")],
+)
+def test_timm_loads_what_is_saved(big_folder, architecture, dtype):
     torch, _, timm, _ = vision()
     network = random_network(architecture, 3)
+    if dtype == "float16":
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.data = parameter.data.half().float()
     saved = {
         name: array
         for name, array in numpy_state(network).items()
         if not name.endswith("num_batches_tracked")
     }
-    write_pretrained(big_folder, Pretrained(architecture, saved, class_names=BIRDS))
+    given = Pretrained(architecture, saved, class_names=BIRDS)
+    write_pretrained(big_folder, given, dtype=dtype)
     loaded = timm.create_model(f"local-dir:{big_folder}", pretrained=True).eval()
     assert loaded.num_classes == 3
     assert list(loaded.pretrained_cfg["label_names"]) == BIRDS

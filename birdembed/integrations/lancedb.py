@@ -1,0 +1,295 @@
+"""LanceDB: an embedding function named "birdembed", and an index as a table. Extra: ``lancedb``.
+
+Importing this module registers the function. A table whose schema names it embeds what is added
+and what is searched for:
+
+>>> import lancedb                                                       # doctest: +SKIP
+>>> from lancedb.pydantic import LanceModel, Vector                      # doctest: +SKIP
+>>> import birdembed.integrations.lancedb                                # doctest: +SKIP
+>>> embed = lancedb.embeddings.get_registry().get("birdembed").create()  # doctest: +SKIP
+>>> class Photograph(LanceModel):                                        # doctest: +SKIP
+...     path: str = embed.SourceField()
+...     vector: Vector(embed.ndims()) = embed.VectorField()
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from birdembed import _columns
+from birdembed._core import FingerprintMismatch
+from birdembed._extras import need
+from birdembed._load import DEFAULT_MODEL
+from birdembed._search_result import SearchResult
+from birdembed._shared_models import shared_model
+
+lancedb = need("lancedb", "lancedb", "birdembed.integrations.lancedb")
+
+from lancedb.embeddings import EmbeddingFunction, register  # noqa: E402
+
+if TYPE_CHECKING:
+    from birdembed._index import Index
+    from birdembed._model import Model
+
+_MODES = ("overwrite", "create", "merge")
+
+
+@register("birdembed")
+class BirdembedFunction(EmbeddingFunction):  # type: ignore[misc]
+    """Embeds photographs for LanceDB, in batches; vectors as `Model.encode` gives them.
+
+    The source column holds paths (str) or the files themselves (bytes). The model is loaded once
+    a process, and its fingerprint goes into the table's metadata: a model of the same name with
+    other weights is refused later on.
+
+    Parameters
+    ----------
+    name : str
+        As `birdembed.load_model` takes it.
+    batch_size : int
+        Photographs in memory at a time.
+    on_error : {"null", "raise"}
+        About a photograph that cannot be read: a null vector and a warning that names it (write
+        with LanceDB's own ``on_bad_vectors="null"`` or ``"drop"``, else LanceDB refuses the
+        rows), or an error that names it. Neither is tried again, as LanceDB would do, with
+        growing waits, for a function that raises.
+    fingerprint : str, optional
+        What the model must have; taken from the model when the table is made.
+    """
+
+    name: str = DEFAULT_MODEL
+    batch_size: int = 32
+    on_error: str = "null"
+    fingerprint: str | None = None
+    max_retries: int = 0
+
+    @classmethod
+    def create(cls, **options: Any) -> BirdembedFunction:
+        """Make one; options as the class takes them."""
+        if "name" in options:
+            options["name"] = os.fspath(options["name"])
+        on_error = options.get("on_error", "null")
+        if on_error not in ("null", "raise"):
+            raise ValueError(f'on_error must be "null" or "raise", got {on_error!r}')
+        unknown = [option for option in options if option not in cls.model_fields]
+        if unknown:
+            raise TypeError(
+                f"birdembed takes {', '.join(cls.model_fields)}, got {', '.join(unknown)}"
+            )
+        made: BirdembedFunction = super().create(**options)
+        return made
+
+    def safe_model_dump(self) -> dict[str, Any]:
+        """Return what LanceDB keeps with the table: the options and the fingerprint."""
+        return {**super().safe_model_dump(), "fingerprint": self._model().fingerprint}
+
+    def _model(self) -> Model:
+        model = shared_model(self.name)
+        if self.fingerprint is not None and model.fingerprint != self.fingerprint:
+            raise FingerprintMismatch(
+                f"the table was made with the fingerprint {self.fingerprint[:12]}, the model "
+                f"{self.name!r} has {model.fingerprint[:12]} now: vectors of different models "
+                "cannot be compared; make the table again, or put the model back"
+            )
+        return model
+
+    def ndims(self) -> int:
+        """Return the length of a vector."""
+        return self._model().embedding_dim
+
+    def compute_source_embeddings(self, images: Any, *_: Any, **__: Any) -> list[Any]:
+        """Embed the source column: a list of `(dim,)` float32, None for a bad file."""
+        listed = images.to_pylist() if hasattr(images, "to_pylist") else images
+        listed = [listed] if isinstance(listed, (str, bytes)) else list(listed)
+        given = [row for row, image in enumerate(listed) if image is not None]
+        vectors, report = self._model().encode(
+            [listed[row] for row in given],
+            batch_size=self.batch_size,
+            show_progress_bar=False,
+            on_error="skip" if self.on_error == "null" else "raise",
+            return_report=True,
+        )
+        rows: list[Any] = [None] * len(listed)
+        for position, vector in zip(report.kept, vectors, strict=True):
+            rows[given[position]] = vector
+        bad = [_reason(name, reason) for _, name, reason in report.failures]
+        bad += [f"row {row}: null" for row, image in enumerate(listed) if image is None]
+        if bad:
+            warnings.warn(
+                f"{len(bad)} of {len(listed)} images could not be read and have a null vector "
+                '(on_bad_vectors="null" or "drop" lets LanceDB go on without them):\n  '
+                + "\n  ".join(bad),
+                stacklevel=2,
+            )
+        return rows
+
+    def compute_query_embeddings(self, query: Any, *_: Any, **__: Any) -> list[Any]:
+        """Embed what is searched for: a path, bytes, PIL image or uint8 array."""
+        return [self._model().encode(query)]
+
+    def compute_source_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:
+        """Do it once: a bad file does not become better."""
+        return self.compute_source_embeddings(*args, **options)
+
+    def compute_query_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:
+        """Do it once."""
+        return self.compute_query_embeddings(*args, **options)
+
+
+def _reason(name: str, reason: str) -> str:
+    return reason if reason.startswith(name) else f"{name}: {reason}"
+
+
+def connect(uri: Any) -> Any:
+    """Return a connection; one that is open already as it is."""
+    return uri if hasattr(uri, "open_table") else lancedb.connect(os.fspath(uri))
+
+
+def _found(database: Any, table: str) -> Any:
+    """Return a table, None where there is none."""
+    try:
+        return database.open_table(table)
+    except (ValueError, FileNotFoundError) as error:
+        if "not found" not in str(error):
+            raise
+        return None
+
+
+def write_index(index: Index, uri: Any, table: str, mode: str = "overwrite") -> Any:
+    """Write an index to a table; see `Index.to_lancedb`."""
+    from birdembed import _arrow
+
+    if mode not in _MODES:
+        raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
+    rows = _arrow.from_index(index)
+    database = connect(uri)
+    there = _found(database, table) if mode == "merge" else None
+    if there is None:
+        return database.create_table(
+            table, data=rows, mode="overwrite" if mode == "overwrite" else "create"
+        )
+    known = _arrow.fingerprint_of(there.schema)
+    if index.fingerprint is not None and known is not None and index.fingerprint != known:
+        raise FingerprintMismatch(
+            f"{database.uri}: the table {table!r} has the fingerprint {known[:12]}, the index "
+            f"{index.fingerprint[:12]}: vectors of different models cannot be compared; write to "
+            'another table, or mode="overwrite"'
+        )
+    kind = there.schema.field("vector").type if "vector" in there.schema.names else None
+    if kind != rows.schema.field("vector").type:
+        raise ValueError(
+            f"{database.uri}: the table {table!r} has vectors of {kind}, the index of {index.dim} "
+            "numbers"
+        )
+    merge = there.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+    merge.execute(rows)
+    return there
+
+
+def read_index(uri: Any, table: str, model: Any = None) -> Index:
+    """Read an index from a table; see `Index.from_lancedb`."""
+    from birdembed import _arrow
+
+    database = connect(uri)
+    there = _found(database, table)
+    if there is None:
+        raise ValueError(f"{database.uri}: there is no table {table!r}")
+    where = f"{database.uri}, table {table!r}"
+    columns = _arrow.readable(there.schema, where)
+    n = there.count_rows()
+    rows = there.search().select(columns).limit(max(n, 1)).to_arrow()
+    rows = rows.replace_schema_metadata(there.schema.metadata)
+    return _arrow.to_index(rows, model, where)
+
+
+def search(
+    table: Any,
+    query: Any,
+    k: int = 10,
+    where: str | None = None,
+    model: Any = None,
+    fingerprint: str | None = None,
+) -> SearchResult:
+    """Search a table by cosine similarity, for tables larger than memory.
+
+    Parameters
+    ----------
+    table : lancedb table
+        As `Index.to_lancedb` makes it, or any with a column `vector`.
+    query
+        As `Index.search` takes it: images, encoded by `model`, or float embeddings; one or many.
+    k : int
+        Matches a query.
+    where : str, optional
+        LanceDB's filter, such as ``"label = 'WREN'"``, applied before the search.
+    model : Model, optional
+        Encodes images; its fingerprint must be the table's.
+    fingerprint : str, optional
+        Of the model that embeddings come from, to be checked.
+
+    Returns
+    -------
+    SearchResult
+        `indices` are LanceDB's row ids.
+
+    Raises
+    ------
+    FingerprintMismatch
+        The query comes from another model than the table.
+    ValueError
+        There is no model to encode an image, or `k` is below 1.
+    """
+    from birdembed import _arrow, _query
+    from birdembed._search import as_vectors
+
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    known = _arrow.fingerprint_of(table.schema)
+    asked = _query.interpret(query)
+    if asked.vectors is None:
+        if model is None:
+            raise ValueError("the query is an image: pass model=, or encode the image first")
+        fingerprint = model.fingerprint
+        asked.vectors = model.encode(asked.images)
+    if fingerprint is not None and known is not None and fingerprint != known:
+        raise FingerprintMismatch(
+            f"the query has the fingerprint {fingerprint[:12]}, the table {known[:12]}: vectors "
+            "of different models cannot be compared; search with the model of the table"
+        )
+    vectors, single = as_vectors(asked.vectors, "query")
+    if not np.isfinite(vectors).all():
+        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+        raise ValueError(f"query row {row} holds NaN or infinity")
+    found = [_search_one(table, vector, k, where) for vector in vectors]
+    width = max(map(len, found), default=0)
+    for rows in found:  # an approximate index may find fewer for one query than for another
+        rows += [{"_distance": np.inf, "_rowid": -1}] * (width - len(rows))
+    result = SearchResult(
+        1 - _gathered(found, "_distance", width).astype(np.float32),
+        _gathered(found, "_rowid", width).astype(np.int64),
+        _gathered(found, "id", width),
+        _gathered(found, "label", width),
+        _gathered(found, "path", width),
+        asked.names,
+        asked.shown,
+    )
+    return result[0] if single else result
+
+
+def _search_one(table: Any, vector: Any, k: int, where: str | None) -> list[dict[str, Any]]:
+    names = [name for name in ("id", "label", "path") if name in table.schema.names]
+    asked = table.search(vector, vector_column_name="vector").distance_type("cosine").limit(k)
+    if where is not None:
+        asked = asked.where(where, prefilter=True)
+    rows: list[dict[str, Any]] = asked.select([*names, "_distance"]).with_row_id(True).to_list()
+    return rows
+
+
+def _gathered(found: Sequence[list[dict[str, Any]]], name: str, width: int) -> Any:
+    flat = [row.get(name) for rows in found for row in rows]
+    return _columns.objects(flat).reshape(len(found), width)
