@@ -75,7 +75,7 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/build
 	$(call install,lint)
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/build
-	$(call install,build run pillow plot sscd hub pandas parquet lancedb faiss test lint)
+	$(call install,build run pillow plot sscd hub pandas parquet lancedb faiss mlflow metaflow test lint)
 
 # Their own requirements name another torch than the one above.
 $(STAMPS)/test-no-deps: pyproject.toml $(STAMPS)/test

@@ -231,9 +231,7 @@ class MlflowCallback(Callback):
             for item in self._client.list_artifacts(self.run_id, _CHECKPOINTS)
         }
         if (folder / BEST).is_dir():
-            self._client.log_artifacts(
-                self.run_id, str(folder / BEST), f"{_CHECKPOINTS}/{BEST}"
-            )
+            self._client.log_artifacts(self.run_id, str(folder / BEST), f"{_CHECKPOINTS}/{BEST}")
         for name in (file, LAST):
             self._client.log_artifact(self.run_id, str(folder / name), _CHECKPOINTS)
         old = [name for name in before - {file} if name.startswith("step-")]

@@ -162,7 +162,8 @@ def images_of(data: Any) -> tuple[Any, Any]:
 
     if is_single(data):
         return [_cell(data, 0)], None
-    return [_cell(value, i) for i, value in enumerate(data)], getattr(data, "index", None)
+    index = data.index if hasattr(data, "iloc") else None  # of a Series
+    return [_cell(value, i) for i, value in enumerate(data)], index
 
 
 def _cell(value: Any, position: int) -> Any:

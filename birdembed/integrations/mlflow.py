@@ -19,27 +19,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-try:
-    import mlflow
-except ModuleNotFoundError as error:
-    if error.name != "mlflow":
-        raise
-    raise ImportError(
-        "birdembed.integrations.mlflow needs MLflow: pip install 'birdembed[mlflow]'"
-    ) from error
-
 import numpy as np
-from mlflow import pyfunc
-from mlflow.models import Model as MlflowModel
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from birdembed._core import WeightsError
+from birdembed._extras import need
 from birdembed._load import load_model as load_folder
 from birdembed._model import Model
 from birdembed._version import __version__
-from birdembed.integrations._mlflow_callback import MlflowCallback
 from birdembed.integrations._mlflow_pyfunc import DEFAULTS, Scorer
+
+mlflow = need("mlflow", "mlflow", "birdembed.integrations.mlflow")
+
+from mlflow import pyfunc  # noqa: E402
+from mlflow.models import Model as MlflowModel  # noqa: E402
+from mlflow.models import ModelSignature  # noqa: E402
+from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec  # noqa: E402
+
+from birdembed.integrations._mlflow_callback import MlflowCallback  # noqa: E402
 
 __all__ = ["FLAVOR_NAME", "MlflowCallback", "load_model", "log_model", "save_model"]
 

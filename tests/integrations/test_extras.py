@@ -24,6 +24,8 @@ index.add(["a"], np.ones((1, 4), "f4"))
         ("lancedb", "lancedb", "index.from_lancedb('db', 't')"),
         ("lancedb", "lancedb", "import birdembed.integrations.lancedb"),
         ("faiss", "faiss", "index.to_faiss()"),
+        ("mlflow", "mlflow", "import birdembed.integrations.mlflow"),
+        ("metaflow", "metaflow", "import birdembed.integrations.metaflow"),
         ("pyarrow", "parquet", "index.to_parquet('x.parquet')"),
         ("pyarrow", "parquet", "index.from_parquet('x.parquet')"),
         ("pandas", "pandas", "index.to_pandas()"),

@@ -1,12 +1,12 @@
-"""MLflow: trainings as runs, models as MLflow models, against a real tracking server."""
+"""MLflow: trainings as runs, models as MLflow models, against a real tracking server.
+
+The network is a small stand-in; test_train_flow.py and test_mlflow_clean.py have the real one.
+"""
 
 import base64
-import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
+import fake_core_trainer as fake
 import numpy as np
 import pytest
 from train_data import make_folder
@@ -19,14 +19,19 @@ mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")
 from birdembed.integrations import mlflow as birds  # noqa: E402
 from birdembed.integrations._mlflow_pyfunc import Scorer, images_of  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
-# sgd without a running mean: checkpoints of half the size
-OPTIONS = {"batch_size": 8, "image_size": 96, "optimizer": "sgd", "ema": None, "head_epochs": 1}
+OPTIONS = {"batch_size": 8, "image_size": 96}
 EPOCHS = 2
 
 
 def small_model(**options):
     return be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64), **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_network():
+    with pytest.MonkeyPatch.context() as patch:
+        fake.install(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +86,7 @@ def test_a_training_is_a_run(trained):
     assert run.info.run_name == "first"
     params = run.data.params
     assert params["epochs"] == "2"
-    assert params["optimizer"] == "sgd"
+    assert params["optimizer"] == "adamw"
     assert params["train_images"] == "16"
     assert "checkpoint_dir" not in params
     for key in set(history.epochs[0]) - {"epoch"}:
@@ -291,67 +296,3 @@ def test_wrong_questions_are_explained(scorer):
         images_of(pandas.DataFrame({"a": ["x"], "b": ["y"]}))
     with pytest.raises(TypeError, match="expected uint8 pixels"):
         images_of(np.zeros((2, 8, 8, 3)))
-
-
-# Installation
-
-
-def test_without_mlflow_the_extra_is_named(tmp_path):
-    code = """
-        import sys
-        sys.modules["mlflow"] = None
-        try:
-            import birdembed.integrations.mlflow
-        except ImportError as error:
-            print(error)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=ROOT
-    )
-    assert "pip install 'birdembed[mlflow]'" in done.stdout, done.stderr
-
-
-CLEAN = """
-import sys
-import mlflow, numpy
-import birdembed
-from birdembed.integrations.mlflow import load_model
-embeddings, wrapped, *paths = sys.argv[1:]
-assert birdembed.__file__.startswith(sys.prefix), birdembed.__file__
-numpy.save(embeddings, load_model("models:/birds@champion").encode(paths))
-model = mlflow.pyfunc.load_model("models:/birds@champion")
-numpy.save(wrapped, model.predict([open(path, "rb").read() for path in paths]))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_a_clean_environment_loads_the_registered_model(trained, data, server, tmp_path):
-    """Only the wheel and mlflow are in it, and nothing of this checkout is reachable."""
-    dropped = ("PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-    environment = {key: value for key, value in os.environ.items() if key not in dropped}
-    environment["MLFLOW_TRACKING_URI"] = server
-
-    def run(*words):
-        done = subprocess.run(
-            [str(word) for word in words],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-
-    run(
-        *(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"),
-        *("-w", tmp_path, ROOT),
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    run(sys.executable, "-m", "venv", tmp_path / "venv")
-    python = tmp_path / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", "-q", wheel, "mlflow")
-    paths = data[1].paths
-    run(python, "-c", CLEAN, tmp_path / "a.npy", tmp_path / "b.npy", *paths)
-    expected = trained[0].encode(paths)
-    for name in ("a.npy", "b.npy"):
-        np.testing.assert_allclose(np.load(tmp_path / name), expected, rtol=0, atol=1e-6)

@@ -39,7 +39,7 @@ def answers(url):
 def running(folder):
     """Yield the server's URL; it is stopped, with its workers, at the end."""
     port = free_port()
-    log = open(folder / "server.log", "wb")  # noqa: SIM115
+    log = open(folder / "server.log", "wb")
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
