@@ -70,7 +70,9 @@ class TrainFlow(FlowSpec):
     eval_size = Parameter("eval-size", default=None, type=int, help="default: the model's")
     seed = Parameter("seed", default=0, type=int)
     collection = Parameter("collection", default=None, help="folder of photographs to embed")
-    shard_size = Parameter("shard-size", default=1000, type=int, help="photographs a task")
+    shard_size = Parameter(
+        "shard-size", default=1000, type=int, help="photographs a task, at least"
+    )
     lancedb_uri = Parameter("lancedb", default=None, help="default: COLLECTION.lancedb")
     table_name = Parameter("table", default="birds")
     tracking_uri = Parameter(
@@ -109,6 +111,8 @@ class TrainFlow(FlowSpec):
         self.collection_dir = self.collection and os.path.abspath(self.collection)
         if self.collection_dir and not os.path.isdir(self.collection_dir):
             raise NotADirectoryError(f"--collection is not a folder: {self.collection_dir}")
+        if self.collection_dir:
+            import birdembed.integrations.lancedb  # noqa: F401  if it is missing, it is now
 
         if self.tracking_uri:
             mlflow.set_tracking_uri(self.tracking_uri)
@@ -226,7 +230,8 @@ class TrainFlow(FlowSpec):
         """List the collection, in pieces."""
         from birdembed.integrations.metaflow import shard_files
 
-        self.shards = shard_files(self.collection_dir, self.shard_size)
+        # No more than the 100 tasks that Metaflow allows where --max-num-splits is not given.
+        self.shards = shard_files(self.collection_dir, self.shard_size, most=100)
         print(f"{sum(map(len, self.shards))} photographs in {len(self.shards)} shards")
         self.next(self.embed, foreach="shards")
 

@@ -62,6 +62,11 @@ class MlflowCallback(Callback):
     **model_options
         More for `log_model`, such as `pip_requirements`.
 
+    Raises
+    ------
+    ValueError
+        `alias` without `registered_model_name`.
+
     Notes
     -----
     A tracking server that does not answer while the model trains costs a warning, and what it

@@ -21,7 +21,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from birdembed._callbacks import Callback
@@ -57,6 +57,18 @@ _CHARTS = {
     ),
 }
 
+_COLUMNS = {
+    "epoch": "epoch",
+    "train_loss": "train loss",
+    "train_accuracy": "train acc.",
+    "valid_loss": "valid loss",
+    "valid_accuracy": "valid acc.",
+    "precision_at_1": "P@1",
+    "map_at_r": "MAP@R",
+    "lr": "lr",
+    "seconds": "seconds",
+}
+
 
 class MetaflowCallback(Callback):
     """Shows a training in the step's card, and hands its checkpoints to ``@checkpoint``.
@@ -75,6 +87,11 @@ class MetaflowCallback(Callback):
     keep : int or None
         Checkpoints of this attempt that stay in the datastore, where the datastore can delete;
         None: all of them. A checkpoint of ResNet-50 with AdamW and a running mean is 470 MB.
+
+    Raises
+    ------
+    ValueError
+        `keep` is below 1.
     """
 
     def __init__(
@@ -102,13 +119,14 @@ class MetaflowCallback(Callback):
         self._card = _card(self._card_id)
         self._began, self._refreshed = time.monotonic(), 0.0
         self._first_step = trainer.step_count
+        if trainer.step_count:
+            self._note = f"went on from the checkpoint at step {trainer.step_count}"
+            trainer._report.say(self._note)
         if self._card is None:
             return
         self._total = trainer.config.epochs * trainer.steps_per_epoch
         self._bar = ProgressBar(max=self._total, label="steps", value=trainer.step_count)
         self._charts = {name: VegaChart(_spec(name, [])) for name in _CHARTS}
-        if trainer.step_count:
-            self._note = f"went on from the checkpoint at step {trainer.step_count}"
         self._lay_out(trainer)
         self._draw_grid(trainer, "before training")
 
@@ -236,15 +254,15 @@ def _named(trainer: Trainer) -> str:
 
 
 def _table(history: History) -> Any:
-    keys = [key for key in history.epochs[-1] if key != "step"]
+    keys = [key for key in _COLUMNS if key in history.epochs[-1]]
     rows = [[_shown(logs.get(key)) for key in keys] for logs in history.epochs]
-    return Table(rows, headers=[key.replace("_", " ") for key in keys])
+    return Table(rows, headers=[_COLUMNS[key] for key in keys])
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _spec(name: str, points: list[dict[str, Any]]) -> dict[str, Any]:
@@ -260,7 +278,12 @@ def _spec(name: str, points: list[dict[str, Any]]) -> dict[str, Any]:
         "title": None,
     }
     shared = {
-        "x": {"field": "epoch", "type": "quantitative", "title": "epoch"},
+        "x": {
+            "field": "epoch",
+            "type": "quantitative",
+            "title": "epoch",
+            "axis": {"tickMinStep": 1, "format": "d"},
+        },
         "y": {"field": "value", "type": "quantitative", "title": name, "scale": {"zero": False}},
         "color": color,
     }
@@ -292,6 +315,10 @@ def figure_image(draw: Callable[[], Any], label: str) -> Any:
         Returns the figure.
     label : str
         What stands below it.
+
+    Returns
+    -------
+    metaflow.cards.Image or metaflow.cards.Markdown
     """
     from birdembed.integrations._training_pictures import png
 
@@ -323,14 +350,18 @@ def _delete(reference: dict[str, Any]) -> None:
 # Collections
 
 
-def shard_files(folder: str | os.PathLike[str], per_shard: int) -> list[list[str]]:
+def shard_files(
+    folder: str | os.PathLike[str], per_shard: int, most: int | None = None
+) -> list[list[str]]:
     """List the pictures below a folder, in pieces for a foreach.
 
     Parameters
     ----------
     folder : str or Path
     per_shard : int
-        Pictures of a piece, at most.
+        Pictures of a piece.
+    most : int, optional
+        Pieces at most: larger ones where there would be more.
 
     Returns
     -------
@@ -341,8 +372,8 @@ def shard_files(folder: str | os.PathLike[str], per_shard: int) -> list[list[str
     ------
     ValueError
         There is no picture in it, or `per_shard` is below 1.
-    OSError
-        It is no folder.
+    FileNotFoundError, NotADirectoryError
+        It is not there, or no folder.
     """
     from birdembed._images import list_files
 
@@ -355,8 +386,5 @@ def shard_files(folder: str | os.PathLike[str], per_shard: int) -> list[list[str
     names = [os.path.relpath(path, root).replace(os.sep, "/") for path in list_files(root)]
     if not names:
         raise ValueError(f"{root}: holds no pictures")
-    return _pieces(names, per_shard)
-
-
-def _pieces(names: Sequence[str], size: int) -> list[list[str]]:
-    return [list(names[start : start + size]) for start in range(0, len(names), size)]
+    size = max(per_shard, -(-len(names) // most) if most else 0)
+    return [names[start : start + size] for start in range(0, len(names), size)]

@@ -194,6 +194,15 @@ def log_model(
     -------
     mlflow.models.model.ModelInfo
         With ``model_uri`` and, where it was registered, ``registered_model_version``.
+
+    Raises
+    ------
+    TypeError
+        `model` is no `Model`.
+    ValueError
+        `alias` without `registered_model_name`.
+    MlflowException
+        The tracking server refuses it or does not answer.
     """
     if not isinstance(model, Model):
         raise TypeError(f"model must be a birdembed.Model, got {type(model).__name__}")
