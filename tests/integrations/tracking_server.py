@@ -18,7 +18,7 @@ QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
-PATIENCE = 120  # seconds to the first answer: the server makes its tables first
+PATIENCE = 500  # seconds to the first answer on a busy machine: the server makes its tables first
 
 
 def free_port():
