@@ -3,7 +3,8 @@
 # make test-all   the same and the slow tests
 # make lint       ruff and mypy
 # make bench      all benchmarks, side by side with the peers
-# make wheel      a wheel in dist/
+# make notebooks  run the notebooks on the sample photographs and keep what they show
+# make wheel      the wheel and the sdist in dist/
 # make clean      forget everything that make made
 #
 # Set up means: system packages (installed only where missing, and named first), a virtual
@@ -35,7 +36,7 @@ ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null && $(PY) -c ''),$(CURDIR))
 $(shell rm -rf $(STAMPS))
 endif
 
-.PHONY: demo test test-all test-c test-python test-slow lint bench wheel clean build system fetch
+.PHONY: demo test test-all test-c test-python test-slow lint bench notebooks wheel clean build system fetch
 .DELETE_ON_ERROR:
 
 demo: fetch
@@ -75,11 +76,14 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/build
 	$(call install,lint)
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/build
-	$(call install,build run pillow plot sscd hub pandas parquet lancedb faiss mlflow metaflow test lint)
+	$(call install,build run pillow plot sscd hub pandas parquet lancedb faiss notebook mlflow metaflow test lint)
 
 # Their own requirements name another torch than the one above.
 $(STAMPS)/test-no-deps: pyproject.toml $(STAMPS)/test
 	$(call install,test-no-deps,--no-deps)
+
+$(STAMPS)/wheel: pyproject.toml $(STAMPS)/build
+	$(call install,wheel)
 
 $(STAMPS)/bench: pyproject.toml $(STAMPS)/test
 	$(call install,bench)
@@ -109,10 +113,11 @@ test-c: build
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" \
 	    TESTS="test_executor test_inference"
 
-test-python: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
+test-python: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
 	$(PYTEST) -m "not slow"
 
-test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
+test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
+	@sh tools/system_packages.sh --for-tests debootstrap
 	$(PYTEST) -m slow
 
 lint: $(STAMPS)/lint build
@@ -123,9 +128,13 @@ lint: $(STAMPS)/lint build
 bench: $(STAMPS)/bench fetch
 	$(PY) -m benchmarks $(BENCH_ARGS)
 
-wheel: $(STAMPS)/build
-	$(PIP) wheel -q --no-deps --no-build-isolation -w dist .
-	@ls -l dist/*.whl
+notebooks: $(STAMPS)/test fetch
+	$(PY) tools/notebooks.py $(NOTEBOOKS)
+
+wheel: $(STAMPS)/wheel
+	@rm -f dist/birdembed-*
+	@sh tools/make_wheel.sh $(PY) dist
+	@ls -l dist
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info birdembed/*.so birdembed/_lib .pytest_cache .mypy_cache .ruff_cache .hypothesis

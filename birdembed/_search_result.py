@@ -86,21 +86,27 @@ class SearchResult:
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a table with the columns query, rank (from 1), id, label, score, path."""
-        import pandas
+        from birdembed._extras import need
 
+        table = need("pandas", "pandas", "SearchResult.to_pandas")
         results: Sequence[SearchResult] = [self] if self._single else list(self)
         rows = [
             (result.query, rank, match.id, match.label, match.score, match.path)
             for result in results
             for rank, match in enumerate(result, 1)
         ]
-        return pandas.DataFrame(rows, columns=["query", "rank", "id", "label", "score", "path"])
+        return table.DataFrame(rows, columns=["query", "rank", "id", "label", "score", "path"])
 
     def plot(self, **options: Any) -> Figure:
         """Draw queries and matches with labels and scores; see `birdembed.plot_grid`."""
-        from birdembed._plots import plot_grid
+        from birdembed._plots_grid import plot_grid
 
         return plot_grid(self._image if self._image is not None else self.query, self, **options)
+
+    def _repr_html_(self) -> str:
+        from birdembed._displays import search_result
+
+        return search_result(self)
 
     def __repr__(self) -> str:
         """List the matches, or the best match of each query."""

@@ -65,13 +65,13 @@ class Engine:
         self._config = config
         self._class_weights = class_weights
         self._threads = config.num_threads or 0
-        _check_precision(config.precision)
         self.core = _core.Trainer(
             architecture,
             self.num_classes,
             [np.ascontiguousarray(state[name], np.float32) for name in self.names],
         )
-        self.core.configure(config.bn, self.plan.trainable)
+        precision = native_precision(config.precision)
+        self.core.configure(config.bn, self.plan.trainable, precision=precision)
 
     @property
     def steps(self) -> int:
@@ -162,12 +162,26 @@ class Engine:
 _ADVICE = "; a smaller lr, more warmup_epochs or a grad_clip may help"
 
 
-def _check_precision(precision: str) -> None:
-    # "auto" is float32 until the core trains in bfloat16.
+def native_precision(precision: str) -> str:
+    """Return what `precision` of a `TrainConfig` means on this machine.
+
+    Raises
+    ------
+    BackendError
+        It is "bfloat16", and the processor has none.
+    """
+    if precision == "float32":
+        return precision
+    backend = _core.backend()
+    if backend["bfloat16"]:
+        return "bfloat16"
     if precision == "bfloat16":
         raise BackendError(
-            "precision='bfloat16': this version trains in float32 only; use 'float32' or 'auto'"
+            "precision='bfloat16' needs a processor with AVX512_BF16 or AMX, and oneDNN finds "
+            f"{backend['isa']} here: use 'float32', or 'auto', which is bfloat16 only where that "
+            "is native"
         )
+    return "float32"
 
 
 def _own_loss(

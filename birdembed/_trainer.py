@@ -30,7 +30,7 @@ from birdembed._train_data import (
     check_valid,
     class_weights,
 )
-from birdembed._train_engine import Engine
+from birdembed._train_engine import Engine, native_precision
 from birdembed._train_loop import Loop, Position
 from birdembed._train_progress import Reporter
 from birdembed._train_record import capture, check_classes, state_of, training_record
@@ -86,6 +86,7 @@ class Trainer:
         cfg = (config or TrainConfig()).with_options(**options)
         self.train_data, self.valid_data = check_train(train), valid
         per_epoch = -(-len(train) // (cfg.batch_size * cfg.accumulate))
+        cfg = cfg.with_options(precision=native_precision(cfg.precision))  # part of the run's name
         self.config = cfg = cfg.for_steps(cfg.epochs * per_epoch)
         self._valid_labels = None if valid is None else check_valid(valid, train, cfg.monitor)
         if valid is None and cfg.patience is not None:
@@ -290,8 +291,9 @@ class Trainer:
         Raises
         ------
         BirdembedError
-            Another call is changing this model; or the loss became NaN: the message names the
-            step, and model and last checkpoint stay as they were.
+            Another call is changing this model, or another training writes to `checkpoint_dir`;
+            or the loss became NaN: the message names the step, and model and last checkpoint
+            stay as they were.
         OSError
             A checkpoint could not be written. The model has the weights of the last step.
         KeyboardInterrupt

@@ -82,7 +82,7 @@ class Trainer:
     def _zeros(self):
         return {n: np.zeros(s, np.float32) for n, s in self._net.table}
 
-    def configure(self, bn, trainable, bn_momentum=0.1):
+    def configure(self, bn, trainable, bn_momentum=0.1, precision="float32"):
         assert bn in ("train", "frozen_stats", "frozen")
         assert len(trainable) == len(self.names)
         self.bn, self.momentum = bn, bn_momentum

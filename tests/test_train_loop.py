@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from train_data import NAMES, make_folder
 
-from birdembed import BackendError, BirdembedError, ImageFolder, Preprocess
+from birdembed import BackendError, BirdembedError, ImageFolder, Preprocess, _core
 from birdembed._callbacks import Callback
 from birdembed._fine_tune import fine_tune
 from birdembed._model import Model
@@ -364,8 +364,21 @@ def test_data_that_cannot_be_trained_on(train, valid, tmp_path):
         Trainer(new_model(), train, learning_rate=1)
     with pytest.raises(TypeError, match="model must be a Model"):
         Trainer("sscd", train)
-    with pytest.raises(BackendError, match="bfloat16"):
-        Trainer(new_model(), train, precision="bfloat16", **EASY)._ready()
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_precision_is_what_the_machine_has(train, native, monkeypatch):
+    found = _core.backend() | {"bfloat16": native, "isa": "AVX2"}
+    monkeypatch.setattr(_core, "backend", lambda: found)
+    best = "bfloat16" if native else "float32"
+    trainer = Trainer(new_model(), train, precision="auto", **EASY)
+    assert trainer.config.precision == best  # what checkpoints are held against
+    trainer.fit()
+    assert trainer.model._current.training["config"]["precision"] == best
+    assert Trainer(new_model(), train, **EASY).config.precision == "float32"
+    if not native:
+        with pytest.raises(BackendError, match=r"AVX512_BF16 or AMX.*AVX2.*'auto'"):
+            Trainer(new_model(), train, precision="bfloat16", **EASY)
 
 
 def test_valid_is_matched_by_name(train, valid):
@@ -445,6 +458,20 @@ def test_two_trainings_of_one_model_at_once(train):
         go_on.set()
         first.join()
     assert model.num_classes == 4
+
+
+def test_two_trainings_into_one_folder(train, tmp_path):
+    first, second = new_model(), new_model()
+    before = second._current
+
+    def another():
+        with pytest.raises(BirdembedError, match="another training is writing its checkpoints"):
+            fine_tune(second, train, None, 1, checkpoint_dir=tmp_path, **EASY)
+
+    fine_tune(first, train, None, 1, callbacks=Stop(1, another), checkpoint_dir=tmp_path, **EASY)
+    assert second._current is before
+    # With the first one ended, in whatever way, the folder is free.
+    fine_tune(second, train, None, 1, checkpoint_dir=tmp_path, **EASY)
 
 
 def test_ctrl_c_publishes_the_last_whole_step(train, valid, tmp_path, caplog):

@@ -15,6 +15,7 @@
 #include "nn/channel_moments.h"
 #include "nn/conv_training.h"
 #include "nn/plan.h"
+#include "nn/isa.h"
 #include "nn/pool.h"
 
 /* What forward leaves for backward of relu?(bn(conv(src))). */
@@ -171,13 +172,16 @@ cleanup:
 static bird_status forward(builder *build, bird_value *features, bird_value input,
                            bird_error *err) {
     bird_status status = BIRD_OK;
-    flow at = {.value = input, .c = 3, .h = build->key.size, .w = build->key.size};
+    flow at = {.c = 3, .h = build->key.size, .w = build->key.size};
     bird_value pooled;
 
+    BIRD_TRY(bird_training_tensor(build->plan, &at.value, input, build->key.precision, err));
     BIRD_TRY(stem_forward(build, &at, err));
     for (int i = 0; i < build->net->n_blocks; i++) BIRD_TRY(block_forward(build, &at, i, err));
     build->global_pool = (bird_pool){.n = build->key.batch, .c = at.c, .ih = at.h, .iw = at.w,
                                      .kernel = at.h, .stride = at.h, .oh = 1, .ow = 1};
+    /* Features are float32, and so is what averages them. */
+    BIRD_TRY(bird_training_tensor(build->plan, &at.value, at.value, BIRD_FLOAT32, err));
     BIRD_TRY(bird_average_pool_forward(build->plan, &pooled, at.value, &build->global_pool, err));
     BIRD_TRY(bird_plan_output(build->plan, features, pooled, err));
 cleanup:
@@ -302,6 +306,9 @@ bird_status bird_training_plan_create(bird_training_plan **plan, const bird_resn
     bird_value input, diff_features;
 
     *plan = NULL;
+    if (key.precision == BIRD_BFLOAT16 && !bird_isa_has_bf16())
+        BIRD_FAIL(BIRD_BACKEND, "training in bfloat16 needs a processor with AVX512_BF16 or AMX, "
+                                "and oneDNN finds %s here: train in float32", bird_isa_name());
     if (!made || !build) BIRD_FAIL(BIRD_NOMEM, "out of memory for a training plan");
     made->key = key;
     made->n_pixels = (size_t)key.batch * 3 * (size_t)key.size * (size_t)key.size;
@@ -343,7 +350,8 @@ void bird_training_plan_destroy(bird_training_plan *plan) {
 
 bool bird_training_plan_fits(const bird_training_plan *plan, bird_training_key key) {
     return plan->key.batch == key.batch && plan->key.size == key.size &&
-           plan->key.n_threads == key.n_threads && plan->key.bn == key.bn;
+           plan->key.n_threads == key.n_threads && plan->key.bn == key.bn &&
+           plan->key.precision == key.precision;
 }
 
 bird_status bird_training_plan_forward(bird_training_plan *plan, float *features,

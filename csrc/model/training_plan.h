@@ -9,6 +9,7 @@
 
 #include "base/executor.h"
 #include "model/resnet.h"
+#include "nn/training_tensor.h"
 
 /* What a batch norm does while training. */
 typedef enum bird_bn_mode {
@@ -21,6 +22,7 @@ typedef enum bird_bn_mode {
 typedef struct bird_training_key {
     int batch, size, n_threads; /* pixels (batch, 3, size, size) */
     bird_bn_mode bn;
+    bird_precision precision; /* of activations and their gradients; the rest is float32 */
 } bird_training_key;
 
 /* Slabs of the network's layout, borrowed from the trainer, which outlives the plan. */

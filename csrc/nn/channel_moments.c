@@ -10,6 +10,7 @@
  */
 #include "nn/channel_moments.h"
 
+#include "nn/channel_moments_bf16.h"
 #include "nn/conv_table.h"
 #include "nn/plan_build.h"
 
@@ -109,11 +110,13 @@ bird_status bird_channel_moments(bird_plan *plan, bird_value mean, bird_value va
     bird_status status = BIRD_OK;
     dnnl_memory_desc_t layout = NULL, scratch_md = NULL;
     dnnl_dims_t *dims = NULL;
-    const dnnl_format_tag_t tag = bird_conv_training_layout(bird_isa_get());
     bird_value scratch;
 
+    if (bird_plan_type(plan, src) == dnnl_bf16)
+        return bird_channel_moments_bf16(plan, mean, var, src, err);
     BIRD_DNNL(dnnl_memory_desc_query(bird_plan_md(plan, src), dnnl_query_dims, &dims));
     const dnnl_dim_t n = (*dims)[0], c = (*dims)[1];
+    const dnnl_format_tag_t tag = bird_training_layout(bird_isa_get(), dnnl_f32, c);
     const shape s = {
         .n = (size_t)n,
         .c = (size_t)c,

@@ -15,7 +15,7 @@
 /* The layout of src and dst of an inference convolution. */
 dnnl_format_tag_t bird_conv_layout(bird_isa isa, const bird_conv *conv);
 
-/* The layout of all activations and gradients of training, but for three-channel pictures. */
-dnnl_format_tag_t bird_conv_training_layout(bird_isa isa);
+/* The layout of activations and gradients of training with so many channels. */
+dnnl_format_tag_t bird_training_layout(bird_isa isa, dnnl_data_type_t type, dnnl_dim_t channels);
 
 #endif

@@ -111,6 +111,12 @@ const_dnnl_memory_desc_t bird_plan_md(const bird_plan *plan, bird_value of) {
     return plan->values[of].md;
 }
 
+dnnl_data_type_t bird_plan_type(const bird_plan *plan, bird_value of) {
+    dnnl_data_type_t type = dnnl_data_type_undef;
+    dnnl_memory_desc_query(plan->values[of].md, dnnl_query_data_type, &type);
+    return type;
+}
+
 static void touch(bird_plan *plan, bird_value used) {
     value *touched = &plan->values[used];
     if (touched->first < 0) touched->first = plan->n_steps;

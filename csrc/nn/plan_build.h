@@ -27,6 +27,9 @@ void bird_plan_keep(bird_plan *plan, bird_value value);
 /* The descriptor of a value; borrowed from the plan. */
 const_dnnl_memory_desc_t bird_plan_md(const bird_plan *plan, bird_value value);
 
+/* What a value's numbers are. */
+dnnl_data_type_t bird_plan_type(const bird_plan *plan, bird_value value);
+
 /* Append a primitive made from `pd` (borrowed). Its scratchpad, of which the attribute
  * must say user mode, becomes a slab value of this one step. */
 bird_status bird_plan_push(bird_plan *plan, const_dnnl_primitive_desc_t pd, int n_args,

@@ -15,6 +15,7 @@ static bird_status forward_pd(dnnl_primitive_desc_t *pd, const bird_pool *pool,
     bird_status status = BIRD_OK;
     const bird_engine *engine;
     dnnl_memory_desc_t dst = NULL;
+    dnnl_data_type_t type;
     const dnnl_dims_t dst_dims = {pool->n, pool->c, pool->oh, pool->ow};
     const dnnl_dims_t strides = {pool->stride, pool->stride};
     const dnnl_dims_t kernel = {pool->kernel, pool->kernel};
@@ -25,7 +26,8 @@ static bird_status forward_pd(dnnl_primitive_desc_t *pd, const bird_pool *pool,
 
     BIRD_TRY(bird_engine_get(&engine, err));
     /* any: oneDNN then follows src's layout. */
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&dst, 4, dst_dims, dnnl_f32, dnnl_format_tag_any));
+    BIRD_DNNL(dnnl_memory_desc_query(src, dnnl_query_data_type, &type));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&dst, 4, dst_dims, type, dnnl_format_tag_any));
     BIRD_DNNL(dnnl_pooling_forward_primitive_desc_create(pd, engine->engine, kind, algorithm, src,
                                                          dst, strides, kernel, no_dilation,
                                                          pad_near, pad_far, attr));
@@ -74,6 +76,7 @@ static bird_status backward(bird_plan *plan, bird_value *diff_src, bird_value di
     dnnl_primitive_desc_t hint = NULL, pd = NULL;
     dnnl_memory_desc_t src = NULL;
     bird_value diff_src_value;
+    const dnnl_data_type_t type = bird_plan_type(plan, diff_dst);
     const dnnl_dims_t src_dims = {pool->n, pool->c, pool->ih, pool->iw};
     const dnnl_dims_t strides = {pool->stride, pool->stride};
     const dnnl_dims_t kernel = {pool->kernel, pool->kernel};
@@ -85,8 +88,9 @@ static bird_status backward(bird_plan *plan, bird_value *diff_src, bird_value di
     *diff_src = BIRD_NO_VALUE;
     BIRD_TRY(bird_engine_get(&engine, err));
     BIRD_TRY(bird_user_scratchpad(&attr, err));
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&src, 4, src_dims, dnnl_f32,
-                                               bird_conv_training_layout(bird_isa_get())));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&src, 4, src_dims, type,
+                                               bird_training_layout(bird_isa_get(), type,
+                                                                    pool->c)));
     BIRD_TRY(forward_pd(&hint, pool, dnnl_forward_training, algorithm, src, attr, err));
     const_dnnl_memory_desc_t dst = dnnl_primitive_desc_query_md(hint, dnnl_query_dst_md, 0);
     BIRD_DNNL(dnnl_pooling_backward_primitive_desc_create(&pd, engine->engine, algorithm, src, dst,

@@ -80,25 +80,29 @@ static void trainer_dealloc(PyObject *object) {
 }
 
 static PyObject *trainer_configure(PyObject *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"bn", "trainable", "bn_momentum", NULL};
+    static char *names[] = {"bn", "trainable", "bn_momentum", "precision", NULL};
     static const char *const modes[] = {
         [BIRD_BN_TRAIN] = "train",
         [BIRD_BN_FIXED_STATS] = "frozen_stats",
         [BIRD_BN_FROZEN] = "frozen",
     };
     const int n = net_of(self)->params.n;
-    const char *bn;
+    const char *bn, *precision = "float32";
     PyObject *list;
     float bn_momentum = 0.1f;
     bool *trainable;
     int mode = 0;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|f", names, &bn, &list, &bn_momentum))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|fs", names, &bn, &list, &bn_momentum,
+                                     &precision))
         return NULL;
     while (mode < 3 && strcmp(modes[mode], bn) != 0) mode++;
     if (mode == 3)
         return PyErr_Format(PyExc_ValueError,
                             "bn must be 'train', 'frozen_stats' or 'frozen', got '%s'", bn);
+    if (strcmp(precision, "float32") != 0 && strcmp(precision, "bfloat16") != 0)
+        return PyErr_Format(PyExc_ValueError,
+                            "precision must be 'float32' or 'bfloat16', got '%s'", precision);
     if (!(bn_momentum >= 0 && bn_momentum <= 1)) {
         PyErr_SetString(PyExc_ValueError, "bn_momentum must be between 0 and 1");
         return NULL;
@@ -121,7 +125,8 @@ static PyObject *trainer_configure(PyObject *self, PyObject *args, PyObject *kwa
         trainable[i] = truth > 0;
     }
     if (!PyErr_Occurred() && idle(self))
-        bird_trainer_configure(core_of(self), (bird_bn_mode)mode, trainable, bn_momentum);
+        bird_trainer_configure(core_of(self), (bird_bn_mode)mode, trainable, bn_momentum,
+                               strcmp(precision, "bfloat16") == 0 ? BIRD_BFLOAT16 : BIRD_FLOAT32);
     PyMem_Free(trainable);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
@@ -438,7 +443,7 @@ static PyObject *trainer_nbytes(PyObject *self, void *closure) {
 
 static PyMethodDef trainer_methods[] = {
     {"configure", WITH_KEYWORDS(trainer_configure),
-     PyDoc_STR("configure(bn, trainable, bn_momentum=0.1): what is trained")},
+     PyDoc_STR("configure(bn, trainable, bn_momentum=0.1, precision='float32'): what is trained")},
     {"forward", WITH_KEYWORDS(trainer_forward),
      PyDoc_STR("forward(pixels (n, 3, s, s), num_threads=0) -> features (n, num_features)")},
     {"head_loss", WITH_KEYWORDS(trainer_head_loss),

@@ -27,6 +27,7 @@ struct bird_trainer {
     bool *trainable;       /* owned (net->params.n) */
     bird_bn_mode bn;
     float bn_momentum;
+    bird_precision precision;
     long steps;
     bird_training_plan *plans[MAX_PLANS]; /* owned; most recently used first */
     int n_plans;
@@ -108,10 +109,11 @@ void bird_trainer_drop_slab(bird_trainer *trainer, bird_slab which) {
 }
 
 void bird_trainer_configure(bird_trainer *trainer, bird_bn_mode bn, const bool *trainable,
-                            float bn_momentum) {
+                            float bn_momentum, bird_precision precision) {
     drop_plans(trainer);
     trainer->bn = bn;
     trainer->bn_momentum = bn_momentum;
+    trainer->precision = precision;
     for (int i = 0; i < trainer->net->params.n; i++) {
         bird_param_kind kind = trainer->net->params.items[i].kind;
         bool is_bn = kind == BIRD_BN_WEIGHT || kind == BIRD_BN_BIAS;
@@ -259,7 +261,8 @@ bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const f
     bird_status status = BIRD_OK;
     step_job job = {
         .trainer = trainer,
-        .key = {.batch = n, .size = size, .n_threads = n_threads, .bn = trainer->bn},
+        .key = {.batch = n, .size = size, .n_threads = n_threads, .bn = trainer->bn,
+                .precision = trainer->precision},
         .pixels = pixels,
     };
 

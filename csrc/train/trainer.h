@@ -40,9 +40,10 @@ bird_status bird_trainer_need_slab(bird_trainer *trainer, float **slab, bird_sla
 /* Forget moments or the average: NULL again. */
 void bird_trainer_drop_slab(bird_trainer *trainer, bird_slab which);
 
-/* What is trained: `trainable` (net->params.n); running statistics never are. Drops plans. */
+/* What is trained: `trainable` (net->params.n); running statistics never are. And how: float32
+ * until told otherwise. Drops plans. */
 void bird_trainer_configure(bird_trainer *trainer, bird_bn_mode bn, const bool *trainable,
-                            float bn_momentum);
+                            float bn_momentum, bird_precision precision);
 const bool *bird_trainer_trainable(const bird_trainer *trainer);
 
 /* Rows of the last forward pass; 0 before the first. */

@@ -46,7 +46,7 @@ static void fill(bird_trainer *trainer) {
 static void configure(bird_trainer *trainer, bird_bn_mode bn, int from) {
     bool trainable[512];
     for (int i = 0; i < 512; i++) trainable[i] = i >= from;
-    bird_trainer_configure(trainer, bn, trainable, 0.1f);
+    bird_trainer_configure(trainer, bn, trainable, 0.1f, BIRD_FLOAT32);
 }
 
 static bird_status gradients(bird_trainer *trainer, bool accumulate, bird_error *err) {
@@ -200,7 +200,7 @@ static void check_frozen(bird_trainer *trainer, const bool *trainable, const flo
                          const char *what) {
     const bird_params *params = &bird_trainer_net(trainer)->params;
     const float *grads = bird_trainer_slab(trainer, BIRD_SLAB_GRADS);
-    bird_trainer_configure(trainer, BIRD_BN_TRAIN, trainable, 0.1f);
+    bird_trainer_configure(trainer, BIRD_BN_TRAIN, trainable, 0.1f, BIRD_FLOAT32);
     memset(bird_trainer_slab(trainer, BIRD_SLAB_GRADS), 0, params->slab_count * sizeof(float));
     CHECK_OK(gradients(trainer, false, err));
     for (int i = 0; i < params->n; i++) {

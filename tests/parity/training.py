@@ -50,10 +50,11 @@ def photographs(n, size):
 # --- the core ----------------------------------------------------------------------------
 
 
-def trainer(architecture, state, bn="train", trainable=None):
+def trainer(architecture, state, bn="train", trainable=None, precision="float32"):
     table = names(architecture)
     made = _core.Trainer(architecture, CLASSES, [state[name] for name in table])
-    made.configure(bn, [True] * len(table) if trainable is None else trainable)
+    trainable = [True] * len(table) if trainable is None else trainable
+    made.configure(bn, trainable, precision=precision)
     return made
 
 
@@ -69,8 +70,8 @@ def constant(core, value):
     return np.full(len(core.parameters()), value, np.float32)
 
 
-def core_step(architecture, state, x, y, bn="train"):
-    core = trainer(architecture, state, bn)
+def core_step(architecture, state, x, y, bn="train", precision="float32"):
+    core = trainer(architecture, state, bn, precision=precision)
     loss = backward(core, x, y)
     gradients = dict(zip(names(architecture), core.gradients(), strict=True))
     core.apply("sgd", constant(core, 0), constant(core, 0))
@@ -103,47 +104,48 @@ def torch_network(architecture, state, double=False, channels_last=False, bn="tr
     return network.double() if double else network
 
 
-def torch_backward(network, x, y):
+def torch_backward(network, x, y, bfloat16=False):
     torch = vision()[0]
     weight = next(network.parameters())
     x = torch.from_numpy(x).to(weight.dtype)
     if not weight.is_contiguous():
         x = x.to(memory_format=torch.channels_last)
     network.zero_grad()
-    loss = torch.nn.functional.cross_entropy(network(x), torch.from_numpy(y).to(weight.dtype))
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        loss = torch.nn.functional.cross_entropy(network(x), torch.from_numpy(y).to(weight.dtype))
     loss.backward()
     return loss.item()
 
 
-def torch_step(architecture, state, x, y, **options):
+def torch_step(architecture, state, x, y, bfloat16=False, **options):
     network = torch_network(architecture, state, **options)
-    loss = torch_backward(network, x, y)
+    loss = torch_backward(network, x, y, bfloat16)
     gradients = {name: p.grad.numpy() for name, p in network.named_parameters()}
     after = {n: b.numpy() for n, b in network.named_buffers() if is_statistic(n)}
     return Step(loss, gradients, after)
 
 
 def layouts(architecture, state, x, y, **options):
-    """Torch's float32 in its two memory layouts."""
+    """Torch's float32, or autocast, in its two memory layouts."""
     return [
         torch_step(architecture, state, x, y, channels_last=last, **options)
         for last in (False, True)
     ]
 
 
-def torch_losses(network, batches, y, lr, weight_decay):
+def torch_losses(network, batches, y, lr, weight_decay, bfloat16=False):
     """The losses of one AdamW step a batch."""
     torch = vision()[0]
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=weight_decay)
     losses = []
     for x in batches:
-        losses.append(torch_backward(network, x, y))
+        losses.append(torch_backward(network, x, y, bfloat16))
         optimizer.step()
     return np.array(losses)
 
 
-def core_losses(architecture, state, batches, y, lr, weight_decay):
-    core = trainer(architecture, state)
+def core_losses(architecture, state, batches, y, lr, weight_decay, precision="float32"):
+    core = trainer(architecture, state, precision=precision)
     losses = []
     for x in batches:
         losses.append(backward(core, x, y))

@@ -1,0 +1,21 @@
+#include "nn/training_tensor.h"
+
+#include "nn/conv_table.h"
+#include "nn/plan_build.h"
+
+bird_status bird_training_tensor(bird_plan *plan, bird_value *out, bird_value from,
+                                 bird_precision precision, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const dnnl_data_type_t type = precision == BIRD_BFLOAT16 ? dnnl_bf16 : dnnl_f32;
+    dnnl_memory_desc_t md = NULL;
+    dnnl_dims_t *dims = NULL;
+
+    *out = BIRD_NO_VALUE;
+    BIRD_DNNL(dnnl_memory_desc_query(bird_plan_md(plan, from), dnnl_query_dims, &dims));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(
+        &md, 4, *dims, type, bird_training_layout(bird_isa_get(), type, (*dims)[1])));
+    BIRD_TRY(bird_plan_reordered(plan, out, from, md, err));
+cleanup:
+    dnnl_memory_desc_destroy(md);
+    return status;
+}
