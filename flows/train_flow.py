@@ -250,7 +250,7 @@ class TrainFlow(FlowSpec):
             labels=[name.split("/")[0] if "/" in name else None for name in names],
             on_error="skip",
         )
-        self.failures = [(name, reason) for _, name, reason in rows.report.failures]
+        self.failures = [(names[place], reason) for place, _, reason in rows.report.failures]
         rows.model = None  # not once more with every shard
         self.rows = rows
         self.next(self.table)

@@ -17,6 +17,7 @@ from mlflow.entities import Metric, Param
 from birdembed._callbacks import Callback
 from birdembed._checkpoint import BEST, LAST
 from birdembed._version import __version__
+from birdembed.integrations._training_pictures import pictures, without_matplotlib
 
 if TYPE_CHECKING:
     from birdembed._history import History
@@ -142,7 +143,7 @@ class MlflowCallback(Callback):
         best = history.best
         if best:
             self._client.set_tag(self.run_id, "birdembed.best_epoch", best["epoch"])
-        if self._plots and trainer.valid_data is not None:
+        if self._plots:
             self._log_pictures(trainer)
         if self._log_model:
             from birdembed.integrations.mlflow import log_model
@@ -249,16 +250,14 @@ class MlflowCallback(Callback):
                     get_artifact_repository(uri).delete_artifacts(f"{_CHECKPOINTS}/{name}")
 
     def _figure(self, draw: Any, name: str) -> None:
-        try:
-            figure = draw()
-        except ImportError as error:
-            log.warning("mlflow: no picture %s: %s", name, error)
+        if without_matplotlib():
+            log.warning("mlflow: no picture %s: matplotlib is not installed", name)
             return
-        self._client.log_figure(self.run_id, figure, f"{_PLOTS}/{name}.png")
+        self._client.log_figure(self.run_id, draw(), f"{_PLOTS}/{name}.png")
 
     def _log_pictures(self, trainer: Trainer) -> None:
-        from birdembed.integrations._training_pictures import pictures
-
+        if trainer.valid_data is None:
+            return
         for name, draw in pictures(trainer.model, trainer.valid_data).items():
             self._figure(draw, name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -33,9 +34,7 @@ def pictures(model: Model, data: ImageFolder) -> dict[str, Callable[[], Figure]]
     same and of different classes are. ``confusion``: what the classifier takes for what, where
     the model has one that knows the classes.
     """
-    from birdembed._index import Index
-    from birdembed._plots import plot_confusion
-    from birdembed._plots_metrics import plot_similarity
+    from birdembed import Index, plot_confusion, plot_similarity
 
     some = sample(data)
     index = Index.build(model, some, show_progress_bar=False)
@@ -43,7 +42,7 @@ def pictures(model: Model, data: ImageFolder) -> dict[str, Callable[[], Figure]]
     if len(index) < 2:
         return drawn
     drawn["matches"] = lambda: match_grid(index)
-    drawn["similarity"] = lambda: plot_similarity(index.embeddings, index.labels)
+    drawn["similarity"] = lambda: plot_similarity(index.embeddings, list(index.labels))
     names = model.class_names
     if names and set(some.class_names) <= set(names):
         number = {name: i for i, name in enumerate(names)}
@@ -57,7 +56,7 @@ def pictures(model: Model, data: ImageFolder) -> dict[str, Callable[[], Figure]]
 
 def match_grid(index: Any, queries: int = _QUERIES, title: str | None = None) -> Figure:
     """Draw photographs of an index, of as many classes as can be, each beside its nearest."""
-    from birdembed._plots import plot_grid
+    from birdembed import plot_grid
 
     labels = np.asarray([str(label) for label in index.labels])
     _, first = np.unique(labels, return_index=True)
@@ -74,3 +73,8 @@ def png(figure: Figure, width: int = 1100) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=min(width / figure.get_figwidth(), 110))
     return buffer.getvalue()
+
+
+def without_matplotlib() -> bool:
+    """Tell whether pictures cannot be drawn here; any other error is one."""
+    return importlib.util.find_spec("matplotlib") is None

@@ -27,6 +27,12 @@ from typing import TYPE_CHECKING, Any
 from birdembed._callbacks import Callback
 from birdembed._extras import need
 from birdembed._train_progress import duration
+from birdembed.integrations._training_pictures import (
+    match_grid,
+    png,
+    sample,
+    without_matplotlib,
+)
 
 if TYPE_CHECKING:
     from birdembed._history import History
@@ -172,8 +178,7 @@ class MetaflowCallback(Callback):
     def _draw_grid(self, trainer: Trainer, title: str) -> None:
         if self._card is None or not self._pictures or trainer.valid_data is None:
             return
-        from birdembed._index import Index
-        from birdembed.integrations._training_pictures import match_grid, sample
+        from birdembed import Index
 
         some = sample(trainer.valid_data, _SHOWN)
         # At the beginning the model is still what it was; at the end it is the best epoch.
@@ -320,12 +325,9 @@ def figure_image(draw: Callable[[], Any], label: str) -> Any:
     -------
     metaflow.cards.Image or metaflow.cards.Markdown
     """
-    from birdembed.integrations._training_pictures import png
-
-    try:
-        return Image(png(draw()), label)
-    except ImportError as error:
-        return Markdown(f"*{label}: {error}*")
+    if without_matplotlib():
+        return Markdown(f"*{label}: matplotlib is not installed*")
+    return Image(png(draw()), label)
 
 
 # Checkpoints
