@@ -44,7 +44,7 @@ USES = {
     "parquet": "index.to_parquet('never-written.parquet')",
     "faiss": "index.to_faiss()",
     "notebook": "be.LivePlot()",
-    "serve": "from birdembed.cli import main; main(['serve', '--model', 'resnet50'])",
+    "serve": "from birdembed.serve import create_app",
 }
 # More ways to the same library.
 ALSO = [
@@ -55,6 +55,8 @@ ALSO = [
     ("plot", "be.plot_losses([])"),
     ("plot", "be.plot_duplicates([])"),
     ("pandas", "found.to_pandas()"),
+    ("pandas", "index.to_pandas()"),
+    ("parquet", "be.Index.from_parquet('never-written.parquet')"),
     ("lancedb", "index.to_lancedb('never-written', 'birds')"),
     ("lancedb", "be.Index.from_lancedb('never-written', 'birds')"),
 ]
