@@ -3,7 +3,7 @@
 # make test-all   the same and the slow tests
 # make lint       ruff and mypy
 # make bench      all benchmarks, side by side with the peers
-# make wheel      a wheel in dist/
+# make wheel      the wheel and the sdist in dist/
 # make clean      forget everything that make made
 #
 # Set up means: system packages (installed only where missing, and named first), a virtual
@@ -81,6 +81,9 @@ $(STAMPS)/test: pyproject.toml $(STAMPS)/build
 $(STAMPS)/test-no-deps: pyproject.toml $(STAMPS)/test
 	$(call install,test-no-deps,--no-deps)
 
+$(STAMPS)/wheel: pyproject.toml $(STAMPS)/build
+	$(call install,wheel)
+
 $(STAMPS)/bench: pyproject.toml $(STAMPS)/test
 	$(call install,bench)
 
@@ -109,10 +112,11 @@ test-c: build
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" \
 	    TESTS="test_executor test_inference"
 
-test-python: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
+test-python: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
 	$(PYTEST) -m "not slow"
 
-test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
+test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
+	@sh tools/system_packages.sh --for-tests debootstrap
 	$(PYTEST) -m slow
 
 lint: $(STAMPS)/lint build
@@ -123,9 +127,10 @@ lint: $(STAMPS)/lint build
 bench: $(STAMPS)/bench fetch
 	$(PY) -m benchmarks $(BENCH_ARGS)
 
-wheel: $(STAMPS)/build
-	$(PIP) wheel -q --no-deps --no-build-isolation -w dist .
-	@ls -l dist/*.whl
+wheel: $(STAMPS)/wheel
+	@rm -f dist/birdembed-*
+	@sh tools/make_wheel.sh $(PY) dist
+	@ls -l dist
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info birdembed/*.so birdembed/_lib .pytest_cache .mypy_cache .ruff_cache .hypothesis

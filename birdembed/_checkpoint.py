@@ -21,12 +21,17 @@ from typing import Any
 import numpy as np
 
 from birdembed import _core
-from birdembed._core import WeightsError
+from birdembed._core import BirdembedError, WeightsError
 from birdembed._files import replacing, with_path
 from birdembed._pixels import Preprocess
 from birdembed._pretrained import Pretrained, read_pretrained, write_pretrained
 from birdembed._safetensors import write_safetensors
 from birdembed._version import __version__
+
+try:
+    import fcntl
+except ImportError:  # not POSIX: one training to a folder is then the user's business
+    fcntl = None  # type: ignore[assignment]
 
 LAST = "last.json"
 BEST = "best"
@@ -108,6 +113,29 @@ def prepare_folder(directory: str | os.PathLike[str]) -> None:
         probe.unlink()
     except OSError as error:
         raise with_path(error, folder) from error
+
+
+def take_folder(directory: str | os.PathLike[str]) -> int:
+    """Lock a folder for one training, until the returned descriptor is closed or the process ends.
+
+    Raises
+    ------
+    BirdembedError
+        Another training, of this process or another one, writes there.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if fcntl is not None:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise BirdembedError(
+            f"{os.fspath(directory)}: another training is writing its checkpoints there; wait for "
+            "it, or give this one a checkpoint_dir of its own"
+        ) from None
+    except OSError:
+        pass  # some network file systems have no locks
+    return fd
 
 
 def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:

@@ -12,6 +12,7 @@ from birdembed import _images
 from birdembed._projection import Projection
 from birdembed._report import EncodeReport
 from birdembed._snapshot import Snapshot
+from birdembed._stored import all_finite
 
 
 def check_threads(num_threads: int | None) -> int:
@@ -26,14 +27,24 @@ def check_threads(num_threads: int | None) -> int:
 
 
 def check_pixels(x: Any) -> np.ndarray:
-    """Return network input as the core takes it."""
+    """Return network input as the core takes it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no such array, or a value is NaN or infinite: ReLUs would make a number of it.
+    """
     if not isinstance(x, np.ndarray):
         raise TypeError(f"x must be a NumPy array, got {type(x).__name__}")
     if x.dtype != np.float32 or x.ndim != 4 or x.shape[1] != 3:
         raise ValueError(
             f"x must be float32 of shape (n, 3, height, width), got {x.dtype} {x.shape}"
         )
-    return np.ascontiguousarray(x)
+    pixels = np.ascontiguousarray(x)
+    if not all_finite(pixels):
+        row = int((~np.isfinite(pixels).all(axis=(1, 2, 3))).argmax())
+        raise ValueError(f"x: image {row} holds NaN or infinity")
+    return pixels
 
 
 def normalized(vectors: np.ndarray) -> np.ndarray:

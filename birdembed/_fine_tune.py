@@ -62,7 +62,8 @@ def fine_tune(
     WeightsError
         The checkpoint is damaged, or of other classes or another architecture.
     BirdembedError
-        Another call is changing this model, or the loss became NaN.
+        Another call is changing this model, another training writes to `checkpoint_dir`, or the
+        loss became NaN.
     KeyboardInterrupt
         Ctrl-C: the model has the weights of the last whole step, `checkpoint_dir` a checkpoint.
 

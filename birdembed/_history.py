@@ -79,11 +79,9 @@ class History:
 
     def to_pandas(self) -> DataFrame:
         """Return a table, one row an epoch."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError("to_pandas needs pandas: pip install 'birdembed[pandas]'") from error
-        return pandas.DataFrame(self.epochs)
+        from birdembed._extras import need
+
+        return need("pandas", "pandas", "History.to_pandas").DataFrame(self.epochs)
 
     def plot(self) -> Figure:
         """Draw losses and scores over the epochs; returns a matplotlib figure."""

@@ -168,7 +168,8 @@ def _by_pillow(source: _Source, kind: str, reason: str) -> _Source:
     if kind not in ("format", "unsupported") or isinstance(source.data, np.ndarray):
         return source._replace(data=None, reason=reason)
     if not _pillow.installed():
-        return source._replace(data=None, reason=f"{reason} (Pillow, not installed, might read it)")
+        reason += " (Pillow might read it: pip install 'birdembed[pillow]')"
+        return source._replace(data=None, reason=reason)
     try:
         pixels = _pillow.decode(source.data)  # type: ignore[arg-type]
     except Exception as error:

@@ -86,15 +86,16 @@ class SearchResult:
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a table with the columns query, rank (from 1), id, label, score, path."""
-        import pandas
+        from birdembed._extras import need
 
+        table = need("pandas", "pandas", "SearchResult.to_pandas")
         results: Sequence[SearchResult] = [self] if self._single else list(self)
         rows = [
             (result.query, rank, match.id, match.label, match.score, match.path)
             for result in results
             for rank, match in enumerate(result, 1)
         ]
-        return pandas.DataFrame(rows, columns=["query", "rank", "id", "label", "score", "path"])
+        return table.DataFrame(rows, columns=["query", "rank", "id", "label", "score", "path"])
 
     def plot(self, **options: Any) -> Figure:
         """Draw queries and matches with labels and scores; see `birdembed.plot_grid`."""

@@ -12,6 +12,16 @@ from birdembed._core import WeightsError
 FLOATS = ("F32", "F16", "BF16", "F64")
 
 
+def all_finite(array: np.ndarray) -> bool:
+    """Tell whether a C-contiguous float32 array is free of NaN and infinity, in one read of it."""
+    flat = array.reshape(-1)
+    with np.errstate(all="ignore"):
+        # A sum of squares is finite if all values are, unless they are huge: only then look again.
+        if np.isfinite(np.dot(flat, flat)):
+            return True
+    return bool(np.isfinite(flat).all())
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """One tensor: its dtype by safetensors' name, and its values.
@@ -34,7 +44,8 @@ class StoredTensor:
         Raises
         ------
         WeightsError
-            The dtype is no floating-point one; the message begins with `name`.
+            The dtype is no floating-point one, or a value is NaN or infinite, which the network
+            would not show: its ReLUs take NaN for 0. The message begins with `name`.
         """
         if self.dtype not in FLOATS:
             raise WeightsError(
@@ -44,4 +55,10 @@ class StoredTensor:
         if self.dtype == "BF16":
             # bfloat16 is the upper half of a float32.
             values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
-        return np.require(values, dtype=np.float32, requirements=["C", "A"])
+        wide = np.require(values, dtype=np.float32, requirements=["C", "A"])
+        if not all_finite(wide):
+            raise WeightsError(
+                f"{name} holds NaN or infinity: weights of a training that diverged, or a damaged "
+                "file"
+            )
+        return wide

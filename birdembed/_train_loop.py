@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from birdembed._checkpoint import has_checkpoint, prepare_folder, read_best, write_best
+from birdembed._checkpoint import (
+    has_checkpoint,
+    prepare_folder,
+    read_best,
+    take_folder,
+    write_best,
+)
 from birdembed._history import History
 from birdembed._snapshot import Snapshot
 from birdembed._train_engine import Diverged, StepResult
@@ -46,7 +53,11 @@ class Loop:
 
     def run(self) -> None:
         """Train; the caller holds the model's lock."""
-        before = self._trainer._model._current
+        before, path = self._trainer._model._current, self._config.checkpoint_dir
+        lock = None
+        if path is not None:
+            prepare_folder(path)
+            lock = take_folder(path)
         try:
             self._run()
         except KeyboardInterrupt:
@@ -57,16 +68,17 @@ class Loop:
             raise
         finally:
             self._report.close()
+            if lock is not None:
+                os.close(lock)
 
     def _run(self) -> None:
         trainer, cfg = self._trainer, self._config
-        if cfg.checkpoint_dir is not None:
-            prepare_folder(cfg.checkpoint_dir)
-            if trainer.step_count == 0 and has_checkpoint(cfg.checkpoint_dir):
-                self._report.say(
-                    f"{cfg.checkpoint_dir} holds the checkpoint of an earlier run, which this "
-                    "one replaces; resume=True would go on with it"
-                )
+        path = cfg.checkpoint_dir
+        if path is not None and trainer.step_count == 0 and has_checkpoint(path):
+            self._report.say(
+                f"{path} holds the checkpoint of an earlier run, which this one replaces; "
+                "resume=True would go on with it"
+            )
         trainer._read_images()
         trainer._ready()
         now = trainer._model._current

@@ -291,8 +291,9 @@ class Trainer:
         Raises
         ------
         BirdembedError
-            Another call is changing this model; or the loss became NaN: the message names the
-            step, and model and last checkpoint stay as they were.
+            Another call is changing this model, or another training writes to `checkpoint_dir`;
+            or the loss became NaN: the message names the step, and model and last checkpoint
+            stay as they were.
         OSError
             A checkpoint could not be written. The model has the weights of the last step.
         KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -222,6 +223,46 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(train, valid, tmp_pat
     assert checkpoint.read_checkpoint(tmp_path).step == 6
     assert len(list(tmp_path.glob("step-*"))) == 1
     monkeypatch.undo()
+
+
+FULL = """
+import resource, sys
+import fake_core_trainer as fake, pytest
+from train_data import make_folder
+from birdembed import Callback, Model, Preprocess, fine_tune
+
+class Fill(Callback):
+    def on_epoch_end(self, trainer, logs):
+        if logs["epoch"] == 2:  # no file may grow beyond this from here on
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
+
+with pytest.MonkeyPatch.context() as patch:
+    fake.install(patch)
+    train = make_folder(__import__("pathlib").Path(sys.argv[1]), per_class=6)
+    model = Model("resnet50", preprocess=Preprocess(size=96))
+    try:
+        fine_tune(model, train, None, 3, checkpoint_dir=sys.argv[2], image_size=96, batch_size=8,
+                  augment=None, callbacks=Fill())
+    except OSError as error:
+        print(type(error).__name__, error, model.num_classes)
+"""
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    """A limit on the size of files stands for the disk: writes fail in the middle of a file."""
+    pytest.importorskip("resource")
+    run = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path / "data", tmp_path / "k"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    # The error names the file, and the work is not lost: the model has four classes.
+    assert re.fullmatch(r"OSError .*step-00000006-\w+\.safetensors.* 4\n", run.stdout), run.stdout
+    assert checkpoint.read_checkpoint(tmp_path / "k").step == 3
+    assert len(list((tmp_path / "k").glob("step-*"))) == 1
+    assert not list((tmp_path / "k").glob(".*"))
 
 
 def test_a_kill_between_the_renames_of_best_is_mended(train, valid, tmp_path):

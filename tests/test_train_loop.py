@@ -460,6 +460,20 @@ def test_two_trainings_of_one_model_at_once(train):
     assert model.num_classes == 4
 
 
+def test_two_trainings_into_one_folder(train, tmp_path):
+    first, second = new_model(), new_model()
+    before = second._current
+
+    def another():
+        with pytest.raises(BirdembedError, match="another training is writing its checkpoints"):
+            fine_tune(second, train, None, 1, checkpoint_dir=tmp_path, **EASY)
+
+    fine_tune(first, train, None, 1, callbacks=Stop(1, another), checkpoint_dir=tmp_path, **EASY)
+    assert second._current is before
+    # With the first one ended, in whatever way, the folder is free.
+    fine_tune(second, train, None, 1, checkpoint_dir=tmp_path, **EASY)
+
+
 def test_ctrl_c_publishes_the_last_whole_step(train, valid, tmp_path, caplog):
     model = new_model()
     with pytest.raises(KeyboardInterrupt):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -90,22 +91,38 @@ def test_gradients_by_name(train):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_killed_and_resumed_ends_with_the_same_bits(root, tmp_path, precision):
+def test_killed_at_three_random_steps_and_resumed_ends_with_the_same_bits(
+    root, tmp_path, precision
+):
+    """SIGKILL from outside, at some moment of a random step: in the middle of it, of writing."""
     if precision == "bfloat16" and not _core.backend()["bfloat16"]:
         pytest.skip("this processor has no bfloat16")
-    options = {**SMALL, "checkpoint_every": 2, "precision": precision}
+    options = {**SMALL, "epochs": 2, "checkpoint_every": 2, "precision": precision}
     train_run.main(root, tmp_path / "whole", tmp_path / "whole.npz", **options)
-    code = f"import train_run, sys; train_run.main(*sys.argv[1:], **{options!r})"
-    for kill_at in ("3", "0"):
-        run = subprocess.run(
-            [sys.executable, "-c", code, root, tmp_path / "k", tmp_path / "k.npz", kill_at],
+    seed = int.from_bytes(os.urandom(4), "little")
+    rng = np.random.default_rng(seed)
+    kills = sorted(int(step) for step in rng.choice(np.arange(1, 7), 3, replace=False))
+    code = f"import train_run, sys; train_run.main(*sys.argv[1:], 0, True, **{options!r})"
+    ends = []
+    for kill_at in (*kills, None):
+        run = subprocess.Popen(
+            [sys.executable, "-c", code, root, tmp_path / "k", tmp_path / "k.npz"],
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
         )
-        assert run.returncode == (-signal.SIGKILL if kill_at != "0" else 0), run.stderr
+        for line in run.stdout:
+            if kill_at is not None and int(line) >= kill_at:
+                time.sleep(rng.uniform(0, 0.15))
+                run.kill()
+                break
+        run.stdout.close()
+        ends.append(run.wait())
+    # A run that was past its step when it began may have ended before the signal came.
+    assert ends[0] == -signal.SIGKILL, (seed, kills)
+    assert ends[-1] == 0, (seed, kills)
     with np.load(tmp_path / "whole.npz") as a, np.load(tmp_path / "k.npz") as b:
-        assert same(dict(a), dict(b))
+        assert same(dict(a), dict(b)), (seed, kills)
 
 
 def test_ctrl_c_in_a_step_leaves_no_trace_of_it(train, tmp_path):

@@ -29,15 +29,17 @@ OPTIONS = {
 
 
 class Kill(Callback):
-    def __init__(self, step):
-        self.step = step
+    def __init__(self, step, tell):
+        self.step, self.tell = step, tell
 
     def on_step_end(self, trainer, logs):
+        if self.tell:
+            print(logs["step"], flush=True)
         if logs["step"] == self.step:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(data, checkpoints, output, kill_at=0, **options):
+def main(data, checkpoints, output, kill_at=0, tell=False, **options):
     data = Path(data)
     model = Model("resnet50", preprocess=Preprocess(size=96))
     history = fine_tune(
@@ -46,7 +48,7 @@ def main(data, checkpoints, output, kill_at=0, **options):
         ImageFolder(data / "valid"),
         resume=True,
         checkpoint_dir=checkpoints,
-        callbacks=Kill(int(kill_at)),
+        callbacks=Kill(int(kill_at), tell),
         **{**OPTIONS, **options},
     )
     losses = np.array([[e["train_loss"], e["valid_loss"], e["lr"]] for e in history.epochs])

@@ -3,6 +3,7 @@
 #
 #   sh tools/system_packages.sh PYTHON
 #   sh tools/system_packages.sh --update-lists    only fetch apt's package lists anew
+#   sh tools/system_packages.sh --for-tests P...  packages without which tests skip; never fails
 #
 # Says what it installs before it does. Needs root (or sudo) only where something is missing.
 set -eu
@@ -28,6 +29,23 @@ as_root() {
 if [ "$1" = --update-lists ]; then
     echo "birdembed: apt-get update" >&2
     as_root apt-get -q update
+    exit 0
+fi
+
+if [ "$1" = --for-tests ]; then
+    shift
+    missing=
+    for package; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' ||
+            missing="$missing $package"
+    done
+    [ -n "$missing" ] || exit 0
+    echo "birdembed: installing with apt-get, for tests:$missing" >&2
+    # shellcheck disable=SC2086
+    if ! (as_root apt-get -q update &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing); then
+        echo "birdembed: not installed: tests that need$missing will skip" >&2
+    fi
     exit 0
 fi
 

@@ -82,6 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument("train", metavar="TRAIN", help="one subfolder a species")
     parser.add_argument("--valid", metavar="DIR", help="other photographs of these species")
+    parser.add_argument(
+        "--unknown",
+        metavar="DIR",
+        help="pictures of other species or other things: how many pass for a known one is printed",
+    )
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the model's folder")
     parser.add_argument("--epochs", type=_common.positive, default=8, metavar="N")
     parser.add_argument(
@@ -129,12 +134,25 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
+def _unknown(folder: str | None) -> list[str] | None:
+    """Return the pictures below --unknown; an error where there are none."""
+    if folder is None:
+        return None
+    from birdembed._images import list_files
+
+    found = list_files(folder)
+    if not found:
+        raise ValueError(f"{folder}: no photographs in this folder")
+    return found
+
+
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     import birdembed as be
 
     train = be.ImageFolder(args.train)
     valid = be.ImageFolder(args.valid) if args.valid else None
+    unknown = _unknown(args.unknown)
     Path(args.output).mkdir(parents=True, exist_ok=True)
     copies = be.find_duplicates(valid, train) if valid is not None else []
     for pair in copies[:10]:
@@ -155,7 +173,13 @@ def run(args: argparse.Namespace) -> int:
 
         model.load_state_dict(as_stored(model.state_dict(), args.dtype))
     index = be.Index.build(model, train, on_error="skip")
-    fit = model.fit_gallery(index, valid=valid)
+    if valid is None:
+        _common.say(
+            "the threshold is found on training pictures, which score higher than new ones do; "
+            "with --valid it is found on those"
+        )
+    fit = model.fit_gallery(index, unknown, valid=valid)
+    _common.list_failures(fit.failures)
     model.save_pretrained(args.output, dtype=args.dtype)
     scores: dict[str, Any] = {"epochs": len(history.epochs)}
     if valid is not None:

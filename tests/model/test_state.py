@@ -50,6 +50,23 @@ def test_state_dict_is_a_copy(model, pictures):
     np.testing.assert_array_equal(model.encode(pictures[0]), before)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers(model, tmp_path, value):
+    """The network's ReLUs would hide them: they are refused where they come in."""
+    before = model.state_dict()
+    broken = model.state_dict()
+    broken["layer2.0.bn1.running_var"][3] = value
+    with pytest.raises(be.WeightsError, match=r"layer2\.0\.bn1\.running_var holds NaN"):
+        model.load_state_dict(broken)
+    assert all(np.array_equal(a, before[n]) for n, a in model.state_dict().items())
+    from safetensors.numpy import save_file
+
+    save_file(broken, tmp_path / "w.safetensors")
+    with pytest.raises(be.WeightsError, match=r"w\.safetensors: layer2\.0\.bn1\.running_var holds"):
+        be.load_model("resnet50", weights=tmp_path / "w.safetensors")
+    (tmp_path / "w.safetensors").unlink()
+
+
 def test_load_state_dict(model, other_state, pictures):
     before, fingerprint = model.encode(pictures[0]), model.fingerprint
     kept = {name: array.copy() for name, array in other_state.items()}

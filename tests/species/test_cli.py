@@ -201,6 +201,26 @@ def test_finetune_stores_halves(training, folder, photos, others, tmp_path, caps
     assert main([*words, "--dtype", "int8"]) == 2
 
 
+def test_finetune_tells_what_passes_of_unknown_pictures(
+    training, folder, photos, others, tmp_path, capsys
+):
+    words = ["finetune", photos.root, "-o", str(tmp_path / "m"), "--model", folder, "--json"]
+    strange = write_folder(tmp_path / "strange", range(3), ["KEA", "TUI"])
+    (tmp_path / "strange/KEA/0.png").write_bytes(b"no picture")
+    assert main([*words, "--valid", others.root, "--unknown", strange.root]) == 0
+    shown = capsys.readouterr()
+    scores = json.loads(shown.out)["scores"]
+    assert (scores["gallery.unknown_from"], scores["gallery.n_unknown"]) == ("given pictures", 5)
+    assert "skipped: " in shown.err
+    assert "KEA" in shown.err
+    assert "found on training pictures" not in shown.err
+    assert main(words) == 0
+    assert "found on training pictures" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([*words, "--unknown", str(tmp_path / "empty")]) == 1
+    assert "no photographs" in capsys.readouterr().err
+
+
 def test_finetune_names_copies_before_anything_else(training, folder, photos, tmp_path, capsys):
     valid = write_folder(tmp_path / "valid", range(1))
     words = ["finetune", photos.root, "--valid", valid.root, "-o", str(tmp_path / "m")]
