@@ -18,7 +18,7 @@ from benchmarks.common import Result, Settings, Work, compare
 CLASSES, SIZE = 51, 224
 BATCHES = (16, 32)
 LR, DECAY = 1e-4, 0.05
-WARM_UP = 3  # steps: torch's first ones look for memory
+WARM_UP = 2  # steps: torch's first ones look for memory
 
 #: How far the first losses may lie apart, relative: rounding of 53 layers.
 AGREE = {"float32": 1e-4, "bfloat16": 2e-2}
