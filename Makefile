@@ -3,6 +3,7 @@
 # make test-all   the same and the slow tests
 # make lint       ruff and mypy
 # make bench      all benchmarks, side by side with the peers
+# make notebooks  run the notebooks on the sample photographs and keep what they show
 # make wheel      the wheel and the sdist in dist/
 # make clean      forget everything that make made
 #
@@ -35,7 +36,7 @@ ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null && $(PY) -c ''),$(CURDIR))
 $(shell rm -rf $(STAMPS))
 endif
 
-.PHONY: demo test test-all test-c test-python test-slow lint bench wheel clean build system fetch
+.PHONY: demo test test-all test-c test-python test-slow lint bench notebooks wheel clean build system fetch
 .DELETE_ON_ERROR:
 
 demo: fetch
@@ -75,7 +76,7 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/build
 	$(call install,lint)
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/build
-	$(call install,build run pillow plot sscd hub pandas parquet lancedb faiss test lint)
+	$(call install,build run extras test lint)
 
 # Their own requirements name another torch than the one above.
 $(STAMPS)/test-no-deps: pyproject.toml $(STAMPS)/test
@@ -113,6 +114,7 @@ test-c: build
 	    TESTS="test_executor test_inference"
 
 test-python: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
+	@sh tools/system_packages.sh --for-tests chromium chromium-driver curl
 	$(PYTEST) -m "not slow"
 
 test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
@@ -126,6 +128,9 @@ lint: $(STAMPS)/lint build
 
 bench: $(STAMPS)/bench fetch
 	$(PY) -m benchmarks $(BENCH_ARGS)
+
+notebooks: $(STAMPS)/test fetch
+	$(PY) tools/notebooks.py $(NOTEBOOKS)
 
 wheel: $(STAMPS)/wheel
 	@rm -f dist/birdembed-*

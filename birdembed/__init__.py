@@ -47,22 +47,20 @@ if TYPE_CHECKING:
     from birdembed._images import Failure
     from birdembed._index import Index
     from birdembed._inspect import find_duplicates, most_confused, top_losses
+    from birdembed._live_plot import LivePlot
     from birdembed._load import list_models, load_model
     from birdembed._lr_find import LrFind, lr_find
     from birdembed._metrics import Evaluation, retrieval_metrics
     from birdembed._model import Model
     from birdembed._pixels import Preprocess, VerifyReport, decode_image, preprocess, verify
-    from birdembed._plots import plot_confusion, plot_grid
+    from birdembed._plots import plot_confusion
     from birdembed._plots_explain import plot_explanation
-    from birdembed._plots_metrics import (
-        plot_history,
-        plot_losses,
-        plot_map,
-        plot_per_class,
-        plot_similarity,
-    )
+    from birdembed._plots_grid import plot_duplicates, plot_grid, plot_losses
+    from birdembed._plots_map import plot_map
+    from birdembed._plots_metrics import plot_history, plot_per_class, plot_similarity
     from birdembed._projection import Projection
     from birdembed._report import EncodeReport
+    from birdembed._samples import SampleData, sample_data, sample_photographs
     from birdembed._search import cosine_similarity, cosine_topk
     from birdembed._search_result import Match, SearchResult
     from birdembed._supcon import SupCon
@@ -85,22 +83,20 @@ _HOMES = {
     "_images": ["Failure"],
     "_index": ["Index"],
     "_inspect": ["find_duplicates", "most_confused", "top_losses"],
+    "_live_plot": ["LivePlot"],
     "_load": ["list_models", "load_model"],
     "_lr_find": ["LrFind", "lr_find"],
     "_metrics": ["Evaluation", "retrieval_metrics"],
     "_model": ["Model"],
     "_pixels": ["Preprocess", "VerifyReport", "decode_image", "preprocess", "verify"],
-    "_plots": ["plot_confusion", "plot_grid"],
+    "_plots": ["plot_confusion"],
     "_plots_explain": ["plot_explanation"],
-    "_plots_metrics": [
-        "plot_history",
-        "plot_losses",
-        "plot_map",
-        "plot_per_class",
-        "plot_similarity",
-    ],
+    "_plots_grid": ["plot_duplicates", "plot_grid", "plot_losses"],
+    "_plots_map": ["plot_map"],
+    "_plots_metrics": ["plot_history", "plot_per_class", "plot_similarity"],
     "_projection": ["Projection"],
     "_report": ["EncodeReport"],
+    "_samples": ["SampleData", "sample_data", "sample_photographs"],
     "_search": ["cosine_similarity", "cosine_topk"],
     "_search_result": ["Match", "SearchResult"],
     "_supcon": ["SupCon"],
@@ -125,12 +121,14 @@ __all__ = [
     "Identification",
     "ImageFolder",
     "Index",
+    "LivePlot",
     "LrFind",
     "Match",
     "Model",
     "Preprocess",
     "Projection",
     "ProjectionFit",
+    "SampleData",
     "SearchResult",
     "SupCon",
     "TrainConfig",
@@ -153,6 +151,7 @@ __all__ = [
     "most_confused",
     "open_set_auroc",
     "plot_confusion",
+    "plot_duplicates",
     "plot_explanation",
     "plot_grid",
     "plot_history",
@@ -163,6 +162,8 @@ __all__ = [
     "preprocess",
     "recalibrate_batch_norm",
     "retrieval_metrics",
+    "sample_data",
+    "sample_photographs",
     "set_num_threads",
     "top_losses",
     "verify",

@@ -189,6 +189,11 @@ class ImageFolder:
         place = f"{self.root!r}, " if self.root is not None else ""
         return f"ImageFolder({place}{len(self)} images, {_count(self.class_names)})"
 
+    def _repr_html_(self) -> str:
+        from birdembed._displays import image_folder
+
+        return image_folder(self)
+
     def _rows(self, rows: NDArray[np.int64], class_names: list[str] | None = None) -> ImageFolder:
         """Return the images at `rows`, with the labels renumbered for `class_names`."""
         data = type(self).__new__(type(self))

@@ -99,16 +99,6 @@ class History:
         return f"History({len(self)} epochs" + (f"; best: {best})" if best else ")")
 
     def _repr_html_(self) -> str:
-        keys = list(dict.fromkeys(key for logs in self.epochs for key in logs))
-        head = "".join(f"<th>{key}</th>" for key in keys)
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{_shown(logs.get(key))}</td>" for key in keys) + "</tr>"
-            for logs in self.epochs
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        from birdembed._displays import history
 
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return history(self)

@@ -24,7 +24,14 @@ _STALE = (
 )
 
 
-class Identification(NamedTuple):
+class _Fields(NamedTuple):
+    species: str
+    score: float
+    known: bool
+    matches: list[tuple[str, float]]
+
+
+class Identification(_Fields):
     """What `Model.identify` says about one photograph.
 
     Attributes
@@ -39,10 +46,28 @@ class Identification(NamedTuple):
         The nearest species and their scores, best first.
     """
 
-    species: str
-    score: float
-    known: bool
-    matches: list[tuple[str, float]]
+    _image: Any = None  # what to show: the photograph as it was given
+
+    def __reduce__(self) -> Any:
+        """Pickle the four values, not the photograph."""
+        return type(self), tuple(self)
+
+    def _repr_html_(self) -> str:
+        from birdembed._displays import identification
+
+        return identification(self, self._image)
+
+
+class _Identifications(list[Identification]):
+    """A list that shows itself in notebooks."""
+
+    def __reduce__(self) -> Any:
+        return list, (list(self),)
+
+    def _repr_html_(self) -> str:
+        from birdembed._displays import identifications
+
+        return identifications(self)
 
 
 @dataclass(frozen=True)
@@ -372,8 +397,19 @@ def identify(model: Any, images: Any, k: int, options: dict[str, Any]) -> tuple[
     index, threshold = checked_gallery(model)
     single = is_single(images)
     vectors, report = model.encode(images, return_report=True, **options)
-    found = nearest_species(np.atleast_2d(vectors), index, threshold, int(k))
+    found = _Identifications(nearest_species(np.atleast_2d(vectors), index, threshold, int(k)))
+    for one, image in zip(found, _given(images, single, report), strict=True):
+        one._image = image
     return (found[0] if single else found), report
+
+
+def _given(images: Any, single: bool, report: Any) -> list[Any]:
+    """Return the images behind the rows as they were given, or their paths."""
+    if single:
+        return [images]
+    if isinstance(images, (list, tuple, np.ndarray)):
+        return [images[position] for position in report.kept]
+    return list(report.names)
 
 
 def checked_gallery(model: Any) -> tuple[Index, float]:

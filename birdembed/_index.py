@@ -124,6 +124,11 @@ class Index(IndexStores):
         text += f", fingerprint {self.fingerprint[:12]}" if self.fingerprint else ""
         return text + (")" if self.model is None else ", with a model)")
 
+    def _repr_html_(self) -> str:
+        from birdembed._displays import index
+
+        return index(self)
+
     def _row_of(self) -> dict[str, int]:
         if self._rows is None:
             self._rows = {id_: row for row, id_ in enumerate(self._ids) if id_ is not None}

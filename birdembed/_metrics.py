@@ -138,6 +138,11 @@ class Evaluation:
         lines = [f"  {key:<{width}}  {text}" for key, text in zip(values, shown, strict=True)]
         return "\n".join(["Evaluation", *lines])
 
+    def _repr_html_(self) -> str:
+        from birdembed._displays import evaluation
+
+        return evaluation(self)
+
 
 def retrieval_metrics(
     embeddings: ArrayLike,

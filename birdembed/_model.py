@@ -165,6 +165,11 @@ class Model(Fitting):
             f"{self.embedding_dim} numbers, {now.source})"
         )
 
+    def _repr_html_(self) -> str:
+        from birdembed._displays import model
+
+        return model(self)
+
     # Embedding
 
     def encode(

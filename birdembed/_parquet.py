@@ -31,6 +31,7 @@ def read_parquet(path: str | os.PathLike[str], model: Any = None) -> Index:
     from birdembed import _arrow
 
     where = os.fspath(path)
+    os.stat(where)  # an error of the usual kind where there is nothing
     try:
         source = dataset.dataset(where, format="parquet")
         columns = _arrow.readable(source.schema, where)

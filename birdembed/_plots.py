@@ -2,79 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed._query import is_image
-from birdembed._search_result import Match, SearchResult
+from birdembed._extras import need
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CELL = 2.0  # inches
-_TITLE = 26  # characters that fit above a cell
+_TITLE = 26  # characters of a name that stands beside an axis
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return a figure that no window system and no global list knows of."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'birdembed[plot]'") from error
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+def figure_class() -> Any:
+    """Return the class of our figures; an error that says what to install without matplotlib."""
+    need("matplotlib.figure", "plot", "a picture")
+    from birdembed._figure import Figure
+
+    return Figure
 
 
-def plot_grid(
-    queries: Any,
-    results: SearchResult | Sequence[SearchResult],
-    *,
-    max_queries: int = 20,
-    max_matches: int = 10,
-    title: str | None = None,
-) -> Figure:
-    """Draw each query and its matches in a row, with labels and scores.
-
-    Parameters
-    ----------
-    queries : image or sequence of images
-        What was asked: paths, bytes, PIL images or uint8 arrays; anything else (a position, None)
-        gives a cell with its name.
-    results : SearchResult or sequence of them
-        The matches; they are drawn from their paths.
-    max_queries, max_matches : int
-        Rows and matches that are drawn at most.
-    title : str, optional
-        Heading.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    single = isinstance(results, SearchResult) and results.scores.ndim == 1
-    rows: list[SearchResult] = [results] if single else list(results)  # type: ignore[list-item]
-    asked = [queries] if single and not _is_list(queries) else list(_each(queries, len(rows)))
-    if len(asked) != len(rows):
-        raise ValueError(f"queries and results differ in length: {len(asked)} and {len(rows)}")
-    rows, asked = rows[:max_queries], asked[:max_queries]
-    columns = 1 + max((min(len(row), max_matches) for row in rows), default=0)
-    figure = new_figure(_CELL * columns, (_CELL + 0.45) * max(len(rows), 1))
-    if title:
-        figure.suptitle(title)
-    grid = figure.subplots(max(len(rows), 1), columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for line, query, row in zip(grid, asked, rows, strict=False):
-        _cell(line[0], query, f"query\n{_shorten(_name(query, row.query))}", "tab:blue")
-        for axes, match in zip(line[1:], list(row)[:max_matches], strict=False):
-            _cell(axes, match.path, _caption(match), "0.8")
+def new_figure(width: float, height: float, *, photographs: bool = False) -> Figure:
+    """Return an empty figure of so many inches."""
+    figure: Figure = figure_class()(
+        figsize=(width, height), layout="constrained", photographs=photographs
+    )
     return figure
 
 
@@ -119,67 +73,7 @@ def plot_confusion(
     return figure
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and not is_image(value)
-
-
-def _each(queries: Any, n: int) -> Sequence[Any]:
-    if queries is None:
-        return [None] * n
-    return [queries] if is_image(queries) else queries
-
-
-def _cell(axes: Axes, image: Any, caption: str, color: str) -> None:
-    axes.set_axis_on()
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in axes.spines.values():
-        side.set_color(color)
-        side.set_linewidth(2)
-    axes.set_title(caption, fontsize=9)
-    pixels = _pixels_of(image)
-    if isinstance(pixels, str):
-        axes.text(0.5, 0.5, pixels, ha="center", va="center", fontsize=8, transform=axes.transAxes)
-        axes.set_facecolor("0.95")
-        return
-    axes.imshow(pixels)
-
-
-def _pixels_of(image: Any) -> NDArray[np.uint8] | str:
-    """Return what to draw, or why there is nothing."""
-    if not is_image(image):
-        return "no picture"
-    if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3:
-        return image
-    from birdembed._pixels import decode_image
-
-    try:
-        pixels: NDArray[np.uint8] = decode_image(image)
-    except (OSError, ValueError) as error:
-        return _wrapped(str(error))
-    return pixels
-
-
-def _caption(match: Match) -> str:
-    name = match.label if match.label is not None else os.path.basename(match.id or "")
-    return f"{_shorten(name)}\n{match.score:.3f}"
-
-
-def _name(image: Any, query: Any) -> str:
-    if isinstance(image, (str, os.PathLike)):
-        return os.path.basename(os.fspath(image))
-    return (
-        os.path.basename(query) if isinstance(query, str) else "" if query is None else f"{query}"
-    )
-
-
 def _shorten(text: str) -> str:
     # matplotlib reads $...$ as mathematics.
     text = text.replace("$", r"\$")
     return text if len(text) <= _TITLE else text[: _TITLE - 1] + "…"
-
-
-def _wrapped(text: str) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text.replace("$", r"\$"), 24)[:6])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed._plots import new_figure
+from birdembed._plots import figure_class
+from birdembed._thumbnails import LARGEST, thumbnail
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,14 +16,19 @@ if TYPE_CHECKING:
 
     from birdembed._explain import Explanation
 
+# Inches.
+_TILE, _GAP, _EDGE = 2.0, 0.12, 0.08
+_WIDTH, _HEIGHT = 4 * (_TILE + _GAP) + 0.75, _TILE + 0.75
+
 
 def plot_explanation(
     explanation: Explanation, *, pairs: int = 4, title: str | None = None
 ) -> Figure:
     """Draw what `explain_match` found.
 
-    Above the two pictures with their strongest pairs of cells, the same colour marking the two
-    cells of a pair; below how much each cell brings to the similarity (both on one scale).
+    On the left the two pictures with their strongest pairs of cells, the same colour marking the
+    two cells of a pair; on the right how much each cell brings to the similarity (both on one
+    scale).
 
     Parameters
     ----------
@@ -37,34 +43,59 @@ def plot_explanation(
     -------
     matplotlib.figure.Figure
     """
-    figure = new_figure(7.6, 7.6)
-    axes = figure.subplots(2, 2)
-    figure.suptitle(title or f"similarity {explanation.score:.3f}")
-    halves = (
-        (explanation.image_a, explanation.map_a, "a"),
-        (explanation.image_b, explanation.map_b, "b"),
+    figure = figure_class()(figsize=(_WIDTH, _HEIGHT), photographs=True)
+    axes = [figure.add_axes(_box(place)) for place in range(4)]
+    figure.text(
+        0.5,
+        1 - 0.1 / _HEIGHT,
+        title or f"similarity {explanation.score:.3f}",
+        fontsize=10,
+        ha="center",
+        va="top",
+        parse_math=False,
     )
-    bound = max(float(np.abs(half[1]).max()) for half in halves) or 1.0
-    for column, (image, cells, name) in enumerate(halves):
-        axes[0, column].imshow(image)
-        axes[0, column].set_title(name)
-        shown = axes[1, column].imshow(_grey(image), cmap="gray", vmin=0, vmax=255)
-        size = image.shape[0]
-        shown = axes[1, column].imshow(
+    both = (explanation.map_a, explanation.map_b)
+    bound = max(float(np.abs(cells).max()) for cells in both) or 1.0
+    # Raw features are never negative, projected ones are.
+    signed = min(float(cells.min()) for cells in both) < 0
+    halves = ((explanation.image_a, explanation.map_a), (explanation.image_b, explanation.map_b))
+    for column, (image, cells) in enumerate(halves):
+        small = _small(image)
+        size = len(image)
+        extent = (-0.5, size - 0.5, size - 0.5, -0.5)
+        axes[column].imshow(small, extent=extent)
+        axes[2 + column].imshow(_grey(small), cmap="gray", vmin=0, vmax=255, extent=extent)
+        shown = axes[2 + column].imshow(
             cells,
-            cmap="RdBu_r",
-            vmin=-bound,
+            cmap="RdBu_r" if signed else "inferno",
+            vmin=-bound if signed else 0.0,
             vmax=bound,
             alpha=0.6,
-            extent=(-0.5, size - 0.5, size - 0.5, -0.5),
+            extent=extent,
             interpolation="bilinear",
         )
-    for one in axes.flat:
+    for one, name in zip(
+        axes, ("a", "b", "what a's cells bring", "what b's cells bring"), strict=True
+    ):
         one.set_axis_off()
-    label = "what a cell brings; the mean is the similarity"
-    figure.colorbar(shown, ax=list(axes[1]), shrink=0.85, label=label)
-    _mark(axes[0, 0], axes[0, 1], explanation, pairs)
+        one.set_title(name, fontsize=8, pad=3)
+    bar = figure.add_axes(_box(4, width=0.1))
+    figure.colorbar(shown, cax=bar)
+    bar.tick_params(labelsize=7)
+    bar.set_title("mean: the\nsimilarity", fontsize=7, pad=3)
+    _mark(axes[0], axes[1], explanation, pairs)
     return figure
+
+
+def _box(place: int, width: float = _TILE) -> tuple[float, float, float, float]:
+    """Return where the picture at a place stands, in shares of the figure."""
+    left = _EDGE + place * (_TILE + _GAP)
+    return left / _WIDTH, _EDGE / _HEIGHT, width / _WIDTH, _TILE / _HEIGHT
+
+
+def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    small = thumbnail(image, LARGEST)
+    return image if isinstance(small, str) else small
 
 
 def _mark(left: Axes, right: Axes, explanation: Explanation, pairs: int) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of numbers: similarities, training curves, maps of embeddings, worst pictures."""
+"""Pictures of numbers: similarities, training curves, scores of the classes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed._plots import _cell, _shorten, new_figure
+from birdembed._plots import _shorten, new_figure
 from birdembed._search import as_vectors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from birdembed._inspect import Loss
 
 _NAMED = 60  # classes that still get a name beside the matrix
 _PIECE = 1024  # rows at a time
@@ -49,7 +47,7 @@ def plot_similarity(
     ValueError
         Lengths differ, there are fewer than two rows, or a row holds NaN.
     """
-    vectors, tags = _checked(embeddings, labels)
+    vectors, tags = checked_rows(embeddings, labels)
     names, numbers = np.unique(np.asarray([str(tag) for tag in tags]), return_inverse=True)
     edges = np.linspace(-1, 1, 2 * _BINS + 1)
     same, different, means = _pair_counts(vectors, numbers, len(names), edges)
@@ -90,7 +88,10 @@ def plot_similarity(
     return figure
 
 
-def _checked(embeddings: ArrayLike, labels: Sequence[Any]) -> tuple[NDArray[np.float32], list[Any]]:
+def checked_rows(
+    embeddings: ArrayLike, labels: Sequence[Any]
+) -> tuple[NDArray[np.float32], list[Any]]:
+    """Return float32 rows and as many labels; `ValueError` where they do not fit or hold NaN."""
     vectors, _ = as_vectors(embeddings, "embeddings", one=False)
     tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
     if len(tags) != len(vectors):
@@ -129,13 +130,17 @@ def _pair_counts(
     return same, different, means
 
 
-def plot_history(history: Any, *, title: str | None = None) -> Figure:
-    """Draw how a training went: losses on the left, rates and the learning rate on the right.
+def plot_history(
+    history: Any, *, steps: Sequence[tuple[float, float]] = (), title: str | None = None
+) -> Figure:
+    """Draw how a training went: losses on the left, accuracies and other rates on the right.
 
     Parameters
     ----------
     history : History or list of dict
         One dict an epoch, under the keys of `History`; those that are missing are left out.
+    steps : sequence of (float, float), optional
+        The loss of single steps and where they stand, in epochs: a thin line.
     title : str, optional
         Heading.
 
@@ -146,13 +151,15 @@ def plot_history(history: Any, *, title: str | None = None) -> Figure:
     Raises
     ------
     ValueError
-        There is no epoch in it.
+        There is neither an epoch nor a step.
     """
     epochs: Sequence[Mapping[str, Any]] = list(getattr(history, "epochs", history))
-    if not epochs:
+    if not epochs and not steps:
         raise ValueError("history has no epochs: nothing was trained")
-    figure = new_figure(11, 4)
+    figure = new_figure(10, 3.6)
     left, right = figure.subplots(1, 2)
+    if steps:
+        left.plot(*zip(*steps, strict=True), color="0.75", linewidth=0.8, label="each step")
     _curves(left, epochs, _LOSSES, "loss")
     _curves(right, epochs, _RATES, "share")
     right.set_ylim(0, 1.02)
@@ -180,139 +187,6 @@ def _curves(axes: Any, epochs: Sequence[Mapping[str, Any]], keys: Sequence[str],
         ]
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=key)
-
-
-def plot_map(
-    embeddings: ArrayLike,
-    labels: Sequence[Any] | None = None,
-    *,
-    method: str = "pca",
-    title: str | None = None,
-) -> Figure:
-    """Draw embeddings as points in a plane, alike ones near each other.
-
-    Parameters
-    ----------
-    embeddings : array
-        `(n, dim)` floats, scaled to length 1 first, as the cosine does.
-    labels : sequence, optional
-        One class a row: its colour and mark, and a name at the middle of its points.
-    method : {"pca"}
-        The two directions in which the points vary most.
-    title : str, optional
-        Heading.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    if method != "pca":
-        raise ValueError(f"method must be 'pca', got {method!r}")
-    n_rows = len(np.asarray(embeddings))
-    vectors, tags = _checked(embeddings, [""] * n_rows if labels is None else labels)
-    points, shares = plane(vectors)
-    figure = new_figure(9, 7)
-    axes = figure.subplots()
-    names = sorted({str(tag) for tag in tags})
-    colors, marks = _styles(len(names))
-    tag_array = np.asarray([str(tag) for tag in tags])
-    for number, name in enumerate(names):
-        mine = points[tag_array == name]
-        axes.scatter(
-            mine[:, 0],
-            mine[:, 1],
-            s=24,
-            alpha=0.7,
-            linewidths=0,
-            color=[colors[number]],
-            marker=marks[number],
-        )
-        if labels is not None and len(names) <= _NAMED:
-            x, y = np.median(mine, axis=0)
-            axes.text(
-                x,
-                y,
-                _shorten(name),
-                fontsize=6,
-                ha="center",
-                bbox={"facecolor": "white", "alpha": 0.6, "linewidth": 0, "pad": 0.6},
-            )
-    for axis, share in zip("xy", shares, strict=True):
-        getattr(axes, f"set_{axis}label")(f"{share:.0%} of the variance")
-    axes.set_aspect("equal", adjustable="datalim")
-    if title:
-        axes.set_title(title)
-    return figure
-
-
-def plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the points ``(n, 2)`` of unit vectors in their two leading principal axes.
-
-    Also the share of the variance that each axis holds. The sign is such that the largest
-    coordinate of an axis is positive, so that the picture does not flip from run to run.
-    """
-    wide = vectors.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    wide /= np.where(norms > 0, norms, 1)
-    wide -= wide.mean(axis=0)
-    # Eigenvectors of the smaller of the two tables of products.
-    small = wide @ wide.T if len(wide) <= wide.shape[1] else wide.T @ wide
-    values, axes = np.linalg.eigh(small)
-    values, axes = np.maximum(values[::-1], 0), axes[:, ::-1]
-    two = min(2, len(values))
-    points = (
-        axes[:, :two] * np.sqrt(values[:two])
-        if len(wide) <= wide.shape[1]
-        else (wide @ axes[:, :two])
-    )
-    points = np.pad(points, ((0, 0), (0, 2 - two)))
-    largest = np.abs(points).argmax(axis=0)
-    points = points * np.where(points[largest, [0, 1]] < 0, -1.0, 1.0)
-    shares = np.pad(values[:two], (0, 2 - two)) / (values.sum() or 1.0)
-    return points, shares
-
-
-def _styles(n: int) -> tuple[list[Any], list[str]]:
-    from matplotlib import colormaps
-
-    colors = list(colormaps["tab20"].colors)  # type: ignore[attr-defined]
-    marks = "os^vDP*X"
-    return (
-        [colors[i % len(colors)] for i in range(n)],
-        [marks[(i // len(colors)) % len(marks)] for i in range(n)],
-    )
-
-
-def plot_losses(losses: Sequence[Loss], *, columns: int = 3, title: str | None = None) -> Figure:
-    """Draw the pictures that `top_losses` found, with what they are and what they were taken for.
-
-    Parameters
-    ----------
-    losses : sequence of Loss
-        What `top_losses` returned.
-    columns : int
-        Pictures side by side.
-    title : str, optional
-        Heading.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    n = max(len(losses), 1)
-    across = min(columns, n)
-    down = -(-n // across)
-    figure = new_figure(2.4 * across, 2.9 * down)
-    grid = figure.subplots(down, across, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, loss in zip(grid.flat, losses, strict=False):
-        right = loss.found == loss.label
-        caption = f"{_shorten(loss.label)}\nfound: {_shorten(loss.found)}\nloss {loss.loss:.3f}"
-        _cell(axes, loss.path, caption, "tab:green" if right else "tab:red")
-    if title:
-        figure.suptitle(title)
-    return figure
 
 
 def plot_per_class(

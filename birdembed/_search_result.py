@@ -99,9 +99,14 @@ class SearchResult:
 
     def plot(self, **options: Any) -> Figure:
         """Draw queries and matches with labels and scores; see `birdembed.plot_grid`."""
-        from birdembed._plots import plot_grid
+        from birdembed._plots_grid import plot_grid
 
         return plot_grid(self._image if self._image is not None else self.query, self, **options)
+
+    def _repr_html_(self) -> str:
+        from birdembed._displays import search_result
+
+        return search_result(self)
 
     def __repr__(self) -> str:
         """List the matches, or the best match of each query."""

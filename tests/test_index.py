@@ -330,10 +330,10 @@ def test_plot(tmp_path, index, monkeypatch):
     pixels = types.SimpleNamespace(decode_image=decode_image)
     monkeypatch.setitem(sys.modules, "birdembed._pixels", pixels)
     figure = index.search(vectors(3), k=4).plot(title="birds")
-    titles = [axes.get_title() for axes in figure.axes]
-    assert len(titles) == 15
-    assert titles[0].startswith("query")
-    assert titles[1] == "wren\n1.000"
+    captions = [axes.get_xlabel() for axes in figure.axes]
+    assert len(captions) == 15
+    assert captions[0] == "query 0"
+    assert captions[1] == "wren\n1.000"
     assert "no such file" in figure.axes[1].texts[0].get_text().replace("\n", " ")
     assert figure.axes[6].images
     one = index.search(vectors(3)[0], k=4).plot()

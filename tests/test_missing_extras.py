@@ -28,6 +28,7 @@ IMPORTS = {
     "faiss-cpu": "faiss",
     "scikit-learn": "sklearn",
     "python-multipart": "python_multipart multipart",
+    "ipython": "IPython",
     "mlflow": "mlflow",
     "metaflow": "metaflow",
 }
@@ -42,7 +43,8 @@ USES = {
     "pandas": "be.History([{'epoch': 1}]).to_pandas()",
     "parquet": "index.to_parquet('never-written.parquet')",
     "faiss": "index.to_faiss()",
-    "serve": "from birdembed.cli import main; main(['serve', '--model', 'resnet50'])",
+    "notebook": "be.LivePlot()",
+    "serve": "from birdembed.serve import create_app",
 }
 # More ways to the same library.
 ALSO = [
@@ -50,7 +52,11 @@ ALSO = [
     ("plot", "be.plot_confusion(np.eye(2, dtype=np.int64), ['a', 'b'])"),
     ("plot", "be.plot_map(np.eye(4, 8), [0, 0, 1, 1])"),
     ("plot", "found.plot()"),
+    ("plot", "be.plot_losses([])"),
+    ("plot", "be.plot_duplicates([])"),
     ("pandas", "found.to_pandas()"),
+    ("pandas", "index.to_pandas()"),
+    ("parquet", "be.Index.from_parquet('never-written.parquet')"),
     ("lancedb", "index.to_lancedb('never-written', 'birds')"),
     ("lancedb", "be.Index.from_lancedb('never-written', 'birds')"),
 ]

@@ -2,8 +2,9 @@
 
     python tools/requirements.py build run plot test
 
-`build` is [build-system] requires, `run` is [project] dependencies; every other name is an
-optional dependency or a dependency group. pyproject.toml stays the only list.
+`build` is [build-system] requires, `run` is [project] dependencies, `extras` all optional
+dependencies together; every other name is an optional dependency or a dependency group.
+pyproject.toml stays the only list.
 """
 
 import sys
@@ -23,6 +24,7 @@ def requirements(document: dict, name: str) -> list[str]:
         **document["dependency-groups"],
         "build": document["build-system"]["requires"],
         "run": project["dependencies"],
+        "extras": [r for some in project["optional-dependencies"].values() for r in some],
     }
     found: list[str] = []
     for item in lists[name]:

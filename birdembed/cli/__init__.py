@@ -21,6 +21,7 @@ COMMANDS = {
     "index": "build a file that `search` reads, or a table of LanceDB",
     "search": "find the photographs most like a given one",
     "evaluate": "measure a model on folders of species",
+    "serve": "a page and a JSON service: species and the nearest photographs",
     "verify": "find the files of a folder that cannot be decoded",
     "fetch": "get pre-trained weights or sample photographs",
     "info": "show versions, processor features and threads; check a model",

@@ -12,12 +12,13 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from birdembed.cli import _common
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
 
     import birdembed as be
 
@@ -154,53 +155,24 @@ def print_similarity(vectors: np.ndarray, names: list[str]) -> None:
 
 def draw(
     paths: list[str], names: list[str], results: dict[str, be.SearchResult], title: str
-) -> Any:
-    """Return a figure: a row a query, its best matches beside it, the original framed."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
+) -> Figure:
+    """Draw a figure: a row a query, its best matches beside it, the original in green."""
     import birdembed as be
 
     # Two queries a change: photographs from all over the list.
     per_change = min(2, len(paths))
     rows = [
-        (name, int(i))
+        (name, (place * len(results) + n) * len(paths) // (per_change * len(results)))
         for n, name in enumerate(results)
-        for i in (np.arange(per_change) * len(results) + n) * len(paths) // (per_change * 3)
+        for place in range(per_change)
     ]
-    columns = 1 + min(TOP + 1, next(iter(results.values())).indices.shape[1])
-    figure = Figure(figsize=(1.75 * columns + 0.7, 2.1 * len(rows) + 0.8), facecolor="white")
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-
-    def show(axis: Any, pixels: np.ndarray, text: str, colour: str, width: float) -> None:
-        step = max(1, max(pixels.shape[:2]) // 480)
-        pixels = pixels[::step, ::step]
-        axis.imshow(pixels)
-        # The same square for every shape, the picture in its middle.
-        height, width_px = pixels.shape[:2]
-        half = max(height, width_px) / 2
-        axis.set_xlim(width_px / 2 - half, width_px / 2 + half)
-        axis.set_ylim(height / 2 + half, height / 2 - half)
-        axis.set_xticks([])
-        axis.set_yticks([])
-        axis.set_xlabel(text, fontsize=7.5, color="#333333", labelpad=3)
-        for spine in axis.spines.values():
-            spine.set(color=colour, linewidth=width)
-
-    for line, (name, i) in enumerate(rows):
-        pixels = be.decode_image(paths[i])
-        show(axes[line, 0], CHANGES[name](pixels), f"{short(names[i])}\n{name}", "#b8b8b8", 0.8)
-        for column, match in enumerate(list(results[name][i])[: columns - 1], 1):
-            same = results[name].indices[i, column - 1] == i
-            text = f"{short(match.id)}\n{match.score:.3f}"
-            colour, width = ("#2a9d3f", 3.0) if same else ("#b8b8b8", 0.8)
-            show(axes[line, column], be.decode_image(match.path), text, colour, width)
-    axes[0, 0].set_title("searched for", fontsize=9.5, color="#555555", pad=8)
-    for column in range(1, columns):
-        axes[0, column].set_title(f"match {column}", fontsize=9.5, color="#555555", pad=8)
-    figure.suptitle(title, fontsize=12)
-    figure.tight_layout(h_pad=0.6, rect=(0, 0, 1, 0.995))
-    return figure
+    return be.plot_grid(
+        [CHANGES[name](be.decode_image(paths[i])) for name, i in rows],
+        [results[name][i] for name, i in rows],
+        expected=[names[i] for _, i in rows],
+        captions=[f"{Path(names[i]).name}\n{name}" for name, i in rows],
+        title=title,
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -240,8 +212,8 @@ def run(args: argparse.Namespace) -> int:
     print_similarity(index.embeddings, list(index.ids))
     try:
         figure = draw(paths, list(index.ids), results, "Changed photographs and what they found")
-    except ModuleNotFoundError as error:
-        _common.say(f"no picture: {error}; pip install 'birdembed[plot]'")
+    except ImportError as error:
+        _common.say(f"no picture: {error}")
         return 0
     _common.save_figure(figure, args.output)
     print(f"\nThe picture of it: {args.output}")

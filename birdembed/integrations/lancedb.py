@@ -40,7 +40,7 @@ _MODES = ("overwrite", "create", "merge")
 
 
 @register("birdembed")
-class BirdembedFunction(EmbeddingFunction):  # type: ignore[misc]
+class BirdembedFunction(EmbeddingFunction):
     """Embeds photographs for LanceDB, in batches; vectors as `Model.encode` gives them.
 
     The source column holds paths (str) or the files themselves (bytes). The model is loaded once

@@ -7,7 +7,7 @@ import pytest
 
 import birdembed as be
 from birdembed._inspect import Loss
-from birdembed._plots_metrics import plane
+from birdembed._plots_map import plane
 
 from .conftest import clouds
 
@@ -81,10 +81,15 @@ def test_map(tmp_path):
     rows, labels = clouds(3, 6, 16)
     figure = drawn(be.plot_map(rows, np.asarray(["A", "B", "C"])[labels]), tmp_path)
     (axes,) = figure.axes
-    assert [text.get_text() for text in axes.texts] == ["A", "B", "C"]
+    assert sorted(text.get_text() for text in axes.texts) == ["A", "B", "C"]
     assert sum(len(points.get_offsets()) for points in axes.collections) == len(rows)
     drawn(be.plot_map(rows), tmp_path)
     drawn(be.plot_map(np.eye(2), ["A", "B"]), tmp_path)
+    pictures = [np.zeros((4, 4, 3), np.uint8)] * (len(rows) - 1) + ["missing.jpg"]
+    figure = drawn(be.plot_map(rows, labels, images=pictures), tmp_path)
+    assert len(figure.axes[0].artists) == len(rows) - 1
+    with pytest.raises(ValueError, match="images has 2 values"):
+        be.plot_map(rows, labels, images=pictures[:2])
     with pytest.raises(ValueError, match="method"):
         be.plot_map(rows, method="umap")
 
@@ -92,8 +97,8 @@ def test_map(tmp_path):
 def test_losses(photos, tmp_path):
     losses = [Loss(photos.paths[0], "A", "B", 1.5), Loss("missing.jpg", "A", "A", 0.5)]
     figure = drawn(be.plot_losses(losses), tmp_path)
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles[0] == "A\nfound: B\nloss 1.500"
+    captions = [axes.get_xlabel() for axes in figure.axes]
+    assert captions[0] == "A\nfound: B\nloss 1.500"
     assert len(figure.axes[0].images) == 1
     assert len(figure.axes[1].images) == 0  # it says why instead
     drawn(be.plot_losses([]), tmp_path)
@@ -113,9 +118,9 @@ def test_explanation(model, photos, tmp_path):
     model.preprocess = be.Preprocess(size=96)
     found = be.explain_match(model, photos.paths[0], photos.paths[-1])
     figure = drawn(found.plot(pairs=2), tmp_path)
-    assert f"{found.score:.3f}" in figure.get_suptitle()
+    assert f"{found.score:.3f}" in figure.texts[0].get_text()
     assert len(figure.axes[0].patches) == len(figure.axes[1].patches) == 2
-    assert (figure.axes[0].images[0].get_array() == found.image_a).all()
+    assert (figure.axes[0].images[0].get_array() == found.image_a).all()  # 96 px: not made smaller
     np.testing.assert_allclose(figure.axes[2].images[1].get_array(), found.map_a)
     drawn(be.plot_explanation(found, pairs=0, title="t"), tmp_path)
 

@@ -1,0 +1,37 @@
+# The page and the JSON service, with the model inside.
+#
+#   make wheel
+#   docker build -t birdembed .
+#   docker run --rm -p 8000:8000 birdembed
+#
+# With photographs to search (docs/guide/serving.md):
+#
+#   docker run --rm -p 8000:8000 -v "$PWD/birds:/data:ro" birdembed \
+#       serve --host 0.0.0.0 --index /data/birds.index --photos /data/photos
+
+FROM python:3.12-slim
+
+ENV PYTHONUNBUFFERED=1
+ENV PIP_NO_CACHE_DIR=1
+ENV PIP_ROOT_USER_ACTION=ignore
+ENV BIRDEMBED_CACHE=/opt/birdembed
+
+# No compiler is needed: the wheel brings oneDNN and the OpenMP runtime, the rest are wheels too.
+COPY dist/*.whl /tmp/wheel/
+RUN pip install --only-binary :all: "$(ls /tmp/wheel/birdembed-*.whl)[serve]"
+RUN rm -r /tmp/wheel
+
+# The model is a part of the wheel. A wheel that was built without it gets the pre-trained one.
+RUN birdembed info --check birds51 || (pip install --only-binary :all: onnx && birdembed fetch sscd)
+
+RUN useradd --uid 10001 --no-create-home --home-dir /opt/birdembed --shell /usr/sbin/nologin birdembed
+RUN mkdir -p /opt/birdembed
+RUN chown -R birdembed:birdembed /opt/birdembed
+USER birdembed
+WORKDIR /opt/birdembed
+
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["birdembed"]
+CMD ["serve", "--host", "0.0.0.0"]

@@ -1,0 +1,80 @@
+"""A picture of a training that grows while it runs, in a notebook."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from birdembed._callbacks import Callback
+from birdembed._extras import need
+
+if TYPE_CHECKING:
+    from birdembed._history import History
+    from birdembed._trainer import Trainer
+
+
+class LivePlot(Callback):
+    """Draws loss and accuracy below the cell while a model trains; pass it in `callbacks`.
+
+    Parameters
+    ----------
+    every : float
+        Seconds between two drawings, at least. Each epoch is drawn in any case.
+
+    Raises
+    ------
+    ImportError
+        IPython is not installed; the message names the extra.
+
+    Notes
+    -----
+    Outside of a notebook it does nothing.
+    """
+
+    def __init__(self, every: float = 5.0) -> None:
+        need("IPython.display", "notebook", "LivePlot")
+        self.every = every
+        self.steps: list[tuple[float, float]] = []  # where in the epochs, and the loss there
+        self._handle: Any = None
+        self._shown = False
+        self._drawn = 0.0
+        self._epoch = self._in_epoch = 0
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Make a place for the picture."""
+        from IPython.core.getipython import get_ipython
+        from IPython.display import DisplayHandle
+
+        self.steps.clear()
+        self._handle = DisplayHandle() if get_ipython() is not None else None
+        self._shown = False
+
+    def on_step_end(self, trainer: Trainer, logs: dict[str, Any]) -> None:
+        """Note the loss; draw where it is time."""
+        if self._handle is None:
+            return
+        if logs["epoch"] != self._epoch:
+            self._epoch, self._in_epoch = logs["epoch"], 0
+        self._in_epoch += 1
+        share = self._in_epoch / max(trainer._batches.steps_per_epoch, 1)
+        self.steps.append((self._epoch - 1 + min(share, 1.0), logs["train_loss"]))
+        if time.monotonic() - self._drawn >= self.every:
+            self._draw(trainer.history)
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, Any]) -> None:
+        """Draw."""
+        if self._handle is not None:
+            self._draw(trainer.history)
+
+    def on_train_end(self, trainer: Trainer, history: History) -> None:
+        """Draw the whole, with the best epoch."""
+        if self._handle is not None:
+            self._draw(history)
+
+    def _draw(self, history: History) -> None:
+        from birdembed._plots_metrics import plot_history
+
+        figure = plot_history(history, steps=self.steps)
+        (self._handle.update if self._shown else self._handle.display)(figure)
+        self._shown = True
+        self._drawn = time.monotonic()

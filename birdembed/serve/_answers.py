@@ -1,0 +1,79 @@
+"""What the service answers: FastAPI makes JSON and /openapi.json of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Result:
+    """A species, or a photograph of the index, and its cosine similarity."""
+
+    id: str
+    label: str | None
+    score: float
+
+
+@dataclass
+class Photograph(Result):
+    """A photograph of the index with the address of its small picture, where it has one."""
+
+    thumbnail: str | None
+
+
+@dataclass
+class Embedding:
+    """The vector of a photograph, the numbers `Model.encode` gives, exactly."""
+
+    embedding: list[float]
+    dim: int
+    fingerprint: str
+
+
+@dataclass
+class Found:
+    """The photographs of the index most like the one sent, best first."""
+
+    results: list[Result]
+
+
+@dataclass
+class Identified:
+    """The species on a photograph; `species` is null where none reaches the threshold."""
+
+    species: str | None
+    score: float
+    known: bool
+    threshold: float
+    results: list[Result]
+
+
+@dataclass
+class Look:
+    """Both at once; null where the server has no gallery, or no index."""
+
+    identified: Identified | None
+    photographs: list[Photograph] | None
+
+
+@dataclass
+class Health:
+    """What runs here.
+
+    `species` and `photographs` are null without a gallery or an index; `no_gallery` and `no_index`
+    then say how to get one.
+    """
+
+    status: str
+    version: str
+    model: str
+    architecture: str
+    embedding_dim: int
+    fingerprint: str
+    species: int | None
+    threshold: float | None
+    photographs: int | None
+    no_gallery: str | None
+    no_index: str | None
+    max_bytes: int
+    pending: int

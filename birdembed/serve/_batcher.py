@@ -1,0 +1,237 @@
+"""Photographs of requests that arrive together, embedded together.
+
+One thread does the work; everything else here runs in the event loop, so there are no locks.
+While a batch is computed the next one gathers by itself; only the first photograph after a pause
+waits, some milliseconds, for others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from birdembed._core import DecodeError
+
+
+class Overloaded(Exception):
+    """There is no room for another photograph; `retry_after` is in seconds."""
+
+    def __init__(self, pending: int, retry_after: int):
+        super().__init__(
+            f"the server is busy: {pending} photographs are waiting; try again in {retry_after} s"
+        )
+        self.retry_after = retry_after
+
+
+class Gone(Exception):
+    """The one who asked is no longer there."""
+
+
+class Job(NamedTuple):
+    """A photograph that waits for its vector."""
+
+    read: Callable[[], bytes]
+    gone: Callable[[], Awaitable[bool]]
+    result: asyncio.Future[np.ndarray]
+
+
+async def _never() -> bool:
+    return False
+
+
+class Batcher:
+    """Gathers photographs and embeds them in one call.
+
+    Parameters
+    ----------
+    embed : callable
+        Turns encoded pictures into as many results, each a vector ``(dim,)`` float32 or the
+        exception that this picture alone gets. Called in a thread, one call at a time.
+    max_batch : int
+        Most pictures of a call.
+    max_pending : int
+        Most requests admitted at a time: being received, waiting and being computed.
+    wait_seconds : float
+        How long the first picture waits for others.
+    """
+
+    def __init__(
+        self,
+        embed: Callable[[Sequence[bytes]], Sequence[np.ndarray | Exception]],
+        *,
+        max_batch: int = 8,
+        max_pending: int = 128,
+        wait_seconds: float = 0.005,
+    ):
+        self._embed = embed
+        self.max_batch, self.max_pending = max_batch, max_pending
+        self.wait_seconds = wait_seconds
+        self.pending = 0
+        self.batches = 0  # calls so far
+        self._seconds = 0.1  # what a picture took lately, for Retry-After
+        self._waiting: deque[Job] = deque()
+        self._arrived = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: ThreadPoolExecutor | None = None
+
+    @contextlib.contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Hold one of the `max_pending` places, from before the upload is read to the answer.
+
+        Raises
+        ------
+        Overloaded
+            None is free.
+        """
+        if self.pending >= self.max_pending:
+            raise Overloaded(self.pending, max(1, math.ceil(self.pending * self._seconds)))
+        self.pending += 1
+        try:
+            yield
+        finally:
+            self.pending -= 1
+
+    async def vector(
+        self, read: Callable[[], bytes], gone: Callable[[], Awaitable[bool]] = _never
+    ) -> np.ndarray:
+        """Return the vector of a picture.
+
+        Parameters
+        ----------
+        read : callable
+            Returns the encoded picture; called in the thread, when its turn has come.
+        gone : callable
+            Asked then whether anybody still waits for the answer.
+
+        Raises
+        ------
+        DecodeError
+            It is no picture.
+        Gone
+            Nobody waited any more.
+        """
+        self._start()
+        job = Job(read, gone, asyncio.get_running_loop().create_future())
+        self._waiting.append(job)
+        self._arrived.set()
+        return await job.result
+
+    def _start(self) -> None:
+        """Start the gathering task where none runs in this event loop."""
+        loop = asyncio.get_running_loop()
+        if self._task is None or self._task.done() or self._loop is not loop:
+            self._loop, self._waiting, self._arrived = loop, deque(), asyncio.Event()
+            self._thread = self._thread or ThreadPoolExecutor(1, "birdembed-serve")
+            self._task = loop.create_task(self._gather())
+
+    async def close(self) -> None:
+        """Wait for the batch that is being computed; whoever still waits gets `Gone`."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        while self._waiting:
+            _settle(self._waiting.popleft(), Gone("the server is shutting down"))
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+
+    async def _gather(self) -> None:
+        while True:
+            await self._arrived.wait()
+            if len(self._waiting) < self.max_batch:
+                await asyncio.sleep(self.wait_seconds)
+            taken = [
+                self._waiting.popleft() for _ in range(min(len(self._waiting), self.max_batch))
+            ]
+            if not self._waiting:
+                self._arrived.clear()
+            batch = []
+            for job in taken:
+                if await _wanted(job):
+                    batch.append(job)
+                else:
+                    _settle(job, Gone("the client is gone"))
+            if batch:
+                await self._compute(batch)
+
+    async def _compute(self, batch: list[Job]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            results = await loop.run_in_executor(self._thread, self._work, batch)
+        except BaseException:  # the task was cancelled
+            for job in batch:
+                _settle(job, Gone("the server is shutting down"))
+            raise
+        self.batches += 1
+        self._seconds += 0.2 * ((loop.time() - began) / len(batch) - self._seconds)
+        for job, result in zip(batch, results, strict=True):
+            _settle(job, result)
+
+    def _work(self, batch: list[Job]) -> Sequence[np.ndarray | Exception]:
+        """In the thread: read the pictures and embed them; never raises an Exception."""
+        results: list[np.ndarray | Exception] = []
+        data: list[bytes] = []
+        for job in batch:
+            try:
+                data.append(job.read())
+                results.append(Gone())  # a place to be filled
+            except Exception as error:
+                results.append(error)
+        good = [i for i, result in enumerate(results) if isinstance(result, Gone)]
+        for i, result in zip(good, self._each(data), strict=True):
+            results[i] = result
+        return results
+
+    def _each(self, data: list[bytes]) -> Sequence[np.ndarray | Exception]:
+        try:
+            return self._embed(data) if data else []
+        except Exception as error:
+            # One picture must not fail its neighbours (it may be too large for the memory): alone,
+            # each gets what is its own.
+            if len(data) == 1:
+                return [error]
+            return [result for one in data for result in self._each([one])]
+
+
+async def _wanted(job: Job) -> bool:
+    try:
+        return not job.result.done() and not await job.gone()
+    except Exception:  # who cannot tell is taken to wait still
+        return True
+
+
+def _settle(job: Job, result: np.ndarray | Exception) -> None:
+    if job.result.done():
+        return
+    if isinstance(result, Exception):
+        job.result.set_exception(result)
+    else:
+        job.result.set_result(result)
+
+
+def embedder(model: Any) -> Callable[[Sequence[bytes]], Sequence[np.ndarray | Exception]]:
+    """Return a `Batcher`'s `embed` of a model."""
+
+    def embed(data: Sequence[bytes]) -> Sequence[np.ndarray | Exception]:
+        vectors, report = model.encode(
+            list(data), on_error="skip", return_report=True, show_progress_bar=False
+        )
+        results: list[np.ndarray | Exception] = [DecodeError("not read")] * len(data)
+        for row, position in enumerate(report.kept):
+            results[position] = vectors[row]
+        for position, name, reason in report.failures:
+            results[position] = DecodeError(reason.removeprefix(f"{name}: "))
+        return results
+
+    return embed

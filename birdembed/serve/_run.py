@@ -1,0 +1,82 @@
+"""The application in uvicorn, from the first request to Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+_GRACE = 20  # seconds that requests have to finish after Ctrl-C or SIGTERM
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket of that address; it takes connections once uvicorn has it.
+
+    Raises
+    ------
+    OSError
+        The port is taken, the host is none of this machine's; the message says so.
+    """
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(place)
+        except OSError:
+            bound.close()
+            raise
+        return bound
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OSError(
+            f"cannot listen on {host}, port {port}: {reason}; --port chooses another, --port 0 "
+            "any that is free"
+        ) from error
+
+
+def address(listening: socket.socket) -> str:
+    """Return the address to type into a browser."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def log_to_stderr() -> None:
+    """Have each request a line on standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log = logging.getLogger("birdembed.serve")
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def serve(app: Any, listening: socket.socket, say: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM; requests that are under way are answered first."""
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",  # the one that always comes with uvicorn
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    if threading.current_thread() is threading.main_thread():
+        # uvicorn takes both signals while it serves and raises them again at its end.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    say(f"listening on {address(listening)} (Ctrl-C ends it)")
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        pass  # does not come where the signal was ignored before, as in a shell's background
+    finally:
+        listening.close()
+    say("stopped")

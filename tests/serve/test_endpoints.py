@@ -1,0 +1,438 @@
+"""Every endpoint and every error, by FastAPI's test client."""
+
+import io
+import json
+import struct
+import threading
+import zlib
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+import birdembed as be
+from birdembed.serve import create_app
+from birdembed.serve._middleware import LocalNamesOnly
+
+from .conftest import SPECIES, Image, encoded, picture
+
+POSTS = ["embed", "search", "identify", "look"]
+
+
+@pytest.fixture(scope="module")
+def client(model, index):
+    with TestClient(create_app(model, index)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def poor(bare):
+    """A server without gallery and index."""
+    with TestClient(create_app(bare)) as client:
+        yield client
+
+
+def post(client, name, picture, **options):
+    return client.post(f"/{name}", files={"file": ("bird.png", picture)}, **options)
+
+
+def detail(answer, status):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()) == {"detail"}
+    return answer.json()["detail"]
+
+
+# --- what they answer ----------------------------------------------------------------
+
+
+def test_embed_gives_encodes_bits(client, model, known):
+    answer = post(client, "embed", known)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert found["dim"] == model.embedding_dim == len(found["embedding"])
+    assert found["fingerprint"] == model.fingerprint
+    np.testing.assert_array_equal(np.asarray(found["embedding"], np.float32), model.encode(known))
+
+
+def test_search(client, index, known):
+    answer = post(client, "search", known)
+    assert answer.status_code == 200
+    expected = index.search(known, k=5)
+    assert answer.json() == {
+        "results": [{"id": m.id, "label": m.label, "score": m.score} for m in expected]
+    }
+    assert answer.json()["results"][0]["label"] == "FIRECREST"
+
+
+def test_identify(client, model, known):
+    answer = post(client, "identify", known)
+    assert answer.status_code == 200
+    expected = model.identify(known)
+    assert expected.known
+    assert answer.json() == {
+        "species": "FIRECREST",
+        "score": expected.score,
+        "known": True,
+        "threshold": model.threshold,
+        "results": [{"id": n, "label": n, "score": s} for n, s in expected.matches],
+    }
+
+
+def test_identify_none_known(model, known, files):
+    strict = be.load_model(files / "model")
+    strict.threshold = 1.5
+    with TestClient(create_app(strict)) as client:
+        found = post(client, "identify", known).json()
+    assert found["species"] is None
+    assert found["known"] is False
+    assert found["results"][0]["label"] == "FIRECREST"
+
+
+def test_look_is_both(client, known):
+    found = post(client, "look", known, params={"n": 3, "k": 2}).json()
+    assert found["identified"] == post(client, "identify", known, params={"k": 2}).json()
+    same = [{key: one[key] for key in ("id", "label", "score")} for one in found["photographs"]]
+    assert same == post(client, "search", known, params={"k": 3}).json()["results"]
+
+
+@pytest.mark.parametrize("k", [1, 3, 100])
+def test_k(client, index, known, k):
+    n = min(k, len(index))
+    assert len(post(client, "search", known, params={"k": k}).json()["results"]) == n
+    assert len(post(client, "search", known, data={"k": str(k)}).json()["results"]) == n
+    assert len(post(client, "identify", known, params={"k": k}).json()["results"]) == min(k, 3)
+
+
+@pytest.mark.parametrize("k", ["0", "101", "-1", "three", "1.5"])
+def test_k_out_of_range(client, known, k):
+    assert post(client, "search", known, params={"k": k}).status_code == 422
+    assert "1 to 100" in detail(post(client, "search", known, data={"k": k}), 422)
+
+
+def test_a_picture_as_the_body_itself(client, known):
+    for kind in ("image/png", "application/octet-stream"):
+        answer = client.post("/search", content=known, headers={"content-type": kind})
+        assert answer.json() == post(client, "search", known).json()
+
+
+def test_any_field_name(client, known):
+    answer = client.post("/search", files={"image": ("x.png", known)})
+    assert answer.json() == post(client, "search", known).json()
+
+
+def test_health(client, poor, model, index):
+    found = client.get("/health").json()
+    assert found["status"] == "ok"
+    assert found["version"] == be.__version__
+    assert found["fingerprint"] == model.fingerprint
+    assert (found["species"], found["photographs"]) == (len(SPECIES), len(index))
+    assert (found["no_gallery"], found["no_index"]) == (None, None)
+    assert found["pending"] == 0
+    found = poor.get("/health").json()
+    assert (found["species"], found["photographs"], found["threshold"]) == (None, None, None)
+
+
+def test_health_names_no_folder_of_this_machine(files):
+    model = be.load_model(files / "model")
+    assert str(files) in model._current.source
+    with TestClient(create_app(model)) as client:
+        assert client.get("/health").json()["model"] == "model"
+
+
+# --- what is missing -----------------------------------------------------------------
+
+
+def test_without_an_index(poor, known):
+    assert "birdembed serve --index" in detail(post(poor, "search", known), 404)
+    assert detail(poor.get("/thumbnail/0"), 404)
+    assert "birdembed serve --index" in poor.get("/health").json()["no_index"]
+
+
+def test_without_a_gallery(poor, known):
+    assert "fit_gallery" in detail(post(poor, "identify", known), 404)
+    assert "fit_gallery" in poor.get("/health").json()["no_gallery"]
+
+
+def test_without_both_there_are_vectors_and_a_page(poor, known):
+    assert post(poor, "embed", known).json()["dim"] == 2048
+    assert post(poor, "look", known).json() == {"identified": None, "photographs": None}
+    assert poor.get("/").status_code == 200
+
+
+def test_an_empty_index(model, known):
+    with TestClient(create_app(model, be.Index(model=model))) as client:
+        assert post(client, "search", known).json() == {"results": []}
+
+
+def test_another_models_index_is_refused(bare, index, photos):
+    with pytest.raises(be.FingerprintMismatch, match="index"):
+        create_app(bare, index)
+    with pytest.raises(ValueError, match="2 dimensions"):
+        create_app(bare, be.Index(dim=2))
+    with pytest.raises(ValueError, match="photos"):
+        create_app(bare, photos=photos)
+
+
+def test_a_stale_gallery_says_so(files, known):
+    model = be.load_model(files / "model")
+    model.preprocess = be.Preprocess(size=96)
+    with TestClient(create_app(model)) as client:
+        assert "compute it again" in detail(post(client, "identify", known), 404)
+
+
+# --- errors of those who ask ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", POSTS)
+@pytest.mark.parametrize(
+    "data", [b"no picture at all", b"\xff\xd8\xff\xe0" + bytes(200), b"%PDF-1.4", b"<html>"]
+)
+def test_no_picture(client, name, data):
+    assert "bird.png: " in detail(post(client, name, data), 422)
+
+
+def test_a_damaged_picture(client, known):
+    assert detail(post(client, "embed", known[: len(known) // 2]), 422)
+
+
+def test_too_large(client):
+    assert "larger than 20 MB" in detail(post(client, "search", bytes(20_000_001)), 413)
+
+
+@pytest.fixture(scope="module")
+def narrow(model, index):
+    """A server that takes 100 kB."""
+    with TestClient(create_app(model, index, max_bytes=100_000)) as client:
+        yield client
+
+
+@pytest.mark.parametrize("name", POSTS)
+def test_too_large_for_any(narrow, name):
+    assert "0.1 MB" in detail(post(narrow, name, bytes(100_001)), 413)
+    assert "0.1 MB" in detail(post(narrow, name, bytes(1_000_000)), 413)
+    for size in (100_001, 1_000_000):
+        image = {"content-type": "image/png"}
+        answer = narrow.post(f"/{name}", content=bytes(size), headers=image)
+        assert "0.1 MB" in detail(answer, 413)
+
+
+def test_as_large_as_allowed(narrow, known):
+    """Bytes behind the picture's end are no fault of the picture."""
+    data = known + bytes(100_000 - len(known))
+    assert post(narrow, "embed", data).status_code == 200
+    answer = narrow.post("/embed", content=data, headers={"content-type": "image/png"})
+    assert answer.status_code == 200
+
+
+def test_too_large_without_a_length(narrow):
+    body = (bytes(10_000) for _ in range(30))
+    answer = narrow.post("/embed", content=body, headers={"content-type": "image/png"})
+    assert "0.1 MB" in detail(answer, 413)
+
+
+def test_a_picture_of_too_many_pixels(client):
+    """A PNG of 400 million pixels is some hundred bytes a megapixel; it is never unpacked."""
+
+    def chunk(name, data):
+        body = name + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    bomb += chunk(b"IDAT", zlib.compress(bytes(1_000_000))) + chunk(b"IEND", b"")
+    assert "pixel" in detail(post(client, "embed", bomb), 422)
+
+
+def test_nothing_in_it(client):
+    assert "empty" in detail(post(client, "embed", b""), 422)
+    assert "no file" in detail(client.post("/embed", files={"k": (None, "3")}), 422)
+    answer = client.post("/embed", content=b"", headers={"content-type": "image/png"})
+    assert "empty" in detail(answer, 422)
+
+
+def test_no_form(client, known):
+    assert "multipart/form-data" in detail(client.post("/embed"), 415)
+    assert "application/json" in detail(client.post("/embed", json={"a": 1}), 415)
+    broken = {"content-type": "multipart/form-data"}
+    assert detail(client.post("/embed", content=b"abc", headers=broken), 400)
+    broken = {"content-type": "multipart/form-data; boundary=x"}
+    assert client.post("/embed", content=b"abc", headers=broken).status_code in (400, 422)
+
+
+def test_several_files(client, known):
+    answer = client.post("/embed", files=[("file", ("a.png", known)), ("file", ("b.png", known))])
+    assert detail(answer, 400)
+
+
+def test_unknown_address_and_method(client):
+    assert detail(client.get("/nothing"), 404)
+    assert detail(client.get("/embed"), 405)
+
+
+def test_an_error_of_ours_is_no_secret_told(model, index, known, monkeypatch):
+    app = create_app(model, index)
+    monkeypatch.setattr(type(index), "search", lambda *a, **k: 1 / 0)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert detail(post(client, "search", known), 500) == "internal error"
+        assert app.state.batcher.pending == 0
+
+
+def test_overload(model, known):
+    """Two places, and a model that is held up: the third request is refused at once."""
+    app = create_app(model, max_pending=2)
+    batcher, may_go = app.state.batcher, threading.Event()
+    embed = batcher._embed
+
+    def held(data):
+        assert may_go.wait(30)
+        return embed(data)
+
+    batcher._embed = held
+    with TestClient(app) as client:
+        answers = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(post(client, "embed", known)))
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        while client.get("/health").json()["pending"] < 2:
+            pass
+        refused = post(client, "embed", known)
+        assert "busy" in detail(refused, 503)
+        assert int(refused.headers["retry-after"]) >= 1
+        may_go.set()
+        for thread in threads:
+            thread.join()
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert post(client, "embed", known).status_code == 200
+
+
+# --- thumbnails ----------------------------------------------------------------------
+
+
+def test_thumbnails_are_small_jpegs_of_the_rows(client, index, known):
+    for one in post(client, "look", known).json()["photographs"][:3]:
+        answer = client.get("/" + one["thumbnail"])
+        assert answer.headers["content-type"] == "image/jpeg"
+        with Image.open(io.BytesIO(answer.content)) as image:
+            assert image.size == (320, 320)
+            small = np.asarray(image.convert("RGB"), float)
+        path = index.paths[index.ids.tolist().index(one["id"])]
+        with Image.open(path) as image:
+            whole = np.asarray(image.resize((320, 320)), float)
+        assert np.abs(small - whole).mean() < 4
+
+
+@pytest.mark.parametrize("row", ["99", "-1", "9" * 30])
+def test_no_such_row(client, row):
+    assert client.get(f"/thumbnail/{row}").status_code in (404, 422)
+
+
+@pytest.mark.parametrize("row", ["secret.png", "..%2f..%2fsecret.png", "../../secret.png", "%00"])
+def test_nothing_but_rows(client, row):
+    assert client.get(f"/thumbnail/{row}").status_code in (404, 422)
+
+
+def test_no_file_is_served_that_is_no_picture(model, photos, tmp_path):
+    """An index that names any other file gets nothing out of it."""
+    text = tmp_path / "passwords.txt"
+    text.write_text("hunter2")
+    rows = {"path": [str(text), str(tmp_path / "gone.jpg"), None, str(tmp_path)]}
+    index = be.Index(model=model)
+    index.add(list("abcd"), np.eye(4, 2, dtype=np.float32) + 1, metadata=rows)
+    with TestClient(create_app(model, index)) as client:
+        for row in range(4):
+            answer = client.get(f"/thumbnail/{row}")
+            assert "hunter2" not in detail(answer, 404)
+            assert str(tmp_path) not in answer.text
+
+
+def test_photos_elsewhere(model, photos, tmp_path):
+    """Ids below a folder; one that leads out of it is not followed, nor is a link."""
+    index = be.Index(model=model)
+    ids = ["JAY/0.jpg", "../secret.png", str(photos.parent / "secret.png"), "link.png"]
+    index.add(ids, np.eye(4, 2, dtype=np.float32) + 1)
+    with TestClient(create_app(model, index)) as client:
+        assert "where" in detail(client.get("/thumbnail/0"), 404)
+    root = tmp_path / "birds"
+    root.symlink_to(photos)
+    (photos / "link.png").symlink_to(photos.parent / "secret.png")
+    try:
+        with TestClient(create_app(model, index, photos=root)) as client:
+            assert client.get("/thumbnail/0").status_code == 200
+            for row in (1, 2, 3):
+                assert "out of the folder" in detail(client.get(f"/thumbnail/{row}"), 404)
+    finally:
+        (photos / "link.png").unlink()
+    with pytest.raises(NotADirectoryError):
+        create_app(model, index, photos=tmp_path / "nowhere")
+
+
+# --- the page ------------------------------------------------------------------------
+
+
+def test_page_loads_nothing_from_elsewhere(client):
+    for name in ("", "page.css", "page.js", "icon.svg"):
+        answer = client.get(f"/{name}")
+        assert answer.status_code == 200
+        assert "://" not in answer.text.replace("http://www.w3.org/2000/svg", ""), name
+        assert 'src="//' not in answer.text
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_openapi_without_pages_from_elsewhere(client):
+    assert client.get("/docs").status_code == 404
+    assert client.get("/redoc").status_code == 404
+    document = client.get("/openapi.json").json()
+    for name in POSTS:
+        content = document["paths"][f"/{name}"]["post"]["requestBody"]["content"]
+        assert "multipart/form-data" in content
+    assert "Found" in document["components"]["schemas"]
+    json.dumps(document)
+
+
+def test_mounted_in_another_application(model, index, known):
+    from fastapi import FastAPI
+
+    outer = FastAPI()
+    outer.mount("/birds", create_app(model, index))
+    with TestClient(outer) as client:
+        assert client.get("/birds/").status_code == 200
+        assert post(client, "birds/search", known).json()["results"][0]["label"] == "FIRECREST"
+
+
+def test_local_names_only(model):
+    """Another site whose name points here (DNS rebinding) is told nothing."""
+    app = create_app(model)
+    app.add_middleware(LocalNamesOnly)
+    for host in ("localhost", "localhost:8000", "127.0.0.1:1", "[::1]:8000", "[::1]"):
+        with TestClient(app) as client:
+            assert client.get("/health", headers={"host": host}).status_code == 200
+    for host in ("evil.example", "evil.example:8000", "localhost.evil.example", ""):
+        with TestClient(app) as client:
+            assert "localhost only" in detail(client.get("/health", headers={"host": host}), 421)
+
+
+def test_the_extra_is_named(monkeypatch):
+    import importlib
+    import sys
+
+    import birdembed.serve
+
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(ImportError, match=r"fastapi.*pip install 'birdembed\[serve\]'"):
+        importlib.reload(birdembed.serve)
+
+
+def test_formats_the_browser_may_send(client, model):
+    image = picture(2, 5)
+    for kind in ("JPEG", "WEBP", "BMP", "GIF", "TIFF"):
+        data = encoded(image, kind)
+        found = post(client, "embed", data).json()
+        np.testing.assert_array_equal(
+            np.asarray(found["embedding"], np.float32), model.encode(data)
+        )

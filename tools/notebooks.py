@@ -1,0 +1,113 @@
+"""Run the notebooks and keep what they show: `make notebooks`, or with the names of some.
+
+They run on the sample photographs, so that what is committed shows those alone. What is of no use
+to a reader is left out: progress bars, times, and the home folder's name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "notebooks"
+#: An output of one of these kinds is a widget, alive only while the notebook runs.
+WIDGETS = ("application/vnd.jupyter.widget-view+json",)
+
+
+def notebooks() -> list[Path]:
+    """Return the notebooks, in order."""
+    return sorted(FOLDER.glob("*.ipynb"))
+
+
+def run(
+    path: Path,
+    workplace: Path,
+    *,
+    parameters: dict[str, Any] | None = None,
+    data: str | None = None,
+    timeout: int = 600,
+) -> nbformat.NotebookNode:
+    """Execute a notebook in a folder of its own; an error in a cell is raised.
+
+    Parameters
+    ----------
+    path : Path
+        It is not changed.
+    workplace : Path
+        Where its kernel runs.
+    parameters : dict, optional
+        Set after the cell that is tagged `parameters`.
+    data : str, optional
+        BIRDEMBED_DATA; None: the sample photographs.
+    timeout : int
+        Seconds a cell may take.
+    """
+    book = nbformat.read(path, as_version=4)
+    if parameters:
+        place = next(
+            i for i, cell in enumerate(book.cells) if "parameters" in cell.metadata.get("tags", ())
+        )
+        text = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+        book.cells.insert(place + 1, nbformat.v4.new_code_cell(text))
+    environment = {k: v for k, v in os.environ.items() if k != "BIRDEMBED_DATA"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+    if data is not None:
+        environment["BIRDEMBED_DATA"] = data
+    client = NotebookClient(
+        book,
+        timeout=timeout,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(workplace)}},
+    )
+    client.execute(env=environment)
+    return book
+
+
+def tidy(book: nbformat.NotebookNode) -> None:
+    """Leave what a reader needs."""
+    book.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for number, cell in enumerate(book.cells):
+        cell.id = f"cell-{number:02d}"
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
+        if cell.cell_type == "code":
+            cell.outputs = [_without_home(output) for output in cell.outputs if not _idle(output)]
+
+
+def _idle(output: Any) -> bool:
+    return any(kind in output.get("data", {}) for kind in WIDGETS)
+
+
+def _without_home(value: Any) -> Any:
+    home = str(Path.home())
+    if isinstance(value, str):
+        return value.replace(home, "~")
+    if isinstance(value, dict):
+        return type(value)({key: _without_home(part) for key, part in value.items()})
+    return [_without_home(part) for part in value] if isinstance(value, list) else value
+
+
+def main(names: list[str]) -> None:
+    """Run and write back those whose names begin with one of `names`; all without any."""
+    for path in notebooks():
+        if names and not any(path.name.startswith(name) for name in names):
+            continue
+        print(f"birdembed: running {path.name}", flush=True)
+        with tempfile.TemporaryDirectory() as workplace:
+            book = run(path, Path(workplace))
+        tidy(book)
+        nbformat.write(book, path)
+        print(f"           {path.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
