@@ -5,8 +5,7 @@
 #include "nn/batchnorm.h"
 #include "nn/plan.h"
 
-/* dst = max(bn(src) + shortcut, 0), a batch norm without a ReLU of its own. One step for what
- * would be two: src and shortcut are read once, dst is written once. */
+/* dst = max(bn(src) + shortcut, 0), a batch norm without a ReLU of its own. */
 bird_status bird_block_end_forward(bird_plan *plan, bird_value *dst, bird_value src,
                                    bird_value shortcut, const bird_batchnorm *bn,
                                    bird_error *err);

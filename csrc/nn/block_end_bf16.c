@@ -1,7 +1,8 @@
+#include "nn/block_end_bf16.h"
+
 #include <math.h>
 
 #include "nn/bf16.h"
-#include "nn/block_end_steps.h"
 #include "nn/plan_build.h"
 
 enum { LANES = 16, MAX_CHANNELS = 2048, PIECE = 8192 };
@@ -43,9 +44,9 @@ static void forward_step(const void *context, void *const *data, int n_threads) 
     }
 }
 
-bird_status bird_block_end_forward_bf16(bird_plan *plan, size_t n, size_t channels, size_t pixels,
-                                        float eps, const bird_value values[7], bird_error *err) {
-    const matrix m = {.rows = n * pixels, .channels = channels, .eps = eps};
+bird_status bird_block_end_forward_bf16(bird_plan *plan, size_t rows, size_t channels, float eps,
+                                        const bird_value values[7], bird_error *err) {
+    const matrix m = {.rows = rows, .channels = channels, .eps = eps};
     if (channels % LANES != 0 || channels > MAX_CHANNELS)
         return bird_fail(err, BIRD_SHAPE, "a block's end in bfloat16 takes multiples of %d "
                          "channels up to %d, got %zu", LANES, MAX_CHANNELS, channels);
