@@ -2,6 +2,7 @@
 # make test       set up, then the C tests under sanitizers and the Python tests
 # make test-all   the same and the slow tests
 # make lint       ruff and mypy
+# make docs       the guide and the API reference as HTML, in build/docs
 # make bench      all benchmarks, side by side with the peers
 # make notebooks  run the notebooks on the sample photographs and keep what they show
 # make wheel      the wheel and the sdist in dist/
@@ -36,7 +37,7 @@ ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null && $(PY) -c ''),$(CURDIR))
 $(shell rm -rf $(STAMPS))
 endif
 
-.PHONY: demo test test-all test-c test-python test-slow lint bench notebooks wheel clean build system fetch
+.PHONY: demo test test-all test-c test-python test-slow lint docs bench notebooks wheel clean build system fetch
 .DELETE_ON_ERROR:
 
 demo: fetch
@@ -76,7 +77,10 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/build
 	$(call install,lint)
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/build
-	$(call install,build run extras test lint)
+	$(call install,build run extras test lint docs)
+
+$(STAMPS)/docs: pyproject.toml $(STAMPS)/build
+	$(call install,docs)
 
 # Their own requirements name another torch than the one above.
 $(STAMPS)/test-no-deps: pyproject.toml $(STAMPS)/test
@@ -126,6 +130,10 @@ lint: $(STAMPS)/lint build
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+docs: $(STAMPS)/docs build
+	$(PY) -m sphinx -q -W --keep-going docs build/docs
+	@echo "build/docs/reference/index.html"
+
 bench: $(STAMPS)/bench fetch
 	$(PY) -m benchmarks $(BENCH_ARGS)
 
@@ -138,5 +146,5 @@ wheel: $(STAMPS)/wheel
 	@ls -l dist
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info birdembed/*.so birdembed/_lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/reference *.egg-info birdembed/*.so birdembed/_lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find birdembed tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,9 +1,18 @@
 """Image embeddings, cosine search and fine-tuning of ResNet-50, on an ordinary CPU.
 
->>> import birdembed as be                                     # doctest: +SKIP
->>> model = be.load_model()                                    # doctest: +SKIP
->>> index = be.Index.build(model, "photographs")               # doctest: +SKIP
->>> index.search("what-is-this.jpg")                           # doctest: +SKIP
+Photographs to vectors, and the photographs most like a given one::
+
+    import birdembed as be
+
+    model = be.load_model()
+    vectors = model.encode(["a.jpg", "b.jpg"])  # (2, 2048) float32
+    index = be.Index.build(model, "photos/")  # a folder; labels are its subfolders
+    print(index.search("unknown.jpg", k=5))
+
+Where to read on: `load_model`, `Model`, `Index`; `ImageFolder` and `fine_tune` for a model of
+your own species, `evaluate` to measure it. Errors are `BirdembedError`; `info` tells what runs
+here, `set_num_threads` how many threads. Other tools: `birdembed.integrations`. The command line:
+``birdembed --help``.
 """
 
 from __future__ import annotations

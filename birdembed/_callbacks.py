@@ -30,19 +30,51 @@ class Callback:
     """
 
     def on_train_begin(self, trainer: Trainer) -> Any:
-        """Before the first step, also of a resumed run."""
+        """Be told before the first step, also of a resumed run.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        """
 
     def on_step_end(self, trainer: Trainer, logs: dict[str, Any]) -> Any:
-        """After each step of the optimizer."""
+        """Be told after each step of the optimizer.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        logs : dict
+            `epoch`, `step`, `train_loss`, `train_accuracy`, `lr` of this step.
+        """
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, Any]) -> Any:
-        """After each epoch, once `valid` has been measured."""
+        """Be told after each epoch, once `valid` has been measured.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        logs : dict
+            The epoch's values, with the keys of `History`.
+        """
 
     def on_checkpoint(self, trainer: Trainer, path: str) -> Any:
-        """After a checkpoint was written into the folder `path`."""
+        """Be told after a checkpoint was written.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        path : str
+            Its folder.
+        """
 
     def on_train_end(self, trainer: Trainer, history: History) -> Any:
-        """At the end, once the model holds its final weights."""
+        """Be told at the end, once the model holds its final weights.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        history : History
+        """
 
 
 class Callbacks:

@@ -146,10 +146,16 @@ class ImageFolder:
         class_names : sequence of str, optional
             The classes in order. Default: those that occur, sorted. A class may be without images.
 
+        Returns
+        -------
+        ImageFolder
+
         Raises
         ------
         ValueError
             The lists differ in length, or a label is not among `class_names`.
+        TypeError
+            Labels are neither all names nor all numbers.
         """
         rows = [os.fspath(path) for path in paths]
         given = [label.item() if isinstance(label, np.generic) else label for label in labels]
@@ -258,6 +264,11 @@ class ImageFolder:
         -------
         train, valid : ImageFolder
             Both with all class names, in the order of this one.
+
+        Raises
+        ------
+        ValueError
+            `valid` is no share between 0 and 1.
         """
         if not 0 < valid < 1:
             raise ValueError(f"valid must lie between 0 and 1, got {valid}")

@@ -67,6 +67,8 @@ def evaluate(
         `data` has a class that the reference lacks, or none of the images could be read.
     FingerprintMismatch
         The reference is an index of another model.
+    TypeError
+        `data` is no `ImageFolder`, or `reference` neither that nor an `Index`.
     """
     if not isinstance(data, ImageFolder):
         raise TypeError(f"data must be an ImageFolder, got {type(data).__name__}")

@@ -39,7 +39,18 @@ class Explanation:
     image_b: NDArray[np.uint8]
 
     def best_pairs(self, k: int = 5) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
-        """Return the strongest pairs of cells, no cell twice: (cell of a, cell of b, value)."""
+        """Return the strongest pairs of cells, no cell twice.
+
+        Parameters
+        ----------
+        k : int
+            How many, at most.
+
+        Returns
+        -------
+        list of ((int, int), (int, int), float)
+            Row and column of a cell of `a`, those of a cell of `b`, and what the two bring.
+        """
         h, w = self.map_a.shape
         left = self.pairs.reshape(h * w, -1).copy()
         found = []
@@ -50,7 +61,17 @@ class Explanation:
         return found
 
     def plot(self, **options: Any) -> Figure:
-        """Draw both pictures, what matters in them, and the strongest pairs."""
+        """Draw both pictures, what matters in them, and the strongest pairs.
+
+        Parameters
+        ----------
+        **options
+            As `birdembed.plot_explanation` takes them.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
         from birdembed._plots_explain import plot_explanation
 
         return plot_explanation(self, **options)
@@ -78,14 +99,18 @@ def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = Non
 
     Raises
     ------
+    TypeError
+        `a` or `b` is not one picture.
     ValueError
         The embedding is GeM-pooled (as SSCD's own projection is), and so no mean of its cells.
+    DecodeError
+        A picture cannot be read.
 
     Notes
     -----
     The last feature map of a picture has N = h w cells (49 at 224 px) with 2048 numbers each, u_i
     for `a` and v_j for `b`, and the embedding is their mean: x = 1/N sum_i u_i, y = 1/N sum_j v_j.
-    The dot product is linear in both, so
+    The dot product is linear in both, so::
 
         cos(x, y) = x . y / (|x| |y|) = 1/N^2 sum_ij  u_i . v_j / (|x| |y|).
 

@@ -271,6 +271,8 @@ def fetch(name: str, *, source: str | os.PathLike[str] | None = None) -> Path:
         The photographs could not be downloaded or unpacked.
     ValueError
         `name` is unknown.
+    FileNotFoundError
+        There is no file `source`.
     """
     getters: dict[str, Callable[[Path | None], Path]] = {
         "sscd": _fetch_sscd,

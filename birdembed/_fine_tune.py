@@ -69,10 +69,11 @@ def fine_tune(
 
     Examples
     --------
-    >>> model = be.load_model("sscd")                              # doctest: +SKIP
-    >>> train, valid = be.ImageFolder("birds").split()             # doctest: +SKIP
-    >>> be.fine_tune(model, train, valid, image_size=128, eval_size=160)  # doctest: +SKIP
-    >>> model.save_pretrained("my-birds")                          # doctest: +SKIP
+    >>> import birdembed as be
+    >>> model = be.load_model("sscd")
+    >>> train, valid = be.ImageFolder("photos").split()  # one subfolder a species
+    >>> history = be.fine_tune(model, train, valid, epochs=8, image_size=96, eval_size=128)
+    >>> model.save_pretrained("my-birds")
     """
     if resume and config.get("checkpoint_dir") is None:
         raise ValueError("resume=True needs checkpoint_dir=, the folder to go on from")

@@ -78,13 +78,28 @@ class History:
         return len(self.epochs)
 
     def to_pandas(self) -> DataFrame:
-        """Return a table, one row an epoch."""
+        """Return a table, one row an epoch.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
         from birdembed._extras import need
 
         return need("pandas", "pandas", "History.to_pandas").DataFrame(self.epochs)
 
     def plot(self) -> Figure:
-        """Draw losses and scores over the epochs; returns a matplotlib figure."""
+        """Draw losses and scores over the epochs.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
         from birdembed._plots_metrics import plot_history
 
         return plot_history(self)

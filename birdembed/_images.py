@@ -22,7 +22,17 @@ EXPECTED = "expected a path, bytes, PIL image or uint8 array"
 
 
 class Failure(NamedTuple):
-    """An image that could not be read."""
+    """An image that could not be read.
+
+    Attributes
+    ----------
+    position : int
+        Where it stands in the input, from 0.
+    name : str
+        Its path, or what stands for one.
+    reason : str
+        What is wrong with it.
+    """
 
     position: int
     name: str

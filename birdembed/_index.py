@@ -234,6 +234,10 @@ class Index(IndexStores):
     def remove(self, ids: Sequence[str] | str) -> None:
         """Remove rows by id.
 
+        Parameters
+        ----------
+        ids : sequence of str, or str
+
         Raises
         ------
         KeyError
@@ -363,6 +367,11 @@ class Index(IndexStores):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to one file, whole or not at all.
 
+        Parameters
+        ----------
+        path : str or Path
+            An older file there is replaced.
+
         Raises
         ------
         OSError
@@ -389,6 +398,10 @@ class Index(IndexStores):
             and several processes share one copy.
         model : Model, optional
             Encodes queries that are images.
+
+        Returns
+        -------
+        Index
 
         Raises
         ------
@@ -445,6 +458,20 @@ class Index(IndexStores):
             What to do about an image that cannot be read; `index.report` names those left out.
         show_progress_bar : bool, optional
             Default: in a terminal or notebook only.
+
+        Returns
+        -------
+        Index
+            Rows in the order of the images, with `report`.
+
+        Raises
+        ------
+        OSError, ValueError
+            There is no such folder or no image in it, an argument does not fit the images.
+        TypeError
+            Something is no image.
+        DecodeError
+            With ``on_error="raise"``: an image cannot be read; it is named.
         """
         from birdembed import _build
 

@@ -62,6 +62,10 @@ class IndexStores:
         model : Model, optional
             Encodes queries that are images.
 
+        Returns
+        -------
+        Index
+
         Raises
         ------
         FingerprintMismatch
@@ -77,6 +81,11 @@ class IndexStores:
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a Parquet file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            An older file there is replaced.
 
         Raises
         ------
@@ -99,6 +108,10 @@ class IndexStores:
         model : Model, optional
             Encodes queries that are images.
 
+        Returns
+        -------
+        Index
+
         Raises
         ------
         FingerprintMismatch
@@ -113,10 +126,18 @@ class IndexStores:
         return read_parquet(path, model)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return a table with one row an image; `vector` holds arrays of `(dim,)` float32.
+        """Return a table with one row an image.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `id`, `path`, `label`, `vector` (arrays of `(dim,)` float32) and those of the
+            metadata.
 
         Raises
         ------
+        ValueError
+            A metadata column is named `vector`.
         ImportError
             The extra ``pandas`` is missing.
         """

@@ -56,6 +56,17 @@ def most_confused(evaluation: Evaluation, k: int = 10) -> list[Confusion]:
         What `evaluate` or `retrieval_metrics` returned.
     k : int
         How many, at most.
+
+    Returns
+    -------
+    list of Confusion
+        ``true, found, pictures, share``: so many pictures of one class were taken for another,
+        and which share of the class's pictures that is.
+
+    Raises
+    ------
+    ValueError
+        k < 1.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
@@ -90,6 +101,16 @@ def top_losses(
         How many, at most.
     reference : ImageFolder or Index, optional
         Where to look for neighbours. Default: `data`, each picture leaving itself out.
+
+    Returns
+    -------
+    list of Loss
+        ``path, label, found, loss``.
+
+    Raises
+    ------
+    ValueError
+        k < 1.
     """
     from birdembed import _evaluate
 
@@ -168,6 +189,11 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
     list of Duplicate
         ``path, other, label, other_label, score``, the most alike first. Of a picture the nearest
         few copies are listed.
+
+    Raises
+    ------
+    ValueError
+        `threshold` does not lie between 0 and 1.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")

@@ -37,7 +37,12 @@ class LrFind:
     suggestion: float
 
     def plot(self) -> Figure:
-        """Draw the loss over the learning rate; returns a matplotlib figure."""
+        """Draw the loss over the learning rate.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
         from birdembed._plots import new_figure
 
         figure = new_figure(6, 4)

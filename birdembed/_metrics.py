@@ -113,19 +113,53 @@ class Evaluation:
         }
 
     def most_confused(self, k: int = 10) -> list[Confusion]:
-        """Return the commonest mistakes: (true, found, pictures, share of true's)."""
+        """Return the commonest mistakes, most frequent first.
+
+        Parameters
+        ----------
+        k : int
+            How many, at most.
+
+        Returns
+        -------
+        list of Confusion
+            ``true, found, pictures, share``: so many pictures of one class were taken for another,
+            and which share of the class's pictures that is.
+        """
         from birdembed._inspect import most_confused
 
         return most_confused(self, k)
 
     def plot_per_class(self, key: str = "precision_at_1", **options: Any) -> Figure:
-        """Draw one score of every class, the worst class first."""
+        """Draw one score of every class, the worst class first.
+
+        Parameters
+        ----------
+        key : str
+            A score of `per_class`.
+        **options
+            As `birdembed.plot_per_class` takes them.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
         from birdembed._plots_metrics import plot_per_class
 
         return plot_per_class(self, key=key, **options)
 
     def plot_confusion(self, **options: Any) -> Figure:
-        """Draw the confusion matrix."""
+        """Draw the confusion matrix.
+
+        Parameters
+        ----------
+        **options
+            As `birdembed.plot_confusion` takes them.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
         from birdembed._plots import plot_confusion
 
         return plot_confusion(self.confusion, self.class_names, **options)

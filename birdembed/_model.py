@@ -103,7 +103,23 @@ class Model(Fitting):
 
     @staticmethod
     def from_pretrained(name: str | os.PathLike[str] | None = None, **options: Any) -> Model:
-        """Load a model; the same function as `birdembed.load_model`."""
+        """Load a model; the same function as `birdembed.load_model`.
+
+        Parameters
+        ----------
+        name : str or Path, optional
+        **options
+            As `birdembed.load_model` takes them.
+
+        Returns
+        -------
+        Model
+
+        Raises
+        ------
+        WeightsError
+            The model is not here, cannot be had, is damaged or does not fit.
+        """
         from birdembed._load import load_model
 
         return load_model(name, **options) if name is not None else load_model(**options)
@@ -299,11 +315,18 @@ class Model(Fitting):
         ----------
         x : numpy.ndarray
             ``(n, 3, h, w)`` float32, normalised; sides of 32 to 1024.
+        normalize_embeddings, projection, num_threads
+            As `encode` takes them.
 
         Returns
         -------
         numpy.ndarray
             ``(n, dim)`` float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `x` is of another type or shape.
         """
         now = self._current
         vectors = now.embed(check_pixels(x), now.chosen(projection), check_threads(num_threads))
@@ -312,9 +335,24 @@ class Model(Fitting):
     def forward_features(
         self, images: Any, batch_size: int = _DEFAULT_BATCH, *, num_threads: int | None = None
     ) -> np.ndarray:
-        """Return the last feature maps: ``(n, 2048, size / 32, size / 32)`` float32, n = 1 for one.
+        """Return the last feature maps.
 
         Their mean over the last two axes is the raw embedding (without `mirror`).
+
+        Parameters
+        ----------
+        images, batch_size, num_threads
+            As `encode` takes them.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n, 2048, size / 32, size / 32)`` float32, n = 1 for one image.
+
+        Raises
+        ------
+        DecodeError
+            A file is missing or cannot be decoded; the message names it.
         """
         now = self._current
         threads = check_threads(num_threads)
@@ -330,19 +368,47 @@ class Model(Fitting):
     def logits(
         self, images: Any, batch_size: int = _DEFAULT_BATCH, *, num_threads: int | None = None
     ) -> np.ndarray:
-        """Return the classifier's output: ``(n, classes)`` float32, ``(classes,)`` for one image.
+        """Return the classifier's output, before the softmax.
+
+        Parameters
+        ----------
+        images, batch_size, num_threads
+            As `encode` takes them.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n, classes)`` float32, ``(classes,)`` for one image.
 
         Raises
         ------
         ValueError
             The model has no classifier.
+        DecodeError
+            A file is missing or cannot be decoded; the message names it.
         """
         return logits_of(self._current, images, batch_size, num_threads)
 
     def predict_proba(
         self, images: Any, batch_size: int = _DEFAULT_BATCH, *, num_threads: int | None = None
     ) -> np.ndarray:
-        """Return class probabilities (softmax): shapes and errors as `logits` has them."""
+        """Return class probabilities: the softmax of `logits`.
+
+        Parameters
+        ----------
+        images, batch_size, num_threads
+            As `encode` takes them.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n, classes)`` float32, ``(classes,)`` for one image; rows add up to 1.
+
+        Raises
+        ------
+        ValueError, DecodeError
+            As `logits` raises them.
+        """
         return softmax(logits_of(self._current, images, batch_size, num_threads))
 
     def predict(
@@ -360,6 +426,8 @@ class Model(Fitting):
         images : one image or many
         k : int
             How many classes, at most.
+        batch_size, num_threads
+            As `encode` takes them.
 
         Returns
         -------
@@ -372,6 +440,8 @@ class Model(Fitting):
         ------
         ValueError
             The model has no classifier, or k < 1.
+        TypeError, DecodeError
+            k is no whole number; an image cannot be read.
         """
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
             raise TypeError(f"k must be an int, got {type(k).__name__}")
@@ -397,6 +467,15 @@ class Model(Fitting):
             0 removes it.
         class_names : sequence of str, optional
             As many as classes.
+        seed : int
+            Of the fresh weights.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `num_classes` is no whole number or negative, or the names do not fit it.
+        BirdembedError
+            Another call is changing this model.
         """
         num_classes = check_num_classes(num_classes)
         names = check_class_names(class_names, num_classes)

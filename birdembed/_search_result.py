@@ -15,7 +15,19 @@ if TYPE_CHECKING:
 
 
 class Match(NamedTuple):
-    """One found image."""
+    """One found image.
+
+    Attributes
+    ----------
+    id : str
+        Its id in the index.
+    label : str or None
+        Its species, where the index knows it.
+    score : float
+        Cosine similarity to the query.
+    path : str or None
+        Its file, where the index knows it.
+    """
 
     id: str
     label: str | None
@@ -98,7 +110,17 @@ class SearchResult:
         return table.DataFrame(rows, columns=["query", "rank", "id", "label", "score", "path"])
 
     def plot(self, **options: Any) -> Figure:
-        """Draw queries and matches with labels and scores; see `birdembed.plot_grid`."""
+        """Draw queries and matches with labels and scores.
+
+        Parameters
+        ----------
+        **options
+            As `birdembed.plot_grid` takes them.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
         from birdembed._plots_grid import plot_grid
 
         return plot_grid(self._image if self._image is not None else self.query, self, **options)

@@ -68,6 +68,11 @@ class SupCon:
             0 where no two images share a class.
         d_features : (n, dim)
             Its gradient, of the dtype of `features`. Computed in float64.
+
+        Raises
+        ------
+        ValueError
+            The shapes do not fit.
         """
         wide = np.asarray(features, np.float64)
         if wide.ndim != 2 or len(wide) != len(labels):

@@ -228,20 +228,53 @@ class TrainConfig:
         return {"cosine": 0.1, "onecycle": 0.25}.get(self.schedule, 0.0) * self.epochs
 
     def with_options(self, **changes: Any) -> TrainConfig:
-        """Return a copy with changes; what was filled in follows them."""
+        """Return a copy with changes; what was filled in follows them.
+
+        Parameters
+        ----------
+        **changes
+            Fields and their new values.
+
+        Returns
+        -------
+        TrainConfig
+        """
         check_option_names(changes)
         filled: tuple[str, ...] = self.__dict__["_filled"]
         names = [f.name for f in dataclasses.fields(self) if f.name not in filled]
         return TrainConfig(**{**{name: getattr(self, name) for name in names}, **changes})
 
     def for_steps(self, steps: int) -> TrainConfig:
-        """Return the options of a run of so many steps: a rate nobody chose fits its length."""
+        """Return the options of a run of so many `steps`: a rate nobody chose fits its length.
+
+        Parameters
+        ----------
+        steps : int
+            Of the optimizer, in the whole run.
+
+        Returns
+        -------
+        TrainConfig
+        """
         if "lr" not in self.__dict__["_filled"] or steps >= LONG_RUN:
             return self
         return self.with_options(lr=self.lr * math.sqrt(max(steps, 1) / LONG_RUN))
 
     def size_at(self, epoch: int, default: int) -> int:
-        """Return the side of the training images in an epoch, counted from 0."""
+        """Return the side of the training images in an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+        default : int
+            Where `image_size` is None: the model's ``preprocess.size``.
+
+        Returns
+        -------
+        int
+            In pixels.
+        """
         if self.image_size is None or isinstance(self.image_size, int):
             return check_side(self.image_size or default)
         done = 0
@@ -266,6 +299,16 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], **changes: Any) -> TrainConfig:
         """Return the options that `to_dict` gave, with changes.
+
+        Parameters
+        ----------
+        values : mapping
+        **changes
+            Fields and their new values.
+
+        Returns
+        -------
+        TrainConfig
 
         Raises
         ------

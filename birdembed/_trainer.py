@@ -183,6 +183,11 @@ class Trainer:
         -------
         float
             The loss before the step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `x` or `y` is of another type or shape, or a class is not one of train's.
         """
         x, y = check_pixels(x), np.asarray(y)
         classes = len(self.train_data.class_names)
@@ -197,7 +202,13 @@ class Trainer:
         return engine.step([batch], self._factor(engine.steps)).loss
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return the last step's gradients by parameter name, before clipping and decay."""
+        """Return the last step's gradients, before clipping and decay.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            By parameter name, float32, of the parameter's shape.
+        """
         return self._ready().gradients()
 
     # The model
@@ -347,9 +358,15 @@ class Trainer:
             What `save_checkpoint` or `checkpoint_dir` wrote. Further checkpoints go there.
         train, valid : ImageFolder
             The same data.
+        callbacks, show_progress_bar
+            As `Trainer` takes them.
         **changes
             Options that are to differ, such as a larger `epochs`; a callable `loss` of your
             own must be given again.
+
+        Returns
+        -------
+        Trainer
 
         Raises
         ------

@@ -58,6 +58,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sizes", type=sizes, default=[160, 192, 224], metavar="A,B")
     parser.add_argument("--start-sizes", type=sizes, default=[224], metavar="A,B")
+    parser.add_argument("--no-mirror", action="store_true", help="without the mirror image")
     parser.add_argument("--no-birds", metavar="DIR", help="your own pictures that are no birds")
     group = parser.add_argument_group("training, where there is no --model")
     group.add_argument("--no-training", action="store_true")
@@ -153,12 +154,14 @@ def measure(model: be.Model, vectors: Vectors, pictures: Pictures) -> dict[str, 
 
 
 def with_and_without_mirror(
-    name: str, model: be.Model, pictures: Pictures, cache: Path
+    name: str, model: be.Model, pictures: Pictures, args: argparse.Namespace
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Vectors]]:
     """Return the figures and the vectors by name."""
-    plain = embed(model, pictures, cache)
-    both = plain.mean_with(embed(model, pictures, cache, mirror=True))
-    vectors = {name: plain, f"{name}, mirror": both}
+    cache = Path(args.output) / "cache"
+    vectors = {name: embed(model, pictures, cache)}
+    if not args.no_mirror:
+        turned = embed(model, pictures, cache, mirror=True)
+        vectors[f"{name}, mirror"] = vectors[name].mean_with(turned)
     return {key: measure(model, value, pictures) for key, value in vectors.items()}, vectors
 
 
@@ -174,8 +177,8 @@ def pre_trained(args: argparse.Namespace, pictures: Pictures, say: common.Clock)
     cache = Path(args.output) / "cache"
     for size in args.start_sizes:
         model = at_size(be.load_model(args.start, num_classes=0), size)
-        say(f"pre-trained at {size} px: {len(pictures.gallery)} pictures, and their mirror images")
-        rows, vectors = with_and_without_mirror("pre-trained", model, pictures, cache)
+        say(f"pre-trained at {size} px: {len(pictures.gallery)} pictures in the gallery")
+        rows, vectors = with_and_without_mirror("pre-trained", model, pictures, args)
         say(f"a projection, fitted on {len(pictures.fit)} pictures of the known species")
         fit = model.fit_projection(
             common.embed(model, pictures.fit.paths, cache), pictures.fit.names
@@ -272,9 +275,7 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
         model = train_model(args, train.select(known))
     for size in args.sizes if model is not None else ():
         say(f"fine-tuned at {size} px")
-        found, _ = with_and_without_mirror(
-            "fine-tuned", at_size(model, size), pictures, out / "cache"
-        )
+        found, _ = with_and_without_mirror("fine-tuned", at_size(model, size), pictures, args)
         rows |= {f"{key} @ {size}": row for key, row in found.items()}
     report = {"known": known, "unseen": unseen, "no_birds": list(pictures.others), "rows": rows}
     common.write_json(out / "report.json", report)

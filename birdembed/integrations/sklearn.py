@@ -80,6 +80,11 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         X : sequence of images
         y : ignored
 
+        Returns
+        -------
+        ImageEmbedder
+            Itself.
+
         Raises
         ------
         TypeError

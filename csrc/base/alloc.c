@@ -1,9 +1,15 @@
+#define _DEFAULT_SOURCE /* madvise */
 #include "base/alloc.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* Large blocks ask for huge pages: the 94 MB of a ResNet-50's weights are read once a picture,
+ * and with pages of 4 KB the processor spends several per cent of that on finding them. */
+enum { HUGE_PAGE = 2 << 20, LEAST_HUGE = 4 << 20 };
 
 static atomic_long requests;
 static atomic_long failing_request;
@@ -15,14 +21,25 @@ static bool must_fail(void) {
     return at != 0 && n == at;
 }
 
-void *bird_alloc(size_t size) {
+static void *alloc_aligned(size_t alignment, size_t size) {
     size_t rounded;
+    /* aligned_alloc wants a multiple of the alignment. */
+    if (!bird_size_add(size, alignment - 1, &rounded)) return NULL;
+    rounded &= ~(alignment - 1);
+    return aligned_alloc(alignment, rounded);
+}
+
+void *bird_alloc(size_t size) {
+    void *block;
     if (must_fail()) return NULL;
     if (size == 0) size = 1;
-    /* aligned_alloc wants a multiple of the alignment. */
-    if (!bird_size_add(size, BIRD_ALIGNMENT - 1, &rounded)) return NULL;
-    rounded &= ~(size_t)(BIRD_ALIGNMENT - 1);
-    return aligned_alloc(BIRD_ALIGNMENT, rounded);
+    if (size < LEAST_HUGE) return alloc_aligned(BIRD_ALIGNMENT, size);
+    block = alloc_aligned(HUGE_PAGE, size);
+#ifdef MADV_HUGEPAGE
+    /* A kernel without them says no, and the block is as good as any. */
+    if (block) (void)madvise(block, size, MADV_HUGEPAGE);
+#endif
+    return block;
 }
 
 void *bird_calloc(size_t count, size_t size) {

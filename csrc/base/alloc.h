@@ -10,8 +10,9 @@
 /* One cache line, and the widest vector register (AVX-512). */
 enum { BIRD_ALIGNMENT = 64 };
 
-/* A block of `size` bytes aligned to BIRD_ALIGNMENT, or NULL. Size 0 gives a valid block.
- * The caller owns it and gives it to bird_free. Contents undefined. */
+/* A block of `size` bytes aligned to BIRD_ALIGNMENT, or NULL; from 4 MB on in huge pages where
+ * the system has them. Size 0 gives a valid block. The caller owns it and gives it to
+ * bird_free. Contents undefined. */
 void *bird_alloc(size_t size);
 
 /* The same with all bytes zero; NULL also where count * size overflows. */

@@ -1,5 +1,7 @@
 #include "nn/conv.h"
 
+#include <string.h>
+
 #include "nn/conv_table.h"
 #include "nn/packed_build.h"
 #include "nn/plan_build.h"
@@ -26,6 +28,29 @@ static bird_status inference_attr(dnnl_primitive_attr_t *attr, bool sum, bool re
 cleanup:
     dnnl_post_ops_destroy(post_ops);
     dnnl_primitive_attr_destroy(made);
+    return status;
+}
+
+/* Put the table's kernel for `conv` in the place of oneDNN's first choice, where there is one. */
+static bird_status choose_kernel(dnnl_primitive_desc_t *pd, const bird_conv *conv,
+                                 bird_error *err) {
+    bird_status status = BIRD_OK;
+    const char *wanted = bird_conv_kernel(bird_isa_get(), conv), *name;
+    dnnl_primitive_desc_t other = NULL;
+
+    if (!wanted) return BIRD_OK;
+    BIRD_DNNL(dnnl_primitive_desc_clone(&other, *pd));
+    do {
+        BIRD_DNNL(dnnl_primitive_desc_query(other, dnnl_query_impl_info_str, 0, &name));
+        if (strncmp(name, wanted, strlen(wanted)) == 0) {
+            dnnl_primitive_desc_destroy(*pd);
+            *pd = other;
+            other = NULL;
+            break;
+        }
+    } while (dnnl_primitive_desc_next_impl(other) == dnnl_success);
+cleanup:
+    dnnl_primitive_desc_destroy(other);
     return status;
 }
 
@@ -58,6 +83,7 @@ static bird_status inference_pd(dnnl_primitive_desc_t *pd, dnnl_memory_desc_t *p
     BIRD_DNNL(dnnl_convolution_forward_primitive_desc_create(
         pd, engine->engine, dnnl_forward_inference, dnnl_convolution_direct, src, weights, bias,
         dst, strides, no_dilation, pad, pad, attr));
+    BIRD_TRY(choose_kernel(pd, conv, err));
     *plain_weights = plain;
     plain = NULL;
 cleanup:

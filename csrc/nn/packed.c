@@ -3,10 +3,20 @@
 #include "base/alloc.h"
 #include "nn/packed_build.h"
 
+/* Weights lie in chunks that are large enough for huge pages (base/alloc.h). What a chunk does
+ * not use is never touched, and so costs nothing. */
+static const size_t least_chunk = (size_t)32 << 20; /* bytes */
+
+typedef struct chunk {
+    char *data; /* owned (size) */
+    size_t used, size;
+    struct chunk *next; /* owned */
+} chunk;
+
 /* One layout of one convolution's weights. */
 typedef struct form {
     dnnl_memory_desc_t md; /* owned */
-    void *data;            /* owned */
+    void *data;            /* borrowed from a chunk */
     struct form *next;     /* owned */
 } form;
 
@@ -18,6 +28,7 @@ typedef struct entry {
 struct bird_packed {
     entry *entries; /* owned (n_keys) */
     int n_keys;
+    chunk *chunks; /* owned list, the one being filled first */
     bird_plain_fn plain;
     const void *owner; /* borrowed: outlives the store */
     size_t size;
@@ -43,7 +54,6 @@ cleanup:
 static void destroy_form(form *old) {
     if (!old) return;
     dnnl_memory_desc_destroy(old->md);
-    bird_free(old->data);
     bird_free(old);
 }
 
@@ -58,11 +68,37 @@ void bird_packed_destroy(bird_packed *packed) {
         bird_free(packed->entries[i].bias);
     }
     bird_free(packed->entries);
+    for (chunk *at = packed->chunks, *next; at; at = next) {
+        next = at->next;
+        bird_free(at->data);
+        bird_free(at);
+    }
     bird_free(packed);
 }
 
 size_t bird_packed_size(const bird_packed *packed) {
     return packed->size;
+}
+
+/* `size` bytes of the first chunk, or of a new one; NULL where memory is out. */
+static void *take(bird_packed *packed, size_t size) {
+    const size_t rounded = (size + BIRD_ALIGNMENT - 1) & ~(size_t)(BIRD_ALIGNMENT - 1);
+    chunk *first = packed->chunks;
+
+    if (!first || first->size - first->used < rounded) {
+        chunk *made = bird_calloc(1, sizeof *made);
+        if (!made) return NULL;
+        made->size = rounded > least_chunk ? rounded : least_chunk;
+        made->data = bird_alloc(made->size);
+        if (!made->data) {
+            bird_free(made);
+            return NULL;
+        }
+        made->next = first;
+        packed->chunks = first = made;
+    }
+    first->used += rounded;
+    return first->data + first->used - rounded;
 }
 
 /* Bring plain weights into layout `md` at `data` (which has md's size). */
@@ -99,7 +135,7 @@ static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl
     form *made = bird_calloc(1, sizeof *made);
 
     *out = NULL;
-    if (made) made->data = bird_alloc(size);
+    if (made) made->data = take(packed, size);
     if (!plain || !made || !made->data) BIRD_FAIL(BIRD_NOMEM, "out of memory for packed weights");
     packed->plain(packed->owner, key, plain, NULL);
     BIRD_DNNL(dnnl_memory_desc_clone(&made->md, md));

@@ -9,6 +9,7 @@
 #include "model/pooling.h"
 #include "nn/conv.h"
 #include "nn/isa.h"
+#include "nn/plan_build.h"
 #include "nn/pool.h"
 
 static unsigned random_state = 1;
@@ -44,6 +45,7 @@ typedef struct layer {
     bool sum, relu;
     weights of_conv;
     bird_pool pool;
+    bool blocked; /* the pool's source is nChw16c, as the first convolution's output may be */
     const float *src, *residual; /* (n, ic, ih, iw), (n, oc, oh, ow) */
     float *dst;                  /* (n, oc, oh, ow) */
     size_t dst_count;
@@ -68,6 +70,18 @@ cleanup:
     return status;
 }
 
+static bird_status in_blocks(bird_plan *plan, bird_value *blocked, bird_value src,
+                             const bird_pool *pool, bird_error *err) {
+    bird_status status = BIRD_OK;
+    dnnl_memory_desc_t md = NULL;
+    const dnnl_dims_t dims = {pool->n, pool->c, pool->ih, pool->iw};
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, dims, dnnl_f32, dnnl_nChw16c));
+    BIRD_TRY(bird_plan_reordered(plan, blocked, src, md, err));
+cleanup:
+    dnnl_memory_desc_destroy(md);
+    return status;
+}
+
 static bird_status execute(void *context, bird_job *job, bird_error *err) {
     bird_status status = BIRD_OK;
     layer *asked = context;
@@ -84,8 +98,10 @@ static bird_status execute(void *context, bird_job *job, bird_error *err) {
         BIRD_TRY(push_conv(plan, &dst, &residual, src, packed, asked, err));
     } else {
         BIRD_TRY(bird_plan_input(plan, &src, pool->n, pool->c, pool->ih, pool->iw, err));
+        bird_value input = src;
+        if (asked->blocked) BIRD_TRY(in_blocks(plan, &input, src, pool, err));
         BIRD_TRY((asked->kind == MAX_POOL ? bird_max_pool_inference : bird_average_pool_inference)(
-            plan, &dst, src, pool, err));
+            plan, &dst, input, pool, err));
     }
     BIRD_TRY(bird_plan_output(plan, &dst, dst, err));
     BIRD_TRY(bird_plan_finish(plan, err));
@@ -163,12 +179,13 @@ static float pool_at(const layer *l, int channel, int y, int x) {
     return l->kind == MAX_POOL ? largest : sum / (float)inside;
 }
 
-static void check_pool(enum kind kind, int n, int c, int ih, int iw, int kernel, int pad) {
+static void check_pool(enum kind kind, bool blocked, int n, int c, int ih, int iw, int kernel,
+                       int pad) {
     const bird_pool pool = {.n = n, .c = c, .ih = ih, .iw = iw, .kernel = kernel, .stride = 2,
                             .pad = pad, .oh = (ih + 1) / 2, .ow = (iw + 1) / 2};
     const size_t out = (size_t)(n * c * pool.oh * pool.ow);
     float *src = integers((size_t)(n * c * ih * iw)), *dst = bird_alloc(out * sizeof *dst);
-    layer l = {.kind = kind, .pool = pool, .src = src, .dst = dst, .dst_count = out};
+    layer l = {.kind = kind, .blocked = blocked, .pool = pool, .src = src, .dst = dst, .dst_count = out};
     int wrong = 0, i = 0;
 
     CHECK_OK(bird_executor_run(execute, &l, NULL, err));
@@ -205,9 +222,10 @@ static void pools(void) {
     const int sides[][2] = {{1, 1}, {2, 3}, {7, 7}, {8, 5}, {15, 16}, {17, 2}};
     for (size_t i = 0; i < sizeof sides / sizeof *sides; i++)
         for (int n = 1; n <= 3; n += 2) {
-            check_pool(MAX_POOL, n, 64, sides[i][0], sides[i][1], 3, 1);
-            check_pool(AVERAGE_POOL, n, 64, sides[i][0], sides[i][1], 2, 0);
-            check_pool(MAX_POOL, n, 24, sides[i][0], sides[i][1], 3, 1);
+            check_pool(MAX_POOL, false, n, 64, sides[i][0], sides[i][1], 3, 1);
+            check_pool(MAX_POOL, true, n, 64, sides[i][0], sides[i][1], 3, 1);
+            check_pool(AVERAGE_POOL, false, n, 64, sides[i][0], sides[i][1], 2, 0);
+            check_pool(MAX_POOL, false, n, 24, sides[i][0], sides[i][1], 3, 1);
         }
 }
 
