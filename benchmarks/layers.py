@@ -4,8 +4,8 @@
 
 A child does a few steps under ONEDNN_VERBOSE=profile, and its last step is taken apart: each
 shape of convolution in its three directions with its kernel and GF/s, then everything else by kind.
-What is not oneDNN's (channel moments, optimizer, norm and checks, copies) is timed from outside
-or is the rest. oneDNN's own clock costs a few per cent.
+What is not oneDNN's (channel moments, in bfloat16 the ends of blocks, optimizer, checks) is
+timed from outside or is the rest. oneDNN's own clock costs a few per cent.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def others(calls: list[Call], parts: dict[str, float]) -> list[str]:
             spent[f"{name}, {way}" if way else name] += call.milliseconds
     total = sum(parts.values())
     spent |= {name: parts[name] for name in ("head and loss", "gradient norm", "AdamW")}
-    spent["the rest: channel moments, checks, copies"] = total - sum(spent.values())
+    spent["the rest: steps of ours, checks, copies"] = total - sum(spent.values())
     rows = ["| | ms | of the step |", "|---|---|---|"]
     for name, value in sorted(spent.items(), key=lambda item: -item[1]):
         rows.append(f"| {name} | {value:.1f} | {value / total:.1%} |")
