@@ -65,6 +65,11 @@ def starting_state(
         say(note)
     if model.projection is not None:
         say("the model's projection belongs to the weights as they were, and is dropped")
+    if model.gallery is not None:
+        say(
+            "the model's gallery and threshold belong to the weights as they were, and are "
+            "dropped: fit_gallery computes them anew"
+        )
     return Start(state | head, kept, model.trunk.network, preprocess)
 
 

@@ -179,7 +179,8 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     report = {"species": names, "before": before, "after": after, "history": history}
     common.write_json(out / "report.json", report)
     print_table(before, after)
-    clock(f"written: {out / 'model'}, {out / 'before.png'}, {out / 'after.png'}")
+    names_written = ["before.png", "after.png", "report.json", *([] if args.trained else ["model"])]
+    clock(f"written to {out}: {', '.join(names_written)}")
     return report
 
 

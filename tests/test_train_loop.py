@@ -326,6 +326,17 @@ def test_another_head_is_replaced_and_said_so(train, caplog, names):
     assert "replaced by a new one for the 4 classes" in caplog.text
 
 
+def test_a_gallery_of_the_old_weights_goes_and_that_is_said(train, caplog):
+    caplog.set_level(logging.INFO, "birdembed")
+    model = new_model()
+    model.fit_gallery(train)
+    fine_tune(model, train, None, 1, **EASY)
+    assert (model.gallery, model.threshold) == (None, None)
+    assert "gallery and threshold belong to the weights as they were" in caplog.text
+    with pytest.raises(ValueError, match="has no gallery"):
+        model.identify(train.paths[0])
+
+
 def test_the_record_goes_with_the_model(train, valid, tmp_path):
     model = new_model()
     fine_tune(model, train, valid, 1, loss=SupCon(), checkpoint_dir=tmp_path / "c", **EASY)

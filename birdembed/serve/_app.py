@@ -113,7 +113,7 @@ def create_app(
     photos: str | os.PathLike[str] | None = None,
     max_bytes: int = MAX_BYTES,
     max_pending: int = 128,
-    wait_seconds: float = 0.005,
+    wait_seconds: float = 0.002,
 ) -> FastAPI:
     """Make the application that `birdembed serve` runs.
 

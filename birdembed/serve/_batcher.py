@@ -68,7 +68,7 @@ class Batcher:
         *,
         max_batch: int = 8,
         max_pending: int = 128,
-        wait_seconds: float = 0.005,
+        wait_seconds: float = 0.002,
     ):
         self._embed = embed
         self.max_batch, self.max_pending = max_batch, max_pending

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -33,17 +34,21 @@ class Logged:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status, started = time.perf_counter(), 500, False
 
         async def sending(message: Any) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, started = message["status"], True
                 message = {**message, "headers": [*message["headers"], *_HEADERS]}
             await send(message)
 
         try:
             await self.app(scope, receive, sending)
+        except asyncio.CancelledError:  # took longer than the server's end allows
+            if started:
+                raise
+            await _refuse(sending, 503, "the server is shutting down")
         finally:
             # The path as it was sent, still quoted: no line of the log can be forged.
             path = scope.get("raw_path") or scope["path"].encode("unicode_escape")

@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-_GRACE = 20  # seconds that requests have to finish after Ctrl-C or SIGTERM
+_GRACE = 30  # seconds that requests have to finish after Ctrl-C or SIGTERM
 
 
 def bind(host: str, port: int) -> socket.socket:

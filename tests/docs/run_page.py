@@ -55,7 +55,7 @@ def main(page: Path) -> None:
         elif kind == OUTPUT and not doctest.OutputChecker().check_output(text, printed, FLAGS):
             sys.exit(f"{page}:{line}: expected\n{text}\ngot\n{printed}")
         if kind in (PYTHON, SHELL):
-            print(f"--- {page.name}:{line}\n{printed}", end="", flush=True)
+            print(f"--- {page.name}:{line}\n{printed[:4000]}", end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -56,16 +57,24 @@ def run(command, folder, environment):
     return done.stdout
 
 
+def end_servers(pids):
+    """End what the page left in the background, and see it gone: the next page needs its port."""
+    for pid in map(int, pids.read_text().split() if pids.exists() else ()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                os.kill(pid, 0)
+                time.sleep(0.1)
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if p.is_file() and blocks(p)], ids=name)
 def test_blocks_run(page, cache, tmp_path):
     environment = prepare(tmp_path, cache)
     try:
         run([sys.executable, RUN, page], tmp_path / "clone", environment)
     finally:
-        pids = Path(environment["DOCS_PIDS"])
-        for pid in pids.read_text().split() if pids.exists() else ():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGTERM)
+        end_servers(Path(environment["DOCS_PIDS"]))
 
 
 def examples(text):

@@ -1,5 +1,6 @@
 """Every endpoint and every error, by FastAPI's test client."""
 
+import asyncio
 import io
 import json
 import struct
@@ -12,7 +13,7 @@ from starlette.testclient import TestClient
 
 import birdembed as be
 from birdembed.serve import create_app
-from birdembed.serve._middleware import LocalNamesOnly
+from birdembed.serve._middleware import LocalNamesOnly, Logged
 
 from .conftest import SPECIES, Image, encoded, picture
 
@@ -403,6 +404,28 @@ def test_mounted_in_another_application(model, index, known):
     with TestClient(outer) as client:
         assert client.get("/birds/").status_code == 200
         assert post(client, "birds/search", known).json()["results"][0]["label"] == "FIRECREST"
+
+
+def test_a_request_that_outlasts_the_server_is_told():
+    """uvicorn cancels what is not done in time."""
+    sent = []
+
+    async def app(scope, receive, send):
+        await asyncio.sleep(60)
+
+    async def send(message):
+        sent.append(message)
+
+    async def body():
+        scope = {"type": "http", "method": "GET", "path": "/x", "headers": []}
+        task = asyncio.create_task(Logged(app)(scope, None, send))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    asyncio.run(body())
+    assert sent[0]["status"] == 503
+    assert "shutting down" in json.loads(sent[1]["body"])["detail"]
 
 
 def test_local_names_only(model):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -22,13 +23,15 @@ def answers(port):
 def serve():
     words = sys.argv[1:]
     port = words[words.index("--port") + 1] if "--port" in words else "8000"
-    server = subprocess.Popen(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    said = tempfile.TemporaryFile("w+")
+    server = subprocess.Popen(COMMAND, stdout=said, stderr=said)
     with open(os.environ["DOCS_PIDS"], "a") as file:
         print(server.pid, file=file)
     end = time.monotonic() + LIMIT
     while time.monotonic() < end:
         if server.poll() is not None:
-            sys.exit(f"birdembed serve ended with exit code {server.returncode}")
+            said.seek(0)
+            sys.exit(f"birdembed serve ended with {server.returncode}: {said.read()}")
         if answers(port):
             return
         time.sleep(0.2)
