@@ -22,8 +22,11 @@ STAMPS := $(VENV)/stamps
 CORE := birdembed/_core.abi3.so
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
-    if $$p -c '$(SUPPORTED)' 2>/dev/null; then echo $$p; break; fi; done)
+# Looked for once, and named by its own path: through a chooser of versions each call takes long.
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+    if $$p -c '$(SUPPORTED)' 2>/dev/null; then $$p -c 'import sys; print(sys.executable)'; break; fi; done)
+endif
 
 # The photographs may lie beside the checkout.
 ifeq ($(origin BIRDEMBED_DATA),undefined)
