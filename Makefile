@@ -141,7 +141,7 @@ bench: $(STAMPS)/bench fetch
 	$(PY) -m benchmarks $(BENCH_ARGS)
 
 notebooks: $(STAMPS)/test fetch
-	$(PY) tools/notebooks.py $(NOTEBOOKS)
+	$(PY) tools/run_notebooks.py $(NOTEBOOKS)
 
 wheel: $(STAMPS)/wheel
 	@rm -f dist/birdembed-*

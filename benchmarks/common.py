@@ -72,6 +72,7 @@ class Result:
     seconds: dict[str, list[float]]  # contender -> one value a round
     skipped: dict[str, str]  # contender -> why it did not take part
     notes: list[str] = dataclasses.field(default_factory=list)
+    peak_megabytes: dict[str, float] = dataclasses.field(default_factory=dict)  # of the process
 
     def ratios(self, peer: str) -> list[float]:
         """How many times as fast as `peer` birdembed was, round by round (above 1: faster)."""
@@ -102,6 +103,11 @@ class Result:
                     f"   {US} is {row['ratio']:.2f} times as fast"
                     f" ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
                 )
+            if name in self.peak_megabytes:
+                line += f"   at most {self.peak_megabytes[name]:.0f} MB"
+                if name != US and US in self.peak_megabytes:
+                    share = self.peak_megabytes[US] / self.peak_megabytes[name]
+                    line += f" ({US} {share:.2f} of it)"
             lines.append(line)
         lines += [f"  {name:<{width}}  left out: {why}" for name, why in self.skipped.items()]
         return "\n".join(lines + [f"  {note}" for note in self.notes])
@@ -147,14 +153,16 @@ class Contestant:
             env=environment(options["threads"]),
         )
         self.skip: str | None = self._ask("prepare").get("skip")
+        self.peak_megabytes = 0.0
         self._signal(signal.SIGSTOP)
 
     def run(self) -> float:
         """Do the work once and return its seconds."""
         self._signal(signal.SIGCONT)
-        seconds = self._ask("run")["seconds"]
+        answer = self._ask("run")
         self._signal(signal.SIGSTOP)
-        return float(seconds)
+        self.peak_megabytes = answer["peak_megabytes"]
+        return float(answer["seconds"])
 
     def close(self) -> None:
         self._signal(signal.SIGCONT)
@@ -206,6 +214,7 @@ def compare(
     amount: float,
     unit: str = "images/s",
     check: Callable[[Any, Any], str | None] | None = None,
+    memory: bool = False,
 ) -> Result:
     """Let the contenders of a module do the same work in turns.
 
@@ -217,6 +226,7 @@ def compare(
     amount, unit : how much one repetition does, for the rate.
     check : gets birdembed's output and a peer's; returns what is wrong, or None. A peer whose
         output is wrong is left out.
+    memory : also say how much memory each process has used at most.
     """
     import numpy as np
 
@@ -247,6 +257,8 @@ def compare(
                 order = crew[start:] + crew[:start]
                 for contestant in order if number % 2 == 0 else reversed(order):
                     result.seconds[contestant.name].append(contestant.run())
+            if memory:
+                result.peak_megabytes = {one.name: one.peak_megabytes for one in crew}
         finally:
             for contestant in crew:
                 contestant.close()
@@ -280,6 +292,14 @@ def compare_commands(
                 result.seconds[name].append(time.perf_counter() - before)
     print(result.show(), flush=True)
     return result
+
+
+def peak_megabytes() -> float:
+    """Return the largest resident size that this process has had."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def machine(threads: int) -> dict[str, Any]:
@@ -369,7 +389,7 @@ def worker(task: dict[str, Any]) -> None:
         elif work is not None:
             before = time.perf_counter()
             work()
-            answer(seconds=time.perf_counter() - before)
+            answer(seconds=time.perf_counter() - before, peak_megabytes=peak_megabytes())
 
 
 if __name__ == "__main__":

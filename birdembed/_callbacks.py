@@ -15,6 +15,7 @@ _EVENTS = (
     "on_epoch_end",
     "on_checkpoint",
     "on_train_end",
+    "on_train_error",
 )
 
 
@@ -75,6 +76,9 @@ class Callback:
         trainer : Trainer
         history : History
         """
+
+    def on_train_error(self, trainer: Trainer, error: BaseException) -> Any:
+        """When an error, or Ctrl-C, ends the training; it is raised to the caller after this."""
 
 
 class Callbacks:

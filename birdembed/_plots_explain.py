@@ -70,7 +70,7 @@ def plot_explanation(
             cmap="RdBu_r" if signed else "inferno",
             vmin=-bound if signed else 0.0,
             vmax=bound,
-            alpha=0.6,
+            alpha=0.45,
             extent=extent,
             interpolation="bilinear",
         )

@@ -146,8 +146,8 @@ def plot_duplicates(
     tiles: list[Tile] = []
     for pair in pairs[:max_pairs]:
         color = RIGHT if pair.label == pair.other_label else WRONG
-        left = [pair.label, os.path.basename(pair.path), f"alike {pair.score:.3f}"]
-        right = [pair.other_label, os.path.basename(pair.other), ""]
+        left = [pair.label, _name(pair.path, None), f"alike {pair.score:.3f}"]
+        right = [pair.other_label, _name(pair.other, None)]
         tiles += [Tile(pair.path, left, color), Tile(pair.other, right, color)]
     rows = [tiles[i : i + 2 * columns] for i in range(0, len(tiles), 2 * columns)]
     return draw(rows, title=title, pairs=True)
@@ -220,7 +220,7 @@ def _draw_tile(axes: Axes, tile: Tile) -> None:
     for side in axes.spines.values():
         side.set_color(tile.frame or _PLAIN)
         side.set_linewidth(2 if tile.frame else 0.8)
-    caption = "\n".join(_shorten(str(line)) for line in tile.lines)
+    caption = "\n".join(_shorten(line) for line in map(str, tile.lines) if line)
     axes.set_xlabel(caption, fontsize=_FONT, labelpad=3, color="#333333", parse_math=False)
     pixels = thumbnail(tile.image, _PIXELS)
     if isinstance(pixels, str):

@@ -124,7 +124,7 @@ class TrainConfig:
     precision : {"float32", "bfloat16", "auto"}
         Of activations and their gradients; weights, their gradients and all statistics are
         float32 in any case. bfloat16 needs a processor with AVX512_BF16 or AMX (with AMX a step
-        is 2.5 times as fast); "auto" is bfloat16 there and float32 elsewhere, and the run
+        is 2.7 times as fast); "auto" is bfloat16 there and float32 elsewhere, and the run
         remembers which.
     monitor : {"accuracy", "loss", "precision_at_1", "map_at_r"}
         What chooses the best epoch, measured on `valid`.

@@ -100,7 +100,7 @@ class Engine:
             total += loss * len(batch.labels)
             right += found
             images += len(batch.labels)
-        norm = float(core.grad_norm())
+        norm = float(core.grad_norm(self._threads))
         if not math.isfinite(norm):
             raise Diverged(f"the gradient is {norm} at step {self.steps + 1}{_ADVICE}")
         clip = config.grad_clip

@@ -60,11 +60,13 @@ class Loop:
             lock = take_folder(path)
         try:
             self._run()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             self._interrupted(before)
+            self._tell_error(error)
             raise
         except BaseException as error:
             self._failed(error, before)
+            self._tell_error(error)
             raise
         finally:
             self._report.close()
@@ -249,6 +251,14 @@ class Loop:
         if path is not None and not isinstance(error, OSError):
             text += self._saved_or_not(f"; {path} has a checkpoint of it")
         self._report.warn(text)
+
+    def _tell_error(self, error: BaseException) -> None:
+        """Tell the callbacks; what goes wrong in one of them must not hide the error itself."""
+        trainer = self._trainer
+        try:
+            trainer._callbacks.tell("on_train_error", trainer, error)
+        except Exception as another:
+            self._report.warn(f"a callback failed as well: {type(another).__name__}: {another}")
 
     def _saved_or_not(self, text: str) -> str:
         path = self._config.checkpoint_dir

@@ -161,7 +161,7 @@ class Trainer:
     def gradients(self):
         return [self._grads[name].copy() for name in self.names]
 
-    def grad_norm(self):
+    def grad_norm(self, num_threads=0):
         return float(np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in self._grads.values())))
 
     def apply(self, kind, lr, weight_decay, *, momentum=0.9, nesterov=False, beta1=0.9,

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "nn/add_relu.h"
 #include "nn/batchnorm.h"
+#include "nn/block_end.h"
 #include "nn/channel_moments.h"
 #include "nn/conv_training.h"
 #include "nn/plan.h"
@@ -102,8 +102,8 @@ cleanup:
     return status;
 }
 
-/* at = relu?(bn(conv(at))). */
-static bird_status conv_bn(builder *build, flow *at, int index, bool relu, bird_error *err) {
+/* at = conv(at), and what its batch norm needs is ready in its tape. */
+static bird_status conv(builder *build, flow *at, int index, bool relu, bird_error *err) {
     bird_status status = BIRD_OK;
     const bird_conv_bn *unit = &build->net->convs[index];
     conv_tape *tape = &build->convs[index];
@@ -118,11 +118,22 @@ static bird_status conv_bn(builder *build, flow *at, int index, bool relu, bird_
     BIRD_TRY(bird_conv_forward(build->plan, &tape->conv, at->value, tape->weights, &tape->shape,
                                err));
     if (build->key.bn == BIRD_BN_MEASURE) BIRD_TRY(measure(build, tape, unit, err));
-    BIRD_TRY(bird_batchnorm_forward(build->plan, &at->value, &tape->mask, tape->conv, &tape->bn,
-                                    err));
+    tape->mask = BIRD_NO_VALUE;
+    at->value = tape->conv;
     at->c = unit->oc;
     at->h = bird_conv_out(&tape->shape, tape->shape.ih);
     at->w = bird_conv_out(&tape->shape, tape->shape.iw);
+cleanup:
+    return status;
+}
+
+/* at = relu?(bn(conv(at))). */
+static bird_status conv_bn(builder *build, flow *at, int index, bool relu, bird_error *err) {
+    bird_status status = BIRD_OK;
+    conv_tape *tape = &build->convs[index];
+    BIRD_TRY(conv(build, at, index, relu, err));
+    BIRD_TRY(bird_batchnorm_forward(build->plan, &at->value, &tape->mask, tape->conv, &tape->bn,
+                                    err));
 cleanup:
     return status;
 }
@@ -162,8 +173,10 @@ static bird_status block_forward(builder *build, flow *at, int number, bird_erro
         }
         BIRD_TRY(conv_bn(build, &shortcut, block->shortcut, false, err));
     }
-    for (int i = 0; i < 3; i++) BIRD_TRY(conv_bn(build, at, block->convs[i], i < 2, err));
-    BIRD_TRY(bird_add_relu_forward(build->plan, &tape->end, at->value, shortcut.value, err));
+    for (int i = 0; i < 2; i++) BIRD_TRY(conv_bn(build, at, block->convs[i], true, err));
+    BIRD_TRY(conv(build, at, block->convs[2], false, err));
+    BIRD_TRY(bird_block_end_forward(build->plan, &tape->end, at->value, shortcut.value,
+                                    &build->convs[block->convs[2]].bn, err));
     at->value = tape->end;
 cleanup:
     return status;
@@ -225,36 +238,43 @@ static bool needed_before(const builder *build, int index) {
     return build->first_trainable < index;
 }
 
+/* A gradient that comes by two roads, whose sum it is; the second may be BIRD_NO_VALUE. */
+typedef struct roads {
+    bird_value through, around;
+} roads;
+
 /* The first convolution of a block in table order is its first; its shortcut comes last. */
-static bird_status block_backward(builder *build, bird_value *diff, int number, bird_error *err) {
+static bird_status block_backward(builder *build, roads *diff, int number, bird_error *err) {
     bird_status status = BIRD_OK;
     const bird_bottleneck *block = &build->net->blocks[number];
     const block_tape *tape = &build->blocks[number];
     const bool wanted = needed_before(build, block->convs[0]);
-    bird_value end_diff, shortcut_diff;
+    bird_value end_diff;
 
-    BIRD_TRY(bird_add_relu_backward(build->plan, &end_diff, *diff, tape->end, err));
-    *diff = shortcut_diff = end_diff;
+    BIRD_TRY(bird_block_end_backward(build->plan, &end_diff, diff->through, diff->around,
+                                     tape->end, err));
+    diff->through = diff->around = end_diff;
     for (int i = 2; i >= 0; i--) {
         const conv_tape *inside = i > 0 ? &build->convs[block->convs[i - 1]] : NULL;
         if (i < 2 && build->first_trainable > block->convs[i]) break;
-        BIRD_TRY(conv_bn_backward(build, diff, block->convs[i], inside,
+        BIRD_TRY(conv_bn_backward(build, &diff->through, block->convs[i], inside,
                                   build->first_trainable < block->convs[i], err));
     }
     if (block->shortcut >= 0) {
         BIRD_TRY(
-            conv_bn_backward(build, &shortcut_diff, block->shortcut, NULL, wanted, err));
+            conv_bn_backward(build, &diff->around, block->shortcut, NULL, wanted, err));
         if (block->shortcut_pool && wanted)
-            BIRD_TRY(bird_average_pool_backward(build->plan, &shortcut_diff, shortcut_diff,
+            BIRD_TRY(bird_average_pool_backward(build->plan, &diff->around, diff->around,
                                                 &tape->pool, err));
     }
-    if (wanted) BIRD_TRY(bird_add(build->plan, diff, *diff, shortcut_diff, err));
 cleanup:
     return status;
 }
 
-static bird_status stem_backward(builder *build, bird_value diff, bird_error *err) {
+static bird_status stem_backward(builder *build, const roads *both, bird_error *err) {
     bird_status status = BIRD_OK;
+    bird_value diff;
+    BIRD_TRY(bird_add(build->plan, &diff, both->through, both->around, err));
     BIRD_TRY(bird_max_pool_backward(build->plan, &diff, diff, build->stem_winners,
                                     &build->stem_pool, err));
     for (int i = build->net->n_stem - 1; i >= 0; i--) {
@@ -270,11 +290,11 @@ cleanup:
 
 static bird_status backward(builder *build, bird_value diff_features, bird_error *err) {
     bird_status status = BIRD_OK;
-    bird_value diff;
+    roads diff = {.around = BIRD_NO_VALUE};
 
     if (build->first_trainable >= build->net->n_convs) return BIRD_OK;
-    BIRD_TRY(bird_average_pool_backward(build->plan, &diff, diff_features, &build->global_pool,
-                                        err));
+    BIRD_TRY(bird_average_pool_backward(build->plan, &diff.through, diff_features,
+                                        &build->global_pool, err));
     for (int i = build->net->n_blocks - 1; i >= 0; i--) {
         const bird_bottleneck *block = &build->net->blocks[i];
         int last = block->shortcut >= 0 ? block->shortcut : block->convs[2];
@@ -282,7 +302,7 @@ static bird_status backward(builder *build, bird_value diff_features, bird_error
         BIRD_TRY(block_backward(build, &diff, i, err));
     }
     if (build->first_trainable <= build->net->stem[build->net->n_stem - 1])
-        BIRD_TRY(stem_backward(build, diff, err));
+        BIRD_TRY(stem_backward(build, &diff, err));
 cleanup:
     return status;
 }

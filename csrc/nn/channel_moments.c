@@ -10,6 +10,8 @@
  */
 #include "nn/channel_moments.h"
 
+#include <string.h>
+
 #include "nn/channel_moments_bf16.h"
 #include "nn/conv_table.h"
 #include "nn/plan_build.h"
@@ -26,22 +28,28 @@ typedef struct moments {
     double sum, square;
 } moments;
 
-/* `lanes` is a constant where this is inlined: the compiler makes vectors of it. */
-static inline __attribute__((always_inline)) void sum_chunk(float *sum, float *square,
-                                                            const float *src, size_t pixels,
-                                                            const float *shift, size_t lanes) {
-    float sums[MAX_LANES] = {0}, squares[MAX_LANES] = {0};
-    for (size_t p = 0; p < pixels; p++)
-        for (size_t l = 0; l < lanes; l++) {
-            float d = src[p * lanes + l] - shift[l];
-            sums[l] += d;
-            squares[l] += d * d;
-        }
-    for (size_t l = 0; l < lanes; l++) {
-        sum[l] = sums[l];
-        square[l] = squares[l];
+/* Vectors of as many floats as channels lie side by side; where the processor has shorter ones,
+ * the compiler takes several. */
+typedef float vec16 __attribute__((vector_size(64), may_alias));
+typedef float vec8 __attribute__((vector_size(32), may_alias));
+
+/* sum_chunk_NAME: sums, and sums of squares, of `pixels` rows of `vec`. */
+#define SUM_CHUNK(name, vec)                                                                     \
+    static inline __attribute__((always_inline)) void sum_chunk_##name(                          \
+        float *sum, float *square, const float *src, size_t pixels, const float *shift) {        \
+        vec sums = {0}, squares = {0}, off;                                                      \
+        memcpy(&off, shift, sizeof off);                                                         \
+        for (size_t p = 0; p < pixels; p++) {                                                    \
+            const vec d = ((const vec *)src)[p] - off;                                           \
+            sums += d;                                                                           \
+            squares += d * d;                                                                    \
+        }                                                                                        \
+        memcpy(sum, &sums, sizeof sums);                                                         \
+        memcpy(square, &squares, sizeof squares);                                                \
     }
-}
+SUM_CHUNK(16, vec16)
+SUM_CHUNK(8, vec8)
+SUM_CHUNK(1, float)
 
 /* A mean of a few pixels of the first picture. */
 static void find_shift(float *shift, const float *src, size_t pixels, size_t lanes) {
@@ -54,24 +62,40 @@ static void find_shift(float *shift, const float *src, size_t pixels, size_t lan
 }
 
 /* `lanes` channels of one picture. */
-static void sum_block(moments *to, const float *src, const float *shift, size_t pixels,
-                      size_t lanes) {
+static inline __attribute__((always_inline)) void sum_block(moments *to, const float *src,
+                                                            const float *shift, size_t pixels,
+                                                            size_t lanes) {
     for (size_t l = 0; l < lanes; l++) to[l] = (moments){0, 0};
     for (size_t at = 0; at < pixels; at += CHUNK) {
         const size_t count = pixels - at < CHUNK ? pixels - at : CHUNK;
         const float *chunk = src + at * lanes;
         float sum[MAX_LANES], square[MAX_LANES];
         if (lanes == 16)
-            sum_chunk(sum, square, chunk, count, shift, 16);
+            sum_chunk_16(sum, square, chunk, count, shift);
         else if (lanes == 8)
-            sum_chunk(sum, square, chunk, count, shift, 8);
+            sum_chunk_8(sum, square, chunk, count, shift);
         else
-            sum_chunk(sum, square, chunk, count, shift, 1);
+            sum_chunk_1(sum, square, chunk, count, shift);
         for (size_t l = 0; l < lanes; l++) {
             to[l].sum += (double)sum[l];
             to[l].square += (double)square[l];
         }
     }
+}
+
+/* The layout goes with the instruction set. */
+static __attribute__((target("avx512f"))) void sum_block_16(moments *to, const float *src,
+                                                            const float *shift, size_t pixels) {
+    sum_block(to, src, shift, pixels, 16);
+}
+
+static __attribute__((target("avx2"))) void sum_block_8(moments *to, const float *src,
+                                                        const float *shift, size_t pixels) {
+    sum_block(to, src, shift, pixels, 8);
+}
+
+static void sum_block_1(moments *to, const float *src, const float *shift, size_t pixels) {
+    sum_block(to, src, shift, pixels, 1);
 }
 
 /* data: src, mean (c), var (c), scratch (n, c) moments. */
@@ -82,23 +106,25 @@ static void run(const void *context, void *const *data, int n_threads) {
     moments *partial = data[3];
     const size_t blocks = s.c / s.lanes, block = s.pixels * s.lanes;
     const double count = (double)s.n * (double)s.pixels;
+    void (*const sum)(moments *, const float *, const float *, size_t) =
+        s.lanes == 16 ? sum_block_16 : s.lanes == 8 ? sum_block_8 : sum_block_1;
 
 #pragma omp parallel for num_threads(n_threads) schedule(static)
     for (size_t item = 0; item < s.n * blocks; item++) {
         float shift[MAX_LANES];
         find_shift(shift, src + item % blocks * block, s.pixels, s.lanes);
-        sum_block(partial + item * s.lanes, src + item * block, shift, s.pixels, s.lanes);
+        sum(partial + item * s.lanes, src + item * block, shift, s.pixels);
     }
     for (size_t c = 0; c < s.c; c += s.lanes) {
         float shift[MAX_LANES];
         find_shift(shift, src + c * s.pixels, s.pixels, s.lanes);
         for (size_t l = 0; l < s.lanes; l++) {
-            double sum = 0, square = 0;
+            double total = 0, square = 0;
             for (size_t n = 0; n < s.n; n++) {
-                sum += partial[n * s.c + c + l].sum;
+                total += partial[n * s.c + c + l].sum;
                 square += partial[n * s.c + c + l].square;
             }
-            const double off = sum / count, spread = square / count - off * off;
+            const double off = total / count, spread = square / count - off * off;
             mean[c + l] = (float)((double)shift[l] + off);
             var[c + l] = (float)(spread < 0 ? 0 : spread);
         }

@@ -186,6 +186,7 @@ bird_status bird_plan_push_own(bird_plan *plan, bird_own_step run, const void *c
     for (int i = 0; i < n_values; i++) {
         added.args[i].value = values[i];
         touch(plan, values[i]);
+        forget_copies(plan, values[i]); /* which of them it writes is not known here */
     }
     plan->steps[plan->n_steps++] = added;
 cleanup:

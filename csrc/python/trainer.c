@@ -4,6 +4,7 @@
 #include "base/threads.h"
 #include "python/glue.h"
 #include "python/parameters.h"
+#include "train/survey.h"
 #include "train/trainer.h"
 
 typedef struct trainer {
@@ -262,14 +263,17 @@ static PyObject *trainer_backward(PyObject *self, PyObject *args, PyObject *kwar
     Py_RETURN_NONE;
 }
 
-static PyObject *trainer_grad_norm(PyObject *self, PyObject *noargs) {
+static PyObject *trainer_grad_norm(PyObject *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"num_threads", NULL};
+    int n_threads = 0;
     double norm;
     bird_unlocked unlocked;
-    (void)noargs;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|i", names, &n_threads)) return NULL;
     if (!idle(self)) return NULL;
     begin(self, &unlocked);
     norm = bird_grad_norm(bird_trainer_slab(core_of(self), BIRD_SLAB_GRADS),
-                          &net_of(self)->params, bird_trainer_trainable(core_of(self)));
+                          &net_of(self)->params, bird_trainer_trainable(core_of(self)),
+                          bird_threads_or_default(n_threads));
     end(self, &unlocked);
     return PyFloat_FromDouble(norm);
 }
@@ -450,8 +454,8 @@ static PyMethodDef trainer_methods[] = {
      PyDoc_STR("head_loss(targets (n, classes), weights=None) -> (loss, logits)")},
     {"backward", WITH_KEYWORDS(trainer_backward),
      PyDoc_STR("backward(d_features=None, accumulate=False, scale=1.0)")},
-    {"grad_norm", trainer_grad_norm, METH_NOARGS,
-     PyDoc_STR("grad_norm() -> Euclidean norm of all trainable gradients")},
+    {"grad_norm", WITH_KEYWORDS(trainer_grad_norm),
+     PyDoc_STR("grad_norm(num_threads=0) -> Euclidean norm of all trainable gradients")},
     {"apply", WITH_KEYWORDS(trainer_apply),
      PyDoc_STR("apply(kind, lr, weight_decay, ...): one optimizer step")},
     {"gradients", trainer_gradients, METH_NOARGS, PyDoc_STR("gradients() -> list of copies")},

@@ -75,19 +75,6 @@ void bird_optimizer_step(const bird_optimizer *optimizer, bird_moments slabs,
     }
 }
 
-double bird_grad_norm(const float *grads, const bird_params *params, const bool *trainable) {
-    double sum = 0;
-    for (int i = 0; i < params->n; i++) {
-        const float *grad = grads + params->items[i].offset;
-        double lanes[8] = {0}; /* several sums at once, in a fixed order */
-        if (!trainable[i]) continue;
-        for (size_t j = 0; j < params->items[i].count; j++)
-            lanes[j % 8] += (double)grad[j] * (double)grad[j];
-        for (int lane = 0; lane < 8; lane++) sum += lanes[lane];
-    }
-    return sqrt(sum);
-}
-
 void bird_ema_step(float *average, const float *values, size_t count, float decay) {
     for (size_t i = 0; i < count; i++)
         average[i] = decay * average[i] + (1.0f - decay) * values[i];

@@ -37,9 +37,6 @@ void bird_optimizer_step(const bird_optimizer *optimizer, bird_moments slabs,
                          const bird_params *params, const bool *trainable, const float *lr,
                          const float *weight_decay, long step, int n_threads);
 
-/* Euclidean norm of the trainable tensors of a gradient slab, summed in double. */
-double bird_grad_norm(const float *grads, const bird_params *params, const bool *trainable);
-
 /* average = decay average + (1 - decay) values, over a whole slab. */
 void bird_ema_step(float *average, const float *values, size_t count, float decay);
 

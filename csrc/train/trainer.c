@@ -14,6 +14,7 @@
 #include "base/executor.h"
 #include "model/linear.h"
 #include "model/loss.h"
+#include "train/survey.h"
 
 enum { MAX_PLANS = 2, N_SLABS = BIRD_SLAB_EMA + 1 };
 
@@ -205,26 +206,17 @@ static bird_status make_room(bird_trainer *trainer, int n, bird_error *err) {
     return BIRD_OK;
 }
 
-static bool all_finite(const float *values, size_t count) {
-    float lanes[16] = {0}; /* 0 times NaN or infinity is NaN, and stays it in a sum */
-    size_t i = 0;
-    for (; i + 16 <= count; i += 16)
-        for (size_t j = 0; j < 16; j++) lanes[j] += values[i + j] * 0.0f;
-    for (size_t j = 0; i < count; i++, j++) lanes[j] += values[i] * 0.0f;
-    for (size_t j = 1; j < 16; j++) lanes[0] += lanes[j];
-    return lanes[0] == 0.0f;
-}
-
 /* The ReLU in oneDNN's batch norm makes 0 of NaN, and the loss would not show that training
  * has diverged. So look where NaN comes from: pixels, weights, sums that overflowed. */
-static bool sound(const bird_trainer *trainer, const float *pixels, size_t n_pixels) {
+static bool sound(const bird_trainer *trainer, const float *pixels, size_t n_pixels,
+                  int n_threads) {
     const bird_resnet *net = trainer->net;
-    bool fine = all_finite(pixels, n_pixels) &&
-                all_finite(trainer->slabs[BIRD_SLAB_PARAMS], trainer->count);
+    bool fine = bird_all_finite(pixels, n_pixels, n_threads) &&
+                bird_all_finite(trainer->slabs[BIRD_SLAB_PARAMS], trainer->count, n_threads);
     for (int c = 0; fine && trainer->bn == BIRD_BN_TRAIN && c < net->n_convs; c++)
         for (int i = 2; i <= 3; i++) { /* mean and variance */
             const bird_param *stat = &net->params.items[net->convs[c].bn + i];
-            fine = fine && all_finite(trainer->stats + stat->offset, stat->count);
+            fine = fine && bird_all_finite(trainer->stats + stat->offset, stat->count, 1);
         }
     return fine;
 }
@@ -281,7 +273,7 @@ bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const f
     BIRD_TRY(status);
     trainer->size = size;
     const size_t count = (size_t)n * (size_t)trainer->net->num_features;
-    if (!sound(trainer, pixels, (size_t)n * 3 * (size_t)size * (size_t)size))
+    if (!sound(trainer, pixels, (size_t)n * 3 * (size_t)size * (size_t)size, n_threads))
         for (size_t i = 0; i < count; i++) trainer->features[i] = NAN;
     memcpy(features, trainer->features, count * sizeof *features);
 cleanup:

@@ -7,6 +7,7 @@
 #include "model/linear.h"
 #include "model/loss.h"
 #include "train/optimizer.h"
+#include "train/survey.h"
 
 static unsigned random_state = 1;
 
@@ -221,12 +222,12 @@ static void norm_and_average(void) {
     grads[params.items[0].offset] = 3;
     grads[params.items[1].offset] = 100; /* frozen */
     grads[params.items[3].offset + sizes[3] - 1] = -4;
-    CHECK(bird_grad_norm(grads, &params, trainable) == 5);
+    CHECK(bird_grad_norm(grads, &params, trainable, 2) == 5);
     for (size_t i = 0; i < sizes[2]; i++) grads[params.items[2].offset + i] = 1e20f;
-    CHECK(fabs(bird_grad_norm(grads, &params, trainable) / (1e20 * sqrt((double)sizes[2])) - 1) <
+    CHECK(fabs(bird_grad_norm(grads, &params, trainable, 2) / (1e20 * sqrt((double)sizes[2])) - 1) <
           1e-7);
     grads[params.items[3].offset] = NAN;
-    CHECK(isnan(bird_grad_norm(grads, &params, trainable)));
+    CHECK(isnan(bird_grad_norm(grads, &params, trainable, 2)));
     bird_ema_step(average, values, 3, 0.75f);
     CHECK(average[0] == 1.5f && average[1] == 2 && average[2] == 2);
     bird_free(grads);

@@ -6,8 +6,8 @@
 
 #include "base/alloc.h"
 #include "check.h"
-#include "nn/add_relu.h"
 #include "nn/batchnorm.h"
+#include "nn/block_end.h"
 #include "nn/channel_moments.h"
 #include "nn/conv_table.h"
 #include "nn/conv_training.h"
@@ -291,46 +291,62 @@ static void pools(void) {
     }
 }
 
-/* --- sums ---------------------------------------------------------------------------- */
+/* --- block ends ---------------------------------------------------------------------- */
 
-static bird_status push_add_relu(const graph *asked, bird_plan *plan, const bird_value *in,
-                                 bird_value *out, bird_error *err) {
+enum { SCALE, SHIFT, MEAN, VAR, DIFF_SCALE, DIFF_SHIFT };
+
+static bird_status push_block_end(const graph *asked, bird_plan *plan, const bird_value *in,
+                                  bird_value *out, bird_error *err) {
     bird_status status = BIRD_OK;
-    (void)asked;
-    BIRD_TRY(bird_add_relu_forward(plan, &out[0], in[0], in[1], err));
-    BIRD_TRY(bird_add_relu_backward(plan, &out[1], in[2], out[0], err));
+    bird_batchnorm bn = {.fixed = true};
+    bird_value *const to[] = {&bn.scale, &bn.shift, &bn.mean, &bn.var};
+    for (int i = 0; i < 4; i++)
+        BIRD_TRY(bird_plan_vector(plan, to[i], asked->in_shapes[0].c, asked->vectors[i], err));
+    BIRD_TRY(bird_block_end_forward(plan, &out[0], in[0], in[1], &bn, err));
+    BIRD_TRY(bird_block_end_backward(plan, &out[1], in[2], asked->op ? in[1] : BIRD_NO_VALUE,
+                                     out[0], err));
     BIRD_TRY(bird_add(plan, &out[2], out[1], in[1], err));
 cleanup:
     return status;
 }
 
-static void check_add_relu(shape s) {
-    const size_t n = count_of(s);
+/* `both`: the gradient comes by two roads. */
+static void check_block_end(shape s, bool both) {
+    const size_t n = count_of(s), c = (size_t)s.c, area = (size_t)s.h * (size_t)s.w;
     float *a = integers(n), *b = integers(n), *diff = integers(n);
     float *dst = bird_calloc(n, 4), *sum = bird_calloc(n, 4), *dst_ref = bird_calloc(n, 4);
     float *sum_ref = bird_calloc(n, 4);
     /* diff shares its bytes with the sum behind it, so it is seen there only. */
-    graph g = {.push = push_add_relu, .n_in = 3, .n_out = 3, .in_shapes = {s, s, s},
-               .in = {a, b, diff}, .out = {dst, NULL, sum}, .out_counts = {n, n, n}};
+    graph g = {.push = push_block_end, .op = both ? &g : NULL, .n_in = 3, .n_out = 3,
+               .in_shapes = {s, s, s}, .in = {a, b, diff}, .out = {dst, NULL, sum},
+               .out_counts = {n, n, n}};
+    for (int i = 0; i < 4; i++) g.vectors[i] = integers(c);
+    for (size_t i = 0; i < c; i++) g.vectors[VAR][i] = 1;
     for (size_t i = 0; i < n; i++) {
-        dst_ref[i] = a[i] + b[i] > 0 ? a[i] + b[i] : 0;
-        sum_ref[i] = (a[i] + b[i] > 0 ? diff[i] : 0) + b[i];
+        const size_t at = i / area % c;
+        const float end = (a[i] - g.vectors[MEAN][at]) * g.vectors[SCALE][at] +
+                          g.vectors[SHIFT][at] + b[i];
+        dst_ref[i] = end > 0 ? end : 0;
+        sum_ref[i] = (end > 0 ? diff[i] + (both ? b[i] : 0) : 0) + b[i];
     }
     CHECK_OK(bird_executor_run(execute, &g, NULL, err));
-    compare("add and relu", dst, dst_ref, n, 0);
-    compare("add and relu, backward", sum, sum_ref, n, 0);
+    compare("end of a block", dst, dst_ref, n, 0);
+    compare("end of a block, backward", sum, sum_ref, n, 0);
     void *all[] = {a, b, diff, dst, sum, dst_ref, sum_ref};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) bird_free(all[i]);
+    for (int i = 0; i < 4; i++) bird_free(g.vectors[i]);
 }
 
-static void sums(void) {
-    const shape shapes[] = {{2, 64, 7, 7}, {1, 16, 1, 1}, {3, 24, 5, 9}, {1, 256, 2, 2}};
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) check_add_relu(shapes[i]);
+static void block_ends(void) {
+    const shape shapes[] = {{2, 64, 7, 7}, {1, 16, 1, 1}, {3, 32, 5, 9}, {1, 256, 2, 2},
+                            {2, 2048, 3, 3}, {2, 64, 33, 31}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        check_block_end(shapes[i], false);
+        check_block_end(shapes[i], true);
+    }
 }
 
 /* --- batch norm ---------------------------------------------------------------------- */
-
-enum { SCALE, SHIFT, MEAN, VAR, DIFF_SCALE, DIFF_SHIFT };
 
 static bird_status push_batchnorm(const graph *asked, bird_plan *plan, const bird_value *in,
                                   bird_value *out, bird_error *err) {
@@ -477,7 +493,7 @@ int main(void) {
     for (;;) {
         convolutions();
         pools();
-        sums();
+        block_ends();
         batchnorms();
         exact_moments();
         if (precision == BIRD_BFLOAT16 || !bird_isa_has_bf16()) break;

@@ -87,6 +87,8 @@ def prepare(place: Path, cache: Path) -> dict[str, str]:
         "BIRDEMBED_CACHE": str(own_cache),
         "MPLBACKEND": "Agg",
         "DOCS_PIDS": str(place / "pids"),
+        "METAFLOW_USER": "reader",  # Metaflow wants a name, and root in a container has none
+        "MLFLOW_DISABLE_TELEMETRY": "true",
     }
 
 

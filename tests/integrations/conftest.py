@@ -70,3 +70,13 @@ def loads(monkeypatch):
     monkeypatch.setattr(_shared_models, "_models", {})
     monkeypatch.setattr(_shared_models, "load_model", load)
     return seen
+
+
+@pytest.fixture(scope="session")
+def tracking_server(tmp_path_factory):
+    """URL of a real MLflow tracking server."""
+    pytest.importorskip("mlflow", reason="needs the extra mlflow")
+    from integrations.tracking_server import running
+
+    with running(tmp_path_factory.mktemp("mlflow")) as url:
+        yield url

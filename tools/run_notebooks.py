@@ -58,6 +58,7 @@ def run(
         book.cells.insert(place + 1, nbformat.v4.new_code_cell(text))
     environment = {k: v for k, v in os.environ.items() if k != "BIRDEMBED_DATA"}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+    environment.setdefault("LANCEDB_LOG", "error")  # it warns of each table that is new
     if data is not None:
         environment["BIRDEMBED_DATA"] = data
     client = NotebookClient(
@@ -80,11 +81,24 @@ def tidy(book: nbformat.NotebookNode) -> None:
         cell.id = f"cell-{number:02d}"
         cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
         if cell.cell_type == "code":
-            cell.outputs = [_without_home(output) for output in cell.outputs if not _idle(output)]
+            kept = [_without_home(output) for output in cell.outputs if not _idle(output)]
+            cell.outputs = _joined(kept)
 
 
 def _idle(output: Any) -> bool:
     return any(kind in output.get("data", {}) for kind in WIDGETS)
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Put together what was printed piece by piece."""
+    found: list[Any] = []
+    for output in outputs:
+        if found and output.output_type == "stream" == found[-1].output_type:
+            if output.name == found[-1].name:
+                found[-1].text += output.text
+                continue
+        found.append(output)
+    return found
 
 
 def _without_home(value: Any) -> Any:

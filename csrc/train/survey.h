@@ -1,0 +1,17 @@
+/* What a step wants to know of a whole slab, read by several threads. */
+#ifndef BIRD_TRAIN_SURVEY_H
+#define BIRD_TRAIN_SURVEY_H
+
+#include <stdbool.h>
+
+#include "model/params.h"
+
+/* Euclidean norm of the trainable tensors of a gradient slab, summed in double. The same bits
+ * whatever the number of threads. */
+double bird_grad_norm(const float *grads, const bird_params *params, const bool *trainable,
+                      int n_threads);
+
+/* False where one of values (count) is NaN or infinite. */
+bool bird_all_finite(const float *values, size_t count, int n_threads);
+
+#endif
