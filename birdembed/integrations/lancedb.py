@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from birdembed._index import Index
     from birdembed._model import Model
 
+# The embedding function is had from LanceDB's registry; the rest stands behind `Index`.
+__all__ = ["search"]
+
 _MODES = ("overwrite", "create", "merge")
 
 
