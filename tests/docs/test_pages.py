@@ -78,9 +78,13 @@ def test_blocks_run(page, cache, tmp_path):
 
 
 def examples(text):
-    """Return the code of a docstring: after `>>>`, and indented after a line that ends in `::`."""
-    found = [example.source for example in doctest.DocTestParser().get_examples(text)]
-    if not found:
+    """Return the code of a docstring: after `>>>`, and indented after a line that ends in `::`.
+
+    What says `doctest: +SKIP` is left out, as doctest does: it needs what the reader has.
+    """
+    given = doctest.DocTestParser().get_examples(text)
+    found = [e.source for e in given if not e.options.get(doctest.SKIP)]
+    if not given:
         parts = re.findall(r"::\n\n((?:    .*\n|\n)+)", text + "\n")
         found = [textwrap.dedent(part) for part in parts]
     return "".join(found)
