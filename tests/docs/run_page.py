@@ -26,7 +26,7 @@ def run_python(page: Path, line: int, text: str, names: dict[str, Any]) -> str:
     linecache.cache[str(page)] = (len(padded), None, padded.splitlines(keepends=True), str(page))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(padded, str(page), "exec"), names)
+        exec(compile(padded, str(page), "exec", dont_inherit=True), names)
     return printed.getvalue()
 
 

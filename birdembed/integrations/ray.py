@@ -1,0 +1,155 @@
+"""Ray: embed a Dataset with actors that hold one model each. Extra: ``ray``.
+
+>>> import ray                                                           # doctest: +SKIP
+>>> from birdembed.integrations.ray import embed_dataset                 # doctest: +SKIP
+>>> paths = ray.data.from_items([{"path": path} for path in files])      # doctest: +SKIP
+>>> embed_dataset(paths, "sscd", column="path").write_parquet("birds")   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from birdembed._extras import need
+from birdembed._load import DEFAULT_MODEL
+from birdembed._shared_models import shared_model
+
+ray = need("ray", "ray", "birdembed.integrations.ray")
+need("ray.data", "ray", "birdembed.integrations.ray")
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ADDED = ("embedding", "error")
+
+
+def embed_dataset(
+    dataset: Any,
+    model: Any = DEFAULT_MODEL,
+    column: str = "path",
+    *,
+    batch_size: int = 32,
+    concurrency: int | tuple[int, int] | None = None,
+    num_cpus: float = 1,
+    normalize_embeddings: bool = False,
+) -> Any:
+    """Embed the photographs of a Ray Dataset.
+
+    Nothing is computed before the dataset is consumed (``write_parquet``, ``write_lance``,
+    ``iter_batches``, ...). The rows of an actor that dies, or whose machine does, are embedded by
+    another one; each row comes out once.
+
+    Parameters
+    ----------
+    dataset : ray.data.Dataset
+        Rows with the paths of photographs (str), or their files (bytes). Paths must be readable on
+        every machine.
+    model : Model, str or Path
+        A `Model` travels to each machine once. A name or folder is loaded there, by each actor.
+    column : str
+        Which column holds the photographs.
+    batch_size : int
+        Rows of a batch.
+    concurrency : int or (int, int), optional
+        Number of actors, or the least and the most. Default: from one to as many as the
+        processors of the cluster allow.
+    num_cpus : float
+        Processors of an actor, which are also its threads (at least one).
+    normalize_embeddings : bool
+        Scale each vector to length 1.
+
+    Returns
+    -------
+    ray.data.Dataset
+        The same rows and columns, and `embedding` (a fixed-size list of float32; null for a bad
+        file) and `error` (what is wrong with it; null for a good one).
+
+    Raises
+    ------
+    ValueError
+        `dataset` has a column of one of these names already, or none named `column`; in an actor,
+        when the dataset is consumed, if its columns are not known before.
+    TypeError
+        `model` is neither.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        given: Any = os.path.abspath(model) if os.path.isdir(model) else os.fspath(model)
+    elif hasattr(model, "encode"):
+        given = ray.put(model)  # once a machine, not once an actor
+    else:
+        raise TypeError(f"model must be a Model, a name or a folder, got {type(model).__name__}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    schema = dataset.schema(fetch_if_missing=False)
+    if schema is not None:
+        _check_columns(list(schema.names), column)
+    if concurrency is None:
+        processors = ray.cluster_resources().get("CPU", 1)
+        concurrency = (1, max(1, int(processors / num_cpus) if num_cpus else 1))
+    least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
+    return dataset.map_batches(
+        _Embedder,
+        fn_constructor_args=(given, column, max(1, int(num_cpus)), normalize_embeddings),
+        batch_format="pyarrow",
+        batch_size=batch_size,
+        compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
+        num_cpus=num_cpus,
+    )  # Ray Data restarts an actor that dies, and gives its batch out again, without being told
+
+
+def _check_columns(names: list[str], column: str) -> None:
+    if column not in names:
+        raise ValueError(f"the dataset has no column {column!r}; there are {', '.join(names)}")
+    there = [name for name in ADDED if name in names]
+    if there:
+        raise ValueError(
+            f"the dataset has a column {' and '.join(map(repr, there))} already: rename or drop it"
+        )
+
+
+class _Embedder:
+    """What an actor runs: one model, batch after batch."""
+
+    def __init__(self, model: Any, column: str, num_threads: int, normalize: bool):
+        self.model = ray.get(model) if isinstance(model, ray.ObjectRef) else shared_model(model)
+        self.column, self.num_threads, self.normalize = column, num_threads, normalize
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
+        from birdembed._arrow import vector_array
+
+        _check_columns(batch.column_names, self.column)
+        images = batch.column(self.column).to_pylist()
+        wrong = next((i for i in images if not isinstance(i, (str, bytes, type(None)))), None)
+        if wrong is not None:
+            raise TypeError(
+                f"column {self.column!r} must hold paths (str) or files (bytes), got "
+                f"{batch.schema.field(self.column).type}"
+            )
+        vectors, errors = self._embed(images)
+        present = np.asarray([error is None for error in errors], bool)
+        batch = batch.append_column("embedding", vector_array(vectors, present))
+        return batch.append_column("error", pa.array(errors, pa.string()))
+
+    def _embed(self, images: list[Any]) -> tuple[np.ndarray, list[str | None]]:
+        """Return `(n, dim)`, and for each row what is wrong with it."""
+        errors: list[str | None] = ["null: no photograph" if i is None else None for i in images]
+        given = [row for row, image in enumerate(images) if image is not None]
+        found, report = self.model.encode(
+            [images[row] for row in given],
+            batch_size=max(1, len(given)),
+            normalize_embeddings=self.normalize,
+            show_progress_bar=False,
+            on_error="skip",
+            return_report=True,
+            num_threads=self.num_threads,
+        )
+        vectors = np.zeros((len(images), found.shape[1]), np.float32)
+        vectors[[given[position] for position in report.kept]] = found
+        for position, name, reason in report.failures:
+            errors[given[position]] = reason.removeprefix(f"{name}: ")  # the row has its own name
+        return vectors, errors
