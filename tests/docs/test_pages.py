@@ -77,10 +77,15 @@ def test_blocks_run(page, cache, tmp_path):
         end_servers(Path(environment["DOCS_PIDS"]))
 
 
-def examples(text):
-    """Return the code of a docstring: after `>>>`, and indented after a line that ends in `::`."""
-    found = [example.source for example in doctest.DocTestParser().get_examples(text)]
-    if not found:
+def examples(value):
+    """Return the code of a docstring: after `>>>`; of a module's, also indented after `::`.
+
+    What says `doctest: +SKIP` is left out, as doctest does: it needs what the reader has.
+    """
+    text = inspect.cleandoc(value.__doc__)
+    given = doctest.DocTestParser().get_examples(text)
+    found = [e.source for e in given if not e.options.get(doctest.SKIP)]
+    if not given and inspect.ismodule(value):
         parts = re.findall(r"::\n\n((?:    .*\n|\n)+)", text + "\n")
         found = [textwrap.dedent(part) for part in parts]
     return "".join(found)
@@ -89,11 +94,7 @@ def examples(text):
 def test_examples_in_docstrings_run(cache, tmp_path):
     """Those of each docstring in turn, in one process."""
     documented = {m.__name__: m for m in modules()[0]} | dict(public_names())
-    pages = {
-        name: examples(inspect.cleandoc(value.__doc__))
-        for name, value in documented.items()
-        if value.__doc__
-    }
+    pages = {name: examples(value) for name, value in documented.items() if value.__doc__}
     pages = {name: code for name, code in pages.items() if code.strip()}
     assert {"birdembed", "birdembed.fine_tune"} <= set(pages)
     page = tmp_path / "examples.md"
