@@ -78,7 +78,14 @@ class Callback:
         """
 
     def on_train_error(self, trainer: Trainer, error: BaseException) -> Any:
-        """When an error, or Ctrl-C, ends the training; it is raised to the caller after this."""
+        """Be told that an error, or Ctrl-C, ends the training.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        error : BaseException
+            Raised to the caller after this.
+        """
 
 
 class Callbacks:
