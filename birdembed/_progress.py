@@ -16,6 +16,18 @@ class _Silent:
         pass
 
 
+def somebody_looks() -> bool:
+    """Return whether stderr is a terminal, or this is the kernel of a notebook.
+
+    That some package has imported ipykernel (MLflow does) makes no notebook.
+    """
+    if sys.stderr.isatty():
+        return True
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return hasattr(shell, "kernel")
+
+
 def progress_bar(show: bool | None, total: int | None, description: str) -> Any:
     """Return an object with `update(n)` and `close()`.
 
@@ -29,7 +41,7 @@ def progress_bar(show: bool | None, total: int | None, description: str) -> Any:
         What stands beside the bar.
     """
     if show is None:
-        show = sys.stderr.isatty() or "ipykernel" in sys.modules
+        show = somebody_looks()
     if not show:
         return _Silent()
     from tqdm.auto import tqdm

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Any
 
+from birdembed._progress import somebody_looks
+
 log = logging.getLogger("birdembed")
 #: Seconds between two lines where there is no terminal.
 _LINE_EVERY = 30.0
@@ -23,7 +25,7 @@ class Reporter:
     """
 
     def __init__(self, show: bool | None) -> None:
-        self._terminal = sys.stderr.isatty() or "ipykernel" in sys.modules
+        self._terminal = somebody_looks()
         self._show = self._terminal if show is None else bool(show)
         self._bar: Any = None
 

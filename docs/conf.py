@@ -35,10 +35,11 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
 autodoc_default_options = {
-    "members": True,
     "special-members": "__call__,__len__,__iter__",
     # Up to, and without, these.
-    "inherited-members": "object,tuple,ValueError,RuntimeError,Exception,BaseException",
+    "exclude-members": "get_metadata_routing",  # scikit-learn's, and of no use here
+    "inherited-members": "object,tuple,ValueError,RuntimeError,Exception,BaseException,"
+    "TransformerMixin,BaseEstimator,_SetOutputMixin",
 }
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False

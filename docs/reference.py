@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import shutil
 from pathlib import Path
@@ -74,10 +75,12 @@ def directive(full_name: str) -> str:
     """Return the line that makes Sphinx document a name."""
     module, _, name = full_name.rpartition(".")
     value = getattr(importlib.import_module(module), name)
-    kind = "autofunction"
-    if isinstance(value, type):
-        kind = "autoexception" if issubclass(value, BaseException) else "autoclass"
-    return f".. {kind}:: {full_name}\n"
+    if not callable(value):
+        return f".. autodata:: {full_name}\n"
+    if not isinstance(value, type):
+        return f".. autofunction:: {full_name}\n"
+    kind = "autoexception" if issubclass(value, BaseException) else "autoclass"
+    return f".. {kind}:: {full_name}\n   :members:\n"
 
 
 def write(folder: Path) -> None:
@@ -86,7 +89,9 @@ def write(folder: Path) -> None:
     folder.mkdir()
     written = {title: "\n".join(map(directive, names)) for title, names in pages().items()}
     for module, names in integration_names().items():
-        text = f".. automodule:: {module}\n   :no-members:\n\n"
+        # Not automodule, which describes the members once more (Sphinx 9).
+        words = inspect.getdoc(importlib.import_module(module))
+        text = f".. py:module:: {module}\n\n{words}\n\n"
         written[module] = text + "\n".join(directive(f"{module}.{name}") for name in names)
     files = []
     for title, text in written.items():

@@ -69,6 +69,7 @@ def check(table, model, rows):
 
 
 def test_a_killed_worker_loses_nothing_and_doubles_nothing(cluster, small, rows, tmp_path):
+    pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     killed = tmp_path / "killed"
     log = tmp_path / "log"
@@ -90,14 +91,18 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(cluster, small, rows,
 
     dataset = ray.data.from_items(rows).repartition(12)
     out = embed_dataset(dataset, Mortal(small), column="path", batch_size=4, concurrency=2)
-    out.write_parquet(str(tmp_path / "out"))
+    if int(pa.__version__.split(".")[0]) >= 26:
+        out.write_parquet(str(tmp_path / "out"))
+        table = parquet.read_table(tmp_path / "out")
+    else:  # cannot read back from Parquet what it wrote for a null list of fixed size
+        table = pa.Table.from_pylist(out.take_all())
     victim = killed.read_text()
     done = [name.split("-") for name in os.listdir(log)]
     assert victim in {pid for pid, _ in done}
     assert len({pid for pid, _ in done}) >= 2
     again = [pid for pid, first in done if first == f"{COUNT // 2}.png"]
     assert len(set(again)) == 2  # the victim, and who took over
-    check(parquet.read_table(tmp_path / "out"), small, rows)
+    check(table, small, rows)
 
 
 def test_lance_table_is_one_of_lancedb(cluster, small, rows, tmp_path):
