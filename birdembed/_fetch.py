@@ -137,17 +137,11 @@ def _fetch_sscd(source: Path | None) -> Path:
     target = sscd_dir()
     if (target / "config.json").is_file():
         return target
-    # Before anything is downloaded:
-    try:
-        import onnx  # noqa: F401
-    except ImportError as error:
-        raise WeightsError(
-            "converting sscd.onnx needs the onnx library: pip install 'birdembed[sscd]'"
-        ) from error
     from birdembed._pixels import Preprocess
     from birdembed._pretrained import Pretrained, write_pretrained
-    from birdembed._sscd import convert
+    from birdembed._sscd import convert, onnx_library
 
+    onnx_library()  # before anything is downloaded
     with replacing_dir(target) as folder:
         work = folder / "work"
         work.mkdir()

@@ -38,7 +38,6 @@ class LivePlot(Callback):
         self._handle: Any = None
         self._shown = False
         self._drawn = 0.0
-        self._epoch = self._in_epoch = 0
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Make a place for the picture."""
@@ -53,11 +52,7 @@ class LivePlot(Callback):
         """Note the loss; draw where it is time."""
         if self._handle is None:
             return
-        if logs["epoch"] != self._epoch:
-            self._epoch, self._in_epoch = logs["epoch"], 0
-        self._in_epoch += 1
-        share = self._in_epoch / max(trainer._batches.steps_per_epoch, 1)
-        self.steps.append((self._epoch - 1 + min(share, 1.0), logs["train_loss"]))
+        self.steps.append((logs["step"] / trainer.steps_per_epoch, logs["train_loss"]))
         if time.monotonic() - self._drawn >= self.every:
             self._draw(trainer.history)
 

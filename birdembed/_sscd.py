@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from birdembed import _core
 from birdembed._core import WeightsError
+from birdembed._extras import need
 from birdembed._projection import GEM_EPS, GEM_P, Projection
 
 if TYPE_CHECKING:
@@ -146,11 +147,13 @@ def convert(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Projec
     WeightsError
         The library onnx is missing, or the graph is not the one this code knows.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise WeightsError(
-            "converting sscd.onnx needs the onnx library: pip install 'birdembed[sscd]'"
-        ) from error
-    graph = _Graph(onnx.load(os.fspath(path)))
+    graph = _Graph(onnx_library().load(os.fspath(path)))
     return _trunk(graph), _projection(graph)
+
+
+def onnx_library() -> Any:
+    """Return the module onnx; `WeightsError` where it is missing."""
+    try:
+        return need("onnx", "sscd", "converting sscd.onnx")
+    except ImportError as error:
+        raise WeightsError(str(error)) from error

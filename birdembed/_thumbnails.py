@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birdembed._query import is_image
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SIDE = 112  # pixels of a thumbnail in a notebook
 LARGEST = 160  # none is larger
@@ -48,6 +51,11 @@ def data_uri(pixels: NDArray[np.uint8]) -> str | None:
         from PIL import Image
     except ImportError:
         return None
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(Image.fromarray(pixels))).decode()
+
+
+def jpeg(small: Image.Image) -> bytes:
+    """Return the file of a small picture."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    small.save(file, "JPEG", quality=_QUALITY, optimize=True)
+    return file.getvalue()

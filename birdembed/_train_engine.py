@@ -70,8 +70,7 @@ class Engine:
             self.num_classes,
             [np.ascontiguousarray(state[name], np.float32) for name in self.names],
         )
-        precision = native_precision(config.precision)
-        self.core.configure(config.bn, self.plan.trainable, precision=precision)
+        self.core.configure(config.bn, self.plan.trainable, precision=config.precision)
 
     @property
     def steps(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image
 
 from birdembed import _columns, _images, _pillow
 from birdembed._index import Index
+from birdembed._thumbnails import jpeg
 
 SIDE = 320  # pixels; cards are at most 160 wide, on screens of two pixels a point
 _KEPT = 1024  # of some 15 kB each
@@ -87,9 +87,7 @@ class Thumbnails:
             raise NoPicture(f"the photograph cannot be read: {type(error).__name__}") from error
         small = Image.fromarray(pixels)
         small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        out = io.BytesIO()
-        small.save(out, "JPEG", quality=82, optimize=True)
-        return out.getvalue()
+        return jpeg(small)
 
 
 def _reduced(path: Path) -> np.ndarray:

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Large blocks ask for huge pages: the 94 MB of a ResNet-50's weights are read once a picture,
- * and with pages of 4 KB the processor spends several per cent of that on finding them. */
+/* Large blocks ask for huge pages: the 94 MB of a ResNet-50's weights are read once a picture
+ * that comes alone, and with pages of 4 KB finding them costs about 1 % of its time. */
 enum { HUGE_PAGE = 2 << 20, LEAST_HUGE = 4 << 20 };
 
 static atomic_long requests;

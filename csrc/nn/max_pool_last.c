@@ -1,8 +1,6 @@
 #include "nn/max_pool_last.h"
 
-#if defined(__x86_64__)
 #include <immintrin.h>
-#endif
 
 #include "nn/isa.h"
 #include "nn/plan_build.h"
@@ -19,7 +17,6 @@ static window window_at(int out, const bird_pool *pool, int size) {
     return (window){begin < 0 ? 0 : begin, end > size ? size : end};
 }
 
-#if defined(__x86_64__)
 /* dst (ow, c) is one row of the output. */
 __attribute__((target("avx512f"))) static void pool_row(float *dst, const float *picture, int y,
                                                         const bird_pool *pool) {
@@ -39,11 +36,6 @@ __attribute__((target("avx512f"))) static void pool_row(float *dst, const float 
         }
     }
 }
-#else
-static void pool_row(float *dst, const float *picture, int y, const bird_pool *pool) {
-    (void)dst, (void)picture, (void)y, (void)pool; /* bird_max_pool_last_fits said no */
-}
-#endif
 
 /* data: src, dst. */
 static void run(const void *context, void *const *data, int n_threads) {

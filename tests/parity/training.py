@@ -65,6 +65,14 @@ def backward(core, x, y, **options):
     return loss
 
 
+def results_of_a_step(core, x, y, threads):
+    """Return loss, logits and all gradients of one forward and backward pass."""
+    core.forward(x, threads)
+    loss, logits = core.head_loss(y)
+    core.backward()
+    return [loss, logits, *core.gradients()]
+
+
 def constant(core, value):
     """A number a parameter, float32."""
     return np.full(len(core.parameters()), value, np.float32)
