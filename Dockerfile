@@ -21,8 +21,8 @@ COPY dist/*.whl /tmp/wheel/
 RUN pip install --only-binary :all: "$(ls /tmp/wheel/birdembed-*.whl)[serve]"
 RUN rm -r /tmp/wheel
 
-# The model is a part of the wheel. A wheel that was built without it gets the pre-trained one.
-RUN birdembed info --check birds51 || (pip install --only-binary :all: onnx && birdembed fetch sscd)
+# The model is a part of the wheel.
+RUN birdembed info --check birds51
 
 RUN useradd --uid 10001 --no-create-home --home-dir /opt/birdembed --shell /usr/sbin/nologin birdembed
 RUN mkdir -p /opt/birdembed

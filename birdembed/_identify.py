@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NO_GALLERY = (
     "this model has no gallery of species: fit_gallery(data) computes one from labelled "
-    "photographs, load_model('birds51') brings one where that model is bundled"
+    "photographs, load_model('birds51') brings one of 51 species"
 )
 _STALE = (
     "the gallery was computed before the model's weights, projection or preprocessing changed: "

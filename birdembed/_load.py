@@ -14,8 +14,8 @@ from birdembed._pretrained import CONFIG, Pretrained, read_bare, read_pretrained
 
 _BUNDLED = Path(__file__).parent / "models"
 
-#: The bundled fine-tuned model; "sscd" in a build that has none.
-DEFAULT_MODEL = "birds51" if (_BUNDLED / "birds51" / CONFIG).is_file() else "sscd"
+#: Bundled, fine-tuned on 51 species of birds: birdembed/models/birds51/README.md.
+DEFAULT_MODEL = "birds51"
 
 
 def read_model(
@@ -87,10 +87,10 @@ def load_model(
     ----------
     name : str or Path
         A folder that `Model.save_pretrained` wrote (an existing folder wins); ``"birds51"``,
-        the bundled model; ``"sscd"``, a real pre-trained trunk (`birdembed fetch sscd` gets
-        it); ``"resnet50"``, ``"resnet50d"``, ``"resnet50d.a1_in1k"`` or any ``"owner/name"``:
-        from the Hugging Face hub, which needs the extra ``hub``. With `weights`, the
-        architecture.
+        fine-tuned on 51 species and bundled; ``"sscd"``, a real pre-trained trunk
+        (`birdembed fetch sscd` gets it); ``"resnet50"``, ``"resnet50d"``,
+        ``"resnet50d.a1_in1k"`` or any ``"owner/name"``: from the Hugging Face hub, which needs
+        the extra ``hub``. With `weights`, the architecture.
     weights : str or Path, optional
         A safetensors or `.pth` file (no pickled code is ever run), or a folder.
     preprocess : Preprocess, optional

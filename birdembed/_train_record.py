@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +36,20 @@ def training_record(
     config: TrainConfig,
     train: ImageFolder,
     valid: ImageFolder | None,
-    started_from: str,
+    origin: dict[str, Any],
     step: int,
     best: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return what config.json keeps of a training: options, data, best epoch, versions."""
+    """Return what config.json keeps of a training: options, data, best epoch, versions.
+
+    `origin` is the model that it started from: its `source`, and its own `training` or None.
+    No place on somebody's machine is kept.
+    """
     options = config.to_dict()
-    del options["checkpoint_dir"]  # a place on somebody's machine
+    del options["checkpoint_dir"]
+    source = origin["source"]
     return {
-        "started_from": started_from,
+        "started_from": os.path.basename(source) if os.path.isabs(source) else source,
         "config": options,
         "data": {
             "classes": len(train.class_names),
@@ -57,6 +63,7 @@ def training_record(
             "onednn": _core.backend()["onednn"],
             "numpy": np.__version__,
         },
+        **({"before": origin["training"]} if origin["training"] else {}),
     }
 
 

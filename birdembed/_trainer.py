@@ -233,7 +233,7 @@ class Trainer:
             self.config,
             self.train_data,
             self.valid_data,
-            self._origin["source"],
+            self._origin,
             self.step_count,
             best,
         )

@@ -73,11 +73,6 @@ def extras(wheel):
     return {line.split(": ")[1] for line in text.splitlines() if line.startswith("Provides-Extra")}
 
 
-def has_model(wheel):
-    with zipfile.ZipFile(wheel) as archive:
-        return any(name.startswith("birdembed/models/") for name in archive.namelist())
-
-
 def add_wheelhouse(root, wheel, extra=None):
     """Put the wheel and all that it requires where the system's pip looks for them."""
     stage = chroot.Stage(root)
@@ -165,14 +160,7 @@ def test_the_steps_of_the_dockerfile(minimal_root, wheel, tmp_path):
     shutil.copy(wheel, context / "dist")
     root = tmp_path / "root"
     subprocess.run(["cp", "-a", str(minimal_root), str(root)], check=True)
-    add_wheelhouse(root, wheel, "serve" if has_model(wheel) else "serve,sscd")
-    if not has_model(wheel):  # `fetch` is then a step; it finds what this machine has fetched
-        from birdembed._files import cache_dir
-
-        fetched = cache_dir() / "models" / "sscd"
-        if not fetched.is_dir():
-            pytest.skip("needs the weights that `birdembed fetch sscd` gets")
-        shutil.copytree(fetched, root / "opt" / "birdembed" / "models" / "sscd")
+    add_wheelhouse(root, wheel, "serve")
 
     stage = chroot.follow(context / "Dockerfile", root, context, **OFFLINE)
     assert not [str(p) for name in FORBIDDEN for p in root.glob(name)]

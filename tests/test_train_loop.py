@@ -352,6 +352,12 @@ def test_the_record_goes_with_the_model(train, valid, tmp_path):
     assert again._current.training == record
     assert same(weights(again), weights(model))
 
+    fine_tune(again, train, None, 1, **EASY)
+    later = again._current.training
+    assert later["started_from"] == "model"
+    assert later["before"] == record
+    assert str(tmp_path) not in json.dumps(later)
+
 
 # What it refuses
 

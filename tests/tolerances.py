@@ -42,9 +42,6 @@ RGB555 = 1
 # Warped pictures against Pillow's bilinear transform, 8-bit samples: weights of 11 bits here,
 # double there, and Pillow cuts samples off where we round. Seen: 1.
 WARP = 1
-# Scores of the search against float64: 2048 products summed in float32 in 8 or 16 lanes differ
-# by at most 4e-7 on random rows.
-TOPK_SCORE = 1e-6
 
 # Embeddings between float32 runs of 53 layers in two libraries, relative L2: about 1e-6 seen.
 FEATURES_REL_L2 = 1e-4
@@ -54,10 +51,6 @@ FEATURES_REL_L2 = 1e-4
 SSCD_FLOAT_REL_L2 = 1e-4
 # Cosine with the int8 file as it is: only to see that it is the same model. Seen 0.961 at least.
 SSCD_INT8_COSINE = 0.9
-
-# Warped pictures against Pillow's bilinear transform, 8-bit samples: weights of 11 bits here,
-# double there, and Pillow cuts samples off where we round. Seen: 1.
-WARP = 1
 
 # Embeddings before and after batch norm is unfolded, relative L2: float32 rounding of 53 new
 # scales and shifts. 3e-6 seen with real weights, up to 1e-5 with random ones.

@@ -14,7 +14,7 @@ from PIL import Image
 
 import birdembed as be
 
-QUERIES = ["magellanic_penguin.png", "hen.png", "crow.png"]
+QUERIES = ["seagull.png", "rooster.png", "adelaide-rosella.png"]
 MATCHES = 4
 DOTS_PER_INCH = 72
 

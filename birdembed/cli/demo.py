@@ -1,7 +1,8 @@
 """The whole job on sample photographs: embed them, then find each one again when it is changed.
 
 Every photograph is searched for flipped, turned by 90 degrees and darkened. Shows how often the
-original comes first, how alike different photographs score, and writes a picture of it.
+original comes first, how alike different photographs score, and writes a picture of it: for the
+pre-trained model, where it was fetched, and then for the one that was fine-tuned on birds.
 
 The samples are fetched once (`birdembed fetch samples`); --images takes your own folder instead.
 """
@@ -12,7 +13,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from birdembed.cli import _common
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 TOP = 3  # matches that are looked at
 BINS = 20  # of similarity between 0 and 1
 BAR = 32  # characters of the longest bar
+SHOWN = 5  # species that are named
 
 
 def _flip(pixels: np.ndarray) -> np.ndarray:
@@ -146,6 +148,10 @@ def print_similarity(vectors: np.ndarray, names: list[str]) -> None:
     for word, i in ("least", low), ("most", high):
         a, b = short(names[first[i]]), short(names[second[i]])
         print(f"  {word:<8} {pairs[i]:.3f}  {a} and {b}")
+
+
+def why_together() -> None:
+    """Say what the scores of a pre-trained model mean."""
     print(
         "\nWhy they sit together: the features of such a network are never negative, so any two\n"
         "vectors share a direction, and it was never told which differences matter between birds.\n"
@@ -175,20 +181,48 @@ def draw(
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Do it."""
+def print_species(model: be.Model, paths: list[str]) -> None:
+    """Print what the model takes the photographs for, where it has a gallery."""
+    answers = model.identify(paths, k=1)
+    known = sorted(
+        ((a, path) for a, path in zip(answers, paths, strict=True) if a.known),
+        key=lambda pair: -pair[0].score,
+    )
+    species = _common.label_count(model.gallery) if model.gallery else 0
+    print(
+        f"\n{len(paths) - len(known)} of {len(paths)} are none of the {species} species it knows"
+        + (", it says; what it takes the others for:\n" if known else ", it says.")
+    )
+    for answer, path in known[:SHOWN]:
+        print(f"  {answer.score:.3f}  {short(Path(path).name)}: {answer.species}")
+
+
+def load_models(args: argparse.Namespace) -> list[be.Model]:
+    """Load the model that --model names, or the pre-trained one and the default."""
+    import birdembed as be
+
+    models = [_common.load_model(args)]
+    if not args.model and models[0].gallery is not None and "sscd" in be.list_models():
+        models.insert(0, be.load_model("sscd"))
+    return models
+
+
+class Searched(NamedTuple):
+    """What one model made of the photographs."""
+
+    rows: be.Index
+    results: dict[str, be.SearchResult]  # by change
+
+
+def search(model: be.Model, folder: Path, chosen: list[str], total: int) -> Searched:
+    """Embed the photographs, search for each changed one, and print how that went."""
     import numpy as np
 
     import birdembed as be
 
-    _common.need_target(args.output)
-    folder = Path(args.images) if args.images else Path(be.fetch("samples"))
-    paths, total = choose(folder, args.limit)
-    model = _common.load_model(args)
-
     begun = time.perf_counter()
-    ids = [Path(path).relative_to(folder).as_posix() for path in paths]
-    index = be.Index.build(model, paths, ids=ids, on_error="skip")
+    ids = [Path(path).relative_to(folder).as_posix() for path in chosen]
+    index = be.Index.build(model, chosen, ids=ids, on_error="skip")
     seconds = time.perf_counter() - begun
     _common.list_failures(index.report.failures if index.report else ())
     if len(index) < 2:
@@ -210,11 +244,36 @@ def run(args: argparse.Namespace) -> int:
     print_table(results, own, rows)
     print_hardest(list(index.ids), results, own)
     print_similarity(index.embeddings, list(index.ids))
+    if model.gallery is None:
+        why_together()
+    else:
+        print_species(model, paths)
+    return Searched(index, results)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    import birdembed as be
+
+    _common.need_target(args.output)
+    folder = Path(args.images) if args.images else Path(be.fetch("samples"))
+    chosen, total = choose(folder, args.limit)
+    models = load_models(args)
+    for n, model in enumerate(models):
+        if len(models) > 1:
+            print(f"{'=' * 78}\n{('Before', 'After')[n]} training on photographs of birds\n")
+        rows, results = search(model, folder, chosen, total)
+        print()
     try:
-        figure = draw(paths, list(index.ids), results, "Changed photographs and what they found")
+        figure = draw(
+            [str(path) for path in rows.paths],
+            list(rows.ids),
+            results,
+            "Changed photographs and what they found",
+        )
     except ImportError as error:
         _common.say(f"no picture: {error}")
         return 0
     _common.save_figure(figure, args.output)
-    print(f"\nThe picture of it: {args.output}")
+    print(f"The picture of it: {args.output}")
     return 0

@@ -133,15 +133,9 @@ def test_projection_on_request(empty_home, projecting, pictures):
 
 
 def test_default_model(empty_home):
-    """birds51 where it is bundled, else sscd."""
-    from birdembed._load import DEFAULT_MODEL
-
-    assert DEFAULT_MODEL in ("birds51", "sscd")
-    if DEFAULT_MODEL == "sscd":
-        with pytest.raises(be.WeightsError, match="fetch sscd"):
-            be.load_model()
-    else:
-        assert "birds51" in be.list_models()
+    """birds51, which is bundled: nothing is fetched."""
+    assert be.list_models() == ["birds51"]
+    assert repr(be.load_model()).endswith("birds51)")
 
 
 def test_info():

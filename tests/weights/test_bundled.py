@@ -1,6 +1,9 @@
 """A model that comes with the package: found by name, identifying with no download."""
 
+import json
+import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -8,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tolerances
 
 import birdembed as be
 from birdembed import _load
 from birdembed.cli import main
+
+from .networks import embed, vision
 
 PACKAGE = Path(be.__file__).resolve().parent
 
@@ -74,3 +80,61 @@ def test_default_model_of_a_package_that_has_it(shipped, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("birds51)") == 2
     assert ") kea Model(" in done.stdout
+
+
+# The model itself
+
+BIRDS51 = PACKAGE / "models" / "birds51"
+
+
+@pytest.fixture(scope="module")
+def birds51():
+    return be.load_model("birds51")
+
+
+def test_what_comes_with_birds51(birds51):
+    """Its licences, its record and its card lie beside it; it is small, and names no paths."""
+    files = {path.name: path for path in BIRDS51.iterdir()}
+    assert set(files) == {
+        "README.md",
+        "LICENSE.sscd",
+        "config.json",
+        "model.safetensors",
+        "gallery.safetensors",
+        "training.json",
+    }
+    assert files["model.safetensors"].stat().st_size < 50e6
+    for name in ("README.md", "config.json", "training.json"):
+        assert not re.search(r"/(home|root|work|tmp|shared)\b", files[name].read_text("utf-8"))
+    record = json.loads(files["training.json"].read_text())
+    assert record["valid"]["float16"]["accuracy"] >= 0.97
+    for name, value in record["valid"]["float16"].items():
+        assert abs(value - record["valid"]["float32"][name]) <= 0.002, name
+    assert birds51.num_classes == len(birds51.class_names) == 51
+    assert birds51.preprocess.size == 192
+
+
+def test_birds51_is_what_timm_makes_of_it(birds51):
+    _, _, timm, _ = vision()
+    twin = timm.create_model(f"local-dir:{BIRDS51}", pretrained=True).eval()
+    x = np.random.default_rng(0).standard_normal((2, 3, 192, 192), dtype=np.float32)
+    found = birds51.forward_tensor(x)
+    expected = embed(twin, x)
+    assert np.linalg.norm(found - expected) <= tolerances.NETWORK_REL_L2 * np.linalg.norm(expected)
+
+
+def test_birds51_knows_birds_it_never_saw(birds51):
+    """Photographs of its species that were not trained on; the figures are training.json's."""
+    folder = os.environ.get("BIRDEMBED_DATA")
+    if not folder or not (Path(folder) / "valid").is_dir():
+        pytest.skip("needs BIRDEMBED_DATA, a folder with valid/")
+    valid = be.ImageFolder(Path(folder) / "valid")
+    if sorted(valid.class_names) != sorted(birds51.class_names):
+        pytest.skip("the species of BIRDEMBED_DATA are others than birds51's")
+    record = json.loads((BIRDS51 / "training.json").read_text())["valid"]["float16"]
+    found = be.evaluate(birds51, valid)
+    assert found.accuracy == pytest.approx(record["accuracy"], abs=0.005)
+    answers = birds51.identify(valid.paths)
+    right = [a.species == name for a, name in zip(answers, valid.names, strict=True)]
+    assert np.mean(right) >= 0.97
+    assert np.mean([a.known for a in answers]) >= 0.94

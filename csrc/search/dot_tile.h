@@ -1,0 +1,97 @@
+/* The kernels of one instruction set, out of its own words. The file that includes this defines
+ *
+ *   LANES, QUERIES, ROWS   one tile: QUERIES x ROWS accumulators, all in registers
+ *   ROWS_AT_ONCE           rows that `single` reads side by side, squares included
+ *   TARGET                 the attribute that allows the instructions
+ *   vector                 the type of LANES floats, and on it the functions
+ *   zero, load (aligned), load_up_to (the first `left` lanes, the others zero), multiply_add,
+ *   sum_lanes              in the set's one fixed tree
+ *
+ * The loops over a tile are unrolled whole, so that the arrays of accumulators live in registers.
+ */
+#ifndef BIRD_SEARCH_DOT_TILE_H
+#define BIRD_SEARCH_DOT_TILE_H
+
+#include "search/cosines.h"
+#include "search/dot.h"
+
+TARGET static void tile(float *scores, const float *queries, const float *rows,
+                        size_t n_vectors) {
+    vector sums[QUERIES][ROWS];
+#pragma GCC unroll 8
+    for (int i = 0; i < QUERIES; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < ROWS; j++) sums[i][j] = zero();
+    for (size_t v = 0; v < n_vectors; v++) {
+        vector q[QUERIES];
+#pragma GCC unroll 8
+        for (int i = 0; i < QUERIES; i++) q[i] = load(queries + i * LANES);
+#pragma GCC unroll 8
+        for (int j = 0; j < ROWS; j++) {
+            vector row = load(rows + j * LANES);
+#pragma GCC unroll 8
+            for (int i = 0; i < QUERIES; i++) sums[i][j] = multiply_add(q[i], row, sums[i][j]);
+        }
+        queries += QUERIES * LANES;
+        rows += ROWS * LANES;
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < QUERIES; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < ROWS; j++) scores[i * ROWS + j] = sum_lanes(sums[i][j]);
+}
+
+TARGET static void squares(float *sums_out, const float *rows, size_t n_vectors) {
+    vector sums[ROWS];
+#pragma GCC unroll 8
+    for (int j = 0; j < ROWS; j++) sums[j] = zero();
+    for (size_t v = 0; v < n_vectors; v++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < ROWS; j++) {
+            vector row = load(rows + j * LANES);
+            sums[j] = multiply_add(row, row, sums[j]);
+        }
+        rows += ROWS * LANES;
+    }
+    for (int j = 0; j < ROWS; j++) sums_out[j] = sum_lanes(sums[j]);
+}
+
+/* Inlined twice, with squares and without. */
+TARGET static inline __attribute__((always_inline)) void single_rows(
+    float *scores, float *squares_out, const float *query, const float *const *rows, size_t dim) {
+    vector sums[ROWS_AT_ONCE], selves[ROWS_AT_ONCE];
+    const float *at[ROWS_AT_ONCE];
+#pragma GCC unroll 8
+    for (int j = 0; j < ROWS_AT_ONCE; j++) {
+        sums[j] = selves[j] = zero();
+        at[j] = rows[j];
+    }
+    for (size_t k = 0; k < dim; k += LANES) {
+        vector q = load(query + k);
+#pragma GCC unroll 8
+        for (int j = 0; j < ROWS_AT_ONCE; j++) {
+            vector row = load_up_to(at[j] + k, dim - k);
+            sums[j] = multiply_add(q, row, sums[j]);
+            if (squares_out) selves[j] = multiply_add(row, row, selves[j]);
+        }
+    }
+    for (int j = 0; j < ROWS_AT_ONCE; j++) scores[j] = sum_lanes(sums[j]);
+    if (squares_out)
+        for (int j = 0; j < ROWS_AT_ONCE; j++) squares_out[j] = sum_lanes(selves[j]);
+}
+
+TARGET static void single(float *scores, float *squares_out, const float *query,
+                          const float *const *rows, size_t dim) {
+    for (int j = 0; j < BIRD_DOT_SINGLE_ROWS; j += ROWS_AT_ONCE) {
+        if (squares_out)
+            single_rows(scores + j, squares_out + j, query, rows + j, dim);
+        else
+            single_rows(scores + j, NULL, query, rows + j, dim);
+    }
+}
+
+TARGET static void cosines(float *scores, const float *query_squares, const float *row_squares) {
+    bird_cosine_tile(scores, query_squares, row_squares, QUERIES, ROWS);
+}
+
+#endif
