@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from birdembed._dataset import ImageFolder
     from birdembed._pixels import Preprocess
 
-AUGMENTS = (None, "default", "strong")
+AUGMENTS = (None, "default", "turned", "strong")
 ON_ERROR = ("raise", "skip")
 CACHE_BYTES = 1 << 30
 
@@ -65,10 +65,11 @@ class Batches:
     batch_size : int
     preprocess : Preprocess
         Normalisation and interpolation; its fit and crop serve `augment` None only.
-    augment : {None, "default", "strong"}
+    augment : {None, "default", "turned", "strong"}
         ``None``: as for encoding. ``"default"``: a box of 0.35 to 1 of the area (3:4 to 4:3),
-        mirrored or not, turned up to 20 degrees, one in four by 90 degrees more to either side,
-        brightness 0.6 to 1.4, contrast 0.7 to 1.3, saturation 0.6 to 1.4. ``"strong"``: the same
+        mirrored or not, turned up to 20 degrees, brightness 0.6 to 1.4, contrast 0.7 to 1.3,
+        saturation 0.6 to 1.4. ``"turned"``: the same, and one picture in four lies on a side, for
+        a model that has to know birds whichever way up they are. ``"strong"``: the same
         box and mirroring, then TrivialAugment (Mueller & Hutter 2021) and for a quarter of the
         pictures random erasing.
     mixup, cutmix : float

@@ -23,7 +23,7 @@ from birdembed._option_checks import (
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
-AUGMENTS = (None, "default", "strong")
+AUGMENTS = (None, "default", "turned", "strong")
 BATCH_NORMS = ("train", "frozen_stats", "frozen")
 PRECISIONS = ("float32", "bfloat16", "auto")
 MONITORS = ("accuracy", "loss", "precision_at_1", "map_at_r")
@@ -107,7 +107,8 @@ class TrainConfig:
         Weight of each class in the cross-entropy.
     balanced : bool
         Draw all classes equally often.
-    augment : {"default", "strong", None}
+    augment : {"default", "turned", "strong", None}
+        What `Batches` does to the pictures.
     mixup, cutmix : float
         Alpha of the mixing; 0: off.
     freeze : sequence of str

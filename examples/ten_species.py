@@ -101,15 +101,14 @@ def measure(
 def train_model(
     model: be.Model, known: tuple[be.ImageFolder, be.ImageFolder], args: argparse.Namespace
 ) -> be.History:
-    """Fine-tune on the known species, the best epoch chosen by a tenth of the training pictures.
+    """Fine-tune on all training pictures of the known species; the last epoch counts.
 
     The unknown birds have no part in it.
     """
-    train, watched = known[0].split(0.1)
+    train = known[0]
     history = be.fine_tune(
         model,
         train,
-        watched,
         epochs=args.epochs,
         resume=args.resume,
         batch_size=args.batch_size,
@@ -119,7 +118,7 @@ def train_model(
         checkpoint_dir=Path(args.output) / "checkpoints",
         show_progress_bar=True,
     )
-    model.fit_gallery(train, valid=watched)
+    model.fit_gallery(train)
     return history
 
 

@@ -195,16 +195,14 @@ def pre_trained(args: argparse.Namespace, pictures: Pictures, say: common.Clock)
 
 
 def train_model(args: argparse.Namespace, known: be.ImageFolder) -> be.Model:
-    """Fine-tune on the known species, the best epoch chosen by a tenth of their pictures."""
+    """Fine-tune on all pictures of the known species; the last epoch counts."""
     model = be.load_model(args.start, num_classes=0)
-    train, watched = known.split(0.1)
     first, last = args.image_size[0], args.image_size[-1]
     at_last = min(3, args.epochs - 1)
     be.fine_tune(
         model,
-        train,
-        watched,
-        args.epochs,
+        known,
+        epochs=args.epochs,
         resume=args.resume,
         batch_size=args.batch_size,
         image_size=[(args.epochs - at_last, first), (at_last, last)] if at_last else first,

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+import birdembed as be
 from birdembed.cli import COMMANDS, main
 
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
@@ -37,7 +38,6 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    be = pytest.importorskip("birdembed")
     folder = tmp_path_factory.mktemp("model") / "random"
     be.Model("resnet50", num_classes=0, seed=0).save_pretrained(folder)
     return str(folder)
@@ -306,6 +306,43 @@ def test_demo(tmp_path, model, capsys, monkeypatch):
         assert word in out
     name = next(line.split()[-1] for line in out.splitlines() if line.endswith(".png"))
     assert Image.open(tmp_path / name).size > (100, 100)
+    assert "never told which differences matter" in out
+
+    knowing = be.load_model(model)
+    knowing.fit_gallery(
+        knowing.encode([images / f"{i}.png" for i in (0, 0, 1, 1)]),
+        labels=["kea", "kea", "tui", "tui"],
+    )
+    knowing.save_pretrained(tmp_path / "knowing")
+    assert main(["demo", "--images", str(images), "--model", str(tmp_path / "knowing")]) == 0
+    out = capsys.readouterr().out
+    assert "none of the 2 species it knows" in out
+    assert "1.000  0: kea" in out
+    assert "never told" not in out
+
+
+def test_demo_before_and_after(tmp_path, model, capsys, monkeypatch):
+    """Without --model: the pre-trained one, where it was fetched, and then the default."""
+    pytest.importorskip("matplotlib")
+    images = tmp_path / "images"
+    images.mkdir()
+    for seed in range(3):
+        picture(seed).save(images / f"{seed}.png")
+    load = be.load_model
+    asked = []
+
+    def fake_load(name=None):
+        asked.append(name)
+        return load(model) if name == "sscd" else load()
+
+    monkeypatch.setattr(be, "load_model", fake_load)
+    monkeypatch.setattr(be, "list_models", lambda: ["birds51", "sscd"])
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--images", str(images)]) == 0
+    out = capsys.readouterr().out
+    assert asked == [None, "sscd"]
+    assert out.index("Before training") < out.index("After training") < out.index("birds51)")
+    assert "of the 51 species it knows" in out
 
 
 def test_control_c(tmp_path, model):

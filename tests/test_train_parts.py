@@ -82,7 +82,7 @@ def test_unknown_options_are_refused_with_a_suggestion(name, meant):
         ({"loss": "triplet"}, ValueError, "loss"),
         ({"on_error": "nan"}, ValueError, "on_error"),
         ({"class_weights": "equal"}, TypeError, "class_weights"),
-        ({"augment": "weak"}, ValueError, "augment must be None or 'default' or 'strong'"),
+        ({"augment": "weak"}, ValueError, "augment must be None or 'default' or 'turned' or "),
     ],
 )
 def test_bad_options_are_refused_by_name(options, error, text):

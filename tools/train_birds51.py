@@ -46,6 +46,7 @@ def train(data: be.ImageFolder, work: Path) -> tuple[be.Model, list[be.History]]
                 model,
                 data,
                 eval_size=SIZE,
+                augment="turned",
                 precision="bfloat16",
                 checkpoint_dir=folder / "checkpoints",
                 resume=True,

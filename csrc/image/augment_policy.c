@@ -3,14 +3,15 @@
 #include <math.h>
 
 #include "base/alloc.h"
+#include "base/rng.h"
 
 /* The recipe that was measured for 50 species of birds; boxes below a third of the area begin
  * to show birds without their heads. */
 static const double MIN_AREA = 0.35, MAX_TURN = 20.0;
 
-/* One picture of SIDES lies on its left side, one on its right. Without them a model that was
- * trained on 10 species found the right one for 76 % of pictures turned by 90 degrees, and for
- * 98 % of the same pictures upright. */
+/* One picture of SIDES lies on its left side, one on its right. A model that was trained on 10
+ * species without them found the right one for 76 % of pictures turned by 90 degrees, and for
+ * 98 % of the same pictures upright. With them a species lies less close: 0.85, not 0.88. */
 enum { SIDES = 8 };
 
 /* TrivialAugment's "wide" space as torchvision has it: one of 14 operations, one of 31
@@ -44,13 +45,11 @@ static void add_op(bird_view *view, bird_color_kind kind, double amount) {
     view->ops[view->n_ops++] = (bird_color_op){kind, amount};
 }
 
-static void draw_default(bird_view *view, bird_rng *rng) {
+static void draw_recipe(bird_view *view, bool on_sides, bird_rng *rng) {
     double turn = bird_rng_uniform(rng, -MAX_TURN, MAX_TURN);
-    switch (bird_rng_below(rng, SIDES)) {
-        case 0: turn += 90; break;
-        case 1: turn -= 90; break;
-        default: break;
-    }
+    uint64_t side = on_sides ? bird_rng_below(rng, SIDES) : SIDES;
+    if (side == 0) turn += 90;
+    if (side == 1) turn -= 90;
     bird_geometry_rotate(&view->geometry, turn);
     add_op(view, BIRD_BRIGHTNESS, bird_rng_uniform(rng, 0.6, 1.4));
     add_op(view, BIRD_CONTRAST, bird_rng_uniform(rng, 0.7, 1.3));
@@ -108,7 +107,7 @@ bird_view bird_view_draw(bird_policy policy, size_t height, size_t width, size_t
         draw_trivial(&view, size, rng);
         draw_erase(&view, size, rng);
     } else {
-        draw_default(&view, rng);
+        draw_recipe(&view, policy == BIRD_POLICY_TURNED, rng);
     }
     return view;
 }

@@ -121,11 +121,12 @@ static int parse_policy(bird_policy *policy, const char *name) {
         *policy = BIRD_POLICY_NONE;
     } else if (strcmp(name, "default") == 0) {
         *policy = BIRD_POLICY_DEFAULT;
+    } else if (strcmp(name, "turned") == 0) {
+        *policy = BIRD_POLICY_TURNED;
     } else if (strcmp(name, "strong") == 0) {
         *policy = BIRD_POLICY_STRONG;
     } else {
-        PyErr_Format(PyExc_ValueError, "augment must be None, 'default' or 'strong', got '%s'",
-                     name);
+        PyErr_Format(PyExc_ValueError, "augment must be None, 'default', 'turned' or 'strong', got '%s'", name);
         return -1;
     }
     return 0;

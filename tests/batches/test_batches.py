@@ -107,7 +107,7 @@ def test_label_smoothing(data):
 # What pixels depend on
 
 
-@pytest.mark.parametrize("augment", ["default", "strong"])
+@pytest.mark.parametrize("augment", ["default", "turned", "strong"])
 def test_threads_and_batch_size_change_no_pixel(data, augment):
     expected = pixels_of(Batches(data, 5, CFG, augment, num_threads=1))
     for batch_size, threads in [(5, 2), (23, 7), (2, 3), (8, 1)]:
@@ -326,7 +326,7 @@ def test_large_pictures_are_kept_reduced(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"augment": "weak"}, ValueError, "augment must be one of None, 'default', 'strong'"),
+        ({"augment": "weak"}, ValueError, "augment must be one of None, 'default', 'turned', "),
         ({"on_error": "nan"}, ValueError, "on_error"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         ({"batch_size": 2.0}, TypeError, "batch_size"),

@@ -134,6 +134,7 @@ def test_it_listens_on_loopback_alone(running):
 def test_log(running, known):
     post(running, "search", known)
     httpx.get(f"{running.url}/x%0aforged%20line")
+    until(lambda: "/x%0aforged" in running.said())  # a line is written after its answer
     lines = running.said().splitlines()
     assert any(
         re.fullmatch(r"\d\d:\d\d:\d\d 127\.0\.0\.1 POST /search 200 \d+ ms", x) for x in lines
