@@ -7,9 +7,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Large blocks ask for huge pages: the 94 MB of a ResNet-50's weights are read once a picture
- * that comes alone, and with pages of 4 KB finding them costs about 1 % of its time. */
-enum { HUGE_PAGE = 2 << 20, LEAST_HUGE = 4 << 20 };
+/* Huge pages: the 94 MB of a ResNet-50's weights are read once a picture that comes alone, and with
+ * pages of 4 KB finding them costs about 1 % of its time. But a huge page that nobody used lately can
+ * take long to get, which on a virtual machine doubled the time of a new process. So only blocks of
+ * long work ask for them at once; what stays is handed to the kernel with bird_alloc_settle. */
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20, LEAST_HUGE = 4 << 20, LEAST_AT_ONCE = 256 << 20 };
 
 static atomic_long requests;
 static atomic_long failing_request;
@@ -35,11 +37,18 @@ void *bird_alloc(size_t size) {
     if (size == 0) size = 1;
     if (size < LEAST_HUGE) return alloc_aligned(BIRD_ALIGNMENT, size);
     block = alloc_aligned(HUGE_PAGE, size);
+    if (block && size >= LEAST_AT_ONCE) bird_alloc_settle(block, size);
+    return block;
+}
+
+void bird_alloc_settle(void *block, size_t used) {
 #ifdef MADV_HUGEPAGE
     /* A kernel without them says no, and the block is as good as any. */
-    if (block) (void)madvise(block, size, MADV_HUGEPAGE);
+    if (used >= HUGE_PAGE) (void)madvise(block, used / PAGE * PAGE, MADV_HUGEPAGE);
+#else
+    (void)block;
+    (void)used;
 #endif
-    return block;
 }
 
 void *bird_calloc(size_t count, size_t size) {

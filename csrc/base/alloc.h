@@ -10,10 +10,14 @@
 /* One cache line, and the widest vector register (AVX-512). */
 enum { BIRD_ALIGNMENT = 64 };
 
-/* A block of `size` bytes aligned to BIRD_ALIGNMENT, or NULL; from 4 MB on in huge pages where
- * the system has them. Size 0 gives a valid block. The caller owns it and gives it to
- * bird_free. Contents undefined. */
+/* A block of `size` bytes aligned to BIRD_ALIGNMENT, or NULL; from 4 MB on aligned for huge pages,
+ * from 256 MB on in them where the system has them. Size 0 gives a valid block. The caller owns
+ * it and gives it to bird_free. Contents undefined. */
 void *bird_alloc(size_t size);
+
+/* Of a block of 4 MB or more, the first `used` bytes are filled and stay: the kernel may gather
+ * them in huge pages, in its own time. */
+void bird_alloc_settle(void *block, size_t used);
 
 /* The same with all bytes zero; NULL also where count * size overflows. */
 void *bird_calloc(size_t count, size_t size);

@@ -3,8 +3,8 @@
 #include "base/alloc.h"
 #include "nn/packed_build.h"
 
-/* Weights lie in chunks that are large enough for huge pages (base/alloc.h). What a chunk does
- * not use is never touched, and so costs nothing. */
+/* Weights lie in chunks that are large enough for huge pages (bird_alloc_settle). What a chunk
+ * does not use is never touched, and so costs nothing. */
 static const size_t least_chunk = (size_t)32 << 20; /* bytes */
 
 typedef struct chunk {
@@ -140,6 +140,7 @@ static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl
     packed->plain(packed->owner, key, plain, NULL);
     BIRD_DNNL(dnnl_memory_desc_clone(&made->md, md));
     BIRD_TRY(reorder(made->data, md, plain, plain_md, err));
+    bird_alloc_settle(packed->chunks->data, packed->chunks->used);
     made->next = packed->entries[key].forms;
     packed->entries[key].forms = made;
     packed->size += size;
