@@ -14,12 +14,12 @@ from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed._image_store import ImageStore
 from birdembed._images import Failure
+from birdembed._train_config import AUGMENTS
 
 if TYPE_CHECKING:
     from birdembed._dataset import ImageFolder
     from birdembed._pixels import Preprocess
 
-AUGMENTS = (None, "default", "turned", "strong")
 ON_ERROR = ("raise", "skip")
 CACHE_BYTES = 1 << 30
 

@@ -23,6 +23,14 @@ def picture(seed, size=96):
     return Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC)
 
 
+def some_pictures(folder, n):
+    """Return a new folder of n pictures, 0.png and on."""
+    folder.mkdir()
+    for seed in range(n):
+        picture(seed).save(folder / f"{seed}.png")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Two species with three pictures each, a note, and one file that is no picture."""
@@ -295,10 +303,7 @@ def test_evaluate(photos, model, tmp_path, capsys):
 
 def test_demo(tmp_path, model, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
-    images = tmp_path / "images"
-    images.mkdir()
-    for seed in range(4):
-        picture(seed).save(images / f"{seed}.png")
+    images = some_pictures(tmp_path / "images", 4)
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--images", str(images), "--model", model]) == 0
     out = capsys.readouterr().out
@@ -324,10 +329,7 @@ def test_demo(tmp_path, model, capsys, monkeypatch):
 def test_demo_before_and_after(tmp_path, model, capsys, monkeypatch):
     """Without --model: the pre-trained one, where it was fetched, and then the default."""
     pytest.importorskip("matplotlib")
-    images = tmp_path / "images"
-    images.mkdir()
-    for seed in range(3):
-        picture(seed).save(images / f"{seed}.png")
+    images = some_pictures(tmp_path / "images", 3)
     load = be.load_model
     asked = []
 
