@@ -1,6 +1,7 @@
 """Species that were not in training: how well they are found, and told from the known ones.
 
-Every fifth species is left out of training. A model that learned the others is then asked
+The last species in the alphabet are left out of training, as is the custom in metric learning, or
+every N-th. A model that learned the others is then asked
 
 - to search: each picture of an unseen species among pictures of all species, itself left out
   (precision@1, MAP@R);
@@ -51,7 +52,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", default="unseen-species", metavar="DIR")
     parser.add_argument("--model", metavar="DIR", help="trained on the known species only")
     parser.add_argument("--list", action="store_true", help="name known and unseen species, stop")
-    parser.add_argument("--every", type=int, default=5, metavar="N", help="leave out each N-th")
+    left_out = parser.add_mutually_exclusive_group()
+    left_out.add_argument("--unseen", type=int, default=11, metavar="N", help="leave out the last N")
+    left_out.add_argument("--every", type=int, metavar="N", help="leave out each N-th instead")
     parser.add_argument("--gallery", type=int, default=20, metavar="N", help="pictures a species")
     parser.add_argument(
         "--fit", type=int, default=100, metavar="N", help="pictures a species for the projection"
@@ -97,9 +100,9 @@ class Vectors(NamedTuple):
         return Vectors(*((a + b) / 2 for a, b in zip(self, other, strict=True)))
 
 
-def split_species(names: list[str], every: int) -> tuple[list[str], list[str]]:
-    """Return known and unseen species: every fifth is unseen."""
-    unseen = names[::every]
+def split_species(names: list[str], last: int, every: int | None) -> tuple[list[str], list[str]]:
+    """Return known and unseen species: the last ones are unseen, or each `every`-th."""
+    unseen = names[::every] if every else names[-last:]
     return [name for name in names if name not in unseen], unseen
 
 
@@ -247,7 +250,7 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     """Do it and return what report.json holds."""
     args = arguments().parse_args(words)
     train, valid = common.folders(args)
-    known, unseen = split_species(train.class_names, args.every)
+    known, unseen = split_species(train.class_names, args.unseen, args.every)
     if args.list:
         print("known:", *known, "unseen:", *unseen, sep="\n")
         return {}

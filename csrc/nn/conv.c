@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "nn/conv_table.h"
+#include "nn/conv_winograd.h"
 #include "nn/packed_build.h"
 #include "nn/plan_build.h"
 
@@ -109,12 +110,14 @@ bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src
     bool sum = residual != BIRD_NO_VALUE;
 
     *dst = BIRD_NO_VALUE;
+    if (!sum && bird_conv_is_winograd(bird_isa_get(), conv))
+        return bird_conv_winograd(plan, dst, src, conv, relu, packed, key, err);
     BIRD_TRY(inference_pd(&pd, &plain, conv, sum, relu, err));
     const_dnnl_memory_desc_t weights_md =
         dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
     const_dnnl_memory_desc_t dst_md = dnnl_primitive_desc_query_md(pd, dnnl_query_dst_md, 0);
 
-    BIRD_TRY(bird_packed_get(packed, &weights, &bias, key, weights_md, plain, err));
+    BIRD_TRY(bird_packed_get(packed, &weights, &bias, key, weights_md, plain, NULL, err));
     BIRD_TRY(bird_plan_external(plan, &weights_value, weights_md, weights, err));
     BIRD_DNNL(dnnl_memory_desc_create_with_tag(&bias_md, 1, bias_dims, dnnl_f32, dnnl_x));
     BIRD_TRY(bird_plan_external(plan, &bias_value, bias_md, bias, err));

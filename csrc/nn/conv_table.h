@@ -8,12 +8,16 @@
 #define BIRD_NN_CONV_TABLE_H
 
 #include <oneapi/dnnl/dnnl.h>
+#include <stdbool.h>
 
 #include "nn/conv.h"
 #include "nn/isa.h"
 
 /* The layout of src and dst of an inference convolution. */
 dnnl_format_tag_t bird_conv_layout(bird_isa isa, const bird_conv *conv);
+
+/* True where nn/conv_winograd.h takes the place of oneDNN's kernels (not with a residual). */
+bool bird_conv_is_winograd(bird_isa isa, const bird_conv *conv);
 
 /* How the name of the kernel begins that is faster than oneDNN's own first choice; NULL: none. */
 const char *bird_conv_kernel(bird_isa isa, const bird_conv *conv);

@@ -13,7 +13,7 @@ typedef struct chunk {
     struct chunk *next; /* owned */
 } chunk;
 
-/* One layout of one convolution's weights. */
+/* One layout of one convolution's weights, or what a transform made of them. */
 typedef struct form {
     dnnl_memory_desc_t md; /* owned */
     void *data;            /* borrowed from a chunk */
@@ -128,9 +128,11 @@ cleanup:
 }
 
 static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl_memory_desc_t md,
-                            const_dnnl_memory_desc_t plain_md, bird_error *err) {
+                            const_dnnl_memory_desc_t plain_md, bird_weights_transform transform,
+                            bird_error *err) {
     bird_status status = BIRD_OK;
     size_t size = dnnl_memory_desc_get_size(md);
+    dnnl_dims_t *dims = NULL;
     float *plain = bird_alloc(dnnl_memory_desc_get_size(plain_md));
     form *made = bird_calloc(1, sizeof *made);
 
@@ -139,7 +141,12 @@ static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl
     if (!plain || !made || !made->data) BIRD_FAIL(BIRD_NOMEM, "out of memory for packed weights");
     packed->plain(packed->owner, key, plain, NULL);
     BIRD_DNNL(dnnl_memory_desc_clone(&made->md, md));
-    BIRD_TRY(reorder(made->data, md, plain, plain_md, err));
+    if (transform) {
+        BIRD_DNNL(dnnl_memory_desc_query(plain_md, dnnl_query_dims, &dims));
+        transform(made->data, plain, (int)(*dims)[0], (int)(*dims)[1]);
+    } else {
+        BIRD_TRY(reorder(made->data, md, plain, plain_md, err));
+    }
     bird_alloc_settle(packed->chunks->data, packed->chunks->used);
     made->next = packed->entries[key].forms;
     packed->entries[key].forms = made;
@@ -154,7 +161,7 @@ cleanup:
 
 bird_status bird_packed_get(bird_packed *packed, void **weights, float **bias, int key,
                             const_dnnl_memory_desc_t md, const_dnnl_memory_desc_t plain_md,
-                            bird_error *err) {
+                            bird_weights_transform transform, bird_error *err) {
     bird_status status = BIRD_OK;
     entry *of = &packed->entries[key];
     form *found = of->forms;
@@ -169,7 +176,7 @@ bird_status bird_packed_get(bird_packed *packed, void **weights, float **bias, i
         packed->plain(packed->owner, key, NULL, of->bias);
     }
     while (found && !dnnl_memory_desc_equal(found->md, md)) found = found->next;
-    if (!found) BIRD_TRY(add_form(&found, packed, key, md, plain_md, err));
+    if (!found) BIRD_TRY(add_form(&found, packed, key, md, plain_md, transform, err));
     *weights = found->data;
     *bias = of->bias;
 cleanup:

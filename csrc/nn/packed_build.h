@@ -5,10 +5,14 @@
 #include "nn/engine.h"
 #include "nn/packed.h"
 
-/* Convolution `key`'s weights in layout `md` and its bias, made now if they are not there.
- * `plain_md` is the same weights in plain oihw order. Borrowed from the store. */
+/* Write (oc, ic, kh, kw) weights in the form that an operation of ours reads. */
+typedef void (*bird_weights_transform)(float *to, const float *plain, int oc, int ic);
+
+/* Convolution `key`'s weights in layout `md` and its bias, made now if they are not there: by a
+ * reorder, or by `transform` unless that is NULL. `plain_md` is the same weights in plain oihw
+ * order. Borrowed from the store. */
 bird_status bird_packed_get(bird_packed *packed, void **weights, float **bias, int key,
                             const_dnnl_memory_desc_t md, const_dnnl_memory_desc_t plain_md,
-                            bird_error *err);
+                            bird_weights_transform transform, bird_error *err);
 
 #endif
