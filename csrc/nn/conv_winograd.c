@@ -12,7 +12,7 @@ enum {
     PLACES = TILE * TILE,
     PANEL = 2 * BLOCK,   /* output channels of a product's inner loop */
     ROWS = 6,            /* its tiles: 12 sums fill AVX2's registers */
-    CHUNK = 112,         /* tiles on their way at once: their matrices stay in the caches */
+    CHUNK = 196,         /* tiles on their way at once: their matrices stay in the caches */
     /* Floats between the matrices of two places, which else fall on the same sets of a cache. */
     GAP = 16
 };
