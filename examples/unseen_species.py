@@ -53,7 +53,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--model", metavar="DIR", help="trained on the known species only")
     parser.add_argument("--list", action="store_true", help="name known and unseen species, stop")
     left_out = parser.add_mutually_exclusive_group()
-    left_out.add_argument("--unseen", type=int, default=11, metavar="N", help="leave out the last N")
+    left_out.add_argument(
+        "--unseen", type=int, default=11, metavar="N", help="leave out the last N"
+    )
     left_out.add_argument("--every", type=int, metavar="N", help="leave out each N-th instead")
     parser.add_argument("--gallery", type=int, default=20, metavar="N", help="pictures a species")
     parser.add_argument(
