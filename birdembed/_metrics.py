@@ -347,7 +347,8 @@ def _pair_means(
     counts = np.bincount(labels, minlength=n_classes)
     corpus_counts = np.bincount(corpus_labels, minlength=n_classes)
     same_sum = float((ours * theirs).sum())
-    all_sum = float(ours.sum(axis=0) @ theirs.sum(axis=0))
+    # Not by BLAS, the bits of which may depend on where an array happens to lie.
+    all_sum = float((ours.sum(axis=0) * theirs.sum(axis=0)).sum())
     same_pairs = int((counts * corpus_counts).sum())
     all_pairs = len(labels) * len(corpus_labels)
     selves = np.flatnonzero(own >= 0)  # self-pairs count for neither
