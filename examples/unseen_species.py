@@ -104,7 +104,7 @@ class Vectors(NamedTuple):
 
 def split_species(names: list[str], last: int, every: int | None) -> tuple[list[str], list[str]]:
     """Return known and unseen species: the last ones are unseen, or each `every`-th."""
-    unseen = names[::every] if every else names[-last:]
+    unseen = names[::every] if every else names[len(names) - last :]
     return [name for name in names if name not in unseen], unseen
 
 
