@@ -102,8 +102,7 @@ bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src
                                 bird_packed *packed, int key, bird_error *err) {
     bird_status status = BIRD_OK;
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_memory_desc_t plain = NULL, bias_md = NULL;
-    const dnnl_dims_t bias_dims = {conv->oc};
+    dnnl_memory_desc_t plain = NULL;
     bird_value src_value, dst_value, weights_value, bias_value;
     void *weights;
     float *bias;
@@ -119,8 +118,7 @@ bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src
 
     BIRD_TRY(bird_packed_get(packed, &weights, &bias, key, weights_md, plain, NULL, err));
     BIRD_TRY(bird_plan_external(plan, &weights_value, weights_md, weights, err));
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&bias_md, 1, bias_dims, dnnl_f32, dnnl_x));
-    BIRD_TRY(bird_plan_external(plan, &bias_value, bias_md, bias, err));
+    BIRD_TRY(bird_plan_vector(plan, &bias_value, conv->oc, bias, err));
     BIRD_TRY(bird_plan_reordered(
         plan, &src_value, src, dnnl_primitive_desc_query_md(pd, dnnl_query_src_md, 0), err));
     /* The sum reads and writes one place: dst is the residual, in dst's layout. */
@@ -136,7 +134,6 @@ bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src
     BIRD_TRY(bird_plan_push(plan, pd, 4, args, err));
     *dst = dst_value;
 cleanup:
-    dnnl_memory_desc_destroy(bias_md);
     dnnl_memory_desc_destroy(plain);
     dnnl_primitive_desc_destroy(pd);
     return status;

@@ -1,6 +1,5 @@
 #include "nn/conv_table.h"
 
-
 /* Measured on two cores, batch 1 and 8, the 23 shapes of ResNet-50 (benchmarks/README.md).
  *
  * AVX-512: nhwc (brgconv) throughout, as fast as nChw16c (jit) at batch 8 and 5 % faster at
@@ -8,9 +7,9 @@
  * small picture (1024->256 and 1024->512 at 14 px, 512->2048 at 7 px): other bits.
  * The first convolution has no nhwc kernel for three channels.
  *
- * AVX2: 1x1 convolutions are as fast or faster in nChw8c (jit), so that is the network's layout. A
- * 3x3 with stride 2 runs 15 to 30 % faster as brgconv on nhwc, which pays for its two reorders. With
- * 256 channels it does not qualify: at 36 px and 64 threads its bits depend on the batch. */
+ * AVX2: 1x1 convolutions are as fast or faster in nChw8c (jit), so that is the network's layout.
+ * A 3x3 with stride 2 runs 3 to 27 % faster as brgconv on nhwc, which pays for its two reorders.
+ * With 256 channels it does not qualify: at 36 px and 64 threads its bits depend on the batch. */
 dnnl_format_tag_t bird_conv_layout(bird_isa isa, const bird_conv *conv) {
     switch (isa) {
         case BIRD_ISA_AVX512:
@@ -25,8 +24,8 @@ dnnl_format_tag_t bird_conv_layout(bird_isa isa, const bird_conv *conv) {
     return dnnl_format_tag_any;
 }
 
-/* 1.5 to 2.2 times as fast on AVX2 as the best direct kernel, transforms included. Narrower ones
- * would spend their time in the transforms; no network here has wider ones. */
+/* The 13 of a ResNet-50 together take three fifths of the direct kernels' time on AVX2, transforms
+ * included. Narrower ones, of ResNet-50-D's stem, were not tried. */
 bool bird_conv_is_winograd(bird_isa isa, const bird_conv *conv) {
     return isa == BIRD_ISA_AVX2 && conv->kernel == 3 && conv->stride == 1 && conv->pad == 1 &&
            conv->ic >= 64 && conv->ic % 8 == 0 && conv->oc % 16 == 0;

@@ -185,8 +185,9 @@ static void run(const void *context, void *const *data, int n_threads) {
 #pragma omp for schedule(static)
         for (int i = 0; i < PLACES * n_panels; i++) {
             const size_t place = (size_t)(i / n_panels), panel = (size_t)(i % n_panels);
-            product(m + place * stride_of(of, of->oc) + panel * PANEL, v + place * stride_of(of, of->ic),
-                    u + (size_t)i * (size_t)of->ic * PANEL, count, of->ic, of->oc);
+            product(m + place * stride_of(of, of->oc) + panel * PANEL,
+                    v + place * stride_of(of, of->ic), u + (size_t)i * (size_t)of->ic * PANEL,
+                    count, of->ic, of->oc);
         }
         /* No barrier: the next tiles write v, which nobody reads any more, and wait before m. */
 #pragma omp for schedule(static) nowait
@@ -197,37 +198,41 @@ static void run(const void *context, void *const *data, int n_threads) {
     }
 }
 
-/* to (16, oc / PANEL, ic, PANEL) = G g G' of plain (oc, ic, 3, 3). */
-static void transform_weights(float *to, const float *plain, int oc, int ic) {
-    const size_t matrix = (size_t)ic * (size_t)oc;
-    for (int o = 0; o < oc; o++)
-        for (int i = 0; i < ic; i++) {
-            const float *g = plain + ((size_t)o * (size_t)ic + (size_t)i) * 9;
-            float *at = to + ((size_t)(o / PANEL * ic) + (size_t)i) * PANEL + (size_t)(o % PANEL);
-            float rows[TILE][3];
-            for (int x = 0; x < 3; x++) {
-                rows[0][x] = g[x];
-                rows[1][x] = 0.5f * (g[x] + g[3 + x] + g[6 + x]);
-                rows[2][x] = 0.5f * (g[x] - g[3 + x] + g[6 + x]);
-                rows[3][x] = g[6 + x];
-            }
-            for (int y = 0; y < TILE; y++) {
-                const float *r = rows[y];
-                at[(size_t)(y * TILE) * matrix] = r[0];
-                at[(size_t)(y * TILE + 1) * matrix] = 0.5f * (r[0] + r[1] + r[2]);
-                at[(size_t)(y * TILE + 2) * matrix] = 0.5f * (r[0] - r[1] + r[2]);
-                at[(size_t)(y * TILE + 3) * matrix] = r[2];
-            }
-        }
+/* G of three vectors: their ends, and half their sum with either sign of the middle. */
+TARGET static inline __attribute__((always_inline)) void spread(__m256 out[TILE], __m256 a,
+                                                                __m256 b, __m256 c) {
+    const __m256 half = _mm256_set1_ps(0.5f);
+    out[0] = a;
+    out[1] = _mm256_mul_ps(half, _mm256_add_ps(_mm256_add_ps(a, b), c));
+    out[2] = _mm256_mul_ps(half, _mm256_add_ps(_mm256_sub_ps(a, b), c));
+    out[3] = c;
 }
 
-static bird_status channel_blocks(dnnl_memory_desc_t *md, const bird_conv *conv, int channels,
-                                  bird_error *err) {
-    bird_status status = BIRD_OK;
-    const dnnl_dims_t dims = {conv->n, channels, conv->ih, conv->iw};
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(md, 4, dims, dnnl_f32, dnnl_nChw8c));
-cleanup:
-    return status;
+/* to, PLACES vectors `matrix` floats apart, = G g G' of the 3x3 filters at g, g + apart[1], ... */
+TARGET static void transform_filters(float *to, size_t matrix, const float *g, __m256i apart) {
+    __m256 rows[3][TILE]; /* by column of g */
+    for (int x = 0; x < 3; x++)
+        spread(rows[x], _mm256_i32gather_ps(g + x, apart, 4),
+               _mm256_i32gather_ps(g + 3 + x, apart, 4), _mm256_i32gather_ps(g + 6 + x, apart, 4));
+    for (int y = 0; y < TILE; y++) {
+        __m256 row[TILE];
+        spread(row, rows[0][y], rows[1][y], rows[2][y]);
+        for (int x = 0; x < TILE; x++, to += matrix) _mm256_storeu_ps(to, row[x]);
+    }
+}
+
+/* to (16, oc / PANEL, ic, PANEL), of plain (oc, ic, 3, 3). */
+TARGET static void transform_weights(float *to, const float *plain, int oc, int ic) {
+    const size_t matrix = (size_t)ic * (size_t)oc;
+    const int filters = ic * 9; /* floats of an output channel */
+    const __m256i apart = _mm256_mullo_epi32(_mm256_set1_epi32(filters),
+                                             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    for (int o = 0; o < oc; o += PANEL)
+        for (int i = 0; i < ic; i++)
+            for (int lane = 0; lane < PANEL; lane += BLOCK, to += BLOCK) {
+                const float *first = plain + (size_t)(o + lane) * (size_t)filters;
+                transform_filters(to, matrix, first + (size_t)i * 9, apart);
+            }
 }
 
 static bird_status floats(dnnl_memory_desc_t *md, size_t count, bird_error *err) {
@@ -254,20 +259,18 @@ static bird_status constants(bird_plan *plan, bird_value *u, bird_value *bias,
                              const bird_conv *conv, bird_packed *packed, int key,
                              bird_error *err) {
     bird_status status = BIRD_OK;
-    const dnnl_dims_t plain_dims = {conv->oc, conv->ic, 3, 3};
-    dnnl_memory_desc_t plain_md = NULL, u_md = NULL, bias_md = NULL;
+    const int count = PLACES * conv->ic * conv->oc;
+    dnnl_memory_desc_t plain_md = NULL, u_md = NULL;
     void *u_data;
     float *bias_data;
 
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&plain_md, 4, plain_dims, dnnl_f32, dnnl_oihw));
-    BIRD_TRY(floats(&u_md, (size_t)PLACES * (size_t)conv->ic * (size_t)conv->oc, err));
-    BIRD_TRY(floats(&bias_md, (size_t)conv->oc, err));
+    BIRD_TRY(bird_tensor_md(&plain_md, conv->oc, conv->ic, 3, 3, dnnl_oihw, err));
+    BIRD_TRY(floats(&u_md, (size_t)count, err));
     BIRD_TRY(bird_packed_get(packed, &u_data, &bias_data, key, u_md, plain_md, transform_weights,
                              err));
-    BIRD_TRY(bird_plan_external(plan, u, u_md, u_data, err));
-    BIRD_TRY(bird_plan_external(plan, bias, bias_md, bias_data, err));
+    BIRD_TRY(bird_plan_vector(plan, u, count, u_data, err));
+    BIRD_TRY(bird_plan_vector(plan, bias, conv->oc, bias_data, err));
 cleanup:
-    dnnl_memory_desc_destroy(bias_md);
     dnnl_memory_desc_destroy(u_md);
     dnnl_memory_desc_destroy(plain_md);
     return status;
@@ -286,8 +289,8 @@ bird_status bird_conv_winograd(bird_plan *plan, bird_value *dst, bird_value src,
                          .chunk = n_tiles < CHUNK ? n_tiles : CHUNK, .relu = relu};
 
     *dst = BIRD_NO_VALUE;
-    BIRD_TRY(channel_blocks(&src_md, conv, conv->ic, err));
-    BIRD_TRY(channel_blocks(&dst_md, conv, conv->oc, err));
+    BIRD_TRY(bird_tensor_md(&src_md, conv->n, conv->ic, conv->ih, conv->iw, dnnl_nChw8c, err));
+    BIRD_TRY(bird_tensor_md(&dst_md, conv->n, conv->oc, conv->ih, conv->iw, dnnl_nChw8c, err));
     BIRD_TRY(constants(plan, &u, &bias, conv, packed, key, err));
     BIRD_TRY(bird_plan_reordered(plan, &src, src, src_md, err));
     BIRD_TRY(bird_plan_value(plan, &made, dst_md, err));

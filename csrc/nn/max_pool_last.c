@@ -51,22 +51,13 @@ static void run(const void *context, void *const *data, int n_threads) {
                  pool);
 }
 
-static bird_status create_md(dnnl_memory_desc_t *md, int n, int c, int h, int w,
-                             dnnl_format_tag_t tag, bird_error *err) {
-    bird_status status = BIRD_OK;
-    const dnnl_dims_t dims = {n, c, h, w};
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(md, 4, dims, dnnl_f32, tag));
-cleanup:
-    return status;
-}
-
 bool bird_max_pool_last_fits(const bird_plan *plan, bird_value src, const bird_pool *pool) {
     dnnl_memory_desc_t blocked = NULL;
     bool fits = false;
     bird_error ignored;
 
     if (bird_isa_get() != BIRD_ISA_AVX512 || pool->c % BLOCK != 0) return false;
-    if (create_md(&blocked, pool->n, pool->c, pool->ih, pool->iw, dnnl_nChw16c, &ignored) ==
+    if (bird_tensor_md(&blocked, pool->n, pool->c, pool->ih, pool->iw, dnnl_nChw16c, &ignored) ==
         BIRD_OK)
         fits = dnnl_memory_desc_equal(blocked, bird_plan_md(plan, src));
     dnnl_memory_desc_destroy(blocked);
@@ -80,7 +71,7 @@ bird_status bird_max_pool_last(bird_plan *plan, bird_value *dst, bird_value src,
     bird_value made;
 
     *dst = BIRD_NO_VALUE;
-    BIRD_TRY(create_md(&md, pool->n, pool->c, pool->oh, pool->ow, dnnl_nhwc, err));
+    BIRD_TRY(bird_tensor_md(&md, pool->n, pool->c, pool->oh, pool->ow, dnnl_nhwc, err));
     BIRD_TRY(bird_plan_value(plan, &made, md, err));
     const bird_value values[] = {src, made};
     BIRD_TRY(bird_plan_push_own(plan, run, pool, sizeof *pool, 2, values, err));

@@ -242,6 +242,15 @@ cleanup:
     return status;
 }
 
+bird_status bird_tensor_md(dnnl_memory_desc_t *md, int n, int c, int h, int w,
+                           dnnl_format_tag_t tag, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const dnnl_dims_t dims = {n, c, h, w};
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(md, 4, dims, dnnl_f32, tag));
+cleanup:
+    return status;
+}
+
 static bird_status plain_external(bird_plan *plan, bird_value *out, int ndim,
                                   const dnnl_dims_t dims, dnnl_format_tag_t tag, void *data,
                                   bird_error *err) {

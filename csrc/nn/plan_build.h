@@ -12,6 +12,10 @@ typedef struct bird_arg {
 
 enum { BIRD_MAX_ARGS = 12 };
 
+/* The descriptor of a float32 tensor (n, c, h, w). Owned by the caller. */
+bird_status bird_tensor_md(dnnl_memory_desc_t *md, int n, int c, int h, int w,
+                           dnnl_format_tag_t tag, bird_error *err);
+
 /* A tensor in the slab, alive from its first to its last step. `md` is copied. */
 bird_status bird_plan_value(bird_plan *plan, bird_value *value, const_dnnl_memory_desc_t md,
                             bird_error *err);
