@@ -119,7 +119,7 @@ test-c: build
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=thread
 	@ONEDNN_MAX_CPU_ISA=AVX2 $(MAKE) --no-print-directory -C csrc -j$(CORES) test \
-	    PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined TESTS="test_layers"
+	    PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined TESTS="test_layers test_training_ops"
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" \
 	    TESTS="test_executor test_inference"
 

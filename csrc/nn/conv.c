@@ -110,7 +110,7 @@ bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src
 
     *dst = BIRD_NO_VALUE;
     if (!sum && bird_conv_is_winograd(bird_isa_get(), conv))
-        return bird_conv_winograd(plan, dst, src, conv, relu, packed, key, err);
+        return bird_winograd_conv_inference(plan, dst, src, conv, relu, packed, key, err);
     BIRD_TRY(inference_pd(&pd, &plain, conv, sum, relu, err));
     const_dnnl_memory_desc_t weights_md =
         dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);

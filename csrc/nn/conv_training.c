@@ -1,6 +1,7 @@
 #include "nn/conv_training.h"
 
 #include "nn/conv_table.h"
+#include "nn/conv_winograd.h"
 #include "nn/plan_build.h"
 
 typedef enum direction { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS } direction;
@@ -79,6 +80,13 @@ cleanup:
     return status;
 }
 
+/* True where the way back is not oneDNN's; `value` is one of its activations or gradients. The way
+ * there is, whatever the speed: its rounding decides which of the next ReLUs are open. */
+static bool is_winograd(const bird_plan *plan, bird_value value, const bird_conv *conv) {
+    return bird_plan_type(plan, value) == dnnl_f32 &&
+           bird_training_is_winograd(bird_isa_get(), conv);
+}
+
 /* A value as the kernel wants its argument `what`. */
 static bird_status fit(bird_plan *plan, bird_value *value, dnnl_primitive_desc_t pd,
                        dnnl_query_t what, bird_error *err) {
@@ -112,6 +120,8 @@ bird_status bird_conv_backward_data(bird_plan *plan, bird_value *diff_src, bird_
     dnnl_primitive_desc_t pd = NULL;
     bird_value diff_src_value;
 
+    if (is_winograd(plan, diff_dst, conv))
+        return bird_winograd_conv_backward_data(plan, diff_src, diff_dst, weights, conv, err);
     *diff_src = BIRD_NO_VALUE;
     BIRD_TRY(describe(&pd, BACKWARD_DATA, conv, bird_plan_type(plan, diff_dst), err));
     BIRD_TRY(fit(plan, &diff_dst, pd, dnnl_query_diff_dst_md, err));
@@ -135,6 +145,8 @@ bird_status bird_conv_backward_weights(bird_plan *plan, bird_value diff_weights,
     dnnl_primitive_desc_t pd = NULL;
     bird_value packed;
 
+    if (is_winograd(plan, src, conv))
+        return bird_winograd_conv_backward_weights(plan, diff_weights, diff_dst, src, conv, err);
     BIRD_TRY(describe(&pd, BACKWARD_WEIGHTS, conv, bird_plan_type(plan, src), err));
     BIRD_TRY(fit(plan, &src, pd, dnnl_query_src_md, err));
     BIRD_TRY(fit(plan, &diff_dst, pd, dnnl_query_diff_dst_md, err));

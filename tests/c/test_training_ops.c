@@ -200,6 +200,10 @@ static void convolutions(void) {
         {.n = 5, .ic = 64, .ih = 2, .iw = 2, .oc = 64, .kernel = 3, .stride = 2, .pad = 1},
         {.n = 1, .ic = 40, .ih = 5, .iw = 5, .oc = 24, .kernel = 1, .stride = 1, .pad = 0},
         {.n = 1, .ic = 24, .ih = 5, .iw = 6, .oc = 40, .kernel = 3, .stride = 1, .pad = 1},
+        /* Winograd's on AVX2: more tiles than a chunk has, odd and even sides. */
+        {.n = 9, .ic = 64, .ih = 9, .iw = 11, .oc = 80, .kernel = 3, .stride = 1, .pad = 1},
+        {.n = 2, .ic = 80, .ih = 30, .iw = 31, .oc = 64, .kernel = 3, .stride = 1, .pad = 1},
+        {.n = 4, .ic = 64, .ih = 4, .iw = 4, .oc = 64, .kernel = 3, .stride = 1, .pad = 1},
     };
     for (size_t i = 0; i < sizeof convs / sizeof *convs; i++) check_conv(convs[i]);
 }
