@@ -14,13 +14,13 @@ from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed._image_store import ImageStore
 from birdembed._images import Failure
-from birdembed._train_config import AUGMENTS
+from birdembed._option_checks import check_choice
+from birdembed._train_config import AUGMENTS, BAD_FILES
 
 if TYPE_CHECKING:
     from birdembed._dataset import ImageFolder
     from birdembed._pixels import Preprocess
 
-ON_ERROR = ("raise", "skip")
 CACHE_BYTES = 1 << 30
 
 # A picture is kept with a short side of at most so many times the training size. The smallest
@@ -118,8 +118,8 @@ class Batches:
         num_classes: int | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        _check_choice("augment", augment, AUGMENTS)
-        _check_choice("on_error", on_error, ON_ERROR)
+        check_choice("augment", augment, AUGMENTS)
+        check_choice("on_error", on_error, BAD_FILES)
         self.data = data
         self.batch_size = _whole("batch_size", batch_size, 1)
         self.preprocess = preprocess
@@ -313,11 +313,6 @@ def _summary(failures: list[Failure], n: int) -> str:
     shown = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:3])
     more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
     return f"{len(failures)} of {n} images cannot be read and are left out: {shown}{more}"
-
-
-def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def _whole(name: str, value: Any, least: int) -> int:

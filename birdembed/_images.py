@@ -11,6 +11,7 @@ import numpy as np
 
 from birdembed import _core, _pillow
 from birdembed._core import DecodeError
+from birdembed._option_checks import check_choice
 
 ON_ERROR = ("raise", "skip", "nan")
 EXTENSIONS = frozenset(
@@ -280,8 +281,7 @@ def batches(
     TypeError, ValueError
         Whatever `on_error`: something that is no image, named by position.
     """
-    if on_error not in ON_ERROR:
-        raise ValueError(f"on_error must be one of {', '.join(ON_ERROR)}, got {on_error!r}")
+    check_choice("on_error", on_error, ON_ERROR)
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
         raise TypeError(f"batch_size must be an int, got {type(batch_size).__name__}")
     if batch_size < 1:

@@ -25,7 +25,7 @@ def check_side(size: Any) -> int:
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     """Raise ValueError unless the value is one of the choices."""
     if not isinstance(value, (str, type(None))) or value not in choices:
-        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def check_integer(name: str, value: Any, least: int, most: float, optional: bool) -> int | None:

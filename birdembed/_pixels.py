@@ -12,6 +12,7 @@ import numpy as np
 
 from birdembed import _images
 from birdembed._images import Failure
+from birdembed._option_checks import check_choice, check_integer
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -50,31 +51,19 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         """Check every field; numbers and sequences are brought to plain Python types."""
-        _check_int("size", self.size)
-        _check_choice("resize", self.resize, ("squash", "shortest"))
-        _check_choice("interpolation", self.interpolation, ("bilinear", "bicubic"))
+        size = check_integer("size", self.size, 1, 8192, False)
+        check_choice("resize", self.resize, ("squash", "shortest"))
+        check_choice("interpolation", self.interpolation, ("bilinear", "bicubic"))
         if not isinstance(self.mirror, (bool, np.bool_)):
             raise TypeError(f"mirror must be True or False, got {self.mirror!r}")
         set_field = object.__setattr__
-        set_field(self, "size", int(self.size))
+        set_field(self, "size", size)
         set_field(self, "mirror", bool(self.mirror))
         set_field(self, "crop_pct", _float("crop_pct", self.crop_pct))
         set_field(self, "mean", _three("mean", self.mean))
         set_field(self, "std", _three("std", self.std))
         # The core holds the limits; preparing nothing makes it look at them.
         _images._prepare([], self, 1)
-
-
-def _check_int(name: str, value: Any) -> None:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if not 1 <= value <= 8192:
-        raise ValueError(f"{name} must be 1 to 8192, got {value}")
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
 
 
 def _float(name: str, value: Any) -> float:

@@ -26,6 +26,7 @@ SCHEDULES = ("constant", "step", "cosine", "onecycle")
 AUGMENTS = (None, "default", "turned", "strong")
 BATCH_NORMS = ("train", "frozen_stats", "frozen")
 PRECISIONS = ("float32", "bfloat16", "auto")
+BAD_FILES = ("raise", "skip")
 MONITORS = ("accuracy", "loss", "precision_at_1", "map_at_r")
 #: Steps of a run that can bear the full learning rate. Measured from `sscd`: 45 steps at 1e-3
 #: leave an accuracy of 0.57, at 2e-4 one of 0.93; 1500 steps at 1e-3 reach 0.98.
@@ -348,7 +349,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "bn": BATCH_NORMS,
     "precision": PRECISIONS,
     "monitor": MONITORS,
-    "on_error": ("raise", "skip"),
+    "on_error": BAD_FILES,
 }
 #: Least, most, whether None is allowed.
 _INTEGERS: dict[str, tuple[int, float, bool]] = {

@@ -69,7 +69,7 @@ def test_unknown_options_are_refused_with_a_suggestion(name, meant):
         ({"batch_size": 2.0}, TypeError, "batch_size"),
         ({"lr": "fast"}, TypeError, "lr"),
         ({"lr": math.nan}, ValueError, "lr"),
-        ({"optimizer": "adam"}, ValueError, "optimizer must be 'sgd' or 'adamw', got 'adam'"),
+        ({"optimizer": "adam"}, ValueError, "optimizer must be one of 'sgd', 'adamw', got 'adam'"),
         ({"schedule": ["cosine"]}, ValueError, "schedule"),
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing"),
         ({"ema": 1.0}, ValueError, "ema"),
@@ -82,7 +82,7 @@ def test_unknown_options_are_refused_with_a_suggestion(name, meant):
         ({"loss": "triplet"}, ValueError, "loss"),
         ({"on_error": "nan"}, ValueError, "on_error"),
         ({"class_weights": "equal"}, TypeError, "class_weights"),
-        ({"augment": "weak"}, ValueError, "augment must be None or 'default' or 'turned' or "),
+        ({"augment": "weak"}, ValueError, "augment must be one of None, 'default', 'turned', "),
     ],
 )
 def test_bad_options_are_refused_by_name(options, error, text):
