@@ -14,8 +14,9 @@ pictures, and for a fine-tuned model, at several sizes, with and without the mir
     python examples/unseen_species.py --train birds/train --valid birds/valid --model MODEL
 
 measures a model that was trained on the known species only (--list names them). Without --model it
-is trained first, which takes hours on two cores and goes on with --resume; --no-training leaves
-it out.
+is trained first, which takes about an hour on two cores and goes on with --resume; --no-training
+leaves it out. It is trained by cross entropy alone: a contrastive loss (--supcon 0.2) draws the
+pictures of known species closer together, and finds unseen ones less well.
 """
 
 from __future__ import annotations
@@ -68,11 +69,12 @@ def arguments() -> argparse.ArgumentParser:
     group = parser.add_argument_group("training, where there is no --model")
     group.add_argument("--no-training", action="store_true")
     group.add_argument("--resume", action="store_true", help="go on where it stopped")
-    group.add_argument("--epochs", type=int, default=13)
+    group.add_argument("--epochs", type=int, default=12)
     group.add_argument("--batch-size", type=int, default=32)
     group.add_argument(
-        "--image-size", type=sizes, default=[128, 192], metavar="A,B", help="the last 3 epochs at B"
+        "--image-size", type=sizes, default=[128], metavar="A,B", help="the last 3 epochs at B"
     )
+    group.add_argument("--supcon", type=float, default=0.0, metavar="WEIGHT")
     return parser
 
 
@@ -203,7 +205,8 @@ def train_model(args: argparse.Namespace, known: be.ImageFolder) -> be.Model:
     """Fine-tune on all pictures of the known species; the last epoch counts."""
     model = be.load_model(args.start, num_classes=0)
     first, last = args.image_size[0], args.image_size[-1]
-    at_last = min(3, args.epochs - 1)
+    at_last = min(3, args.epochs - 1) if last != first else 0
+    loss = be.SupCon(temperature=0.1, weight=args.supcon) if args.supcon else "cross_entropy"
     be.fine_tune(
         model,
         known,
@@ -211,8 +214,8 @@ def train_model(args: argparse.Namespace, known: be.ImageFolder) -> be.Model:
         resume=args.resume,
         batch_size=args.batch_size,
         image_size=[(args.epochs - at_last, first), (at_last, last)] if at_last else first,
-        eval_size=last,
-        loss=be.SupCon(temperature=0.1, weight=0.2),
+        eval_size=args.sizes[0],
+        loss=loss,
         checkpoint_dir=Path(args.output) / "checkpoints",
         show_progress_bar=True,
     )
