@@ -111,6 +111,16 @@ def test_unseen_species(words, birds, tmp_path, capsys):
     assert rows["pre-trained, mirror @ 64"] != rows["pre-trained @ 64"]
     assert all(row["known_accepted"] >= 0.95 for row in rows.values())
     assert all(set(row["no_birds_accepted"]) <= set(report["no_birds"]) for row in rows.values())
+    # The classifier's own way to refuse.
+    assert list(report["classifier"]) == ["its classifier @ 64", "its classifier @ 96"]
+    valid = be.ImageFolder(birds / "valid")
+    known = model.logits(valid.select([SPECIES[i] for i in (1, 2, 4, 5)]).paths)
+    strange = model.logits(train.select(report["unseen"]).paths)
+    stand_out = [(x.max(1) - x.mean(1)) / x.std(1) for x in (known, strange)]
+    row = report["classifier"]["its classifier @ 64"]
+    assert row["auroc"] == pytest.approx(be.open_set_auroc(*stand_out))
+    assert row["known_accepted"] >= 0.95
+    assert row["unseen_accepted"] == np.mean(stand_out[1] >= row["threshold"])
     assert "fine-tuned, mirror @ 96" in capsys.readouterr().out
     # A model that was trained on them is refused.
     model.reset_classifier(1, class_names=["REDWING"])
