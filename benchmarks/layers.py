@@ -5,7 +5,8 @@
 A child does a few steps under ONEDNN_VERBOSE=profile, and its last step is taken apart: each
 shape of convolution in its three directions with its kernel and GF/s, then everything else by kind.
 What is not oneDNN's (channel moments, optimizer, checks; in bfloat16 the ends of blocks; on AVX2
-the way back of 3x3 convolutions with stride 1) is timed from outside or is the rest. oneDNN's own clock costs a few per cent.
+the way back of 3x3 convolutions with stride 1) is timed from outside or is the rest. oneDNN's own
+clock costs a few per cent.
 """
 
 from __future__ import annotations
