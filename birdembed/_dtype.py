@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from birdembed._option_checks import check_choice
+
 #: How `save_pretrained` can store weights.
 DTYPES = ("float32", "float16")
 _LARGEST = float(np.finfo(np.float16).max)
@@ -19,8 +21,7 @@ def check_dtype(dtype: str) -> str:
     ValueError
         It is none of `DTYPES`.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(map(repr, DTYPES))}, got {dtype!r}")
+    check_choice("dtype", dtype, DTYPES)
     return dtype
 
 

@@ -252,6 +252,14 @@ def train_model(args: argparse.Namespace, known: be.ImageFolder) -> be.Model:
     return model
 
 
+def open_set(row: dict[str, Any]) -> str:
+    """Return the table's last four columns."""
+    return (
+        f"{row['auroc']:9.3f} {row['threshold']:9.3f} "
+        f"{row['unseen_accepted']:9.3f} {len(row['no_birds_accepted']):9d}"
+    )
+
+
 def print_table(
     rows: dict[str, dict[str, Any]], classifier: dict[str, dict[str, Any]], pictures: Pictures
 ) -> None:
@@ -264,14 +272,10 @@ def print_table(
     for name, row in rows.items():
         print(
             f"{name:28} {row['unseen_precision_at_1']:6.3f} {row['unseen_map_at_r']:6.3f} "
-            f"{row['known_precision_at_1']:6.3f} {row['auroc']:9.3f} {row['threshold']:9.3f} "
-            f"{row['unseen_accepted']:9.3f} {len(row['no_birds_accepted']):9d}"
+            f"{row['known_precision_at_1']:6.3f} {open_set(row)}"
         )
     for name, row in classifier.items():
-        print(
-            f"{name:28} {'':20} {row['auroc']:9.3f} {row['threshold']:9.3f} "
-            f"{row['unseen_accepted']:9.3f} {len(row['no_birds_accepted']):9d}"
-        )
+        print(f"{name:28} {'':20} {open_set(row)}")
     print("\nA pilot in another framework, on other pictures of these species:")
     for name, line in REFERENCE.items():
         print(f"  {name:26} {line}")

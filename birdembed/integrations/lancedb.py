@@ -25,6 +25,7 @@ from birdembed import _columns
 from birdembed._core import FingerprintMismatch
 from birdembed._extras import need
 from birdembed._load import DEFAULT_MODEL
+from birdembed._option_checks import check_choice
 from birdembed._search_result import SearchResult
 from birdembed._shared_models import shared_model
 
@@ -167,8 +168,7 @@ def write_index(index: Index, uri: Any, table: str, mode: str = "overwrite") -> 
     """Write an index to a table; see `Index.to_lancedb`."""
     from birdembed import _arrow
 
-    if mode not in _MODES:
-        raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
+    check_choice("mode", mode, _MODES)
     rows = _arrow.from_index(index)
     database = connect(uri)
     there = _found(database, table) if mode == "merge" else None

@@ -1,6 +1,6 @@
 /* 3x3 convolutions with stride 1 by nn/winograd.h, as steps of a plan: inference, and the way
- * back of training. For AVX2; nn/conv_table.h says where they take the place of oneDNN's. pad 1, ic and oc multiples
- * of 16.
+ * back of training. For AVX2; nn/conv_table.h says where they take the place of oneDNN's. The
+ * channels must be such as nn/winograd.h takes; for the gradient of the data, in both directions.
  */
 #ifndef BIRD_NN_CONV_WINOGRAD_H
 #define BIRD_NN_CONV_WINOGRAD_H

@@ -18,12 +18,23 @@ enum {
 #define TARGET __attribute__((target("avx2,fma")))
 #define INLINE static inline __attribute__((always_inline))
 
+static int n_tiles(const bird_winograd *of) {
+    return of->n * of->tiles_hw;
+}
+
+/* How many of the tiles from `first` on are on their way at once. */
+static int chunk_from(const bird_winograd *of, int first) {
+    const int left = n_tiles(of) - first;
+    return left < of->chunk ? left : of->chunk;
+}
+
 bird_winograd bird_winograd_of(const bird_conv *conv, bool relu) {
     const int tiles_h = (conv->ih + 1) / STEP, tiles_w = (conv->iw + 1) / STEP;
-    const int n_tiles = tiles_h * tiles_w * conv->n;
-    return (bird_winograd){.n = conv->n, .ic = conv->ic, .oc = conv->oc, .h = conv->ih,
-                           .w = conv->iw, .tiles_w = tiles_w, .tiles_hw = tiles_h * tiles_w,
-                           .chunk = n_tiles < CHUNK ? n_tiles : CHUNK, .relu = relu};
+    bird_winograd of = {.n = conv->n, .ic = conv->ic, .oc = conv->oc, .h = conv->ih,
+                        .w = conv->iw, .tiles_w = tiles_w, .tiles_hw = tiles_h * tiles_w,
+                        .chunk = CHUNK, .relu = relu};
+    of.chunk = chunk_from(&of, 0);
+    return of;
 }
 
 /* Floats from one place's matrix (chunk, channels) to the next's. */
@@ -51,6 +62,17 @@ static position position_of(const bird_winograd *of, int tile) {
                       within % of->tiles_w * STEP};
 }
 
+/* Floats of BLOCK channels of a picture. */
+static size_t plane_of(const bird_winograd *of) {
+    return (size_t)(of->h * of->w) * BLOCK;
+}
+
+/* Where a tile's first pixel is in an output (n, oc, h, w), in floats. */
+static size_t pixel_of(const bird_winograd *of, position at) {
+    return at.picture * (size_t)(of->oc / BLOCK) * plane_of(of) +
+           (size_t)(at.y * of->w + at.x) * BLOCK;
+}
+
 /* v = B' d B of 4x4 pixels; v (place) `stride` floats apart. */
 TARGET INLINE void transform_in(float *v, size_t stride, __m256 d[TILE][TILE]) {
     __m256 rows[TILE][TILE];
@@ -71,15 +93,17 @@ TARGET INLINE void transform_in(float *v, size_t stride, __m256 d[TILE][TILE]) {
     }
 }
 
-/* v = all channels of one tile, transformed, a block of them every `block` floats; zeros lie around
- * the picture `src` (ic, h, w). */
+/* v = all channels of one tile of src (n, ic, h, w), transformed, a block of them every `block`
+ * floats; zeros lie around each picture. */
 TARGET static void tile_in(float *v, size_t block, const float *src, const bird_winograd *of,
-                           position at) {
-    const size_t plane = (size_t)(of->h * of->w) * BLOCK, stride = stride_of(of, of->ic);
+                           int tile) {
+    const size_t plane = plane_of(of), stride = stride_of(of, of->ic);
+    const position at = position_of(of, tile);
     const int top = at.y - 1, left = at.x - 1;
     const bool inside =
         top >= 0 && left >= 0 && top + TILE <= of->h && left + TILE <= of->w;
 
+    src += at.picture * (size_t)(of->ic / BLOCK) * plane;
     for (int c = 0; c < of->ic; c += BLOCK, src += plane, v += block) {
         __m256 d[TILE][TILE];
 #pragma GCC unroll 4
@@ -98,8 +122,8 @@ TARGET static void tile_in(float *v, size_t block, const float *src, const bird_
 
 /* m (rows, PANEL of oc) = v (rows, ic) x u (ic, PANEL). Each sum runs over the channels in one
  * order, however many rows there are: the bits of a picture do not depend on its neighbours. */
-TARGET INLINE void product_rows(
-    float *m, const float *v, const float *u, int ic, int oc, const int rows) {
+TARGET INLINE void product_rows(float *m, const float *v, const float *u, int ic, int oc,
+                                const int rows) {
     __m256 sums[ROWS][2];
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++) sums[i][0] = sums[i][1] = _mm256_setzero_ps();
@@ -136,15 +160,16 @@ TARGET static void product(float *m, const float *v, const float *u, int count, 
     }
 }
 
-/* dst (oc, h, w) = relu(A' m A + bias), all channels of one tile. */
+/* dst (n, oc, h, w) = relu(A' m A + bias), all channels of one tile. */
 TARGET static void tile_out(float *dst, const float *m, const float *bias,
-                            const bird_winograd *of, position at) {
-    const size_t plane = (size_t)(of->h * of->w) * BLOCK, stride = stride_of(of, of->oc);
+                            const bird_winograd *of, int tile) {
+    const size_t plane = plane_of(of), stride = stride_of(of, of->oc);
+    const position at = position_of(of, tile);
     /* An odd side ends within the last tile. */
     const bool lower = at.y + 1 < of->h, right = at.x + 1 < of->w;
     const __m256 least = of->relu ? _mm256_setzero_ps() : _mm256_set1_ps(-__builtin_inff());
 
-    dst += (size_t)(at.y * of->w + at.x) * BLOCK;
+    dst += pixel_of(of, at);
     for (int c = 0; c < of->oc; c += BLOCK, dst += plane, m += BLOCK) {
         const __m256 add = bias ? _mm256_loadu_ps(bias + c) : _mm256_setzero_ps();
         __m256 rows[STEP][TILE];
@@ -218,18 +243,14 @@ TARGET void bird_winograd_weights(const bird_winograd *of, float *u, const float
 
 void bird_winograd_forward(const bird_winograd *of, float *dst, const float *src, const float *u,
                            const float *bias, float *v, float *m, int n_threads) {
-    const size_t plane = (size_t)(of->h * of->w);
-    const size_t picture_in = (size_t)of->ic * plane, picture_out = (size_t)of->oc * plane;
-    const int n_tiles = of->n * of->tiles_hw, n_panels = of->oc / PANEL;
+    const int n_panels = of->oc / PANEL;
 
 #pragma omp parallel num_threads(n_threads) if (n_threads > 1)
-    for (int first = 0; first < n_tiles; first += of->chunk) {
-        const int count = n_tiles - first < of->chunk ? n_tiles - first : of->chunk;
+    for (int first = 0; first < n_tiles(of); first += of->chunk) {
+        const int count = chunk_from(of, first);
 #pragma omp for schedule(static)
-        for (int i = 0; i < count; i++) {
-            const position at = position_of(of, first + i);
-            tile_in(v + (size_t)i * (size_t)of->ic, BLOCK, src + at.picture * picture_in, of, at);
-        }
+        for (int i = 0; i < count; i++)
+            tile_in(v + (size_t)i * (size_t)of->ic, BLOCK, src, of, first + i);
 #pragma omp for schedule(static)
         for (int i = 0; i < PLACES * n_panels; i++) {
             const size_t place = (size_t)(i / n_panels), panel = (size_t)(i % n_panels);
@@ -239,22 +260,21 @@ void bird_winograd_forward(const bird_winograd *of, float *dst, const float *src
         }
         /* No barrier: the next tiles write v, which nobody reads any more, and wait before m. */
 #pragma omp for schedule(static) nowait
-        for (int i = 0; i < count; i++) {
-            const position at = position_of(of, first + i);
-            tile_out(dst + at.picture * picture_out, m + (size_t)i * (size_t)of->oc, bias, of, at);
-        }
+        for (int i = 0; i < count; i++)
+            tile_out(dst, m + (size_t)i * (size_t)of->oc, bias, of, first + i);
     }
 }
 
-/* m = A d A' of all channels of one tile of the output's gradient (oc, h, w), a block of them every
- * `block` floats; zeros where an odd side ends within the tile. */
+/* m = A d A' of all channels of one tile of the output's gradient (n, oc, h, w), a block of them
+ * every `block` floats; zeros where an odd side ends within the tile. */
 TARGET static void tile_back(float *m, size_t block, const float *diff, const bird_winograd *of,
-                             position at) {
-    const size_t plane = (size_t)(of->h * of->w) * BLOCK, stride = stride_of(of, of->oc);
+                             int tile) {
+    const size_t plane = plane_of(of), stride = stride_of(of, of->oc);
+    const position at = position_of(of, tile);
     const bool lower = at.y + 1 < of->h, right = at.x + 1 < of->w;
     const __m256 zero = _mm256_setzero_ps();
 
-    diff += (size_t)(at.y * of->w + at.x) * BLOCK;
+    diff += pixel_of(of, at);
     for (int c = 0; c < of->oc; c += BLOCK, diff += plane, m += block) {
         __m256 rows[TILE][STEP];
 #pragma GCC unroll 2
@@ -337,21 +357,18 @@ TARGET static void filters_back(float *to, size_t filters, const float *u, size_
 void bird_winograd_backward_weights(const bird_winograd *of, float *diff_weights,
                                     const float *src, const float *diff_dst, float *v, float *m,
                                     float *u, int n_threads) {
-    const size_t plane = (size_t)(of->h * of->w), block = (size_t)of->chunk * BLOCK;
-    const size_t picture_in = (size_t)of->ic * plane, picture_out = (size_t)of->oc * plane;
-    const size_t filters = (size_t)of->ic * 9, matrix = (size_t)of->ic * (size_t)of->oc;
-    const int n_tiles = of->n * of->tiles_hw, n_panels = of->oc / PANEL;
+    const size_t block = (size_t)of->chunk * BLOCK, filters = (size_t)of->ic * 9;
+    const size_t matrix = (size_t)of->ic * (size_t)of->oc;
+    const int n_panels = of->oc / PANEL;
 
 #pragma omp parallel num_threads(n_threads) if (n_threads > 1)
     {
-        for (int first = 0; first < n_tiles; first += of->chunk) {
-            const int count = n_tiles - first < of->chunk ? n_tiles - first : of->chunk;
+        for (int first = 0; first < n_tiles(of); first += of->chunk) {
+            const int count = chunk_from(of, first);
 #pragma omp for schedule(static)
             for (int i = 0; i < count; i++) {
-                const position at = position_of(of, first + i);
-                tile_in(v + (size_t)i * BLOCK, block, src + at.picture * picture_in, of, at);
-                tile_back(m + (size_t)i * BLOCK, block, diff_dst + at.picture * picture_out, of,
-                          at);
+                tile_in(v + (size_t)i * BLOCK, block, src, of, first + i);
+                tile_back(m + (size_t)i * BLOCK, block, diff_dst, of, first + i);
             }
 #pragma omp for schedule(static)
             for (int i = 0; i < PLACES * n_panels; i++) {
