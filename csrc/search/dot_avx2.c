@@ -11,7 +11,7 @@ enum {
     QUERIES = 3,
     ROWS = 4,
     /* With their squares, all eight rows would need more than 16 registers. */
-    ROWS_AT_ONCE = BIRD_DOT_SINGLE_ROWS / 2
+    ROWS_WITH_SQUARES = BIRD_DOT_SINGLE_ROWS / 2
 };
 
 #define TARGET __attribute__((target("avx2,fma")))
@@ -25,6 +25,10 @@ WORD vector zero(void) {
 
 WORD vector load(const float *from) {
     return _mm256_load_ps(from);
+}
+
+WORD vector load_row(const float *from) {
+    return _mm256_loadu_ps(from);
 }
 
 WORD vector load_up_to(const float *from, size_t left) {

@@ -5,7 +5,7 @@
 
 #include <immintrin.h>
 
-enum { LANES = 16, QUERIES = 4, ROWS = 6, ROWS_AT_ONCE = BIRD_DOT_SINGLE_ROWS };
+enum { LANES = 16, QUERIES = 4, ROWS = 6, ROWS_WITH_SQUARES = BIRD_DOT_SINGLE_ROWS };
 
 #define TARGET __attribute__((target("avx512f")))
 #define WORD   TARGET static inline __attribute__((always_inline))
@@ -18,6 +18,10 @@ WORD vector zero(void) {
 
 WORD vector load(const float *from) {
     return _mm512_load_ps(from);
+}
+
+WORD vector load_row(const float *from) {
+    return _mm512_loadu_ps(from);
 }
 
 WORD vector load_up_to(const float *from, size_t left) {
