@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed._image_store import ImageStore
 from birdembed._images import Failure
-from birdembed._option_checks import check_choice
+from birdembed._option_checks import LARGEST_MIX, check_choice, check_integer, check_number
 from birdembed._train_config import AUGMENTS, BAD_FILES
 
 if TYPE_CHECKING:
@@ -121,26 +121,30 @@ class Batches:
         check_choice("augment", augment, AUGMENTS)
         check_choice("on_error", on_error, BAD_FILES)
         self.data = data
-        self.batch_size = _whole("batch_size", batch_size, 1)
+        self.batch_size = check_integer("batch_size", batch_size, 1)
         self.preprocess = preprocess
         self.augment = augment
-        self.mixup = _number("mixup", mixup, 1000)
-        self.cutmix = _number("cutmix", cutmix, 1000)
+        self.mixup = check_number("mixup", mixup, 0, LARGEST_MIX, False)
+        self.cutmix = check_number("cutmix", cutmix, 0, LARGEST_MIX, False)
         self.balanced = bool(balanced)
-        self.seed = _whole("seed", seed, 0)
-        self.label_smoothing = _number("label_smoothing", label_smoothing, 1)
+        self.seed = check_integer("seed", seed, 0)
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
         self.failures = []
         self._on_error = on_error
-        self._num_threads = 0 if num_threads is None else _whole("num_threads", num_threads, 1)
+        self._num_threads = (
+            0 if num_threads is None else check_integer("num_threads", num_threads, 1)
+        )
         named = len(data.class_names)
-        self.num_classes = named if num_classes is None else _whole("num_classes", num_classes, 1)
+        self.num_classes = (
+            named if num_classes is None else check_integer("num_classes", num_classes, 1)
+        )
         if self.num_classes < named:
             raise ValueError(
                 f"num_classes is {num_classes}, but the data has {named} classes; "
                 "leave it out, or select classes of the data"
             )
         self._store = ImageStore(
-            data.paths, _whole("cache_bytes", cache_bytes, 0), self._num_threads
+            data.paths, check_integer("cache_bytes", cache_bytes, 0), self._num_threads
         )
         self._rows: NDArray[np.int64] | None = None
 
@@ -226,10 +230,10 @@ class Batches:
         DecodeError
             As `check`; while iterating, a file that could be read when it was checked.
         """
-        _whole("epoch", epoch, 0)
+        check_integer("epoch", epoch, 0)
         config = self._config(image_size)
         self.check(config.size)
-        if _whole("start_step", start_step, 0) > self.steps_per_epoch:
+        if check_integer("start_step", start_step, 0) > self.steps_per_epoch:
             raise ValueError(
                 f"start_step is {start_step}, but an epoch has {self.steps_per_epoch} steps"
             )
@@ -313,19 +317,3 @@ def _summary(failures: list[Failure], n: int) -> str:
     shown = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:3])
     more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
     return f"{len(failures)} of {n} images cannot be read and are left out: {shown}{more}"
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if not least <= value < 1 << 62:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return int(value)
-
-
-def _number(name: str, value: Any, most: float) -> float:
-    if isinstance(value, (bool, str, bytes)) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not 0 <= value <= most:
-        raise ValueError(f"{name} must be 0 to {most:g}, got {value!r}")
-    return float(value)

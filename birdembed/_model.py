@@ -27,6 +27,7 @@ from birdembed._encoding import (
     with_gaps,
 )
 from birdembed._fitting import Fitting
+from birdembed._option_checks import check_choice, check_integer
 from birdembed._pixels import Preprocess
 from birdembed._pretrained import Pretrained, write_pretrained
 from birdembed._progress import progress_bar
@@ -74,10 +75,7 @@ class Model(Fitting):
         preprocess: Preprocess | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        if architecture not in _core.architectures():
-            raise ValueError(
-                f"architecture must be one of {_core.architectures()}, got {architecture!r}"
-            )
+        check_choice("architecture", architecture, _core.architectures())
         num_classes = check_num_classes(num_classes)
         preprocess = _checked_preprocess(Preprocess() if preprocess is None else preprocess)
         self._take(
@@ -443,10 +441,7 @@ class Model(Fitting):
         TypeError, DecodeError
             k is no whole number; an image cannot be read.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
-            raise TypeError(f"k must be an int, got {type(k).__name__}")
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        k = check_integer("k", k, 1)
         now = self._current
         proba = softmax(logits_of(now, images, batch_size, num_threads))
         names = now.class_names or [str(i) for i in range(proba.shape[-1])]

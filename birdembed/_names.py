@@ -14,6 +14,7 @@ import numpy as np
 
 from birdembed import _core
 from birdembed._core import WeightsError
+from birdembed._option_checks import check_choice
 from birdembed._stored import StoredTensor
 
 ARCHITECTURES = ("resnet50", "resnet50d")
@@ -147,8 +148,8 @@ def to_native(
     ValueError
         `architecture` is not known.
     """
-    if architecture is not None and architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture must be one of {ARCHITECTURES}, got {architecture!r}")
+    if architecture is not None:
+        check_choice("architecture", architecture, ARCHITECTURES)
     native = _native_names(tensors)
     held = _tell_architecture(native, source)
     if architecture is not None and held != architecture:

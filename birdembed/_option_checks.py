@@ -11,10 +11,16 @@ import numpy as np
 #: Sides the network is trained at: multiples of 32 in this range.
 SMALLEST, LARGEST, GRID = 96, 384, 32
 
+#: The concentration of mixup's and cutmix's Beta distribution; at this one all shares are near 0.5.
+LARGEST_MIX = 1000
+
+#: What the core's own integers hold.
+LARGEST_INTEGER = (1 << 63) - 1
+
 
 def check_side(size: Any) -> int:
     """Return a side the network can be trained at; ValueError for any other."""
-    side = check_integer("image_size", size, 1, 8192, False) or 0
+    side = check_integer("image_size", size, 1, 8192)
     if side % GRID or not SMALLEST <= side <= LARGEST:
         raise ValueError(
             f"image_size must be a multiple of {GRID} from {SMALLEST} to {LARGEST}, got {side}"
@@ -22,33 +28,30 @@ def check_side(size: Any) -> int:
     return side
 
 
-def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
     """Raise ValueError unless the value is one of the choices."""
     if not isinstance(value, (str, type(None))) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-def check_integer(name: str, value: Any, least: int, most: float, optional: bool) -> int | None:
-    """Return an int within limits."""
-    if value is None and optional:
-        return None
+def check_integer(name: str, value: Any, least: int, most: float = math.inf) -> int:
+    """Return an int within limits; where `most` is infinite, one that fits into 63 bits."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an int{' or None' if optional else ''}, got {value!r}")
-    if not least <= value <= most:
-        raise ValueError(f"{name} must be {least} to {int(most)}, got {value}")
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if not least <= value <= min(most, LARGEST_INTEGER):
+        limits = f"at least {least}" if most == math.inf else f"{least} to {int(most)}"
+        raise ValueError(f"{name} must be {limits}, got {value}")
     return int(value)
 
 
 def check_number(
-    name: str, value: Any, least: float, most: float, open_above: bool, optional: bool
-) -> Any:
+    name: str, value: Any, least: float, most: float = math.inf, open_above: bool = True
+) -> float:
     """Return a finite float within limits."""
-    if value is None and optional:
-        return None
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
-        raise TypeError(f"{name} must be a number{' or None' if optional else ''}, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {value!r}")
     if not least <= value <= most or (open_above and value == most):
         limit = "" if most == math.inf else f" and {'below' if open_above else 'at most'} {most:g}"
         raise ValueError(f"{name} must be finite, at least {least:g}{limit}, got {value}")
@@ -72,9 +75,7 @@ def check_image_size(value: Any) -> Any:
     for pair in value:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise ValueError(f"image_size must be pairs of (epochs, size), got {pair!r}")
-        pairs.append(
-            (check_integer("image_size's epochs", pair[0], 1, 10**6, False), check_side(pair[1]))
-        )
+        pairs.append((check_integer("image_size's epochs", pair[0], 1, 10**6), check_side(pair[1])))
     if not pairs:
         raise ValueError("image_size is empty: expected pairs of (epochs, size)")
     return tuple(pairs)
@@ -94,12 +95,9 @@ def check_class_weights(value: Any) -> Any:
     if value is None or value == "balanced":
         return value
     if isinstance(value, Mapping):
-        return {
-            str(k): check_number("class_weights", v, 0, math.inf, True, False)
-            for k, v in value.items()
-        }
+        return {str(k): check_number("class_weights", v, 0) for k, v in value.items()}
     if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
         raise TypeError(
             f"class_weights must be 'balanced', numbers or a mapping by name, got {value!r}"
         )
-    return tuple(check_number("class_weights", v, 0, math.inf, True, False) for v in value)
+    return tuple(check_number("class_weights", v, 0) for v in value)

@@ -51,7 +51,7 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         """Check every field; numbers and sequences are brought to plain Python types."""
-        size = check_integer("size", self.size, 1, 8192, False)
+        size = check_integer("size", self.size, 1, 8192)
         check_choice("resize", self.resize, ("squash", "shortest"))
         check_choice("interpolation", self.interpolation, ("bilinear", "bicubic"))
         if not isinstance(self.mirror, (bool, np.bool_)):

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from birdembed._core import WeightsError
+from birdembed._option_checks import check_choice
 from birdembed._safetensors import read_metadata, read_safetensors, write_safetensors
 
 POOLINGS = ("avg", "gem")
@@ -43,8 +44,7 @@ class Projection:
         ValueError
             A part is unknown, misshapen or not finite.
         """
-        if self.pooling not in POOLINGS:
-            raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}")
+        check_choice("pooling", self.pooling, POOLINGS)
         mean = np.require(self.mean, dtype=np.float32, requirements=["C", "A"])
         matrix = np.require(self.matrix, dtype=np.float32, requirements=["C", "A"])
         if mean.ndim != 1 or matrix.ndim != 2 or matrix.shape[0] != mean.shape[0]:

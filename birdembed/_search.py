@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from birdembed import _core
+from birdembed._option_checks import check_integer
 
 _FLOATS = (np.float16, np.float32, np.float64)
 
@@ -117,7 +118,7 @@ def cosine_topk(
     Raises
     ------
     TypeError
-        An array does not hold floats.
+        An array does not hold floats, or `k` is no whole number.
     ValueError
         `k` is below 1, the dimensions differ, or a query holds NaN (its row is named).
 
@@ -141,11 +142,10 @@ def search_rows(
     """Do what `cosine_topk` does among some `rows` of the corpus (ascending; None: all)."""
     vectors, single = as_vectors(queries, "queries")
     table, _ = as_vectors(corpus, "corpus", one=False)
-    if isinstance(k, bool) or not hasattr(k, "__index__"):
-        raise TypeError(f"k must be an integer, got {type(k).__name__}")
+    k = check_integer("k", k, 1)
     if vectors.shape[1] != table.shape[1]:
         raise ValueError(
             f"queries have {vectors.shape[1]} dimensions, the corpus has {table.shape[1]}"
         )
-    scores, indices = _core.cosine_topk(vectors, table, int(k), bool(normalized), rows)
+    scores, indices = _core.cosine_topk(vectors, table, k, bool(normalized), rows)
     return (scores[0], indices[0]) if single else (scores, indices)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from birdembed import _core
+from birdembed._option_checks import check_integer
 from birdembed._pixels import Preprocess
 from birdembed._pretrained import Pretrained, fingerprint_of, trunk_digest
 from birdembed._projection import Projection
@@ -235,11 +236,7 @@ def check_num_classes(num_classes: int) -> int:
     TypeError, ValueError
         It is none, or out of range.
     """
-    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)):
-        raise TypeError(f"num_classes must be an int, got {type(num_classes).__name__}")
-    if not 0 <= num_classes <= _MAX_CLASSES:
-        raise ValueError(f"num_classes must be 0 to {_MAX_CLASSES}, got {num_classes}")
-    return int(num_classes)
+    return check_integer("num_classes", num_classes, 0, _MAX_CLASSES)
 
 
 def check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str] | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from birdembed._option_checks import (
+    LARGEST_MIX,
     check_boolean,
     check_choice,
     check_class_weights,
@@ -192,7 +193,9 @@ class TrainConfig:
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         for name, (low, high, optional) in _INTEGERS.items():
-            self._put(name, check_integer(name, getattr(self, name), low, high, optional))
+            value = getattr(self, name)
+            if not (optional and value is None):
+                self._put(name, check_integer(name, value, low, high))
         adamw = self.optimizer == "adamw"
         filled = []
         for name, default in (
@@ -207,7 +210,8 @@ class TrainConfig:
         self._put("_filled", tuple(filled))
         for name, (least, most, open_above, optional) in _NUMBERS.items():
             value = getattr(self, name)
-            self._put(name, check_number(name, value, least, most, open_above, optional))
+            if not (optional and value is None):
+                self._put(name, check_number(name, value, least, most, open_above))
         for name in ("nesterov", "balanced"):
             self._put(name, check_boolean(name, getattr(self, name)))
         self._put("image_size", check_image_size(self.image_size))
@@ -226,7 +230,7 @@ class TrainConfig:
 
     def _derived(self, name: str) -> float:
         if name == "head_lr":
-            return 5 * check_number("lr", self.lr, 0, math.inf, False, False)
+            return 5 * check_number("lr", self.lr, 0)
         return {"cosine": 0.1, "onecycle": 0.25}.get(self.schedule, 0.0) * self.epochs
 
     def with_options(self, **changes: Any) -> TrainConfig:
@@ -359,8 +363,8 @@ _INTEGERS: dict[str, tuple[int, float, bool]] = {
     "head_epochs": (0, 10**4, False),
     "accumulate": (1, 10**4, False),
     "patience": (1, 10**6, True),
-    "seed": (0, 2**63 - 1, False),
-    "cache_bytes": (0, 2**63 - 1, False),
+    "seed": (0, math.inf, False),
+    "cache_bytes": (0, math.inf, False),
     "checkpoint_every": (1, 10**9, True),
     "num_threads": (1, 1024, True),
 }
@@ -373,8 +377,8 @@ _NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
     "weight_decay": (0, math.inf, True, False),
     "warmup_epochs": (0, math.inf, True, False),
     "label_smoothing": (0, 1, True, False),
-    "mixup": (0, math.inf, True, False),
-    "cutmix": (0, math.inf, True, False),
+    "mixup": (0, LARGEST_MIX, False, False),
+    "cutmix": (0, LARGEST_MIX, False, False),
     "ema": (0, 1, True, True),
     "grad_clip": (1e-30, math.inf, True, True),
 }

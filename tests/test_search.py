@@ -228,7 +228,7 @@ def test_strided_and_reversed_arrays():
         ((random(2, 4), random(3, 5), 1), ValueError, "4 dimensions.*5"),
         ((random(2, 4), random(3, 4), 0), ValueError, "k must be at least 1, got 0"),
         ((random(2, 4), random(3, 4), -3), ValueError, "k must be at least 1, got -3"),
-        ((random(2, 4), random(3, 4), 2.0), TypeError, "k must be an integer"),
+        ((random(2, 4), random(3, 4), 2.0), TypeError, "k must be an int, got 2.0"),
         ((random(2, 4), random(3, 4)[0], 1), ValueError, "corpus must have 2 dimensions"),
         ((random(2, 4)[None], random(3, 4), 1), ValueError, "queries must have 1 or 2 dim"),
         ((np.ones((2, 4), int), random(3, 4), 1), TypeError, "queries must hold float32.*int64"),

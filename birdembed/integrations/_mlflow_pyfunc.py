@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed._option_checks import check_choice
 from birdembed._pixels import verify
 
 if TYPE_CHECKING:
@@ -105,8 +106,7 @@ def _checked(params: Mapping[str, Any] | None) -> dict[str, Any]:
         raise ValueError(f"params has {unknown[0]!r}; there are {', '.join(DEFAULTS)}")
     options = {**DEFAULTS, **(params or {})}
     for name, choices in (("task", TASKS), ("on_error", ON_ERROR)):
-        if options[name] not in choices:
-            raise ValueError(f"params[{name!r}] must be one of {choices}, got {options[name]!r}")
+        check_choice(f"params[{name!r}]", options[name], choices)
     options["k"] = int(options["k"])
     return options
 

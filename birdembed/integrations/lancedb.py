@@ -25,7 +25,7 @@ from birdembed import _columns
 from birdembed._core import FingerprintMismatch
 from birdembed._extras import need
 from birdembed._load import DEFAULT_MODEL
-from birdembed._option_checks import check_choice
+from birdembed._option_checks import check_choice, check_integer
 from birdembed._search_result import SearchResult
 from birdembed._shared_models import shared_model
 
@@ -244,14 +244,15 @@ def search(
     ------
     FingerprintMismatch
         The query comes from another model than the table.
+    TypeError
+        `k` is no whole number.
     ValueError
         There is no model to encode an image, or `k` is below 1.
     """
     from birdembed import _arrow, _query
     from birdembed._search import as_vectors
 
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    k = check_integer("k", k, 1)
     known = _arrow.fingerprint_of(table.schema)
     asked = _query.interpret(query)
     if asked.vectors is None:

@@ -171,9 +171,9 @@ def test_saved_and_pickled(model, photos, tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"method": "pca"}, ValueError, "center, whiten, lda"),
+        ({"method": "pca"}, ValueError, "method must be one of 'center', 'whiten', 'lda'"),
         ({"dim": 0}, ValueError, "dim"),
-        ({"dim": 2.5}, ValueError, "dim"),
+        ({"dim": 2.5}, TypeError, "dim"),
         ({"shrinkage": 1.5}, ValueError, "shrinkage"),
     ],
 )
