@@ -91,7 +91,8 @@ class TrainConfig:
         Passes that train a new classifier alone (AdamW, 5e-3), on features computed once,
         before the first epoch. They are not counted in `epochs`.
     layer_decay : float
-        Each block's learning rate is this times that of the block above; 1: all alike.
+        Each block's learning rate is this times that of the block above; 1: all alike. With
+        0.9 species that were not in training are found and told apart better.
     momentum : float
         Of sgd.
     nesterov : bool

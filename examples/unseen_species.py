@@ -16,9 +16,10 @@ pictures, and for a fine-tuned model, at several sizes, with and without the mir
 
 measures a model that was trained on the known species only (--list names them). Without --model it
 is trained first, which takes about an hour on two cores and goes on with --resume; --no-training
-leaves it out. It is trained by cross entropy alone: a contrastive loss (--supcon 0.2) draws the
-pictures of known species closer together, so that the cosine refuses more of the others, and finds
-unseen species less well.
+leaves it out. Two things of the training count: the first blocks learn far slower than the last
+(--layer-decay), so that they keep what sees any bird; and beside the cross entropy a mild
+contrastive loss (--supcon) draws the pictures of known species together, so that the cosine tells
+the others from them. A strong one costs unseen species.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def arguments() -> argparse.ArgumentParser:
     group.add_argument(
         "--image-size", type=sizes, default=[128], metavar="A,B", help="the last 3 epochs at B"
     )
-    group.add_argument("--supcon", type=float, default=0.0, metavar="WEIGHT")
+    group.add_argument("--supcon", type=float, default=0.1, metavar="WEIGHT")
+    group.add_argument("--layer-decay", type=float, default=0.9, metavar="SHARE")
     return parser
 
 
@@ -246,6 +248,7 @@ def train_model(args: argparse.Namespace, known: be.ImageFolder) -> be.Model:
         image_size=[(args.epochs - at_last, first), (at_last, last)] if at_last else first,
         eval_size=args.sizes[0],
         loss=loss,
+        layer_decay=args.layer_decay,
         checkpoint_dir=Path(args.output) / "checkpoints",
         show_progress_bar=True,
     )
