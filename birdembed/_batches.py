@@ -14,7 +14,13 @@ from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed._image_store import ImageStore
 from birdembed._images import Failure
-from birdembed._option_checks import LARGEST_MIX, check_choice, check_integer, check_number
+from birdembed._option_checks import (
+    LARGEST_MIX,
+    check_choice,
+    check_integer,
+    check_number,
+    check_threads,
+)
 from birdembed._train_config import AUGMENTS, BAD_FILES
 
 if TYPE_CHECKING:
@@ -131,9 +137,7 @@ class Batches:
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
         self.failures = []
         self._on_error = on_error
-        self._num_threads = (
-            0 if num_threads is None else check_integer("num_threads", num_threads, 1)
-        )
+        self._num_threads = check_threads(num_threads)
         named = len(data.class_names)
         self.num_classes = (
             named if num_classes is None else check_integer("num_classes", num_classes, 1)

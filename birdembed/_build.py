@@ -15,6 +15,7 @@ from birdembed._cache import EmbeddingCache, content_key
 from birdembed._core import BirdembedError, DecodeError
 from birdembed._dataset import ImageFolder, check_folder, list_images
 from birdembed._index_file import Column
+from birdembed._option_checks import check_choice
 from birdembed._progress import progress_bar
 from birdembed._query import is_image, name_of
 from birdembed._report import EncodeReport
@@ -152,8 +153,7 @@ def embed(
     report : EncodeReport
         Positions are those of `images`.
     """
-    if on_error not in ("skip", "raise"):
-        raise ValueError(f'on_error must be "skip" or "raise", got {on_error!r}')
+    check_choice("on_error", on_error, ("skip", "raise"))
     store = None if cache is None else EmbeddingCache(cache, model.fingerprint)
     rows = _Rows()
     waiting: dict[bytes | int, list[int]] = {}  # content (or position) -> positions

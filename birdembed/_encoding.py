@@ -9,21 +9,11 @@ from typing import Any
 import numpy as np
 
 from birdembed import _images
+from birdembed._option_checks import check_threads
 from birdembed._projection import Projection
 from birdembed._report import EncodeReport
 from birdembed._snapshot import Snapshot
 from birdembed._stored import all_finite
-
-
-def check_threads(num_threads: int | None) -> int:
-    """Return 0 for the default."""
-    if num_threads is None:
-        return 0
-    if isinstance(num_threads, bool) or not isinstance(num_threads, (int, np.integer)):
-        raise TypeError(f"num_threads must be an int, got {type(num_threads).__name__}")
-    if not 1 <= num_threads <= 1024:
-        raise ValueError(f"num_threads must be 1 to 1024, got {num_threads}")
-    return int(num_threads)
 
 
 def check_pixels(x: Any) -> np.ndarray:

@@ -29,8 +29,6 @@ _SAMPLES_PACKAGE = "tuxpaint-stamps-default"
 _SAMPLES_FOLDER = "usr/share/tuxpaint/stamps/animals/birds/"
 _SAMPLES_LICENCE = f"usr/share/doc/{_SAMPLES_PACKAGE}/copyright"
 
-FETCHABLE = ("sscd", "samples")
-
 
 def sscd_dir() -> Path:
     """Return the folder in the cache that `fetch("sscd")` fills, there or not.
@@ -273,7 +271,7 @@ def fetch(name: str, *, source: str | os.PathLike[str] | None = None) -> Path:
         "sscd": _fetch_sscd,
         "samples": _fetch_samples,
     }
-    check_choice("name", name, FETCHABLE)
+    check_choice("name", name, tuple(getters))
     given = Path(source) if source is not None else None
     if given is not None and not given.is_file():
         raise FileNotFoundError(f"source {given}: no such file")

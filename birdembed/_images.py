@@ -11,7 +11,7 @@ import numpy as np
 
 from birdembed import _core, _pillow
 from birdembed._core import DecodeError
-from birdembed._option_checks import check_choice
+from birdembed._option_checks import check_choice, check_integer
 
 ON_ERROR = ("raise", "skip", "nan")
 EXTENSIONS = frozenset(
@@ -282,12 +282,9 @@ def batches(
         Whatever `on_error`: something that is no image, named by position.
     """
     check_choice("on_error", on_error, ON_ERROR)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
-        raise TypeError(f"batch_size must be an int, got {type(batch_size).__name__}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    batch_size = check_integer("batch_size", batch_size, 1)
     many = [images] if is_single(images) else _as_many(images)
-    return _batches(many, preprocess, int(batch_size), num_threads or 0, on_error)
+    return _batches(many, preprocess, batch_size, num_threads or 0, on_error)
 
 
 def _batches(

@@ -16,7 +16,6 @@ from birdembed import _core, _images
 from birdembed._core import BirdembedError
 from birdembed._encoding import (
     check_pixels,
-    check_threads,
     described,
     embedded,
     logits_of,
@@ -27,7 +26,7 @@ from birdembed._encoding import (
     with_gaps,
 )
 from birdembed._fitting import Fitting
-from birdembed._option_checks import check_choice, check_integer
+from birdembed._option_checks import check_choice, check_integer, check_threads
 from birdembed._pixels import Preprocess
 from birdembed._pretrained import Pretrained, write_pretrained
 from birdembed._progress import progress_bar

@@ -14,8 +14,10 @@ SMALLEST, LARGEST, GRID = 96, 384, 32
 #: The concentration of mixup's and cutmix's Beta distribution; at this one all shares are near 0.5.
 LARGEST_MIX = 1000
 
-#: What the core's own integers hold.
-LARGEST_INTEGER = (1 << 63) - 1
+#: Two such still add up in the core's 64 bits.
+LARGEST_INTEGER = (1 << 62) - 1
+
+MAX_THREADS = 1024  # csrc/base/threads.h has the same
 
 
 def check_side(size: Any) -> int:
@@ -35,7 +37,7 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
 
 
 def check_integer(name: str, value: Any, least: int, most: float = math.inf) -> int:
-    """Return an int within limits; where `most` is infinite, one that fits into 63 bits."""
+    """Return an int within limits; `LARGEST_INTEGER` is one for all."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int, got {value!r}")
     if not least <= value <= min(most, LARGEST_INTEGER):
@@ -56,6 +58,11 @@ def check_number(
         limit = "" if most == math.inf else f" and {'below' if open_above else 'at most'} {most:g}"
         raise ValueError(f"{name} must be finite, at least {least:g}{limit}, got {value}")
     return float(value)
+
+
+def check_threads(num_threads: int | None) -> int:
+    """Return a number of threads, 0 for the default."""
+    return 0 if num_threads is None else check_integer("num_threads", num_threads, 1, MAX_THREADS)
 
 
 def check_boolean(name: str, value: Any) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from birdembed import _images
 from birdembed._images import Failure
-from birdembed._option_checks import check_choice, check_integer
+from birdembed._option_checks import check_boolean, check_choice, check_integer
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -54,11 +54,10 @@ class Preprocess:
         size = check_integer("size", self.size, 1, 8192)
         check_choice("resize", self.resize, ("squash", "shortest"))
         check_choice("interpolation", self.interpolation, ("bilinear", "bicubic"))
-        if not isinstance(self.mirror, (bool, np.bool_)):
-            raise TypeError(f"mirror must be True or False, got {self.mirror!r}")
+        mirror = check_boolean("mirror", self.mirror)
         set_field = object.__setattr__
         set_field(self, "size", size)
-        set_field(self, "mirror", bool(self.mirror))
+        set_field(self, "mirror", mirror)
         set_field(self, "crop_pct", _float("crop_pct", self.crop_pct))
         set_field(self, "mean", _three("mean", self.mean))
         set_field(self, "std", _three("std", self.std))

@@ -12,6 +12,7 @@ from typing import Any
 
 from birdembed._option_checks import (
     LARGEST_MIX,
+    MAX_THREADS,
     check_boolean,
     check_choice,
     check_class_weights,
@@ -92,7 +93,7 @@ class TrainConfig:
         before the first epoch. They are not counted in `epochs`.
     layer_decay : float
         Each block's learning rate is this times that of the block above; 1: all alike. With
-        0.9 species that were not in training are found and told apart better.
+        0.9, and a mild `SupCon`, species that were not in training were found best.
     momentum : float
         Of sgd.
     nesterov : bool
@@ -367,7 +368,7 @@ _INTEGERS: dict[str, tuple[int, float, bool]] = {
     "seed": (0, math.inf, False),
     "cache_bytes": (0, math.inf, False),
     "checkpoint_every": (1, 10**9, True),
-    "num_threads": (1, 1024, True),
+    "num_threads": (1, MAX_THREADS, True),
 }
 #: Least, most, whether the most itself is out, whether None is allowed.
 _NUMBERS: dict[str, tuple[float, float, bool, bool]] = {

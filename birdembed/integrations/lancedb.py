@@ -78,8 +78,7 @@ class BirdembedFunction(EmbeddingFunction):
         if "name" in options:
             options["name"] = os.fspath(options["name"])
         on_error = options.get("on_error", "null")
-        if on_error not in ("null", "raise"):
-            raise ValueError(f'on_error must be "null" or "raise", got {on_error!r}')
+        check_choice("on_error", on_error, ("null", "raise"))
         unknown = [option for option in options if option not in cls.model_fields]
         if unknown:
             raise TypeError(
