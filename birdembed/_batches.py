@@ -71,13 +71,14 @@ class Batches:
     batch_size : int
     preprocess : Preprocess
         Normalisation and interpolation; its fit and crop serve `augment` None only.
-    augment : {None, "default", "turned", "strong"}
+    augment : {None, "default", "turned", "robust", "strong"}
         ``None``: as for encoding. ``"default"``: a box of 0.35 to 1 of the area (3:4 to 4:3),
         mirrored or not, turned up to 20 degrees, brightness 0.6 to 1.4, contrast 0.7 to 1.3,
         saturation 0.6 to 1.4. ``"turned"``: the same, and one picture in four lies on a side, for
-        a model that has to know birds whichever way up they are. ``"strong"``: the same
-        box and mirroring, then TrivialAugment (Mueller & Hutter 2021) and for a quarter of the
-        pictures random erasing.
+        a model that has to know birds whichever way up they are. ``"robust"``: as ``"turned"``,
+        with brightness 0.4 to 1.6, for one that has to know them in any light as well.
+        ``"strong"``: the same box and mirroring, then TrivialAugment (Mueller & Hutter 2021) and
+        for a quarter of the pictures random erasing.
     mixup, cutmix : float
         ``alpha`` of the Beta(alpha, alpha) from which each sample's share is drawn, the larger
         part its own; 0: not done; both above 0: one or the other, evenly.

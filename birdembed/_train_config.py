@@ -25,7 +25,7 @@ from birdembed._option_checks import (
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
-AUGMENTS = (None, "default", "turned", "strong")
+AUGMENTS = (None, "default", "turned", "robust", "strong")
 BATCH_NORMS = ("train", "frozen_stats", "frozen")
 PRECISIONS = ("float32", "bfloat16", "auto")
 BAD_FILES = ("raise", "skip")
@@ -111,7 +111,7 @@ class TrainConfig:
         Weight of each class in the cross-entropy.
     balanced : bool
         Draw all classes equally often.
-    augment : {"default", "turned", "strong", None}
+    augment : {"default", "turned", "robust", "strong", None}
         What `Batches` does to the pictures.
     mixup, cutmix : float
         Alpha of the mixing; 0: off.

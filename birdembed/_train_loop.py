@@ -19,7 +19,7 @@ from birdembed._checkpoint import (
 from birdembed._history import History
 from birdembed._snapshot import Snapshot
 from birdembed._train_engine import Diverged, StepResult
-from birdembed._train_progress import epoch_line
+from birdembed._train_progress import epoch_line, seconds_left
 
 if TYPE_CHECKING:
     from birdembed._trainer import Trainer
@@ -169,16 +169,17 @@ class Loop:
             snapshot = trainer._snapshot()
             logs |= trainer._validated(snapshot)
         logs["lr"] = cfg.lr * trainer._factor(trainer.step_count - 1)
-        logs["seconds"] = at.seconds + time.perf_counter() - began
+        afterwards = time.perf_counter() - began
+        logs["seconds"] = at.seconds + afterwards
         logs["images_per_second"] = at.images / max(at.seconds, 1e-9)
         epochs = [*history.epochs[: at.epoch], logs]
         if snapshot is not None and History(epochs, cfg.monitor).best == logs:
             self._keep_best(replace(snapshot, training=trainer._record(logs)))
         history.epochs[:] = epochs
         trainer._at = Position(at.epoch + 1, trainer.step_count)
-        self._report.say(
-            epoch_line(logs, cfg.epochs, (cfg.epochs - at.epoch - 1) * logs["seconds"])
-        )
+        sizes = [cfg.size_at(epoch, trainer._base_size) for epoch in range(at.epoch, cfg.epochs)]
+        left = seconds_left(sizes, at.seconds, afterwards)
+        self._report.say(epoch_line(logs, cfg.epochs, left))
         go = trainer._callbacks.tell("on_epoch_end", trainer, logs)
         if not cfg.checkpoint_every:
             self._checkpoint()

@@ -94,6 +94,21 @@ def duration(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d} min"
 
 
+def seconds_left(sizes: list[int], trained: float, afterwards: float) -> float:
+    """Guess what the epochs to come take, from the one that is over.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Sides of the training images: of the finished epoch, then of those to come. A picture of
+        twice the side takes four times as long.
+    trained, afterwards : float
+        Seconds of the finished epoch: training, and what does not depend on its size.
+    """
+    pixels = [size**2 for size in sizes]
+    return trained * sum(pixels[1:]) / pixels[0] + afterwards * len(pixels[1:])
+
+
 def epoch_line(logs: dict[str, Any], epochs: int, left: float) -> str:
     """Return one line about a finished epoch."""
     parts = [

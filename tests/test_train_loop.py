@@ -15,6 +15,7 @@ from birdembed._fine_tune import fine_tune
 from birdembed._model import Model
 from birdembed._supcon import SupCon
 from birdembed._train_config import TrainConfig
+from birdembed._train_progress import seconds_left
 from birdembed._trainer import Trainer
 
 EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
@@ -548,6 +549,11 @@ def test_progress_without_a_terminal_is_lines(train, valid, capsys):
     assert "\r" not in text
     fine_tune(new_model(), train, valid, 1, **EASY)
     assert capsys.readouterr().err == ""
+
+
+def test_the_time_left_knows_of_larger_images_to_come():
+    assert seconds_left([128, 128, 256, 256], 60, 5) == 60 + 5 + 2 * (240 + 5)
+    assert seconds_left([128], 60, 5) == 0
 
 
 def test_config_object_and_options_together(train):

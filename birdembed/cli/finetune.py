@@ -57,7 +57,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "schedule": (str, "NAME", "constant, step, cosine or onecycle"),
     "warmup_epochs": (float, "X", "epochs in which the learning rate rises"),
     "label_smoothing": (float, "X", "0 for none"),
-    "augment": (_word_or_none, "NAME", "default, turned, strong or none"),
+    "augment": (_word_or_none, "NAME", "default, turned, robust, strong or none"),
     "mixup": (float, "X", "strength of mixup"),
     "cutmix": (float, "X", "strength of cutmix"),
     "freeze": (_words, "A,B", "prefixes of parameter names to leave as they are"),

@@ -12,6 +12,7 @@ typedef enum bird_policy {
     BIRD_POLICY_DEFAULT, /* box of 0.35 to 1 of the area, flip, turn to 20 degrees, brightness
                             0.6-1.4, contrast 0.7-1.3, saturation 0.6-1.4, each uniform */
     BIRD_POLICY_TURNED,  /* the same, and a quarter of the pictures lie on a side */
+    BIRD_POLICY_ROBUST,  /* turned, with brightness 0.4-1.6 */
     BIRD_POLICY_STRONG   /* the same box and flip, TrivialAugment (Mueller and Hutter 2021),
                             and for a quarter of the pictures random erasing (Zhong 2017) */
 } bird_policy;

@@ -123,10 +123,14 @@ static int parse_policy(bird_policy *policy, const char *name) {
         *policy = BIRD_POLICY_DEFAULT;
     } else if (strcmp(name, "turned") == 0) {
         *policy = BIRD_POLICY_TURNED;
+    } else if (strcmp(name, "robust") == 0) {
+        *policy = BIRD_POLICY_ROBUST;
     } else if (strcmp(name, "strong") == 0) {
         *policy = BIRD_POLICY_STRONG;
     } else {
-        PyErr_Format(PyExc_ValueError, "augment must be None, 'default', 'turned' or 'strong', got '%s'", name);
+        PyErr_Format(PyExc_ValueError,
+                     "augment must be None, 'default', 'turned', 'robust' or 'strong', got '%s'",
+                     name);
         return -1;
     }
     return 0;

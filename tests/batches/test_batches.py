@@ -107,7 +107,7 @@ def test_label_smoothing(data):
 # What pixels depend on
 
 
-@pytest.mark.parametrize("augment", ["default", "turned", "strong"])
+@pytest.mark.parametrize("augment", ["default", "turned", "robust", "strong"])
 def test_threads_and_batch_size_change_no_pixel(data, augment):
     expected = pixels_of(Batches(data, 5, CFG, augment, num_threads=1))
     for batch_size, threads in [(5, 2), (23, 7), (2, 3), (8, 1)]:

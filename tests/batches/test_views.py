@@ -225,7 +225,7 @@ def reference_boxes(height, width, n):
     return np.array(boxes, float)
 
 
-@pytest.mark.parametrize("augment", ["default", "turned", "strong"])
+@pytest.mark.parametrize("augment", ["default", "turned", "robust", "strong"])
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (150, 190)])
 def test_boxes_are_random_resized_crops(augment, height, width):
     boxes = np.array([view[0] for view in views(augment, height, width)], float)
@@ -252,19 +252,20 @@ def test_odd_shapes_fall_back_to_the_centre():
     assert {view[0] for view in views("default", 1, 1, 50)} == {(0, 0, 1, 1)}
 
 
-@pytest.mark.parametrize("augment", ["default", "turned"])
+@pytest.mark.parametrize("augment", ["default", "turned", "robust"])
 def test_the_recipe_is_drawn(augment):
     drawn = views(augment)
     assert 0.47 < np.mean([view[1] for view in drawn]) < 0.53
     degrees = np.array([math.degrees(math.atan2(v[2][2], v[2][0])) for v in drawn])
-    if augment == "turned":
+    if augment != "default":
         # A quarter of them lie on a side, as often on one as on the other.
         sides = np.round(degrees / 90)
         assert set(sides) == {-1, 0, 1}
         assert 0.11 < np.mean(sides == 1) < 0.14
         assert 0.11 < np.mean(sides == -1) < 0.14
         degrees = degrees - 90 * sides
-    limits = {"brightness": (0.6, 1.4), "contrast": (0.7, 1.3), "saturation": (0.6, 1.4)}
+    light = (0.4, 1.6) if augment == "robust" else (0.6, 1.4)
+    limits = {"brightness": light, "contrast": (0.7, 1.3), "saturation": (0.6, 1.4)}
     columns = [(degrees, -20, 20)]
     for i, (name, (low, high)) in enumerate(limits.items()):
         assert {view[3][i][0] for view in drawn} == {name}
