@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from birdembed._core import FingerprintMismatch
 from birdembed._dataset import ImageFolder
 from birdembed._index import Index
-from birdembed._metrics import Evaluation, measure
+from birdembed._metrics import Evaluation, measure, share_kept
 
 if TYPE_CHECKING:
     from birdembed._inspect import Duplicate
@@ -97,6 +97,7 @@ def evaluate(
             part = measure(changed, tags, corpus, corpus_tags, own, _class_order(data, corpus_tags))
             result.robustness[change] = {
                 "precision_at_1": part.precision_at_1,
+                "kept": share_kept(result, part),
                 "map_at_r": part.map_at_r,
                 "same_similarity": part.same_similarity,
                 "different_similarity": part.different_similarity,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +49,9 @@ class Evaluation:
         Mean cosine of all pairs with the same and with different labels, self-pairs left out.
     robustness : dict or None
         The same for changed images: `flip`, `rotate90`, `brightness_0.6`, `brightness_1.4`, each
-        with `self_similarity`, the mean cosine of an image and its changed self.
+        with `self_similarity`, the mean cosine of an image and its changed self, and `kept`, the
+        share of the images whose nearest neighbour was right that keep a right one.
+        `precision_at_1` hides how many are lost where as many are won.
     failures : list of (int, str, str)
         Position, name and reason of images that could not be read.
     duplicates : list of Duplicate or None
@@ -72,6 +74,8 @@ class Evaluation:
     robustness: dict[str, dict[str, float | None]] | None = None
     failures: list[tuple[int, str, str]] | None = None
     duplicates: list[Duplicate] | None = None
+    #: For each query that was asked: is its nearest neighbour right?
+    _right: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self, scalars: bool = False) -> dict[str, Any]:
         """Return everything as plain Python values.
@@ -280,7 +284,15 @@ def measure(
         per_class=_per_class(names, labels, asked, first, precision),
         confusion=confusion,
         class_names=[str(name) for name in names],
+        _right=first,
     )
+
+
+def share_kept(before: Evaluation, after: Evaluation) -> float | None:
+    """Return the share of the queries with a right nearest neighbour that have one still."""
+    if before._right is None or after._right is None:
+        return None
+    return _mean(after._right[before._right])
 
 
 def _ordered(class_names: Sequence[Any] | None, *tags: list[Any]) -> list[Any]:

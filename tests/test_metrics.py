@@ -10,7 +10,7 @@ from birdembed._core import FingerprintMismatch
 from birdembed._dataset import ImageFolder
 from birdembed._evaluate import CHANGES, evaluate
 from birdembed._index import Index
-from birdembed._metrics import retrieval_metrics
+from birdembed._metrics import retrieval_metrics, share_kept
 
 
 def naive(queries, labels, corpus, corpus_labels, leave_out):
@@ -225,7 +225,21 @@ def test_robustness(pictures):
     assert got.robustness["flip"]["self_similarity"] < 0.8  # the colour changes sides
     assert got.robustness["brightness_0.6"]["self_similarity"] > 0.98
     assert got.robustness["brightness_0.6"]["precision_at_1"] == 1
+    assert got.robustness["brightness_0.6"]["kept"] == 1
     assert "robustness.flip.precision_at_1" in got.to_dict(scalars=True)
+
+
+def test_what_is_kept_is_counted_among_what_was_right():
+    corpus = np.eye(3, dtype=np.float32)
+    before = retrieval_metrics(corpus[[0, 1, 2, 0]], list("abab"), corpus, list("abc"))
+    after = retrieval_metrics(corpus[[0, 2, 0, 1]], list("abab"), corpus, list("abc"))
+    # Precision@1 rises, though one of the two right ones is lost.
+    assert (before.precision_at_1, after.precision_at_1) == (0.5, 0.75)
+    assert share_kept(before, after) == 0.5
+    assert share_kept(after, before) == 1 / 3
+    nothing = retrieval_metrics(corpus[[2]], ["a"], corpus, list("abc"))
+    assert share_kept(nothing, nothing) is None
+    assert not any(name.startswith("_") for name in before.to_dict())
 
 
 def test_the_changes():
