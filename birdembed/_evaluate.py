@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from birdembed._core import FingerprintMismatch
 from birdembed._dataset import ImageFolder
 from birdembed._index import Index
-from birdembed._metrics import Evaluation, measure, share_kept
+from birdembed._metrics import Evaluation, measure_each, share_kept
 
 if TYPE_CHECKING:
     from birdembed._inspect import Duplicate
@@ -84,7 +84,8 @@ def evaluate(
         corpus, corpus_tags, own = vectors, tags, np.arange(len(kept))
     else:
         own = _own_rows(paths, corpus_paths)
-    result = measure(vectors, tags, corpus, corpus_tags, own, _class_order(data, corpus_tags))
+    order = _class_order(data, corpus_tags)
+    result, right = measure_each(vectors, tags, corpus, corpus_tags, own, order)
     result.failures = list(report.failures)
     if reference is not None:
         result.duplicates = _duplicates(paths, tags, own, corpus_paths, corpus_tags)
@@ -94,10 +95,10 @@ def evaluate(
     if robustness:
         result.robustness = {}
         for change, changed in _changed_vectors(model, paths):
-            part = measure(changed, tags, corpus, corpus_tags, own, _class_order(data, corpus_tags))
+            part, right_still = measure_each(changed, tags, corpus, corpus_tags, own, order)
             result.robustness[change] = {
                 "precision_at_1": part.precision_at_1,
-                "kept": share_kept(result, part),
+                "kept": share_kept(right, right_still),
                 "map_at_r": part.map_at_r,
                 "same_similarity": part.same_similarity,
                 "different_similarity": part.different_similarity,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,8 +74,6 @@ class Evaluation:
     robustness: dict[str, dict[str, float | None]] | None = None
     failures: list[tuple[int, str, str]] | None = None
     duplicates: list[Duplicate] | None = None
-    #: For each query that was asked: is its nearest neighbour right?
-    _right: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self, scalars: bool = False) -> dict[str, Any]:
         """Return everything as plain Python values.
@@ -254,6 +252,18 @@ def measure(
     class_names: Sequence[Any] | None = None,
 ) -> Evaluation:
     """Compute the metrics of neighbours; `own` is each query's own row in the corpus, or -1."""
+    return measure_each(vectors, tags, corpus, corpus_tags, own, class_names)[0]
+
+
+def measure_each(
+    vectors: NDArray[np.float32],
+    tags: list[Any],
+    corpus: NDArray[np.float32],
+    corpus_tags: list[Any],
+    own: NDArray[np.int64],
+    class_names: Sequence[Any] | None = None,
+) -> tuple[Evaluation, NDArray[np.bool_]]:
+    """Also tell of each query that is not lone whether its nearest neighbour is right."""
     if vectors.shape[1] != corpus.shape[1]:
         raise ValueError(
             f"embeddings have {vectors.shape[1]} dimensions, the reference has {corpus.shape[1]}"
@@ -273,7 +283,7 @@ def measure(
     same, different = _pair_means(vectors, labels, corpus, corpus_labels, own, len(names))
     confusion = np.zeros((len(names), len(names)), np.int64)
     np.add.at(confusion, (labels[asked], nearest), 1)
-    return Evaluation(
+    result = Evaluation(
         n=len(vectors),
         lone=len(vectors) - len(asked),
         precision_at_1=_mean(first),
@@ -284,15 +294,13 @@ def measure(
         per_class=_per_class(names, labels, asked, first, precision),
         confusion=confusion,
         class_names=[str(name) for name in names],
-        _right=first,
     )
+    return result, first
 
 
-def share_kept(before: Evaluation, after: Evaluation) -> float | None:
+def share_kept(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float | None:
     """Return the share of the queries with a right nearest neighbour that have one still."""
-    if before._right is None or after._right is None:
-        return None
-    return _mean(after._right[before._right])
+    return _mean(after[before])
 
 
 def _ordered(class_names: Sequence[Any] | None, *tags: list[Any]) -> list[Any]:

@@ -114,8 +114,7 @@ def test_names_its_parameters(name):
         given = documented(doc["Attributes"])
         fields = set(getattr(name.value, "_fields", ()))
         if is_dataclass(name.value):
-            names = [field.name for field in dataclasses.fields(name.value)]
-            fields = {one for one in names if not one.startswith("_")}
+            fields = {field.name for field in dataclasses.fields(name.value)}
         assert fields <= set(given), f"documented {given}, the fields are {fields}"
         return
     if not given and one_obvious(name, wanted):
