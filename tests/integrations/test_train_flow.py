@@ -76,7 +76,8 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def environment(place, tracking_server):
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("METAFLOW_")}
+    cache = "METAFLOW_CLIENT_CACHE_PATH"  # of tests/conftest.py
+    kept = {k: v for k, v in os.environ.items() if k == cache or not k.startswith("METAFLOW_")}
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return {
         **kept,
