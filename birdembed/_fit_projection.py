@@ -22,10 +22,10 @@ METHODS = ("center", "whiten", "lda")
 #: What is tried where no shrinkage is given.
 SHRINKAGES = (0.02, 0.1, 0.3, 0.7)
 DIMS = (64, 128, 256, 512)
-_WITHOUT_LABELS = 0.1  # shrinkage of "whiten" where nothing can judge it
+_UNJUDGED = 0.1  # shrinkage of "whiten" where nothing can judge it
 _FOLDS = 5
-#: Leading principal axes that "lda" looks at. Of 2048 they hold 0.98 of the variance, and the
-#: eigenproblems behind them take an eighth of the time.
+#: Leading principal axes that a fit looks at, unless `dim` asks for more. Of 2048 they hold 0.98 of
+#: the variance, and the eigenproblems behind them take an eighth of the time.
 _AXES = 1024
 #: Choosing among fits needs no more axes, and no more pictures of a class to search.
 _JUDGED_DIMS = 512
@@ -56,7 +56,7 @@ class ProjectionFit:
         Pictures and classes behind it; 0 classes where there were no labels.
     judged_by : str
         What chose shrinkage and dimension: "held-out classes", "held-out pictures" (too few
-        classes to hold any out) or "given".
+        classes to hold any out) or "given" (by the caller, or by default where nothing can judge).
     tried : list of dict
         ``shrinkage, dim, map_at_r, precision_at_1`` of each value that was tried.
     failures : list of (int, str, str)
@@ -117,6 +117,8 @@ def _check(method: str, dim: int | None, shrinkage: float | None) -> None:
         check_integer("dim", dim, 1)
     if shrinkage is not None:
         check_number("shrinkage", shrinkage, 0, 1, False)
+        if method == "center":
+            raise ValueError("shrinkage goes with 'whiten' and 'lda'; method='center' has none")
 
 
 def _raw(
@@ -130,13 +132,25 @@ def _raw(
     from birdembed._dataset import ImageFolder
     from birdembed._identify import labelled_vectors
     from birdembed._index import Index
+    from birdembed._search import as_vectors
 
-    if isinstance(data, Index):
-        raise TypeError("data must be an ImageFolder or raw embeddings, got an Index")
-    if labels is None and method != "lda" and not isinstance(data, ImageFolder):
-        rows = [0] * len(data)
-        vectors, _, failures = labelled_vectors(model, data, rows)
-        return vectors, None, failures
+    if isinstance(data, Index):  # its embeddings may be projected ones
+        raise TypeError(
+            "data must be an ImageFolder or raw embeddings, got an Index: of a model without a "
+            "projection, pass index.embeddings and labels=index.labels"
+        )
+    if not isinstance(data, ImageFolder):
+        if not isinstance(data, (list, tuple)) and not hasattr(data, "__array__"):
+            raise TypeError(
+                "data must be an ImageFolder or an array of raw embeddings, got "
+                f"{type(data).__name__}"
+            )
+        if labels is None and method == "lda":
+            raise TypeError("method='lda' needs labels= with embeddings: one class a row")
+        if labels is None:
+            array, _ = as_vectors(data, "data", one=False)
+            vectors, _, failures = labelled_vectors(model, array, [0] * len(array))
+            return vectors, None, failures
     return labelled_vectors(model, data, labels, show_progress_bar, projection=False)
 
 
@@ -167,27 +181,40 @@ def fit_matrix(
             "method='lda' needs two classes or more, and more pictures than classes; got "
             f"{len(x)} pictures of {len(names)} classes"
         )
-    span = _Span(x)
+    span = _Span(x, max(_AXES, dim or 0))
+    found = Directions(span.rows, y, method, x.shape[1])
+    if found.flat:
+        raise ValueError(
+            "method='lda' needs a class whose pictures differ: in data, all pictures of a class "
+            "have the same embedding"
+        )
     limit = min(dim or max(DIMS), span.rank)
     judged_by, tried = "given", list[dict[str, float]]()
     dims = [limit] if dim is not None else sorted({min(d, limit) for d in DIMS})
     values = [shrinkage] if shrinkage is not None or method == "center" else list(SHRINKAGES)
     chosen, kept = values[0], dims[-1]
-    if len(values) * len(dims) > 1:
-        if y is None:
-            chosen = _WITHOUT_LABELS
-        else:
-            judged_by, tried = _try(span.rows, y, len(names), method, dims, values, x.shape[1])
-            best = max(tried, key=_merit)
-            kept = int(best["dim"])
-            # The least of those that are as good: known species gain by less shrinkage, and what
-            # judges here are unseen ones.
-            chosen = min(
-                row["shrinkage"]
-                for row in tried
-                if row["dim"] == kept and _merit(row) >= _AS_GOOD * _merit(best)
-            )
-    found = Directions(span.rows, y, method, x.shape[1])
+    if y is not None and len(values) * len(dims) > 1:
+        judge, tried = _try(span.rows, y, len(names), method, dims, values, x.shape[1])
+        if tried:
+            judged_by = judge
+    if tried:
+        best = max(tried, key=_merit)
+        kept = int(best["dim"])
+        # The least of those that are as good: known species gain by less shrinkage, and what
+        # judges here are unseen ones.
+        chosen = min(
+            row["shrinkage"]
+            for row in tried
+            if row["dim"] == kept and _merit(row) >= _AS_GOOD * _merit(best)
+        )
+    elif len(values) > 1 and method == "lda":
+        raise ValueError(
+            f"{len(x)} pictures of {len(names)} classes are too few to choose shrinkage: that "
+            "needs a class of three pictures, or five classes, two of which have two; give more "
+            "pictures, or shrinkage="
+        )
+    elif len(values) > 1:
+        chosen = _UNJUDGED
     matrix = span.basis @ found.matrix(kept, chosen or 0.0)
     fit = ProjectionFit(
         method,
@@ -204,7 +231,7 @@ def fit_matrix(
 class _Span:
     """Data in the coordinates of their own principal axes, all that differ from rounding."""
 
-    def __init__(self, x: Matrix) -> None:
+    def __init__(self, x: Matrix, axes: int) -> None:
         self.mean = x.mean(axis=0)
         centred = x - self.mean
         if len(x) <= x.shape[1]:  # the smaller of the two tables of products
@@ -215,7 +242,7 @@ class _Span:
             values, vectors = _eigh(centred.T @ centred)
             keep = _kept(values)
             self.basis = vectors[:, keep]
-        self.basis = self.basis[:, :_AXES]
+        self.basis = self.basis[:, :axes]
         self.rank = self.basis.shape[1]
         if not self.rank:
             raise ValueError("all pictures of data have the same embedding: nothing to fit")
@@ -265,6 +292,8 @@ class Directions:
         else:
             self.values, self.axes = _eigh(total)
         self.values = np.maximum(self.values, 0)
+        #: Nothing to scale by: for "lda" no picture differs from others of its class.
+        self.flat = not self.values.sum() > _FINE * np.trace(total)
         self.target = float(self.values.sum()) / features
 
     def matrix(self, dim: int, shrinkage: float) -> Matrix:
@@ -289,8 +318,12 @@ def _merit(row: dict[str, float]) -> float:
 
 def _folds(y: NDArray[np.int64], n_classes: int) -> tuple[str, Iterable[NDArray[np.bool_]]]:
     """Return what is held out, and for each fold which rows."""
-    if n_classes >= _FOLDS:
-        return "held-out classes", [y % _FOLDS == fold for fold in range(_FOLDS)]
+    single = np.bincount(y, minlength=n_classes) < 2
+    # Of two classes with two pictures each, one judges what was fitted on the other.
+    if n_classes >= _FOLDS and (~single).sum() >= 2:
+        turn = np.empty(n_classes, np.int64)
+        turn[np.argsort(single, kind="stable")] = np.arange(n_classes)
+        return "held-out classes", [turn[y] % _FOLDS == fold for fold in range(_FOLDS)]
     # Every fifth picture of each class.
     place = np.empty(len(y), np.int64)
     for label in range(n_classes):
@@ -321,7 +354,8 @@ def _try(
     """Judge every shrinkage and dimension on what the fit did not see.
 
     Held-out pictures are looked up among all others, those of their own class included: leave one
-    out. The mean over the folds counts a picture once.
+    out. The mean over the folds counts a picture once. There are no rows where nothing can judge:
+    too few pictures are left to fit on, or none held out has another of its class.
     """
     rows = rows[:, :_JUDGED_DIMS]
     judged_by, folds = _folds(y, n_classes)
@@ -333,7 +367,7 @@ def _try(
             continue
         found = Directions(rows[~held], y[~held], method, features)
         own = np.flatnonzero(held[searched])
-        if not len(own):
+        if found.flat or not len(own):
             continue
         corpus = rows[searched] - found.mean
         for value in values:
@@ -348,8 +382,9 @@ def _try(
         {
             "shrinkage": value,
             "dim": dim,
-            "map_at_r": float(total[0] / max(total[2], 1)),
-            "precision_at_1": float(total[1] / max(total[2], 1)),
+            "map_at_r": float(total[0] / total[2]),
+            "precision_at_1": float(total[1] / total[2]),
         }
         for (value, dim), total in sums.items()
+        if total[2]
     ]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import birdembed as be
+from birdembed import _fit_projection
 from birdembed._fit_projection import fit_matrix
 
 from .conftest import clouds
@@ -126,6 +127,72 @@ def test_too_little(rows, labels, options, words):
         fit_matrix(rows, labels, options["method"])
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0, 0, 1],
+        [0, 0, 1, 1],
+        [0, 0, 1, 2, 3, 4],
+        [0, *range(10)],
+    ],
+)
+def test_too_little_to_choose_shrinkage(labels):
+    rows = np.random.default_rng(0).standard_normal((len(labels), 20))
+    with pytest.raises(ValueError, match="a class of three pictures, or five classes"):
+        fit_matrix(rows, labels, "lda")
+    _, matrix, fit = fit_matrix(rows, labels, "lda", shrinkage=0.5)
+    assert np.isfinite(matrix).all()
+    assert (fit.shrinkage, fit.judged_by) == (0.5, "given")
+
+
+@pytest.mark.parametrize(
+    ("labels", "judge"),
+    [
+        ([0, 0, 0, 1], "held-out pictures"),
+        ([0, 0, 0, *range(1, 10)], "held-out pictures"),
+        # The classes with two pictures are five apart: not held out in the same turn.
+        ([0, 0, 1, 2, 3, 4, 5, 5], "held-out classes"),
+    ],
+)
+def test_just_enough_to_choose_shrinkage(labels, judge):
+    rows = np.random.default_rng(0).standard_normal((len(labels), 20))
+    _, matrix, fit = fit_matrix(rows, labels, "lda")
+    assert np.isfinite(matrix).all()
+    assert fit.judged_by == judge
+    assert len(fit.tried) == 4
+
+
+def test_pictures_of_a_class_that_do_not_differ():
+    rows = np.random.default_rng(0).standard_normal((3, 20)).repeat(4, axis=0)
+    labels = np.arange(3).repeat(4).tolist()
+    for shrinkage in (None, 0.5):
+        with pytest.raises(ValueError, match="a class whose pictures differ"):
+            fit_matrix(rows, labels, "lda", shrinkage=shrinkage)
+
+
+@pytest.mark.parametrize("labels", [None, [0, 1], [0, 0]])
+def test_whiten_where_nothing_can_judge(labels):
+    rows = np.random.default_rng(0).standard_normal((2, 20))
+    _, matrix, fit = fit_matrix(rows, labels, "whiten")
+    assert np.isfinite(matrix).all()
+    assert (fit.dim, fit.shrinkage, fit.judged_by) == (1, 0.1, "given")
+
+
+def test_given_shrinkage_stays_where_nothing_judges_the_dimension():
+    rows = np.random.default_rng(0).standard_normal((90, 80))
+    assert fit_matrix(rows, None, "whiten", None, 0.5)[2].shrinkage == 0.5
+
+
+@pytest.mark.parametrize("method", ["center", "whiten", "lda"])
+def test_dim_beyond_the_axes_looked_at(monkeypatch, method):
+    monkeypatch.setattr(_fit_projection, "_AXES", 16)
+    rows, labels = clouds(4, 30, 40)
+    shrinkage = None if method == "center" else 0.1
+    for dim, want in ((8, 8), (30, 30), (64, 40)):
+        _, matrix, fit = fit_matrix(rows, labels.tolist(), method, dim, shrinkage)
+        assert matrix.shape[1] == fit.dim == want
+
+
 # --- in a model ----------------------------------------------------------------------
 
 
@@ -175,6 +242,7 @@ def test_saved_and_pickled(model, photos, tmp_path):
         ({"dim": 0}, ValueError, "dim"),
         ({"dim": 2.5}, TypeError, "dim"),
         ({"shrinkage": 1.5}, ValueError, "shrinkage"),
+        ({"method": "center", "shrinkage": 0.5}, ValueError, "shrinkage goes with 'whiten'"),
     ],
 )
 def test_refused_arguments(model, photos, options, error, words):
@@ -198,6 +266,20 @@ def test_refused_data(model, photos):
     raw[2, 5] = np.nan
     with pytest.raises(ValueError, match="row 2"):
         model.fit_projection(raw, list("abab"))
+
+
+def test_data_of_another_kind(model):
+    raw = np.random.default_rng(0).standard_normal((4, 2048)).astype(np.float32)
+    index = be.Index()
+    index.add(list("abcd"), raw, list("xxyy"))
+    for method in ("lda", "whiten"):
+        with pytest.raises(TypeError, match=r"an ImageFolder or raw embeddings, got an Index"):
+            model.fit_projection(index, method=method)
+        for labels in (None, list("xxyy")):
+            with pytest.raises(TypeError, match="array of raw embeddings, got generator"):
+                model.fit_projection((row for row in raw), labels, method)
+    model.fit_projection(index.embeddings, index.labels, shrinkage=0.5)
+    assert model.projection.dim == 3
 
 
 def test_one_writer(model, photos):
