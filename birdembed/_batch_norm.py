@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed import _core, _images
+from birdembed._dataset import check_folder, list_images
 from birdembed._param_groups import batch_norms
 from birdembed._train_data import spread_rows
 
@@ -157,7 +159,8 @@ def recalibrate_batch_norm(
     Parameters
     ----------
     model : Model
-    data : ImageFolder, or any images `Model.encode` takes as a sequence of paths
+    data : str or Path, ImageFolder, or a list of images
+        A folder: all images below it. In a list, whatever `Model.encode` takes.
     batch_size : int
     image_size : int, optional
         By default the model's ``preprocess.size``.
@@ -169,12 +172,16 @@ def recalibrate_batch_norm(
 
     Raises
     ------
+    TypeError
+        `data` is a single image.
     ValueError
         There are no images, or none can be read.
+    OSError
+        There is no such folder.
     BirdembedError
         Another call is changing the model.
     """
-    paths = list(getattr(data, "paths", data))
+    paths = _all_images(data)
     order = np.random.default_rng([seed, 3]).permutation(len(paths))[:max_images]
     with model._writing("recalibrate_batch_norm"):
         now = model._current
@@ -204,3 +211,16 @@ def recalibrate_batch_norm(
             raise ValueError("recalibrate_batch_norm: none of the images could be read")
         fresh = dict(zip([name for name, _ in table], core.parameters(), strict=True))
         model._swap(fresh, now.class_names)
+
+
+def _all_images(data: Any) -> list[Any]:
+    """Return the images of a folder, a dataset or an iterable."""
+    if isinstance(data, (str, os.PathLike)):
+        root = check_folder(data)
+        found = [os.path.join(root, name) for name in list_images(root)]
+        if not found:
+            raise ValueError(f"{root}: no images in it")
+        return found
+    if _images.is_single(data):
+        raise TypeError("data must be a folder, an ImageFolder or a list of images, got one image")
+    return list(getattr(data, "paths", data))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from birdembed._dataset import ImageFolder
 from birdembed._model import Model
+from birdembed._option_checks import check_integer, check_number
 from birdembed._train_engine import Diverged
 from birdembed._trainer import Trainer
 
@@ -81,7 +81,8 @@ def lr_find(
     steps : int
     show_progress_bar : bool, optional
     **config
-        Fields of `TrainConfig`: those of the training that is to follow.
+        Fields of `TrainConfig`: those of the training that is to follow. `schedule`, `ema`,
+        `checkpoint_dir` and `patience` have no effect here.
 
     Returns
     -------
@@ -90,20 +91,25 @@ def lr_find(
 
     Raises
     ------
-    ValueError
-        The rates do not rise, or the loss is NaN from the start.
+    TypeError, ValueError
+        The rates do not rise, an option is out of range, or the loss is NaN from the start.
     """
-    if not 0 < start_lr < end_lr < math.inf:
+    start_lr, end_lr = check_number("start_lr", start_lr, 0), check_number("end_lr", end_lr, 0)
+    if not 0 < start_lr < end_lr:
         raise ValueError(f"start_lr must be above 0 and below end_lr, got {start_lr}, {end_lr}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 10:
-        raise ValueError(f"steps must be an int of 10 at least, got {steps!r}")
-    config = {**config, "schedule": "constant", "ema": None, "checkpoint_dir": None}
+    steps = check_integer("steps", steps, 10)
+    # What takes more than these few steps has no part in them; patience would ask for valid=.
+    config |= {"schedule": "constant", "ema": None, "checkpoint_dir": None, "patience": None}
     # The trainer works on a copy of the weights and publishes nothing unless it is asked to.
     trainer = Trainer(model, train, show_progress_bar=show_progress_bar, **config)
+    top = trainer.config.lr
+    if not top:
+        raise ValueError(
+            "lr must be above 0, got 0: all rates rise in proportion to it; leave it out"
+        )
     trainer._read_images()
     engine = trainer._ready()
     trainer._train_head()
-    top = trainer.config.lr
     lrs: list[float] = []
     losses: list[float] = []
     mean = 0.0

@@ -1,5 +1,7 @@
 """What a training starts from: unfolded batch norm, a head trained first, a learning rate."""
 
+from pathlib import Path
+
 import fake_core_trainer as fake
 import numpy as np
 import pytest
@@ -123,6 +125,25 @@ def test_recalibration_sets_the_statistics_of_the_data(small_core, train):
     np.testing.assert_allclose(after["bn1.running_mean"], y.mean(axis=(0, 2)), rtol=1e-3, atol=1e-4)
 
 
+def test_recalibration_takes_a_folder(small_core, train, tmp_path):
+    (tmp_path / "empty").mkdir()
+    means = []
+    for data in (train, train.root, Path(train.root)):
+        model = Model("resnet50", preprocess=Preprocess(size=96))
+        recalibrate_batch_norm(model, data)
+        means.append(model.state_dict()["bn1.running_mean"])
+    assert np.array_equal(means[0], means[1])
+    assert np.array_equal(means[0], means[2])
+    with pytest.raises(FileNotFoundError, match="no such folder: a/folder"):
+        recalibrate_batch_norm(model, "a/folder")
+    with pytest.raises(NotADirectoryError, match="expected a folder, got a file"):
+        recalibrate_batch_norm(model, train.paths[0])
+    with pytest.raises(ValueError, match="no images in it"):
+        recalibrate_batch_norm(model, tmp_path / "empty")
+    with pytest.raises(TypeError, match="a folder, an ImageFolder or a list of images"):
+        recalibrate_batch_norm(model, np.zeros((8, 8, 3), np.uint8))
+
+
 def _batches(data, preprocess):
     from birdembed import _images
 
@@ -160,6 +181,39 @@ def test_a_rate_is_found_and_the_weights_stay(small_core, train):
         lr_find(model, train, steps=3)
     pytest.importorskip("matplotlib")
     assert found.plot().axes
+
+
+def test_a_rate_is_found_with_the_options_of_the_training(small_core, train, tmp_path):
+    model = Model("resnet50", preprocess=Preprocess(size=96))
+    options = {
+        **EASY,
+        "patience": 3,
+        "monitor": "map_at_r",
+        "schedule": "cosine",
+        "ema": 0.9,
+        "checkpoint_dir": tmp_path / "run",
+        "checkpoint_every": 1,
+    }
+    found = lr_find(model, train, steps=np.int64(10), start_lr=np.float32(1e-6), **options)
+    assert len(found.lrs) <= 10
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"lr": 0.0}, ValueError, "lr must be above 0"),
+        ({"start_lr": "a"}, TypeError, "start_lr must be a number, got 'a'"),
+        ({"start_lr": 0}, ValueError, "start_lr must be above 0"),
+        ({"end_lr": float("inf")}, ValueError, "end_lr must be finite"),
+        ({"steps": 10.0}, TypeError, "steps must be an int"),
+        ({"steps": 9}, ValueError, "steps must be at least 10"),
+    ],
+)
+def test_what_lr_find_refuses(small_core, train, options, error, words):
+    model = Model("resnet50", preprocess=Preprocess(size=96))
+    with pytest.raises(error, match=words):
+        lr_find(model, train, **{**EASY, **options})
 
 
 def test_the_suggestion_lies_on_the_way_down():
