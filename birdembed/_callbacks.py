@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from birdembed._history import History
     from birdembed._trainer import Trainer
@@ -101,8 +103,8 @@ class Callbacks:
     def tell(self, event: str, *arguments: Any) -> bool:
         """Return False where one of them wants to stop; all are told in any case."""
         answers = [getattr(callback, event)(*arguments) for callback in self._callbacks]
-        # `is`: a method that happens to return 0 does not mean to stop.
-        return not any(answer is False for answer in answers)
+        # A method that happens to return 0 does not mean to stop.
+        return not any(isinstance(a, (bool, np.bool_)) and not a for a in answers)
 
 
 class _EpochFunction(Callback):

@@ -37,6 +37,7 @@ LAST = "last.json"
 BEST = "best"
 _OLD_BEST = ".best.old"
 _FORMAT = 1
+_OWN = "own_checksum"
 _KINDS = ("model", "m", "v", "ema")
 
 
@@ -92,6 +93,18 @@ def _checksum(tensors: Mapping[str, np.ndarray]) -> int:
     return value
 
 
+def _own_checksum(values: Mapping[str, Any]) -> int:
+    """Return that of last.json's values, as they are once they went through JSON."""
+    rest = {name: value for name, value in values.items() if name != _OWN}
+    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
+
+
+def _or_best(folder: Path) -> str:
+    """Return where else to start, for an error about a checkpoint."""
+    best = folder / BEST
+    return f"start anew, or from the model in {best}" if best.exists() else "start anew"
+
+
 def has_checkpoint(directory: str | os.PathLike[str]) -> bool:
     """Tell whether there is a checkpoint in a folder, whole or not."""
     return (Path(directory) / LAST).exists()
@@ -138,6 +151,17 @@ def take_folder(directory: str | os.PathLike[str]) -> int:
     return fd
 
 
+def sweep_folder(directory: str | os.PathLike[str]) -> None:
+    """Remove what killed runs left half written; the caller holds the folder's lock."""
+    for name in (LAST, "step-", BEST, "probe"):
+        for path in Path(directory).glob(f".{name}*.tmp"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
 def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Write a checkpoint, whole or not at all; the one before it stays until then.
 
@@ -163,6 +187,8 @@ def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) 
         **{k: v for k, v in vars(checkpoint).items() if k not in ("arrays", "preprocess")},
         "preprocess": asdict(checkpoint.preprocess),
     }
+    values = json.loads(json.dumps(values))
+    values[_OWN] = _own_checksum(values)
     text = json.dumps(values, indent=1, ensure_ascii=False)
     try:
         write_safetensors(folder / file, tensors)
@@ -220,9 +246,10 @@ def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:
     arrays = _sorted_arrays(file, path, tensors, architecture, len(classes))
     if _checksum(tensors) != values["checksum"]:
         raise WeightsError(
-            f"{file}: damaged: its checksum is not the one in {path.name}; start anew, or from "
-            f"the model in {path.parent / BEST}"
+            f"{file}: damaged: its checksum is not the one in {path.name}; {_or_best(path.parent)}"
         )
+    if _own_checksum(values) != values.get(_OWN, _own_checksum(values)):
+        raise WeightsError(f"{path}: damaged: it is not what was written; {_or_best(path.parent)}")
     preprocess: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in values["preprocess"].items()
     }
@@ -252,8 +279,7 @@ def _read_tensors(file: Path) -> dict[str, np.ndarray]:
         raise WeightsError(f"{file}: no such file, but {LAST} beside it names it") from None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
         raise WeightsError(
-            f"{file}: truncated or damaged ({error}); start anew, or from the model in "
-            f"{file.parent / BEST}"
+            f"{file}: truncated or damaged ({error}); {_or_best(file.parent)}"
         ) from error
 
 

@@ -75,6 +75,11 @@ def fine_tune(
     >>> history = be.fine_tune(model, train, valid, epochs=8, image_size=96, eval_size=128)
     >>> model.save_pretrained("my-birds")
     """
+    if "config" in config:
+        raise TypeError(
+            "fine_tune takes the fields of TrainConfig as options of their own; a TrainConfig goes "
+            "to Trainer(model, train, valid, config).fit()"
+        )
     if resume and config.get("checkpoint_dir") is None:
         raise ValueError("resume=True needs checkpoint_dir=, the folder to go on from")
     path = config.get("checkpoint_dir")

@@ -99,7 +99,7 @@ def check_prefixes(value: Any) -> tuple[str, ...]:
 
 def check_class_weights(value: Any) -> Any:
     """Return "balanced", a dict by name, a tuple or None."""
-    if value is None or value == "balanced":
+    if value is None or (isinstance(value, str) and value == "balanced"):
         return value
     if isinstance(value, Mapping):
         return {str(k): check_number("class_weights", v, 0) for k, v in value.items()}

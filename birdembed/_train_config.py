@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -116,7 +118,8 @@ class TrainConfig:
     mixup, cutmix : float
         Alpha of the mixing; 0: off.
     freeze : sequence of str
-        Prefixes of parameters that stay as they are, as ``("conv1", "bn1", "layer1.")``.
+        Prefixes of parameters that stay as they are, as ``("conv1", "bn1", "layer1.")``. A batch
+        norm that is frozen keeps its running statistics too, and normalises by them.
     bn : {"train", "frozen_stats", "frozen"}
         Batch norm with the batch's statistics; with fixed ones; fixed altogether.
     ema : float, optional
@@ -296,7 +299,8 @@ class TrainConfig:
         """Return all options as values that JSON takes; a callable loss by its repr."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         if callable(self.loss):
-            values["loss"] = repr(self.loss)
+            # Without the address of a function, which is another one in each process.
+            values["loss"] = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.loss))
         if isinstance(self.image_size, tuple):
             values["image_size"] = [list(pair) for pair in self.image_size]
         values["freeze"] = list(self.freeze)
@@ -323,7 +327,12 @@ class TrainConfig:
         ValueError
             The loss was a callable of the user's own, and `changes` does not bring it.
         """
-        merged = {**values, **changes}
+        filled = dict.fromkeys(("head_lr", "weight_decay", "warmup_epochs"))
+        followed = cls(**{**values, "loss": "cross_entropy", **filled})
+        for name in filled:  # what followed from other options follows their changes
+            if values.get(name) != getattr(followed, name):
+                del filled[name]
+        merged = {**values, **filled, **changes}
         loss = merged.get("loss")
         if isinstance(loss, str) and loss != "cross_entropy":
             from birdembed._supcon import SupCon
@@ -333,6 +342,13 @@ class TrainConfig:
                 raise ValueError(f"the checkpoint's loss was {loss}: pass it again as loss=")
             merged["loss"] = known
         return cls(**merged)
+
+
+# Help and completion show the fields, not the arguments of __new__.
+_of_init = inspect.signature(TrainConfig.__init__)
+TrainConfig.__signature__ = _of_init.replace(  # type: ignore[attr-defined]
+    parameters=list(_of_init.parameters.values())[1:]
+)
 
 
 def check_option_names(options: Mapping[str, Any]) -> None:

@@ -142,9 +142,11 @@ def class_weights(config: TrainConfig, data: ImageFolder) -> NDArray[np.float32]
                 f"class_weights and train disagree about class {some(wrong)}; it must name "
                 f"the {len(names)} classes of train"
             )
-        return np.asarray([given[name] for name in names], np.float32)
+        given = [given[name] for name in names]
     if len(given) != len(names):
         raise ValueError(f"class_weights has {len(given)} numbers for {len(names)} classes")
+    if not any(given):
+        raise ValueError("class_weights are all 0: nothing would be learned")
     return np.asarray(given, np.float32)
 
 

@@ -13,6 +13,7 @@ from birdembed._checkpoint import (
     has_checkpoint,
     prepare_folder,
     read_best,
+    sweep_folder,
     take_folder,
     write_best,
 )
@@ -58,6 +59,7 @@ class Loop:
         if path is not None:
             prepare_folder(path)
             lock = take_folder(path)
+            sweep_folder(path)
         try:
             self._run()
         except KeyboardInterrupt as error:
@@ -127,7 +129,7 @@ class Loop:
             seconds, clock = now - clock, now
             go = self._stepped(result, factor, seconds)
             if cfg.checkpoint_every and engine.steps % cfg.checkpoint_every == 0:
-                self._checkpoint()
+                go = self._checkpoint() and go
             if not go:
                 return False
             clock = time.perf_counter()
@@ -182,7 +184,7 @@ class Loop:
         self._report.say(epoch_line(logs, cfg.epochs, left))
         go = trainer._callbacks.tell("on_epoch_end", trainer, logs)
         if not cfg.checkpoint_every:
-            self._checkpoint()
+            go = self._checkpoint() and go
         return go
 
     def _keep_best(self, snapshot: Snapshot) -> None:
@@ -213,12 +215,14 @@ class Loop:
         given = read_best(self._config.checkpoint_dir, best["epoch"])
         return None if given is None else Snapshot.of(given)
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self) -> bool:
+        """Write one where there is a folder; False where a callback wants to stop."""
         path = self._config.checkpoint_dir
-        if path is not None:
-            self._trainer.save_checkpoint(path)
-            self._saved = self._trainer.step_count
-            self._trainer._callbacks.tell("on_checkpoint", self._trainer, path)
+        if path is None:
+            return True
+        self._trainer.save_checkpoint(path)
+        self._saved = self._trainer.step_count
+        return self._trainer._callbacks.tell("on_checkpoint", self._trainer, path)
 
     def _interrupted(self, before: Snapshot) -> None:
         """After Ctrl-C: keep what was done, and say how to go on."""
@@ -266,6 +270,7 @@ class Loop:
         assert path is not None
         try:
             if self._saved != self._trainer.step_count:
+                self._report.say(f"writing the checkpoint of step {self._trainer.step_count}")
                 self._trainer.save_checkpoint(path)
         except OSError as error:
             return f"; no checkpoint of it could be written: {error}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from birdembed import _core
 from birdembed._callbacks import Callbacks
 from birdembed._checkpoint import (
     Checkpoint,
@@ -21,6 +22,7 @@ from birdembed._dataset import ImageFolder
 from birdembed._encoding import check_pixels
 from birdembed._history import History
 from birdembed._model import Model
+from birdembed._param_groups import plan_parameters
 from birdembed._pretrained import Pretrained
 from birdembed._schedule import schedule_factor
 from birdembed._snapshot import Snapshot
@@ -33,7 +35,13 @@ from birdembed._train_data import (
 from birdembed._train_engine import Engine, native_precision
 from birdembed._train_loop import Loop, Position
 from birdembed._train_progress import Reporter
-from birdembed._train_record import capture, check_classes, state_of, training_record
+from birdembed._train_record import (
+    capture,
+    check_classes,
+    check_config,
+    state_of,
+    training_record,
+)
 from birdembed._train_start import Start, head_first, read_images, starting_state
 from birdembed._validate import validate
 
@@ -93,6 +101,7 @@ class Trainer:
             raise ValueError("patience needs valid=: without it no epoch is better than another")
         self._class_weights = class_weights(cfg, train)
         self._base_size = model.preprocess.size
+        plan_parameters(_core.parameter_table(model.architecture, len(train.class_names)), cfg)
         sizes = [cfg.size_at(epoch, self._base_size) for epoch in range(cfg.epochs)]
         self._first_size = sizes[0]
         self._model = model
@@ -160,6 +169,7 @@ class Trainer:
         state = head_first(self._start, self.train_data, self.config, self._report)
         if state is not None:
             engine.core.set_parameters([state[name] for name in engine.names])
+        self._start = None
 
     def _engine_of(self, state: dict[str, np.ndarray]) -> Engine:
         return Engine(self._model.architecture, state, self.config, self._class_weights)
@@ -171,6 +181,8 @@ class Trainer:
 
     def step(self, x: np.ndarray, y: np.ndarray) -> float:
         """Train on one batch, at once, whatever `accumulate` says.
+
+        `fit` afterwards runs all its epochs; it trains no new head alone any more.
 
         Parameters
         ----------
@@ -199,7 +211,9 @@ class Trainer:
         targets = np.full((len(y), classes), smoothing / classes, np.float32)
         targets[np.arange(len(y)), y] += np.float32(1 - smoothing)
         batch = SimpleNamespace(pixels=x, labels=y.astype(np.int64), targets=targets)
-        return engine.step([batch], self._factor(engine.steps)).loss
+        loss = engine.step([batch], self._factor(engine.steps)).loss
+        self._at.epoch_start += 1  # no batch of the epoch that `fit` begins or goes on with
+        return loss
 
     def gradients(self) -> dict[str, np.ndarray]:
         """Return the last step's gradients, before clipping and decay.
@@ -334,6 +348,8 @@ class Trainer:
         OSError
             It cannot be written, or the disk is full; the earlier checkpoint stays.
         """
+        if not self.step_count:
+            self._train_head()  # what a resumed run would have no model for
         checkpoint = capture(self)
         write_checkpoint(directory, checkpoint)
         elsewhere = str(directory) != str(self.config.checkpoint_dir)
@@ -361,8 +377,8 @@ class Trainer:
         callbacks, show_progress_bar
             As `Trainer` takes them.
         **changes
-            Options that are to differ, such as a larger `epochs`; a callable `loss` of your
-            own must be given again.
+            Options that are to differ and change nothing of the steps already done, such as a
+            larger `epochs`; a callable `loss` of your own must be given again.
 
         Returns
         -------
@@ -372,6 +388,8 @@ class Trainer:
         ------
         WeightsError
             There is no checkpoint, it is damaged, or it is of other classes than `train`.
+        ValueError
+            An option differs that the steps already done depend on.
         """
         found = read_checkpoint(directory)
         options = {"checkpoint_dir": os.fspath(directory), **changes}
@@ -384,6 +402,7 @@ class Trainer:
             source=found.source,
         )
         trainer = cls(Model._of(given), train, valid, config, callbacks, show_progress_bar)
+        check_config(trainer.config, found.config, os.fspath(directory))
         trainer._load(found, directory)
         return trainer
 

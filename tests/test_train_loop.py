@@ -270,6 +270,38 @@ def test_class_weights(train):
         Trainer(new_model(), train, class_weights={"finch": 1, "jay": 1, "wren": 2}, **EASY)
     with pytest.raises(ValueError, match="2 numbers for 4 classes"):
         Trainer(new_model(), train, class_weights=[1, 2], **EASY)
+    with pytest.raises(ValueError, match="all 0"):
+        Trainer(new_model(), train, class_weights=np.zeros(4), **EASY)
+
+
+def test_a_step_before_fit_takes_nothing_from_its_epochs(train):
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    trainer = Trainer(new_model(), train, epochs=1, **EASY)
+    for _ in range(2):
+        trainer.step(x, np.arange(4))
+    trainer.fit()
+    assert trainer.step_count == 2 + trainer.steps_per_epoch
+
+
+def test_on_checkpoint_can_stop(train, tmp_path):
+    class Enough(Callback):
+        def on_checkpoint(self, trainer, path):
+            return np.bool_(False)
+
+    for every, steps in ((None, 6), (2, 2)):
+        history = fine_tune(new_model(), train, None, 3, callbacks=Enough(), checkpoint_every=every,
+                            checkpoint_dir=tmp_path / str(every), **EASY)  # fmt: skip
+        assert len(history) == (1 if every is None else 0), steps
+
+
+def test_a_misspelled_prefix_shows_before_the_work(train):
+    with pytest.raises(ValueError, match=r"freeze: no parameter's name begins with 'layr1'"):
+        Trainer(new_model(), train, freeze="layr1", **EASY)
+
+
+def test_a_config_goes_to_the_trainer(train):
+    with pytest.raises(TypeError, match="fields of TrainConfig as options"):
+        fine_tune(new_model(), train, config=TrainConfig())
 
 
 def test_eval_size_is_set_when_training_starts(train, valid):

@@ -1,6 +1,7 @@
 """Options, schedules, parameter groups, losses: what a training is made of."""
 
 import copy
+import inspect
 import json
 import math
 import pickle
@@ -26,6 +27,11 @@ def test_defaults_are_all_there_and_survive_json():
     again = TrainConfig.from_dict(json.loads(json.dumps(config.to_dict())))
     assert again == config
     assert copy.deepcopy(config) == pickle.loads(pickle.dumps(config)) == config
+
+
+def test_its_signature_is_its_fields():
+    assert list(inspect.signature(TrainConfig).parameters) == list(TrainConfig().to_dict())
+    assert TrainConfig(class_weights=np.ones(3)).class_weights == (1, 1, 1)
 
 
 def test_what_was_filled_in_follows_a_change():

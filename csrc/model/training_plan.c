@@ -71,7 +71,8 @@ static float *in_slab(const builder *build, float *slab, int param) {
 static bird_status bn_values(builder *build, conv_tape *tape, const bird_conv_bn *unit, bool relu,
                              bird_error *err) {
     bird_status status = BIRD_OK;
-    bool fixed = build->key.bn != BIRD_BN_TRAIN;
+    bool fixed =
+        build->key.bn != BIRD_BN_TRAIN || !bird_training_moves_statistics(unit, build->trainable);
     float *stats = fixed ? build->slabs.params : build->slabs.stats;
     bird_batchnorm *bn = &tape->bn;
 
@@ -308,6 +309,10 @@ cleanup:
 }
 
 /* --- the plan ------------------------------------------------------------------------ */
+
+bool bird_training_moves_statistics(const bird_conv_bn *unit, const bool *trainable) {
+    return trainable[unit->bn] || trainable[unit->bn + 1];
+}
 
 static int find_first_trainable(const bird_resnet *net, const bool *trainable) {
     for (int i = 0; i < net->n_convs; i++) {

@@ -35,6 +35,10 @@ typedef struct bird_training_slabs {
 
 typedef struct bird_training_plan bird_training_plan;
 
+/* Whether BIRD_BN_TRAIN is for this batch norm: where neither scale nor shift is trained it is
+ * frozen, keeps its running statistics and normalises by them, as it will when the model is used. */
+bool bird_training_moves_statistics(const bird_conv_bn *unit, const bool *trainable);
+
 /* `trainable` (net->params.n) says which parameters need a gradient; borrowed for the call.
  * What comes before the first of them has no backward pass. */
 bird_status bird_training_plan_create(bird_training_plan **plan, const bird_resnet *net,

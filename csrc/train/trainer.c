@@ -213,11 +213,14 @@ static bool sound(const bird_trainer *trainer, const float *pixels, size_t n_pix
     const bird_resnet *net = trainer->net;
     bool fine = bird_all_finite(pixels, n_pixels, n_threads) &&
                 bird_all_finite(trainer->slabs[BIRD_SLAB_PARAMS], trainer->count, n_threads);
-    for (int c = 0; fine && trainer->bn == BIRD_BN_TRAIN && c < net->n_convs; c++)
+    for (int c = 0; fine && trainer->bn == BIRD_BN_TRAIN && c < net->n_convs; c++) {
+        const bird_conv_bn *unit = &net->convs[c];
+        if (!bird_training_moves_statistics(unit, trainer->trainable)) continue;
         for (int i = 2; i <= 3; i++) { /* mean and variance */
-            const bird_param *stat = &net->params.items[net->convs[c].bn + i];
+            const bird_param *stat = &net->params.items[unit->bn + i];
             fine = fine && bird_all_finite(trainer->stats + stat->offset, stat->count, 1);
         }
+    }
     return fine;
 }
 
@@ -236,6 +239,13 @@ static void move_statistics(bird_trainer *trainer) {
         const int side = bird_resnet_conv_side(net, c, trainer->size);
         const double pixels = (double)trainer->n * side * side;
         const float unbiased = (float)(pixels / (pixels - 1.0));
+        if (!bird_training_moves_statistics(unit, trainer->trainable)) {
+            memcpy(trainer->pending + mean->offset, params + mean->offset,
+                   mean->count * sizeof *params);
+            memcpy(trainer->pending + var->offset, params + var->offset,
+                   var->count * sizeof *params);
+            continue;
+        }
         for (size_t i = 0; i < mean->count; i++) {
             size_t at_mean = mean->offset + i, at_var = var->offset + i;
             trainer->pending[at_mean] =
@@ -289,17 +299,17 @@ bird_status bird_trainer_loss(bird_trainer *trainer, double *loss, float *logits
     if (!trainer->current) return bird_fail(err, BIRD_ARG, "loss needs a forward pass before it");
     if (net->num_classes == 0)
         return bird_fail(err, BIRD_ARG, "this network has no classifier to train");
-    if (weights) {
-        double total = 0;
-        for (int i = 0; i < trainer->n; i++) total += (double)weights[i];
-        if (total <= 0) return bird_fail(err, BIRD_ARG, "weights must have a positive sum");
-    }
+    double total = weights ? 0 : 1;
+    for (int i = 0; weights && i < trainer->n; i++) total += (double)weights[i];
+    if (total < 0) return bird_fail(err, BIRD_ARG, "weights must not be negative");
     bird_linear(logits, trainer->features, params + net->params.items[net->head_weight].offset,
                 params + net->params.items[net->head_bias].offset, (size_t)trainer->n,
                 (size_t)net->num_features, (size_t)net->num_classes);
-    *loss = bird_cross_entropy(trainer->diff_logits, logits, targets, weights,
-                               (size_t)trainer->n, (size_t)net->num_classes);
-    trainer->has_loss = true;
+    *loss = 0;
+    trainer->has_loss = total > 0; /* pictures of weight 0 teach nothing */
+    if (trainer->has_loss)
+        *loss = bird_cross_entropy(trainer->diff_logits, logits, targets, weights,
+                                   (size_t)trainer->n, (size_t)net->num_classes);
     return BIRD_OK;
 }
 

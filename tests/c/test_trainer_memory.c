@@ -195,14 +195,29 @@ static void cancelled(void) {
 
 /* --- freezing ------------------------------------------------------------------------ */
 
-/* Gradients of what is trained, held against those of the whole network. */
-static void check_frozen(bird_trainer *trainer, const bool *trainable, const float *expected,
-                         const char *what) {
+static bool is_norm(const bird_param *param) {
+    return param->kind == BIRD_BN_WEIGHT || param->kind == BIRD_BN_BIAS;
+}
+
+static void gradients_of(bird_trainer *trainer, const bool *trainable) {
     const bird_params *params = &bird_trainer_net(trainer)->params;
-    const float *grads = bird_trainer_slab(trainer, BIRD_SLAB_GRADS);
     bird_trainer_configure(trainer, BIRD_BN_TRAIN, trainable, 0.1f, BIRD_FLOAT32);
     memset(bird_trainer_slab(trainer, BIRD_SLAB_GRADS), 0, params->slab_count * sizeof(float));
     CHECK_OK(gradients(trainer, false, err));
+}
+
+/* Gradients of what is trained, held against those where the same batch norms are frozen, which
+ * then normalise by their running statistics, and every convolution is trained. */
+static void check_frozen(bird_trainer *trainer, const bool *trainable, float *expected,
+                         const char *what) {
+    const bird_params *params = &bird_trainer_net(trainer)->params;
+    const float *grads = bird_trainer_slab(trainer, BIRD_SLAB_GRADS);
+    bool all_but_norms[512];
+    for (int i = 0; i < params->n; i++)
+        all_but_norms[i] = trainable[i] || !is_norm(&params->items[i]);
+    gradients_of(trainer, all_but_norms);
+    memcpy(expected, grads, params->slab_count * sizeof(float));
+    gradients_of(trainer, trainable);
     for (int i = 0; i < params->n; i++) {
         const bird_param *param = &params->items[i];
         if (!bird_trainer_trainable(trainer)[i]) continue;
@@ -223,9 +238,6 @@ static void freezing(const bird_resnet_spec *spec) {
     const size_t bytes = params->slab_count * sizeof(float);
     float *expected = bird_alloc(bytes);
     size_t size = SIZE_MAX;
-    configure(trainer, BIRD_BN_TRAIN, 0);
-    CHECK_OK(gradients(trainer, false, err));
-    memcpy(expected, bird_trainer_slab(trainer, BIRD_SLAB_GRADS), bytes);
     for (int i = 0; i < params->n; i++) {
         if (params->items[i].kind == BIRD_BN_MEAN || params->items[i].kind == BIRD_BN_VAR) continue;
         for (int j = 0; j < params->n; j++) trainable[j] = j >= i; /* a prefix */
@@ -241,6 +253,43 @@ static void freezing(const bird_resnet_spec *spec) {
     for (int j = 0; j < params->n; j++) trainable[j] = false;
     check_frozen(trainer, trainable, expected, "nothing is trained");
     bird_free(expected);
+    bird_trainer_destroy(trainer);
+}
+
+/* The statistics of frozen batch norms stay, to the bit, in the running mean of all as well. */
+static void frozen_statistics_stay(void) {
+    bird_trainer *trainer = NULL;
+    float lr[512], decay[512];
+    for (int i = 0; i < 512; i++) lr[i] = decay[i] = 1e-3f;
+    CHECK_OK(bird_trainer_create(&trainer, &plain, CLASSES, err));
+    fill(trainer);
+    const bird_params *params = &bird_trainer_net(trainer)->params;
+    const int from = params->n / 2;
+    const size_t bytes = params->slab_count * sizeof(float);
+    float *before = bird_alloc(bytes);
+    memcpy(before, bird_trainer_slab(trainer, BIRD_SLAB_PARAMS), bytes);
+    configure(trainer, BIRD_BN_TRAIN, from);
+    for (int step = 0; step < 3; step++) {
+        CHECK_OK(gradients(trainer, false, err));
+        CHECK_OK(bird_trainer_apply(trainer, &adamw, lr, decay, 0.7f, 2, err));
+    }
+    const bool *trainable = bird_trainer_trainable(trainer);
+    for (int i = 0; i < params->n; i++) {
+        const bird_param *param = &params->items[i];
+        const bool is_mean = param->kind == BIRD_BN_MEAN, is_var = param->kind == BIRD_BN_VAR;
+        const int scale = is_mean ? i - 2 : i - 3;
+        const bool moves = is_mean || is_var ? trainable[scale] || trainable[scale + 1]
+                                             : trainable[i];
+        const bird_slab slabs[2] = {BIRD_SLAB_PARAMS, BIRD_SLAB_EMA};
+        for (int s = 0; s < 2; s++) {
+            const float *now = bird_trainer_slab(trainer, slabs[s]) + param->offset;
+            const bool same = memcmp(now, before + param->offset, param->count * 4) == 0;
+            if (same == !moves) continue;
+            fprintf(stderr, "%s %s\n", param->name, moves ? "did not move" : "moved");
+            check_failures++;
+        }
+    }
+    bird_free(before);
     bird_trainer_destroy(trainer);
 }
 
@@ -287,6 +336,7 @@ int main(void) {
     usable_after_failure();
     freezing(&plain);
     freezing(&deep);
+    frozen_statistics_stay();
     failing_allocations();
     return check_failures;
 }

@@ -163,10 +163,19 @@ def test_accumulation_moves_statistics_twice(core):
             assert not np.array_equal(now, old), name
 
 
+def test_pictures_of_weight_0_teach_nothing(core):
+    core.forward(X)
+    loss, logits = core.head_loss(Y, np.zeros(len(X), np.float32))
+    core.backward()
+    assert loss == 0
+    assert np.isfinite(logits).all()
+    assert not any(gradient.any() for gradient in core.gradients())
+
+
 def test_statistics_without_backward(core):
     """Recalibration: forward, apply. With momentum 1 they are the batch's own."""
     network = _core.Network("resnet50", CLASSES, [STATE[name] for name in TABLE])
-    core.configure("train", [False] * len(TABLE), bn_momentum=1.0)
+    core.configure("train", [True] * len(TABLE), bn_momentum=1.0)
     core.forward(X)
     core.apply("sgd", constant(core, 0), constant(core, 0))
     at = TABLE.index("bn1.running_mean")
@@ -198,9 +207,16 @@ def test_gradient_at_the_features(core):
 
 def test_frozen_prefix(core):
     backward(core, X, Y)
-    whole, size = core.gradients(), core.nbytes
+    size = core.nbytes
     for prefix in (("conv1", "bn1"), ("conv1", "bn1", "layer1", "layer2", "layer3")):
         trainable = [not name.startswith(prefix) for name in TABLE]
+        # The same batch norms frozen, hence normalising by their running statistics.
+        core.configure(
+            "train",
+            [free or STATE[name].ndim == 4 for name, free in zip(TABLE, trainable, strict=True)],
+        )
+        backward(core, X, Y)
+        whole = core.gradients()
         core.configure("train", trainable)
         backward(core, X, Y)
         for name, free, a, b in zip(TABLE, trainable, core.gradients(), whole, strict=True):
@@ -439,7 +455,7 @@ def float64(array):
         (lambda c: c.head_loss(float64(Y)), TypeError, "targets.*float32"),
         (lambda c: c.head_loss(None), TypeError, "targets"),
         (lambda c: c.head_loss(Y, Y[0]), ValueError, r"weights.*\(4,\), got \(8,\)"),
-        (lambda c: c.head_loss(Y, np.zeros(4, np.float32)), ValueError, "weights.*positive"),
+        (lambda c: c.head_loss(Y, np.full(4, -1, np.float32)), ValueError, "weights.*negative"),
         (lambda c: c.backward(X[0]), ValueError, "d_features.*2 dimensions"),
         (lambda c: c.backward(np.zeros((4, 8), np.float32)), ValueError, r"d_features.*2048"),
         (lambda c: c.apply("adam", constant_rates, constant_rates), ValueError, "kind.*adam"),
