@@ -62,12 +62,19 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
-def load_model(args: argparse.Namespace) -> be.Model:
-    """Load the model that --model names, or the default one."""
+def use_threads(args: argparse.Namespace) -> None:
+    """Let this process use as many threads as --threads says."""
     import birdembed as be
 
     if args.threads:
         be.set_num_threads(args.threads)
+
+
+def load_model(args: argparse.Namespace) -> be.Model:
+    """Load the model that --model names, or the default one."""
+    import birdembed as be
+
+    use_threads(args)
     return be.load_model(args.model) if args.model else be.load_model()
 
 

@@ -4,7 +4,8 @@ What is written names species at once: `birdembed identify IMAGE --model DIR`. W
 best epoch by these photographs is kept, the threshold for `none of the known species` is found on
 them, and the finished model is measured on them.
 
-Options that are not given have the defaults of birdembed.TrainConfig.
+Files that cannot be read are skipped and named. Options that are not given have the defaults of
+birdembed.TrainConfig.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from birdembed.cli import _common
+
+if TYPE_CHECKING:
+    import birdembed as be
 
 
 def _float_or_none(word: str) -> float | None:
@@ -130,29 +134,111 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
         given["loss"] = be.SupCon(temperature=0.1, weight=args.supcon)
     if args.threads:
         given["num_threads"] = args.threads
+    given["on_error"] = "skip"
     given["checkpoint_dir"] = args.checkpoint_dir or str(Path(args.output) / "checkpoints")
     return given
 
 
-def _unknown(folder: str | None) -> list[str] | None:
+def _readable(images: Any) -> Any:
+    """Return an `ImageFolder`, or a list of paths, without what cannot be read, which is named.
+
+    It is done before the work, so that training, gallery and numbers are about the same pictures
+    and each bad file is named once.
+    """
+    import numpy as np
+
+    import birdembed as be
+
+    failures = be.verify(images).failures
+    _common.list_failures(failures)
+    bad = {failure.position for failure in failures}
+    rows = [row for row in range(len(images)) if row not in bad]
+    if isinstance(images, be.ImageFolder):
+        return images._rows(np.asarray(rows, np.int64))
+    return [images[row] for row in rows]
+
+
+def _read_train(folder: str) -> be.ImageFolder:
+    """Return the pictures below TRAIN; an error where a species has none that can be read."""
+    import numpy as np
+
+    import birdembed as be
+    from birdembed._train_data import check_train, some
+
+    train: be.ImageFolder = _readable(check_train(be.ImageFolder(folder)))
+    counts = np.bincount(train.labels, minlength=len(train.class_names))
+    lost = [name for name, count in zip(train.class_names, counts, strict=True) if not count]
+    if lost:
+        raise ValueError(
+            f"{folder}: no picture of {some(lost)} can be read; repair them, or take the folder "
+            "of that species out"
+        )
+    return train
+
+
+def _read_valid(folder: str | None, train: be.ImageFolder, monitor: str) -> be.ImageFolder | None:
+    """Return the pictures below --valid; an error where nothing can be measured on them."""
+    import numpy as np
+
+    import birdembed as be
+    from birdembed._train_data import check_valid
+
+    if folder is None:
+        if np.bincount(train.labels).max() < 2:
+            raise ValueError(
+                f"{train.root}: each species has a single picture that can be read: at least one "
+                "needs two, so that one can be judged by the other; or give more as --valid"
+            )
+        return None
+    valid: be.ImageFolder = _readable(be.ImageFolder(folder))
+    if not len(valid):
+        raise ValueError(f"{folder}: no photograph in it could be read")
+    check_valid(valid, train, monitor)
+    return valid
+
+
+def _read_unknown(folder: str | None) -> list[str] | None:
     """Return the pictures below --unknown; an error where there are none."""
     if folder is None:
         return None
+    from birdembed._dataset import check_folder
     from birdembed._images import list_files
 
-    found = list_files(folder)
+    found = list_files(check_folder(folder))
     if not found:
         raise ValueError(f"{folder}: no photographs in this folder")
-    return found
+    readable: list[str] = _readable(found)
+    if not readable:
+        raise ValueError(f"{folder}: no photograph in it could be read")
+    return readable
+
+
+def _add_gallery(
+    model: be.Model, train: be.ImageFolder, valid: be.ImageFolder | None, unknown: list[str] | None
+) -> tuple[be.Index, be.GalleryFit]:
+    """Compute the gallery and the threshold; return the index of `train` and how that went."""
+    import birdembed as be
+
+    index = be.Index.build(model, train, on_error="skip")
+    _common.list_failures(index.report.failures if index.report else ())
+    if valid is None:
+        _common.say(
+            "the threshold is found on training pictures, which score higher than new ones do; "
+            "with --valid it is found on those"
+        )
+    fit = model.fit_gallery(index, unknown, valid=valid)
+    _common.list_failures(fit.failures)
+    return index, fit
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     import birdembed as be
 
-    train = be.ImageFolder(args.train)
-    valid = be.ImageFolder(args.valid) if args.valid else None
-    unknown = _unknown(args.unknown)
+    _common.use_threads(args)
+    train = _read_train(args.train)
+    valid = _read_valid(args.valid, train, getattr(args, "monitor", "accuracy"))
+    unknown = _read_unknown(args.unknown)
     Path(args.output).mkdir(parents=True, exist_ok=True)
     copies = be.find_duplicates(valid, train) if valid is not None else []
     for pair in copies[:10]:
@@ -172,15 +258,14 @@ def run(args: argparse.Namespace) -> int:
         from birdembed._dtype import as_stored
 
         model.load_state_dict(as_stored(model.state_dict(), args.dtype))
-    index = be.Index.build(model, train, on_error="skip")
-    if valid is None:
-        _common.say(
-            "the threshold is found on training pictures, which score higher than new ones do; "
-            "with --valid it is found on those"
-        )
-    fit = model.fit_gallery(index, unknown, valid=valid)
-    _common.list_failures(fit.failures)
+    # Hours of work, safe whatever becomes of the gallery.
     model.save_pretrained(args.output, dtype=args.dtype)
+    try:
+        index, fit = _add_gallery(model, train, valid, unknown)
+        model.save_pretrained(args.output, dtype=args.dtype)
+    except BaseException:
+        _common.say(f"the trained model is in {args.output}, as yet without a gallery of species")
+        raise
     scores: dict[str, Any] = {"epochs": len(history.epochs)}
     if valid is not None:
         scores |= be.evaluate(model, valid, reference=index).to_dict(scalars=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -137,7 +138,7 @@ def test_finetune(training, folder, photos, others, tmp_path, capsys):
     assert call.train.paths == photos.paths
     assert call.valid.paths == others.paths
     assert (call.epochs, call.resume) == (3, False)
-    assert call.config == {"checkpoint_dir": str(out / "checkpoints")}
+    assert call.config == {"checkpoint_dir": str(out / "checkpoints"), "on_error": "skip"}
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == str(out)
     values = dict(line.split(maxsplit=1) for line in lines[1:])
@@ -173,6 +174,7 @@ def test_finetune_options(training, folder, photos, tmp_path, capsys):
         "balanced": True,
         "augment": None,
         "num_threads": 2,
+        "on_error": "skip",
         "checkpoint_dir": "elsewhere",
         "optimizer": "sgd",
     }
@@ -228,6 +230,79 @@ def test_finetune_names_copies_before_anything_else(training, folder, photos, tm
     text = capsys.readouterr().err
     assert "4 of the 4 photographs of --valid are copies" in text
     assert text.index("copy: ") < text.index("checkpoints in")
+
+
+def spoil(path):
+    with open(path, "wb") as file:
+        file.write(b"no picture")
+    return str(path)
+
+
+def test_finetune_skips_bad_files_and_names_each_once(tmp_path, folder, capsys):
+    """The training itself: one bad file among its pictures, one among those of --valid."""
+    write_folder(tmp_path / "train", range(4), SPECIES[:2])
+    write_folder(tmp_path / "valid", range(4, 6), SPECIES[:2])
+    bad = [spoil(tmp_path / "train" / SPECIES[0] / "bad.jpg")]
+    bad += [spoil(tmp_path / "valid" / SPECIES[1] / "4.png")]
+    words = ["finetune", str(tmp_path / "train"), "--valid", str(tmp_path / "valid")]
+    words += ["-o", str(tmp_path / "m"), "--model", folder, "--epochs", "1", "--image-size", "96"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main([*words, "--head-epochs", "1", "--batch-size", "4", "--json"]) == 0
+    shown = capsys.readouterr()
+    lines = [line for line in shown.err.splitlines() if line.startswith("skipped: ")]
+    assert len(lines) == 2
+    for path in bad:
+        assert shown.err.count(path) == 1
+    assert len(json.loads(shown.out)["history"]) == 1
+    assert be.load_model(tmp_path / "m").gallery.labels.tolist() == SPECIES[:2]
+
+
+def test_finetune_names_a_species_without_a_readable_picture(training, folder, tmp_path, capsys):
+    train = write_folder(tmp_path / "train", range(2))
+    for path in train.paths[:2]:
+        spoil(path)
+    words = ["finetune", train.root, "-o", str(tmp_path / "m"), "--model", folder]
+    assert main(words) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("skipped: ") for line in lines] == [True, True, False]
+    assert f"no picture of {SPECIES[0]!r} can be read" in lines[2]
+    assert training == []
+    assert not (tmp_path / "m").exists()
+
+
+def test_finetune_knows_before_training_that_the_gallery_would_fail(
+    training, folder, photos, others, tmp_path, capsys
+):
+    words = ["-o", str(tmp_path / "m"), "--model", folder]
+    single = write_folder(tmp_path / "single", range(1))
+    assert main(["finetune", single.root, *words]) == 1
+    assert "single picture" in capsys.readouterr().err
+    strange = write_folder(tmp_path / "strange", range(1), ["KEA"])
+    spoil(strange.paths[0])
+    assert main(["finetune", photos.root, "--unknown", strange.root, *words]) == 1
+    assert f"{strange.root}: no photograph in it could be read" in capsys.readouterr().err
+    missing = str(tmp_path / "missing")
+    assert main(["finetune", photos.root, "--unknown", missing, *words]) == 1
+    assert f"no such folder: {missing}" in capsys.readouterr().err
+    assert training == []
+    assert not (tmp_path / "m").exists()
+    assert main(["finetune", single.root, "--valid", others.root, *words]) == 0
+
+
+def test_finetune_keeps_the_model_where_the_gallery_fails(
+    training, folder, photos, tmp_path, capsys, monkeypatch
+):
+    def fit_gallery(*_, **__):
+        raise ValueError("no threshold today")
+
+    monkeypatch.setattr(be.Model, "fit_gallery", fit_gallery)
+    out = tmp_path / "m"
+    assert main(["finetune", photos.root, "-o", str(out), "--model", folder]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2].startswith(f"the trained model is in {out}")
+    assert lines[-1] == "birdembed: no threshold today"
+    assert be.load_model(out).embedding_dim == be.load_model(folder).embedding_dim
 
 
 def test_options_are_those_of_the_configuration():
