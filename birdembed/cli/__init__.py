@@ -91,6 +91,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `birdembed search ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (BirdembedError, ValueError, OSError, ImportError, MemoryError) as error:
+    except (BirdembedError, TypeError, ValueError, OSError, ImportError, MemoryError) as error:
         say(f"birdembed: {one_line(error)}")
         return 1

@@ -47,14 +47,54 @@ def positive(word: str) -> int:
     return number
 
 
+def threads(word: str) -> int:
+    """Argument type: a number of threads."""
+    from birdembed._option_checks import MAX_THREADS
+
+    if not word.isdecimal() or not 1 <= int(word) <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of threads, 1 to {MAX_THREADS}, got {word!r}"
+        )
+    return int(word)
+
+
+def path(word: str) -> str:
+    """Argument type: a file or a folder. Without this an empty word would be the present one."""
+    if not word:
+        raise argparse.ArgumentTypeError("expected a file or a folder, got an empty word")
+    return word
+
+
+def number(word: str) -> float:
+    """Argument type: a number."""
+    try:
+        return float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {word!r}") from None
+
+
+def number_or_none(word: str) -> float | None:
+    """Argument type: a number, or the word none."""
+    try:
+        return None if word == "none" else float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number or none, got {word!r}") from None
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add --threads."""
+    parser.add_argument("--threads", type=threads, metavar="N", help="number of threads")
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add --model and --threads."""
     parser.add_argument(
         "--model",
+        type=path,
         metavar="M",
         help="a name that birdembed knows, a hub name, or a folder that save_pretrained wrote",
     )
-    parser.add_argument("--threads", type=positive, metavar="N", help="number of threads")
+    add_threads(parser)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

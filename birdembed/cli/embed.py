@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", metavar="DIR", help="folder of photographs")
-    parser.add_argument("-o", "--output", required=True, metavar="X.npy|csv|parquet")
-    parser.add_argument("--cache", metavar="DIR", help="keep finished vectors here")
+    parser.add_argument("folder", type=_common.path, metavar="DIR", help="folder of photographs")
+    parser.add_argument(
+        "-o", "--output", type=_common.path, required=True, metavar="X.npy|csv|parquet"
+    )
+    parser.add_argument(
+        "--cache", type=_common.path, metavar="DIR", help="keep finished vectors here"
+    )
     _common.add_model(parser)
     _common.add_json(parser)
 

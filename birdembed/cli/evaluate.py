@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("model", metavar="MODEL", help="a name, or a folder with a model")
-    parser.add_argument("folder", metavar="DIR", help="one subfolder a species")
-    parser.add_argument("--reference", metavar="DIR", help="search here instead")
+    parser.add_argument(
+        "model", type=_common.path, metavar="MODEL", help="a name, or a folder with a model"
+    )
+    parser.add_argument("folder", type=_common.path, metavar="DIR", help="one subfolder a species")
+    parser.add_argument("--reference", type=_common.path, metavar="DIR", help="search here instead")
     parser.add_argument("--robustness", action="store_true", help="changed copies too")
     parser.add_argument("--details", action="store_true", help="mistakes, and each species")
-    parser.add_argument("--plots", metavar="DIR", help="write pictures of the results")
-    parser.add_argument("--threads", type=_common.positive, metavar="N", help="number of threads")
+    parser.add_argument(
+        "--plots", type=_common.path, metavar="DIR", help="write pictures of the results"
+    )
+    _common.add_threads(parser)
     _common.add_json(parser)
 
 

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     import birdembed as be
 
 
-def _float_or_none(word: str) -> float | None:
-    return None if word == "none" else float(word)
-
-
 def _word_or_none(word: str) -> str | None:
     return None if word == "none" else word
 
@@ -52,22 +48,22 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "image_size": (_sizes, "PX", "side in training: 160, or 10x128,3x192 (EPOCHSxPX,...)"),
     "eval_size": (_common.positive, "PX", "side from then on, somewhat above the last image size"),
     "optimizer": (str, "NAME", "sgd or adamw"),
-    "lr": (float, "X", "learning rate of the trunk"),
-    "head_lr": (float, "X", "learning rate of the classifier"),
+    "lr": (_common.number, "X", "learning rate of the trunk"),
+    "head_lr": (_common.number, "X", "learning rate of the classifier"),
     "head_epochs": (int, "N", "epochs for the classifier alone, at the start"),
-    "layer_decay": (_float_or_none, "X", "factor of the learning rate from stage to stage"),
-    "momentum": (float, "X", "of sgd"),
-    "weight_decay": (float, "X", "not applied to batch norm and bias"),
+    "layer_decay": (_common.number, "X", "factor of the learning rate from stage to stage"),
+    "momentum": (_common.number, "X", "of sgd"),
+    "weight_decay": (_common.number, "X", "not applied to batch norm and bias"),
     "schedule": (str, "NAME", "constant, step, cosine or onecycle"),
-    "warmup_epochs": (float, "X", "epochs in which the learning rate rises"),
-    "label_smoothing": (float, "X", "0 for none"),
+    "warmup_epochs": (_common.number, "X", "epochs in which the learning rate rises"),
+    "label_smoothing": (_common.number, "X", "0 for none"),
     "augment": (_word_or_none, "NAME", "default, turned, robust, strong or none"),
-    "mixup": (float, "X", "strength of mixup"),
-    "cutmix": (float, "X", "strength of cutmix"),
+    "mixup": (_common.number, "X", "strength of mixup"),
+    "cutmix": (_common.number, "X", "strength of cutmix"),
     "freeze": (_words, "A,B", "prefixes of parameter names to leave as they are"),
     "bn": (str, "NAME", "batch norm: train, frozen_stats or frozen"),
-    "ema": (_float_or_none, "X", "decay of the averaged weights, or none"),
-    "grad_clip": (_float_or_none, "X", "largest norm of the gradient, or none"),
+    "ema": (_common.number_or_none, "X", "decay of the averaged weights, or none"),
+    "grad_clip": (_common.number_or_none, "X", "largest norm of the gradient, or none"),
     "accumulate": (_common.positive, "N", "batches a step"),
     "precision": (str, "NAME", "float32, bfloat16 or auto"),
     "monitor": (str, "NAME", "what the best epoch is chosen by"),
@@ -84,14 +80,19 @@ FLAGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("train", metavar="TRAIN", help="one subfolder a species")
-    parser.add_argument("--valid", metavar="DIR", help="other photographs of these species")
+    parser.add_argument("train", type=_common.path, metavar="TRAIN", help="one subfolder a species")
+    parser.add_argument(
+        "--valid", type=_common.path, metavar="DIR", help="other photographs of these species"
+    )
     parser.add_argument(
         "--unknown",
+        type=_common.path,
         metavar="DIR",
         help="pictures of other species or other things: how many pass for a known one is printed",
     )
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the model's folder")
+    parser.add_argument(
+        "-o", "--output", type=_common.path, required=True, metavar="DIR", help="the model's folder"
+    )
     parser.add_argument("--epochs", type=_common.positive, default=8, metavar="N")
     parser.add_argument(
         "--dtype",
@@ -103,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _common.add_json(parser)
     group = parser.add_argument_group("training")
     group.add_argument(
-        "--supcon", type=float, metavar="W", help="weight of a supervised contrastive loss"
+        "--supcon", type=_common.number, metavar="W", help="weight of a supervised contrastive loss"
     )
     for name, (kind, metavar, line) in OPTIONS.items():
         # Absent unless given: "--ema none" is a value too.
@@ -117,7 +118,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, line in FLAGS.items():
         group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=line)
     group.add_argument(
-        "--checkpoint-dir", metavar="DIR", help="default: checkpoints, in the model's folder"
+        "--checkpoint-dir",
+        type=_common.path,
+        metavar="DIR",
+        help="default: checkpoints, in the model's folder",
     )
     group.add_argument(
         "--resume", action="store_true", help="go on where the checkpoints end, if there are any"
@@ -125,18 +129,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def config_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of TrainConfig that were given."""
+    """Return the fields of TrainConfig that were given; `UsageError` where one is wrong."""
     import birdembed as be
 
+    if hasattr(args, "patience") and not args.valid:
+        raise _common.UsageError(
+            "--patience needs --valid: without it no epoch is better than another"
+        )
     given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
     given |= {name: True for name in FLAGS if getattr(args, name)}
-    if args.supcon is not None:
-        given["loss"] = be.SupCon(temperature=0.1, weight=args.supcon)
     if args.threads:
         given["num_threads"] = args.threads
     given["on_error"] = "skip"
     given["checkpoint_dir"] = args.checkpoint_dir or str(Path(args.output) / "checkpoints")
+    try:
+        if args.supcon is not None:
+            given["loss"] = be.SupCon(temperature=0.1, weight=args.supcon)
+        be.TrainConfig(epochs=args.epochs, **given)
+    except (TypeError, ValueError) as error:
+        raise _common.UsageError(_as_options(str(error))) from error
     return given
+
+
+def _as_options(text: str) -> str:
+    """Return a message about a field of TrainConfig as one about an option of the command."""
+    name, *rest = text.split(" ")
+    name = "supcon" if name == "weight" else name  # SupCon's own word
+    if name in (*OPTIONS, "epochs", "supcon"):
+        name = f"--{name.replace('_', '-')}"
+    return " ".join([name, *rest])
 
 
 def _readable(images: Any) -> Any:
@@ -235,6 +256,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it."""
     import birdembed as be
 
+    config = config_of(args)  # wrong options are found before any work
     _common.use_threads(args)
     train = _read_train(args.train)
     valid = _read_valid(args.valid, train, getattr(args, "monitor", "accuracy"))
@@ -250,7 +272,6 @@ def run(args: argparse.Namespace) -> int:
             "pictures: the numbers below are too good by what they add"
         )
     model = _common.load_model(args)
-    config = config_of(args)
     _common.say(f"checkpoints in {config['checkpoint_dir']}; --resume goes on from there")
     history = be.fine_tune(model, train, valid, args.epochs, resume=args.resume, **config)
     if args.dtype != "float32":

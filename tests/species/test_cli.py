@@ -124,9 +124,6 @@ def training(monkeypatch):
         return types.SimpleNamespace(epochs=epochs_done, best=epochs_done[-1])
 
     monkeypatch.setattr(be, "fine_tune", fine_tune, raising=False)
-    monkeypatch.setattr(
-        be, "SupCon", lambda **options: types.SimpleNamespace(**options), raising=False
-    )
     return calls
 
 
@@ -327,6 +324,58 @@ def test_options_are_those_of_the_configuration():
 )
 def test_wrong_usage_is_2(words):
     assert main(words) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--optimizer adam", "--optimizer must be one of 'sgd', 'adamw', got 'adam'"),
+        ("--lr -1", "--lr must be finite, at least 0, got -1.0"),
+        ("--lr fast", "--lr: expected a number, got 'fast'"),
+        ("--image-size 100", "--image-size must be a multiple of 32 from 96 to 384, got 100"),
+        ("--layer-decay none", "--layer-decay: expected a number, got 'none'"),
+        ("--layer-decay 2", "--layer-decay must be finite"),
+        ("--ema abc", "--ema: expected a number or none, got 'abc'"),
+        ("--supcon 0", "--supcon must be above 0"),
+        ("--seed -1", "--seed must be at least 0, got -1"),
+        ("--patience 3", "--patience needs --valid"),
+        ("--threads 99999", "expected a number of threads, 1 to 1024, got '99999'"),
+    ],
+)
+def test_finetune_wrong_values_are_2_before_any_work(
+    words, message, training, photos, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(be, "load_model", lambda *_: pytest.fail("the model was loaded"))
+    given = ["finetune", photos.root, "-o", str(tmp_path / "m"), *words.split()]
+    assert main(given) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_wrong_type_is_no_traceback(training, folder, photos, tmp_path, capsys, monkeypatch):
+    def fine_tune(*_, **__):
+        raise TypeError("x must be a number")
+
+    monkeypatch.setattr(be, "fine_tune", fine_tune)
+    assert main(["finetune", photos.root, "-o", str(tmp_path / "m"), "--model", folder]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "birdembed: x must be a number"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["identify", ""],
+        ["finetune", "somewhere", "-o", ""],
+        ["finetune", "", "-o", "m"],
+        ["finetune", "somewhere", "-o", "m", "--valid", ""],
+        ["embed", "somewhere", "-o", ""],
+        ["index", "somewhere", "-o", ""],
+        ["evaluate", "sscd", "somewhere", "--plots", ""],
+    ],
+)
+def test_an_empty_word_is_no_folder(words, capsys):
+    assert main(words) == 2
+    assert "expected a file or a folder, got an empty word" in capsys.readouterr().err
 
 
 def test_no_folder_is_1(training, tmp_path, capsys):
