@@ -110,6 +110,30 @@ def test_evaluate_plots(folder, others, tmp_path, capsys):
     assert len(paths) == 5
 
 
+def test_evaluate_plots_what_can_be_drawn(folder, tmp_path, capsys):
+    """No species with two pictures: no neighbour can be right, the other numbers are there."""
+    pytest.importorskip("matplotlib", reason="needs matplotlib")
+    single = write_folder(tmp_path / "single", range(1))
+    words = ["evaluate", folder, single.root, "--details", "--plots", str(tmp_path / "p")]
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    assert "different_similarity" in shown.out
+    paths = [line for line in shown.out.splitlines() if line.startswith(str(tmp_path / "p"))]
+    assert {os.path.basename(path) for path in paths} == set(os.listdir(tmp_path / "p"))
+    assert "similarity.png" in os.listdir(tmp_path / "p")
+    assert "per_class.png" not in os.listdir(tmp_path / "p")
+    assert f"not drawn: {tmp_path / 'p' / 'per_class.png'}: no class has the score" in shown.err
+    assert main([*words, "--json"]) == 0
+    assert "different_similarity" in json.loads(capsys.readouterr().out)
+
+    knowing = be.load_model(folder)
+    knowing.reset_classifier(len(SPECIES), SPECIES)
+    knowing.save_pretrained(tmp_path / "knowing")
+    words[1] = str(tmp_path / "knowing")
+    assert main(words) == 0
+    assert "per_class.png" in os.listdir(tmp_path / "p")  # by the classifier's accuracy
+
+
 # --- finetune, with a stand-in for the training itself -------------------------------
 
 
