@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import json
 import os
 import sys
@@ -23,9 +25,28 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def tolerate_any_name() -> None:
+    r"""Print what a stream cannot encode as \xff: a name is no reason to lose the results."""
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        # This gives the name's own bytes back; but in ASCII it has no word for an umlaut.
+        if stream.errors != "surrogateescape" or not _is_utf8(stream.encoding):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _is_utf8(encoding: str | None) -> bool:
+    return encoding is not None and codecs.lookup(encoding).name == "utf-8"
+
+
 def print_json(value: Any) -> None:
-    """Print data for a machine, on standard output."""
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    """Print data for a machine, on standard output: UTF-8, or ASCII where that cannot be."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    try:
+        text.encode("utf-8" if _is_utf8(sys.stdout.encoding) else "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=1, default=str)
+    print(text)
 
 
 def print_table(values: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ birdembed.TrainConfig.
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,23 @@ def _as_options(text: str) -> str:
     return " ".join([name, *rest])
 
 
+def _last_checkpoint(config: dict[str, Any]) -> int | None:
+    """Return when the checkpoint was written, None where there is none."""
+    from birdembed._checkpoint import LAST
+
+    try:
+        return (Path(config["checkpoint_dir"]) / LAST).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _resuming(words: list[str]) -> str:
+    """Return the command that goes on with the training that `words` began."""
+    place = words.index("finetune") + 1
+    again = [] if "--resume" in words else ["--resume"]
+    return shlex.join(["birdembed", *words[:place], *again, *words[place:]])
+
+
 def _readable(images: Any) -> Any:
     """Return an `ImageFolder`, or a list of paths, without what cannot be read, which is named.
 
@@ -273,7 +291,14 @@ def run(args: argparse.Namespace) -> int:
         )
     model = _common.load_model(args)
     _common.say(f"checkpoints in {config['checkpoint_dir']}; --resume goes on from there")
-    history = be.fine_tune(model, train, valid, args.epochs, resume=args.resume, **config)
+    before = _last_checkpoint(config)
+    try:
+        history = be.fine_tune(model, train, valid, args.epochs, resume=args.resume, **config)
+    except KeyboardInterrupt:
+        # An older run's checkpoint is none to go on from, unless this run did that too.
+        if _last_checkpoint(config) != (None if args.resume else before):
+            _common.say(f"go on with: {_resuming(args.words)}")
+        raise
     if args.dtype != "float32":
         # Before anything is computed with it: gallery and scores are those of what is stored.
         from birdembed._dtype import as_stored

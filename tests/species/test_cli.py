@@ -1,7 +1,10 @@
 """identify, finetune and evaluate on the command line."""
 
+import io
 import json
 import os
+import shutil
+import sys
 import types
 import warnings
 
@@ -75,6 +78,33 @@ def test_identify_without_a_gallery(photos, tmp_path, capsys, model):
     model.save_pretrained(tmp_path / "m")
     assert main(["identify", photos.paths[0], "--model", str(tmp_path / "m")]) == 1
     assert "fit_gallery" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("encoding", "errors", "text"),
+    [
+        ("utf-8", "strict", "Käuzchen\\udcff.png".encode()),
+        ("utf-8", "surrogateescape", "Käuzchen".encode() + b"\xff.png"),
+        ("ascii", "strict", rb"K\xe4uzchen\udcff.png"),
+        ("ascii", "surrogateescape", rb"K\xe4uzchen\udcff.png"),
+    ],
+)
+def test_identify_prints_names_that_cannot_be_encoded(
+    encoding, errors, text, folder, photos, tmp_path, monkeypatch
+):
+    name = str(tmp_path / os.fsdecode("Käuzchen".encode() + b"\xff.png"))
+    shutil.copyfile(photos.paths[0], name)
+    words = ["identify", name, "--model", folder, "-k", "1"]
+
+    def printed(words):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors)
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main(words) == 0
+        return stream.buffer.getvalue()
+
+    assert os.fsencode(tmp_path) + b"/" + text + b": " in printed(words)
+    (row,) = json.loads(printed([*words, "--json"]).decode(encoding))
+    assert row["query"] == name
 
 
 # --- evaluate ------------------------------------------------------------------------
@@ -324,6 +354,29 @@ def test_finetune_keeps_the_model_where_the_gallery_fails(
     assert lines[-2].startswith(f"the trained model is in {out}")
     assert lines[-1] == "birdembed: no threshold today"
     assert be.load_model(out).embedding_dim == be.load_model(folder).embedding_dim
+
+
+def test_finetune_interrupted_tells_the_command_that_goes_on(
+    folder, photos, tmp_path, capsys, monkeypatch
+):
+    steps = []
+
+    def fine_tune(*_, checkpoint_dir, **__):
+        if steps:
+            os.makedirs(checkpoint_dir, exist_ok=True)
+            with open(os.path.join(checkpoint_dir, "last.json"), "w") as file:
+                file.write("{}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(be, "fine_tune", fine_tune)
+    words = [photos.root, "-o", str(tmp_path / "my birds")]
+    assert main(["finetune", *words, "--model", folder]) == 130
+    assert "go on" not in capsys.readouterr().err  # nothing was done yet
+    steps.append(1)
+    assert main(["finetune", *words]) == 130
+    *_, line, last = capsys.readouterr().err.splitlines()
+    assert line == f"go on with: birdembed finetune --resume {photos.root} -o '{words[-1]}'"
+    assert last == "birdembed: interrupted"
 
 
 def test_options_are_those_of_the_configuration():
