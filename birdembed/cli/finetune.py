@@ -11,6 +11,8 @@ birdembed.TrainConfig.
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -171,6 +173,33 @@ def _last_checkpoint(config: dict[str, Any]) -> int | None:
         return None
 
 
+def _check_source(source: str, checkpoint_dir: str) -> None:
+    """Refuse to go on with a run that started from another model than the one that was named."""
+    from birdembed._checkpoint import LAST
+
+    try:
+        text = (Path(checkpoint_dir) / LAST).read_text(encoding="utf-8")
+        began = str(json.loads(text)["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # none, or a damaged one: the training itself says so
+    if began and not _same_source(source, began):
+        name = re.sub("@[0-9a-f]{12}$", "", began)  # without the hub's revision
+        raise ValueError(
+            f"{checkpoint_dir}: its run started from {began}, not from {source}; go on with "
+            f"--model {name}, or choose another -o for a new run"
+        )
+
+
+def _same_source(source: str, began: str) -> bool:
+    """Tell whether a model is the one that a run began with, however its folder was written."""
+    given, first = Path(source), Path(began)
+    if source == began or not given.exists():
+        return source == began
+    if first.exists():
+        return given.samefile(first)
+    return given.resolve().name == first.name  # moved, or written as seen from another folder
+
+
 def _resuming(words: list[str]) -> str:
     """Return the command that goes on with the training that `words` began."""
     place = words.index("finetune") + 1
@@ -290,6 +319,8 @@ def run(args: argparse.Namespace) -> int:
             "pictures: the numbers below are too good by what they add"
         )
     model = _common.load_model(args)
+    if args.resume and args.model:
+        _check_source(model._current.source, config["checkpoint_dir"])
     _common.say(f"checkpoints in {config['checkpoint_dir']}; --resume goes on from there")
     before = _last_checkpoint(config)
     try:

@@ -379,6 +379,44 @@ def test_finetune_interrupted_tells_the_command_that_goes_on(
     assert last == "birdembed: interrupted"
 
 
+def test_finetune_resumes_no_run_of_another_model(
+    training, folder, photos, tmp_path, capsys, monkeypatch
+):
+    kept = tmp_path / "m" / "checkpoints"
+    kept.mkdir(parents=True)
+    shutil.copytree(folder, tmp_path / "other")
+    monkeypatch.chdir(tmp_path)
+    words = ["finetune", photos.root, "-o", str(tmp_path / "m"), "--resume"]
+
+    def went_on(began, *more):
+        (kept / "last.json").write_text(json.dumps({"source": began}))
+        before = len(training)
+        code = main([*words, *more])
+        assert (code, len(training) - before) in ((0, 1), (1, 0))
+        return code == 0
+
+    assert not went_on(folder, "--model", "other")
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"its run started from {folder}, not from other; go on with --model {folder}" in error
+    assert not went_on("timm/resnet50.tv_in1k@0123456789ab", "--model", "other")
+    assert "--model timm/resnet50.tv_in1k, or" in capsys.readouterr().err
+    assert went_on(folder)  # no model was named
+    # The same folder, written in other ways or moved.
+    assert went_on("other", "--model", str(tmp_path / "other") + "/")
+    assert went_on("../gone/other", "--model", "other")
+    # Not a new run's business.
+    words.remove("--resume")
+    assert went_on(folder, "--model", "other")
+
+
+def test_checkpoints_say_what_the_run_started_from(folder):
+    """What the command compares."""
+    from birdembed._checkpoint import Checkpoint
+
+    assert "source" in Checkpoint.__dataclass_fields__
+    assert be.load_model(folder)._current.source == folder
+
+
 def test_options_are_those_of_the_configuration():
     from birdembed.cli.finetune import FLAGS, OPTIONS
 
