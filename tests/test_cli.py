@@ -347,6 +347,26 @@ def test_demo_before_and_after(tmp_path, model, capsys, monkeypatch):
     assert "of the 51 species it knows" in out
 
 
+@pytest.mark.parametrize("place", ["_parse", "_run"])
+def test_control_c_at_the_start(place, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"birdembed.cli.{place}", interrupted)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "birdembed: interrupted\n"
+
+
+@pytest.mark.parametrize("ending", ["npy", "csv"])
+def test_embed_writes_a_name_with_its_own_bytes(ending, model, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    picture(0).save(tmp_path / "in" / os.fsdecode(b"\xff.png"))
+    words = ["embed", str(tmp_path / "in"), "-o", str(tmp_path / f"x.{ending}"), "--model", model]
+    assert main(words) == 0
+    written = tmp_path / ("x.names.txt" if ending == "npy" else "x.csv")
+    assert b"\xff.png" in written.read_bytes()
+
+
 def test_control_c(tmp_path, model):
     """One short line and 130; what was finished is in the cache."""
     images = tmp_path / "many"

@@ -71,13 +71,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
-    from birdembed._core import BirdembedError
-    from birdembed.cli._common import UsageError, one_line, say
-
     try:
-        module, args = _parse(sys.argv[1:] if argv is None else argv)
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # also where it falls into parsing and importing
+        print("birdembed: interrupted", file=sys.stderr, flush=True)
+        return 130
+
+
+def _run(argv: list[str]) -> int:
+    from birdembed._core import BirdembedError
+    from birdembed.cli._common import UsageError, one_line, say, tolerate_any_name
+
+    tolerate_any_name()
+    try:
+        module, args = _parse(argv)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
+    args.words = argv
     try:
         code = int(module.run(args))
         sys.stdout.flush()
@@ -85,12 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         say(f"birdembed {args.command}: {error}")
         return 2
-    except KeyboardInterrupt:
-        say("birdembed: interrupted")
-        return 130
     except BrokenPipeError:  # `birdembed search ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (BirdembedError, ValueError, OSError, ImportError, MemoryError) as error:
+    except (BirdembedError, TypeError, ValueError, OSError, ImportError, MemoryError) as error:
         say(f"birdembed: {one_line(error)}")
         return 1

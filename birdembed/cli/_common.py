@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import json
 import os
 import sys
@@ -23,9 +25,28 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def tolerate_any_name() -> None:
+    r"""Print what a stream cannot encode as \xff: a name is no reason to lose the results."""
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        # This gives the name's own bytes back; but in ASCII it has no word for an umlaut.
+        if stream.errors != "surrogateescape" or not _is_utf8(stream.encoding):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _is_utf8(encoding: str | None) -> bool:
+    return encoding is not None and codecs.lookup(encoding).name == "utf-8"
+
+
 def print_json(value: Any) -> None:
-    """Print data for a machine, on standard output."""
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    """Print data for a machine, on standard output: UTF-8, or ASCII where that cannot be."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    try:
+        text.encode("utf-8" if _is_utf8(sys.stdout.encoding) else "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=1, default=str)
+    print(text)
 
 
 def print_table(values: dict[str, Any]) -> None:
@@ -47,14 +68,54 @@ def positive(word: str) -> int:
     return number
 
 
+def threads(word: str) -> int:
+    """Argument type: a number of threads."""
+    from birdembed._option_checks import MAX_THREADS
+
+    if not word.isdecimal() or not 1 <= int(word) <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of threads, 1 to {MAX_THREADS}, got {word!r}"
+        )
+    return int(word)
+
+
+def path(word: str) -> str:
+    """Argument type: a file or a folder. Without this an empty word would be the present one."""
+    if not word:
+        raise argparse.ArgumentTypeError("expected a file or a folder, got an empty word")
+    return word
+
+
+def number(word: str) -> float:
+    """Argument type: a number."""
+    try:
+        return float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {word!r}") from None
+
+
+def number_or_none(word: str) -> float | None:
+    """Argument type: a number, or the word none."""
+    try:
+        return None if word == "none" else float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number or none, got {word!r}") from None
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add --threads."""
+    parser.add_argument("--threads", type=threads, metavar="N", help="number of threads")
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add --model and --threads."""
     parser.add_argument(
         "--model",
+        type=path,
         metavar="M",
         help="a name that birdembed knows, a hub name, or a folder that save_pretrained wrote",
     )
-    parser.add_argument("--threads", type=positive, metavar="N", help="number of threads")
+    add_threads(parser)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -62,12 +123,19 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
-def load_model(args: argparse.Namespace) -> be.Model:
-    """Load the model that --model names, or the default one."""
+def use_threads(args: argparse.Namespace) -> None:
+    """Let this process use as many threads as --threads says."""
     import birdembed as be
 
     if args.threads:
         be.set_num_threads(args.threads)
+
+
+def load_model(args: argparse.Namespace) -> be.Model:
+    """Load the model that --model names, or the default one."""
+    import birdembed as be
+
+    use_threads(args)
     return be.load_model(args.model) if args.model else be.load_model()
 
 

@@ -50,7 +50,9 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("--images", metavar="DIR", help="your photographs instead of the samples")
+    parser.add_argument(
+        "--images", type=_common.path, metavar="DIR", help="your photographs instead of the samples"
+    )
     parser.add_argument(
         "--limit",
         type=_common.positive,
@@ -59,7 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="at most so many photographs, spread over the folder (default: 60)",
     )
     parser.add_argument(
-        "-o", "--output", default="birdembed-demo.png", metavar="PNG", help="the picture to write"
+        "-o",
+        "--output",
+        type=_common.path,
+        default="birdembed-demo.png",
+        metavar="PNG",
+        help="the picture to write",
     )
     _common.add_model(parser)
 

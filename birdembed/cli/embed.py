@@ -20,12 +20,18 @@ from birdembed.cli import _common
 if TYPE_CHECKING:
     import birdembed as be
 
+NAMES = "surrogateescape"  # a file's name that is not UTF-8 is written with its own bytes
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", metavar="DIR", help="folder of photographs")
-    parser.add_argument("-o", "--output", required=True, metavar="X.npy|csv|parquet")
-    parser.add_argument("--cache", metavar="DIR", help="keep finished vectors here")
+    parser.add_argument("folder", type=_common.path, metavar="DIR", help="folder of photographs")
+    parser.add_argument(
+        "-o", "--output", type=_common.path, required=True, metavar="X.npy|csv|parquet"
+    )
+    parser.add_argument(
+        "--cache", type=_common.path, metavar="DIR", help="keep finished vectors here"
+    )
     _common.add_model(parser)
     _common.add_json(parser)
 
@@ -38,14 +44,17 @@ def write_npy(index: be.Index, path: str) -> list[str]:
     with replacing(path) as rows, replacing(names) as text:
         with open(rows, "wb") as file:
             np.save(file, index.embeddings)
-        text.write_text("".join(f"{name}\n" for name in index.ids), encoding="utf-8")
+        text.write_text("".join(f"{name}\n" for name in index.ids), encoding="utf-8", errors=NAMES)
     return [path, names]
 
 
 def write_csv(index: be.Index, path: str) -> list[str]:
     """Write id, label and the numbers, which read back as the same float32."""
     rows = zip(index.ids, index.labels, index.embeddings, strict=True)
-    with replacing(path) as name, open(name, "w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path) as name,
+        open(name, "w", newline="", encoding="utf-8", errors=NAMES) as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["id", "label", *(f"v{i}" for i in range(index.embeddings.shape[1]))])
         for id_, label, row in rows:

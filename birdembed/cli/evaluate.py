@@ -12,24 +12,33 @@ wrong and the scores of each species; --plots DIR draws all of it.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birdembed.cli import _common
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     import birdembed as be
+
+SCORES = ("precision_at_1", "map_at_r", "accuracy")  # of a class
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("model", metavar="MODEL", help="a name, or a folder with a model")
-    parser.add_argument("folder", metavar="DIR", help="one subfolder a species")
-    parser.add_argument("--reference", metavar="DIR", help="search here instead")
+    parser.add_argument(
+        "model", type=_common.path, metavar="MODEL", help="a name, or a folder with a model"
+    )
+    parser.add_argument("folder", type=_common.path, metavar="DIR", help="one subfolder a species")
+    parser.add_argument("--reference", type=_common.path, metavar="DIR", help="search here instead")
     parser.add_argument("--robustness", action="store_true", help="changed copies too")
     parser.add_argument("--details", action="store_true", help="mistakes, and each species")
-    parser.add_argument("--plots", metavar="DIR", help="write pictures of the results")
-    parser.add_argument("--threads", type=_common.positive, metavar="N", help="number of threads")
+    parser.add_argument(
+        "--plots", type=_common.path, metavar="DIR", help="write pictures of the results"
+    )
+    _common.add_threads(parser)
     _common.add_json(parser)
 
 
@@ -50,7 +59,7 @@ def print_details(result: be.Evaluation, losses: list[Any]) -> None:
     print("\nmost wrong")
     for one in losses:
         print(f"  {one.loss:7.3f}  {one.label} -> {one.found}  {one.path}")
-    keys = [k for k in ("precision_at_1", "map_at_r", "accuracy") if k in _first(result.per_class)]
+    keys = [k for k in SCORES if k in _first(result.per_class)]
     print("\nn, " + ", ".join(keys) + " of each species")
     for name, row in sorted(result.per_class.items(), key=lambda item: item[1][keys[0]] or 0):
         numbers = "  ".join("     -" if row[k] is None else f"{row[k]:.4f}" for k in keys)
@@ -64,29 +73,45 @@ def _first(table: dict[str, Any]) -> dict[str, Any]:
 def write_plots(
     folder: str, result: be.Evaluation, losses: list[Any], model: be.Model, data: be.ImageFolder
 ) -> list[str]:
-    """Write the pictures and return their paths."""
+    """Write the pictures and return their paths; those that cannot be drawn are named."""
     import birdembed as be
 
     vectors, report = model.encode(data, on_error="skip", return_report=True)
     names = [data.names[row] for row in report.kept]
-    figures = {
-        "confusion": result.plot_confusion(),
-        "per_class": result.plot_per_class(),
-        "losses": be.plot_losses(losses),
-        "similarity": be.plot_similarity(vectors, names),
-        "map": be.plot_map(vectors, names),
+    drawings: dict[str, Callable[[], Figure]] = {
+        "confusion": result.plot_confusion,
+        "per_class": lambda: result.plot_per_class(_score_of_classes(result)),
+        "losses": lambda: be.plot_losses(losses),
+        "similarity": lambda: be.plot_similarity(vectors, names),
+        "map": lambda: be.plot_map(vectors, names),
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
-    paths = [str(Path(folder) / f"{name}.png") for name in figures]
-    for path, figure in zip(paths, figures.values(), strict=True):
+    paths = []
+    for name, draw in drawings.items():
+        path = str(Path(folder) / f"{name}.png")
+        try:
+            figure = draw()
+        except ValueError as error:  # too few pictures, or of too few species
+            _common.say(f"not drawn: {path}: {_common.one_line(error)}")
+            continue
         _common.save_figure(figure, path)
+        paths.append(path)
     return paths
+
+
+def _score_of_classes(result: be.Evaluation) -> str:
+    """Return the first score that some class has: a lone picture has no neighbour to be right."""
+    rows = result.per_class.values()
+    found = [key for key in SCORES if any(row.get(key) is not None for row in rows)]
+    return found[0] if found else SCORES[0]
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     import birdembed as be
 
+    if args.plots and Path(args.plots).exists() and not Path(args.plots).is_dir():
+        raise NotADirectoryError(f"--plots: expected a folder, got a file: {args.plots}")
     model = _common.load_model(args)
     data = be.ImageFolder(args.folder)
     reference = be.ImageFolder(args.reference) if args.reference else None
@@ -97,7 +122,6 @@ def run(args: argparse.Namespace) -> int:
     losses = []
     if args.details or args.plots:
         losses = be.top_losses(model, data, reference=reference)
-    paths = write_plots(args.plots, result, losses, model, data) if args.plots else []
     scalars = result.to_dict(scalars=True)
     if args.json:
         _common.print_json(scalars | (details(result, losses) if args.details else {}))
@@ -105,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
         _common.print_table(scalars)
         if args.details:
             print_details(result, losses)
-    for path in paths:
-        _common.say(path) if args.json else print(path)
+    if args.plots:  # last: whatever becomes of the pictures, the numbers are there
+        for path in write_plots(args.plots, result, losses, model, data):
+            _common.say(path) if args.json else print(path)
     return 0

@@ -4,21 +4,24 @@ What is written names species at once: `birdembed identify IMAGE --model DIR`. W
 best epoch by these photographs is kept, the threshold for `none of the known species` is found on
 them, and the finished model is measured on them.
 
-Options that are not given have the defaults of birdembed.TrainConfig.
+Files that cannot be read are skipped and named. Options that are not given have the defaults of
+birdembed.TrainConfig.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from birdembed.cli import _common
 
-
-def _float_or_none(word: str) -> float | None:
-    return None if word == "none" else float(word)
+if TYPE_CHECKING:
+    import birdembed as be
 
 
 def _word_or_none(word: str) -> str | None:
@@ -48,22 +51,22 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "image_size": (_sizes, "PX", "side in training: 160, or 10x128,3x192 (EPOCHSxPX,...)"),
     "eval_size": (_common.positive, "PX", "side from then on, somewhat above the last image size"),
     "optimizer": (str, "NAME", "sgd or adamw"),
-    "lr": (float, "X", "learning rate of the trunk"),
-    "head_lr": (float, "X", "learning rate of the classifier"),
+    "lr": (_common.number, "X", "learning rate of the trunk"),
+    "head_lr": (_common.number, "X", "learning rate of the classifier"),
     "head_epochs": (int, "N", "epochs for the classifier alone, at the start"),
-    "layer_decay": (_float_or_none, "X", "factor of the learning rate from stage to stage"),
-    "momentum": (float, "X", "of sgd"),
-    "weight_decay": (float, "X", "not applied to batch norm and bias"),
+    "layer_decay": (_common.number, "X", "factor of the learning rate from stage to stage"),
+    "momentum": (_common.number, "X", "of sgd"),
+    "weight_decay": (_common.number, "X", "not applied to batch norm and bias"),
     "schedule": (str, "NAME", "constant, step, cosine or onecycle"),
-    "warmup_epochs": (float, "X", "epochs in which the learning rate rises"),
-    "label_smoothing": (float, "X", "0 for none"),
+    "warmup_epochs": (_common.number, "X", "epochs in which the learning rate rises"),
+    "label_smoothing": (_common.number, "X", "0 for none"),
     "augment": (_word_or_none, "NAME", "default, turned, robust, strong or none"),
-    "mixup": (float, "X", "strength of mixup"),
-    "cutmix": (float, "X", "strength of cutmix"),
+    "mixup": (_common.number, "X", "strength of mixup"),
+    "cutmix": (_common.number, "X", "strength of cutmix"),
     "freeze": (_words, "A,B", "prefixes of parameter names to leave as they are"),
     "bn": (str, "NAME", "batch norm: train, frozen_stats or frozen"),
-    "ema": (_float_or_none, "X", "decay of the averaged weights, or none"),
-    "grad_clip": (_float_or_none, "X", "largest norm of the gradient, or none"),
+    "ema": (_common.number_or_none, "X", "decay of the averaged weights, or none"),
+    "grad_clip": (_common.number_or_none, "X", "largest norm of the gradient, or none"),
     "accumulate": (_common.positive, "N", "batches a step"),
     "precision": (str, "NAME", "float32, bfloat16 or auto"),
     "monitor": (str, "NAME", "what the best epoch is chosen by"),
@@ -80,14 +83,19 @@ FLAGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("train", metavar="TRAIN", help="one subfolder a species")
-    parser.add_argument("--valid", metavar="DIR", help="other photographs of these species")
+    parser.add_argument("train", type=_common.path, metavar="TRAIN", help="one subfolder a species")
+    parser.add_argument(
+        "--valid", type=_common.path, metavar="DIR", help="other photographs of these species"
+    )
     parser.add_argument(
         "--unknown",
+        type=_common.path,
         metavar="DIR",
         help="pictures of other species or other things: how many pass for a known one is printed",
     )
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the model's folder")
+    parser.add_argument(
+        "-o", "--output", type=_common.path, required=True, metavar="DIR", help="the model's folder"
+    )
     parser.add_argument("--epochs", type=_common.positive, default=8, metavar="N")
     parser.add_argument(
         "--dtype",
@@ -99,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _common.add_json(parser)
     group = parser.add_argument_group("training")
     group.add_argument(
-        "--supcon", type=float, metavar="W", help="weight of a supervised contrastive loss"
+        "--supcon", type=_common.number, metavar="W", help="weight of a supervised contrastive loss"
     )
     for name, (kind, metavar, line) in OPTIONS.items():
         # Absent unless given: "--ema none" is a value too.
@@ -113,7 +121,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, line in FLAGS.items():
         group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=line)
     group.add_argument(
-        "--checkpoint-dir", metavar="DIR", help="default: checkpoints, in the model's folder"
+        "--checkpoint-dir",
+        type=_common.path,
+        metavar="DIR",
+        help="default: checkpoints, in the model's folder",
     )
     group.add_argument(
         "--resume", action="store_true", help="go on where the checkpoints end, if there are any"
@@ -121,38 +132,182 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def config_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of TrainConfig that were given."""
+    """Return the fields of TrainConfig that were given; `UsageError` where one is wrong."""
     import birdembed as be
 
+    if hasattr(args, "patience") and not args.valid:
+        raise _common.UsageError(
+            "--patience needs --valid: without it no epoch is better than another"
+        )
     given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
     given |= {name: True for name in FLAGS if getattr(args, name)}
-    if args.supcon is not None:
-        given["loss"] = be.SupCon(temperature=0.1, weight=args.supcon)
     if args.threads:
         given["num_threads"] = args.threads
+    given["on_error"] = "skip"
     given["checkpoint_dir"] = args.checkpoint_dir or str(Path(args.output) / "checkpoints")
+    try:
+        if args.supcon is not None:
+            given["loss"] = be.SupCon(temperature=0.1, weight=args.supcon)
+        be.TrainConfig(epochs=args.epochs, **given)
+    except (TypeError, ValueError) as error:
+        raise _common.UsageError(_as_options(str(error))) from error
     return given
 
 
-def _unknown(folder: str | None) -> list[str] | None:
+def _as_options(text: str) -> str:
+    """Return a message about a field of TrainConfig as one about an option of the command."""
+    name, *rest = text.split(" ")
+    name = "supcon" if name == "weight" else name  # SupCon's own word
+    if name in (*OPTIONS, "epochs", "supcon"):
+        name = f"--{name.replace('_', '-')}"
+    return " ".join([name, *rest])
+
+
+def _last_checkpoint(config: dict[str, Any]) -> int | None:
+    """Return when the checkpoint was written, None where there is none."""
+    from birdembed._checkpoint import LAST
+
+    try:
+        return (Path(config["checkpoint_dir"]) / LAST).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _check_source(source: str, checkpoint_dir: str) -> None:
+    """Refuse to go on with a run that started from another model than the one that was named."""
+    from birdembed._checkpoint import LAST
+
+    try:
+        text = (Path(checkpoint_dir) / LAST).read_text(encoding="utf-8")
+        began = str(json.loads(text)["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # none, or a damaged one: the training itself says so
+    if began and not _same_source(source, began):
+        name = re.sub("@[0-9a-f]{12}$", "", began)  # without the hub's revision
+        raise ValueError(
+            f"{checkpoint_dir}: its run started from {began}, not from {source}; go on with "
+            f"--model {name}, or choose another -o for a new run"
+        )
+
+
+def _same_source(source: str, began: str) -> bool:
+    """Tell whether a model is the one that a run began with, however its folder was written."""
+    given, first = Path(source), Path(began)
+    if source == began or not given.exists():
+        return source == began
+    if first.exists():
+        return given.samefile(first)
+    return given.resolve().name == first.name  # moved, or written as seen from another folder
+
+
+def _resuming(words: list[str]) -> str:
+    """Return the command that goes on with the training that `words` began."""
+    place = words.index("finetune") + 1
+    again = [] if "--resume" in words else ["--resume"]
+    return shlex.join(["birdembed", *words[:place], *again, *words[place:]])
+
+
+def _readable(images: Any) -> Any:
+    """Return an `ImageFolder`, or a list of paths, without what cannot be read, which is named.
+
+    It is done before the work, so that training, gallery and numbers are about the same pictures
+    and each bad file is named once.
+    """
+    import numpy as np
+
+    import birdembed as be
+
+    failures = be.verify(images).failures
+    _common.list_failures(failures)
+    bad = {failure.position for failure in failures}
+    rows = [row for row in range(len(images)) if row not in bad]
+    if isinstance(images, be.ImageFolder):
+        return images._rows(np.asarray(rows, np.int64))
+    return [images[row] for row in rows]
+
+
+def _read_train(folder: str) -> be.ImageFolder:
+    """Return the pictures below TRAIN; an error where a species has none that can be read."""
+    import numpy as np
+
+    import birdembed as be
+    from birdembed._train_data import check_train, some
+
+    train: be.ImageFolder = _readable(check_train(be.ImageFolder(folder)))
+    counts = np.bincount(train.labels, minlength=len(train.class_names))
+    lost = [name for name, count in zip(train.class_names, counts, strict=True) if not count]
+    if lost:
+        raise ValueError(
+            f"{folder}: no picture of {some(lost)} can be read; repair them, or take the folder "
+            "of that species out"
+        )
+    return train
+
+
+def _read_valid(folder: str | None, train: be.ImageFolder, monitor: str) -> be.ImageFolder | None:
+    """Return the pictures below --valid; an error where nothing can be measured on them."""
+    import numpy as np
+
+    import birdembed as be
+    from birdembed._train_data import check_valid
+
+    if folder is None:
+        if np.bincount(train.labels).max() < 2:
+            raise ValueError(
+                f"{train.root}: each species has a single picture that can be read: at least one "
+                "needs two, so that one can be judged by the other; or give more as --valid"
+            )
+        return None
+    valid: be.ImageFolder = _readable(be.ImageFolder(folder))
+    if not len(valid):
+        raise ValueError(f"{folder}: no photograph in it could be read")
+    check_valid(valid, train, monitor)
+    return valid
+
+
+def _read_unknown(folder: str | None) -> list[str] | None:
     """Return the pictures below --unknown; an error where there are none."""
     if folder is None:
         return None
+    from birdembed._dataset import check_folder
     from birdembed._images import list_files
 
-    found = list_files(folder)
+    found = list_files(check_folder(folder))
     if not found:
         raise ValueError(f"{folder}: no photographs in this folder")
-    return found
+    readable: list[str] = _readable(found)
+    if not readable:
+        raise ValueError(f"{folder}: no photograph in it could be read")
+    return readable
+
+
+def _add_gallery(
+    model: be.Model, train: be.ImageFolder, valid: be.ImageFolder | None, unknown: list[str] | None
+) -> tuple[be.Index, be.GalleryFit]:
+    """Compute the gallery and the threshold; return the index of `train` and how that went."""
+    import birdembed as be
+
+    index = be.Index.build(model, train, on_error="skip")
+    _common.list_failures(index.report.failures if index.report else ())
+    if valid is None:
+        _common.say(
+            "the threshold is found on training pictures, which score higher than new ones do; "
+            "with --valid it is found on those"
+        )
+    fit = model.fit_gallery(index, unknown, valid=valid)
+    _common.list_failures(fit.failures)
+    return index, fit
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     import birdembed as be
 
-    train = be.ImageFolder(args.train)
-    valid = be.ImageFolder(args.valid) if args.valid else None
-    unknown = _unknown(args.unknown)
+    config = config_of(args)  # wrong options are found before any work
+    _common.use_threads(args)
+    train = _read_train(args.train)
+    valid = _read_valid(args.valid, train, getattr(args, "monitor", "accuracy"))
+    unknown = _read_unknown(args.unknown)
     Path(args.output).mkdir(parents=True, exist_ok=True)
     copies = be.find_duplicates(valid, train) if valid is not None else []
     for pair in copies[:10]:
@@ -164,23 +319,30 @@ def run(args: argparse.Namespace) -> int:
             "pictures: the numbers below are too good by what they add"
         )
     model = _common.load_model(args)
-    config = config_of(args)
+    if args.resume and args.model:
+        _check_source(model._current.source, config["checkpoint_dir"])
     _common.say(f"checkpoints in {config['checkpoint_dir']}; --resume goes on from there")
-    history = be.fine_tune(model, train, valid, args.epochs, resume=args.resume, **config)
+    before = _last_checkpoint(config)
+    try:
+        history = be.fine_tune(model, train, valid, args.epochs, resume=args.resume, **config)
+    except KeyboardInterrupt:
+        # An older run's checkpoint is none to go on from, unless this run did that too.
+        if _last_checkpoint(config) != (None if args.resume else before):
+            _common.say(f"go on with: {_resuming(args.words)}")
+        raise
     if args.dtype != "float32":
         # Before anything is computed with it: gallery and scores are those of what is stored.
         from birdembed._dtype import as_stored
 
         model.load_state_dict(as_stored(model.state_dict(), args.dtype))
-    index = be.Index.build(model, train, on_error="skip")
-    if valid is None:
-        _common.say(
-            "the threshold is found on training pictures, which score higher than new ones do; "
-            "with --valid it is found on those"
-        )
-    fit = model.fit_gallery(index, unknown, valid=valid)
-    _common.list_failures(fit.failures)
+    # Hours of work, safe whatever becomes of the gallery.
     model.save_pretrained(args.output, dtype=args.dtype)
+    try:
+        index, fit = _add_gallery(model, train, valid, unknown)
+        model.save_pretrained(args.output, dtype=args.dtype)
+    except BaseException:
+        _common.say(f"the trained model is in {args.output}, as yet without a gallery of species")
+        raise
     scores: dict[str, Any] = {"epochs": len(history.epochs)}
     if valid is not None:
         scores |= be.evaluate(model, valid, reference=index).to_dict(scalars=True)

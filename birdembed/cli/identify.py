@@ -19,7 +19,9 @@ UNKNOWN = "none of the known species"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", help="photographs, or folders")
+    parser.add_argument(
+        "images", type=_common.path, metavar="IMAGE|DIR", nargs="+", help="photographs, or folders"
+    )
     parser.add_argument("-k", type=_common.positive, default=5, help="species to list (default: 5)")
     _common.add_model(parser)
     _common.add_json(parser)

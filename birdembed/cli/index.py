@@ -18,11 +18,17 @@ from birdembed.cli import _common
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", metavar="DIR", help="folder of photographs")
-    parser.add_argument("-o", "--output", metavar="FILE", help="the index, as one file")
-    parser.add_argument("--lancedb", metavar="URI", help="the index, as a table of this database")
+    parser.add_argument("folder", type=_common.path, metavar="DIR", help="folder of photographs")
+    parser.add_argument(
+        "-o", "--output", type=_common.path, metavar="FILE", help="the index, as one file"
+    )
+    parser.add_argument(
+        "--lancedb", type=_common.path, metavar="URI", help="the index, as a table of this database"
+    )
     parser.add_argument("--table", metavar="NAME", help="name of the table (default: birds)")
-    parser.add_argument("--cache", metavar="DIR", help="keep finished vectors here")
+    parser.add_argument(
+        "--cache", type=_common.path, metavar="DIR", help="keep finished vectors here"
+    )
     _common.add_model(parser)
     _common.add_json(parser)
 

@@ -13,7 +13,9 @@ from birdembed.cli import _common
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("--check", metavar="MODEL", help="verify the fingerprint of a model")
+    parser.add_argument(
+        "--check", type=_common.path, metavar="MODEL", help="verify the fingerprint of a model"
+    )
     _common.add_json(parser)
 
 

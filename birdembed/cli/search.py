@@ -16,10 +16,14 @@ from birdembed.cli import _common
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("index", metavar="INDEX|DIR", help="where to search")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="what to search for")
+    parser.add_argument("index", type=_common.path, metavar="INDEX|DIR", help="where to search")
+    parser.add_argument(
+        "images", type=_common.path, metavar="IMAGE", nargs="+", help="what to search for"
+    )
     parser.add_argument("-k", type=_common.positive, default=5, help="matches a query (default: 5)")
-    parser.add_argument("--plot", metavar="PNG", help="write queries and matches as a picture")
+    parser.add_argument(
+        "--plot", type=_common.path, metavar="PNG", help="write queries and matches as a picture"
+    )
     _common.add_model(parser)
     _common.add_json(parser)
 

@@ -30,10 +30,14 @@ def port(word: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
-        "--index", metavar="FILE|DIR", help="where to search: an index, or a folder of photographs"
+        "--index",
+        type=_common.path,
+        metavar="FILE|DIR",
+        help="where to search: an index, or a folder of photographs",
     )
     parser.add_argument(
         "--photos",
+        type=_common.path,
         metavar="DIR",
         help="folder of the index's photographs, where it is not the one they were indexed in",
     )

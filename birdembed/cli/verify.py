@@ -14,7 +14,7 @@ from birdembed.cli import _common
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", metavar="DIR", help="folder of photographs")
+    parser.add_argument("folder", type=_common.path, metavar="DIR", help="folder of photographs")
     _common.add_json(parser)
 
 
