@@ -230,6 +230,7 @@ def fit_gallery(
     with model._writing("fit_gallery"):
         now = model._current
         vectors, names, failures = labelled_vectors(model, data, labels, show_progress_bar)
+        _check_dimensions(model, vectors, "data")
         species = sorted(set(names))
         if len(species) < 2 and unknown is None:
             raise ValueError(
@@ -293,6 +294,7 @@ def _valid_scores(
     lacking = sorted(set(names) - set(number))
     if lacking:
         raise ValueError(f"valid has the species {lacking[0]!r}, which data lacks")
+    _check_dimensions(model, vectors, "valid")
     scores = unit_rows(vectors) @ table.T
     own = np.asarray([number[name] for name in names], np.int64)
     known = scores.max(axis=1)
@@ -371,16 +373,21 @@ def plain_vectors(
         images = images.embeddings
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         vectors, _ = as_vectors(images, name)
-        if vectors.shape[1] != model.embedding_dim:
-            raise ValueError(
-                f"{name} has {vectors.shape[1]} dimensions, the model gives {model.embedding_dim}"
-            )
+        _check_dimensions(model, vectors, name)
         return vectors, []
     many = [images] if _is_one(images) else images
     vectors, report = model.encode(
         many, on_error="skip", return_report=True, show_progress_bar=show_progress_bar
     )
     return vectors, list(report.failures)
+
+
+def _check_dimensions(model: Any, vectors: NDArray[np.float32], name: str) -> None:
+    if vectors.shape[1] != model.embedding_dim:
+        raise ValueError(
+            f"{name} has {vectors.shape[1]} dimensions, the model gives {model.embedding_dim}: "
+            "use embeddings that its encode gives"
+        )
 
 
 def _is_one(images: Any) -> bool:

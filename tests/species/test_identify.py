@@ -255,6 +255,8 @@ def test_refused(model, photos, tmp_path):
         model.fit_gallery(photos.select(["JAY"]))
     with pytest.raises(ValueError, match="single picture"):
         model.fit_gallery(photos.select(per_class=1))
+    with pytest.raises(ValueError, match="data has 8 dimensions, the model gives 2048"):
+        model.fit_gallery(np.ones((12, 8), np.float32), labels=photos.names[:12])
     foreign = write_folder(tmp_path / "x", range(1), ["X"])
     with pytest.raises(ValueError, match="'X', which data lacks"):
         model.fit_gallery(photos, valid=foreign)
