@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -174,9 +176,9 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
 
     Parameters
     ----------
-    data : ImageFolder or images
-        Files that cannot be read are left out.
-    reference : ImageFolder or images, optional
+    data : folder, ImageFolder or images
+        Of a folder: all images below it. Files that cannot be read are left out, with a warning.
+    reference : folder, ImageFolder or images, optional
         Look here for copies of what is in `data`, such as training pictures for validation ones.
         Default: within `data`, each pair once.
     threshold : float
@@ -192,15 +194,16 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
     Raises
     ------
     ValueError
-        `threshold` does not lie between 0 and 1.
+        `threshold` does not lie between 0 and 1, there are no images in a folder, or none of the
+        images could be read.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
-    ours, our_names, our_labels = _thumbnails(data)
+    ours, our_names, our_labels = _thumbnails(data, "data")
     if reference is None:
         theirs, their_names, their_labels = ours, our_names, our_labels
     else:
-        theirs, their_names, their_labels = _thumbnails(reference)
+        theirs, their_names, their_labels = _thumbnails(reference, "reference")
     if not len(ours) or not len(theirs):
         return []
     best: dict[tuple[int, int], float] = {}
@@ -221,20 +224,46 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
     return sorted(found, key=lambda pair: (-pair.score, pair.path, pair.other))
 
 
-def _thumbnails(images: Any) -> tuple[NDArray[np.float32], list[str], list[str]]:
+def _thumbnails(images: Any, argument: str) -> tuple[NDArray[np.float32], list[str], list[str]]:
     """Return centred thumbnails ``(n, 3072)``, names and labels ("" where there are none)."""
     from birdembed import _images
+    from birdembed._encoding import described
     from birdembed._pixels import Preprocess
 
     small = Preprocess(size=_SIDE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):
+        images = _below(images)
     tags = getattr(images, "names", None)
     rows, names, labels = [np.empty((0, 3 * _SIDE * _SIDE), np.float32)], [], []
+    failures = []
     for batch in _images.batches(images, small, _CHUNK, on_error="skip"):
         flat = batch.pixels.reshape(len(batch.pixels), 3 * _SIDE * _SIDE)
         rows.append(flat - flat.mean(axis=1, keepdims=True))
         names += batch.names
         labels += [tags[i] if tags is not None else "" for i in batch.positions]
+        failures += batch.failures
+    if failures:
+        first = described(failures[0])
+        if not names:
+            raise ValueError(f"{argument}: none of its images could be read; the first: {first}")
+        warnings.warn(
+            f"{argument}: {len(failures)} images could not be read and are not compared; "
+            f"the first: {first}",
+            UserWarning,
+            stacklevel=3,
+        )
     return np.concatenate(rows), names, labels
+
+
+def _below(folder: str | os.PathLike[str]) -> ImageFolder:
+    """Return all images below a folder, labelled by the first folder of their relative path."""
+    from birdembed._dataset import ImageFolder, list_images
+
+    found = list_images(folder)
+    if not found:
+        raise ValueError(f"{os.fspath(folder)}: no images in it")
+    labels = [name.split("/")[0] if "/" in name else "" for name in found]
+    return ImageFolder.from_lists([os.path.join(folder, name) for name in found], labels)
 
 
 def _mirrored(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,5 +1,7 @@
 """Mistakes, worst pictures, copies, and what evaluate says about them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -94,7 +96,8 @@ def names(pairs):
 
 def test_copies_between_two_folders(copies):
     ours, theirs = copies
-    found = be.find_duplicates(ours, theirs)
+    with pytest.warns(UserWarning, match=r"reference: 1 images .*bad\.png"):
+        found = be.find_duplicates(ours, theirs)
     assert names(found) == {
         ("0.png", "smaller.jpg"),
         ("1.png", "mirrored.png"),
@@ -105,6 +108,7 @@ def test_copies_between_two_folders(copies):
     assert found[0].label == found[0].other_label == "JAY"
 
 
+@pytest.mark.filterwarnings("ignore:.*are not compared")
 def test_copies_within_a_list(copies):
     paths = [path for data in copies for path in data.paths]
     found = be.find_duplicates(paths)
@@ -112,9 +116,23 @@ def test_copies_within_a_list(copies):
     assert be.find_duplicates([]) == []
     bad = [path for path in paths if path.endswith("bad.png")]
     assert len(bad) == 1
-    assert be.find_duplicates(bad) == be.find_duplicates(paths, bad) == []
+    for given, name in (((bad,), "data"), ((paths, bad), "reference")):
+        with pytest.raises(ValueError, match=rf"{name}: none of its .*bad\.png"):
+            be.find_duplicates(*given)
     with pytest.raises(ValueError, match="threshold"):
         be.find_duplicates(paths, threshold=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*are not compared")
+def test_copies_below_folders(copies, tmp_path):
+    ours, theirs = copies
+    want = be.find_duplicates(ours, theirs)
+    assert be.find_duplicates(ours.root, theirs.root) == want
+    assert be.find_duplicates(Path(ours.root), theirs) == want
+    with pytest.raises(ValueError, match="no images"):
+        be.find_duplicates(tmp_path)
+    with pytest.raises(ValueError, match="data: none of its"):
+        be.find_duplicates(tmp_path / "nowhere")
 
 
 def test_evaluate_reports_copies_first(model, photos, tmp_path):
