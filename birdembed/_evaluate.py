@@ -70,8 +70,7 @@ def evaluate(
     TypeError
         `data` is no `ImageFolder`, or `reference` neither that nor an `Index`.
     """
-    if not isinstance(data, ImageFolder):
-        raise TypeError(f"data must be an ImageFolder, got {type(data).__name__}")
+    check_data(data)
     names = data.names
     corpus, corpus_tags, corpus_paths = _reference(model, data, reference)
     vectors, report = _encode(model, data.paths)
@@ -83,7 +82,7 @@ def evaluate(
     if corpus is None:
         corpus, corpus_tags, own = vectors, tags, np.arange(len(kept))
     else:
-        own = _own_rows(paths, corpus_paths)
+        own = own_rows(paths, corpus_paths)
     order = _class_order(data, corpus_tags)
     result, right = measure_each(vectors, tags, corpus, corpus_tags, own, order)
     result.failures = list(report.failures)
@@ -105,6 +104,15 @@ def evaluate(
                 "self_similarity": _mean_cosine(vectors, changed),
             }
     return result
+
+
+def check_data(data: Any) -> None:
+    """Raise TypeError that says what to do where a folder was given by its path."""
+    if not isinstance(data, ImageFolder):
+        raise TypeError(
+            f"data must be an ImageFolder, got {type(data).__name__}; "
+            "birdembed.ImageFolder(folder) makes one of a folder with one subfolder a class"
+        )
 
 
 def _encode(model: Any, images: Any) -> tuple[NDArray[np.float32], Any]:
@@ -178,7 +186,7 @@ def _class_order(data: ImageFolder, corpus_tags: list[str]) -> list[str]:
     return [*data.class_names, *sorted(more)]
 
 
-def _own_rows(paths: list[str], corpus_paths: list[str | None]) -> NDArray[np.int64]:
+def own_rows(paths: list[str], corpus_paths: list[str | None]) -> NDArray[np.int64]:
     rows = {os.path.abspath(path): row for row, path in enumerate(corpus_paths) if path is not None}
     return np.asarray([rows.get(os.path.abspath(path), -1) for path in paths], np.int64)
 

@@ -95,14 +95,16 @@ def top_losses(
     ----------
     model : Model
         With a classifier that knows the classes of `data` the loss is the cross-entropy,
-        -log p(label). Otherwise it is the best similarity to another class less the best to the
-        own one: above 0 the nearest neighbour is wrong.
+        -log p(label): the classifier is asked wherever `evaluate` asks it for its confusion.
+        Otherwise it is the best similarity to another class less the best to the own one: above
+        0 the nearest neighbour is wrong.
     data : ImageFolder
         Pictures that cannot be read are left out.
     k : int
         How many, at most.
     reference : ImageFolder or Index, optional
-        Where to look for neighbours. Default: `data`, each picture leaving itself out.
+        Where to look for neighbours, without such a classifier. Default: `data`, each picture
+        leaving itself out.
 
     Returns
     -------
@@ -112,16 +114,20 @@ def top_losses(
     Raises
     ------
     TypeError, ValueError
-        `k` is no whole number, or below 1.
+        `k` is no whole number, or below 1; `data` is no `ImageFolder`, or none of it is readable.
     """
     from birdembed import _evaluate
 
     k = check_integer("k", k, 1)
+    _evaluate.check_data(data)
     classes = _evaluate._head_classes(model, data)
     vectors, report = _evaluate._encode(model, data.paths)
-    tags = [data.names[i] for i in report.kept]
+    if not report.kept:
+        raise ValueError(f"none of the {len(data)} images could be read")
+    names = data.names
+    tags = [names[i] for i in report.kept]
     paths = [data.paths[i] for i in report.kept]
-    if classes is not None and reference is None:
+    if classes is not None:
         proba = np.asarray(model.predict_proba(paths), np.float64)
         own = np.asarray([classes[tag] for tag in tags])
         tiny = np.finfo(np.float32).tiny
@@ -149,7 +155,7 @@ def _margins(
     if corpus is None:
         corpus, corpus_tags, own = vectors, tags, np.arange(len(vectors))
     else:
-        own = _evaluate._own_rows(paths, corpus_paths)
+        own = _evaluate.own_rows(paths, corpus_paths)
     corpus_labels = np.asarray(corpus_tags, object)
     losses = np.empty(len(vectors))
     found = []

@@ -42,6 +42,19 @@ def details(result: be.Evaluation, losses: list[Any]) -> dict[str, Any]:
     }
 
 
+def _pairs(data: be.ImageFolder, report: Any, reference: be.Index | None) -> dict[str, Any]:
+    """Return what plot_similarity compares with: what the printed means are of."""
+    if reference is None:
+        return {}
+    from birdembed._evaluate import own_rows
+
+    return {
+        "reference": reference.embeddings,
+        "reference_labels": reference.labels,
+        "own": own_rows([data.paths[row] for row in report.kept], reference.paths.tolist()),
+    }
+
+
 def print_details(result: be.Evaluation, losses: list[Any]) -> None:
     """Print the same as text."""
     print("\nmistaken most often")
@@ -62,7 +75,12 @@ def _first(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_plots(
-    folder: str, result: be.Evaluation, losses: list[Any], model: be.Model, data: be.ImageFolder
+    folder: str,
+    result: be.Evaluation,
+    losses: list[Any],
+    model: be.Model,
+    data: be.ImageFolder,
+    reference: be.Index | None,
 ) -> list[str]:
     """Write the pictures and return their paths."""
     import birdembed as be
@@ -73,7 +91,7 @@ def write_plots(
         "confusion": result.plot_confusion(),
         "per_class": result.plot_per_class(),
         "losses": be.plot_losses(losses),
-        "similarity": be.plot_similarity(vectors, names),
+        "similarity": be.plot_similarity(vectors, names, **_pairs(data, report, reference)),
         "map": be.plot_map(vectors, names),
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -89,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
 
     model = _common.load_model(args)
     data = be.ImageFolder(args.folder)
-    reference = be.ImageFolder(args.reference) if args.reference else None
+    # Embedded once for all that is searched in it.
+    reference = be.Index.build(model, be.ImageFolder(args.reference)) if args.reference else None
     result = be.evaluate(model, data, reference=reference, robustness=args.robustness)
     _common.list_failures(result.failures or ())
     for pair in (result.duplicates or ())[:20]:
@@ -97,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     losses = []
     if args.details or args.plots:
         losses = be.top_losses(model, data, reference=reference)
-    paths = write_plots(args.plots, result, losses, model, data) if args.plots else []
+    paths = write_plots(args.plots, result, losses, model, data, reference) if args.plots else []
     scalars = result.to_dict(scalars=True)
     if args.json:
         _common.print_json(scalars | (details(result, losses) if args.details else {}))

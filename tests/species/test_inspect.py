@@ -50,6 +50,8 @@ def test_top_losses_of_a_classifier(model, photos):
         photos.paths[i] for i in np.argsort(-want, kind="stable")
     ]
     np.testing.assert_allclose([one.loss for one in found], np.sort(want)[::-1], rtol=1e-12)
+    # As evaluate's confusion: the classifier's with a reference, too.
+    assert be.top_losses(model, photos, k=50, reference=photos) == found
     row = photos.paths.index(found[0].path)
     assert found[0].label == photos.names[row]
     assert found[0].found == SPECIES[proba[row].argmax()]
@@ -67,6 +69,11 @@ def test_top_losses_of_neighbours(model, photos, others):
     assert all(one.loss > -1 for one in alone)  # no picture was its own neighbour
     with pytest.raises(ValueError, match="k must"):
         be.top_losses(model, others, k=0)
+    with pytest.raises(TypeError, match=r"ImageFolder, got str; birdembed\.ImageFolder"):
+        be.top_losses(model, others.root)
+    nothing = be.ImageFolder.from_lists(["missing.jpg"], ["JAY"])
+    with pytest.raises(ValueError, match="none of the 1 images"):
+        be.top_losses(model, nothing)
 
 
 # --- copies --------------------------------------------------------------------------

@@ -41,6 +41,36 @@ def test_similarity(tmp_path):
             assert means[i, j] == pytest.approx(cosines[chosen].mean(), abs=1e-5)
 
 
+def test_similarity_to_a_reference(tmp_path):
+    """The means are those that evaluate prints; a row that is in the reference is no pair."""
+    rows, labels = clouds(3, 6, 16)
+    corpus = np.concatenate([rows[:2], clouds(3, 9, 16, seed=1)[0]])
+    tags = np.concatenate([labels[:2], np.repeat([0, 1, 3], 9)])
+    own = np.where(np.arange(len(rows)) < 2, np.arange(len(rows)), -1)
+    figure = drawn(
+        be.plot_similarity(rows, labels, reference=corpus, reference_labels=tags, own=own), tmp_path
+    )
+    cosines = be.cosine_similarity(rows, corpus).astype(float)
+    cosines[[0, 1], [0, 1]] = np.nan
+    alike = labels[:, None] == tags[None]
+    shown = {
+        text.get_text().split(":")[0]: float(text.get_text().split()[-1])
+        for text in figure.axes[0].get_legend().get_texts()
+    }
+    assert shown["same"] == pytest.approx(np.nanmean(cosines[alike]), abs=0.006)
+    assert shown["different"] == pytest.approx(np.nanmean(cosines[~alike]), abs=0.006)
+    means = figure.axes[1].images[0].get_array()
+    assert means.shape == (3, 3)
+    assert means[0, 0] == pytest.approx(np.nanmean(cosines[:6][:, tags == 0]), abs=1e-5)
+    assert means[2, 2] == pytest.approx(np.nanmean(cosines[12:][:, tags == 3]), abs=1e-5)
+    with pytest.raises(ValueError, match="go together"):
+        be.plot_similarity(rows, labels, reference=corpus)
+    with pytest.raises(ValueError, match="dimensions"):
+        be.plot_similarity(rows, labels, reference=corpus[:, :5], reference_labels=tags)
+    with pytest.raises(ValueError, match="reference has 29 rows"):
+        be.plot_similarity(rows, labels, reference=corpus, reference_labels=tags[1:])
+
+
 def test_similarity_of_single_pictures(tmp_path):
     drawn(be.plot_similarity(np.eye(3), ["A", "B", "C"]), tmp_path)
 
