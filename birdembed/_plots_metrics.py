@@ -268,10 +268,11 @@ def plot_per_class(
     axes.barh(range(len(rows)), values, color="tab:blue")
     axes.set_yticks(range(len(rows)), [_shorten(name) for name, _ in rows], fontsize=7)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.axvline(float(np.mean(values)), color="0.4", linestyle=":", label="mean of the classes")
+    mean = float(np.mean(values))
+    axes.axvline(mean, color="black", linestyle=":")
     axes.set_xlim(0, 1.02)
-    axes.set_xlabel(key)
-    axes.legend(loc="upper right")
+    # Not in a legend: it would lie on bars.
+    axes.set_xlabel(f"{key} (dotted: mean of the classes, {mean:.3f})")
     if title:
         axes.set_title(title)
     return figure

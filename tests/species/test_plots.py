@@ -124,6 +124,45 @@ def test_map(tmp_path):
         be.plot_map(rows, method="umap")
 
 
+def test_names_on_a_map(tmp_path):
+    """Within the frame, none on another, none on a point; who had to move has a line home."""
+    rows, labels = clouds(12, 5, 16, spread=1.0)
+    names = np.asarray([f"A RATHER LONG NAME {i}" for i in range(12)])
+    figure = drawn(be.plot_map(rows, names[labels], title="t"), tmp_path)
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 12
+    frame = axes.get_window_extent()
+    points = axes.transData.transform(np.concatenate([c.get_offsets() for c in axes.collections]))
+    for i, box in enumerate(boxes):
+        assert frame.x0 < box.x0 < box.x1 < frame.x1
+        assert frame.y0 < box.y0 < box.y1 < frame.y1
+        assert not any(box.overlaps(other) for other in boxes[:i])
+        assert not any(box.contains(x, y) for x, y in points)
+    lines = [line for line in axes.get_children() if type(line).__name__ == "Line2D"]
+    places = {text.get_position() for text in axes.texts}
+    assert lines
+    assert all(tuple(line.get_xydata()[1]) in places for line in lines)
+    # Sixty heaps in one place: full, and still within the frame.
+    rows, labels = clouds(60, 3, 16, spread=0.0)
+    figure = drawn(be.plot_map(rows, names[labels % 12] + labels.astype(str)), tmp_path)
+    frame = figure.axes[0].get_window_extent()
+    for text in figure.axes[0].texts:
+        box = text.get_window_extent()
+        assert frame.x0 < box.x0 < box.x1 < frame.x1
+        assert frame.y0 < box.y0 < box.y1 < frame.y1
+
+
+def test_nothing_is_cut_off(tmp_path):
+    rows, labels = clouds(4, 6, 16)
+    names = np.asarray([f"{i} IS A VERY LONG NAME OF A BIRD" for i in range(4)])
+    figure = be.plot_similarity(rows, names[labels])
+    figure.savefig(tmp_path / "figure.png")
+    pixels = be.decode_image(tmp_path / "figure.png")
+    for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+        assert (edge == 255).all()
+
+
 def test_losses(photos, tmp_path):
     losses = [Loss(photos.paths[0], "A", "B", 1.5), Loss("missing.jpg", "A", "A", 0.5)]
     figure = drawn(be.plot_losses(losses), tmp_path)
@@ -140,6 +179,8 @@ def test_per_class(tmp_path):
     figure = drawn(result.plot_per_class("map_at_r"), tmp_path)
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     assert widths == sorted(row["map_at_r"] for row in result.per_class.values())
+    assert figure.axes[0].get_legend() is None  # it would lie on the bars
+    assert f"mean of the classes, {np.mean(widths):.3f}" in figure.axes[0].get_xlabel()
     with pytest.raises(ValueError, match="accuracy"):
         result.plot_per_class("accuracy")
 
