@@ -52,7 +52,7 @@ def evaluate(
         The images to judge.
     reference : ImageFolder or Index, optional
         Where to look for neighbours; an image that is itself in there (by its path) does not find
-        itself. Default: `data`, each image leaving itself out.
+        itself, and is counted among the duplicates. Default: `data`, each image leaving itself out.
     robustness : bool
         Also flip the images, turn them by 90 degrees, darken and brighten them, and search for the
         changed images among the unchanged ones.
@@ -70,8 +70,7 @@ def evaluate(
     TypeError
         `data` is no `ImageFolder`, or `reference` neither that nor an `Index`.
     """
-    if not isinstance(data, ImageFolder):
-        raise TypeError(f"data must be an ImageFolder, got {type(data).__name__}")
+    check_data(data)
     names = data.names
     corpus, corpus_tags, corpus_paths = _reference(model, data, reference)
     vectors, report = _encode(model, data.paths)
@@ -83,12 +82,12 @@ def evaluate(
     if corpus is None:
         corpus, corpus_tags, own = vectors, tags, np.arange(len(kept))
     else:
-        own = _own_rows(paths, corpus_paths)
+        own = own_rows(paths, corpus_paths)
     order = _class_order(data, corpus_tags)
     result, right = measure_each(vectors, tags, corpus, corpus_tags, own, order)
     result.failures = list(report.failures)
     if reference is not None:
-        result.duplicates = _duplicates(paths, tags, own, corpus_paths, corpus_tags)
+        result.duplicates = _duplicates(paths, tags, corpus_paths, corpus_tags)
     classes = _head_classes(model, data)
     if classes is not None:
         _add_classifier(result, model, paths, np.asarray([classes[tag] for tag in tags]), data)
@@ -105,6 +104,15 @@ def evaluate(
                 "self_similarity": _mean_cosine(vectors, changed),
             }
     return result
+
+
+def check_data(data: Any) -> None:
+    """Raise TypeError that says what to do where a folder was given by its path."""
+    if not isinstance(data, ImageFolder):
+        raise TypeError(
+            f"data must be an ImageFolder, got {type(data).__name__}; "
+            "birdembed.ImageFolder(folder) makes one of a folder with one subfolder a class"
+        )
 
 
 def _encode(model: Any, images: Any) -> tuple[NDArray[np.float32], Any]:
@@ -146,24 +154,26 @@ def _reference(
 def _duplicates(
     paths: list[str],
     tags: list[str],
-    own: NDArray[np.int64],
     corpus_paths: list[str | None],
     corpus_tags: list[str],
-) -> list[Duplicate]:
-    """Return copies of the judged images among the reference's files, those that are there."""
+) -> list[Duplicate] | None:
+    """Return copies of the judged images among the reference's files; None if none is readable.
+
+    A file that is in both is one too: it does not find itself, but a model that was trained on the
+    reference knows it.
+    """
     from birdembed._inspect import find_duplicates
 
     rows = [i for i, path in enumerate(corpus_paths) if path is not None and os.path.isfile(path)]
     if not rows:
-        return []
+        return None
     there = ImageFolder.from_lists(
         [str(corpus_paths[i]) for i in rows], [corpus_tags[i] for i in rows]
     )
-    judged = [i for i in range(len(paths)) if own[i] < 0]  # a file is no copy of itself
-    if not judged:
-        return []
-    ours = ImageFolder.from_lists([paths[i] for i in judged], [tags[i] for i in judged])
-    return find_duplicates(ours, there)
+    try:
+        return find_duplicates(ImageFolder.from_lists(paths, tags), there)
+    except ValueError:  # files that the model read, and nothing else can
+        return None
 
 
 def _check_classes(data: ImageFolder, there: set[str]) -> None:
@@ -178,7 +188,7 @@ def _class_order(data: ImageFolder, corpus_tags: list[str]) -> list[str]:
     return [*data.class_names, *sorted(more)]
 
 
-def _own_rows(paths: list[str], corpus_paths: list[str | None]) -> NDArray[np.int64]:
+def own_rows(paths: list[str], corpus_paths: list[str | None]) -> NDArray[np.int64]:
     rows = {os.path.abspath(path): row for row, path in enumerate(corpus_paths) if path is not None}
     return np.asarray([rows.get(os.path.abspath(path), -1) for path in paths], np.int64)
 

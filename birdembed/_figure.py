@@ -24,6 +24,10 @@ class Figure(_Figure):
         self._photographs = photographs
         FigureCanvasAgg(self)
 
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """Write it, by default with all that reaches beyond its edge, such as long names."""
+        super().savefig(fname, **{"bbox_inches": "tight", "pad_inches": 0.04, **options})
+
     def _repr_png_(self) -> bytes | None:
         return None if self._photographs else self._bytes("png", {"optimize": True})
 
@@ -33,5 +37,5 @@ class Figure(_Figure):
 
     def _bytes(self, form: str, options: dict[str, Any]) -> bytes:
         file = io.BytesIO()
-        self.savefig(file, format=form, bbox_inches="tight", facecolor="white", pil_kwargs=options)
+        self.savefig(file, format=form, facecolor="white", pil_kwargs=options)
         return file.getvalue()

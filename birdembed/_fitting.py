@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -38,8 +39,7 @@ class Fitting:
     @threshold.setter
     def threshold(self, value: float | None) -> None:
         with self._writing("setting threshold"):
-            chosen = None if value is None else float(value)
-            self._current = replace(self._current, threshold=chosen)
+            self._current = replace(self._current, threshold=_checked_threshold(value))
 
     def identify(
         self,
@@ -116,7 +116,8 @@ class Fitting:
         ----------
         data : ImageFolder, Index or array
             Pictures of the species to know; an index of this model or ``(n, dim)`` embeddings
-            of it serve as well.
+            of it serve as well. A species of which no picture can be read is left out, with a
+            warning.
         unknown : images or embeddings, optional
             What is to be refused: other species, other things. By default each species in turn
             is held out and its pictures are scored against the others.
@@ -213,3 +214,15 @@ class Fitting:
             shrinkage=shrinkage,
             show_progress_bar=show_progress_bar,
         )
+
+
+def _checked_threshold(value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"threshold must be a number or None, got {value!r}") from None
+    if not math.isfinite(number):  # JSON has none of these
+        raise ValueError(f"threshold must be finite, or None for none, got {number}")
+    return number

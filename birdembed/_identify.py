@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed._option_checks import check_integer
+from birdembed._option_checks import check_integer, check_number
 from birdembed._search import as_vectors, cosine_similarity
 
 if TYPE_CHECKING:
@@ -225,12 +226,14 @@ def fit_gallery(
     """Compute a model's gallery and threshold; see `Model.fit_gallery`."""
     from birdembed._index import Index
 
-    if accept is not None and not 0 < accept <= 1:
-        raise ValueError(f"accept must lie between 0 and 1, or be None, got {accept}")
+    if accept is not None and check_number("accept", accept, 0, 1, open_above=False) == 0:
+        raise ValueError("accept must be above 0, or None, got 0")
     with model._writing("fit_gallery"):
         now = model._current
         vectors, names, failures = labelled_vectors(model, data, labels, show_progress_bar)
+        _check_dimensions(model, vectors, "data")
         species = sorted(set(names))
+        _warn_of_lost(data, species)
         if len(species) < 2 and unknown is None:
             raise ValueError(
                 f"data has one species only ({', '.join(species)}): no other can be held out to "
@@ -275,6 +278,20 @@ def fit_gallery(
     return result
 
 
+def _warn_of_lost(data: Any, species: list[str]) -> None:
+    """Name the species of a folder of which no picture could be read: `identify` cannot."""
+    from birdembed._dataset import ImageFolder
+
+    lost = sorted(set(data.names) - set(species)) if isinstance(data, ImageFolder) else []
+    if lost:
+        warnings.warn(
+            f"the gallery lacks {', '.join(map(repr, lost))}: none of its pictures could be read; "
+            "see failures in the result, mend them and call fit_gallery again",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
 def _check_counts(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> None:
     if not len(inside):
         raise ValueError(
@@ -293,6 +310,7 @@ def _valid_scores(
     lacking = sorted(set(names) - set(number))
     if lacking:
         raise ValueError(f"valid has the species {lacking[0]!r}, which data lacks")
+    _check_dimensions(model, vectors, "valid")
     scores = unit_rows(vectors) @ table.T
     own = np.asarray([number[name] for name in names], np.int64)
     known = scores.max(axis=1)
@@ -371,16 +389,21 @@ def plain_vectors(
         images = images.embeddings
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         vectors, _ = as_vectors(images, name)
-        if vectors.shape[1] != model.embedding_dim:
-            raise ValueError(
-                f"{name} has {vectors.shape[1]} dimensions, the model gives {model.embedding_dim}"
-            )
+        _check_dimensions(model, vectors, name)
         return vectors, []
     many = [images] if _is_one(images) else images
     vectors, report = model.encode(
         many, on_error="skip", return_report=True, show_progress_bar=show_progress_bar
     )
     return vectors, list(report.failures)
+
+
+def _check_dimensions(model: Any, vectors: NDArray[np.float32], name: str) -> None:
+    if vectors.shape[1] != model.embedding_dim:
+        raise ValueError(
+            f"{name} has {vectors.shape[1]} dimensions, the model gives {model.embedding_dim}: "
+            "use embeddings that its encode gives"
+        )
 
 
 def _is_one(images: Any) -> bool:

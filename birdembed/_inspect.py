@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -93,14 +95,16 @@ def top_losses(
     ----------
     model : Model
         With a classifier that knows the classes of `data` the loss is the cross-entropy,
-        -log p(label). Otherwise it is the best similarity to another class less the best to the
-        own one: above 0 the nearest neighbour is wrong.
+        -log p(label): the classifier is asked wherever `evaluate` asks it for its confusion.
+        Otherwise it is the best similarity to another class less the best to the own one: above
+        0 the nearest neighbour is wrong.
     data : ImageFolder
         Pictures that cannot be read are left out.
     k : int
         How many, at most.
     reference : ImageFolder or Index, optional
-        Where to look for neighbours. Default: `data`, each picture leaving itself out.
+        Where to look for neighbours, without such a classifier. Default: `data`, each picture
+        leaving itself out.
 
     Returns
     -------
@@ -110,16 +114,20 @@ def top_losses(
     Raises
     ------
     TypeError, ValueError
-        `k` is no whole number, or below 1.
+        `k` is no whole number, or below 1; `data` is no `ImageFolder`, or none of it is readable.
     """
     from birdembed import _evaluate
 
     k = check_integer("k", k, 1)
+    _evaluate.check_data(data)
     classes = _evaluate._head_classes(model, data)
     vectors, report = _evaluate._encode(model, data.paths)
-    tags = [data.names[i] for i in report.kept]
+    if not report.kept:
+        raise ValueError(f"none of the {len(data)} images could be read")
+    names = data.names
+    tags = [names[i] for i in report.kept]
     paths = [data.paths[i] for i in report.kept]
-    if classes is not None and reference is None:
+    if classes is not None:
         proba = np.asarray(model.predict_proba(paths), np.float64)
         own = np.asarray([classes[tag] for tag in tags])
         tiny = np.finfo(np.float32).tiny
@@ -147,7 +155,7 @@ def _margins(
     if corpus is None:
         corpus, corpus_tags, own = vectors, tags, np.arange(len(vectors))
     else:
-        own = _evaluate._own_rows(paths, corpus_paths)
+        own = _evaluate.own_rows(paths, corpus_paths)
     corpus_labels = np.asarray(corpus_tags, object)
     losses = np.empty(len(vectors))
     found = []
@@ -174,9 +182,9 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
 
     Parameters
     ----------
-    data : ImageFolder or images
-        Files that cannot be read are left out.
-    reference : ImageFolder or images, optional
+    data : folder, ImageFolder or images
+        Of a folder: all images below it. Files that cannot be read are left out, with a warning.
+    reference : folder, ImageFolder or images, optional
         Look here for copies of what is in `data`, such as training pictures for validation ones.
         Default: within `data`, each pair once.
     threshold : float
@@ -192,15 +200,16 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
     Raises
     ------
     ValueError
-        `threshold` does not lie between 0 and 1.
+        `threshold` does not lie between 0 and 1, there are no images in a folder, or none of the
+        images could be read.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
-    ours, our_names, our_labels = _thumbnails(data)
+    ours, our_names, our_labels = _thumbnails(data, "data")
     if reference is None:
         theirs, their_names, their_labels = ours, our_names, our_labels
     else:
-        theirs, their_names, their_labels = _thumbnails(reference)
+        theirs, their_names, their_labels = _thumbnails(reference, "reference")
     if not len(ours) or not len(theirs):
         return []
     best: dict[tuple[int, int], float] = {}
@@ -221,20 +230,46 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
     return sorted(found, key=lambda pair: (-pair.score, pair.path, pair.other))
 
 
-def _thumbnails(images: Any) -> tuple[NDArray[np.float32], list[str], list[str]]:
+def _thumbnails(images: Any, argument: str) -> tuple[NDArray[np.float32], list[str], list[str]]:
     """Return centred thumbnails ``(n, 3072)``, names and labels ("" where there are none)."""
     from birdembed import _images
+    from birdembed._encoding import described
     from birdembed._pixels import Preprocess
 
     small = Preprocess(size=_SIDE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):
+        images = _below(images)
     tags = getattr(images, "names", None)
     rows, names, labels = [np.empty((0, 3 * _SIDE * _SIDE), np.float32)], [], []
+    failures = []
     for batch in _images.batches(images, small, _CHUNK, on_error="skip"):
         flat = batch.pixels.reshape(len(batch.pixels), 3 * _SIDE * _SIDE)
         rows.append(flat - flat.mean(axis=1, keepdims=True))
         names += batch.names
         labels += [tags[i] if tags is not None else "" for i in batch.positions]
+        failures += batch.failures
+    if failures:
+        first = described(failures[0])
+        if not names:
+            raise ValueError(f"{argument}: none of its images could be read; the first: {first}")
+        warnings.warn(
+            f"{argument}: {len(failures)} images could not be read and are not compared; "
+            f"the first: {first}",
+            UserWarning,
+            stacklevel=3,
+        )
     return np.concatenate(rows), names, labels
+
+
+def _below(folder: str | os.PathLike[str]) -> ImageFolder:
+    """Return all images below a folder, labelled by the first folder of their relative path."""
+    from birdembed._dataset import ImageFolder, list_images
+
+    found = list_images(folder)
+    if not found:
+        raise ValueError(f"{os.fspath(folder)}: no images in it")
+    labels = [name.split("/")[0] if "/" in name else "" for name in found]
+    return ImageFolder.from_lists([os.path.join(folder, name) for name in found], labels)
 
 
 def _mirrored(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -55,8 +55,8 @@ class Evaluation:
     failures : list of (int, str, str)
         Position, name and reason of images that could not be read.
     duplicates : list of Duplicate or None
-        Judged images of which the reference holds a copy (`find_duplicates`): they make every
-        other number too good. None where they were not looked for.
+        Judged images that are in the reference or have a copy there (`find_duplicates`): they
+        make every other number too good. None where they were not looked for.
     """
 
     n: int

@@ -467,7 +467,8 @@ class Model(Fitting):
         Raises
         ------
         TypeError, ValueError
-            `num_classes` is no whole number or negative, or the names do not fit it.
+            `num_classes` is no whole number or negative, the names do not fit it, or two
+            of them are the same.
         BirdembedError
             Another call is changing this model.
         """

@@ -19,7 +19,24 @@ if TYPE_CHECKING:
 _NAMED = 60  # classes that still get a name in the picture
 _PICTURES = 200  # photographs that are drawn
 _SIDE = 44  # pixels of one of them on the screen
-_APART = 0.028  # least distance of two names that lie on each other, of the height
+
+# Names on the map, in shares of its width and height: of a letter, a line, what is around them,
+# and half a mark.
+_LETTER, _LINE = 0.0082, 0.0165
+_PAD = np.asarray([0.004, 0.004])
+_MARK = np.asarray([0.004, 0.005])
+#: Places to try, nearest first: ellipses, as names are wider than high.
+_STEP = np.asarray([0.03, 0.018])
+_AROUND = (
+    np.asarray(
+        [
+            [ring * np.cos(angle), ring * np.sin(angle)]
+            for ring in range(16)
+            for angle in np.arange(24 if ring else 1) * (np.pi / 12)
+        ]
+    )
+    * _STEP
+)
 
 
 def plot_map(
@@ -37,7 +54,7 @@ def plot_map(
     embeddings : array
         `(n, dim)` floats, scaled to length 1 first, as the cosine does.
     labels : sequence, optional
-        One class a row: its colour and mark, and a name at the middle of its points.
+        One class a row: its colour and mark, and a name by the middle of its points.
     images : sequence, optional
         One image a row, drawn at its place instead of a mark, framed in the colour of its class;
         at most 200, spread over the rows.
@@ -84,34 +101,49 @@ def plot_map(
         getattr(axes, f"set_{axis}label")(f"{share:.0%} of the variance")
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.06)
-    if labels is not None and len(names) <= _NAMED and len(names) < n_rows:
-        middles = [np.median(points[tag_array == name], axis=0) for name in names]
-        _draw_names(axes, names, middles, colors)
     if title:
         axes.set_title(title)
+    if labels is not None and len(names) <= _NAMED and len(names) < n_rows:
+        middles = [np.median(points[tag_array == name], axis=0) for name in names]
+        _draw_names(axes, names, middles, points, colors)
     return figure
 
 
 def _draw_names(
     axes: Axes,
     names: Sequence[str],
-    places: Sequence[NDArray[np.float64]],
+    middles: Sequence[NDArray[np.float64]],
+    points: NDArray[np.float64],
     colors: Sequence[Any],
 ) -> None:
-    """Write each name at its place, moved up where another one lies there already."""
-    axes.autoscale_view()
-    axes.apply_aspect()
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    width, height = right - left, top - bottom
-    taken: list[tuple[float, float, float]] = []
-    for number in sorted(range(len(names)), key=lambda i: float(places[i][1])):
+    """Write each name by the middle of its points, where it hides neither points nor names.
+
+    All within the frame; a name that had to move has a line to where it belongs.
+    """
+    from matplotlib.lines import Line2D
+
+    # The frame's final size, and with it the limits, are known only once the layout was made.
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    corner = np.asarray([axes.get_xlim()[0], axes.get_ylim()[0]])
+    extent = np.asarray([axes.get_xlim()[1], axes.get_ylim()[1]]) - corner
+    marks = (points - corner) / extent  # from here on in shares of the frame
+    taken = np.empty((0, 4))  # middles and half sizes of the names that have a place
+    for number in sorted(range(len(names)), key=lambda i: float(middles[i][1])):
         text = _shorten(names[number])
-        x, y = (float(value) for value in places[number])
-        half = len(text) * 0.0055 * width
-        for other_x, other_y, other_half in taken:
-            if abs(x - other_x) < half + other_half and y < other_y + _APART * height:
-                y = max(y, other_y + _APART * height)
-        taken.append((x, y, half))
+        half = np.asarray([len(text) * _LETTER / 2 + _PAD[0], _LINE / 2 + _PAD[1]])
+        home = (middles[number] - corner) / extent
+        tried = np.clip(home + _AROUND, half + 0.004, 1 - half - 0.004)
+        apart = np.abs(tried[:, None] - taken[None, :, :2])
+        on_names = (apart < half + taken[None, :, 2:]).all(axis=2).sum(axis=1)
+        on_marks = (np.abs(tried[:, None] - marks[None]) < half + _MARK).all(axis=2).sum(axis=1)
+        away = np.hypot(*((tried - home) / _STEP).T)
+        place = tried[np.argmin(20 * on_names + on_marks + 0.2 * away)]
+        taken = np.concatenate([taken, [[*place, *half]]])
+        x, y = corner + extent * place
+        if (np.abs(place - home) > half).any():
+            ends = np.stack([middles[number], [x, y]])
+            line = Line2D(ends[:, 0], ends[:, 1], color=colors[number], linewidth=0.8, zorder=1.5)
+            axes.add_artist(line)  # add_line would move the limits
         axes.text(
             x,
             y,

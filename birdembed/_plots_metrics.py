@@ -22,7 +22,13 @@ _RATES = ("train_accuracy", "valid_accuracy", "precision_at_1", "map_at_r")
 
 
 def plot_similarity(
-    embeddings: ArrayLike, labels: Sequence[Any], *, title: str | None = None
+    embeddings: ArrayLike,
+    labels: Sequence[Any],
+    *,
+    reference: ArrayLike | None = None,
+    reference_labels: Sequence[Any] | None = None,
+    own: Sequence[int] | NDArray[np.int64] | None = None,
+    title: str | None = None,
 ) -> Figure:
     """Draw how alike pictures of the same and of different classes are.
 
@@ -35,6 +41,13 @@ def plot_similarity(
         `(n, dim)` floats.
     labels : sequence
         One class a row.
+    reference : array, optional
+        `(m, dim)` floats: pairs are those of a row of `embeddings` and one of these. Default:
+        `embeddings` itself, no row paired with itself.
+    reference_labels : sequence, optional
+        One class a row of `reference`.
+    own : sequence of int, optional
+        Where each row is itself in `reference`, -1 where it is not: that pair is left out.
     title : str, optional
         Heading.
 
@@ -45,13 +58,29 @@ def plot_similarity(
     Raises
     ------
     ValueError
-        Lengths differ, there are fewer than two rows, or a row holds NaN.
+        Lengths or dimensions differ, there are fewer than two rows, or a row holds NaN.
     """
-    vectors, tags = checked_rows(embeddings, labels)
-    names, numbers = np.unique(np.asarray([str(tag) for tag in tags]), return_inverse=True)
+    if (reference is None) != (reference_labels is None):
+        raise ValueError("reference and reference_labels go together")
+    if reference is None or reference_labels is None:
+        vectors, tags = checked_rows(embeddings, labels)
+        corpus, corpus_tags, own = vectors, tags, np.arange(len(vectors))
+    else:
+        vectors, tags = checked_rows(embeddings, labels, least=1)
+        corpus, corpus_tags = checked_rows(reference, reference_labels, "reference", least=1)
+        own = np.full(len(vectors), -1) if own is None else np.asarray(own, np.int64)
+    if vectors.shape[1] != corpus.shape[1]:
+        raise ValueError(
+            f"embeddings have {vectors.shape[1]} dimensions, the reference has {corpus.shape[1]}"
+        )
+    if len(own) != len(vectors):
+        raise ValueError(f"embeddings has {len(vectors)} rows, own has {len(own)} values")
     edges = np.linspace(-1, 1, 2 * _BINS + 1)
-    same, different, means = _pair_counts(vectors, numbers, len(names), edges)
-    side = min(max(4.5, 0.16 * len(names) + 2), 12.0)
+    names, others = sorted(map(str, set(tags))), sorted(map(str, set(corpus_tags)))
+    same, different, means = _pair_counts(
+        (vectors, tags, names), (corpus, corpus_tags, others), own, edges
+    )
+    side = min(max(4.5, 0.16 * max(len(names), len(others)) + 2), 12.0)
     figure = new_figure(5.5 + side, side)
     left, right = figure.subplots(1, 2, width_ratios=[5.5, side])
     middles = (edges[:-1] + edges[1:]) / 2
@@ -78,10 +107,12 @@ def plot_similarity(
     left.set_ylabel("share of the pairs")
     left.legend()
     image = right.imshow(means, cmap="viridis", vmin=float(np.nanmin(means)), vmax=1)
-    if len(names) <= _NAMED:
-        shown = [_shorten(name) for name in names]
-        right.set_xticks(range(len(names)), shown, rotation=90, fontsize=6)
-        right.set_yticks(range(len(names)), shown, fontsize=6)
+    if max(len(names), len(others)) <= _NAMED:
+        across, down = map(_shorten, others), map(_shorten, names)
+        right.set_xticks(range(len(others)), list(across), rotation=90, fontsize=6)
+        right.set_yticks(range(len(names)), list(down), fontsize=6)
+    if reference is not None:
+        right.set_xlabel("reference")
     figure.colorbar(image, ax=right, shrink=0.7, label="mean similarity")
     if title:
         figure.suptitle(title)
@@ -89,45 +120,59 @@ def plot_similarity(
 
 
 def checked_rows(
-    embeddings: ArrayLike, labels: Sequence[Any]
+    embeddings: ArrayLike, labels: Sequence[Any], name: str = "embeddings", least: int = 2
 ) -> tuple[NDArray[np.float32], list[Any]]:
     """Return float32 rows and as many labels; `ValueError` where they do not fit or hold NaN."""
-    vectors, _ = as_vectors(embeddings, "embeddings", one=False)
+    vectors, _ = as_vectors(embeddings, name, one=False)
     tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
     if len(tags) != len(vectors):
-        raise ValueError(f"embeddings has {len(vectors)} rows, labels has {len(tags)} values")
-    if len(vectors) < 2:
-        raise ValueError(f"embeddings has {len(vectors)} rows, at least 2 are needed")
+        raise ValueError(f"{name} has {len(vectors)} rows, labels has {len(tags)} values")
+    if len(vectors) < least:
+        raise ValueError(f"{name} has {len(vectors)} rows, at least {least} are needed")
     bad = ~np.isfinite(vectors).all(axis=1)
     if bad.any():
-        raise ValueError(f"embeddings: row {int(bad.argmax())} holds NaN or infinity")
+        raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity")
     return vectors, tags
 
 
+_Rows = tuple[NDArray[np.float32], list[Any], list[str]]  # vectors, their labels, all classes
+
+
 def _pair_counts(
-    vectors: NDArray[np.float32], numbers: NDArray[Any], n: int, edges: NDArray[np.float64]
+    ours: _Rows, theirs: _Rows, own: NDArray[np.int64], edges: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return histograms of same and different pairs and the class means, self-pairs left out."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units = vectors / np.where(norms > 0, norms, 1)
+    (units, tags, numbers), (others, other_tags, columns) = map(_numbered, (ours, theirs))
     same, different = np.zeros(len(edges) - 1, np.int64), np.zeros(len(edges) - 1, np.int64)
-    sums, pairs = np.zeros((n, n)), np.zeros((n, n))
+    sums = np.zeros((len(ours[2]), len(theirs[2])))
+    pairs = np.zeros_like(sums)
     for start in range(0, len(units), _PIECE):
-        rows = np.arange(start, min(start + _PIECE, len(units)))
-        scores = np.clip(units[rows] @ units.T, -1, 1)
-        alike = numbers[rows, None] == numbers[None, :]
-        other = np.ones(scores.shape, bool)
-        other[np.arange(len(rows)), rows] = False
-        same += np.histogram(scores[alike & other], edges)[0]
-        different += np.histogram(scores[~alike], edges)[0]
-        column_sums = np.zeros((len(rows), n))
-        np.add.at(column_sums.T, numbers, np.where(other, scores, 0).T)
-        np.add.at(sums, numbers[rows], column_sums)
-    counts = np.bincount(numbers, minlength=n).astype(np.float64)
-    pairs = np.outer(counts, counts) - np.diag(counts)
+        rows = slice(start, start + _PIECE)
+        scores = np.clip(units[rows] @ others.T, -1, 1)
+        alike = tags[rows, None] == other_tags[None, :]
+        apart = np.ones(scores.shape, bool)
+        here = np.flatnonzero(own[rows] >= 0)
+        apart[here, own[rows][here]] = False
+        same += np.histogram(scores[alike & apart], edges)[0]
+        different += np.histogram(scores[~alike & apart], edges)[0]
+        for table, values in ((sums, np.where(apart, scores, 0)), (pairs, apart)):
+            by_class = np.zeros((len(values), table.shape[1]))
+            np.add.at(by_class.T, columns, values.T)
+            np.add.at(table, numbers[rows], by_class)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.where(pairs > 0, sums / pairs, np.nan)
     return same, different, means
+
+
+def _numbered(rows: _Rows) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.int64]]:
+    """Return unit vectors, labels as text and the number of each label's class."""
+    vectors, tags, names = rows
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    number = {name: i for i, name in enumerate(names)}
+    texts = [str(tag) for tag in tags]
+    numbers = np.asarray([number[text] for text in texts], np.int64)
+    units = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
+    return units, np.asarray(texts), numbers
 
 
 def plot_history(
@@ -223,10 +268,11 @@ def plot_per_class(
     axes.barh(range(len(rows)), values, color="tab:blue")
     axes.set_yticks(range(len(rows)), [_shorten(name) for name, _ in rows], fontsize=7)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.axvline(float(np.mean(values)), color="0.4", linestyle=":", label="mean of the classes")
+    mean = float(np.mean(values))
+    axes.axvline(mean, color="black", linestyle=":")
     axes.set_xlim(0, 1.02)
-    axes.set_xlabel(key)
-    axes.legend(loc="upper right")
+    # Not in a legend: it would lie on bars.
+    axes.set_xlabel(f"{key} (dotted: mean of the classes, {mean:.3f})")
     if title:
         axes.set_title(title)
     return figure

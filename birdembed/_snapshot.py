@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -245,11 +246,14 @@ def check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str
     Raises
     ------
     ValueError
-        There are not as many as classes.
+        There are not as many as classes, or two are the same.
     """
     if names is None:
         return None
     names = [str(name) for name in names]
     if len(names) != num_classes:
         raise ValueError(f"class_names has {len(names)} names for {num_classes} classes")
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise ValueError(f"class_names has {twice[0]!r} twice: each class needs a name of its own")
     return names

@@ -51,6 +51,19 @@ def details(result: be.Evaluation, losses: list[Any]) -> dict[str, Any]:
     }
 
 
+def _pairs(data: be.ImageFolder, report: Any, reference: be.Index | None) -> dict[str, Any]:
+    """Return what plot_similarity compares with: what the printed means are of."""
+    if reference is None:
+        return {}
+    from birdembed._evaluate import own_rows
+
+    return {
+        "reference": reference.embeddings,
+        "reference_labels": reference.labels,
+        "own": own_rows([data.paths[row] for row in report.kept], reference.paths.tolist()),
+    }
+
+
 def print_details(result: be.Evaluation, losses: list[Any]) -> None:
     """Print the same as text."""
     print("\nmistaken most often")
@@ -71,7 +84,12 @@ def _first(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_plots(
-    folder: str, result: be.Evaluation, losses: list[Any], model: be.Model, data: be.ImageFolder
+    folder: str,
+    result: be.Evaluation,
+    losses: list[Any],
+    model: be.Model,
+    data: be.ImageFolder,
+    reference: be.Index | None,
 ) -> list[str]:
     """Write the pictures and return their paths; those that cannot be drawn are named."""
     import birdembed as be
@@ -82,7 +100,7 @@ def write_plots(
         "confusion": result.plot_confusion,
         "per_class": lambda: result.plot_per_class(_score_of_classes(result)),
         "losses": lambda: be.plot_losses(losses),
-        "similarity": lambda: be.plot_similarity(vectors, names),
+        "similarity": lambda: be.plot_similarity(vectors, names, **_pairs(data, report, reference)),
         "map": lambda: be.plot_map(vectors, names),
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -114,7 +132,8 @@ def run(args: argparse.Namespace) -> int:
         raise NotADirectoryError(f"--plots: expected a folder, got a file: {args.plots}")
     model = _common.load_model(args)
     data = be.ImageFolder(args.folder)
-    reference = be.ImageFolder(args.reference) if args.reference else None
+    # Embedded once for all that is searched in it.
+    reference = be.Index.build(model, be.ImageFolder(args.reference)) if args.reference else None
     result = be.evaluate(model, data, reference=reference, robustness=args.robustness)
     _common.list_failures(result.failures or ())
     for pair in (result.duplicates or ())[:20]:
@@ -130,6 +149,6 @@ def run(args: argparse.Namespace) -> int:
         if args.details:
             print_details(result, losses)
     if args.plots:  # last: whatever becomes of the pictures, the numbers are there
-        for path in write_plots(args.plots, result, losses, model, data):
+        for path in write_plots(args.plots, result, losses, model, data, reference):
             _common.say(path) if args.json else print(path)
     return 0

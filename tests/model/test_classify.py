@@ -140,6 +140,7 @@ def test_reset_classifier_is_reproducible(model):
         ((2.5,), TypeError, "num_classes"),
         ((True,), TypeError, "num_classes"),
         ((2, ["one"]), ValueError, "class_names has 1 names for 2 classes"),
+        ((2, ["one", "one"]), ValueError, "class_names has 'one' twice"),
         ((0, ["one"]), ValueError, "class_names"),
         ((2**21,), ValueError, "num_classes"),
     ],

@@ -124,6 +124,25 @@ def test_evaluate_details(folder, others, photos, tmp_path, capsys):
     assert len(values["top_losses"]) == len(others)
 
 
+def test_evaluate_draws_what_it_prints(folder, others, photos, tmp_path, capsys, monkeypatch):
+    """With a reference the similarities in the picture are those to the reference."""
+    pytest.importorskip("matplotlib", reason="needs matplotlib")
+    draw, drawn = be.plot_similarity, []
+
+    def kept(*arguments, **options):
+        drawn.append(draw(*arguments, **options))
+        return drawn[-1]
+
+    monkeypatch.setattr(be, "plot_similarity", kept)
+    words = ["evaluate", folder, others.root, "--reference", photos.root, "--json"]
+    assert main([*words, "--plots", str(tmp_path / "p")]) == 0
+    values = json.loads(capsys.readouterr().out)
+    texts = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
+    shown = {text.split(":")[0]: float(text.split()[-1]) for text in texts}
+    assert shown["same"] == pytest.approx(values["same_similarity"], abs=0.006)
+    assert shown["different"] == pytest.approx(values["different_similarity"], abs=0.006)
+
+
 def test_evaluate_names_copies(folder, photos, tmp_path, capsys):
     valid = write_folder(tmp_path / "valid", range(1))
     assert main(["evaluate", folder, valid.root, "--reference", photos.root]) == 0

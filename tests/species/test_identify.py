@@ -1,6 +1,7 @@
 """Galleries, thresholds and identify, against brute force."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,15 +247,44 @@ def test_several_rows_of_a_species_count_once(model, photos):
     assert one.score == pytest.approx(1, abs=1e-6)
 
 
+def test_a_species_that_cannot_be_read_is_named(model, photos, tmp_path):
+    folder = write_folder(tmp_path / "p", range(2))
+    for path in folder.paths[:2]:
+        Path(path).write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match="gallery lacks 'DUNNOCK': none") as caught:
+        fit = model.fit_gallery(folder)
+    assert caught[0].filename == __file__
+    assert len(fit.failures) == 2
+    assert model.gallery.labels.tolist() == SPECIES[1:]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -np.inf])
+def test_thresholds_that_are_none(model, value):
+    model.threshold = 0.5
+    with pytest.raises(ValueError, match="threshold must be finite"):
+        model.threshold = value
+    with pytest.raises(TypeError, match="threshold must be a number"):
+        model.threshold = "high"
+    assert model.threshold == 0.5
+    model.threshold = None
+    assert model.threshold is None
+
+
 def test_refused(model, photos, tmp_path):
     with pytest.raises(TypeError, match="ImageFolder"):
         model.fit_gallery(np.zeros((2, 2048), np.float32))
     with pytest.raises(ValueError, match="accept"):
         model.fit_gallery(photos, accept=0)
+    with pytest.raises(ValueError, match="accept"):
+        model.fit_gallery(photos, accept=1.5)
+    with pytest.raises(TypeError, match="accept must be a number, got 'x'"):
+        model.fit_gallery(photos, accept="x")
     with pytest.raises(ValueError, match="one species"):
         model.fit_gallery(photos.select(["JAY"]))
     with pytest.raises(ValueError, match="single picture"):
         model.fit_gallery(photos.select(per_class=1))
+    with pytest.raises(ValueError, match="data has 8 dimensions, the model gives 2048"):
+        model.fit_gallery(np.ones((12, 8), np.float32), labels=photos.names[:12])
     foreign = write_folder(tmp_path / "x", range(1), ["X"])
     with pytest.raises(ValueError, match="'X', which data lacks"):
         model.fit_gallery(photos, valid=foreign)

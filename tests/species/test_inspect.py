@@ -1,5 +1,7 @@
 """Mistakes, worst pictures, copies, and what evaluate says about them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,8 @@ def test_top_losses_of_a_classifier(model, photos):
         photos.paths[i] for i in np.argsort(-want, kind="stable")
     ]
     np.testing.assert_allclose([one.loss for one in found], np.sort(want)[::-1], rtol=1e-12)
+    # As evaluate's confusion: the classifier's with a reference, too.
+    assert be.top_losses(model, photos, k=50, reference=photos) == found
     row = photos.paths.index(found[0].path)
     assert found[0].label == photos.names[row]
     assert found[0].found == SPECIES[proba[row].argmax()]
@@ -65,6 +69,11 @@ def test_top_losses_of_neighbours(model, photos, others):
     assert all(one.loss > -1 for one in alone)  # no picture was its own neighbour
     with pytest.raises(ValueError, match="k must"):
         be.top_losses(model, others, k=0)
+    with pytest.raises(TypeError, match=r"ImageFolder, got str; birdembed\.ImageFolder"):
+        be.top_losses(model, others.root)
+    nothing = be.ImageFolder.from_lists(["missing.jpg"], ["JAY"])
+    with pytest.raises(ValueError, match="none of the 1 images"):
+        be.top_losses(model, nothing)
 
 
 # --- copies --------------------------------------------------------------------------
@@ -94,7 +103,8 @@ def names(pairs):
 
 def test_copies_between_two_folders(copies):
     ours, theirs = copies
-    found = be.find_duplicates(ours, theirs)
+    with pytest.warns(UserWarning, match=r"reference: 1 images .*bad\.png"):
+        found = be.find_duplicates(ours, theirs)
     assert names(found) == {
         ("0.png", "smaller.jpg"),
         ("1.png", "mirrored.png"),
@@ -105,6 +115,7 @@ def test_copies_between_two_folders(copies):
     assert found[0].label == found[0].other_label == "JAY"
 
 
+@pytest.mark.filterwarnings("ignore:.*are not compared")
 def test_copies_within_a_list(copies):
     paths = [path for data in copies for path in data.paths]
     found = be.find_duplicates(paths)
@@ -112,9 +123,23 @@ def test_copies_within_a_list(copies):
     assert be.find_duplicates([]) == []
     bad = [path for path in paths if path.endswith("bad.png")]
     assert len(bad) == 1
-    assert be.find_duplicates(bad) == be.find_duplicates(paths, bad) == []
+    for given, name in (((bad,), "data"), ((paths, bad), "reference")):
+        with pytest.raises(ValueError, match=rf"{name}: none of its .*bad\.png"):
+            be.find_duplicates(*given)
     with pytest.raises(ValueError, match="threshold"):
         be.find_duplicates(paths, threshold=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*are not compared")
+def test_copies_below_folders(copies, tmp_path):
+    ours, theirs = copies
+    want = be.find_duplicates(ours, theirs)
+    assert be.find_duplicates(ours.root, theirs.root) == want
+    assert be.find_duplicates(Path(ours.root), theirs) == want
+    with pytest.raises(ValueError, match="no images"):
+        be.find_duplicates(tmp_path)
+    with pytest.raises(ValueError, match="data: none of its"):
+        be.find_duplicates(tmp_path / "nowhere")
 
 
 def test_evaluate_reports_copies_first(model, photos, tmp_path):
@@ -129,8 +154,11 @@ def test_evaluate_reports_copies_first(model, photos, tmp_path):
         order = list(scalars)
         assert order.index("duplicates") < order.index("precision_at_1")
         assert result.to_dict()["duplicates"][0]["label"] in SPECIES
-    # A picture that is itself in the reference is no copy of itself.
-    assert be.evaluate(model, photos, reference=photos).duplicates == []
+    # A picture that is itself in the reference counts: what was trained on it knows it.
+    both = be.evaluate(model, photos, reference=photos)
+    assert both.to_dict(scalars=True)["duplicates"] == len(photos)
+    assert both.duplicates == be.find_duplicates(photos, photos)
+    assert both.precision_at_1 == be.evaluate(model, photos).precision_at_1  # none finds itself
     alone = be.evaluate(model, photos)
     assert alone.duplicates is None
     assert "duplicates" not in alone.to_dict(scalars=True)

@@ -41,6 +41,36 @@ def test_similarity(tmp_path):
             assert means[i, j] == pytest.approx(cosines[chosen].mean(), abs=1e-5)
 
 
+def test_similarity_to_a_reference(tmp_path):
+    """The means are those that evaluate prints; a row that is in the reference is no pair."""
+    rows, labels = clouds(3, 6, 16)
+    corpus = np.concatenate([rows[:2], clouds(3, 9, 16, seed=1)[0]])
+    tags = np.concatenate([labels[:2], np.repeat([0, 1, 3], 9)])
+    own = np.where(np.arange(len(rows)) < 2, np.arange(len(rows)), -1)
+    figure = drawn(
+        be.plot_similarity(rows, labels, reference=corpus, reference_labels=tags, own=own), tmp_path
+    )
+    cosines = be.cosine_similarity(rows, corpus).astype(float)
+    cosines[[0, 1], [0, 1]] = np.nan
+    alike = labels[:, None] == tags[None]
+    shown = {
+        text.get_text().split(":")[0]: float(text.get_text().split()[-1])
+        for text in figure.axes[0].get_legend().get_texts()
+    }
+    assert shown["same"] == pytest.approx(np.nanmean(cosines[alike]), abs=0.006)
+    assert shown["different"] == pytest.approx(np.nanmean(cosines[~alike]), abs=0.006)
+    means = figure.axes[1].images[0].get_array()
+    assert means.shape == (3, 3)
+    assert means[0, 0] == pytest.approx(np.nanmean(cosines[:6][:, tags == 0]), abs=1e-5)
+    assert means[2, 2] == pytest.approx(np.nanmean(cosines[12:][:, tags == 3]), abs=1e-5)
+    with pytest.raises(ValueError, match="go together"):
+        be.plot_similarity(rows, labels, reference=corpus)
+    with pytest.raises(ValueError, match="dimensions"):
+        be.plot_similarity(rows, labels, reference=corpus[:, :5], reference_labels=tags)
+    with pytest.raises(ValueError, match="reference has 29 rows"):
+        be.plot_similarity(rows, labels, reference=corpus, reference_labels=tags[1:])
+
+
 def test_similarity_of_single_pictures(tmp_path):
     drawn(be.plot_similarity(np.eye(3), ["A", "B", "C"]), tmp_path)
 
@@ -94,6 +124,45 @@ def test_map(tmp_path):
         be.plot_map(rows, method="umap")
 
 
+def test_names_on_a_map(tmp_path):
+    """Within the frame, none on another, none on a point; who had to move has a line home."""
+    rows, labels = clouds(12, 5, 16, spread=1.0)
+    names = np.asarray([f"A RATHER LONG NAME {i}" for i in range(12)])
+    figure = drawn(be.plot_map(rows, names[labels], title="t"), tmp_path)
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 12
+    frame = axes.get_window_extent()
+    points = axes.transData.transform(np.concatenate([c.get_offsets() for c in axes.collections]))
+    for i, box in enumerate(boxes):
+        assert frame.x0 < box.x0 < box.x1 < frame.x1
+        assert frame.y0 < box.y0 < box.y1 < frame.y1
+        assert not any(box.overlaps(other) for other in boxes[:i])
+        assert not any(box.contains(x, y) for x, y in points)
+    lines = [line for line in axes.get_children() if type(line).__name__ == "Line2D"]
+    places = {text.get_position() for text in axes.texts}
+    assert lines
+    assert all(tuple(line.get_xydata()[1]) in places for line in lines)
+    # Sixty heaps in one place: full, and still within the frame.
+    rows, labels = clouds(60, 3, 16, spread=0.0)
+    figure = drawn(be.plot_map(rows, names[labels % 12] + labels.astype(str)), tmp_path)
+    frame = figure.axes[0].get_window_extent()
+    for text in figure.axes[0].texts:
+        box = text.get_window_extent()
+        assert frame.x0 < box.x0 < box.x1 < frame.x1
+        assert frame.y0 < box.y0 < box.y1 < frame.y1
+
+
+def test_nothing_is_cut_off(tmp_path):
+    rows, labels = clouds(4, 6, 16)
+    names = np.asarray([f"{i} IS A VERY LONG NAME OF A BIRD" for i in range(4)])
+    figure = be.plot_similarity(rows, names[labels])
+    figure.savefig(tmp_path / "figure.png")
+    pixels = be.decode_image(tmp_path / "figure.png")
+    for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+        assert (edge == 255).all()
+
+
 def test_losses(photos, tmp_path):
     losses = [Loss(photos.paths[0], "A", "B", 1.5), Loss("missing.jpg", "A", "A", 0.5)]
     figure = drawn(be.plot_losses(losses), tmp_path)
@@ -110,6 +179,8 @@ def test_per_class(tmp_path):
     figure = drawn(result.plot_per_class("map_at_r"), tmp_path)
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     assert widths == sorted(row["map_at_r"] for row in result.per_class.values())
+    assert figure.axes[0].get_legend() is None  # it would lie on the bars
+    assert f"mean of the classes, {np.mean(widths):.3f}" in figure.axes[0].get_xlabel()
     with pytest.raises(ValueError, match="accuracy"):
         result.plot_per_class("accuracy")
 
