@@ -327,12 +327,11 @@ class TrainConfig:
         ValueError
             The loss was a callable of the user's own, and `changes` does not bring it.
         """
-        filled = dict.fromkeys(("head_lr", "weight_decay", "warmup_epochs"))
-        followed = cls(**{**values, "loss": "cross_entropy", **filled})
-        for name in filled:  # what followed from other options follows their changes
-            if values.get(name) != getattr(followed, name):
-                del filled[name]
-        merged = {**values, **filled, **changes}
+        follow = dict.fromkeys(("head_lr", "weight_decay", "warmup_epochs"))
+        filled = cls(**{**values, "loss": "cross_entropy", **follow}).to_dict()
+        # What followed from other options follows their changes.
+        same = {name: None for name in follow if values.get(name) == filled[name]}
+        merged = {**values, **same, **changes}
         loss = merged.get("loss")
         if isinstance(loss, str) and loss != "cross_entropy":
             from birdembed._supcon import SupCon

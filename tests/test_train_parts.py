@@ -42,6 +42,16 @@ def test_what_was_filled_in_follows_a_change():
     assert TrainConfig(head_lr=0.5).with_options(lr=1e-4).head_lr == 0.5
 
 
+def test_a_stored_config_keeps_what_was_given_and_fills_in_the_rest():
+    given = {"head_lr": 0.5, "weight_decay": 0.01, "warmup_epochs": 0.3}
+    for names in ([], ["head_lr"], ["weight_decay"], ["warmup_epochs"], list(given)):
+        options = {name: given[name] for name in names}
+        config = TrainConfig(epochs=2, lr=1e-4, **options)
+        stored = json.loads(json.dumps(config.to_dict()))
+        assert TrainConfig.from_dict(stored) == config
+        assert TrainConfig.from_dict(stored, epochs=12) == config.with_options(epochs=12)
+
+
 def test_supcon_survives_json_and_an_own_loss_must_be_given_again():
     config = TrainConfig(loss=SupCon(0.2, 0.5), image_size=[(2, 128), (1, 160)], freeze=["conv1"])
     again = TrainConfig.from_dict(json.loads(json.dumps(config.to_dict())))
