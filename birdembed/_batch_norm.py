@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed import _core, _images
-from birdembed._dataset import check_folder, list_images
+from birdembed._dataset import folder_of_images
 from birdembed._param_groups import batch_norms
 from birdembed._train_data import spread_rows
 
@@ -216,11 +216,8 @@ def recalibrate_batch_norm(
 def _all_images(data: Any) -> list[Any]:
     """Return the images of a folder, a dataset or an iterable."""
     if isinstance(data, (str, os.PathLike)):
-        root = check_folder(data)
-        found = [os.path.join(root, name) for name in list_images(root)]
-        if not found:
-            raise ValueError(f"{root}: no images in it")
-        return found
+        root, found = folder_of_images(data)
+        return [os.path.join(root, name) for name in found]
     if _images.is_single(data):
         raise TypeError("data must be a folder, an ImageFolder or a list of images, got one image")
     return list(getattr(data, "paths", data))

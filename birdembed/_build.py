@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from birdembed import _columns
 from birdembed._cache import EmbeddingCache, content_key
 from birdembed._core import BirdembedError, DecodeError
-from birdembed._dataset import ImageFolder, check_folder, list_images
+from birdembed._dataset import ImageFolder, folder_of_images
 from birdembed._index_file import Column
 from birdembed._option_checks import check_choice
 from birdembed._progress import progress_bar
@@ -48,10 +48,7 @@ def collect(
     """
     root: str | None
     if isinstance(images, (str, os.PathLike)):
-        root = check_folder(images)
-        relative = list_images(root)
-        if not relative:
-            raise ValueError(f"{root}: no images in it")
+        root, relative = folder_of_images(images)
         items: list[Any] = [os.path.join(root, name) for name in relative]
         own_ids = relative
         own_labels = [name.split("/")[0] if "/" in name else None for name in relative]

@@ -248,7 +248,7 @@ def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:
         raise WeightsError(
             f"{file}: damaged: its checksum is not the one in {path.name}; {_or_best(path.parent)}"
         )
-    if _own_checksum(values) != values.get(_OWN, _own_checksum(values)):
+    if values.get(_OWN) not in (None, _own_checksum(values)):
         raise WeightsError(f"{path}: damaged: it is not what was written; {_or_best(path.parent)}")
     preprocess: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in values["preprocess"].items()

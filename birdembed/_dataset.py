@@ -54,6 +54,15 @@ def check_folder(root: str | os.PathLike[str]) -> str:
     return path
 
 
+def folder_of_images(folder: str | os.PathLike[str]) -> tuple[str, list[str]]:
+    """Return a folder's path as text and what `list_images` finds; `ValueError` for nothing."""
+    root = check_folder(folder)
+    found = list_images(root)
+    if not found:
+        raise ValueError(f"{root}: no images in it")
+    return root, found
+
+
 class ImageFolder:
     """Images and their labels: one subfolder a class.
 

@@ -263,13 +263,11 @@ def _thumbnails(images: Any, argument: str) -> tuple[NDArray[np.float32], list[s
 
 def _below(folder: str | os.PathLike[str]) -> ImageFolder:
     """Return all images below a folder, labelled by the first folder of their relative path."""
-    from birdembed._dataset import ImageFolder, list_images
+    from birdembed._dataset import ImageFolder, folder_of_images
 
-    found = list_images(folder)
-    if not found:
-        raise ValueError(f"{os.fspath(folder)}: no images in it")
+    root, found = folder_of_images(folder)
     labels = [name.split("/")[0] if "/" in name else "" for name in found]
-    return ImageFolder.from_lists([os.path.join(folder, name) for name in found], labels)
+    return ImageFolder.from_lists([os.path.join(root, name) for name in found], labels)
 
 
 def _mirrored(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:
