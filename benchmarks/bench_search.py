@@ -37,7 +37,7 @@ def data(options: dict[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float
 
 def birdembed(options: dict[str, Any]) -> Work:
     from birdembed._core import set_num_threads
-    from birdembed._search import cosine_topk
+    from birdembed.search.cosine import cosine_topk
 
     set_num_threads(options["threads"])
     queries, corpus = data(options)

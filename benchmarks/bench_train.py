@@ -54,8 +54,8 @@ def warmed_up(step: Callable[[], float]) -> Work:
 
 
 def birdembed(options: dict[str, Any]) -> Work:
-    from birdembed._train_config import TrainConfig
-    from birdembed._train_engine import Engine
+    from birdembed.training.config import TrainConfig
+    from birdembed.training.engine import Engine
 
     config = TrainConfig(
         optimizer="adamw", lr=LR, head_lr=LR, weight_decay=DECAY, grad_clip=None, ema=None,

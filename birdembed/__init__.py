@@ -43,75 +43,89 @@ finally:
 from birdembed._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
-    from birdembed._batch_norm import recalibrate_batch_norm
-    from birdembed._callbacks import Callback
-    from birdembed._dataset import ImageFolder
-    from birdembed._evaluate import evaluate
-    from birdembed._explain import Explanation, explain_match
-    from birdembed._fetch import fetch
-    from birdembed._fine_tune import fine_tune
-    from birdembed._fit_projection import ProjectionFit
-    from birdembed._history import History
-    from birdembed._identify import GalleryFit, Identification, open_set_auroc
-    from birdembed._images import Failure
-    from birdembed._index import Index
-    from birdembed._inspect import find_duplicates, most_confused, top_losses
-    from birdembed._live_plot import LivePlot
-    from birdembed._load import list_models, load_model
-    from birdembed._lr_find import LrFind, lr_find
-    from birdembed._metrics import Evaluation, retrieval_metrics
-    from birdembed._model import Model
-    from birdembed._pixels import Preprocess, VerifyReport, decode_image, preprocess, verify
-    from birdembed._plots import plot_confusion
-    from birdembed._plots_explain import plot_explanation
-    from birdembed._plots_grid import plot_duplicates, plot_grid, plot_losses
-    from birdembed._plots_map import plot_map
-    from birdembed._plots_metrics import plot_history, plot_per_class, plot_similarity
-    from birdembed._projection import Projection
-    from birdembed._report import EncodeReport
-    from birdembed._samples import SampleData, sample_data, sample_photographs
-    from birdembed._search import cosine_similarity, cosine_topk
-    from birdembed._search_result import Match, SearchResult
-    from birdembed._supcon import SupCon
-    from birdembed._system import info, set_num_threads
-    from birdembed._train_config import TrainConfig
-    from birdembed._trainer import Trainer
+    from birdembed.base.system import info, set_num_threads
+    from birdembed.data.folder import ImageFolder
+    from birdembed.display.classes import plot_confusion, plot_per_class
+    from birdembed.display.curves import plot_history
+    from birdembed.display.explanation import plot_explanation
+    from birdembed.display.grid import plot_duplicates, plot_grid, plot_losses
+    from birdembed.display.map import plot_map
+    from birdembed.display.similarity import plot_similarity
+    from birdembed.downloads.fetch import fetch
+    from birdembed.downloads.sample_data import SampleData, sample_data, sample_photographs
+    from birdembed.evaluation.duplicates import find_duplicates
+    from birdembed.evaluation.evaluate import evaluate
+    from birdembed.evaluation.evaluation import Evaluation, most_confused, retrieval_metrics
+    from birdembed.evaluation.explain import Explanation, explain_match
+    from birdembed.evaluation.top_losses import top_losses
+    from birdembed.images.batches import preprocess
+    from birdembed.images.decoding import decode_image
+    from birdembed.images.preprocess import Preprocess
+    from birdembed.images.report import EncodeReport, Failure
+    from birdembed.images.verify import VerifyReport, verify
+    from birdembed.model.load import load_model
+    from birdembed.model.model import Model
+    from birdembed.pretrained.registry import list_models
+    from birdembed.search.cosine import cosine_similarity, cosine_topk
+    from birdembed.search.index import Index
+    from birdembed.search.results import Match, SearchResult
+    from birdembed.species.gallery_fit import GalleryFit
+    from birdembed.species.identify import Identification
+    from birdembed.species.projection_fit import ProjectionFit
+    from birdembed.species.threshold import open_set_auroc
+    from birdembed.training.batch_norm import recalibrate_batch_norm
+    from birdembed.training.callbacks import Callback
+    from birdembed.training.config import TrainConfig
+    from birdembed.training.fine_tune import fine_tune
+    from birdembed.training.history import History
+    from birdembed.training.live_plot import LivePlot
+    from birdembed.training.losses import SupCon
+    from birdembed.training.lr_find import LrFind, lr_find
+    from birdembed.training.trainer import Trainer
+    from birdembed.weights.projection import Projection
 
 # Loaded when first asked for: importing the package stays as light as importing NumPy.
 _HOMES = {
-    "_batch_norm": ["recalibrate_batch_norm"],
-    "_callbacks": ["Callback"],
-    "_dataset": ["ImageFolder"],
-    "_evaluate": ["evaluate"],
-    "_explain": ["Explanation", "explain_match"],
-    "_fetch": ["fetch"],
-    "_fine_tune": ["fine_tune"],
-    "_fit_projection": ["ProjectionFit"],
-    "_history": ["History"],
-    "_identify": ["GalleryFit", "Identification", "open_set_auroc"],
-    "_images": ["Failure"],
-    "_index": ["Index"],
-    "_inspect": ["find_duplicates", "most_confused", "top_losses"],
-    "_live_plot": ["LivePlot"],
-    "_load": ["list_models", "load_model"],
-    "_lr_find": ["LrFind", "lr_find"],
-    "_metrics": ["Evaluation", "retrieval_metrics"],
-    "_model": ["Model"],
-    "_pixels": ["Preprocess", "VerifyReport", "decode_image", "preprocess", "verify"],
-    "_plots": ["plot_confusion"],
-    "_plots_explain": ["plot_explanation"],
-    "_plots_grid": ["plot_duplicates", "plot_grid", "plot_losses"],
-    "_plots_map": ["plot_map"],
-    "_plots_metrics": ["plot_history", "plot_per_class", "plot_similarity"],
-    "_projection": ["Projection"],
-    "_report": ["EncodeReport"],
-    "_samples": ["SampleData", "sample_data", "sample_photographs"],
-    "_search": ["cosine_similarity", "cosine_topk"],
-    "_search_result": ["Match", "SearchResult"],
-    "_supcon": ["SupCon"],
-    "_system": ["info", "set_num_threads"],
-    "_train_config": ["TrainConfig"],
-    "_trainer": ["Trainer"],
+    "base.system": ["info", "set_num_threads"],
+    "data.folder": ["ImageFolder"],
+    "display.classes": ["plot_confusion", "plot_per_class"],
+    "display.curves": ["plot_history"],
+    "display.explanation": ["plot_explanation"],
+    "display.grid": ["plot_duplicates", "plot_grid", "plot_losses"],
+    "display.map": ["plot_map"],
+    "display.similarity": ["plot_similarity"],
+    "downloads.fetch": ["fetch"],
+    "downloads.sample_data": ["SampleData", "sample_data", "sample_photographs"],
+    "evaluation.duplicates": ["find_duplicates"],
+    "evaluation.evaluate": ["evaluate"],
+    "evaluation.evaluation": ["Evaluation", "most_confused", "retrieval_metrics"],
+    "evaluation.explain": ["Explanation", "explain_match"],
+    "evaluation.top_losses": ["top_losses"],
+    "images.batches": ["preprocess"],
+    "images.decoding": ["decode_image"],
+    "images.preprocess": ["Preprocess"],
+    "images.report": ["EncodeReport", "Failure"],
+    "images.verify": ["VerifyReport", "verify"],
+    "model.load": ["load_model"],
+    "model.model": ["Model"],
+    "pretrained.registry": ["list_models"],
+    "search.cosine": ["cosine_similarity", "cosine_topk"],
+    "search.index": ["Index"],
+    "search.results": ["Match", "SearchResult"],
+    "species.gallery_fit": ["GalleryFit"],
+    "species.identify": ["Identification"],
+    "species.projection_fit": ["ProjectionFit"],
+    "species.threshold": ["open_set_auroc"],
+    "training.batch_norm": ["recalibrate_batch_norm"],
+    "training.callbacks": ["Callback"],
+    "training.config": ["TrainConfig"],
+    "training.fine_tune": ["fine_tune"],
+    "training.history": ["History"],
+    "training.live_plot": ["LivePlot"],
+    "training.losses": ["SupCon"],
+    "training.lr_find": ["LrFind", "lr_find"],
+    "training.trainer": ["Trainer"],
+    "weights.projection": ["Projection"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

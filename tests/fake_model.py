@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from birdembed._report import EncodeReport
+from birdembed.images.report import EncodeReport
 
 
 class FakeModel:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from birdembed._index import Index
+from birdembed.search.index import Index
 
 
 def vectors(n, dim=8, seed=0):

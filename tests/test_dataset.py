@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from birdembed._dataset import ImageFolder
+from birdembed.data.folder import ImageFolder
 
 
 def touch(path, content=b"x"):

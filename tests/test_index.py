@@ -10,8 +10,8 @@ from fake_model import FakeModel
 from indexes import filled, ids, same, vectors
 
 from birdembed._core import FingerprintMismatch
-from birdembed._index import Index
-from birdembed._search import cosine_topk
+from birdembed.search.cosine import cosine_topk
+from birdembed.search.index import Index
 
 
 @pytest.fixture
@@ -328,7 +328,7 @@ def test_plot(tmp_path, index, monkeypatch):
         return np.zeros((4, 4, 3), np.uint8)
 
     pixels = types.SimpleNamespace(decode_image=decode_image)
-    monkeypatch.setitem(sys.modules, "birdembed._pixels", pixels)
+    monkeypatch.setitem(sys.modules, "birdembed.images.decoding", pixels)
     figure = index.search(vectors(3), k=4).plot(title="birds")
     captions = [axes.get_xlabel() for axes in figure.axes]
     assert len(captions) == 15

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from fake_model import FakeModel
 
-from birdembed._cache import EmbeddingCache
 from birdembed._core import DecodeError
-from birdembed._dataset import ImageFolder
-from birdembed._index import Index
+from birdembed.data.folder import ImageFolder
+from birdembed.search.embedding_cache import EmbeddingCache
+from birdembed.search.index import Index
 
 
 def make(root, names):

@@ -16,7 +16,8 @@ from fake_model import FakeModel
 from indexes import filled, ids, same, vectors
 
 from birdembed._core import FingerprintMismatch
-from birdembed._index import Index, IndexFileError
+from birdembed.search.index import Index
+from birdembed.search.index_file import IndexFileError
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdembed._core import FingerprintMismatch
-from birdembed._dataset import ImageFolder
-from birdembed._evaluate import CHANGES, evaluate
-from birdembed._index import Index
-from birdembed._metrics import measure_each, retrieval_metrics, share_kept
+from birdembed.data.folder import ImageFolder
+from birdembed.evaluation.evaluate import CHANGES, evaluate
+from birdembed.evaluation.evaluation import measure_each, retrieval_metrics
+from birdembed.evaluation.metrics import share_kept
+from birdembed.search.index import Index
 
 
 def naive(queries, labels, corpus, corpus_labels, leave_out):
@@ -151,12 +152,10 @@ def pictures(tmp_path, monkeypatch):
     import sys
     import types
 
-    from birdembed import _pixels
-
     monkeypatch.setitem(
         sys.modules,
-        "birdembed._pixels",
-        types.SimpleNamespace(decode_image=np.load, Preprocess=_pixels.Preprocess),
+        "birdembed.images.decoding",
+        types.SimpleNamespace(decode_image=np.load),
     )
     rng = np.random.default_rng(0)
     paths, names = [], []

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdembed import _core
-from birdembed._search import cosine_similarity, cosine_topk, search_rows
+from birdembed.search.cosine import cosine_similarity, cosine_topk, search_rows
 
 
 def reference(queries, corpus, k):

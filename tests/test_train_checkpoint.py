@@ -15,7 +15,7 @@ import train_run
 from train_data import NAMES, make_folder
 
 from birdembed import Callback, Model, Preprocess, Trainer, WeightsError, fine_tune, load_model
-from birdembed import _checkpoint as checkpoint
+from birdembed.training import checkpoint
 
 EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
 HERE = Path(__file__).parent

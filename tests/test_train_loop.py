@@ -10,13 +10,13 @@ import pytest
 from train_data import NAMES, make_folder
 
 from birdembed import BackendError, BirdembedError, ImageFolder, Preprocess, _core
-from birdembed._callbacks import Callback
-from birdembed._fine_tune import fine_tune
-from birdembed._model import Model
-from birdembed._supcon import SupCon
-from birdembed._train_config import TrainConfig
-from birdembed._train_progress import seconds_left
-from birdembed._trainer import Trainer
+from birdembed.model.model import Model
+from birdembed.training.callbacks import Callback
+from birdembed.training.config import TrainConfig
+from birdembed.training.fine_tune import fine_tune
+from birdembed.training.losses import SupCon
+from birdembed.training.progress import seconds_left
+from birdembed.training.trainer import Trainer
 
 EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
 

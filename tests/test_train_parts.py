@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from birdembed import _core
-from birdembed._callbacks import Callback, Callbacks
-from birdembed._history import History
-from birdembed._param_groups import plan_parameters
-from birdembed._schedule import ema_decay, schedule_factor
-from birdembed._supcon import SupCon
-from birdembed._train_config import TrainConfig
+from birdembed.training.callbacks import Callback, Callbacks
+from birdembed.training.config import TrainConfig
+from birdembed.training.history import History
+from birdembed.training.losses import SupCon
+from birdembed.training.param_groups import plan_parameters
+from birdembed.training.schedule import ema_decay, schedule_factor
 
 # Options
 

@@ -17,10 +17,10 @@ from birdembed import (
     lr_find,
     recalibrate_batch_norm,
 )
-from birdembed._batch_norm import conv_statistics, is_folded, unfold
-from birdembed._head_first import train_head
-from birdembed._lr_find import suggest
-from birdembed._param_groups import batch_norms
+from birdembed.training.batch_norm import conv_statistics, is_folded, unfold
+from birdembed.training.head import train_head
+from birdembed.training.lr_find import suggest
+from birdembed.training.param_groups import batch_norms
 
 EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None}
 
@@ -145,9 +145,9 @@ def test_recalibration_takes_a_folder(small_core, train, tmp_path):
 
 
 def _batches(data, preprocess):
-    from birdembed import _images
+    from birdembed.images import batches
 
-    return _images.batches(data, preprocess, 64)
+    return batches.batches(data, preprocess, 64)
 
 
 def test_a_head_trained_first_tells_the_classes_apart():

@@ -82,7 +82,7 @@ def test_it_is_small(wheel):
         weights = sum(
             info.compress_size
             for info in archive.infolist()
-            if info.filename.startswith("birdembed/models/")
+            if info.filename.startswith("birdembed/pretrained/bundled/")
         )
     assert wheel.stat().st_size - weights < 20e6
 
@@ -188,9 +188,11 @@ def test_sdist_builds_and_holds_nothing_built(sdist):
 
 
 def test_weights_of_the_package_go_into_both(tmp_path):
-    """What lies in birdembed/models/NAME/ is part of the package."""
+    """What lies in birdembed/pretrained/bundled/NAME/ is part of the package."""
     checkout = built_wheel.copy_checkout(tmp_path / "checkout")
-    files = [f"birdembed/models/sample/{n}" for n in ("config.json", "model.safetensors")]
+    files = [
+        f"birdembed/pretrained/bundled/sample/{n}" for n in ("config.json", "model.safetensors")
+    ]
     for name in files:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_bytes(b"x")

@@ -17,7 +17,7 @@ from pathlib import Path
 import birdembed as be
 
 COMMAND = "python tools/train_birds51.py BIRDS WORK"
-TARGET = Path(__file__).resolve().parent.parent / "birdembed" / "models" / "birds51"
+TARGET = Path(__file__).resolve().parent.parent / "birdembed" / "pretrained" / "bundled" / "birds51"
 SIZE = 192
 #: The first stage learns the species. The second draws each of them together and apart from the
 #: others: larger batches hold more pairs for the contrastive loss, which counts for more. The third

@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     from birdembed._core import BirdembedError
-    from birdembed.cli._common import UsageError, one_line, say, tolerate_any_name
+    from birdembed.cli.common import UsageError, one_line, say, tolerate_any_name
 
     tolerate_any_name()
     try:

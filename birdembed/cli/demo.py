@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from birdembed.cli import _common
+from birdembed.cli import common
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,11 +51,11 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
-        "--images", type=_common.path, metavar="DIR", help="your photographs instead of the samples"
+        "--images", type=common.path, metavar="DIR", help="your photographs instead of the samples"
     )
     parser.add_argument(
         "--limit",
-        type=_common.positive,
+        type=common.positive,
         default=60,
         metavar="N",
         help="at most so many photographs, spread over the folder (default: 60)",
@@ -63,17 +63,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=_common.path,
+        type=common.path,
         default="birdembed-demo.png",
         metavar="PNG",
         help="the picture to write",
     )
-    _common.add_model(parser)
+    common.add_model(parser)
 
 
 def choose(folder: Path, limit: int) -> tuple[list[str], int]:
     """Return at most `limit` pictures of a folder, evenly spread, and how many there are."""
-    from birdembed._images import list_files
+    from birdembed.images.files import list_files
 
     if not folder.is_dir():
         raise NotADirectoryError(f"expected a folder of photographs, got {folder}")
@@ -195,7 +195,7 @@ def print_species(model: be.Model, paths: list[str]) -> None:
         ((a, path) for a, path in zip(answers, paths, strict=True) if a.known),
         key=lambda pair: -pair[0].score,
     )
-    species = _common.label_count(model.gallery) if model.gallery else 0
+    species = common.label_count(model.gallery) if model.gallery else 0
     print(
         f"\n{len(paths) - len(known)} of {len(paths)} are none of the {species} species it knows"
         + (", it says; what it takes the others for:\n" if known else ", it says.")
@@ -208,7 +208,7 @@ def load_models(args: argparse.Namespace) -> list[be.Model]:
     """Load the model that --model names, or the pre-trained one and the default."""
     import birdembed as be
 
-    models = [_common.load_model(args)]
+    models = [common.load_model(args)]
     if not args.model and models[0].gallery is not None and "sscd" in be.list_models():
         models.insert(0, be.load_model("sscd"))
     return models
@@ -231,7 +231,7 @@ def search(model: be.Model, folder: Path, chosen: list[str], total: int) -> Sear
     ids = [Path(path).relative_to(folder).as_posix() for path in chosen]
     index = be.Index.build(model, chosen, ids=ids, on_error="skip")
     seconds = time.perf_counter() - begun
-    _common.list_failures(index.report.failures if index.report else ())
+    common.list_failures(index.report.failures if index.report else ())
     if len(index) < 2:
         raise ValueError(f"{folder}: at least two readable photographs are needed")
     paths = [str(path) for path in index.paths]
@@ -262,7 +262,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it."""
     import birdembed as be
 
-    _common.need_target(args.output)
+    common.need_target(args.output)
     folder = Path(args.images) if args.images else Path(be.fetch("samples"))
     chosen, total = choose(folder, args.limit)
     models = load_models(args)
@@ -279,8 +279,8 @@ def run(args: argparse.Namespace) -> int:
             "Changed photographs and what they found",
         )
     except ImportError as error:
-        _common.say(f"no picture: {error}")
+        common.say(f"no picture: {error}")
         return 0
-    _common.save_figure(figure, args.output)
+    common.save_figure(figure, args.output)
     print(f"The picture of it: {args.output}")
     return 0

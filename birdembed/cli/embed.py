@@ -14,8 +14,8 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birdembed._files import replacing
-from birdembed.cli import _common
+from birdembed.base.files import replacing
+from birdembed.cli import common
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -25,15 +25,15 @@ NAMES = "surrogateescape"  # a file's name that is not UTF-8 is written with its
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", type=_common.path, metavar="DIR", help="folder of photographs")
+    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photographs")
     parser.add_argument(
-        "-o", "--output", type=_common.path, required=True, metavar="X.npy|csv|parquet"
+        "-o", "--output", type=common.path, required=True, metavar="X.npy|csv|parquet"
     )
     parser.add_argument(
-        "--cache", type=_common.path, metavar="DIR", help="keep finished vectors here"
+        "--cache", type=common.path, metavar="DIR", help="keep finished vectors here"
     )
-    _common.add_model(parser)
-    _common.add_json(parser)
+    common.add_model(parser)
+    common.add_json(parser)
 
 
 def write_npy(index: be.Index, path: str) -> list[str]:
@@ -75,20 +75,20 @@ def run(args: argparse.Namespace) -> int:
     """Do it."""
     write = WRITERS.get(Path(args.output).suffix.lower())
     if write is None:
-        raise _common.UsageError(f"-o must end in .npy, .csv or .parquet, got {args.output}")
-    _common.need_target(args.output)
-    index = _common.build_index(_common.load_model(args), args.folder, args.cache)
+        raise common.UsageError(f"-o must end in .npy, .csv or .parquet, got {args.output}")
+    common.need_target(args.output)
+    index = common.build_index(common.load_model(args), args.folder, args.cache)
     files = write(index, args.output)
     if args.json:
-        _common.print_json(
+        common.print_json(
             {
                 "files": files,
                 "rows": len(index),
                 "dim": int(index.embeddings.shape[1]),
-                "failures": _common.failures_json(index),
+                "failures": common.failures_json(index),
             }
         )
     else:
         print("\n".join(files))
-        _common.say(f"{len(index)} vectors of {index.embeddings.shape[1]} numbers")
+        common.say(f"{len(index)} vectors of {index.embeddings.shape[1]} numbers")
     return 0

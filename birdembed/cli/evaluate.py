@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from birdembed.cli import _common
+from birdembed.cli import common
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,17 +29,17 @@ SCORES = ("precision_at_1", "map_at_r", "accuracy")  # of a class
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
-        "model", type=_common.path, metavar="MODEL", help="a name, or a folder with a model"
+        "model", type=common.path, metavar="MODEL", help="a name, or a folder with a model"
     )
-    parser.add_argument("folder", type=_common.path, metavar="DIR", help="one subfolder a species")
-    parser.add_argument("--reference", type=_common.path, metavar="DIR", help="search here instead")
+    parser.add_argument("folder", type=common.path, metavar="DIR", help="one subfolder a species")
+    parser.add_argument("--reference", type=common.path, metavar="DIR", help="search here instead")
     parser.add_argument("--robustness", action="store_true", help="changed copies too")
     parser.add_argument("--details", action="store_true", help="mistakes, and each species")
     parser.add_argument(
-        "--plots", type=_common.path, metavar="DIR", help="write pictures of the results"
+        "--plots", type=common.path, metavar="DIR", help="write pictures of the results"
     )
-    _common.add_threads(parser)
-    _common.add_json(parser)
+    common.add_threads(parser)
+    common.add_json(parser)
 
 
 def details(result: be.Evaluation, losses: list[Any]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _pairs(data: be.ImageFolder, report: Any, reference: be.Index | None) -> dic
     """Return what plot_similarity compares with: what the printed means are of."""
     if reference is None:
         return {}
-    from birdembed._evaluate import own_rows
+    from birdembed.evaluation.evaluate import own_rows
 
     return {
         "reference": reference.embeddings,
@@ -110,9 +110,9 @@ def write_plots(
         try:
             figure = draw()
         except ValueError as error:  # too few pictures, or of too few species
-            _common.say(f"not drawn: {path}: {_common.one_line(error)}")
+            common.say(f"not drawn: {path}: {common.one_line(error)}")
             continue
-        _common.save_figure(figure, path)
+        common.save_figure(figure, path)
         paths.append(path)
     return paths
 
@@ -130,27 +130,27 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plots and Path(args.plots).exists() and not Path(args.plots).is_dir():
         raise NotADirectoryError(f"--plots: expected a folder, got a file: {args.plots}")
-    model = _common.load_model(args)
+    model = common.load_model(args)
     data = be.ImageFolder(args.folder)
     # Embedded once for all that is searched in it.
     reference = be.Index.build(model, be.ImageFolder(args.reference)) if args.reference else None
     result = be.evaluate(model, data, reference=reference, robustness=args.robustness)
     if reference is not None and reference.report is not None:
-        _common.list_failures(reference.report.failures)
-    _common.list_failures(result.failures or ())
+        common.list_failures(reference.report.failures)
+    common.list_failures(result.failures or ())
     for pair in (result.duplicates or ())[:20]:
-        _common.say(f"copy: {pair.path} is in the reference too: {pair.other}")
+        common.say(f"copy: {pair.path} is in the reference too: {pair.other}")
     losses = []
     if args.details or args.plots:
         losses = be.top_losses(model, data, reference=reference)
     scalars = result.to_dict(scalars=True)
     if args.json:
-        _common.print_json(scalars | (details(result, losses) if args.details else {}))
+        common.print_json(scalars | (details(result, losses) if args.details else {}))
     else:
-        _common.print_table(scalars)
+        common.print_table(scalars)
         if args.details:
             print_details(result, losses)
     if args.plots:  # last: whatever becomes of the pictures, the numbers are there
         for path in write_plots(args.plots, result, losses, model, data, reference):
-            _common.say(path) if args.json else print(path)
+            common.say(path) if args.json else print(path)
     return 0

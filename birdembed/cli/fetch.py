@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 
-from birdembed.cli import _common
+from birdembed.cli import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument("what", choices=["sscd", "samples"])
-    _common.add_json(parser)
+    common.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
 
     place = be.fetch(args.what)
     if args.json:
-        _common.print_json({"what": args.what, "path": str(place)})
+        common.print_json({"what": args.what, "path": str(place)})
     else:
         print(place)
     return 0

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from birdembed.cli import _common
+from birdembed.cli import common
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -47,33 +47,33 @@ def _words(word: str) -> tuple[str, ...]:
 
 # Field of TrainConfig: type, what the help calls its value, one line.
 OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
-    "batch_size": (_common.positive, "N", "pictures a step"),
+    "batch_size": (common.positive, "N", "pictures a step"),
     "image_size": (_sizes, "PX", "side in training: 160, or 10x128,3x192 (EPOCHSxPX,...)"),
-    "eval_size": (_common.positive, "PX", "side from then on, somewhat above the last image size"),
+    "eval_size": (common.positive, "PX", "side from then on, somewhat above the last image size"),
     "optimizer": (str, "NAME", "sgd or adamw"),
-    "lr": (_common.number, "X", "learning rate of the trunk"),
-    "head_lr": (_common.number, "X", "learning rate of the classifier"),
+    "lr": (common.number, "X", "learning rate of the trunk"),
+    "head_lr": (common.number, "X", "learning rate of the classifier"),
     "head_epochs": (int, "N", "epochs for the classifier alone, at the start"),
-    "layer_decay": (_common.number, "X", "factor of the learning rate from stage to stage"),
-    "momentum": (_common.number, "X", "of sgd"),
-    "weight_decay": (_common.number, "X", "not applied to batch norm and bias"),
+    "layer_decay": (common.number, "X", "factor of the learning rate from stage to stage"),
+    "momentum": (common.number, "X", "of sgd"),
+    "weight_decay": (common.number, "X", "not applied to batch norm and bias"),
     "schedule": (str, "NAME", "constant, step, cosine or onecycle"),
-    "warmup_epochs": (_common.number, "X", "epochs in which the learning rate rises"),
-    "label_smoothing": (_common.number, "X", "0 for none"),
+    "warmup_epochs": (common.number, "X", "epochs in which the learning rate rises"),
+    "label_smoothing": (common.number, "X", "0 for none"),
     "augment": (_word_or_none, "NAME", "default, turned, robust, strong or none"),
-    "mixup": (_common.number, "X", "strength of mixup"),
-    "cutmix": (_common.number, "X", "strength of cutmix"),
+    "mixup": (common.number, "X", "strength of mixup"),
+    "cutmix": (common.number, "X", "strength of cutmix"),
     "freeze": (_words, "A,B", "prefixes of parameter names to leave as they are"),
     "bn": (str, "NAME", "batch norm: train, frozen_stats or frozen"),
-    "ema": (_common.number_or_none, "X", "decay of the averaged weights, or none"),
-    "grad_clip": (_common.number_or_none, "X", "largest norm of the gradient, or none"),
-    "accumulate": (_common.positive, "N", "batches a step"),
+    "ema": (common.number_or_none, "X", "decay of the averaged weights, or none"),
+    "grad_clip": (common.number_or_none, "X", "largest norm of the gradient, or none"),
+    "accumulate": (common.positive, "N", "batches a step"),
     "precision": (str, "NAME", "float32, bfloat16 or auto"),
     "monitor": (str, "NAME", "what the best epoch is chosen by"),
-    "patience": (_common.positive, "N", "stop after so many epochs without a better one"),
+    "patience": (common.positive, "N", "stop after so many epochs without a better one"),
     "seed": (int, "N", "of everything random"),
     "cache_bytes": (int, "N", "memory for decoded pictures"),
-    "checkpoint_every": (_common.positive, "STEPS", "by default every epoch"),
+    "checkpoint_every": (common.positive, "STEPS", "by default every epoch"),
 }
 FLAGS = {
     "balanced": "draw every species equally often",
@@ -83,31 +83,31 @@ FLAGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("train", type=_common.path, metavar="TRAIN", help="one subfolder a species")
+    parser.add_argument("train", type=common.path, metavar="TRAIN", help="one subfolder a species")
     parser.add_argument(
-        "--valid", type=_common.path, metavar="DIR", help="other photographs of these species"
+        "--valid", type=common.path, metavar="DIR", help="other photographs of these species"
     )
     parser.add_argument(
         "--unknown",
-        type=_common.path,
+        type=common.path,
         metavar="DIR",
         help="pictures of other species or other things: how many pass for a known one is printed",
     )
     parser.add_argument(
-        "-o", "--output", type=_common.path, required=True, metavar="DIR", help="the model's folder"
+        "-o", "--output", type=common.path, required=True, metavar="DIR", help="the model's folder"
     )
-    parser.add_argument("--epochs", type=_common.positive, default=8, metavar="N")
+    parser.add_argument("--epochs", type=common.positive, default=8, metavar="N")
     parser.add_argument(
         "--dtype",
         choices=("float32", "float16"),
         default="float32",
         help="how the weights are stored: float16 is half the size (default: float32)",
     )
-    _common.add_model(parser)
-    _common.add_json(parser)
+    common.add_model(parser)
+    common.add_json(parser)
     group = parser.add_argument_group("training")
     group.add_argument(
-        "--supcon", type=_common.number, metavar="W", help="weight of a supervised contrastive loss"
+        "--supcon", type=common.number, metavar="W", help="weight of a supervised contrastive loss"
     )
     for name, (kind, metavar, line) in OPTIONS.items():
         # Absent unless given: "--ema none" is a value too.
@@ -122,7 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=line)
     group.add_argument(
         "--checkpoint-dir",
-        type=_common.path,
+        type=common.path,
         metavar="DIR",
         help="default: checkpoints, in the model's folder",
     )
@@ -136,7 +136,7 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
     import birdembed as be
 
     if hasattr(args, "patience") and not args.valid:
-        raise _common.UsageError(
+        raise common.UsageError(
             "--patience needs --valid: without it no epoch is better than another"
         )
     given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
@@ -150,7 +150,7 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
             given["loss"] = be.SupCon(temperature=0.1, weight=args.supcon)
         be.TrainConfig(epochs=args.epochs, **given)
     except (TypeError, ValueError) as error:
-        raise _common.UsageError(_as_options(str(error))) from error
+        raise common.UsageError(_as_options(str(error))) from error
     return given
 
 
@@ -165,7 +165,7 @@ def _as_options(text: str) -> str:
 
 def _last_checkpoint(config: dict[str, Any]) -> int | None:
     """Return when the checkpoint was written, None where there is none."""
-    from birdembed._checkpoint import LAST
+    from birdembed.training.checkpoint import LAST
 
     try:
         return (Path(config["checkpoint_dir"]) / LAST).stat().st_mtime_ns
@@ -175,7 +175,7 @@ def _last_checkpoint(config: dict[str, Any]) -> int | None:
 
 def _check_source(source: str, checkpoint_dir: str) -> None:
     """Refuse to go on with a run that started from another model than the one that was named."""
-    from birdembed._checkpoint import LAST
+    from birdembed.training.checkpoint import LAST
 
     try:
         text = (Path(checkpoint_dir) / LAST).read_text(encoding="utf-8")
@@ -218,7 +218,7 @@ def _readable(images: Any) -> Any:
     import birdembed as be
 
     failures = be.verify(images).failures
-    _common.list_failures(failures)
+    common.list_failures(failures)
     bad = {failure.position for failure in failures}
     rows = [row for row in range(len(images)) if row not in bad]
     if isinstance(images, be.ImageFolder):
@@ -231,7 +231,7 @@ def _read_train(folder: str) -> be.ImageFolder:
     import numpy as np
 
     import birdembed as be
-    from birdembed._train_data import check_train, some
+    from birdembed.training.classes import check_train, some
 
     train: be.ImageFolder = _readable(check_train(be.ImageFolder(folder)))
     counts = np.bincount(train.labels, minlength=len(train.class_names))
@@ -249,7 +249,7 @@ def _read_valid(folder: str | None, train: be.ImageFolder, monitor: str) -> be.I
     import numpy as np
 
     import birdembed as be
-    from birdembed._train_data import check_valid
+    from birdembed.training.classes import check_valid
 
     if folder is None:
         if np.bincount(train.labels).max() < 2:
@@ -269,8 +269,7 @@ def _read_unknown(folder: str | None) -> list[str] | None:
     """Return the pictures below --unknown; an error where there are none."""
     if folder is None:
         return None
-    from birdembed._dataset import check_folder
-    from birdembed._images import list_files
+    from birdembed.images.files import check_folder, list_files
 
     found = list_files(check_folder(folder))
     if not found:
@@ -288,14 +287,14 @@ def _add_gallery(
     import birdembed as be
 
     index = be.Index.build(model, train, on_error="skip")
-    _common.list_failures(index.report.failures if index.report else ())
+    common.list_failures(index.report.failures if index.report else ())
     if valid is None:
-        _common.say(
+        common.say(
             "the threshold is found on training pictures, which score higher than new ones do; "
             "with --valid it is found on those"
         )
     fit = model.fit_gallery(index, unknown, valid=valid)
-    _common.list_failures(fit.failures)
+    common.list_failures(fit.failures)
     return index, fit
 
 
@@ -304,35 +303,35 @@ def run(args: argparse.Namespace) -> int:
     import birdembed as be
 
     config = config_of(args)  # wrong options are found before any work
-    _common.use_threads(args)
+    common.use_threads(args)
     train = _read_train(args.train)
     valid = _read_valid(args.valid, train, getattr(args, "monitor", "accuracy"))
     unknown = _read_unknown(args.unknown)
     Path(args.output).mkdir(parents=True, exist_ok=True)
     copies = be.find_duplicates(valid, train) if valid is not None else []
     for pair in copies[:10]:
-        _common.say(f"copy: {pair.path} is in the training pictures too: {pair.other}")
+        common.say(f"copy: {pair.path} is in the training pictures too: {pair.other}")
     if copies:
         count = len({pair.path for pair in copies})
-        _common.say(
+        common.say(
             f"{count} of the {len(valid or ())} photographs of --valid are copies of training "
             "pictures: the numbers below are too good by what they add"
         )
-    model = _common.load_model(args)
+    model = common.load_model(args)
     if args.resume and args.model:
         _check_source(model._current.source, config["checkpoint_dir"])
-    _common.say(f"checkpoints in {config['checkpoint_dir']}; --resume goes on from there")
+    common.say(f"checkpoints in {config['checkpoint_dir']}; --resume goes on from there")
     before = _last_checkpoint(config)
     try:
         history = be.fine_tune(model, train, valid, args.epochs, resume=args.resume, **config)
     except KeyboardInterrupt:
         # An older run's checkpoint is none to go on from, unless this run did that too.
         if _last_checkpoint(config) != (None if args.resume else before):
-            _common.say(f"go on with: {_resuming(args.words)}")
+            common.say(f"go on with: {_resuming(args.words)}")
         raise
     if args.dtype != "float32":
         # Before anything is computed with it: gallery and scores are those of what is stored.
-        from birdembed._dtype import as_stored
+        from birdembed.weights.float16 import as_stored
 
         model.load_state_dict(as_stored(model.state_dict(), args.dtype))
     # Hours of work, safe whatever becomes of the gallery.
@@ -341,15 +340,15 @@ def run(args: argparse.Namespace) -> int:
         index, fit = _add_gallery(model, train, valid, unknown)
         model.save_pretrained(args.output, dtype=args.dtype)
     except BaseException:
-        _common.say(f"the trained model is in {args.output}, as yet without a gallery of species")
+        common.say(f"the trained model is in {args.output}, as yet without a gallery of species")
         raise
     scores: dict[str, Any] = {"epochs": len(history.epochs)}
     if valid is not None:
         scores |= be.evaluate(model, valid, reference=index).to_dict(scalars=True)
     scores |= {f"gallery.{key}": value for key, value in fit.to_dict().items()}
     if args.json:
-        _common.print_json({"model": args.output, "scores": scores, "history": history.epochs})
+        common.print_json({"model": args.output, "scores": scores, "history": history.epochs})
         return 0
     print(args.output)
-    _common.print_table(scores)
+    common.print_table(scores)
     return 0

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from birdembed.cli import _common
+from birdembed.cli import common
 
 UNKNOWN = "none of the known species"
 
@@ -20,16 +20,16 @@ UNKNOWN = "none of the known species"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
-        "images", type=_common.path, metavar="IMAGE|DIR", nargs="+", help="photographs, or folders"
+        "images", type=common.path, metavar="IMAGE|DIR", nargs="+", help="photographs, or folders"
     )
-    parser.add_argument("-k", type=_common.positive, default=5, help="species to list (default: 5)")
-    _common.add_model(parser)
-    _common.add_json(parser)
+    parser.add_argument("-k", type=common.positive, default=5, help="species to list (default: 5)")
+    common.add_model(parser)
+    common.add_json(parser)
 
 
 def collect(words: list[str]) -> list[str]:
     """Return the photographs that the arguments name, folders opened."""
-    from birdembed._images import list_files
+    from birdembed.images.files import list_files
 
     paths: list[str] = []
     for word in words:
@@ -46,13 +46,13 @@ def collect(words: list[str]) -> list[str]:
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     paths = collect(args.images)
-    model = _common.load_model(args)
+    model = common.load_model(args)
     found, report = model.identify(paths, k=args.k, on_error="skip", return_report=True)
-    _common.list_failures(report.failures)
+    common.list_failures(report.failures)
     if not found:
         raise ValueError("none of the given photographs could be read")
     if args.json:
-        _common.print_json(
+        common.print_json(
             [
                 {
                     "query": name,

@@ -13,36 +13,36 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from birdembed.cli import _common
+from birdembed.cli import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", type=_common.path, metavar="DIR", help="folder of photographs")
+    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photographs")
     parser.add_argument(
-        "-o", "--output", type=_common.path, metavar="FILE", help="the index, as one file"
+        "-o", "--output", type=common.path, metavar="FILE", help="the index, as one file"
     )
     parser.add_argument(
-        "--lancedb", type=_common.path, metavar="URI", help="the index, as a table of this database"
+        "--lancedb", type=common.path, metavar="URI", help="the index, as a table of this database"
     )
     parser.add_argument("--table", metavar="NAME", help="name of the table (default: birds)")
     parser.add_argument(
-        "--cache", type=_common.path, metavar="DIR", help="keep finished vectors here"
+        "--cache", type=common.path, metavar="DIR", help="keep finished vectors here"
     )
-    _common.add_model(parser)
-    _common.add_json(parser)
+    common.add_model(parser)
+    common.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     if not (args.output or args.lancedb):
-        raise _common.UsageError("where to? -o FILE, or --lancedb URI, or both")
+        raise common.UsageError("where to? -o FILE, or --lancedb URI, or both")
     if args.table and not args.lancedb:
-        raise _common.UsageError("--table names a table of --lancedb URI")
+        raise common.UsageError("--table names a table of --lancedb URI")
     database = _connect(args.lancedb) if args.lancedb else None
     if args.output:
-        _common.need_target(args.output)
-    index = _common.build_index(_common.load_model(args), args.folder, args.cache)
+        common.need_target(args.output)
+    index = common.build_index(common.load_model(args), args.folder, args.cache)
     written = {}
     if args.output:
         index.save(args.output)
@@ -51,12 +51,12 @@ def run(args: argparse.Namespace) -> int:
         written |= {"lancedb": args.lancedb, "table": args.table or "birds"}
         index.to_lancedb(database, written["table"])
     if args.json:
-        _common.print_json(
+        common.print_json(
             {
                 **written,
                 "rows": len(index),
-                "labels": _common.label_count(index),
-                "failures": _common.failures_json(index),
+                "labels": common.label_count(index),
+                "failures": common.failures_json(index),
             }
         )
     else:
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             print(args.output)
         if args.lancedb:
             print(f"{args.lancedb} {written['table']}")
-        _common.say(f"{len(index)} photographs, {_common.label_count(index)} labels")
+        common.say(f"{len(index)} photographs, {common.label_count(index)} labels")
     return 0
 
 

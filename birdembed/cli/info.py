@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 
-from birdembed.cli import _common
+from birdembed.cli import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
-        "--check", type=_common.path, metavar="MODEL", help="verify the fingerprint of a model"
+        "--check", type=common.path, metavar="MODEL", help="verify the fingerprint of a model"
     )
-    _common.add_json(parser)
+    common.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,8 +25,8 @@ def run(args: argparse.Namespace) -> int:
 
     facts: dict[str, object] = dict(be.info())
     if args.check:
-        from birdembed._load import read_model
-        from birdembed._pretrained import check_fingerprint
+        from birdembed.pretrained.contents import check_fingerprint
+        from birdembed.pretrained.registry import read_model
 
         found = read_model(args.check)
         facts |= {
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
             "checked": "the files name the same" if found.fingerprint else "the files name none",
         }
     if args.json:
-        _common.print_json(facts)
+        common.print_json(facts)
     else:
         width = max(map(len, facts))
         for key, value in facts.items():

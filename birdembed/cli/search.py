@@ -11,48 +11,48 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from birdembed.cli import _common
+from birdembed.cli import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("index", type=_common.path, metavar="INDEX|DIR", help="where to search")
+    parser.add_argument("index", type=common.path, metavar="INDEX|DIR", help="where to search")
     parser.add_argument(
-        "images", type=_common.path, metavar="IMAGE", nargs="+", help="what to search for"
+        "images", type=common.path, metavar="IMAGE", nargs="+", help="what to search for"
     )
-    parser.add_argument("-k", type=_common.positive, default=5, help="matches a query (default: 5)")
+    parser.add_argument("-k", type=common.positive, default=5, help="matches a query (default: 5)")
     parser.add_argument(
-        "--plot", type=_common.path, metavar="PNG", help="write queries and matches as a picture"
+        "--plot", type=common.path, metavar="PNG", help="write queries and matches as a picture"
     )
-    _common.add_model(parser)
-    _common.add_json(parser)
+    common.add_model(parser)
+    common.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     import birdembed as be
-    from birdembed._files import cache_dir
+    from birdembed.base.files import cache_dir
 
     if args.plot:
-        _common.need_target(args.plot)
+        common.need_target(args.plot)
     if not Path(args.index).exists():
         raise FileNotFoundError(f"no index and no folder: {args.index}")
-    model = _common.load_model(args)
+    model = common.load_model(args)
     if Path(args.index).is_dir():
-        index = _common.build_index(model, args.index, cache_dir() / "vectors")
+        index = common.build_index(model, args.index, cache_dir() / "vectors")
     else:
         index = be.Index.load(args.index, model=model)
     vectors, report = model.encode(args.images, on_error="skip", return_report=True)
-    _common.list_failures(report.failures)
+    common.list_failures(report.failures)
     if len(vectors) == 0:
         raise ValueError("none of the given photographs could be read")
     found = index.search(vectors, k=args.k, fingerprint=model.fingerprint)
     names = [str(name) for name in report.names]
     if args.plot:
         figure = be.plot_grid(names, found)
-        _common.save_figure(figure, args.plot)
+        common.save_figure(figure, args.plot)
     if args.json:
-        _common.print_json(
+        common.print_json(
             [
                 {
                     "query": name,
@@ -69,5 +69,5 @@ def run(args: argparse.Namespace) -> int:
             for rank, match in enumerate(result, 1):
                 print(f"{rank:>4}  {match.score:.4f}  {match.label or '-'}  {match.id}")
     if args.plot:
-        _common.say(args.plot) if args.json else print(args.plot)
+        common.say(args.plot) if args.json else print(args.plot)
     return 0

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birdembed.cli import _common
+from birdembed.cli import common
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -31,53 +31,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
         "--index",
-        type=_common.path,
+        type=common.path,
         metavar="FILE|DIR",
         help="where to search: an index, or a folder of photographs",
     )
     parser.add_argument(
         "--photos",
-        type=_common.path,
+        type=common.path,
         metavar="DIR",
         help="folder of the index's photographs, where it is not the one they were indexed in",
     )
     parser.add_argument("--port", type=port, default=8000, help="default: 8000; 0: any free one")
     parser.add_argument("--host", help="address to listen on (default: this machine alone)")
-    _common.add_model(parser)
+    common.add_model(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     if args.photos and not args.index:
-        raise _common.UsageError("--photos says where the photographs of --index are")
+        raise common.UsageError("--photos says where the photographs of --index are")
     if args.index and not Path(args.index).exists():
         raise FileNotFoundError(f"no index and no folder: {args.index}")
     from birdembed.serve import create_app
-    from birdembed.serve._middleware import LocalNamesOnly
-    from birdembed.serve._run import bind, log_to_stderr, serve
+    from birdembed.serve.middleware import LocalNamesOnly
+    from birdembed.serve.run import bind, log_to_stderr, serve
 
     listening = bind(args.host or "127.0.0.1", args.port)  # before the model is loaded
     with listening:
-        model = _common.load_model(args)
+        model = common.load_model(args)
         index = None if args.index is None else open_index(model, args.index)
         app = create_app(model, index, photos=args.photos)
         if not args.host:
             app.add_middleware(LocalNamesOnly)
-        _common.say(f"birdembed serve: {model!r}")
-        _common.say(
+        common.say(f"birdembed serve: {model!r}")
+        common.say(
             f"birdembed serve: {'no index' if index is None else f'{len(index)} photographs'}, "
             + ("no gallery" if model.gallery is None else f"{len(model.gallery)} species")
         )
         log_to_stderr()
-        serve(app, listening, lambda text: _common.say(f"birdembed serve: {text}"))
+        serve(app, listening, lambda text: common.say(f"birdembed serve: {text}"))
     return 0
 
 
 def open_index(model: be.Model, name: str) -> be.Index:
     """Load an index, or index a folder, keeping what was computed for the next time."""
     import birdembed as be
-    from birdembed._files import cache_dir
+    from birdembed.base.files import cache_dir
 
     if Path(name).is_dir():
-        return _common.build_index(model, name, cache_dir() / "vectors")
+        return common.build_index(model, name, cache_dir() / "vectors")
     return be.Index.load(name, model=model)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from birdembed.cli import _common
+from birdembed.cli import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", type=_common.path, metavar="DIR", help="folder of photographs")
-    _common.add_json(parser)
+    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photographs")
+    common.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     report = be.verify(args.folder)
     kinds = {"bad": report.failures, "suspect": report.suspect}
     if args.json:
-        _common.print_json(
+        common.print_json(
             {
                 kind: [{"name": str(name), "reason": str(reason)} for _, name, reason in items]
                 for kind, items in kinds.items()
@@ -37,5 +37,5 @@ def run(args: argparse.Namespace) -> int:
         for kind, items in kinds.items():
             for _, name, reason in items:
                 print(f"{kind}\t{name}\t{reason}")
-        _common.say(f"{len(report.failures)} bad, {len(report.suspect)} suspect")
+        common.say(f"{len(report.failures)} bad, {len(report.suspect)} suspect")
     return 1 if report.failures else 0

@@ -21,21 +21,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from birdembed import _columns
 from birdembed._core import FingerprintMismatch
-from birdembed._extras import need
-from birdembed._load import DEFAULT_MODEL
-from birdembed._option_checks import check_choice, check_integer
-from birdembed._search_result import SearchResult
-from birdembed._shared_models import shared_model
+from birdembed.base.checks import check_choice, check_integer
+from birdembed.base.optional import need
+from birdembed.model.shared import shared_model
+from birdembed.pretrained.registry import DEFAULT_MODEL
+from birdembed.search import columns as columns_
+from birdembed.search.results import SearchResult
 
 lancedb = need("lancedb", "lancedb", "birdembed.integrations.lancedb")
 
 from lancedb.embeddings import EmbeddingFunction, register  # noqa: E402
 
 if TYPE_CHECKING:
-    from birdembed._index import Index
-    from birdembed._model import Model
+    from birdembed.model.model import Model
+    from birdembed.search.index import Index
 
 # The embedding function is had from LanceDB's registry; the rest stands behind `Index`.
 __all__ = ["search"]
@@ -165,17 +165,17 @@ def _found(database: Any, table: str) -> Any:
 
 def write_index(index: Index, uri: Any, table: str, mode: str = "overwrite") -> Any:
     """Write an index to a table; see `Index.to_lancedb`."""
-    from birdembed import _arrow
+    from birdembed.search import arrow
 
     check_choice("mode", mode, _MODES)
-    rows = _arrow.from_index(index)
+    rows = arrow.from_index(index)
     database = connect(uri)
     there = _found(database, table) if mode == "merge" else None
     if there is None:
         return database.create_table(
             table, data=rows, mode="overwrite" if mode == "overwrite" else "create"
         )
-    known = _arrow.fingerprint_of(there.schema)
+    known = arrow.fingerprint_of(there.schema)
     if index.fingerprint is not None and known is not None and index.fingerprint != known:
         raise FingerprintMismatch(
             f"{database.uri}: the table {table!r} has the fingerprint {known[:12]}, the index "
@@ -195,18 +195,18 @@ def write_index(index: Index, uri: Any, table: str, mode: str = "overwrite") -> 
 
 def read_index(uri: Any, table: str, model: Any = None) -> Index:
     """Read an index from a table; see `Index.from_lancedb`."""
-    from birdembed import _arrow
+    from birdembed.search import arrow
 
     database = connect(uri)
     there = _found(database, table)
     if there is None:
         raise ValueError(f"{database.uri}: there is no table {table!r}")
     where = f"{database.uri}, table {table!r}"
-    columns = _arrow.readable(there.schema, where)
+    columns = arrow.readable(there.schema, where)
     n = there.count_rows()
     rows = there.search().select(columns).limit(max(n, 1)).to_arrow()
     rows = rows.replace_schema_metadata(there.schema.metadata)
-    return _arrow.to_index(rows, model, where)
+    return arrow.to_index(rows, model, where)
 
 
 def search(
@@ -248,12 +248,13 @@ def search(
     ValueError
         There is no model to encode an image, or `k` is below 1.
     """
-    from birdembed import _arrow, _query
-    from birdembed._search import as_vectors
+    from birdembed.base.vectors import as_vectors
+    from birdembed.search import arrow
+    from birdembed.search import query as query_
 
     k = check_integer("k", k, 1)
-    known = _arrow.fingerprint_of(table.schema)
-    asked = _query.interpret(query)
+    known = arrow.fingerprint_of(table.schema)
+    asked = query_.interpret(query)
     if asked.vectors is None:
         if model is None:
             raise ValueError("the query is an image: pass model=, or encode the image first")
@@ -295,4 +296,4 @@ def _search_one(table: Any, vector: Any, k: int, where: str | None) -> list[dict
 
 def _gathered(found: Sequence[list[dict[str, Any]]], name: str, width: int) -> Any:
     flat = [row.get(name) for rows in found for row in rows]
-    return _columns.objects(flat).reshape(len(found), width)
+    return columns_.objects(flat).reshape(len(found), width)

@@ -24,19 +24,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from birdembed._callbacks import Callback
-from birdembed._extras import need
-from birdembed._train_progress import duration
-from birdembed.integrations._training_pictures import (
-    match_grid,
-    png,
-    sample,
-    without_matplotlib,
-)
+from birdembed.base.optional import need
+from birdembed.integrations.training_plots import match_grid, png, sample, without_matplotlib
+from birdembed.training.callbacks import Callback
+from birdembed.training.progress import duration
 
 if TYPE_CHECKING:
-    from birdembed._history import History
-    from birdembed._trainer import Trainer
+    from birdembed.training.history import History
+    from birdembed.training.trainer import Trainer
 
 need("metaflow", "metaflow", "birdembed.integrations.metaflow")
 
@@ -377,7 +372,7 @@ def shard_files(
     FileNotFoundError, NotADirectoryError
         It is not there, or no folder.
     """
-    from birdembed._images import list_files
+    from birdembed.images.files import list_files
 
     if per_shard < 1:
         raise ValueError(f"per_shard must be at least 1, got {per_shard}")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from birdembed._extras import need
-from birdembed._load import DEFAULT_MODEL
-from birdembed._shared_models import shared_model
+from birdembed.base.optional import need
+from birdembed.model.shared import shared_model
+from birdembed.pretrained.registry import DEFAULT_MODEL
 
 ray = need("ray", "ray", "birdembed.integrations.ray")
 need("ray.data", "ray", "birdembed.integrations.ray")
@@ -120,7 +120,7 @@ class _Embedder:
     def __call__(self, batch: pa.Table) -> pa.Table:
         import pyarrow as pa
 
-        from birdembed._arrow import vector_array
+        from birdembed.search.arrow import vector_array
 
         _check_columns(batch.column_names, self.column)
         images = batch.column(self.column).to_pylist()

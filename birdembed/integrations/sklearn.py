@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed._core import FingerprintMismatch
-from birdembed._extras import need
-from birdembed._load import DEFAULT_MODEL
-from birdembed._query import is_image
-from birdembed._shared_models import shared_model
+from birdembed.base.optional import need
+from birdembed.images.sources import is_image
+from birdembed.model.shared import shared_model
+from birdembed.pretrained.registry import DEFAULT_MODEL
 
 need("sklearn", "sklearn", "birdembed.integrations.sklearn")
 
@@ -31,7 +31,7 @@ from sklearn.base import (  # noqa: E402
 )
 
 if TYPE_CHECKING:
-    from birdembed._model import Model
+    from birdembed.model.model import Model
 
 
 class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

@@ -17,6 +17,6 @@ except ImportError as error:
         name=error.name,
     ) from error
 
-from birdembed.serve._app import create_app
+from birdembed.serve.app import create_app
 
 __all__ = ["create_app"]

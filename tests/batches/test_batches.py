@@ -10,8 +10,8 @@ from PIL import Image
 
 import birdembed as be
 from birdembed import _core
-from birdembed._batches import Batches
-from birdembed._dataset import ImageFolder
+from birdembed.data.folder import ImageFolder
+from birdembed.data.loader import Batches
 from tests.images.pictures import photo
 
 CFG = be.Preprocess(size=64)

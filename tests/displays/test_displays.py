@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import birdembed as be
-from birdembed._thumbnails import LARGEST, thumbnail
+from birdembed.images.thumbnails import LARGEST, thumbnail
 
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow for thumbnails")
 
@@ -214,7 +214,8 @@ def test_without_pillow(index, nasty, monkeypatch):
 @pytest.fixture(scope="module")
 def figures(index, nasty, model):
     pytest.importorskip("matplotlib", reason="needs matplotlib")
-    from birdembed._inspect import Duplicate, Loss
+    from birdembed.evaluation.duplicates import Duplicate
+    from birdembed.evaluation.top_losses import Loss
 
     found = index.search(nasty.paths[:2], k=3)
     losses = [Loss(nasty.paths[i], NASTY[0], NASTY[i % 2], 0.5) for i in range(7)]

@@ -23,7 +23,7 @@ import pytest
 pytest.importorskip("markdown_it", reason="reads Markdown with markdown-it-py")
 pytest.importorskip("PIL.Image", reason="needs Pillow to write the photographs")
 
-from birdembed._files import cache_dir
+from birdembed.base.files import cache_dir
 from docs.page_blocks import PYTHON, anchors, blocks, links
 from docs.public import modules, public_names
 from docs.workplace import ROOT, prepare

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import birdembed as be
-from birdembed import _images
+from birdembed.images import batches, preprocess
 from tests.images.pictures import (
     chunk,
     encode,
@@ -31,7 +31,7 @@ BMP = encode(RGB, "BMP")
 
 def outcome(data):
     """The core's own verdict, without Pillow."""
-    ((kind, reason),) = _images._prepare([data], be.Preprocess(size=8), 1)[1]
+    ((kind, reason),) = preprocess.prepare([data], be.Preprocess(size=8), 1)[1]
     return kind, reason
 
 
@@ -112,7 +112,7 @@ def test_a_flipped_byte_in_png_data_raises_or_is_reported(tmp_path):
     path = tmp_path / "flipped.png"
     at = PNG.index(b"IDAT") + 400
     path.write_bytes(patched(PNG, at, [PNG[at] ^ 1]))
-    batch = next(_images.batches([path], be.Preprocess(size=8), 1, on_error="skip"))
+    batch = next(batches.batches([path], be.Preprocess(size=8), 1, on_error="skip"))
     if batch.failures:
         assert "checksum" in batch.failures[0].reason
     else:
@@ -223,7 +223,7 @@ def test_bad_files_are_listed(bad_paths, tmp_path):
     for path in bad_paths:
         paths += [path, good]
     for on_error in ("skip", "nan"):
-        parts = list(_images.batches(paths, be.Preprocess(size=8), 4, on_error=on_error))
+        parts = list(batches.batches(paths, be.Preprocess(size=8), 4, on_error=on_error))
         failures = [failure for part in parts for failure in part.failures]
         assert [f.position for f in failures] == list(range(0, len(paths), 2))
         assert [f.name for f in failures] == [str(path) for path in bad_paths]
@@ -260,7 +260,7 @@ def test_verify_wants_a_folder(tmp_path):
 def test_failure_is_not_another_picture(tmp_path):
     """The slot of a bad file never shows what was prepared before it."""
     pictures = [JPEG, b"bad", PNG, b"bad"]
-    pixels, outcomes = _images._prepare(pictures, be.Preprocess(size=8), 2)
+    pixels, outcomes = preprocess.prepare(pictures, be.Preprocess(size=8), 2)
     assert [bool(kind) for kind, _ in outcomes] == [False, True, False, True]
     assert not pixels[[1, 3]].any()
     assert pixels[[0, 2]].any(axis=(1, 2, 3)).all()

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, features
 
 import birdembed as be
-from birdembed import _images
+from birdembed.images import decoding, preprocess, sources
 from tests.images.pictures import (
     encode,
     jpeg_segment,
@@ -28,7 +28,7 @@ RGBA[1::3, :, 3] = 255
 
 def decoded(data):
     """The picture and which decoder read it."""
-    return _images.decode(data)
+    return decoding.decode(data)
 
 
 def assert_like_jpeg(data, tolerance=JPEG_DECODE):
@@ -100,7 +100,7 @@ def test_four_components_without_adobe_marker_are_pillows():
 def test_rare_jpegs_are_not_stbs(offset, value, words):
     data = encode(RGB, "JPEG")
     data = patched(data, jpeg_segment(data, 0xC0) + offset, [value])
-    ((kind, reason),) = _images._prepare([data], be.Preprocess(size=8), 1)[1]
+    ((kind, reason),) = preprocess.prepare([data], be.Preprocess(size=8), 1)[1]
     assert kind == "unsupported"
     assert words in reason
 
@@ -238,7 +238,7 @@ def test_other_formats_with_alpha_are_put_on_white():
 
 
 def test_without_pillow_the_reason_says_so(monkeypatch):
-    monkeypatch.setattr("birdembed._pillow.installed", lambda: False)
+    monkeypatch.setattr("birdembed.images.pillow.installed", lambda: False)
     with pytest.raises(be.DecodeError, match=r"not a JPEG, PNG, GIF or BMP.*Pillow"):
         be.decode_image(encode(RGB, "TIFF"))
     with pytest.raises(be.DecodeError, match=r"truncated JPEG.*Pillow"):
@@ -246,8 +246,8 @@ def test_without_pillow_the_reason_says_so(monkeypatch):
 
 
 def test_the_core_names_an_unknown_format_as_python_expects():
-    pixels, outcomes = _images._prepare([b"hello"], be.Preprocess(size=8), 1)
-    assert outcomes == [("unsupported", _images.UNKNOWN)]
+    pixels, outcomes = preprocess.prepare([b"hello"], be.Preprocess(size=8), 1)
+    assert outcomes == [("unsupported", sources.UNKNOWN)]
     assert not pixels.any()
 
 

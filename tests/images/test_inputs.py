@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import birdembed as be
-from birdembed import _images
+from birdembed.images import batches, sources
 from tests.images.pictures import encode, orientation_exif, photo, png, reference
 
 RGB = photo()
@@ -23,9 +23,9 @@ CFG = be.Preprocess(size=16)
 
 def read(images, batch_size=3, **options):
     """All batches, joined."""
-    parts = list(_images.batches(images, CFG, batch_size, **options))
+    parts = list(batches.batches(images, CFG, batch_size, **options))
     assert all(len(part.positions) + len(part.failures) <= batch_size for part in parts)
-    return _images.Batch(
+    return batches.Batch(
         np.concatenate([part.pixels for part in parts]),
         np.concatenate([part.positions for part in parts]),
         [x for part in parts for x in part.names],
@@ -60,8 +60,8 @@ def folder_of(paths):
     ids=lambda v: type(v).__name__,
 )
 def test_single(image):
-    assert _images.is_single(image)
-    assert _images.length(image) == 1
+    assert sources.is_single(image)
+    assert sources.length(image) == 1
 
 
 def test_many():
@@ -79,8 +79,8 @@ def test_many():
         (folder_of(["a", "b", "c"]), 3),
         ((p for p in ["a.jpg"]), None),
     ):
-        assert not _images.is_single(images)
-        assert _images.length(images) == n
+        assert not sources.is_single(images)
+        assert sources.length(images) == n
 
 
 def test_every_kind_of_input_gives_the_same_pixels(tmp_path):
@@ -196,7 +196,7 @@ def test_bad_options_raise_before_anything_is_read(options, error, words):
 
 
 def test_empty_lists():
-    assert list(_images.batches([], CFG, 4)) == []
+    assert list(batches.batches([], CFG, 4)) == []
     assert be.preprocess([], CFG).shape == (0, 3, 16, 16)
 
 

@@ -129,11 +129,11 @@ def test_a_strip_does_not_unfold_into_gigabytes():
 
 def test_threads_change_nothing():
     files = [encode(photo(60 + 7 * i, 90, seed=i), "JPEG") for i in range(12)]
-    from birdembed import _images
+    from birdembed.images import batches
 
     cfg = be.Preprocess(size=48)
     results = [
-        next(_images.batches(files, cfg, 12, num_threads=n)).pixels.tobytes() for n in (1, 2, 7)
+        next(batches.batches(files, cfg, 12, num_threads=n)).pixels.tobytes() for n in (1, 2, 7)
     ]
     assert len(set(results)) == 1
 

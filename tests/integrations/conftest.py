@@ -58,17 +58,17 @@ def encodings(monkeypatch):
 @pytest.fixture
 def loads(monkeypatch):
     """Return the list of the names under which models are loaded, the cache being empty."""
-    from birdembed import _shared_models
+    from birdembed.model import shared
 
     seen = []
-    original = _shared_models.load_model
+    original = shared.load_model
 
     def load(name, **options):
         seen.append(name)
         return original(name, **options)
 
-    monkeypatch.setattr(_shared_models, "_models", {})
-    monkeypatch.setattr(_shared_models, "load_model", load)
+    monkeypatch.setattr(shared, "_models", {})
+    monkeypatch.setattr(shared, "load_model", load)
     return seen
 
 

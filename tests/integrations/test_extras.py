@@ -19,7 +19,7 @@ def test_command_line_says_it_before_any_work(tmp_path):
 
 
 def test_broken_library_is_not_called_missing(monkeypatch, tmp_path):
-    from birdembed._extras import need
+    from birdembed.base.optional import need
 
     (tmp_path / "halfthere.py").write_text("import something_that_is_nowhere\n")
     monkeypatch.syspath_prepend(str(tmp_path))

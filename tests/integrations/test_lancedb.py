@@ -8,8 +8,8 @@ import pytest
 from indexes import filled, same, vectors
 
 import birdembed as be
-from birdembed import _shared_models
 from birdembed.cli import main
+from birdembed.model import shared
 from integrations.small import picture
 
 lancedb = pytest.importorskip("lancedb", reason="LanceDB is not installed: extra lancedb")
@@ -274,10 +274,10 @@ def test_command_line(tmp_path, monkeypatch, capsys, photos, model_dir):
 def test_shared_model_follows_its_folder(tmp_path, model, other_dir, loads):
     folder = tmp_path / "m"
     model.save_pretrained(folder)
-    first = _shared_models.shared_model(folder)
-    assert _shared_models.shared_model(str(folder)) is first
+    first = shared.shared_model(folder)
+    assert shared.shared_model(str(folder)) is first
     be.load_model(other_dir).save_pretrained(folder)
-    second = _shared_models.shared_model(folder)
+    second = shared.shared_model(folder)
     assert second.fingerprint != first.fingerprint
     assert len(loads) == 2
-    assert len(_shared_models._models) == 1
+    assert len(shared._models) == 1

@@ -17,7 +17,10 @@ pytest.importorskip("pandas", reason="needs the extra mlflow")
 mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")
 
 from birdembed.integrations import mlflow as birds  # noqa: E402
-from birdembed.integrations._mlflow_pyfunc import Scorer, images_of  # noqa: E402
+from birdembed.integrations.mlflow.pyfunc import (  # noqa: E402
+    Scorer,
+    images_of,
+)
 
 OPTIONS = {"batch_size": 8, "image_size": 96}
 EPOCHS = 2

@@ -201,10 +201,10 @@ def test_model_that_has_changed_is_refused(tmp_path, model, other_dir, rows):
 
 def embed_here(embedder, paths):
     """Return who did it, with how many models and threads, and the vectors."""
-    from birdembed import _shared_models
+    from birdembed.model import shared
 
     vectors = embedder.transform(paths)
-    return os.getpid(), len(_shared_models._models), be.info()["threads"], vectors
+    return os.getpid(), len(shared._models), be.info()["threads"], vectors
 
 
 def test_workers_of_joblib(model, model_dir, rows):

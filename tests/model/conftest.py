@@ -3,9 +3,9 @@
 import pytest
 
 import birdembed as be
-from birdembed._model import Model
-from birdembed._pretrained import Pretrained
-from birdembed._projection import Projection
+from birdembed.model.model import Model
+from birdembed.pretrained.contents import Pretrained
+from birdembed.weights.projection import Projection
 
 from . import seeded
 

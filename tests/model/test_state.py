@@ -11,7 +11,7 @@ import pytest
 
 import birdembed as be
 from birdembed import _core
-from birdembed._snapshot import Snapshot
+from birdembed.model.snapshot import Snapshot
 
 from . import seeded
 from .conftest import CLASSES, make_model

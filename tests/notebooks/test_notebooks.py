@@ -71,7 +71,7 @@ def test_there_are_four():
 @pytest.mark.parametrize("number", sorted(SMALL))
 def test_runs_on_the_sample_photographs(number, tmp_path):
     need(number)
-    from birdembed._fetch import samples_dir
+    from birdembed.downloads.photographs import samples_dir
 
     if not samples_dir().is_dir():
         pytest.skip("the sample photographs are not here: birdembed fetch samples")

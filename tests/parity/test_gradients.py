@@ -6,8 +6,8 @@ import tolerances
 from model import seeded
 
 import birdembed as be
-from birdembed._batch_norm import conv_statistics, unfold
 from birdembed._core import WeightsError, parameter_table
+from birdembed.training.batch_norm import conv_statistics, unfold
 
 from . import training
 from .training import CLASSES

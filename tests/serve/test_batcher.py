@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from birdembed._core import DecodeError
-from birdembed.serve._batcher import Batcher, Gone, Overloaded
+from birdembed.serve.batcher import Batcher, Gone, Overloaded
 
 
 class Embed:

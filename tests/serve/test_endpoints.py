@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 import birdembed as be
 from birdembed.serve import create_app
-from birdembed.serve._middleware import LocalNamesOnly, Logged
+from birdembed.serve.middleware import LocalNamesOnly, Logged
 
 from .conftest import SPECIES, Image, encoded, picture
 

@@ -430,7 +430,7 @@ def test_finetune_resumes_no_run_of_another_model(
 
 def test_checkpoints_say_what_the_run_started_from(folder):
     """What the command compares."""
-    from birdembed._checkpoint import Checkpoint
+    from birdembed.training.checkpoint import Checkpoint
 
     assert "source" in Checkpoint.__dataclass_fields__
     assert be.load_model(folder)._current.source == folder

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import birdembed as be
-from birdembed import _fit_projection
-from birdembed._fit_projection import fit_matrix
+from birdembed.species import projection_fit
+from birdembed.species.projection_fit import fit_matrix
 
 from .conftest import clouds
 
@@ -185,7 +185,7 @@ def test_given_shrinkage_stays_where_nothing_judges_the_dimension():
 
 @pytest.mark.parametrize("method", ["center", "whiten", "lda"])
 def test_dim_beyond_the_axes_looked_at(monkeypatch, method):
-    monkeypatch.setattr(_fit_projection, "_AXES", 16)
+    monkeypatch.setattr(projection_fit, "_AXES", 16)
     rows, labels = clouds(4, 30, 40)
     shrinkage = None if method == "center" else 0.1
     for dim, want in ((8, 8), (30, 30), (64, 40)):

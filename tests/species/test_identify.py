@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import birdembed as be
-from birdembed._identify import choose_threshold, held_out_scores, unit_rows
+from birdembed.base.vectors import unit_rows
+from birdembed.species.threshold import choose_threshold, held_out_scores
 
 from .conftest import SPECIES, clouds, write_folder
 

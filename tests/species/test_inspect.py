@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import birdembed as be
-from birdembed._metrics import Evaluation
+from birdembed.evaluation.evaluation import Evaluation
 
 from .conftest import SPECIES, Image, picture, write_folder
 

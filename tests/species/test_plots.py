@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import birdembed as be
-from birdembed._inspect import Loss
-from birdembed._plots_map import plane
+from birdembed.display.map import plane
+from birdembed.evaluation.top_losses import Loss
 
 from .conftest import clouds
 

@@ -10,7 +10,7 @@ if "without_library=1" in sys.argv:
     sys.modules["huggingface_hub"] = None
 
 from birdembed._core import WeightsError
-from birdembed._hub import load_hub
+from birdembed.pretrained.hub import load_hub
 
 options = dict(word.split("=", 1) for word in sys.argv[2:])
 arguments = {"revision": options.get("revision")}

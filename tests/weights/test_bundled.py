@@ -14,8 +14,8 @@ import pytest
 import tolerances
 
 import birdembed as be
-from birdembed import _load
 from birdembed.cli import main
+from birdembed.pretrained import registry
 
 from .networks import embed, vision
 
@@ -31,7 +31,7 @@ def shipped(tmp_path_factory):
     """A folder of bundled models with one in it, as `finetune --dtype float16` writes it."""
     root = tmp_path_factory.mktemp("models")
     model = be.Model("resnet50", num_classes=2, seed=1, preprocess=be.Preprocess(size=64))
-    from birdembed._dtype import as_stored
+    from birdembed.weights.float16 import as_stored
 
     model.load_state_dict(as_stored(model.state_dict(), "float16"))
     model.fit_gallery(model.encode(pictures(4)), labels=["kea", "kea", "tui", "tui"])
@@ -43,7 +43,7 @@ def shipped(tmp_path_factory):
 def test_found_by_name(shipped, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_load, "_BUNDLED", shipped)
+    monkeypatch.setattr(registry, "_BUNDLED", shipped)
     assert "birds51" in be.list_models()
     model = be.load_model("birds51")
     assert repr(model).endswith("birds51)")
@@ -61,8 +61,8 @@ def test_found_by_name(shipped, monkeypatch, tmp_path, capsys):
 def test_default_model_of_a_package_that_has_it(shipped, tmp_path):
     """In a process of its own, with a copy of the package: what is the default is told once."""
     copy = tmp_path / "site" / "birdembed"
-    shutil.copytree(PACKAGE, copy, symlinks=True, ignore=shutil.ignore_patterns("models"))
-    shutil.copytree(shipped, copy / "models")
+    shutil.copytree(PACKAGE, copy, symlinks=True, ignore=shutil.ignore_patterns("bundled"))
+    shutil.copytree(shipped, copy / "pretrained" / "bundled")
     image = tmp_path / "kea.npy"
     np.save(image, pictures(1)[0])
     code = (
@@ -84,7 +84,7 @@ def test_default_model_of_a_package_that_has_it(shipped, tmp_path):
 
 # The model itself
 
-BIRDS51 = PACKAGE / "models" / "birds51"
+BIRDS51 = PACKAGE / "pretrained" / "bundled" / "birds51"
 
 
 @pytest.fixture(scope="module")

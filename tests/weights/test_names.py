@@ -5,8 +5,8 @@ import pytest
 
 from birdembed import _core
 from birdembed._core import WeightsError
-from birdembed._names import from_transformers, to_native, to_saved
-from birdembed._stored import StoredTensor
+from birdembed.weights.state_dict import from_transformers, to_native, to_saved
+from birdembed.weights.tensors import StoredTensor
 
 from .networks import embed, numpy_state, parameter_table, random_network, vision
 

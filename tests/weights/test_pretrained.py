@@ -10,18 +10,15 @@ import pytest
 import tolerances
 from safetensors.numpy import load_file, save_file
 
-from birdembed import _core, _pretrained
+from birdembed import _core
 from birdembed._core import WeightsError
-from birdembed._pixels import Preprocess
-from birdembed._pretrained import (
-    Pretrained,
-    check_fingerprint,
-    fingerprint,
-    read_bare,
-    read_pretrained,
-    write_pretrained,
-)
-from birdembed._projection import Projection, read_projection, write_projection
+from birdembed.images.preprocess import Preprocess
+from birdembed.pretrained import contents
+from birdembed.pretrained.contents import Pretrained, check_fingerprint
+from birdembed.pretrained.fingerprint import fingerprint
+from birdembed.pretrained.reading import read_bare, read_pretrained
+from birdembed.pretrained.writing import write_pretrained
+from birdembed.weights.projection import Projection, read_projection, write_projection
 
 from .networks import embed, numpy_state, parameter_table, random_network, vision
 
@@ -497,7 +494,7 @@ def test_folders_of_transformers(big_folder, processor, safe):
     ],
 )
 def test_processors_of_transformers(cfg, expected):
-    from_config = _pretrained.preprocess_from_transformers
+    from_config = contents.preprocess_from_transformers
     if isinstance(expected, str):
         with pytest.raises(WeightsError, match=f"x: .*{expected}"):
             from_config(cfg, "x")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from birdembed._core import WeightsError
-from birdembed._weights_file import read_weights
+from birdembed.weights.reading import read_weights
 
 torch = pytest.importorskip("torch")
 

@@ -8,10 +8,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from birdembed._core import WeightsError
-from birdembed._files import replacing
-from birdembed._safetensors import read_safetensors, write_safetensors
-from birdembed._stored import StoredTensor
-from birdembed._weights_file import read_weights
+from birdembed.base.files import replacing
+from birdembed.weights.reading import read_weights
+from birdembed.weights.safetensors_file import read_safetensors, write_safetensors
+from birdembed.weights.tensors import StoredTensor
 
 
 def write_raw(path, dtype, shape, content, name="x"):

@@ -10,10 +10,11 @@ import tolerances
 
 import birdembed as be
 from birdembed._core import WeightsError
-from birdembed._fetch import fetch
-from birdembed._pixels import Preprocess
-from birdembed._pretrained import check_fingerprint, read_pretrained
-from birdembed._sscd import IDENTITY_VAR, folded_batch_norm
+from birdembed.downloads.fetch import fetch
+from birdembed.downloads.sscd_onnx import IDENTITY_VAR, folded_batch_norm
+from birdembed.images.preprocess import Preprocess
+from birdembed.pretrained.contents import check_fingerprint
+from birdembed.pretrained.reading import read_pretrained
 
 from .sscd_float import float_graph, session, squashed
 

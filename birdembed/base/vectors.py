@@ -1,0 +1,68 @@
+"""Arithmetic on rows of embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_FLOATS = (np.float16, np.float32, np.float64)
+
+
+def as_vectors(
+    value: ArrayLike, name: str, *, one: bool = True
+) -> tuple[NDArray[np.float32], bool]:
+    """Return `value` as a C-contiguous `(n, dim)` float32 array, and whether it was 1-d.
+
+    Parameters
+    ----------
+    value
+        `(n, dim)` array of floats, or `(dim,)` where `one` is true.
+    name
+        What to call the argument in an error.
+    one
+        Whether a single vector may come without its axis.
+
+    Raises
+    ------
+    TypeError
+        The dtype is not float16, float32 or float64.
+    ValueError
+        The array has not two dimensions (nor one, where that is allowed).
+    """
+    array = np.asarray(value)
+    if array.dtype.type not in _FLOATS:
+        raise TypeError(
+            f"{name} must hold float32 (float64 and float16 are converted), got {array.dtype}"
+        )
+    single = array.ndim == 1
+    if array.ndim != 2 and not (single and one):
+        wanted = "1 or 2 dimensions" if one else "2 dimensions, (n, dim)"
+        raise ValueError(f"{name} must have {wanted}, got {array.ndim} (shape {array.shape})")
+    if single:
+        array = array[np.newaxis]
+    # What float32 cannot hold becomes infinity, which the search refuses or leaves out itself.
+    with np.errstate(over="ignore"):
+        array = np.require(array, np.float32, ["C", "A"])
+    return array, single
+
+
+def normalized(vectors: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1; rows of zeros stay."""
+    lengths = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities along the last axis, float32."""
+    wide = logits.astype(np.float64)
+    odds = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def unit_rows(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    """Return rows of length 1 in float64; rows of zeros stay."""
+    wide = np.asarray(vectors, np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.asarray(wide / np.where(lengths > 0, lengths, 1))

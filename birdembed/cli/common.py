@@ -1,0 +1,194 @@
+"""What the commands share."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import birdembed as be
+
+
+class UsageError(Exception):
+    """The words of the command line do not fit together: exit code 2."""
+
+
+def say(text: str) -> None:
+    """Print a line for the person, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def tolerate_any_name() -> None:
+    r"""Print what a stream cannot encode as \xff: a name is no reason to lose the results."""
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        # This gives the name's own bytes back; but in ASCII it has no word for an umlaut.
+        if stream.errors != "surrogateescape" or not _is_utf8(stream.encoding):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _is_utf8(encoding: str | None) -> bool:
+    return encoding is not None and codecs.lookup(encoding).name == "utf-8"
+
+
+def print_json(value: Any) -> None:
+    """Print data for a machine, on standard output: UTF-8, or ASCII where that cannot be."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    try:
+        text.encode("utf-8" if _is_utf8(sys.stdout.encoding) else "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=1, default=str)
+    print(text)
+
+
+def print_table(values: dict[str, Any]) -> None:
+    """Print names and numbers in two columns, on standard output; None is left out."""
+    rows = {name: value for name, value in values.items() if value is not None}
+    width = max(map(len, rows), default=0)
+    for name, value in rows.items():
+        print(f"{name:<{width}}  {f'{value:.4f}' if isinstance(value, float) else value}")
+
+
+def positive(word: str) -> int:
+    """Argument type: a whole number, at least 1."""
+    try:
+        number = int(word)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {word!r}")
+    return number
+
+
+def threads(word: str) -> int:
+    """Argument type: a number of threads."""
+    from birdembed.base.checks import MAX_THREADS
+
+    if not word.isdecimal() or not 1 <= int(word) <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of threads, 1 to {MAX_THREADS}, got {word!r}"
+        )
+    return int(word)
+
+
+def path(word: str) -> str:
+    """Argument type: a file or a folder. Without this an empty word would be the present one."""
+    if not word:
+        raise argparse.ArgumentTypeError("expected a file or a folder, got an empty word")
+    return word
+
+
+def number(word: str) -> float:
+    """Argument type: a number."""
+    try:
+        return float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {word!r}") from None
+
+
+def number_or_none(word: str) -> float | None:
+    """Argument type: a number, or the word none."""
+    try:
+        return None if word == "none" else float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number or none, got {word!r}") from None
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add --threads."""
+    parser.add_argument("--threads", type=threads, metavar="N", help="number of threads")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add --model and --threads."""
+    parser.add_argument(
+        "--model",
+        type=path,
+        metavar="M",
+        help="a name that birdembed knows, a hub name, or a folder that save_pretrained wrote",
+    )
+    add_threads(parser)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def use_threads(args: argparse.Namespace) -> None:
+    """Let this process use as many threads as --threads says."""
+    import birdembed as be
+
+    if args.threads:
+        be.set_num_threads(args.threads)
+
+
+def load_model(args: argparse.Namespace) -> be.Model:
+    """Load the model that --model names, or the default one."""
+    import birdembed as be
+
+    use_threads(args)
+    return be.load_model(args.model) if args.model else be.load_model()
+
+
+def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.Index:
+    """Index a folder, naming the bad files on standard error; none left is an error."""
+    import birdembed as be
+
+    if not Path(folder).is_dir():
+        raise NotADirectoryError(f"expected a folder of photographs, got {folder}")
+    index = be.Index.build(model, folder, cache=cache, on_error="skip")
+    list_failures(index.report.failures if index.report else ())
+    if len(index) == 0:
+        raise ValueError(f"{folder}: no photograph in it could be read")
+    return index
+
+
+def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
+    """Name the files that were left out, with the reason, on standard error."""
+    for _, name, reason in failures:
+        say(f"skipped: {reason}" if reason.startswith(name) else f"skipped: {name}: {reason}")
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line, the file first."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
+    words = str(error).split() or [type(error).__name__]
+    return " ".join(words)
+
+
+def save_figure(figure: Any, path: str) -> None:
+    """Write a matplotlib figure, in the format that the ending of `path` says."""
+    from birdembed.base.files import replacing
+
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=110, format=Path(path).suffix.lstrip(".") or "png")
+
+
+def label_count(index: be.Index) -> int:
+    """Return how many different labels the rows of an index have."""
+    return len({label for label in index.labels if label is not None})
+
+
+def failures_json(index: be.Index) -> list[dict[str, str]]:
+    """Return what `build` could not read, for --json."""
+    found = index.report.failures if index.report else []
+    return [{"id": str(name), "reason": str(reason)} for _, name, reason in found]
+
+
+def need_target(path: str) -> None:
+    """Refuse an output that cannot be written before any work is done."""
+    parent = Path(path).resolve().parent
+    if not parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {parent}")
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(f"cannot write {path}: the folder {parent} is not writable")

@@ -1,0 +1,261 @@
+"""Labelled images in folders."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed.images.files import check_folder, list_images
+
+
+class ImageFolder:
+    """Images and their labels: one subfolder a class.
+
+    Images may lie deeper within their class's folder. Hidden files and folders and files that
+    are no images are ignored.
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder that holds the class folders.
+    classes : sequence of str, optional
+        Classes to take, in this order. Default: all, sorted by name.
+
+    Attributes
+    ----------
+    paths : list of str
+        One path an image.
+    labels : ndarray
+        `(n,)` int64, indices into `class_names`.
+    names : list of str
+        The class name of each image.
+    class_names : list of str
+        The classes.
+    root : str or None
+        The folder, None for `from_lists`.
+
+    Raises
+    ------
+    OSError
+        There is no such folder.
+    ValueError
+        A class has no images or is not there, or there are no classes at all.
+    """
+
+    paths: list[str]
+    labels: NDArray[np.int64]
+    class_names: list[str]
+    root: str | None
+
+    def __init__(self, root: str | os.PathLike[str], classes: Sequence[str] | None = None):
+        folder = check_folder(root)
+        here = sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            if entry.is_dir() and not entry.name.startswith(".")
+        )
+        if not here:
+            raise ValueError(f"{folder}: no class folders in it; expected one subfolder a class")
+        wanted = here if classes is None else _checked_names(classes, "classes")
+        missing = [name for name in wanted if name not in here]
+        if missing:
+            raise ValueError(f"{folder}: no class folder {_some(missing)}; it has {_some(here)}")
+        paths: list[str] = []
+        labels: list[int] = []
+        empty = []
+        for label, name in enumerate(wanted):
+            images = list_images(os.path.join(folder, name))
+            if not images:
+                empty.append(name)
+            paths += [os.path.join(folder, name, image) for image in images]
+            labels += [label] * len(images)
+        if empty:
+            raise ValueError(
+                f"{folder}: no images in class folder {_some(empty)}; remove it or leave it out "
+                "with classes="
+            )
+        self._set(paths, np.asarray(labels, np.int64), wanted, folder)
+
+    def _set(
+        self, paths: list[str], labels: NDArray[np.int64], class_names: list[str], root: str | None
+    ) -> None:
+        labels.flags.writeable = False
+        self.paths, self.labels, self.class_names, self.root = paths, labels, class_names, root
+
+    @classmethod
+    def from_lists(
+        cls,
+        paths: Iterable[str | os.PathLike[str]],
+        labels: Iterable[str] | Iterable[int],
+        class_names: Sequence[str] | None = None,
+    ) -> ImageFolder:
+        """Make a dataset of paths and labels.
+
+        Parameters
+        ----------
+        paths : iterable of str or Path
+            One path an image; the files are not looked at.
+        labels : iterable of str or int
+            Class names, or numbers: indices into `class_names`, without it names themselves.
+        class_names : sequence of str, optional
+            The classes in order. Default: those that occur, sorted. A class may be without images.
+
+        Returns
+        -------
+        ImageFolder
+
+        Raises
+        ------
+        ValueError
+            The lists differ in length, or a label is not among `class_names`.
+        TypeError
+            Labels are neither all names nor all numbers.
+        """
+        rows = [os.fspath(path) for path in paths]
+        given = [label.item() if isinstance(label, np.generic) else label for label in labels]
+        if len(rows) != len(given):
+            raise ValueError(f"paths and labels differ in length: {len(rows)} and {len(given)}")
+        numbers = all(isinstance(x, int) and not isinstance(x, bool) for x in given)
+        if not numbers and not all(isinstance(x, str) for x in given):
+            raise TypeError("labels must be all names (str) or all numbers (int)")
+        if class_names is None:
+            distinct = sorted(set(given))
+            wanted, number = [str(x) for x in distinct], {x: i for i, x in enumerate(distinct)}
+        else:
+            wanted = _checked_names(class_names, "class_names")
+            number = {i if numbers else name: i for i, name in enumerate(wanted)}
+        unknown = sorted({str(x) for x in given if x not in number})
+        if unknown:
+            raise ValueError(f"label {_some(unknown)} is not among the {len(wanted)} class_names")
+        data = cls.__new__(cls)
+        data._set(rows, np.asarray([number[x] for x in given], np.int64), wanted, None)
+        return data
+
+    @property
+    def names(self) -> list[str]:
+        """Class name of each image."""
+        return [self.class_names[label] for label in self.labels]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the paths."""
+        return iter(self.paths)
+
+    def __repr__(self) -> str:
+        """Say how many images of which classes."""
+        place = f"{self.root!r}, " if self.root is not None else ""
+        return f"ImageFolder({place}{len(self)} images, {_count(self.class_names)})"
+
+    def _repr_html_(self) -> str:
+        from birdembed.display.objects import image_folder
+
+        return image_folder(self)
+
+    def _rows(self, rows: NDArray[np.int64], class_names: list[str] | None = None) -> ImageFolder:
+        """Return the images at `rows`, with the labels renumbered for `class_names`."""
+        data = type(self).__new__(type(self))
+        labels = self.labels[rows]
+        if class_names is not None:
+            number = {name: i for i, name in enumerate(class_names)}
+            table = np.asarray([number.get(name, -1) for name in self.class_names], np.int64)
+            labels = table[labels]
+        names = self.class_names if class_names is None else class_names
+        data._set([self.paths[row] for row in rows], labels, list(names), self.root)
+        return data
+
+    def _shuffled(self, label: int, seed: int) -> NDArray[np.int64]:
+        """Return the rows of a class in an order that other classes have no part in."""
+        name = self.class_names[label].encode()
+        rng = np.random.default_rng(
+            [seed, int.from_bytes(hashlib.sha256(name).digest()[:8], "little")]
+        )
+        return rng.permutation(np.flatnonzero(self.labels == label))
+
+    def select(
+        self, classes: Sequence[str] | None = None, per_class: int | None = None, seed: int = 0
+    ) -> ImageFolder:
+        """Return some of the classes, or some images of each.
+
+        Parameters
+        ----------
+        classes : sequence of str, optional
+            Classes to keep, in this order; labels are renumbered.
+        per_class : int, optional
+            At most so many images of each class, chosen at random.
+        seed : int
+            Seed of the choice. A class's choice does not depend on the other classes.
+
+        Raises
+        ------
+        ValueError
+            A class is not there, or `per_class` is below 1.
+        """
+        wanted = list(self.class_names) if classes is None else _checked_names(classes, "classes")
+        missing = [name for name in wanted if name not in self.class_names]
+        if missing:
+            raise ValueError(f"no class {_some(missing)}; there are {_some(self.class_names)}")
+        if per_class is not None and per_class < 1:
+            raise ValueError(f"per_class must be at least 1, got {per_class}")
+        parts = [self._shuffled(self.class_names.index(name), seed)[:per_class] for name in wanted]
+        rows = np.concatenate([np.sort(part) for part in parts]) if parts else np.empty(0, np.int64)
+        return self._rows(rows, wanted)
+
+    def split(self, valid: float = 0.2, seed: int = 0) -> tuple[ImageFolder, ImageFolder]:
+        """Split into train and valid, class by class.
+
+        Parameters
+        ----------
+        valid : float
+            Share of each class that goes to valid, between 0 and 1. Of a class with two images or
+            more, each part gets at least one; a single image stays in train.
+        seed : int
+            Seed of the choice.
+
+        Returns
+        -------
+        train, valid : ImageFolder
+            Both with all class names, in the order of this one.
+
+        Raises
+        ------
+        ValueError
+            `valid` is no share between 0 and 1.
+        """
+        if not 0 < valid < 1:
+            raise ValueError(f"valid must lie between 0 and 1, got {valid}")
+        kept: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        held: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        for label in range(len(self.class_names)):
+            rows = self._shuffled(label, seed)
+            n = min(max(round(len(rows) * valid), 1), len(rows) - 1) if len(rows) > 1 else 0
+            held.append(rows[:n])
+            kept.append(rows[n:])
+        train, test = (self._rows(np.sort(np.concatenate(part))) for part in (kept, held))
+        return train, test
+
+
+def _checked_names(names: Sequence[str], argument: str) -> list[str]:
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{argument} must be a sequence of names")
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise ValueError(f"{argument} names {_some(twice)} twice")
+    if not len(names):
+        raise ValueError(f"{argument} is empty")
+    return [str(name) for name in names]
+
+
+def _some(names: Sequence[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(map(repr, names[:limit])) + more
+
+
+def _count(names: Sequence[str]) -> str:
+    return f"{len(names)} {'class' if len(names) == 1 else 'classes'}: {_some(names)}"

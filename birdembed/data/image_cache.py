@@ -1,0 +1,135 @@
+"""Decoded training images kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed import _core
+from birdembed.images import decoding, sources
+from birdembed.images.report import Failure
+
+
+class _Kept(NamedTuple):
+    pixels: NDArray[np.uint8]  # (h, w, 3)
+    short_side: int  # what it was reduced to; 0: as decoded
+
+
+class ImageStore:
+    """Decodes pictures of a list of files and keeps them while there is room.
+
+    What is in memory stays there: with every epoch in another order, pushing out the oldest
+    would push out what comes next. Whether a picture is kept never changes its pixels.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    cache_bytes : int
+        Most memory of all kept pixels.
+    num_threads : int
+        Threads that decode; 0: the default.
+
+    Attributes
+    ----------
+    used_bytes : int
+        Memory of the pixels that are kept.
+    """
+
+    def __init__(self, paths: Sequence[str], cache_bytes: int, num_threads: int) -> None:
+        self._paths = paths
+        self._limit = cache_bytes
+        self._num_threads = num_threads
+        self._kept: dict[int, _Kept] = {}
+        self.used_bytes = 0
+
+    def __len__(self) -> int:
+        """Return how many pictures are kept."""
+        return len(self._kept)
+
+    def fetch(
+        self, rows: NDArray[np.int64], short_side: int
+    ) -> tuple[list[NDArray[np.uint8] | None], list[Failure]]:
+        """Return the pictures of some rows, from memory or from their files.
+
+        Parameters
+        ----------
+        rows : (n,) int64
+            A row may come several times.
+        short_side : int
+            A picture whose short side is longer is reduced to it (antialiased); 0: none is.
+
+        Returns
+        -------
+        images : n arrays (h, w, 3) uint8, None where the file could not be read
+        failures : one a file that could not be read
+        """
+        found: dict[int, NDArray[np.uint8] | None] = {}
+        wanted: dict[int, str | NDArray[np.uint8]] = {}
+        for row in dict.fromkeys(rows.tolist()):
+            kept = self._kept.get(row)
+            if kept is not None and _fits(kept, short_side):
+                found[row] = kept.pixels
+            else:
+                # What was kept as decoded need not be decoded again to be reduced.
+                reusable = kept is not None and kept.short_side == 0
+                wanted[row] = kept.pixels if kept and reusable else self._paths[row]
+        failures = self._load(found, wanted, short_side)
+        return [found[row] for row in rows.tolist()], failures
+
+    def read_ahead(self, rows: NDArray[np.int64]) -> None:
+        """Ask the system to read the files of those rows that are not in memory."""
+        paths = [self._paths[row] for row in rows.tolist() if row not in self._kept]
+        if paths:
+            _core.will_need(paths)
+
+    def _load(
+        self,
+        found: dict[int, NDArray[np.uint8] | None],
+        wanted: dict[int, str | NDArray[np.uint8]],
+        short_side: int,
+    ) -> list[Failure]:
+        if not wanted:
+            return []
+        rows = list(wanted)
+        images, outcomes = _core.load_images(list(wanted.values()), short_side, self._num_threads)
+        failures = []
+        for i, (kind, reason) in enumerate(outcomes):
+            if kind:
+                images[i], reason = self._by_pillow(self._paths[rows[i]], kind, reason, short_side)
+            found[rows[i]] = images[i]
+            if images[i] is None:
+                failures.append(Failure(rows[i], self._paths[rows[i]], reason))
+            else:
+                self._keep(rows[i], images[i], short_side)
+        return failures
+
+    def _by_pillow(
+        self, path: str, kind: str, reason: str, short_side: int
+    ) -> tuple[NDArray[np.uint8] | None, str]:
+        if kind == "memory":
+            raise MemoryError(f"{path}: {reason}")
+        source = decoding.decode_by_pillow(sources.Source(path, path, "stb"), kind, reason)
+        if source.data is None:
+            return None, source.reason
+        return _core.load_images([source.data], short_side, 1)[0][0], ""
+
+    def _keep(self, row: int, pixels: Any, short_side: int) -> None:
+        before = self._kept.pop(row, None)
+        if before is not None:
+            self.used_bytes -= before.pixels.nbytes
+        if self.used_bytes + pixels.nbytes > self._limit:
+            return
+        # One of just this size was perhaps not reduced; then it is decoded again in vain.
+        reduced = short_side > 0 and min(pixels.shape[:2]) == short_side
+        self._kept[row] = _Kept(pixels, short_side if reduced else 0)
+        self.used_bytes += pixels.nbytes
+
+
+def _fits(kept: _Kept, short_side: int) -> bool:
+    """Tell whether a kept picture is what decoding and reducing to `short_side` would give."""
+    if kept.short_side == 0:
+        return short_side == 0 or min(kept.pixels.shape[:2]) <= short_side
+    return kept.short_side == short_side

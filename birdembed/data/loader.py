@@ -1,0 +1,325 @@
+"""Training batches: order, augmentation and mixing."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed import _core
+from birdembed._core import DecodeError
+from birdembed.base.checks import (
+    BAD_FILES,
+    LARGEST_MIX,
+    check_choice,
+    check_integer,
+    check_number,
+    check_threads,
+)
+from birdembed.data.image_cache import ImageStore
+from birdembed.images.report import Failure
+
+if TYPE_CHECKING:
+    from birdembed.data.folder import ImageFolder
+    from birdembed.images.preprocess import Preprocess
+
+CACHE_BYTES = 1 << 30
+# A picture is kept with a short side of at most so many times the training size. The smallest
+# box of "default" and "strong" (0.35 of the area, 3 to 4) has a side of sqrt(0.35 * 3 / 4) =
+# 0.512 of a square picture's: twice the size is as many pixels as any view can show.
+_REDUCE = 2
+_CHECK_CHUNK = 64  # files between two looks at Ctrl-C's exception and the progress
+
+
+class TrainBatch(NamedTuple):
+    """One step's samples.
+
+    Attributes
+    ----------
+    pixels : (n, 3, size, size) float32, augmented, normalised, mixed
+    labels : (n,) int64, each sample's own class
+    targets : (n, num_classes) float32, each row adding up to 1: label smoothing and mixing applied
+    positions : (n,) int64, where each sample stands in the data
+    """
+
+    pixels: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    targets: NDArray[np.float32]
+    positions: NDArray[np.int64]
+
+
+class Batches:
+    """Batches of a data set, epoch by epoch.
+
+    A view of a picture is a function of the seed, the epoch, the image size and the picture's
+    position in the data, to the bit: neither the number of threads, the batch size, the cache
+    nor starting in mid-epoch changes it. (Mixup and CutMix join a sample with its neighbour in
+    the batch, so with them the batch size matters.)
+
+    All files are decoded once before the first epoch, so that what cannot be read is known, and
+    the number of steps fixed, before training begins; what was decoded is kept for the epochs.
+
+    Parameters
+    ----------
+    data : ImageFolder
+    batch_size : int
+    preprocess : Preprocess
+        Normalisation and interpolation; its fit and crop serve `augment` None only.
+    augment : {None, "default", "turned", "robust", "strong"}
+        ``None``: as for encoding. ``"default"``: a box of 0.35 to 1 of the area (3:4 to 4:3),
+        mirrored or not, turned up to 20 degrees, brightness 0.6 to 1.4, contrast 0.7 to 1.3,
+        saturation 0.6 to 1.4. ``"turned"``: the same, and one picture in four lies on a side, for
+        a model that has to know birds whichever way up they are. ``"robust"``: as ``"turned"``,
+        with brightness 0.4 to 1.6, for one that has to know them in any light as well.
+        ``"strong"``: the same box and mirroring, then TrivialAugment (Mueller & Hutter 2021) and
+        for a quarter of the pictures random erasing.
+    mixup, cutmix : float
+        ``alpha`` of the Beta(alpha, alpha) from which each sample's share is drawn, the larger
+        part its own; 0: not done; both above 0: one or the other, evenly.
+    balanced : bool
+        An epoch has as many samples as otherwise, but equally many of each class: a small class's
+        pictures come several times (in other views), a large one's not all.
+    seed : int
+    cache_bytes : int
+        Most memory for decoded pictures. Pictures are kept with a short side of at most twice the
+        training size (with `augment` None as decoded), whether or not they find room.
+    on_error : {"raise", "skip"}
+        What a file that cannot be read does: ``"raise"``, or ``"skip"``: it is left out of all
+        epochs, listed in `failures`, and told of by one warning.
+    num_threads : int, optional
+        Default: `set_num_threads`.
+    num_classes : int, optional
+        Columns of the targets. Default: as many as the data has class names.
+    label_smoothing : float
+        A target is 1 - label_smoothing plus label_smoothing / num_classes in its own class, that
+        last share in all others.
+
+    Attributes
+    ----------
+    failures : list of Failure
+        Position, path and reason of what was left out; filled by `check`.
+    """
+
+    failures: list[Failure]
+
+    def __init__(
+        self,
+        data: ImageFolder,
+        batch_size: int,
+        preprocess: Preprocess,
+        augment: str | None = "default",
+        *,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        balanced: bool = False,
+        seed: int = 0,
+        cache_bytes: int = CACHE_BYTES,
+        on_error: str = "skip",
+        num_threads: int | None = None,
+        num_classes: int | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        check_choice("augment", augment, AUGMENTS)
+        check_choice("on_error", on_error, BAD_FILES)
+        self.data = data
+        self.batch_size = check_integer("batch_size", batch_size, 1)
+        self.preprocess = preprocess
+        self.augment = augment
+        self.mixup = check_number("mixup", mixup, 0, LARGEST_MIX, False)
+        self.cutmix = check_number("cutmix", cutmix, 0, LARGEST_MIX, False)
+        self.balanced = bool(balanced)
+        self.seed = check_integer("seed", seed, 0)
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
+        self.failures = []
+        self._on_error = on_error
+        self._num_threads = check_threads(num_threads)
+        named = len(data.class_names)
+        self.num_classes = (
+            named if num_classes is None else check_integer("num_classes", num_classes, 1)
+        )
+        if self.num_classes < named:
+            raise ValueError(
+                f"num_classes is {num_classes}, but the data has {named} classes; "
+                "leave it out, or select classes of the data"
+            )
+        self._store = ImageStore(
+            data.paths, check_integer("cache_bytes", cache_bytes, 0), self._num_threads
+        )
+        self._rows: NDArray[np.int64] | None = None
+
+    def __repr__(self) -> str:
+        """Say how many pictures, and how they are seen."""
+        return (
+            f"Batches({len(self.data)} images, batch_size={self.batch_size}, "
+            f"augment={self.augment!r})"
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch. The first use reads all files, see `check`.
+
+        The last batch is smaller where the pictures do not divide evenly, and left out where
+        it would be a single picture (batch norm has no variance of one).
+        """
+        n, size = len(self._good()), self.batch_size
+        steps, rest = divmod(n, size)
+        return steps + (1 if rest > 1 else 0)
+
+    @property
+    def cached_bytes(self) -> int:
+        """Memory of the decoded pictures that are kept."""
+        return self._store.used_bytes
+
+    def check(
+        self, image_size: int | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Decode every file once, and keep what there is room for; at most once.
+
+        Parameters
+        ----------
+        image_size : int, optional
+            The size of the first epochs, `preprocess.size` by default: what is kept for another
+            size may have to be decoded again.
+        progress : callable, optional
+            Called with the number of files that are done, and of all.
+
+        Raises
+        ------
+        DecodeError
+            A file cannot be read and `on_error` is ``"raise"``, or no file of a class can.
+        ValueError
+            There are fewer than two pictures.
+        """
+        if self._rows is not None:
+            return
+        n = len(self.data)
+        short_side = self._short_side(self._config(image_size))
+        failures: list[Failure] = []
+        for begin in range(0, n, _CHECK_CHUNK):
+            rows = np.arange(begin, min(begin + _CHECK_CHUNK, n), dtype=np.int64)
+            self._store.read_ahead(np.arange(rows[-1] + 1, min(rows[-1] + 1 + _CHECK_CHUNK, n)))
+            failures += self._store.fetch(rows, short_side)[1]
+            if failures and self._on_error == "raise":
+                raise DecodeError(f"{failures[0].name}: {failures[0].reason}")
+            if progress is not None:
+                progress(int(rows[-1]) + 1, n)
+        good = np.ones(n, bool)
+        good[[failure.position for failure in failures]] = False
+        self._check_classes(good, failures)
+        if good.sum() < 2:
+            raise ValueError(f"training needs at least 2 images, got {int(good.sum())}")
+        if failures:
+            warnings.warn(_summary(failures, n), stacklevel=2)
+        self.failures = failures
+        self._rows = np.flatnonzero(good)
+
+    def epoch(self, epoch: int, image_size: int, start_step: int = 0) -> Iterator[TrainBatch]:
+        """Iterate over the batches of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            From 0; each has its own order and its own views.
+        image_size : int
+        start_step : int
+            Batches to leave out at the beginning: where a resumed run goes on.
+
+        Raises
+        ------
+        DecodeError
+            As `check`; while iterating, a file that could be read when it was checked.
+        """
+        check_integer("epoch", epoch, 0)
+        config = self._config(image_size)
+        self.check(config.size)
+        if check_integer("start_step", start_step, 0) > self.steps_per_epoch:
+            raise ValueError(
+                f"start_step is {start_step}, but an epoch has {self.steps_per_epoch} steps"
+            )
+        return self._epoch(epoch, config, start_step)
+
+    def _epoch(self, epoch: int, config: Preprocess, start_step: int) -> Iterator[TrainBatch]:
+        good = self._good()
+        labels = np.ascontiguousarray(self.data.labels[good])
+        draws = _core.epoch_order(labels, self.num_classes, self.balanced, self.seed, epoch)
+        rows = good[draws % len(good)]
+        # A picture's second view in an epoch must be another one than its first.
+        keys = rows + draws // len(good) * len(self.data)
+        size = self.batch_size
+        for step in range(start_step, self.steps_per_epoch):
+            begin, end = step * size, (step + 1) * size
+            batch = self._batch(rows[begin:end], keys[begin:end], epoch, config)
+            self._store.read_ahead(rows[end : end + size])
+            yield batch
+
+    def _batch(
+        self, rows: NDArray[np.int64], keys: NDArray[np.int64], epoch: int, config: Preprocess
+    ) -> TrainBatch:
+        images, failures = self._store.fetch(rows, self._short_side(config))
+        if failures:
+            raise DecodeError(
+                f"{failures[0].name}: {failures[0].reason} (it could be read when training began)"
+            )
+        pixels = _core.fill_batch(
+            images,
+            keys,
+            self.augment,
+            config.size,
+            config.resize,
+            config.crop_pct,
+            config.interpolation,
+            config.mean,
+            config.std,
+            self.seed,
+            epoch,
+            self._num_threads,
+        )
+        labels = self.data.labels[rows]
+        targets = self._targets(labels)
+        if self.mixup > 0 or self.cutmix > 0:
+            _core.mix_batch(pixels, targets, keys, self.mixup, self.cutmix, self.seed, epoch)
+        return TrainBatch(pixels, labels, targets, rows.copy())
+
+    def _targets(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        smoothing, n = self.label_smoothing, self.num_classes
+        targets = np.full((len(labels), n), smoothing / n, np.float32)
+        targets[np.arange(len(labels)), labels] = 1 - smoothing + smoothing / n
+        return targets
+
+    def _config(self, image_size: int | None) -> Preprocess:
+        if image_size is None:
+            return self.preprocess
+        return dataclasses.replace(self.preprocess, size=image_size)
+
+    def _short_side(self, config: Preprocess) -> int:
+        return 0 if self.augment is None else _REDUCE * config.size
+
+    def _good(self) -> NDArray[np.int64]:
+        self.check()
+        assert self._rows is not None
+        return self._rows
+
+    def _check_classes(self, good: NDArray[np.bool_], failures: list[Failure]) -> None:
+        """Raise where a class had images and none of them can be read."""
+        before = np.bincount(self.data.labels, minlength=len(self.data.class_names))
+        after = np.bincount(self.data.labels[good], minlength=len(self.data.class_names))
+        for label in np.flatnonzero((before > 0) & (after == 0)):
+            first = next(f for f in failures if self.data.labels[f.position] == label)
+            raise DecodeError(
+                f"class {self.data.class_names[label]!r}: none of its {before[label]} images can "
+                f"be read; the first is {first.name}: {first.reason}; repair them or leave the "
+                "class out with select(classes=...)"
+            )
+
+
+def _summary(failures: list[Failure], n: int) -> str:
+    shown = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:3])
+    more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
+    return f"{len(failures)} of {n} images cannot be read and are left out: {shown}{more}"
+
+
+AUGMENTS = (None, "default", "turned", "robust", "strong")

@@ -1,0 +1,1 @@
+"""Figures and notebook HTML, made from arrays and images."""

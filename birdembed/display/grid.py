@@ -1,0 +1,282 @@
+"""Grids of images: matches, mistakes and duplicates."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from birdembed.display.html import ASKED, RIGHT, WRONG
+from birdembed.images.sources import is_image
+from birdembed.images.thumbnails import thumbnail
+from birdembed.search.results import Match, SearchResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from birdembed.evaluation.duplicates import Duplicate
+    from birdembed.evaluation.top_losses import Loss
+
+# Inches; 80 of a figure's pixels each on the screen, so that a photograph has 120.
+_TILE, _GAP, _LINE = 1.5, 0.14, 0.135
+_HEAD, _TITLE, _EDGE = 0.24, 0.36, 0.08
+_FONT = 7.5  # points
+_NAME = 21  # characters that fit below a photograph
+_PIXELS = 320  # of a photograph that is drawn, enough for a figure saved in twice the size
+_PLAIN = "#b8b8b8"
+
+
+@dataclass
+class Tile:
+    """A photograph, the lines below it, and the colour of its frame, or None for a thin one."""
+
+    image: Any
+    lines: Sequence[str]
+    frame: str | None = None
+
+
+def plot_grid(
+    queries: Any,
+    results: SearchResult | Sequence[SearchResult],
+    *,
+    expected: Any = None,
+    captions: Any = None,
+    max_queries: int = 20,
+    max_matches: int = 10,
+    title: str | None = None,
+) -> Figure:
+    """Draw each query and its matches in a row, with names and scores.
+
+    Parameters
+    ----------
+    queries : image or sequence of images
+        What was asked: paths, bytes, PIL images or uint8 arrays; anything else (a position, None)
+        gives a cell with its name.
+    results : SearchResult or sequence of them
+        The matches; they are drawn from their paths.
+    expected : str or sequence of str, optional
+        The label, or id, that the matches of each query should have: those that have it get a
+        green frame.
+    captions : str or sequence of str, optional
+        What to write below each query, in one line or two. Default: its file's name.
+    max_queries, max_matches : int
+        Rows and matches that are drawn at most.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        The sequences differ in length.
+    """
+    single = isinstance(results, SearchResult) and results.scores.ndim == 1
+    rows: list[SearchResult] = [results] if single else list(results)  # type: ignore[list-item]
+    asked = [queries] if single and not _is_list(queries) else list(_each(queries, len(rows)))
+    right = _texts(expected, len(rows), "expected")
+    below = _texts(captions, len(rows), "captions")
+    if len(asked) != len(rows):
+        raise ValueError(f"queries and results differ in length: {len(asked)} and {len(rows)}")
+    tiles = []
+    for query, row, wanted, text in list(zip(asked, rows, right, below, strict=True))[:max_queries]:
+        name = _name(query, row.query) if text is None else text
+        tiles.append(
+            [
+                Tile(query, name.split("\n")[:2], ASKED),
+                *(_match_tile(match, wanted) for match in list(row)[:max_matches]),
+            ]
+        )
+    most = max(map(len, tiles), default=1)
+    heads = ["searched for", *(f"match {place}" for place in range(1, most))]
+    return draw(tiles, heads=heads, title=title)
+
+
+def plot_losses(losses: Sequence[Loss], *, columns: int = 5, title: str | None = None) -> Figure:
+    """Draw the pictures that `top_losses` found, with what they are and what they were taken for.
+
+    Parameters
+    ----------
+    losses : sequence of Loss
+        What `top_losses` returned.
+    columns : int
+        Pictures side by side.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    tiles = [
+        Tile(
+            loss.path,
+            [loss.label, f"found: {loss.found}", f"loss {loss.loss:.3f}"],
+            RIGHT if loss.found == loss.label else WRONG,
+        )
+        for loss in losses
+    ]
+    return draw([tiles[i : i + columns] for i in range(0, len(tiles), columns)], title=title)
+
+
+def plot_duplicates(
+    pairs: Sequence[Duplicate], *, max_pairs: int = 12, columns: int = 3, title: str | None = None
+) -> Figure:
+    """Draw the pairs of pictures that `find_duplicates` found, side by side.
+
+    Parameters
+    ----------
+    pairs : sequence of Duplicate
+        What `find_duplicates` returned.
+    max_pairs : int
+        Pairs that are drawn at most.
+    columns : int
+        Pairs side by side.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    tiles: list[Tile] = []
+    for pair in pairs[:max_pairs]:
+        color = RIGHT if pair.label == pair.other_label else WRONG
+        left = [pair.label, _name(pair.path, None), f"alike {pair.score:.3f}"]
+        right = [pair.other_label, _name(pair.other, None)]
+        tiles += [Tile(pair.path, left, color), Tile(pair.other, right, color)]
+    rows = [tiles[i : i + 2 * columns] for i in range(0, len(tiles), 2 * columns)]
+    return draw(rows, title=title, pairs=True)
+
+
+def draw(
+    rows: Sequence[Sequence[Tile]],
+    *,
+    heads: Sequence[str] = (),
+    title: str | None = None,
+    pairs: bool = False,
+) -> Figure:
+    """Draw rows of tiles, all of one size; `heads` above the columns; `pairs` stand together."""
+    from birdembed.display.figure import figure_class
+
+    across = max(map(len, rows), default=1) or 1
+    lines = max((len(tile.lines) for row in rows for tile in row), default=1)
+    gaps = [
+        _GAP / 3 if pairs and column % 2 else _GAP * (2 if pairs else 1) for column in range(across)
+    ]
+    lefts = [_EDGE + column * _TILE + sum(gaps[1 : column + 1]) for column in range(across)]
+    above = (_TITLE if title else 0) + (_HEAD if heads else 0)
+    step = _TILE + lines * _LINE + _GAP
+    width = lefts[-1] + _TILE + _EDGE
+    height = _EDGE + above + step * max(len(rows), 1)
+    figure: Figure = figure_class()(figsize=(width, height), photographs=True)
+    if not rows:
+        _text(
+            figure,
+            width / 2,
+            height / 2,
+            "no pictures",
+            size=8,
+            anchor="center",
+            across=(width, height),
+        )
+    if title:
+        place = height - _EDGE - 0.12
+        _text(figure, width / 2, place, title, size=10, anchor="center", across=(width, height))
+    for column, head in enumerate(heads[:across]):
+        middle = lefts[column] + _TILE / 2
+        y = height - _EDGE - above + 0.05
+        _text(figure, middle, y, head, size=8, anchor="bottom", across=(width, height))
+    for number, row in enumerate(rows):
+        bottom = height - _EDGE - above - number * step - _TILE
+        for left, tile in zip(lefts, row, strict=False):
+            box = (left / width, bottom / height, _TILE / width, _TILE / height)
+            _draw_tile(figure.add_axes(box), tile)
+    return figure
+
+
+def _text(
+    figure: Figure, x: float, y: float, text: str, *, size: float, anchor: str, across: Any
+) -> None:
+    figure.text(
+        x / across[0],
+        y / across[1],
+        text,
+        fontsize=size,
+        ha="center",
+        va=anchor,
+        color="#333333",
+        parse_math=False,
+    )
+
+
+def _draw_tile(axes: Axes, tile: Tile) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_color(tile.frame or _PLAIN)
+        side.set_linewidth(2 if tile.frame else 0.8)
+    caption = "\n".join(_shorten(line) for line in map(str, tile.lines) if line)
+    axes.set_xlabel(caption, fontsize=_FONT, labelpad=3, color="#333333", parse_math=False)
+    pixels = thumbnail(tile.image, _PIXELS)
+    if isinstance(pixels, str):
+        reason = "\n".join(textwrap.wrap(pixels, 22)[:6])
+        axes.text(
+            0.5,
+            0.5,
+            reason,
+            ha="center",
+            va="center",
+            fontsize=_FONT,
+            transform=axes.transAxes,
+            parse_math=False,
+        )
+        axes.set_facecolor("0.95")
+        return
+    axes.imshow(pixels)
+    # The same square for every shape, the photograph in its middle.
+    height, width = pixels.shape[:2]
+    half = max(height, width) / 2
+    axes.set_xlim((width - 1) / 2 - half, (width - 1) / 2 + half)
+    axes.set_ylim((height - 1) / 2 + half, (height - 1) / 2 - half)
+
+
+def _match_tile(match: Match, wanted: str | None) -> Tile:
+    name = match.label if match.label is not None else os.path.basename(match.id or "")
+    right = wanted is not None and wanted in (match.label, match.id)
+    return Tile(match.path, [name, f"{match.score:.3f}"], RIGHT if right else None)
+
+
+def _texts(values: Any, n: int, name: str) -> list[str | None]:
+    if values is None:
+        return [None] * n
+    given = [values] if isinstance(values, str) else list(values)
+    if len(given) != n:
+        raise ValueError(f"{name} has {len(given)} values, there are {n} results")
+    return [None if value is None else str(value) for value in given]
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and not is_image(value)
+
+
+def _each(queries: Any, n: int) -> Sequence[Any]:
+    if queries is None:
+        return [None] * n
+    return [queries] if is_image(queries) else queries
+
+
+def _name(image: Any, query: Any) -> str:
+    for value in (image, query):
+        if isinstance(value, (str, os.PathLike)):
+            return os.path.basename(os.fspath(value))
+    return "" if query is None else f"query {query}" if isinstance(query, int) else f"{query}"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _NAME else text[: _NAME - 1] + "…"

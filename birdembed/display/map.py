@@ -1,0 +1,215 @@
+"""A map of embeddings in two dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from birdembed.display.figure import new_figure, shorten
+from birdembed.display.similarity import checked_rows
+from birdembed.images.thumbnails import thumbnail
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_NAMED = 60  # classes that still get a name in the picture
+_PICTURES = 200  # photographs that are drawn
+_SIDE = 44  # pixels of one of them on the screen
+# Names on the map, in shares of its width and height: of a letter, a line, what is around them,
+# and half a mark.
+_LETTER, _LINE = 0.0082, 0.0165
+_PAD = np.asarray([0.004, 0.004])
+_MARK = np.asarray([0.004, 0.005])
+#: Places to try, nearest first: ellipses, as names are wider than high.
+_STEP = np.asarray([0.03, 0.018])
+_AROUND = (
+    np.asarray(
+        [
+            [ring * np.cos(angle), ring * np.sin(angle)]
+            for ring in range(16)
+            for angle in np.arange(24 if ring else 1) * (np.pi / 12)
+        ]
+    )
+    * _STEP
+)
+
+
+def plot_map(
+    embeddings: ArrayLike,
+    labels: Sequence[Any] | None = None,
+    *,
+    images: Sequence[Any] | None = None,
+    method: str = "pca",
+    title: str | None = None,
+) -> Figure:
+    """Draw embeddings in a plane, alike ones near each other.
+
+    Parameters
+    ----------
+    embeddings : array
+        `(n, dim)` floats, scaled to length 1 first, as the cosine does.
+    labels : sequence, optional
+        One class a row: its colour and mark, and a name by the middle of its points.
+    images : sequence, optional
+        One image a row, drawn at its place instead of a mark, framed in the colour of its class;
+        at most 200, spread over the rows.
+    method : {"pca"}
+        The two directions in which the points vary most.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        Lengths differ, there are fewer than two rows, or a row holds NaN.
+    """
+    if method != "pca":
+        raise ValueError(f"method must be 'pca', got {method!r}")
+    n_rows = len(np.asarray(embeddings))
+    vectors, tags = checked_rows(embeddings, [""] * n_rows if labels is None else labels)
+    if images is not None and len(images) != n_rows:
+        raise ValueError(f"embeddings has {n_rows} rows, images has {len(images)} values")
+    points, shares = plane(vectors)
+    figure = new_figure(9.5, 7.5, photographs=images is not None)
+    axes = figure.subplots()
+    names = sorted({str(tag) for tag in tags})
+    colors, marks = _styles(len(names))
+    tag_array = np.asarray([str(tag) for tag in tags])
+    for number, name in enumerate(names):
+        mine = points[tag_array == name]
+        axes.scatter(
+            mine[:, 0],
+            mine[:, 1],
+            s=30,
+            alpha=0.8 if images is None else 0.0,
+            linewidths=0,
+            color=[colors[number]],
+            marker=marks[number],
+        )
+    if images is not None:
+        _draw_images(axes, points, images, [colors[names.index(tag)] for tag in tag_array])
+    for axis, share in zip("xy", shares, strict=True):
+        getattr(axes, f"set_{axis}label")(f"{share:.0%} of the variance")
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0.06)
+    if title:
+        axes.set_title(title)
+    if labels is not None and len(names) <= _NAMED and len(names) < n_rows:
+        middles = [np.median(points[tag_array == name], axis=0) for name in names]
+        _draw_names(axes, names, middles, points, colors)
+    return figure
+
+
+def _draw_names(
+    axes: Axes,
+    names: Sequence[str],
+    middles: Sequence[NDArray[np.float64]],
+    points: NDArray[np.float64],
+    colors: Sequence[Any],
+) -> None:
+    """Write each name by the middle of its points, where it hides neither points nor names.
+
+    All within the frame; a name that had to move has a line to where it belongs.
+    """
+    from matplotlib.lines import Line2D
+
+    # The frame's final size, and with it the limits, are known only once the layout was made.
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    corner = np.asarray([axes.get_xlim()[0], axes.get_ylim()[0]])
+    extent = np.asarray([axes.get_xlim()[1], axes.get_ylim()[1]]) - corner
+    marks = (points - corner) / extent  # from here on in shares of the frame
+    taken = np.empty((0, 4))  # middles and half sizes of the names that have a place
+    for number in sorted(range(len(names)), key=lambda i: float(middles[i][1])):
+        text = shorten(names[number])
+        half = np.asarray([len(text) * _LETTER / 2 + _PAD[0], _LINE / 2 + _PAD[1]])
+        home = (middles[number] - corner) / extent
+        tried = np.clip(home + _AROUND, half + 0.004, 1 - half - 0.004)
+        apart = np.abs(tried[:, None] - taken[None, :, :2])
+        on_names = (apart < half + taken[None, :, 2:]).all(axis=2).sum(axis=1)
+        on_marks = (np.abs(tried[:, None] - marks[None]) < half + _MARK).all(axis=2).sum(axis=1)
+        away = np.hypot(*((tried - home) / _STEP).T)
+        place = tried[np.argmin(20 * on_names + on_marks + 0.2 * away)]
+        taken = np.concatenate([taken, [[*place, *half]]])
+        x, y = corner + extent * place
+        if (np.abs(place - home) > half).any():
+            ends = np.stack([middles[number], [x, y]])
+            line = Line2D(ends[:, 0], ends[:, 1], color=colors[number], linewidth=0.8, zorder=1.5)
+            axes.add_artist(line)  # add_line would move the limits
+        axes.text(
+            x,
+            y,
+            text,
+            fontsize=7,
+            ha="center",
+            va="center",
+            zorder=10,
+            bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": colors[number], "pad": 1.5},
+        )
+
+
+def _draw_images(
+    axes: Axes, points: NDArray[np.float64], images: Sequence[Any], colors: Sequence[Any]
+) -> None:
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    n = len(points)
+    for row in np.unique(np.linspace(0, n - 1, min(n, _PICTURES)).astype(int)):
+        small = thumbnail(images[row], 2 * _SIDE)
+        if isinstance(small, str):
+            continue
+        # An OffsetImage's zoom 1 is 72 pixels an inch.
+        zoom = _SIDE / max(small.shape[:2]) * 72 / axes.figure.get_dpi()
+        box = AnnotationBbox(
+            OffsetImage(small, zoom=zoom, resample=True),
+            (points[row, 0], points[row, 1]),
+            pad=0.08,
+            bboxprops={"edgecolor": colors[row], "linewidth": 1.5},
+        )
+        axes.add_artist(box)
+
+
+def plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the points ``(n, 2)`` of unit vectors in their two leading principal axes.
+
+    Also the share of the variance that each axis holds. The sign is such that the largest
+    coordinate of an axis is positive, so that the picture does not flip from run to run.
+    """
+    wide = vectors.astype(np.float64)
+    norms = np.linalg.norm(wide, axis=1, keepdims=True)
+    wide /= np.where(norms > 0, norms, 1)
+    wide -= wide.mean(axis=0)
+    # Eigenvectors of the smaller of the two tables of products.
+    small = wide @ wide.T if len(wide) <= wide.shape[1] else wide.T @ wide
+    values, axes = np.linalg.eigh(small)
+    values, axes = np.maximum(values[::-1], 0), axes[:, ::-1]
+    two = min(2, len(values))
+    points = (
+        axes[:, :two] * np.sqrt(values[:two])
+        if len(wide) <= wide.shape[1]
+        else (wide @ axes[:, :two])
+    )
+    points = np.pad(points, ((0, 0), (0, 2 - two)))
+    largest = np.abs(points).argmax(axis=0)
+    points = points * np.where(points[largest, [0, 1]] < 0, -1.0, 1.0)
+    shares = np.pad(values[:two], (0, 2 - two)) / (values.sum() or 1.0)
+    return points, shares
+
+
+def _styles(n: int) -> tuple[list[Any], list[str]]:
+    from matplotlib import colormaps
+
+    both = list(colormaps["tab20"].colors)  # type: ignore[attr-defined]
+    colors = both[::2] + both[1::2]  # the strong ones first
+    marks = "os^vDP*X"
+    return (
+        [colors[i % len(colors)] for i in range(n)],
+        [marks[(i // len(colors)) % len(marks)] for i in range(n)],
+    )

@@ -1,0 +1,173 @@
+"""Plots of similarities within and between classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from birdembed.base.vectors import as_vectors
+from birdembed.display.classes import _NAMED
+from birdembed.display.figure import new_figure, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PIECE = 1024  # rows at a time
+_BINS = 100
+
+
+def plot_similarity(
+    embeddings: ArrayLike,
+    labels: Sequence[Any],
+    *,
+    reference: ArrayLike | None = None,
+    reference_labels: Sequence[Any] | None = None,
+    own: Sequence[int] | NDArray[np.int64] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Draw how alike pictures of the same and of different classes are.
+
+    On the left how often each cosine similarity occurs, for pairs of the same class and pairs of
+    different ones, with the means; on the right the mean similarity of each pair of classes.
+
+    Parameters
+    ----------
+    embeddings : array
+        `(n, dim)` floats.
+    labels : sequence
+        One class a row.
+    reference : array, optional
+        `(m, dim)` floats: pairs are those of a row of `embeddings` and one of these. Default:
+        `embeddings` itself, no row paired with itself.
+    reference_labels : sequence, optional
+        One class a row of `reference`.
+    own : sequence of int, optional
+        Where each row is itself in `reference`, -1 where it is not: that pair is left out.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        Lengths or dimensions differ, there are fewer than two rows, or a row holds NaN.
+    """
+    if (reference is None) != (reference_labels is None):
+        raise ValueError("reference and reference_labels go together")
+    if reference is None or reference_labels is None:
+        vectors, tags = checked_rows(embeddings, labels)
+        corpus, corpus_tags, own = vectors, tags, np.arange(len(vectors))
+    else:
+        vectors, tags = checked_rows(embeddings, labels, least=1)
+        corpus, corpus_tags = checked_rows(reference, reference_labels, "reference", least=1)
+        own = np.full(len(vectors), -1) if own is None else np.asarray(own, np.int64)
+    if vectors.shape[1] != corpus.shape[1]:
+        raise ValueError(
+            f"embeddings have {vectors.shape[1]} dimensions, the reference has {corpus.shape[1]}"
+        )
+    if len(own) != len(vectors):
+        raise ValueError(f"embeddings has {len(vectors)} rows, own has {len(own)} values")
+    edges = np.linspace(-1, 1, 2 * _BINS + 1)
+    names, others = sorted(map(str, set(tags))), sorted(map(str, set(corpus_tags)))
+    same, different, means = _pair_counts(
+        (vectors, tags, names), (corpus, corpus_tags, others), own, edges
+    )
+    side = min(max(4.5, 0.16 * max(len(names), len(others)) + 2), 12.0)
+    figure = new_figure(5.5 + side, side)
+    left, right = figure.subplots(1, 2, width_ratios=[5.5, side])
+    middles = (edges[:-1] + edges[1:]) / 2
+    for counts, label, color in (
+        (different, "different", "tab:gray"),
+        (same, "same", "tab:green"),
+    ):
+        if not counts.sum():
+            continue
+        mean = float((counts * middles).sum() / counts.sum())
+        left.stairs(
+            counts / counts.sum(),
+            edges,
+            fill=True,
+            alpha=0.5,
+            color=color,
+            label=f"{label}: mean {mean:.3f}",
+        )
+        left.axvline(mean, color=color, linewidth=1.5)
+    used = np.flatnonzero(same + different)
+    left.set_xlim(edges[used[0]] - 0.02, edges[used[-1] + 1] + 0.02)
+    left.set_box_aspect(0.8)
+    left.set_xlabel("cosine similarity of two pictures")
+    left.set_ylabel("share of the pairs")
+    left.legend()
+    image = right.imshow(means, cmap="viridis", vmin=float(np.nanmin(means)), vmax=1)
+    if max(len(names), len(others)) <= _NAMED:
+        across, down = map(shorten, others), map(shorten, names)
+        right.set_xticks(range(len(others)), list(across), rotation=90, fontsize=6)
+        right.set_yticks(range(len(names)), list(down), fontsize=6)
+    if reference is not None:
+        right.set_xlabel("reference")
+    figure.colorbar(image, ax=right, shrink=0.7, label="mean similarity")
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def checked_rows(
+    embeddings: ArrayLike, labels: Sequence[Any], name: str = "embeddings", least: int = 2
+) -> tuple[NDArray[np.float32], list[Any]]:
+    """Return float32 rows and as many labels; `ValueError` where they do not fit or hold NaN."""
+    vectors, _ = as_vectors(embeddings, name, one=False)
+    tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
+    if len(tags) != len(vectors):
+        raise ValueError(f"{name} has {len(vectors)} rows, labels has {len(tags)} values")
+    if len(vectors) < least:
+        raise ValueError(f"{name} has {len(vectors)} rows, at least {least} are needed")
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity")
+    return vectors, tags
+
+
+_Rows = tuple[NDArray[np.float32], list[Any], list[str]]  # vectors, their labels, all classes
+
+
+def _pair_counts(
+    ours: _Rows, theirs: _Rows, own: NDArray[np.int64], edges: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return histograms of same and different pairs and the class means, self-pairs left out."""
+    (units, tags, numbers), (others, other_tags, columns) = map(_numbered, (ours, theirs))
+    same, different = np.zeros(len(edges) - 1, np.int64), np.zeros(len(edges) - 1, np.int64)
+    sums = np.zeros((len(ours[2]), len(theirs[2])))
+    pairs = np.zeros_like(sums)
+    for start in range(0, len(units), _PIECE):
+        rows = slice(start, start + _PIECE)
+        scores = np.clip(units[rows] @ others.T, -1, 1)
+        alike = tags[rows, None] == other_tags[None, :]
+        apart = np.ones(scores.shape, bool)
+        here = np.flatnonzero(own[rows] >= 0)
+        apart[here, own[rows][here]] = False
+        same += np.histogram(scores[alike & apart], edges)[0]
+        different += np.histogram(scores[~alike & apart], edges)[0]
+        for table, values in ((sums, np.where(apart, scores, 0)), (pairs, apart)):
+            by_class = np.zeros((len(values), table.shape[1]))
+            np.add.at(by_class.T, columns, values.T)
+            np.add.at(table, numbers[rows], by_class)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(pairs > 0, sums / pairs, np.nan)
+    return same, different, means
+
+
+def _numbered(rows: _Rows) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.int64]]:
+    """Return unit vectors, labels as text and the number of each label's class."""
+    vectors, tags, names = rows
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    number = {name: i for i, name in enumerate(names)}
+    texts = [str(tag) for tag in tags]
+    numbers = np.asarray([number[text] for text in texts], np.int64)
+    units = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
+    return units, np.asarray(texts), numbers

@@ -1,0 +1,1 @@
+"""Downloads: the only place that starts pip, uv or apt-get."""

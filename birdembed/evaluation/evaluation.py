@@ -1,0 +1,350 @@
+"""The result of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from birdembed.base.checks import check_integer
+from birdembed.base.vectors import as_vectors
+from birdembed.evaluation.metrics import (
+    RECALL_AT,
+    hits,
+    map_at_r,
+    mean,
+    ordered,
+    pair_means,
+    per_class,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from birdembed.evaluation.duplicates import Duplicate
+
+
+@dataclass
+class Evaluation:
+    """What was measured; what does not apply is None. Rates run from 0 to 1.
+
+    Attributes
+    ----------
+    n : int
+        Images that were judged.
+    lone : int
+        Queries left out of the retrieval metrics: nothing else has their label.
+    accuracy, top5 : float or None
+        Of the classifier, where the model has one that knows all the classes.
+    per_class : dict
+        For each class `n`, `precision_at_1`, `map_at_r` and, with a classifier, `accuracy`.
+    confusion : ndarray
+        `(classes, classes)` int64, true classes down. Found by the classifier where there is one,
+        else by the nearest neighbour.
+    class_names : list of str
+        The classes of `confusion`.
+    precision_at_1 : float
+        Share of the queries whose nearest neighbour has their label.
+    recall_at_k : dict of int to float
+        Share of the queries with one of their label among the k nearest.
+    map_at_r : float
+        MAP@R of Musgrave et al. 2020.
+    same_similarity, different_similarity : float
+        Mean cosine of all pairs with the same and with different labels, self-pairs left out.
+    robustness : dict or None
+        The same for changed images: `flip`, `rotate90`, `brightness_0.6`, `brightness_1.4`, each
+        with `self_similarity`, the mean cosine of an image and its changed self, and `kept`, the
+        share of the images whose nearest neighbour was right that keep a right one.
+        `precision_at_1` hides how many are lost where as many are won.
+    failures : list of (int, str, str)
+        Position, name and reason of images that could not be read.
+    duplicates : list of Duplicate or None
+        Judged images that are in the reference or have a copy there (`find_duplicates`): they
+        make every other number too good. None where they were not looked for.
+    """
+
+    n: int
+    lone: int
+    precision_at_1: float | None
+    recall_at_k: dict[int, float]
+    map_at_r: float | None
+    same_similarity: float | None
+    different_similarity: float | None
+    per_class: dict[str, dict[str, Any]]
+    confusion: NDArray[np.int64]
+    class_names: list[str]
+    accuracy: float | None = None
+    top5: float | None = None
+    robustness: dict[str, dict[str, float | None]] | None = None
+    failures: list[tuple[int, str, str]] | None = None
+    duplicates: list[Duplicate] | None = None
+
+    def to_dict(self, scalars: bool = False) -> dict[str, Any]:
+        """Return everything as plain Python values.
+
+        Parameters
+        ----------
+        scalars : bool
+            Only single numbers, under flat names such as `recall_at_5` and
+            `robustness.flip.precision_at_1`: what experiment trackers take. Numbers of single
+            classes are left out.
+        """
+        # What makes the rest doubtful comes before it.
+        copies = None if self.duplicates is None else len({pair.path for pair in self.duplicates})
+        numbers: dict[str, Any] = {"n": self.n, "lone": self.lone, "duplicates": copies}
+        numbers |= {
+            name: getattr(self, name)
+            for name in (
+                "accuracy",
+                "top5",
+                "precision_at_1",
+                "map_at_r",
+                "same_similarity",
+                "different_similarity",
+            )
+        }
+        if scalars:
+            numbers |= {f"recall_at_{k}": value for k, value in self.recall_at_k.items()}
+            for change, values in (self.robustness or {}).items():
+                numbers |= {f"robustness.{change}.{key}": value for key, value in values.items()}
+            return {key: value for key, value in numbers.items() if value is not None}
+        return numbers | {
+            "recall_at_k": dict(self.recall_at_k),
+            "per_class": {name: dict(row) for name, row in self.per_class.items()},
+            "confusion": self.confusion.tolist(),
+            "class_names": list(self.class_names),
+            "robustness": self.robustness and {k: dict(v) for k, v in self.robustness.items()},
+            "failures": list(self.failures or []),
+            "duplicates": [pair._asdict() for pair in self.duplicates or ()],
+        }
+
+    def most_confused(self, k: int = 10) -> list[Confusion]:
+        """Return the commonest mistakes, most frequent first.
+
+        Parameters
+        ----------
+        k : int
+            How many, at most.
+
+        Returns
+        -------
+        list of Confusion
+            ``true, found, pictures, share``: so many pictures of one class were taken for another,
+            and which share of the class's pictures that is.
+        """
+        from birdembed.evaluation.evaluation import most_confused
+
+        return most_confused(self, k)
+
+    def plot_per_class(self, key: str = "precision_at_1", **options: Any) -> Figure:
+        """Draw one score of every class, the worst class first.
+
+        Parameters
+        ----------
+        key : str
+            A score of `per_class`.
+        **options
+            As `birdembed.plot_per_class` takes them.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from birdembed.display.classes import plot_per_class
+
+        return plot_per_class(self, key=key, **options)
+
+    def plot_confusion(self, **options: Any) -> Figure:
+        """Draw the confusion matrix.
+
+        Parameters
+        ----------
+        **options
+            As `birdembed.plot_confusion` takes them.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from birdembed.display.classes import plot_confusion
+
+        return plot_confusion(self.confusion, self.class_names, **options)
+
+    def __repr__(self) -> str:
+        """List the single numbers."""
+        values = self.to_dict(scalars=True)
+        width = max(map(len, values))
+        shown = [f"{v:.4f}" if isinstance(v, float) else str(v) for v in values.values()]
+        lines = [f"  {key:<{width}}  {text}" for key, text in zip(values, shown, strict=True)]
+        return "\n".join(["Evaluation", *lines])
+
+    def _repr_html_(self) -> str:
+        from birdembed.display.objects import evaluation
+
+        return evaluation(self)
+
+
+def retrieval_metrics(
+    embeddings: ArrayLike,
+    labels: Sequence[Any],
+    reference: ArrayLike | None = None,
+    reference_labels: Sequence[Any] | None = None,
+) -> Evaluation:
+    """Measure how well neighbours share a label.
+
+    Parameters
+    ----------
+    embeddings : array
+        `(n, dim)` floats.
+    labels : sequence
+        One label a row: names or numbers.
+    reference : array, optional
+        `(m, dim)` floats to search in. Default: `embeddings` itself, each row leaving itself out.
+    reference_labels : sequence, optional
+        One label a row of `reference`.
+
+    Returns
+    -------
+    Evaluation
+        Without what needs a classifier or images.
+
+    Raises
+    ------
+    ValueError
+        Lengths or dimensions differ, or a row holds NaN (it is named).
+
+    Notes
+    -----
+    MAP@R (Musgrave et al. 2020, "A Metric Learning Reality Check"): for a query with R others of
+    its label, the mean over the first R places of the precision up to that place where the place
+    is right, and of 0 where it is wrong. A query of which there is no other (R = 0) is left out
+    of all metrics of neighbours and counted in `lone`.
+    """
+    vectors = _finite(embeddings, "embeddings")
+    tags = _label_list(labels, len(vectors), "labels")
+    if (reference is None) != (reference_labels is None):
+        raise ValueError("reference and reference_labels go together")
+    if reference is None:
+        return measure(vectors, tags, vectors, tags, np.arange(len(vectors)))
+    corpus = _finite(reference, "reference")
+    assert reference_labels is not None
+    corpus_tags = _label_list(reference_labels, len(corpus), "reference_labels")
+    return measure(vectors, tags, corpus, corpus_tags, np.full(len(vectors), -1))
+
+
+def _finite(array: ArrayLike, name: str) -> NDArray[np.float32]:
+    vectors, _ = as_vectors(array, name, one=False)
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity; leave it out")
+    return vectors
+
+
+def _label_list(labels: Sequence[Any], n: int, name: str) -> list[Any]:
+    tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
+    if len(tags) != n:
+        raise ValueError(f"{name} has {len(tags)} values, expected {n}, one a row")
+    return tags
+
+
+class Confusion(NamedTuple):
+    """One kind of mistake: so many pictures of `true` were taken for `found`."""
+
+    true: str
+    found: str
+    pictures: int
+    share: float  # of the pictures of `true`
+
+
+def most_confused(evaluation: Evaluation, k: int = 10) -> list[Confusion]:
+    """Return the commonest mistakes, most frequent first.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        What `evaluate` or `retrieval_metrics` returned.
+    k : int
+        How many, at most.
+
+    Returns
+    -------
+    list of Confusion
+        ``true, found, pictures, share``: so many pictures of one class were taken for another,
+        and which share of the class's pictures that is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `k` is no whole number, or below 1.
+    """
+    k = check_integer("k", k, 1)
+    counts = evaluation.confusion.copy()
+    n = np.maximum(counts.sum(axis=1), 1)
+    np.fill_diagonal(counts, 0)
+    flat = counts.ravel()
+    order = np.argsort(-flat, kind="stable")[:k]
+    names = evaluation.class_names
+    found = []
+    for place in order[flat[order] > 0]:
+        true, other = divmod(int(place), len(names))
+        count = int(flat[place])
+        found.append(Confusion(names[true], names[other], count, count / int(n[true])))
+    return found
+
+
+def measure(
+    vectors: NDArray[np.float32],
+    tags: list[Any],
+    corpus: NDArray[np.float32],
+    corpus_tags: list[Any],
+    own: NDArray[np.int64],
+    class_names: Sequence[Any] | None = None,
+) -> Evaluation:
+    """Compute the metrics of neighbours; `own` is each query's own row in the corpus, or -1."""
+    return measure_each(vectors, tags, corpus, corpus_tags, own, class_names)[0]
+
+
+def measure_each(
+    vectors: NDArray[np.float32],
+    tags: list[Any],
+    corpus: NDArray[np.float32],
+    corpus_tags: list[Any],
+    own: NDArray[np.int64],
+    class_names: Sequence[Any] | None = None,
+) -> tuple[Evaluation, NDArray[np.bool_]]:
+    """Also tell of each query that is not lone whether its nearest neighbour is right."""
+    if vectors.shape[1] != corpus.shape[1]:
+        raise ValueError(
+            f"embeddings have {vectors.shape[1]} dimensions, the reference has {corpus.shape[1]}"
+        )
+    names = ordered(class_names, tags, corpus_tags)
+    number = {tag: i for i, tag in enumerate(names)}
+    labels = np.asarray([number[tag] for tag in tags], np.int64)
+    corpus_labels = np.asarray([number[tag] for tag in corpus_tags], np.int64)
+    relevant = np.bincount(corpus_labels, minlength=len(names))[labels] if len(labels) else labels
+    relevant = relevant - (own >= 0)
+    asked = np.flatnonzero(relevant > 0)
+    found, nearest = hits(
+        vectors[asked], labels[asked], corpus, corpus_labels, own[asked], relevant[asked]
+    )
+    first = found[:, 0] if found.size else np.zeros(len(asked), bool)
+    precision = map_at_r(found, relevant[asked])
+    same, different = pair_means(vectors, labels, corpus, corpus_labels, own, len(names))
+    confusion = np.zeros((len(names), len(names)), np.int64)
+    np.add.at(confusion, (labels[asked], nearest), 1)
+    result = Evaluation(
+        n=len(vectors),
+        lone=len(vectors) - len(asked),
+        precision_at_1=mean(first),
+        recall_at_k={k: float(found[:, :k].any(axis=1).mean()) for k in RECALL_AT if len(asked)},
+        map_at_r=mean(precision),
+        same_similarity=same,
+        different_similarity=different,
+        per_class=per_class(names, labels, asked, first, precision),
+        confusion=confusion,
+        class_names=[str(name) for name in names],
+    )
+    return result, first

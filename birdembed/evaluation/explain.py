@@ -1,0 +1,161 @@
+"""Explain which parts of two images match."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from birdembed.model.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """A similarity taken apart into pairs of cells; see `explain_match`.
+
+    Attributes
+    ----------
+    score : float
+        Cosine similarity of the two embeddings: the mean of `pairs`.
+    pairs : ndarray
+        `(h, w, h, w)` float64: what cell (i, j) of `a` and cell (k, l) of `b` bring.
+    map_a, map_b : ndarray
+        `(h, w)` float64: the mean of `pairs` over the other picture's cells. The mean of each is
+        the score.
+    image_a, image_b : ndarray
+        `(size, size, 3)` uint8: the pictures as the network saw them.
+    """
+
+    score: float
+    pairs: NDArray[np.float64]
+    map_a: NDArray[np.float64]
+    map_b: NDArray[np.float64]
+    image_a: NDArray[np.uint8]
+    image_b: NDArray[np.uint8]
+
+    def best_pairs(self, k: int = 5) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
+        """Return the strongest pairs of cells, no cell twice.
+
+        Parameters
+        ----------
+        k : int
+            How many, at most.
+
+        Returns
+        -------
+        list of ((int, int), (int, int), float)
+            Row and column of a cell of `a`, those of a cell of `b`, and what the two bring.
+        """
+        h, w = self.map_a.shape
+        left = self.pairs.reshape(h * w, -1).copy()
+        found = []
+        for _ in range(min(k, h * w)):
+            i, j = divmod(int(left.argmax()), left.shape[1])
+            found.append((divmod(i, w), divmod(j, w), float(left[i, j])))
+            left[i], left[:, j] = -np.inf, -np.inf
+        return found
+
+    def plot(self, **options: Any) -> Figure:
+        """Draw both pictures, what matters in them, and the strongest pairs.
+
+        Parameters
+        ----------
+        **options
+            As `birdembed.plot_explanation` takes them.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from birdembed.display.explanation import plot_explanation
+
+        return plot_explanation(self, **options)
+
+    def __repr__(self) -> str:
+        """Say the score and the strongest pair."""
+        a, b, value = self.best_pairs(1)[0]
+        return f"Explanation(score {self.score:.4f}, strongest cells {a} and {b}: {value:.3f})"
+
+
+def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = None) -> Explanation:
+    """Take the similarity of two pictures apart into pairs of cells.
+
+    Parameters
+    ----------
+    model : Model
+    a, b : image
+        One picture each.
+    projection : bool, optional
+        As `Model.encode` takes it.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    TypeError
+        `a` or `b` is not one picture.
+    ValueError
+        The embedding is GeM-pooled (as SSCD's own projection is), and so no mean of its cells.
+    DecodeError
+        A picture cannot be read.
+
+    Notes
+    -----
+    The last feature map of a picture has N = h w cells (49 at 224 px) with 2048 numbers each, u_i
+    for `a` and v_j for `b`, and the embedding is their mean: x = 1/N sum_i u_i, y = 1/N sum_j v_j.
+    The dot product is linear in both, so::
+
+        cos(x, y) = x . y / (|x| |y|) = 1/N^2 sum_ij  u_i . v_j / (|x| |y|).
+
+    Each of the N^2 terms is what one pair of cells brings, and their mean is the similarity
+    exactly: nothing is approximated, no gradient is taken. A projection (x - m) P is affine, and
+    the mean of cells mapped by it is the mapped mean: the same holds with u_i replaced by
+    (u_i - m) P. With `Preprocess(mirror=True)` the embedding is the mean over the picture and its
+    mirror image; the cells of the mirror image, turned back to where they came from, are averaged
+    in.
+    """
+    from birdembed.images import batches, sources
+
+    for name, image in (("a", a), ("b", b)):
+        if not sources.is_single(image):
+            raise TypeError(f"{name} must be one image, got {type(image).__name__}")
+    now = model._current
+    chosen = now.chosen(projection)
+    if (now.pooling if chosen is None else chosen.pooling) != "avg":
+        raise ValueError(
+            "this embedding is GeM-pooled and no mean of its cells: pass projection=False"
+        )
+    (batch,) = batches.batches([a, b], now.preprocess, 2)
+    maps = now.trunk.network.maps(batch.pixels, 0).astype(np.float64)
+    if batch.mirrored is not None:
+        maps = (maps + now.trunk.network.maps(batch.mirrored, 0)[..., ::-1]) / 2
+    n, _, h, w = maps.shape
+    cells = maps.reshape(n, -1, h * w).transpose(0, 2, 1)
+    if chosen is not None:
+        cells = (cells - chosen.mean.astype(np.float64)) @ chosen.matrix.astype(np.float64)
+    length = float(np.prod(np.linalg.norm(cells.mean(axis=1), axis=1)))
+    pairs = cells[0] @ cells[1].T / (length or 1.0)
+    shown = _shown(batch.pixels, now.preprocess)
+    return Explanation(
+        score=float(pairs.mean()),
+        pairs=pairs.reshape(h, w, h, w),
+        map_a=pairs.mean(axis=1).reshape(h, w),
+        map_b=pairs.mean(axis=0).reshape(h, w),
+        image_a=shown[0],
+        image_b=shown[1],
+    )
+
+
+def _shown(pixels: NDArray[np.float32], cfg: Any) -> NDArray[np.uint8]:
+    """Turn network input back into pictures."""
+    mean = np.asarray(cfg.mean)[:, None, None]
+    std = np.asarray(cfg.std)[:, None, None]
+    levels = np.clip(np.rint((pixels * std + mean) * 255), 0, 255)
+    return np.ascontiguousarray(levels.astype(np.uint8).transpose(0, 2, 3, 1))

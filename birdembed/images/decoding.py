@@ -1,0 +1,73 @@
+"""Decode one image to RGB pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from birdembed import _core
+from birdembed._core import DecodeError
+from birdembed.images import pillow
+from birdembed.images.sources import EXPECTED, Source, as_many, is_single, source_of, text_of
+
+
+def decode_by_pillow(source: Source, kind: str, reason: str) -> Source:
+    """Try what the C core refused with Pillow; `data` None and a reason where that fails too."""
+    if kind not in ("format", "unsupported") or isinstance(source.data, np.ndarray):
+        return source._replace(data=None, reason=reason)
+    if not pillow.installed():
+        reason += " (Pillow might read it: pip install 'birdembed[pillow]')"
+        return source._replace(data=None, reason=reason)
+    try:
+        pixels = pillow.decode(source.data)  # type: ignore[arg-type]
+    except Exception as error:
+        return source._replace(data=None, reason=f"{reason} (Pillow: {text_of(error)})")
+    # The reason stays: it tells `verify` why the C core refused.
+    return source._replace(data=np.ascontiguousarray(pixels), decoder="pillow", reason=reason)
+
+
+def decode(image: Any) -> tuple[np.ndarray, str]:
+    """Decode one image -> ((h, w, 3) uint8, decoder); errors as `batches` raises them."""
+    if not is_single(image):
+        as_many(image)  # the better error, where there is one
+        raise TypeError(f"image is of type {type(image).__name__}: {EXPECTED}")
+    source = source_of(image, 0)
+    if source.data is not None:
+        try:
+            return _core.decode(source.data), source.decoder
+        except (DecodeError, OSError) as error:
+            kind = "format" if isinstance(error, DecodeError) else "io"
+            source = decode_by_pillow(source, kind, str(error))
+            if source.data is not None:
+                return np.array(source.data), source.decoder
+    raise DecodeError(f"{source.name}: {source.reason}")
+
+
+def decode_image(src: Any) -> np.ndarray:
+    """Decode one picture.
+
+    Parameters
+    ----------
+    src : str, Path, bytes, PIL image, or uint8 array (H, W) or (H, W, 1 | 3 | 4)
+
+    Returns
+    -------
+    (h, w, 3) uint8 RGB
+        Upright (EXIF orientation applied), transparency composited on white, 16-bit samples
+        cut to their high byte, the first frame of an animation.
+
+    Raises
+    ------
+    DecodeError
+        A missing, damaged or unknown file; the message names it.
+    TypeError, ValueError
+        `src` is no picture.
+
+    Notes
+    -----
+    A PIL image that was opened from a file and not changed since is decoded from that file
+    again, so that it equals the path to the bit. One that was changed, cut, converted or made
+    in memory is taken as it is (``decoder "pillow"``), its EXIF orientation applied.
+    """
+    return decode(src)[0]

@@ -1,0 +1,137 @@
+"""Read images through Pillow, where it is installed."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import numpy as np
+
+MAX_PIXELS = 200_000_000  # csrc/image/image.h has the same
+
+
+def is_pil(value: Any) -> bool:
+    """Tell a PIL image, without importing Pillow for it."""
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(value, module.Image)
+
+
+def installed() -> bool:
+    """Tell whether Pillow can be imported."""
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def decode(source: str | bytes) -> np.ndarray:
+    """Decode a file (path or contents) that the C core did not read.
+
+    Returns
+    -------
+    (h, w, 3) uint8, upright, transparency on white; the first frame.
+
+    Raises
+    ------
+    Exception
+        Whatever Pillow raises: its plugins keep to no common class.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        return to_rgb(image)
+
+
+def to_rgb(image: Any) -> np.ndarray:
+    """Turn a PIL image into (h, w, 3) uint8 by the rules that the C core follows too."""
+    from PIL import Image
+
+    width, height = image.size
+    if width * height > MAX_PIXELS or width * height == 0:
+        raise ValueError(f"picture of {width}x{height} pixels, the limit is {MAX_PIXELS}")
+    image = _upright(image)
+    if image.mode.startswith("I;16"):
+        # The high byte, as of 16-bit colour; Pillow's own conversion would saturate.
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _upright(image: Any) -> Any:
+    """Apply EXIF orientation; damaged EXIF data do not make a picture unreadable."""
+    from PIL import ImageOps
+
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
+
+
+def original_bytes(image: Any) -> bytes | None:
+    """Return the file a PIL image was opened from, if the image still is that file's picture.
+
+    ``PIL.Image.open(path)`` has to give the same vector as the path itself, so the C core
+    decodes the file again. That is right only as long as nobody changed the pixels. An image
+    that was not loaded yet has none that could have been changed. One that was (notebooks load
+    what they show) is compared with a fresh decode of its file. None where the file is gone,
+    the image was opened from memory and loaded, or anything differs.
+    """
+    from PIL import Image, ImageFile
+
+    if not isinstance(image, ImageFile.ImageFile):
+        return None
+    try:
+        if image.tell() != 0:  # another frame than the first
+            return None
+        loaded = not image.tile
+        data = _from_path(image) if loaded else _from_stream(image)
+        if data is None:
+            return None
+        with Image.open(io.BytesIO(data)) as fresh:
+            if not _same_header(image, fresh) or (loaded and not _same_pixels(image, fresh)):
+                return None
+    except Exception:
+        return None
+    return data
+
+
+def _from_stream(image: Any) -> bytes | None:
+    stream = image.fp
+    if stream is None:
+        return None
+    position = stream.tell()
+    try:
+        stream.seek(0)
+        return stream.read()
+    finally:
+        stream.seek(position)
+
+
+def _from_path(image: Any) -> bytes | None:
+    path = getattr(image, "filename", "")
+    if not path:
+        return None
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _same_header(image: Any, fresh: Any) -> bool:
+    """Size, mode and orientation: `draft`, `thumbnail` and edited EXIF show here."""
+    return (
+        image.size == fresh.size
+        and image.mode == fresh.mode
+        and image.format == fresh.format
+        and image.getexif().get(0x0112) == fresh.getexif().get(0x0112)
+        and image.info.get("transparency") == fresh.info.get("transparency")
+    )
+
+
+def _same_pixels(image: Any, fresh: Any) -> bool:
+    return image.getpalette() == fresh.getpalette() and image.tobytes() == fresh.tobytes()

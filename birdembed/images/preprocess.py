@@ -1,0 +1,132 @@
+"""Resize, crop and normalise images to the network's input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from birdembed import _core
+from birdembed._core import DecodeError
+from birdembed.base.checks import check_boolean, check_choice, check_integer
+from birdembed.images.decoding import decode_by_pillow
+from birdembed.images.sources import Source
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes network input.
+
+    Parameters
+    ----------
+    size : int
+        Side of the square that the network sees.
+    resize : {"squash", "shortest"}
+        ``"squash"``: both sides become ``floor(size / crop_pct)``. ``"shortest"``: the short
+        side becomes that, the long side ``int(short * long / short_before)``. Then the
+        centre of size x size is cut out, at ``int(round(d / 2))``, half to even.
+    crop_pct : float
+        Above 0, at most 1.
+    interpolation : {"bilinear", "bicubic"}
+        Antialiased, bit for bit as Pillow's.
+    mean, std : 3 floats each
+        In units of 0 to 1, red, green, blue; ImageNet's by default.
+    mirror : bool
+        The vector is the mean of the image's and its mirror image's. That is the model's
+        work: `preprocess` gives the image as it is.
+    """
+
+    size: int = 224
+    resize: Literal["squash", "shortest"] = "squash"
+    crop_pct: float = 1.0
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    mirror: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every field; numbers and sequences are brought to plain Python types."""
+        size = check_integer("size", self.size, 1, 8192)
+        check_choice("resize", self.resize, ("squash", "shortest"))
+        check_choice("interpolation", self.interpolation, ("bilinear", "bicubic"))
+        mirror = check_boolean("mirror", self.mirror)
+        set_field = object.__setattr__
+        set_field(self, "size", size)
+        set_field(self, "mirror", mirror)
+        set_field(self, "crop_pct", _float("crop_pct", self.crop_pct))
+        set_field(self, "mean", _three("mean", self.mean))
+        set_field(self, "std", _three("std", self.std))
+        # The core holds the limits; preparing nothing makes it look at them.
+        prepare([], self, 1)
+
+
+def _float(name: str, value: Any) -> float:
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        number = float(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return number
+
+
+def _three(name: str, values: Any) -> tuple[float, float, float]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be three numbers, got {values!r}")
+    numbers = tuple(_float(name, value) for value in values)
+    if len(numbers) != 3:
+        raise ValueError(f"{name} must be three numbers, got {len(numbers)}")
+    return numbers
+
+
+def prepare(
+    data: Sequence[Any], cfg: Any, num_threads: int, mirrored: bool = False
+) -> tuple[np.ndarray, list[Any]]:
+    """Decode and preprocess images by the C core, and tell each image's outcome."""
+    return _core.prepare(
+        data,
+        cfg.size,
+        cfg.resize,
+        cfg.crop_pct,
+        cfg.interpolation,
+        tuple(cfg.mean),
+        tuple(cfg.std),
+        num_threads,
+        mirrored,
+    )
+
+
+def fill(sources: list[Source], cfg: Any, num_threads: int) -> np.ndarray:
+    """Prepare all sources, (n, 3, size, size); puts decoder and reason into `sources`."""
+    missing = np.zeros((1, 1, 3), np.uint8)  # what failed before has a slot all the same
+    data = [missing if s.data is None else s.data for s in sources]
+    pixels, outcomes = prepare(data, cfg, num_threads)
+    again = []
+    for i, (kind, reason) in enumerate(outcomes):
+        if not kind or sources[i].data is None:
+            continue
+        if kind == "memory":
+            raise MemoryError(f"{sources[i].name}: {reason}")
+        sources[i] = decode_by_pillow(sources[i], kind, reason)
+        if sources[i].data is not None:
+            again.append(i)
+    if again:
+        pixels[again] = prepare([sources[i].data for i in again], cfg, num_threads)[0]
+    return pixels
+
+
+def _mirrored(sources: list[Source], cfg: Any, num_threads: int) -> np.ndarray:
+    """Prepare the mirror images of readable sources: an odd crop's flip is another crop."""
+    pixels, outcomes = prepare([s.data for s in sources], cfg, num_threads, True)
+    for source, (kind, reason) in zip(sources, outcomes, strict=True):
+        if kind:  # the file changed between two reads
+            raise DecodeError(f"{source.name}: {reason}")
+    return pixels

@@ -1,0 +1,71 @@
+"""Reports of which images were encoded and which failed."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+@dataclass
+class EncodeReport:
+    """What became of each image of a call.
+
+    Attributes
+    ----------
+    kept : list of int
+        Position in the input of each row of the result.
+    names : list of str
+        Name of each row: its path, or what stands for one.
+    failures : list of (int, str, str)
+        Position, name and reason of each image that could not be read.
+    decoders : list of str
+        Which decoder read each row.
+    """
+
+    kept: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    failures: list[tuple[int, str, str]] = field(default_factory=list)
+    decoders: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """Say how many images were read, and name the first failure."""
+        text = f"EncodeReport({len(self.kept)} read, {len(self.failures)} failed"
+        if self.failures:
+            _, name, reason = self.failures[0]
+            text += f"; first: {name}: {reason}"
+        return text + ")"
+
+
+class Failure(NamedTuple):
+    """An image that could not be read.
+
+    Attributes
+    ----------
+    position : int
+        Where it stands in the input, from 0.
+    name : str
+        Its path, or what stands for one.
+    reason : str
+        What is wrong with it.
+    """
+
+    position: int
+    name: str
+    reason: str
+
+
+def described(failure: Failure) -> str:
+    """Return the reason, with the image's name."""
+    return failure.reason if failure.name in failure.reason else f"{failure.name}: {failure.reason}"
+
+
+def warn_of_skipped(report: EncodeReport) -> None:
+    """Warn once for all, at the line that called `Model.encode`."""
+    _, name, reason = report.failures[0]
+    warnings.warn(
+        f"{len(report.failures)} images could not be read and have no row; the first: {name}: "
+        f"{reason}. return_report=True tells which rows remain",
+        UserWarning,
+        stacklevel=3,
+    )

@@ -1,0 +1,147 @@
+"""Decide what an input is: one image or many, its name and its bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from birdembed.images import pillow
+from birdembed.images.pillow import is_pil
+
+ON_ERROR = ("raise", "skip", "nan")
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif .jp2 "
+    ".ppm .pgm .pbm .pnm .tga .mpo".split()
+)
+UNKNOWN = "not a JPEG, PNG, GIF or BMP"  # the core's words for a format it does not know
+EXPECTED = "expected a path, bytes, PIL image or uint8 array"
+
+
+class Source(NamedTuple):
+    """One image, checked, in a form that the C core takes; `data` None if it failed already."""
+
+    name: str
+    data: str | bytes | np.ndarray | None
+    decoder: str
+    reason: str = ""
+
+
+def is_single(images: Any) -> bool:
+    """Tell one image from many.
+
+    Parameters
+    ----------
+    images
+        One: str, Path, bytes, PIL image, uint8 array (H, W) or (H, W, 1 | 3 | 4). Many: any
+        other iterable, arrays (N, H, W, C) and object arrays among them.
+    """
+    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview)):
+        return True
+    if isinstance(images, np.ndarray):
+        return images.dtype != object and images.dtype.kind not in "US" and images.ndim in (2, 3)
+    return pillow.is_pil(images)
+
+
+def length(images: Any) -> int | None:
+    """Return how many images there are, None where only iterating tells (a generator)."""
+    if is_single(images):
+        return 1
+    images = as_many(images)
+    try:
+        return len(images)
+    except TypeError:
+        return None
+
+
+def as_many(images: Any) -> Iterable[Any]:
+    """Return the iterable behind `images`, or raise TypeError."""
+    paths = getattr(images, "paths", None)  # an ImageFolder
+    if paths is not None and not callable(paths):
+        return paths
+    if isinstance(images, np.ndarray):
+        if images.dtype != object and images.dtype.kind not in "US" and images.ndim != 4:
+            raise ValueError(
+                f"images has shape {images.shape}, expected (height, width), "
+                "(height, width, 1 | 3 | 4) or (n, height, width, channels)"
+            )
+        if images.ndim == 0:
+            raise TypeError(f"images is an array of no dimension: {EXPECTED}, or many of them")
+        return images
+    if isinstance(images, dict) or hasattr(images, "columns"):
+        raise TypeError(
+            f"images is a {type(images).__name__}: pass one of its columns, such as df['image']"
+        )
+    if hasattr(images, "read"):
+        raise TypeError("images is an open file: pass its path, or its contents (.read())")
+    if not isinstance(images, Iterable):
+        raise TypeError(f"images is of type {type(images).__name__}: {EXPECTED}, or many of them")
+    return images
+
+
+def _array_source(array: np.ndarray, name: str, position: int) -> Source:
+    if array.dtype != np.uint8:
+        raise TypeError(
+            f"image {position} is an array of dtype {array.dtype}, expected uint8 (0 to 255)"
+        )
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
+        raise ValueError(
+            f"image {position} is an array of shape {array.shape}, expected (height, width) "
+            "or (height, width, 1 | 3 | 4)"
+        )
+    return Source(name, np.ascontiguousarray(array), "array")
+
+
+def source_of(item: Any, position: int) -> Source:
+    """Check one image; TypeError or ValueError naming its position where it is none."""
+    name = f"image {position}"
+    if isinstance(item, (str, os.PathLike)):
+        path = os.fspath(item)
+        if isinstance(path, bytes):
+            path = os.fsdecode(path)
+        if "\0" in path:
+            return Source(repr(path), None, "stb", "a path cannot hold a NUL character")
+        return Source(path, path, "stb")
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return Source(name, bytes(item), "stb")
+    if isinstance(item, np.ndarray):
+        return _array_source(item, name, position)
+    if pillow.is_pil(item):
+        return _pil_source(item, name)
+    raise TypeError(f"image {position} is of type {type(item).__name__}: {EXPECTED}")
+
+
+def _pil_source(image: Any, name: str) -> Source:
+    name = str(getattr(image, "filename", "") or name)
+    data = pillow.original_bytes(image)
+    if data is not None:
+        return Source(name, data, "stb")
+    try:
+        return Source(name, pillow.to_rgb(image), "pillow")
+    except Exception as error:
+        return Source(name, None, "pillow", f"Pillow: {text_of(error)}")
+
+
+def text_of(error: BaseException) -> str:
+    """Return what Pillow said, without the address of a buffer that one of its errors names."""
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "cannot identify the format"
+    return str(error) or type(error).__name__
+
+
+def is_image(value: Any) -> bool:
+    """Tell whether a value is one image: path, bytes, PIL image or uint8 array."""
+    if isinstance(value, np.ndarray):
+        return value.dtype == np.uint8 and value.ndim in (2, 3)
+    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)) or is_pil(value)
+
+
+def name_of(image: Any, position: int) -> Any:
+    """Return an image's path as text, or its position."""
+    if isinstance(image, (str, os.PathLike)):
+        return os.fspath(image)
+    return position

@@ -1,0 +1,32 @@
+"""MLflow: models as an MLflow flavour, trainings as runs.
+
+`save_model`, `log_model` and `load_model` keep models; `MlflowCallback` records a training.
+
+>>> import mlflow                                                   # doctest: +SKIP
+>>> from birdembed.integrations.mlflow import MlflowCallback        # doctest: +SKIP
+>>> with mlflow.start_run():                                        # doctest: +SKIP
+...     be.fine_tune(model, train, valid, callbacks=MlflowCallback())
+"""
+
+from birdembed.integrations.mlflow.flavor import (
+    FLAVOR_NAME,
+    _load_pyfunc,
+    default_signature,
+    get_default_pip_requirements,
+    load_model,
+    log_model,
+    save_model,
+)
+
+from birdembed.integrations.mlflow.callback import MlflowCallback  # isort: skip
+
+__all__ = [
+    "FLAVOR_NAME",
+    "MlflowCallback",
+    "_load_pyfunc",
+    "default_signature",
+    "get_default_pip_requirements",
+    "load_model",
+    "log_model",
+    "save_model",
+]

@@ -1,0 +1,268 @@
+"""Save, log and load models in MLflow.
+
+`save_model`, `log_model` and `load_model` keep a model the way `Model.save_pretrained` does, beside
+what MLflow needs to load it by itself (`mlflow.pyfunc.load_model`), to serve it and to register it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from birdembed._core import WeightsError
+from birdembed._version import __version__
+from birdembed.base.optional import need
+from birdembed.integrations.mlflow.pyfunc import DEFAULTS, Scorer
+from birdembed.model.load import load_model as load_folder
+from birdembed.model.model import Model
+
+mlflow = need("mlflow", "mlflow", "birdembed.integrations.mlflow")
+
+from mlflow import pyfunc  # noqa: E402
+from mlflow.models import Model as MlflowModel  # noqa: E402
+from mlflow.models import ModelSignature  # noqa: E402
+from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec  # noqa: E402
+
+FLAVOR_NAME = "birdembed"
+_LOADER = "birdembed.integrations.mlflow"  # written to MLmodel: its _load_pyfunc is called
+_FOLDER = "model"
+_DATA = f"data/{_FOLDER}"  # where pyfunc puts it
+
+
+def get_default_pip_requirements() -> list[str]:
+    """Return what an environment needs to load the model, besides MLflow."""
+    return [f"birdembed=={__version__}"]
+
+
+def default_signature(model: Model) -> ModelSignature:
+    """Return what MLflow is told of input and output.
+
+    No input is declared: with a column declared, MLflow 3 refuses arrays and lists.
+    """
+    return ModelSignature(
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, model.embedding_dim))]),
+        params=ParamSchema(
+            [
+                ParamSpec("task", DataType.string, DEFAULTS["task"]),
+                ParamSpec("k", DataType.long, DEFAULTS["k"]),
+                ParamSpec("on_error", DataType.string, DEFAULTS["on_error"]),
+            ]
+        ),
+    )
+
+
+def default_input_example() -> Any:
+    """Return a DataFrame with one small picture, as the bytes of a BMP file."""
+    import pandas
+
+    return pandas.DataFrame({"image": [_small_picture()]})
+
+
+def _small_picture() -> bytes:
+    """Return a BMP of 32 x 32 pixels, a green disc: written by hand, it needs no library."""
+    y, x = np.mgrid[:32, :32] - 15.5
+    disc = (x * x + y * y < 144)[..., None]
+    pixels = np.where(disc, (60, 140, 80), (230, 225, 215)).astype(np.uint8)
+    size = pixels.nbytes
+    header = b"BM" + np.array([54 + size, 0, 54, 40, 32, 32], "<i4").tobytes()
+    header += np.array([1, 24], "<i2").tobytes() + np.array([0, size, 0, 0, 0, 0], "<i4").tobytes()
+    return header + pixels.tobytes()
+
+
+def save_model(
+    model: Model,
+    path: str | os.PathLike[str],
+    *,
+    mlflow_model: MlflowModel | None = None,
+    signature: ModelSignature | None = None,
+    input_example: Any = None,
+    pip_requirements: Any = None,
+    extra_pip_requirements: Any = None,
+    conda_env: Any = None,
+    code_paths: list[str] | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Write a model as an MLflow model.
+
+    Parameters
+    ----------
+    model : Model
+    path : str or Path
+        A folder that is not there yet, or is empty.
+    mlflow_model : mlflow.models.Model, optional
+        To which the flavour is added; `log_model` passes it.
+    signature : ModelSignature, optional
+        Default: the output, ``(-1, dim)`` float32, and the parameters ``task``, ``k`` and
+        ``on_error`` with their defaults.
+    input_example : optional
+        Default: a DataFrame with one small picture as bytes. ``False``: none.
+    pip_requirements, extra_pip_requirements, conda_env, code_paths, metadata
+        As MLflow's own flavours take them. By default this version of birdembed is required;
+        where it is on no index, name a wheel: ``pip_requirements=["birdembed-...whl"]``.
+
+    Raises
+    ------
+    TypeError
+        `model` is no `Model`.
+    MlflowException
+        There is something in `path` already.
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"model must be a birdembed.Model, got {type(model).__name__}")
+    record = MlflowModel() if mlflow_model is None else mlflow_model
+    config = {
+        "birdembed_version": __version__,
+        "data": _DATA,
+        "architecture": model.architecture,
+        "embedding_dim": model.embedding_dim,
+        "fingerprint": model.fingerprint,
+        "classes": model.num_classes,
+    }
+    record.add_flavor(FLAVOR_NAME, **config)
+    given = default_signature(model) if signature is None else signature
+    record.signature = given
+    example = default_input_example() if input_example is None else input_example
+    if pip_requirements is None and conda_env is None:
+        # Not left to MLflow, which would load the model to watch what it imports.
+        extra = extra_pip_requirements or []
+        pip_requirements = get_default_pip_requirements()
+        pip_requirements += [extra] if isinstance(extra, str) else list(extra)
+        extra_pip_requirements = None
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / _FOLDER
+        model.save_pretrained(data)
+        pyfunc.save_model(
+            path=os.fspath(path),
+            loader_module=_LOADER,
+            data_path=str(data),
+            mlflow_model=record,
+            signature=given,
+            input_example=None if example is False else example,
+            pip_requirements=pip_requirements,
+            extra_pip_requirements=extra_pip_requirements,
+            conda_env=conda_env,
+            code_paths=code_paths,
+            metadata=metadata,
+        )
+
+
+def log_model(
+    model: Model,
+    name: str = "model",
+    *,
+    registered_model_name: str | None = None,
+    alias: str | None = None,
+    run_id: str | None = None,
+    step: int = 0,
+    tags: dict[str, Any] | None = None,
+    **options: Any,
+) -> Any:
+    """Log a model to a run, and register it where a name is given.
+
+    Parameters
+    ----------
+    model : Model
+    name : str
+        Of the logged model.
+    registered_model_name : str, optional
+        The registered model that gets a new version.
+    alias : str, optional
+        Name that points to this version from now on: ``models:/birds@champion``.
+    run_id : str, optional
+        Default: the active run; without one the model belongs to none.
+    step, tags
+        As MLflow's own flavours take them.
+    **options
+        What `save_model` takes.
+
+    Returns
+    -------
+    mlflow.models.model.ModelInfo
+        With ``model_uri`` and, where it was registered, ``registered_model_version``.
+
+    Raises
+    ------
+    TypeError
+        `model` is no `Model`.
+    ValueError
+        `alias` without `registered_model_name`.
+    MlflowException
+        The tracking server refuses it or does not answer.
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"model must be a birdembed.Model, got {type(model).__name__}")
+    if alias is not None and registered_model_name is None:
+        raise ValueError("alias needs registered_model_name=, the model whose version it names")
+    info = MlflowModel.log(
+        artifact_path=None,
+        name=name,
+        flavor=sys.modules[__name__],
+        flavor_name=FLAVOR_NAME,
+        registered_model_name=registered_model_name,
+        run_id=run_id,
+        step=step,
+        tags=tags,
+        model=model,
+        **options,
+    )
+    if alias is not None:
+        client = mlflow.MlflowClient()
+        client.set_registered_model_alias(
+            registered_model_name, alias, str(info.registered_model_version)
+        )
+    return info
+
+
+def load_model(model_uri: str, *, num_classes: int | None = None) -> Model:
+    """Load a model that `log_model` or `save_model` wrote.
+
+    Parameters
+    ----------
+    model_uri : str
+        ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``runs:/RUN/model``, a folder, ...
+    num_classes : int, optional
+        0 drops the classifier.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    MlflowException
+        There is no such model.
+    WeightsError
+        It is not birdembed's, or its files are damaged.
+    """
+    uri = os.fspath(model_uri)
+    if os.path.isdir(uri):
+        return _load_from(Path(uri), uri, num_classes)
+    with tempfile.TemporaryDirectory() as folder:
+        found = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
+        return _load_from(Path(found), uri, num_classes)
+
+
+def _load_from(folder: Path, uri: str, num_classes: int | None) -> Model:
+    record = MlflowModel.load(os.fspath(folder))
+    flavor = record.flavors.get(FLAVOR_NAME)
+    if flavor is None:
+        raise WeightsError(
+            f"{uri}: has no flavour {FLAVOR_NAME!r}, only {', '.join(record.flavors)}: it was not "
+            "logged by birdembed.integrations.mlflow.log_model"
+        )
+    model = load_folder(folder / flavor["data"], num_classes=num_classes)
+    model._current = replace(model._current, source=uri)
+    if model.gallery is not None:
+        len(model.gallery)  # read now: the folder may be gone later
+    return model
+
+
+def _load_pyfunc(path: str) -> Scorer:
+    """Load what `mlflow.pyfunc.load_model` wraps; MLflow calls this by its name."""
+    return Scorer(load_folder(path))

@@ -1,0 +1,1 @@
+"""The model, which ties everything together."""

@@ -1,0 +1,114 @@
+"""Run images through the network in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from birdembed.base.checks import check_threads
+from birdembed.base.vectors import normalized
+from birdembed.images import batches as batches_
+from birdembed.images import sources
+from birdembed.images.report import EncodeReport
+from birdembed.model.snapshot import Snapshot
+from birdembed.weights.projection import Projection
+from birdembed.weights.tensors import all_finite
+
+
+def check_pixels(x: Any) -> np.ndarray:
+    """Return network input as the core takes it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no such array, or a value is NaN or infinite: ReLUs would make a number of it.
+    """
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"x must be a NumPy array, got {type(x).__name__}")
+    if x.dtype != np.float32 or x.ndim != 4 or x.shape[1] != 3:
+        raise ValueError(
+            f"x must be float32 of shape (n, 3, height, width), got {x.dtype} {x.shape}"
+        )
+    pixels = np.ascontiguousarray(x)
+    if not all_finite(pixels):
+        row = int((~np.isfinite(pixels).all(axis=(1, 2, 3))).argmax())
+        raise ValueError(f"x: image {row} holds NaN or infinity")
+    return pixels
+
+
+def with_gaps(
+    batch: batches_.Batch, vectors: np.ndarray, report: EncodeReport, on_error: str
+) -> np.ndarray:
+    """Enter a batch into the report; with "nan", give its failures rows of NaN."""
+    report.failures += [(f.position, f.name, f.reason) for f in batch.failures]
+    if on_error != "nan" or not batch.failures:
+        report.kept += [int(p) for p in batch.positions]
+        report.names += batch.names
+        report.decoders += batch.decoders
+        return vectors
+    rows = {int(p): (i, n, d) for i, (p, n, d) in enumerate(_entries(batch))}
+    rows |= {failure.position: (-1, failure.name, "") for failure in batch.failures}
+    out = np.full((len(rows), vectors.shape[1]), np.nan, np.float32)
+    for row, position in enumerate(sorted(rows)):
+        i, name, decoder = rows[position]
+        if i >= 0:
+            out[row] = vectors[i]
+        report.kept.append(position)
+        report.names.append(name)
+        report.decoders.append(decoder)
+    return out
+
+
+def embedded(
+    now: Snapshot,
+    images: Any,
+    batch_size: int,
+    projection: Projection | None,
+    on_error: str,
+    num_threads: int | None,
+    normalize: bool,
+) -> Iterator[tuple[batches_.Batch, np.ndarray]]:
+    """Check the arguments at once, and return an iterator that reads and embeds."""
+    threads = check_threads(num_threads)
+    batches = batches_.batches(
+        images, now.preprocess, batch_size, num_threads=threads, on_error=on_error
+    )
+
+    def each() -> Iterator[tuple[batches_.Batch, np.ndarray]]:
+        for batch in batches:
+            vectors = now.embed(batch.pixels, projection, threads, batch.mirrored)
+            yield batch, (normalized(vectors) if normalize else vectors)
+
+    return each()
+
+
+def numbered(
+    embedded: Iterator[tuple[batches_.Batch, np.ndarray]], on_error: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give batches the form of `Model.encode_iter`."""
+    for batch, vectors in embedded:
+        report = EncodeReport()
+        vectors = with_gaps(batch, vectors, report, on_error)
+        yield np.asarray(report.kept, np.int64), vectors
+
+
+def logits_of(now: Snapshot, images: Any, batch_size: int, num_threads: int | None) -> np.ndarray:
+    """Return what `Model.logits` does, of one snapshot."""
+    if not now.num_classes:
+        raise ValueError(
+            "this model has no classifier: load one that has, or give it one with "
+            "reset_classifier or fine_tune"
+        )
+    threads = check_threads(num_threads)
+    parts = [
+        now.logits(batch.pixels, threads, batch.mirrored)
+        for batch in batches_.batches(images, now.preprocess, batch_size, num_threads=threads)
+    ]
+    out = np.concatenate(parts) if parts else np.empty((0, now.num_classes), np.float32)
+    return out[0] if sources.is_single(images) else out
+
+
+def _entries(batch: batches_.Batch) -> Iterator[tuple[int, str, str]]:
+    return zip(batch.positions, batch.names, batch.decoders, strict=True)

@@ -1,0 +1,228 @@
+"""Fit a model's gallery, projection and head."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from birdembed.base.checks import check_choice
+
+if TYPE_CHECKING:
+    from birdembed.model.snapshot import Snapshot
+    from birdembed.search.index import Index
+    from birdembed.species.gallery_fit import GalleryFit
+    from birdembed.species.projection_fit import ProjectionFit
+
+
+class Fitting:
+    """What `Model` inherits: each method hands over to the module that does the work."""
+
+    _current: Snapshot
+
+    def _writing(self, what: str) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    @property
+    def gallery(self) -> Index | None:
+        """The species that `identify` knows: an `Index` of prototypes, or None."""
+        gallery = self._current.gallery
+        return None if gallery is None else gallery.of(self)
+
+    @property
+    def threshold(self) -> float | None:
+        """Least score at which `identify` calls a species known. May be set."""
+        return self._current.threshold
+
+    @threshold.setter
+    def threshold(self, value: float | None) -> None:
+        with self._writing("setting threshold"):
+            self._current = replace(self._current, threshold=_checked_threshold(value))
+
+    def identify(
+        self,
+        images: Any,
+        k: int = 5,
+        batch_size: int = 32,
+        *,
+        show_progress_bar: bool | None = None,
+        on_error: str = "raise",
+        return_report: bool = False,
+        num_threads: int | None = None,
+    ) -> Any:
+        """Name the species of photographs.
+
+        Parameters
+        ----------
+        images : one image or many
+        k : int
+            How many species to list, at most.
+        batch_size, show_progress_bar, return_report, num_threads
+            As `encode` takes them.
+        on_error : {"raise", "skip"}
+            What becomes of an image that cannot be read: `DecodeError`, or left out.
+
+        Returns
+        -------
+        Identification or list of Identification
+            For one image one, with ``species`` (the nearest), ``score`` (its cosine),
+            ``known`` (whether that reaches `threshold`) and ``matches`` as (species, score),
+            best first.
+
+        Raises
+        ------
+        TypeError
+            `k` is no whole number.
+        ValueError
+            `k` is below 1, or the model has no gallery, or one from before it changed;
+            `fit_gallery` makes one.
+        """
+        from birdembed.species.identify import identify
+
+        check_choice("on_error", on_error, ("raise", "skip"))
+        options = {
+            "batch_size": batch_size,
+            "show_progress_bar": show_progress_bar,
+            "on_error": on_error,
+            "num_threads": num_threads,
+        }
+        found, report = identify(self, images, k, options)
+        if report.failures and not return_report:
+            from birdembed.images.report import warn_of_skipped
+
+            warn_of_skipped(report)
+        return (found, report) if return_report else found
+
+    def fit_gallery(
+        self,
+        data: Any,
+        unknown: Any = None,
+        *,
+        labels: Sequence[Any] | None = None,
+        valid: Any = None,
+        accept: float | None = 0.95,
+        show_progress_bar: bool | None = None,
+    ) -> GalleryFit:
+        """Compute `gallery` and `threshold` from labelled photographs.
+
+        The gallery holds one vector a species: the mean of its pictures' unit vectors, scaled
+        to length 1. The threshold is the largest that accepts a share `accept` of pictures of
+        known species, each judged without itself; what it lets pass of unknown ones is stated
+        in the result.
+
+        Parameters
+        ----------
+        data : ImageFolder, Index or array
+            Pictures of the species to know; an index of this model or ``(n, dim)`` embeddings
+            of it serve as well. A species of which no picture can be read is left out, with a
+            warning.
+        unknown : images or embeddings, optional
+            What is to be refused: other species, other things. By default each species in turn
+            is held out and its pictures are scored against the others.
+        labels : sequence, optional
+            With embeddings: one species a row.
+        valid : ImageFolder or Index, optional
+            Other pictures of the same species, on which the threshold is then found. A model
+            that was trained on `data` (or whose projection was fitted on it) scores those
+            pictures higher than it will score new ones, and tells them apart better than it
+            will unseen species: give it pictures that it was not trained on. Measured with a
+            model trained on 10 species: of new pictures the threshold accepted 0.88 instead of
+            0.95 (with `valid` 0.96), and of 41 unseen species 0.12 instead of the 0.00 that
+            held-out species said. What passes of unseen species only `unknown` can tell.
+        accept : float or None
+            Share of known pictures to accept. None: the threshold with the best mean of known
+            accepted and unknown refused.
+        show_progress_bar : bool, optional
+            By default in a terminal or notebook.
+
+        Returns
+        -------
+        GalleryFit
+            ``threshold, known_accepted, unknown_accepted, auroc, accuracy`` and more.
+
+        Raises
+        ------
+        ValueError
+            One species only and no `unknown`, no species with two pictures, or none readable.
+        """
+        from birdembed.species.gallery_fit import fit_gallery
+
+        return fit_gallery(
+            self,
+            data,
+            unknown,
+            labels=labels,
+            valid=valid,
+            accept=accept,
+            show_progress_bar=show_progress_bar,
+        )
+
+    def fit_projection(
+        self,
+        data: Any,
+        labels: Sequence[Any] | None = None,
+        method: str = "lda",
+        dim: int | None = 256,
+        *,
+        shrinkage: float | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> ProjectionFit:
+        """Fit a linear map behind the pooling, in closed form; `encode` then applies it.
+
+        Parameters
+        ----------
+        data : ImageFolder or array
+            Labelled photographs, or ``(n, 2048)`` raw embeddings (``projection=False``).
+        labels : sequence, optional
+            With embeddings: one class a row; "center" and "whiten" do without.
+        method : {"center", "whiten", "lda"}
+            ``center``: subtract the mean, keep the `dim` leading principal axes. ``whiten``: the
+            same, each axis scaled to variance 1. ``lda``: scaled so that pictures of one class
+            vary equally in all directions, keeping those in which all pictures vary most, these
+            weighted by the fourth root of how much more all vary than those of a class.
+        dim : int or None
+            Length of the new embeddings, at most what the data span. None: chosen as
+            `shrinkage` is.
+        shrinkage : float, optional
+            From 0 to 1: how far the covariance is drawn to a multiple of the identity. By
+            default chosen on `data`: classes are held out in turn, and the value wins with
+            which they are told apart best by a map fitted without them.
+        show_progress_bar : bool, optional
+            By default in a terminal or notebook.
+
+        Returns
+        -------
+        ProjectionFit
+            ``method, dim, shrinkage`` and the scores of what was tried.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An option is out of range, labels are missing or do not fit, or data hold too few
+            classes or pictures.
+        """
+        from birdembed.species.projection_fit import fit_projection
+
+        return fit_projection(
+            self,
+            data,
+            labels,
+            method,
+            dim,
+            shrinkage=shrinkage,
+            show_progress_bar=show_progress_bar,
+        )
+
+
+def _checked_threshold(value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"threshold must be a number or None, got {value!r}") from None
+    if not math.isfinite(number):  # JSON has none of these
+        raise ValueError(f"threshold must be finite, or None for none, got {number}")
+    return number

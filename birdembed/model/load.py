@@ -1,0 +1,71 @@
+"""Load a model by name, path or hub id."""
+
+from __future__ import annotations
+
+import os
+
+from birdembed.images.preprocess import Preprocess
+from birdembed.model.model import Model
+from birdembed.pretrained.registry import DEFAULT_MODEL, read_model
+
+
+def load_model(
+    name: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    preprocess: Preprocess | None = None,
+    num_classes: int | None = None,
+    projection: bool = False,
+    revision: str | None = None,
+    local_files_only: bool = False,
+) -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    name : str or Path
+        A folder that `Model.save_pretrained` wrote (an existing folder wins); ``"birds51"``,
+        fine-tuned on 51 species and bundled; ``"sscd"``, a real pre-trained trunk
+        (`birdembed fetch sscd` gets it); ``"resnet50"``, ``"resnet50d"``,
+        ``"resnet50d.a1_in1k"`` or any ``"owner/name"``: from the Hugging Face hub, which needs
+        the extra ``hub``. With `weights`, the architecture.
+    weights : str or Path, optional
+        A safetensors or `.pth` file (no pickled code is ever run), or a folder.
+    preprocess : Preprocess, optional
+        Instead of the one that comes with the weights; a bare weights file comes with none and
+        gets ``Preprocess()``.
+    num_classes : int, optional
+        ``None`` keeps a classifier that the weights have, 0 drops it.
+    projection : bool
+        Project by default; for ``"sscd"`` its GeM pooling and 512 numbers.
+    revision : str, optional
+        Branch, tag or commit on the hub. What the first download resolves it to stays.
+    local_files_only : bool
+        Do not ask the hub.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    WeightsError
+        The model is not here, cannot be had, is damaged or does not fit; the message says what
+        to do.
+    ValueError
+        `projection=True` for a model that has none.
+    """
+    given = read_model(
+        name,
+        weights=weights,
+        preprocess=preprocess,
+        num_classes=num_classes,
+        revision=revision,
+        local_files_only=local_files_only,
+    )
+    if projection:
+        if given.projection is None:
+            raise ValueError(f"projection=True, but {given.source} brings no projection")
+        given.project_by_default = True
+        given.fingerprint = None
+    return Model._of(given)

@@ -1,0 +1,112 @@
+"""The network's trunk and random weights."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from birdembed import _core
+from birdembed.base.checks import check_integer
+from birdembed.pretrained.fingerprint import trunk_digest
+from birdembed.weights.state_dict import FEATURES
+
+MAX_CLASSES = 1 << 20  # csrc/model/resnet.c has the same
+
+
+class Trunk:
+    """The weights as the C core holds them, and the digest of all but the head."""
+
+    def __init__(
+        self, architecture: str, state: Mapping[str, np.ndarray], digest: str | None = None
+    ) -> None:
+        self.num_classes = int(state["fc.weight"].shape[0]) if "fc.weight" in state else 0
+        self.names = [name for name, _ in _core.parameter_table(architecture, self.num_classes)]
+        self.network = _core.Network(
+            architecture, self.num_classes, [state[name] for name in self.names]
+        )
+        self._digest = digest
+
+    @classmethod
+    def of_network(cls, network: Any) -> Trunk:
+        """Take over a network that the core made, a trainer's snapshot."""
+        trunk = cls.__new__(cls)
+        trunk.num_classes = int(network.num_classes)
+        table = _core.parameter_table(network.architecture, trunk.num_classes)
+        trunk.names = [name for name, _ in table]
+        trunk.network = network
+        trunk._digest = None
+        return trunk
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return copies of all parameters by name."""
+        return dict(zip(self.names, self.network.parameters(), strict=True))
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the SHA-256 of the weights without the head, computed when first asked for."""
+        return self._digest or trunk_digest(self.state(), self.network.architecture)
+
+
+def random_state(architecture: str, num_classes: int, seed: int) -> dict[str, np.ndarray]:
+    """Return fresh weights, as torchvision initialises them.
+
+    Convolutions: normal, variance 2 / (out channels x kernel area) (He et al. 2015, fan out).
+    Batch norms: the identity. Head: `random_head`.
+    """
+    rng = np.random.default_rng(seed)
+    state = {}
+    for name, shape in _core.parameter_table(architecture, 0):
+        if len(shape) == 4:
+            scale = np.float32(math.sqrt(2.0 / (shape[0] * shape[2] * shape[3])))
+            state[name] = rng.standard_normal(shape, np.float32) * scale
+        else:
+            one = name.endswith((".weight", ".running_var"))
+            state[name] = np.full(shape, one, np.float32)
+    if num_classes:
+        state |= random_head(num_classes, seed)
+    return state
+
+
+def random_head(num_classes: int, seed: int) -> dict[str, np.ndarray]:
+    """Return a fresh head: uniform within +-1 / sqrt(2048), torch's default for a linear layer."""
+    rng = np.random.default_rng([seed, 1])
+    bound = 1 / math.sqrt(FEATURES)
+    return {
+        "fc.weight": rng.uniform(-bound, bound, (num_classes, FEATURES)).astype(np.float32),
+        "fc.bias": rng.uniform(-bound, bound, num_classes).astype(np.float32),
+    }
+
+
+def check_num_classes(num_classes: int) -> int:
+    """Return the number as an int.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is none, or out of range.
+    """
+    return check_integer("num_classes", num_classes, 0, MAX_CLASSES)
+
+
+def check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str] | None:
+    """Return the names as a list.
+
+    Raises
+    ------
+    ValueError
+        There are not as many as classes, or two are the same.
+    """
+    if names is None:
+        return None
+    names = [str(name) for name in names]
+    if len(names) != num_classes:
+        raise ValueError(f"class_names has {len(names)} names for {num_classes} classes")
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise ValueError(f"class_names has {twice[0]!r} twice: each class needs a name of its own")
+    return names

@@ -1,0 +1,162 @@
+"""An immutable state of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from birdembed import _core
+from birdembed.images.preprocess import Preprocess
+from birdembed.model.network import Trunk
+from birdembed.pretrained.contents import Pretrained
+from birdembed.pretrained.fingerprint import fingerprint_of
+from birdembed.weights.projection import Projection
+from birdembed.weights.state_dict import FEATURES
+
+if TYPE_CHECKING:
+    from birdembed.species.gallery import Gallery
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One state of a model. Fields as `Pretrained` has them."""
+
+    trunk: Trunk
+    preprocess: Preprocess
+    class_names: list[str] | None = None
+    pooling: str = "avg"
+    projection: Projection | None = None
+    project_by_default: bool = False
+    training: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+    threshold: float | None = None
+    gallery: Gallery | None = None
+
+    @classmethod
+    def of(cls, given: Pretrained) -> Snapshot:
+        """Take over what a file or a converter gave."""
+        return cls(
+            trunk=Trunk(given.architecture, given.state, given.trunk_digest),
+            preprocess=given.preprocess,
+            class_names=given.class_names,
+            pooling=given.pooling,
+            projection=given.projection,
+            project_by_default=given.project_by_default,
+            training=given.training,
+            source=given.source,
+            threshold=given.threshold,
+            gallery=_gallery(given),
+        )
+
+    def pretrained(self) -> Pretrained:
+        """Return the form that is written to files."""
+        return Pretrained(
+            architecture=self.architecture,
+            state=self.trunk.state(),
+            preprocess=self.preprocess,
+            class_names=self.class_names,
+            pooling=self.pooling,
+            projection=self.projection,
+            project_by_default=self.project_by_default,
+            training=self.training,
+            trunk_digest=self.trunk.digest,
+            fingerprint=self.fingerprint,
+            source=self.source,
+            threshold=self.threshold,
+            gallery=self.gallery,
+        )
+
+    def with_state(self, state: Mapping[str, np.ndarray], **changes: Any) -> Snapshot:
+        """Return a snapshot with other weights; the trunk's digest is computed afresh."""
+        return replace(self, trunk=Trunk(self.architecture, state), **changes)
+
+    @property
+    def architecture(self) -> str:
+        """Name of the network."""
+        return self.trunk.network.architecture
+
+    @property
+    def num_classes(self) -> int:
+        """Rows of the head, 0 without one."""
+        return self.trunk.num_classes
+
+    @property
+    def default_projection(self) -> Projection | None:
+        """The projection that `encode` applies unless told otherwise."""
+        return self.projection if self.project_by_default else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 that names the space of this snapshot's default embeddings."""
+        return fingerprint_of(
+            self.trunk.digest, self.pooling, self.default_projection, self.preprocess
+        )
+
+    def chosen(self, projection: bool | None) -> Projection | None:
+        """Return the projection for a call's `projection=`.
+
+        Raises
+        ------
+        ValueError
+            One is asked for and there is none.
+        """
+        if projection is None:
+            return self.default_projection
+        if projection and self.projection is None:
+            raise ValueError(
+                "projection=True, but this model has no projection: fit_projection makes one, "
+                "load_model('sscd') brings one"
+            )
+        return self.projection if projection else None
+
+    def dim(self, projection: Projection | None) -> int:
+        """Length of an embedding with that projection."""
+        return FEATURES if projection is None else projection.dim
+
+    def features(
+        self, pixels: np.ndarray, gem: bool, num_threads: int, mirrored: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return pooled features ``(n, 2048)``; with `mirror`, the mean over both images.
+
+        `mirrored` is the input of the mirror images; without it `pixels` are flipped.
+        """
+        features = self.trunk.network.features(pixels, gem, num_threads)
+        if self.preprocess.mirror:
+            if mirrored is None:
+                mirrored = np.ascontiguousarray(pixels[..., ::-1])
+            features += self.trunk.network.features(mirrored, gem, num_threads)
+            features *= np.float32(0.5)
+        return features
+
+    def embed(
+        self,
+        pixels: np.ndarray,
+        projection: Projection | None,
+        num_threads: int,
+        mirrored: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return embeddings ``(n, dim)`` of network input ``(n, 3, h, w)``; see `features`."""
+        pooling = self.pooling if projection is None else projection.pooling
+        features = self.features(pixels, pooling == "gem", num_threads, mirrored)
+        if projection is None:
+            return features
+        # Not NumPy's product: its last bits change with the number of rows.
+        return _core.linear(features - projection.mean, projection.rows)
+
+    def logits(
+        self, pixels: np.ndarray, num_threads: int, mirrored: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the head's output ``(n, classes)``; the head sees average-pooled features."""
+        return self.trunk.network.head(self.features(pixels, False, num_threads, mirrored))
+
+
+def _gallery(given: Pretrained) -> Gallery | None:
+    if given.gallery is not None or given.gallery_path is None:
+        return given.gallery
+    from birdembed.species.gallery import Gallery
+
+    return Gallery(path=given.gallery_path)

@@ -1,0 +1,1 @@
+"""Model folders, the hub and the names of models."""

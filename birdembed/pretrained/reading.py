@@ -1,0 +1,188 @@
+"""Read a model folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from birdembed._core import WeightsError
+from birdembed.images.preprocess import Preprocess
+from birdembed.pretrained.contents import (
+    CONFIG,
+    FORMAT,
+    GALLERY,
+    PREPROCESSOR,
+    PROJECTION,
+    WEIGHT_FILES,
+    Pretrained,
+)
+from birdembed.pretrained.preprocess_config import (
+    preprocess_from_timm,
+    preprocess_from_transformers,
+)
+from birdembed.weights.projection import POOLINGS, read_projection
+from birdembed.weights.reading import read_weights
+from birdembed.weights.state_dict import ARCHITECTURES, to_native
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise WeightsError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _class_names(names: Any, count: int, config_path: Path) -> list[str] | None:
+    """Return label names given as a list or as {index: name}; None where there are none."""
+    if not names or not count:
+        return None
+    try:
+        if isinstance(names, Mapping):
+            names = [names[i] for i in sorted(names, key=int)]
+        listed = [str(name) for name in names]
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{config_path}: the label names are not a list: {error}") from error
+    if len(listed) != count:
+        raise WeightsError(
+            f"{config_path}: names {len(listed)} classes, the head of the weights has {count}"
+        )
+    return listed
+
+
+def _architecture(config: Mapping[str, Any], path: Path) -> str:
+    """Return which of our architectures a timm or transformers config describes."""
+    if config.get("model_type") == "resnet" and "architecture" not in config:
+        wanted = {
+            "depths": [3, 4, 6, 3],
+            "layer_type": "bottleneck",
+            "hidden_act": "relu",
+            "downsample_in_bottleneck": False,
+            "downsample_in_first_stage": False,
+        }
+        for key, value in wanted.items():
+            if config.get(key, value) != value:
+                raise WeightsError(f"{path}: expected {key} {value}, got {config[key]!r}")
+        return "resnet50"
+    name = config.get("architecture")
+    if name == "tv_resnet50":  # timm's older name
+        return "resnet50"
+    if name not in ARCHITECTURES:
+        raise WeightsError(
+            f"{path}: architecture {name!r} is not one of {', '.join(ARCHITECTURES)}"
+        )
+    return str(name)
+
+
+def _read_preprocess(folder: Path, config: Mapping[str, Any]) -> Preprocess:
+    own = config.get("birdembed", {})
+    cfg = config.get("pretrained_cfg")
+    if isinstance(cfg, Mapping):
+        return preprocess_from_timm(cfg, str(folder / CONFIG), mirror=bool(own.get("mirror")))
+    path = folder / PREPROCESSOR
+    if path.is_file():
+        return preprocess_from_transformers(_read_json(path), str(path))
+    if config.get("architecture"):  # timm's oldest configs: the same keys at the top
+        return preprocess_from_timm(config, str(folder / CONFIG))
+    raise WeightsError(
+        f"{path}: no such file, and {CONFIG} names no preprocessing either; pass preprocess="
+    )
+
+
+def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> None:
+    """Fill in what the object "birdembed" of config.json says."""
+    path = folder / CONFIG
+    if own.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path}: written in format {own.get('format')!r}, this version reads {FORMAT}"
+        )
+    if own.get("pooling", "avg") not in POOLINGS:
+        raise WeightsError(f"{path}: pooling must be one of {POOLINGS}, got {own['pooling']!r}")
+    pretrained.pooling = own.get("pooling", "avg")
+    pretrained.training = dict(own.get("training") or {})
+    pretrained.threshold = own.get("threshold")
+    if own.get("projection"):
+        pretrained.projection = read_projection(folder / PROJECTION)
+        pretrained.project_by_default = bool(own["projection"].get("default"))
+    if own.get("gallery"):
+        pretrained.gallery_path = folder / GALLERY
+    pretrained.trunk_digest = own.get("trunk_digest")
+    pretrained.fingerprint = own.get("fingerprint")
+
+
+def read_pretrained(
+    directory: str | os.PathLike[str],
+    *,
+    architecture: str | None = None,
+    num_classes: int | None = None,
+    preprocess: Preprocess | None = None,
+    source: str | None = None,
+) -> Pretrained:
+    """Read a model folder: ours, timm's or transformers'.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Holds config.json and model.safetensors (or pytorch_model.bin).
+    architecture, num_classes
+        As `to_native` takes them.
+    preprocess : Preprocess, optional
+        Instead of the folder's own, which is then not read.
+    source : str, optional
+        What `Pretrained.source` says where the folder does not say it itself.
+
+    Raises
+    ------
+    WeightsError
+        A file is missing, damaged, or does not fit; the error names it.
+    """
+    folder = Path(directory)
+    config_path = folder / CONFIG
+    if not config_path.is_file():
+        raise WeightsError(
+            f"{config_path}: no such file: not a model folder, or a save was interrupted; "
+            "a bare weights file is loaded with load_model('resnet50', weights=FILE)"
+        )
+    config = _read_json(config_path)
+    declared = _architecture(config, config_path)
+    if architecture is not None and architecture != declared:
+        raise WeightsError(f"{config_path}: holds a {declared}, expected a {architecture}")
+    weights = next((folder / n for n in WEIGHT_FILES if (folder / n).is_file()), None)
+    if weights is None:
+        raise WeightsError(f"{folder}: holds none of {', '.join(WEIGHT_FILES)}")
+    own = config.get("birdembed")
+    name, state = to_native(read_weights(weights), str(weights), declared, num_classes)
+    given = preprocess if preprocess is not None else _read_preprocess(folder, config)
+    pretrained = Pretrained(name, state, given, source=source or str(folder))
+    cfg = config.get("pretrained_cfg") or {}
+    labels = cfg.get("label_names") or config.get("label_names") or config.get("id2label")
+    pretrained.class_names = _class_names(labels, pretrained.num_classes, config_path)
+    if own:
+        _read_own(pretrained, own, folder)
+        if preprocess is not None:
+            pretrained.fingerprint = None  # of another output space
+    return pretrained
+
+
+def read_bare(
+    path: str | os.PathLike[str],
+    *,
+    architecture: str | None = None,
+    num_classes: int | None = None,
+    preprocess: Preprocess | None = None,
+) -> Pretrained:
+    """Read a weights file that comes with nothing else; it gets the default `Preprocess()`.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, damaged, or does not fit.
+    """
+    source = os.fspath(path)
+    name, state = to_native(read_weights(path), source, architecture, num_classes)
+    return Pretrained(name, state, preprocess or Preprocess(), source=source)

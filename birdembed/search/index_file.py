@@ -1,0 +1,286 @@
+"""Index files.
+
+A column of numbers is `NAME.values`. Strings are a UTF-8 blob (`NAME.bytes`) and int64 offsets
+(`NAME.offsets`, one more than there are rows); where some are missing, `NAME.present` says which
+are there. The embeddings come first, at a multiple of 64 bytes, so that they can be searched where
+they are mapped.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed._core import BirdembedError
+from birdembed.base.files import replacing
+
+FORMAT = "birdembed-index-1"
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "I64": np.dtype("<i8"),
+    "BOOL": np.dtype("?"),
+    "U8": np.dtype("u1"),
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_ALIGNMENT = 64
+_HEADER_LIMIT = 100 << 20
+
+
+class IndexFileError(BirdembedError, ValueError):
+    """A file is no index, or a damaged one."""
+
+
+class PackedStrings(Sequence["str | None"]):
+    """Strings as they lie in the file, decoded when asked for.
+
+    Parameters
+    ----------
+    blob : ndarray
+        UTF-8 text of all strings, `(bytes,)` uint8.
+    offsets : ndarray
+        Where each begins, and where the last ends, `(n + 1,)` int64.
+    present : ndarray or None
+        `(n,)` bool, False where there is no string; None: all are there.
+    """
+
+    def __init__(
+        self,
+        blob: NDArray[np.uint8],
+        offsets: NDArray[np.int64],
+        present: NDArray[np.bool_] | None = None,
+    ):
+        self.blob, self.offsets, self.present = blob, offsets, present
+
+    @classmethod
+    def pack(cls, strings: Sequence[str | None]) -> PackedStrings:
+        """Pack a list."""
+        if isinstance(strings, PackedStrings):
+            return strings
+        parts = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in strings]
+        offsets = np.zeros(len(parts) + 1, np.int64)
+        np.cumsum([len(part) for part in parts], out=offsets[1:])
+        blob = np.frombuffer(b"".join(parts), np.uint8)
+        present = np.asarray([text is not None for text in strings], bool)
+        return cls(blob, offsets, None if present.all() else present)
+
+    def __len__(self) -> int:
+        """Return the number of strings."""
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, row: int) -> str | None: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str | None]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str | None] | None:
+        """Decode one string, or several."""
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        row = range(len(self))[row]
+        if self.present is not None and not self.present[row]:
+            return None
+        text = self.blob[self.offsets[row] : self.offsets[row + 1]].tobytes()
+        return text.decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str | None]:
+        """Decode all."""
+        text = self.blob.tobytes()
+        offsets = self.offsets.tolist()
+        present = [True] * len(self) if self.present is None else self.present.tolist()
+        for begin, end, there in zip(offsets[:-1], offsets[1:], present, strict=True):
+            yield text[begin:end].decode("utf-8", "surrogatepass") if there else None
+
+
+Column = Sequence["str | None"] | NDArray[Any]
+
+
+def write_index(
+    path: str | os.PathLike[str],
+    embeddings: NDArray[np.float32],
+    columns: Mapping[str, Column],
+    info: Mapping[str, str],
+) -> None:
+    """Write the file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        Written under a temporary name in the same folder and renamed when it is on the disk.
+    embeddings : ndarray
+        `(n, dim)` float32.
+    columns : mapping
+        Strings (a sequence) or numbers (int64, float64, bool array) for each row, by name.
+    info : mapping of str to str
+        What else to keep.
+
+    Raises
+    ------
+    OSError
+        The target cannot be written; the error names it and what was there before stays.
+    """
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"cannot write an index to {os.fspath(path)}: it is a folder")
+    tensors: list[tuple[str, NDArray[Any]]] = [("embeddings", embeddings)]
+    for name, column in columns.items():
+        if isinstance(column, np.ndarray):
+            tensors.append((f"{name}.values", column))
+            continue
+        packed = PackedStrings.pack(column)
+        tensors.append((f"{name}.offsets", packed.offsets))
+        if packed.present is not None:
+            tensors.append((f"{name}.present", packed.present))
+        tensors.append((f"{name}.bytes", packed.blob))
+    header: dict[str, Any] = {"__metadata__": {"format": FORMAT, **info}}
+    for name, tensor in tensors:  # in the order of the columns
+        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape)}
+    # After the embeddings wide numbers come first, so that all of them are aligned.
+    tensors[1:] = sorted(tensors[1:], key=lambda item: -item[1].dtype.itemsize)
+    at = 0
+    for name, tensor in tensors:
+        header[name]["data_offsets"] = [at, at + tensor.nbytes]
+        at += tensor.nbytes
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % _ALIGNMENT)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, tensor in tensors:
+            if tensor.size:
+                contiguous = np.ascontiguousarray(tensor)
+                file.write(contiguous.reshape(-1).view(np.uint8).data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_index(
+    path: str | os.PathLike[str], *, mapped: bool = True
+) -> tuple[NDArray[np.float32], dict[str, Column], dict[str, str]]:
+    """Read a file that `write_index` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    mapped : bool
+        Map the file instead of reading it: rows are read when they are searched.
+
+    Returns
+    -------
+    embeddings, columns, info
+        As they were given to `write_index`; strings as `PackedStrings`.
+
+    Raises
+    ------
+    IndexFileError
+        The file is no index, truncated or damaged.
+    OSError
+        It cannot be read.
+    """
+    name = os.fspath(path)
+    header, data = _read_tensors(name, mapped)
+    info = header.pop("__metadata__", None)
+    if not isinstance(info, dict) or info.get("format") != FORMAT or "embeddings" not in header:
+        raise IndexFileError(f"{name}: a safetensors file, but no index of birdembed")
+    tensors = _checked_tensors(name, header, data)
+    embeddings = tensors.pop("embeddings")
+    if embeddings.ndim != 2 or embeddings.dtype != np.float32:
+        raise _damaged(name, "embeddings are not a float32 table")
+    columns: dict[str, Column] = {}
+    for tensor in tensors:
+        column, _, part = tensor.rpartition(".")
+        if part == "offsets":
+            columns[column] = _strings(name, column, tensors)
+        elif part == "values":
+            columns[column] = tensors[tensor]
+    for column, values in columns.items():
+        if len(values) != len(embeddings):
+            raise _damaged(
+                name, f"{column} has {len(values)} rows, the embeddings have {len(embeddings)}"
+            )
+    return embeddings, columns, info
+
+
+def _damaged(name: str, what: str) -> IndexFileError:
+    return IndexFileError(f"{name}: truncated or damaged index ({what}); build it again")
+
+
+def _read_tensors(name: str, mapped: bool) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+    """Return the header and the bytes after it."""
+    with open(name, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _HEADER_LIMIT):
+            raise IndexFileError(
+                f"{name}: not an index, or truncated ({size} bytes, header of {length})"
+            )
+        try:
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise IndexFileError(f"{name}: not an index, its header is no JSON") from error
+        if not isinstance(header, dict):
+            raise IndexFileError(f"{name}: not an index, its header is no JSON object")
+        if mapped:
+            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            data = np.frombuffer(whole, np.uint8)[8 + length :]
+        else:
+            data = np.fromfile(file, np.uint8)
+    return header, data
+
+
+def _checked_tensors(
+    name: str, header: Mapping[str, Any], data: NDArray[np.uint8]
+) -> dict[str, NDArray[Any]]:
+    """Return the tensors as views of `data`, every number of the header checked."""
+    tensors: dict[str, NDArray[Any]] = {}
+    at = 0
+    for key, entry in sorted(header.items(), key=_first_offset):
+        try:
+            dtype = _DTYPES[entry["dtype"]]
+            shape = tuple(int(n) for n in entry["shape"])
+            begin, end = (int(n) for n in entry["data_offsets"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(name, f"entry {key!r} of the header") from error
+        size = dtype.itemsize
+        for n in shape:
+            size *= n
+        if min(shape, default=0) < 0 or begin != at or end - begin != size:
+            raise _damaged(name, f"offsets of {key!r} do not fit its shape")
+        at = end
+        if end <= len(data):
+            tensors[key] = data[begin:end].view(dtype).reshape(shape)
+    if at != len(data):
+        raise _damaged(name, f"{at} bytes of data expected, {len(data)} found")
+    return {key: tensors[key] for key in header}
+
+
+def _first_offset(item: tuple[str, Any]) -> tuple[int, int]:
+    try:
+        begin, end = item[1]["data_offsets"]
+        return int(begin), int(end)
+    except (KeyError, TypeError, ValueError):
+        return -1, -1
+
+
+def _strings(name: str, column: str, tensors: Mapping[str, NDArray[Any]]) -> PackedStrings:
+    offsets = np.array(tensors[f"{column}.offsets"])
+    blob = tensors.get(f"{column}.bytes")
+    present = tensors.get(f"{column}.present")
+    if blob is None or blob.dtype != np.uint8 or blob.ndim != 1:
+        raise _damaged(name, f"{column} has no text")
+    if (
+        offsets.dtype != np.int64
+        or offsets.ndim != 1
+        or len(offsets) < 1
+        or offsets[0] != 0
+        or offsets[-1] != len(blob)
+        or (np.diff(offsets) < 0).any()
+    ):
+        raise _damaged(name, f"offsets of the strings of {column}")
+    if present is not None and (present.dtype != bool or present.shape != (len(offsets) - 1,)):
+        raise _damaged(name, f"which strings of {column} are there")
+    return PackedStrings(blob, offsets, None if present is None else np.array(present))

@@ -1,0 +1,154 @@
+"""Search results and matches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+
+class Match(NamedTuple):
+    """One found image.
+
+    Attributes
+    ----------
+    id : str
+        Its id in the index.
+    label : str or None
+        Its species, where the index knows it.
+    score : float
+        Cosine similarity to the query.
+    path : str or None
+        Its file, where the index knows it.
+    """
+
+    id: str
+    label: str | None
+    score: float
+    path: str | None
+
+
+class SearchResult:
+    """The matches of one query, or of many.
+
+    Of one query the arrays are `(k,)` and iterating gives `Match`; of many they are `(q, k)` and
+    iterating gives the result of each query. Best first; fewer columns than were asked for where
+    the index has fewer rows.
+
+    Attributes
+    ----------
+    scores : ndarray
+        float32 cosine similarities.
+    indices : ndarray
+        int64 row numbers of the index.
+    ids, labels, paths : ndarray
+        Objects: `str`, or None where the index has no label or path.
+    query : str, int or None
+        What was asked, by name; of many, a list of those.
+    """
+
+    def __init__(
+        self,
+        scores: NDArray[np.float32],
+        indices: NDArray[np.int64],
+        ids: NDArray[np.object_],
+        labels: NDArray[np.object_],
+        paths: NDArray[np.object_],
+        query: Any = None,
+        image: Any = None,
+    ):
+        self.scores, self.indices = scores, indices
+        self.ids, self.labels, self.paths = ids, labels, paths
+        self.query = query
+        self._image = image  # what to show for the query: images as they were given, or None
+
+    @property
+    def _single(self) -> bool:
+        return self.scores.ndim == 1
+
+    def __len__(self) -> int:
+        """Return the number of matches; of many queries, the number of queries."""
+        return len(self.scores)
+
+    def __getitem__(self, i: int) -> Any:
+        """Return one match, or the result of one query."""
+        i = range(len(self))[i]
+        if self._single:
+            return Match(self.ids[i], self.labels[i], float(self.scores[i]), self.paths[i])
+        return SearchResult(
+            self.scores[i],
+            self.indices[i],
+            self.ids[i],
+            self.labels[i],
+            self.paths[i],
+            self.query[i] if self.query is not None else i,
+            self._image[i] if self._image is not None else None,
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over matches, or over the results of the queries."""
+        return (self[i] for i in range(len(self)))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table with the columns query, rank (from 1), id, label, score, path."""
+        from birdembed.base.optional import need
+
+        table = need("pandas", "pandas", "SearchResult.to_pandas")
+        results: Sequence[SearchResult] = [self] if self._single else list(self)
+        rows = [
+            (result.query, rank, match.id, match.label, match.score, match.path)
+            for result in results
+            for rank, match in enumerate(result, 1)
+        ]
+        return table.DataFrame(rows, columns=["query", "rank", "id", "label", "score", "path"])
+
+    def plot(self, **options: Any) -> Figure:
+        """Draw queries and matches with labels and scores.
+
+        Parameters
+        ----------
+        **options
+            As `birdembed.plot_grid` takes them.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from birdembed.display.grid import plot_grid
+
+        return plot_grid(self._image if self._image is not None else self.query, self, **options)
+
+    def _repr_html_(self) -> str:
+        from birdembed.display.objects import search_result
+
+        return search_result(self)
+
+    def __repr__(self) -> str:
+        """List the matches, or the best match of each query."""
+        if self._single:
+            head = f"SearchResult of {_shown(self.query)}: {len(self)} matches"
+            lines = [f"  {m.score:.4f}  {m.label or '-'}  {m.id}" for m in list(self)[:10]]
+            rest = len(self) - 10
+        else:
+            head = f"SearchResult of {len(self)} queries, {self.scores.shape[1]} matches each"
+            lines = [
+                f"  {_shown(r.query)}: " + (f"{r[0].score:.4f}  {r[0].id}" if len(r) else "nothing")
+                for r in (self[i] for i in range(min(len(self), 10)))
+            ]
+            rest = len(self) - 10
+        return "\n".join([head, *lines] + ([f"  ... and {rest} more"] if rest > 0 else []))
+
+
+def _shown(query: Any) -> str:
+    return "a query" if query is None else os.fspath(query) if _is_path(query) else f"query {query}"
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike))

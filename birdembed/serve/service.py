@@ -1,0 +1,127 @@
+"""What the endpoints do, without HTTP: a vector's species and its nearest photographs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from birdembed._core import FingerprintMismatch, get_num_threads
+from birdembed.search.index import Index
+from birdembed.serve.answers import Embedding, Found, Health, Identified, Look, Photograph, Result
+from birdembed.serve.thumbnails import Thumbnails
+from birdembed.species.identify import checked_gallery, nearest_species
+
+NO_INDEX = (
+    "this server has no photographs to search: make an index with `birdembed index PHOTOGRAPHS "
+    "-o birds.index` and start `birdembed serve --index birds.index`"
+)
+NO_GALLERY = (
+    "this model knows no species yet: give it a gallery with `birdembed finetune`, or with "
+    "`model.fit_gallery(data)` and `model.save_pretrained(folder)`, and start `birdembed serve "
+    "--model folder`"
+)
+
+
+class Missing(Exception):
+    """The server lacks what the endpoint needs; says how to get it."""
+
+
+class Service:
+    """A model, its gallery where it has one, and an index where one was given."""
+
+    def __init__(self, model: Any, index: Index | None, photos: str | os.PathLike[str] | None):
+        self.model = model
+        self.index = index
+        self.gallery: tuple[Index, float] | None = None
+        self.no_gallery = NO_GALLERY
+        # More than eight at a time bring nothing on two threads; each thread works on four.
+        self.batch = max(8, 4 * get_num_threads())
+        if index is not None:
+            if index.fingerprint not in (None, model.fingerprint):
+                raise FingerprintMismatch(
+                    f"index has the fingerprint {str(index.fingerprint)[:12]}, the model "
+                    f"{model.fingerprint[:12]}: build the index again with this model"
+                )
+            if index.dim not in (None, model.embedding_dim):
+                raise ValueError(
+                    f"index has {index.dim} dimensions, the model gives {model.embedding_dim}"
+                )
+        elif photos is not None:
+            raise ValueError("photos= says where the photographs of an index are: give index=")
+        folder = None if photos is None else Path(photos)
+        if folder is not None and not folder.is_dir():
+            raise NotADirectoryError(f"photos: expected a folder, got {folder}")
+        self.thumbnails = None if index is None else Thumbnails(index, folder)
+        if model._current.gallery is not None:
+            try:
+                self.gallery = checked_gallery(model)
+            except ValueError as error:
+                self.no_gallery = str(error)
+
+    def embedded(self, vector: np.ndarray) -> Embedding:
+        """Return the vector as numbers of JSON."""
+        return Embedding(vector.tolist(), len(vector), self.model.fingerprint)
+
+    def found(self, vector: np.ndarray, k: int) -> Found:
+        """Return the nearest photographs."""
+        photographs = self._photographs(vector, k)
+        return Found([Result(one.id, one.label, one.score) for one in photographs])
+
+    def identified(self, vector: np.ndarray, k: int) -> Identified:
+        """Return the nearest species, and whether the best is near enough."""
+        if self.gallery is None:
+            raise Missing(self.no_gallery)
+        index, threshold = self.gallery
+        (one,) = nearest_species(vector[None], index, threshold, k)
+        return Identified(
+            species=one.species if one.known else None,
+            score=one.score,
+            known=bool(one.known),
+            threshold=threshold,
+            results=[Result(label, label, score) for label, score in one.matches],
+        )
+
+    def look(self, vector: np.ndarray, k: int, n: int) -> Look:
+        """Return k species and n photographs."""
+        return Look(
+            None if self.gallery is None else self.identified(vector, k),
+            None if self.index is None else self._photographs(vector, n),
+        )
+
+    def _photographs(self, vector: np.ndarray, k: int) -> list[Photograph]:
+        if self.index is None:
+            raise Missing(NO_INDEX)
+        found = self.index.search(vector, k=k)
+        return [
+            Photograph(match.id, match.label, float(match.score), f"thumbnail/{row}")
+            for match, row in zip(found, found.indices.tolist(), strict=True)
+        ]
+
+    def health(self, pending: int, max_bytes: int) -> Health:
+        """Return what runs here."""
+        from birdembed._version import __version__
+
+        now = self.model._current
+        return Health(
+            status="ok",
+            version=__version__,
+            model=_shown(now.source),
+            architecture=self.model.architecture,
+            embedding_dim=self.model.embedding_dim,
+            fingerprint=self.model.fingerprint,
+            species=None if self.gallery is None else len(set(self.gallery[0].labels)),
+            threshold=None if self.gallery is None else self.gallery[1],
+            photographs=None if self.index is None else len(self.index),
+            no_gallery=self.no_gallery if self.gallery is None else None,
+            no_index=NO_INDEX if self.index is None else None,
+            max_bytes=max_bytes,
+            pending=pending,
+        )
+
+
+def _shown(source: str) -> str:
+    """Return a model's source without the folders of this machine."""
+    return os.path.basename(source.rstrip("/")) if os.path.exists(source) else source

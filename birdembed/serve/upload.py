@@ -1,0 +1,139 @@
+"""A photograph out of a request's body, without ever holding more of it than is allowed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from tempfile import SpooledTemporaryFile
+from typing import Any, NamedTuple, TypeAlias
+
+import anyio
+from fastapi import HTTPException, Request
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
+
+from birdembed.serve.batcher import Gone
+
+#: Most bytes of a photograph: 20 MB.
+MAX_BYTES = 20_000_000
+_MARGIN = 64 * 1024  # what a multipart body has besides the file
+_MEMORY = 1 << 20  # of a photograph, what more there is goes to a temporary file
+_SECONDS = 60.0  # for a body to arrive
+#: What the endpoints take, for /openapi.json.
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "A photograph (by default at most 20 MB): as a form's file, or as it is.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "k": {"type": "integer", "description": "as in the address"},
+                    },
+                }
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+class Upload(NamedTuple):
+    """A received photograph."""
+
+    name: str  # as the client calls it, for messages only
+    read: Callable[[], bytes]
+    fields: dict[str, str]  # what else the form has
+
+
+def too_large(max_bytes: int) -> HTTPException:
+    """Return the error of a file that is too large."""
+    return HTTPException(413, f"the file is larger than {max_bytes / 1e6:g} MB, the limit here")
+
+
+@contextlib.asynccontextmanager
+async def received(
+    request: Request, max_bytes: int, seconds: float = _SECONDS
+) -> AsyncIterator[Upload]:
+    """Receive the photograph of a request: the one file of a form, or the body itself.
+
+    Raises
+    ------
+    HTTPException
+        400 a broken form or several files; 408 it takes too long; 413 larger than `max_bytes`;
+        415 neither a form nor a picture; 422 no file, or an empty one.
+    Gone
+        The client went away.
+    """
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    form = kind == "multipart/form-data"
+    if not form and not kind.startswith("image/") and kind != "application/octet-stream":
+        raise HTTPException(
+            415,
+            "expected a photograph as the file of a form (multipart/form-data), or as the body "
+            f"itself with its own content type (image/jpeg), got {kind or 'no content type'}",
+        )
+    most = max_bytes + (_MARGIN if form else 0)
+    if _declared(request.headers) > most:
+        raise too_large(max_bytes)  # before a byte of it is read
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            with anyio.fail_after(seconds):
+                take = _of_form if form else _of_body
+                file, name, fields = await take(_limited(request, most, max_bytes), stack)
+        except TimeoutError:
+            raise HTTPException(408, f"the file took longer than {seconds:g} s to arrive") from None
+        except ClientDisconnect:
+            raise Gone("the client is gone") from None
+        size = file.seek(0, 2)
+        file.seek(0)
+        if size > max_bytes:
+            raise too_large(max_bytes)
+        if size == 0:
+            raise HTTPException(422, f"{name or 'the file'} is empty")
+        yield Upload(name, file.read, fields)
+
+
+def _declared(headers: Mapping[str, str]) -> int:
+    try:
+        return int(headers.get("content-length", "0"))
+    except ValueError:
+        return 0
+
+
+def _limited(request: Request, most: int, max_bytes: int) -> Request:
+    """Return the request with a body that ends in 413 once it is longer than `most`."""
+    seen = 0
+
+    async def receive() -> Any:
+        nonlocal seen
+        message = await request.receive()
+        seen += len(message.get("body", b""))
+        if seen > most:
+            raise too_large(max_bytes)
+        return message
+
+    return Request(request.scope, receive)
+
+
+_Received: TypeAlias = tuple[Any, str, dict[str, str]]
+
+
+async def _of_form(request: Request, stack: contextlib.AsyncExitStack) -> _Received:
+    form = await request.form(max_files=1, max_fields=20)
+    stack.push_async_callback(form.close)
+    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    for value in form.values():
+        if isinstance(value, UploadFile):
+            return value.file, value.filename or "", fields
+    raise HTTPException(422, "the form holds no file: send the photograph in the field 'file'")
+
+
+async def _of_body(request: Request, stack: contextlib.AsyncExitStack) -> _Received:
+    file = stack.enter_context(SpooledTemporaryFile(_MEMORY))
+    async for chunk in request.stream():
+        file.write(chunk)
+    return file, "", {}

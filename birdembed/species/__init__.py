@@ -1,0 +1,1 @@
+"""Identify species, or say that none of the known ones matches."""

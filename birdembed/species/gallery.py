@@ -1,0 +1,76 @@
+"""A gallery of prototypes, one per species."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed.base.vectors import unit_rows
+
+if TYPE_CHECKING:
+    from birdembed.search.index import Index
+
+NO_GALLERY = (
+    "this model has no gallery of species: fit_gallery(data) computes one from labelled "
+    "photographs, load_model('birds51') brings one of 51 species"
+)
+STALE = (
+    "the gallery was computed before the model's weights, projection or preprocessing changed: "
+    "compute it again with fit_gallery(data)"
+)
+
+
+def prototypes(
+    units: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
+) -> NDArray[np.float64]:
+    """Return the mean unit vector of each class, scaled to length 1: ``(classes, dim)``."""
+    sums = np.zeros((n_classes, units.shape[1]))
+    np.add.at(sums, labels, units)
+    return unit_rows(sums)
+
+
+class Gallery:
+    """A gallery in memory, or in a file that is read when it is first asked for."""
+
+    def __init__(self, index: Index | None = None, path: Any = None) -> None:
+        self._index, self.path = index, path
+
+    @property
+    def index(self) -> Index:
+        """The gallery itself."""
+        if self._index is None:
+            from birdembed.search.index import Index
+
+            # Small, and its file may be replaced by a later save: read, not mapped.
+            self._index = Index.load(self.path, mmap=False)
+        return self._index
+
+    def of(self, model: Any) -> Index:
+        """Return the gallery, able to look up images with the model it belongs to."""
+        index = self.index
+        if index.model is None and index.fingerprint == model.fingerprint:
+            index.model = model
+        return index
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the rows, without the model."""
+        index = self.index
+        return {
+            "ids": list(index._ids),
+            "labels": list(index._labels),
+            "embeddings": np.array(index.embeddings),
+            "metadata": {name: list(column) for name, column in index.metadata.items()},
+            "fingerprint": index.fingerprint,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` gave."""
+        from birdembed.search.index import Index
+
+        vectors = state["embeddings"]
+        index = Index(vectors.shape[1] or None, state["fingerprint"])
+        if len(vectors):
+            index.add(state["ids"], vectors, state["labels"], state["metadata"] or None)
+        self._index, self.path = index, None

@@ -1,0 +1,168 @@
+"""Fit a model's gallery and threshold."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed.base.checks import check_number
+from birdembed.base.vectors import unit_rows
+from birdembed.species.gallery import Gallery, prototypes
+from birdembed.species.labelled import check_dimensions, labelled_vectors, plain_vectors
+from birdembed.species.threshold import choose_threshold, held_out_scores, open_set_auroc
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class GalleryFit:
+    """How `fit_gallery` found its threshold. Rates run from 0 to 1.
+
+    Attributes
+    ----------
+    threshold : float
+        Least score at which `identify` calls a species known.
+    criterion : str
+        What the threshold was chosen by.
+    known_accepted : float
+        Share of the pictures of known species that reach it.
+    unknown_accepted : float
+        Share of the unknown ones that reach it all the same: the false-accept rate.
+    auroc : float
+        Area under the ROC curve of known against unknown: 1 perfect, 0.5 a coin.
+    accuracy : float
+        Share of the known pictures whose nearest species is right, threshold or not.
+    n_known, n_unknown : int
+        Pictures behind these rates.
+    unknown_from : str
+        "held-out species" or "given pictures".
+    failures : list of (int, str, str)
+        Position, name and reason of pictures that could not be read.
+    """
+
+    threshold: float
+    criterion: str
+    known_accepted: float
+    unknown_accepted: float
+    auroc: float
+    accuracy: float
+    n_known: int
+    n_unknown: int
+    unknown_from: str
+    failures: list[tuple[int, str, str]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain values, without the failures."""
+        return {k: v for k, v in vars(self).items() if k != "failures"}
+
+
+def fit_gallery(
+    model: Any,
+    data: Any,
+    unknown: Any = None,
+    *,
+    labels: Sequence[str] | None = None,
+    valid: Any = None,
+    accept: float | None = 0.95,
+    show_progress_bar: bool | None = None,
+) -> GalleryFit:
+    """Compute a model's gallery and threshold; see `Model.fit_gallery`."""
+    from birdembed.search.index import Index
+
+    if accept is not None and check_number("accept", accept, 0, 1, open_above=False) == 0:
+        raise ValueError("accept must be above 0, or None, got 0")
+    with model._writing("fit_gallery"):
+        now = model._current
+        vectors, names, failures = labelled_vectors(model, data, labels, show_progress_bar)
+        check_dimensions(model, vectors, "data")
+        species = sorted(set(names))
+        _warn_of_lost(data, species)
+        if len(species) < 2 and unknown is None:
+            raise ValueError(
+                f"data has one species only ({', '.join(species)}): no other can be held out to "
+                "find a threshold; give pictures of other things as unknown="
+            )
+        number = {name: i for i, name in enumerate(species)}
+        rows = np.asarray([number[name] for name in names], np.int64)
+        units = unit_rows(vectors)
+        table = prototypes(units, rows, len(species))
+        inside, outside, right = held_out_scores(units, rows, len(species))
+        if valid is not None:
+            inside, outside, right, more = _valid_scores(model, table, number, valid)
+            failures += more
+        source = "held-out species"
+        if unknown is not None:
+            strange, more = plain_vectors(model, unknown, "unknown", show_progress_bar)
+            outside = (unit_rows(strange) @ table.T).max(axis=1)
+            failures += more
+            source = "given pictures"
+        _check_counts(inside, outside)
+        threshold, criterion = choose_threshold(inside, outside, accept)
+        result = GalleryFit(
+            threshold=threshold,
+            criterion=criterion,
+            known_accepted=float((inside >= threshold).mean()),
+            unknown_accepted=float((outside >= threshold).mean()),
+            auroc=open_set_auroc(inside, outside),
+            accuracy=float(right.mean()),
+            n_known=len(inside),
+            n_unknown=len(outside),
+            unknown_from=source,
+            failures=failures,
+        )
+        index = Index(model=model)
+        index.add(species, table.astype(np.float32), species)
+        model._current = replace(
+            now,
+            gallery=Gallery(index),
+            threshold=threshold,
+            training={**now.training, "gallery": result.to_dict()},
+        )
+    return result
+
+
+def _warn_of_lost(data: Any, species: list[str]) -> None:
+    """Name the species of a folder of which no picture could be read: `identify` cannot."""
+    from birdembed.data.folder import ImageFolder
+
+    lost = sorted(set(data.names) - set(species)) if isinstance(data, ImageFolder) else []
+    if lost:
+        warnings.warn(
+            f"the gallery lacks {', '.join(map(repr, lost))}: none of its pictures could be read; "
+            "see failures in the result, mend them and call fit_gallery again",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _check_counts(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> None:
+    if not len(inside):
+        raise ValueError(
+            "each species has a single picture: at least one needs two, so that one can be judged "
+            "by the other; or give more pictures of them as valid="
+        )
+    if not len(outside):
+        raise ValueError("none of the pictures of unknown could be read")
+
+
+def _valid_scores(
+    model: Any, table: NDArray[np.float64], number: dict[str, int], valid: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], list[tuple[int, str, str]]]:
+    """Return what `held_out_scores` returns, of pictures that are not in the gallery."""
+    vectors, names, failures = labelled_vectors(model, valid, None, None, "valid")
+    lacking = sorted(set(names) - set(number))
+    if lacking:
+        raise ValueError(f"valid has the species {lacking[0]!r}, which data lacks")
+    check_dimensions(model, vectors, "valid")
+    scores = unit_rows(vectors) @ table.T
+    own = np.asarray([number[name] for name in names], np.int64)
+    known = scores.max(axis=1)
+    right = scores.argmax(axis=1) == own
+    scores[np.arange(len(own)), own] = -np.inf
+    return known, scores.max(axis=1), right, failures

@@ -1,0 +1,126 @@
+"""Identify the species in images."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed.base.checks import check_integer
+from birdembed.search.cosine import cosine_similarity
+from birdembed.search.index import Index
+from birdembed.species.gallery import NO_GALLERY, STALE
+
+
+class _Fields(NamedTuple):
+    species: str
+    score: float
+    known: bool
+    matches: list[tuple[str, float]]
+
+
+class Identification(_Fields):
+    """What `Model.identify` says about one photograph.
+
+    Attributes
+    ----------
+    species : str
+        The nearest species of the gallery, whether or not it is near enough.
+    score : float
+        Its cosine similarity.
+    known : bool
+        Whether the score reaches the model's threshold.
+    matches : list of (str, float)
+        The nearest species and their scores, best first.
+    """
+
+    _image: Any = None  # what to show: the photograph as it was given
+
+    def __reduce__(self) -> Any:
+        """Pickle the four values, not the photograph."""
+        return type(self), tuple(self)
+
+    def _repr_html_(self) -> str:
+        from birdembed.display.objects import identification
+
+        return identification(self, self._image)
+
+
+class _Identifications(list[Identification]):
+    """A list that shows itself in notebooks."""
+
+    def __reduce__(self) -> Any:
+        return list, (list(self),)
+
+    def _repr_html_(self) -> str:
+        from birdembed.display.objects import identifications
+
+        return identifications(self)
+
+
+def identify(model: Any, images: Any, k: int, options: dict[str, Any]) -> tuple[Any, Any]:
+    """Return identifications (one for one image, else a list) and the report of `encode`."""
+    from birdembed.images.sources import is_single
+
+    k = check_integer("k", k, 1)
+    index, threshold = checked_gallery(model)
+    single = is_single(images)
+    vectors, report = model.encode(images, return_report=True, **options)
+    found = _Identifications(nearest_species(np.atleast_2d(vectors), index, threshold, k))
+    for one, image in zip(found, _given(images, single, report), strict=True):
+        one._image = image
+    return (found[0] if single else found), report
+
+
+def _given(images: Any, single: bool, report: Any) -> list[Any]:
+    """Return the images behind the rows as they were given, or their paths."""
+    if single:
+        return [images]
+    if isinstance(images, (list, tuple, np.ndarray)):
+        return [images[position] for position in report.kept]
+    return list(report.names)
+
+
+def checked_gallery(model: Any) -> tuple[Index, float]:
+    """Return the gallery and the threshold.
+
+    Raises
+    ------
+    ValueError
+        There is none, or it belongs to another state of the model.
+    """
+    now = model._current
+    if now.gallery is None:
+        raise ValueError(NO_GALLERY)
+    index = now.gallery.index
+    if not len(index):
+        raise ValueError("the gallery is empty: compute it again with fit_gallery(data)")
+    if index.fingerprint != now.fingerprint:
+        raise ValueError(STALE)
+    if now.threshold is None:
+        raise ValueError("this model has a gallery and no threshold: set model.threshold")
+    return index, now.threshold
+
+
+def nearest_species(
+    vectors: NDArray[np.float32], index: Index, threshold: float, k: int
+) -> list[Identification]:
+    """Look vectors up in a gallery; of a species with several rows the best one counts."""
+    if not len(vectors):
+        return []
+    names = [str(label) for label in index.labels]
+    species = list(dict.fromkeys(names))
+    number = {name: i for i, name in enumerate(species)}
+    row_species = np.asarray([number[name] for name in names], np.int64)
+    scores = np.atleast_2d(cosine_similarity(vectors, index.embeddings))
+    best = np.full((len(vectors), len(species)), -np.inf, np.float32)
+    for row, column in enumerate(row_species):
+        np.maximum(best[:, column], scores[:, row], out=best[:, column])
+    found = []
+    for line in best:
+        order = np.argsort(-line, kind="stable")[:k]
+        matches = [(species[i], float(line[i])) for i in order]
+        top, score = matches[0]
+        found.append(Identification(top, score, score >= threshold, matches))
+    return found

@@ -1,0 +1,109 @@
+"""Embeddings with labels, from images or arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed.base.vectors import as_vectors
+
+if TYPE_CHECKING:
+    pass
+
+
+def labelled_vectors(
+    model: Any,
+    data: Any,
+    labels: Sequence[Any] | None,
+    show_progress_bar: bool | None = None,
+    name: str = "data",
+    *,
+    projection: bool | None = None,
+) -> tuple[NDArray[np.float32], list[str], list[tuple[int, str, str]]]:
+    """Return vectors, class names and failures of an `ImageFolder`, an `Index` or embeddings.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `data` is none of them, labels are missing or do not fit, or no picture could be read.
+    FingerprintMismatch
+        An index of another model.
+    """
+    from birdembed.data.folder import ImageFolder
+    from birdembed.search.index import Index
+
+    if isinstance(data, ImageFolder):
+        if labels is not None:
+            raise ValueError("labels go with embeddings; an ImageFolder brings its own")
+        vectors, report = model.encode(
+            data,
+            projection=projection,
+            on_error="skip",
+            return_report=True,
+            show_progress_bar=show_progress_bar,
+        )
+        if not len(vectors):
+            raise ValueError(f"{name}: none of its {len(data)} pictures could be read")
+        names = data.names
+        return vectors, [names[row] for row in report.kept], list(report.failures)
+    if isinstance(data, Index):
+        data._check_fingerprint(model.fingerprint, "the model")
+        given = data.labels.tolist() if labels is None else list(labels)
+        data = data.embeddings
+    elif labels is None:
+        raise TypeError(
+            f"{name} must be an ImageFolder, an Index, or embeddings with labels=, got "
+            f"{type(data).__name__}"
+        )
+    else:
+        given = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
+    vectors, _ = as_vectors(data, name, one=False)
+    if len(given) != len(vectors):
+        raise ValueError(f"{name} has {len(vectors)} rows, labels has {len(given)} values")
+    if not len(vectors):
+        raise ValueError(f"{name} is empty")
+    if any(label is None for label in given):
+        raise ValueError(f"{name}: row {given.index(None)} has no label")
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity; leave it out")
+    return vectors, [str(label) for label in given], []
+
+
+def plain_vectors(
+    model: Any, images: Any, name: str, show_progress_bar: bool | None = None
+) -> tuple[NDArray[np.float32], list[tuple[int, str, str]]]:
+    """Return default embeddings of images, or of what are embeddings already; and failures."""
+    from birdembed.search.index import Index
+
+    if isinstance(images, Index):
+        images._check_fingerprint(model.fingerprint, "the model")
+        images = images.embeddings
+    if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+        vectors, _ = as_vectors(images, name)
+        check_dimensions(model, vectors, name)
+        return vectors, []
+    many = [images] if is_one(images) else images
+    vectors, report = model.encode(
+        many, on_error="skip", return_report=True, show_progress_bar=show_progress_bar
+    )
+    return vectors, list(report.failures)
+
+
+def check_dimensions(model: Any, vectors: NDArray[np.float32], name: str) -> None:
+    """Raise `ValueError` where vectors do not have the model's number of dimensions."""
+    if vectors.shape[1] != model.embedding_dim:
+        raise ValueError(
+            f"{name} has {vectors.shape[1]} dimensions, the model gives {model.embedding_dim}: "
+            "use embeddings that its encode gives"
+        )
+
+
+def is_one(images: Any) -> bool:
+    """Return whether the input is one image or one vector, rather than many."""
+    from birdembed.images.sources import is_single
+
+    return is_single(images)

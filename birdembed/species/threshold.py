@@ -1,0 +1,91 @@
+"""Choose the score from which a species counts as known."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from birdembed.base.vectors import unit_rows
+
+
+def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
+    """Return how well a score tells known from unknown: the area under the ROC curve.
+
+    It is the share of (known, unknown) pairs where the known one scores higher, ties counting
+    half (Mann and Whitney 1947).
+
+    Parameters
+    ----------
+    known, unknown : array
+        Scores, one a picture.
+
+    Raises
+    ------
+    ValueError
+        One of them is empty or holds NaN.
+    """
+    high = np.sort(np.asarray(known, np.float64).ravel())
+    low = np.asarray(unknown, np.float64).ravel()
+    if not len(high) or not len(low):
+        raise ValueError(f"known and unknown must not be empty, got {len(high)} and {len(low)}")
+    if np.isnan(high).any() or np.isnan(low).any():
+        raise ValueError("known and unknown must not hold NaN")
+    above = len(high) - np.searchsorted(high, low, side="right")
+    equal = np.searchsorted(high, low, side="right") - np.searchsorted(high, low, side="left")
+    return float((above + 0.5 * equal).sum() / (len(high) * len(low)))
+
+
+def choose_threshold(
+    known: NDArray[np.float64], unknown: NDArray[np.float64], accept: float | None
+) -> tuple[float, str]:
+    """Return a threshold and what it was chosen by.
+
+    Parameters
+    ----------
+    known, unknown : (n,) and (m,) float64
+        Scores.
+    accept : float or None
+        The largest threshold that accepts at least this share of `known`; None: the one with the
+        best mean of the rates of known accepted and unknown refused.
+    """
+    ordered = np.sort(known)
+    if accept is not None:
+        # The tolerance keeps 1 - 0.95 of 20 from counting as more than one.
+        allowed = int(np.floor((1 - accept) * len(ordered) + 1e-9))
+        return float(ordered[allowed]), f"{accept:.0%} of the known accepted"
+    tried = np.unique(np.concatenate([known, unknown]))
+    refused = np.searchsorted(np.sort(unknown), tried, side="left") / len(unknown)
+    accepted = 1 - np.searchsorted(ordered, tried, side="left") / len(ordered)
+    # Halfway down to the next score, so that neither side touches the threshold.
+    best = int(np.argmax(refused + accepted))
+    lower = tried[best - 1] if best else tried[best]
+    return float((tried[best] + lower) / 2), "best mean of known accepted and unknown refused"
+
+
+def held_out_scores(
+    units: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Score each picture as `identify` would if it, or its whole species, were not in the gallery.
+
+    A picture is left out of its species' prototype by subtracting it from the sum of its class:
+    (sum - x) / |sum - x|. A species is held out by not looking at its prototype.
+
+    Returns
+    -------
+    known : (m,) float64
+        Best score of each picture that is not its species' only one, itself left out.
+    unknown : (n,) float64
+        Best score of each picture among the other species.
+    right : (m,) bool
+        Whether the best score of `known` is its own species'.
+    """
+    sums = np.zeros((n_classes, units.shape[1]))
+    np.add.at(sums, labels, units)
+    scores = units @ unit_rows(sums).T
+    rows = np.arange(len(units))
+    own = (units * unit_rows(sums[labels] - units)).sum(axis=1)
+    scores[rows, labels] = -np.inf
+    unknown = scores.max(axis=1)
+    several = np.bincount(labels, minlength=n_classes)[labels] > 1
+    known = np.maximum(own, unknown)[several]
+    return known, unknown, (own > unknown)[several]

@@ -1,0 +1,224 @@
+"""Batch norm statistics: unfold and measure them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed import _core
+from birdembed.images import batches as batches_
+from birdembed.images import sources
+from birdembed.images.files import folder_of_images
+from birdembed.training.classes import spread_rows
+from birdembed.training.param_groups import batch_norms
+
+if TYPE_CHECKING:
+    from birdembed.data.folder import ImageFolder
+    from birdembed.model.model import Model
+
+EPS = 1e-5  # of batch norm, as torchvision has it
+#: How many training images give the statistics of a folded model.
+UNFOLD_IMAGES = 200
+#: How near to 1 a folded model's variances are: 1 - 1e-5, or what float16 makes of it.
+_NEAR = 1e-3
+Table = Sequence[tuple[str, tuple[int, ...]]]
+
+
+def is_folded(state: Mapping[str, np.ndarray], table: Table) -> bool:
+    """Tell whether a model's batch norms are folded into its convolutions, by their values.
+
+    Each then only adds a bias. A fresh model, whose biases are all zero, is not folded: its
+    batch norms have not learned yet.
+    """
+    norms = batch_norms(table)
+    for norm in norms:
+        identity = (
+            np.all(state[f"{norm}.weight"] == 1)
+            and np.all(state[f"{norm}.running_mean"] == 0)
+            and np.all(np.abs(state[f"{norm}.running_var"] - 1) <= _NEAR)
+        )
+        if not identity:
+            return False
+    return any(np.any(state[f"{norm}.bias"]) for norm in norms)
+
+
+def unfold(
+    state: Mapping[str, np.ndarray],
+    table: Table,
+    statistics: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+) -> dict[str, np.ndarray]:
+    """Return weights of the same network whose batch norms hold real statistics.
+
+    Folded weights train badly: nothing normalises. With mean and variance of each
+    convolution's output as running statistics, and weight and bias that undo them, the network
+    gives the same vectors (to 3e-6), and batch norm in training mode finds what it expects.
+
+    Parameters
+    ----------
+    state : mapping of str to ndarray
+        Folded weights.
+    table : sequence of (name, shape)
+    statistics : sequence of (mean, variance)
+        Of each convolution's output, in the order of the table.
+    """
+    norms = batch_norms(table)
+    if len(statistics) != len(norms):
+        raise ValueError(f"{len(statistics)} statistics for {len(norms)} batch norms")
+    unfolded = dict(state)
+    for norm, (mean, variance) in zip(norms, statistics, strict=True):
+        mean = np.asarray(mean, np.float32).astype(np.float64)
+        variance = np.asarray(variance, np.float32).astype(np.float64)
+        old = {
+            leaf: state[f"{norm}.{leaf}"].astype(np.float64)
+            for leaf in ("weight", "bias", "running_mean", "running_var")
+        }
+        scale = old["weight"] / np.sqrt(old["running_var"] + EPS)
+        new = {
+            "weight": scale * np.sqrt(variance + EPS),
+            "bias": old["bias"] + (mean - old["running_mean"]) * scale,
+            "running_mean": mean,
+            "running_var": variance,
+        }
+        for leaf, values in new.items():
+            unfolded[f"{norm}.{leaf}"] = values.astype(np.float32)
+    return unfolded
+
+
+def conv_statistics(
+    network: Any, batches: Iterable[NDArray[np.float32]], table: Table, num_threads: int
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return mean and variance of each convolution's output over batches of network input."""
+    norms = batch_norms(table)
+    names = [name for name, _ in table]
+    at = [names.index(f"{norm}.running_mean") for norm in norms]
+    total = 0
+    means = [np.zeros(table[i][1]) for i in at]
+    squares = [np.zeros(table[i][1]) for i in at]
+    for pixels in batches:
+        n = len(pixels)
+        if not n:
+            continue
+        # Like parameters(): mean and variance in the places of the running statistics.
+        values = network.conv_statistics(pixels, num_threads)
+        for layer, i in enumerate(at):
+            mean = np.asarray(values[i], np.float64)
+            means[layer] += n * mean
+            squares[layer] += n * (np.asarray(values[i + 1], np.float64) + mean**2)
+        total += n
+    if not total:
+        raise ValueError("none of the training images can be read")
+    return [
+        (mean / total, np.maximum(square / total - (mean / total) ** 2, 0))
+        for mean, square in zip(means, squares, strict=True)
+    ]
+
+
+def unfold_on(
+    network: Any,
+    state: Mapping[str, np.ndarray],
+    table: Table,
+    data: ImageFolder,
+    preprocess: Any,
+    *,
+    seed: int = 0,
+    num_threads: int = 0,
+) -> dict[str, np.ndarray]:
+    """Unfold with statistics of up to 200 images of a dataset, prepared by `preprocess`."""
+    rows = spread_rows(data.labels, UNFOLD_IMAGES, seed)
+    batches = batches_.batches(
+        [data.paths[row] for row in rows],
+        preprocess,
+        25,
+        num_threads=num_threads,
+        on_error="skip",
+    )
+    statistics = conv_statistics(network, (b.pixels for b in batches), table, num_threads)
+    return unfold(state, table, statistics)
+
+
+def recalibrate_batch_norm(
+    model: Model,
+    data: Any,
+    *,
+    batch_size: int = 32,
+    image_size: int | None = None,
+    max_images: int | None = 2000,
+    seed: int = 0,
+    on_error: str = "raise",
+    num_threads: int | None = None,
+) -> None:
+    """Measure the running statistics of a model's batch norms anew on a dataset.
+
+    Worth it where the pictures, their size or their light differ from those it was trained on.
+    The learned weights stay as they are; embeddings change, hence the fingerprint.
+
+    Parameters
+    ----------
+    model : Model
+    data : str or Path, ImageFolder, or a list of images
+        A folder: all images below it. In a list, whatever `Model.encode` takes.
+    batch_size : int
+    image_size : int, optional
+        By default the model's ``preprocess.size``.
+    max_images : int, optional
+        Of more images so many are drawn at random; None: all.
+    seed : int
+    on_error : {"raise", "skip"}
+    num_threads : int, optional
+
+    Raises
+    ------
+    TypeError
+        `data` is a single image.
+    ValueError
+        There are no images, or none can be read.
+    OSError
+        There is no such folder.
+    BirdembedError
+        Another call is changing the model.
+    """
+    paths = _all_images(data)
+    order = np.random.default_rng([seed, 3]).permutation(len(paths))[:max_images]
+    with model._writing("recalibrate_batch_norm"):
+        now = model._current
+        state = now.trunk.state()
+        table = _core.parameter_table(now.architecture, now.num_classes)
+        preprocess = replace(now.preprocess, size=image_size or now.preprocess.size)
+        core = _core.Trainer(now.architecture, now.num_classes, [state[name] for name, _ in table])
+        nothing = np.zeros(len(table), np.float32)
+        seen = 0
+        for batch in batches_.batches(
+            [paths[i] for i in order],
+            preprocess,
+            batch_size,
+            num_threads=num_threads,
+            on_error=on_error,
+        ):
+            n = len(batch.pixels)
+            if not n:
+                continue
+            seen += n
+            # A momentum of n / seen makes the running value the mean of all batches so far. All
+            # is trainable, because what is frozen keeps its statistics; a rate of 0 moves nothing.
+            core.configure("train", [True] * len(table), bn_momentum=n / seen)
+            core.forward(batch.pixels, num_threads or 0)
+            core.apply("sgd", nothing, nothing, momentum=0.0)
+        if not seen:
+            raise ValueError("recalibrate_batch_norm: none of the images could be read")
+        fresh = dict(zip([name for name, _ in table], core.parameters(), strict=True))
+        model._swap(fresh, now.class_names)
+
+
+def _all_images(data: Any) -> list[Any]:
+    """Return the images of a folder, a dataset or an iterable."""
+    if isinstance(data, (str, os.PathLike)):
+        root, found = folder_of_images(data)
+        return [os.path.join(root, name) for name in found]
+    if sources.is_single(data):
+        raise TypeError("data must be a folder, an ImageFolder or a list of images, got one image")
+    return list(getattr(data, "paths", data))

@@ -1,0 +1,138 @@
+"""Training callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from birdembed.training.history import History
+    from birdembed.training.trainer import Trainer
+
+_EVENTS = (
+    "on_train_begin",
+    "on_step_end",
+    "on_epoch_end",
+    "on_checkpoint",
+    "on_train_end",
+    "on_train_error",
+)
+
+
+class Callback:
+    """Something that is told how a training goes; a subclass takes up what it wants.
+
+    Any method that returns ``False`` (not None) ends the training after the present step, as if
+    it were complete. A plain callable serves as `on_epoch_end`.
+
+    Notes
+    -----
+    `logs` is a dict with the keys of `History`; of a step, those that a step has.
+    """
+
+    def on_train_begin(self, trainer: Trainer) -> Any:
+        """Be told before the first step, also of a resumed run.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        """
+
+    def on_step_end(self, trainer: Trainer, logs: dict[str, Any]) -> Any:
+        """Be told after each step of the optimizer.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        logs : dict
+            `epoch`, `step`, `train_loss`, `train_accuracy`, `lr` of this step.
+        """
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, Any]) -> Any:
+        """Be told after each epoch, once `valid` has been measured.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        logs : dict
+            The epoch's values, with the keys of `History`.
+        """
+
+    def on_checkpoint(self, trainer: Trainer, path: str) -> Any:
+        """Be told after a checkpoint was written.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        path : str
+            Its folder.
+        """
+
+    def on_train_end(self, trainer: Trainer, history: History) -> Any:
+        """Be told at the end, once the model holds its final weights.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        history : History
+        """
+
+    def on_train_error(self, trainer: Trainer, error: BaseException) -> Any:
+        """Be told that an error, or Ctrl-C, ends the training.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        error : BaseException
+            Raised to the caller after this.
+        """
+
+
+class Callbacks:
+    """A list of callbacks, told one after the other."""
+
+    def __init__(self, callbacks: Any) -> None:
+        if isinstance(callbacks, Callback) or callable(callbacks):
+            callbacks = (callbacks,)
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(f"callbacks must be a sequence of callbacks, got {callbacks!r}")
+        self._callbacks = [_as_callback(callback) for callback in callbacks]
+
+    def tell(self, event: str, *arguments: Any) -> bool:
+        """Return False where one of them wants to stop; all are told in any case."""
+        answers = [getattr(callback, event)(*arguments) for callback in self._callbacks]
+        # A method that happens to return 0 does not mean to stop.
+        return not any(isinstance(a, (bool, np.bool_)) and not a for a in answers)
+
+
+class _EpochFunction(Callback):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, Any]) -> Any:
+        return self._function(trainer, logs)
+
+
+class _Partial(Callback):
+    """An object that is no `Callback` but has some of its methods."""
+
+    def __init__(self, target: Any) -> None:
+        for event in _EVENTS:
+            if callable(getattr(target, event, None)):
+                setattr(self, event, getattr(target, event))
+
+
+def _as_callback(callback: Any) -> Callback:
+    if isinstance(callback, Callback):
+        return callback
+    if not isinstance(callback, type):
+        if any(callable(getattr(callback, event, None)) for event in _EVENTS):
+            return _Partial(callback)
+        if callable(callback):
+            return _EpochFunction(callback)
+    raise TypeError(
+        "a callback must be a birdembed.Callback or a callable (trainer, logs), got "
+        f"{callback!r}" + ("; make an instance of it" if isinstance(callback, type) else "")
+    )

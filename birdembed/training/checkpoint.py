@@ -1,0 +1,354 @@
+"""Checkpoint files.
+
+`last.json` says everything but arrays, and names the file that holds those; it is replaced in one
+step once that file is whole. `best` is a model folder that `load_model` reads. Whenever a process
+is killed, the folder holds the old checkpoint or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from birdembed import _core
+from birdembed._core import BirdembedError, WeightsError
+from birdembed._version import __version__
+from birdembed.base.files import replacing, with_path
+from birdembed.images.preprocess import Preprocess
+from birdembed.pretrained.contents import Pretrained
+from birdembed.pretrained.reading import read_pretrained
+from birdembed.pretrained.writing import write_pretrained
+from birdembed.weights.safetensors_file import write_safetensors
+
+try:
+    import fcntl
+except ImportError:  # not POSIX: one training to a folder is then the user's business
+    fcntl = None  # type: ignore[assignment]
+LAST = "last.json"
+BEST = "best"
+_OLD_BEST = ".best.old"
+_FORMAT = 1
+_OWN = "own_checksum"
+_KINDS = ("model", "m", "v", "ema")
+
+
+@dataclass
+class Checkpoint:
+    """Everything a training consists of between two steps.
+
+    Attributes
+    ----------
+    architecture, class_names, preprocess
+        Of the model.
+    arrays : dict
+        `model`, the optimizer's `m` and, with adamw, `v`, and, where it is on, `ema`: each a
+        list of arrays in the order of the core's table.
+    step : int
+        Steps of the optimizer so far.
+    position : dict
+        Where the sampler stands: `epoch` (complete ones), `epoch_start` (step at which the
+        present one began) and the sums of the present one. Order and changes of the images
+        follow from `config`'s seed, epoch and position: there is no other random state.
+    config, history, data : dict, list, dict
+        Options, values of complete epochs, and what the data were.
+    base_size : int
+        Side of the training images where `image_size` is None.
+    training : dict
+        Of the model that the training started from.
+    source : str
+        Where that came from.
+    """
+
+    architecture: str
+    class_names: list[str]
+    preprocess: Preprocess
+    arrays: dict[str, list[np.ndarray]]
+    step: int
+    position: dict[str, Any]
+    config: dict[str, Any]
+    history: list[dict[str, Any]]
+    data: dict[str, Any]
+    base_size: int
+    training: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+
+def _names(architecture: str, classes: int) -> list[tuple[str, tuple[int, ...]]]:
+    return _core.parameter_table(architecture, classes)
+
+
+def _checksum(tensors: Mapping[str, np.ndarray]) -> int:
+    value = 0
+    for name in sorted(tensors):
+        value = zlib.crc32(np.ascontiguousarray(tensors[name]).data, value)
+    return value
+
+
+def _own_checksum(values: Mapping[str, Any]) -> int:
+    """Return that of last.json's values, as they are once they went through JSON."""
+    rest = {name: value for name, value in values.items() if name != _OWN}
+    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
+
+
+def _or_best(folder: Path) -> str:
+    """Return where else to start, for an error about a checkpoint."""
+    best = folder / BEST
+    return f"start anew, or from the model in {best}" if best.exists() else "start anew"
+
+
+def has_checkpoint(directory: str | os.PathLike[str]) -> bool:
+    """Tell whether there is a checkpoint in a folder, whole or not."""
+    return (Path(directory) / LAST).exists()
+
+
+def prepare_folder(directory: str | os.PathLike[str]) -> None:
+    """Make the folder, and find out before the work whether it can be written.
+
+    Raises
+    ------
+    OSError
+        It cannot; the error names it.
+    """
+    folder = Path(directory)
+    probe = folder / f".probe.{os.getpid()}.{secrets.token_hex(3)}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise with_path(error, folder) from error
+
+
+def take_folder(directory: str | os.PathLike[str]) -> int:
+    """Lock a folder for one training, until the returned descriptor is closed or the process ends.
+
+    Raises
+    ------
+    BirdembedError
+        Another training, of this process or another one, writes there.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if fcntl is not None:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise BirdembedError(
+            f"{os.fspath(directory)}: another training is writing its checkpoints there; wait for "
+            "it, or give this one a checkpoint_dir of its own"
+        ) from None
+    except OSError:
+        pass  # some network file systems have no locks
+    return fd
+
+
+def sweep_folder(directory: str | os.PathLike[str]) -> None:
+    """Remove what killed runs left half written; the caller holds the folder's lock."""
+    for name in (LAST, "step-", BEST, "probe"):
+        for path in Path(directory).glob(f".{name}*.tmp"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all; the one before it stays until then.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written or is full; the error names the file.
+    """
+    folder = Path(directory)
+    prepare_folder(folder)
+    names = [n for n, _ in _names(checkpoint.architecture, len(checkpoint.class_names))]
+    tensors = {
+        f"{kind}/{name}": array
+        for kind, arrays in checkpoint.arrays.items()
+        for name, array in zip(names, arrays, strict=True)
+    }
+    file = f"step-{checkpoint.step:08d}-{secrets.token_hex(3)}.safetensors"
+    values = {
+        "format": _FORMAT,
+        "version": __version__,
+        "file": file,
+        "checksum": _checksum(tensors),
+        **{k: v for k, v in vars(checkpoint).items() if k not in ("arrays", "preprocess")},
+        "preprocess": asdict(checkpoint.preprocess),
+    }
+    values = json.loads(json.dumps(values))
+    values[_OWN] = _own_checksum(values)
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    try:
+        write_safetensors(folder / file, tensors)
+        with replacing(folder / LAST) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    except BaseException:
+        with contextlib.suppress(OSError):
+            (folder / file).unlink()
+        raise
+    for path in folder.glob("step-*.safetensors"):
+        if path.name != file:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
+    """Read and check the last checkpoint of a folder.
+
+    Raises
+    ------
+    WeightsError
+        There is none, it is damaged, or its arrays are not what its JSON says; the message
+        names what differs.
+    """
+    path = Path(directory) / LAST
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"expected an object, got {type(values).__name__}")
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file: there is no checkpoint in this folder") from None
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged, cannot be read as JSON: {error}") from error
+    if values.get("format") != _FORMAT:
+        raise WeightsError(
+            f"{path}: written in format {values.get('format')!r}, this version reads {_FORMAT}"
+        )
+    try:
+        return _checkpoint(path, values)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{path}: damaged: {type(error).__name__}: {error}") from error
+
+
+def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:
+    architecture, classes = values["architecture"], [str(n) for n in values["class_names"]]
+    if architecture not in _core.architectures():
+        raise WeightsError(
+            f"{path}: names the architecture {architecture!r}, expected one of "
+            f"{', '.join(_core.architectures())}"
+        )
+    file = path.with_name(str(values["file"]))
+    tensors = _read_tensors(file)
+    arrays = _sorted_arrays(file, path, tensors, architecture, len(classes))
+    if _checksum(tensors) != values["checksum"]:
+        raise WeightsError(
+            f"{file}: damaged: its checksum is not the one in {path.name}; {_or_best(path.parent)}"
+        )
+    if values.get(_OWN) not in (None, _own_checksum(values)):
+        raise WeightsError(f"{path}: damaged: it is not what was written; {_or_best(path.parent)}")
+    preprocess: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in values["preprocess"].items()
+    }
+    return Checkpoint(
+        architecture=architecture,
+        class_names=classes,
+        preprocess=Preprocess(**preprocess),
+        arrays=arrays,
+        step=int(values["step"]),
+        position=dict(values["position"]),
+        config=dict(values["config"]),
+        history=[dict(logs) for logs in values["history"]],
+        data=dict(values["data"]),
+        base_size=int(values["base_size"]),
+        training=dict(values.get("training") or {}),
+        source=str(values.get("source", "")),
+    )
+
+
+def _read_tensors(file: Path) -> dict[str, np.ndarray]:
+    import safetensors
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(file)
+    except FileNotFoundError:
+        raise WeightsError(f"{file}: no such file, but {LAST} beside it names it") from None
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
+        raise WeightsError(
+            f"{file}: truncated or damaged ({error}); {_or_best(file.parent)}"
+        ) from error
+
+
+def _sorted_arrays(
+    file: Path, path: Path, tensors: Mapping[str, np.ndarray], architecture: str, classes: int
+) -> dict[str, list[np.ndarray]]:
+    """Return the arrays by kind in the table's order, every name and shape checked."""
+    table = _names(architecture, classes)
+    kinds = [kind for kind in _KINDS if any(name.startswith(kind + "/") for name in tensors)]
+    wanted = {f"{kind}/{name}": tuple(shape) for kind in kinds for name, shape in table}
+    problems = [f"lacks {name}" for name in wanted if name not in tensors]
+    problems += [f"has {name} besides" for name in tensors if name not in wanted]
+    problems += [
+        f"{name} is {tensors[name].shape}, expected {shape}"
+        for name, shape in wanted.items()
+        if name in tensors and tensors[name].shape != shape
+    ]
+    if "model" not in kinds or problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise WeightsError(
+            f"{file}: does not hold what {path.name} says, a {architecture} with {classes} "
+            f"classes: {'; '.join(problems[:3]) or 'it has no weights'}{more}"
+        )
+    return {
+        kind: [np.ascontiguousarray(tensors[f"{kind}/{n}"], np.float32) for n, _ in table]
+        for kind in kinds
+    }
+
+
+def write_best(directory: str | os.PathLike[str], pretrained: Pretrained) -> None:
+    """Write the best model so far, as a model folder, in place of the one before it.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written; the former best stays.
+    """
+    folder = Path(directory)
+    new = folder / f".best.{os.getpid()}.{secrets.token_hex(3)}.tmp"
+    old = folder / _OLD_BEST
+    try:
+        _recover_best(folder)
+        write_pretrained(new, pretrained)
+        if (folder / BEST).exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(folder / BEST, old)
+        os.rename(new, folder / BEST)
+    except OSError as error:
+        raise with_path(error, folder / BEST) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        _recover_best(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover_best(folder: Path) -> None:
+    """Undo the first of the two renames where the second did not happen."""
+    if (folder / _OLD_BEST).exists() and not (folder / BEST).exists():
+        os.rename(folder / _OLD_BEST, folder / BEST)
+
+
+def read_best(directory: str | os.PathLike[str], epoch: int) -> Pretrained | None:
+    """Return the best model of a folder, None where it is not that of the given epoch."""
+    folder = Path(directory)
+    _recover_best(folder)
+    try:
+        best = read_pretrained(folder / BEST)
+    except WeightsError:
+        return None
+    record: Sequence[Any] | Mapping[str, Any] = best.training.get("best") or {}
+    return best if isinstance(record, Mapping) and record.get("epoch") == epoch else None

@@ -1,0 +1,135 @@
+"""Classes and labels of the training data."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed.data.folder import ImageFolder
+from birdembed.training.config import TrainConfig
+
+
+def some(names: Iterable[str], limit: int = 5) -> str:
+    """Return the first few names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(map(repr, names[:limit])) + more
+
+
+def check_train(data: Any) -> ImageFolder:
+    """Return the data if a classifier can be trained on it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no `ImageFolder`; it has fewer than two classes, or one without images.
+    """
+    if not isinstance(data, ImageFolder):
+        raise TypeError(
+            f"train must be an ImageFolder, got {type(data).__name__}: "
+            "birdembed.ImageFolder(path) makes one"
+        )
+    counts = np.bincount(data.labels, minlength=len(data.class_names))
+    empty = [name for name, count in zip(data.class_names, counts, strict=True) if not count]
+    if empty:
+        raise ValueError(
+            f"train has no images of class {some(empty)}; leave such classes out with select()"
+        )
+    if len(data.class_names) < 2:
+        raise ValueError(
+            f"train has {len(data.class_names)} class ({some(data.class_names)}); a classifier "
+            "needs two at least"
+        )
+    return data
+
+
+def check_valid(valid: Any, train: ImageFolder, monitor: str) -> NDArray[np.int64]:
+    """Return the labels of `valid` in the numbering of `train`, matched by name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no `ImageFolder` or empty, has images of a class that `train` lacks, or what
+        `monitor` needs cannot be measured on it.
+    """
+    if not isinstance(valid, ImageFolder):
+        raise TypeError(f"valid must be an ImageFolder, got {type(valid).__name__}")
+    if not len(valid):
+        raise ValueError("valid has no images")
+    number = {name: i for i, name in enumerate(train.class_names)}
+    names = valid.names
+    unknown = sorted(set(names) - set(number))
+    if unknown:
+        raise ValueError(
+            f"valid has images of class {some(unknown)}, which train lacks; train has "
+            f"{some(train.class_names)}"
+        )
+    labels = np.asarray([number[name] for name in names], np.int64)
+    if monitor in ("precision_at_1", "map_at_r") and np.bincount(labels).max() < 2:
+        raise ValueError(
+            f"monitor={monitor!r} needs a class with two images in valid; it has one of each"
+        )
+    return labels
+
+
+def data_digest(data: ImageFolder, labels: NDArray[np.int64] | None = None) -> str:
+    """Return a SHA-256 of file names, their order and labels; folders may move."""
+    digest = hashlib.sha256()
+    for path, label in zip(data.paths, data.labels if labels is None else labels, strict=True):
+        digest.update(f"{int(label)} {os.path.basename(path)}\n".encode(errors="replace"))
+    return digest.hexdigest()
+
+
+def class_weights(config: TrainConfig, data: ImageFolder) -> NDArray[np.float32] | None:
+    """Return a weight for each class, None where all count alike.
+
+    "balanced": inverse to the number of images, mean 1 over the images.
+
+    Raises
+    ------
+    ValueError
+        There are not as many as classes, or a name is not one of them or missing.
+    """
+    given = config.class_weights
+    names = data.class_names
+    if given is None:
+        return None
+    if isinstance(given, str):
+        counts = np.bincount(data.labels, minlength=len(names))
+        return (len(data) / (len(names) * counts)).astype(np.float32)
+    if isinstance(given, Mapping):
+        wrong = sorted(set(given) ^ set(names))
+        if wrong:
+            raise ValueError(
+                f"class_weights and train disagree about class {some(wrong)}; it must name "
+                f"the {len(names)} classes of train"
+            )
+        given = [given[name] for name in names]
+    if len(given) != len(names):
+        raise ValueError(f"class_weights has {len(given)} numbers for {len(names)} classes")
+    if not any(given):
+        raise ValueError("class_weights are all 0: nothing would be learned")
+    return np.asarray(given, np.float32)
+
+
+def spread_rows(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Return up to `count` rows, taken from all classes in turn, in random order."""
+    rng = np.random.default_rng([seed, 2])
+    order = rng.permutation(len(labels))
+    turn = np.empty(len(labels), np.int64)
+    seen: dict[int, int] = {}
+    for row in order:
+        label = int(labels[row])
+        turn[row] = seen[label] = seen.get(label, -1) + 1
+    return order[np.argsort(turn[order], kind="stable")][:count]
+
+
+def names_of(failures: Sequence[tuple[int, str, str]]) -> str:
+    """Return a sentence about images that could not be read."""
+    _, name, reason = failures[0]
+    return f"{len(failures)} images cannot be read and are left out; the first: {name}: {reason}"

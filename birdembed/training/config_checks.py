@@ -1,0 +1,61 @@
+"""Checks of training options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from birdembed.base.checks import check_integer, check_number
+
+#: Sides the network is trained at: multiples of 32 in this range.
+SMALLEST, LARGEST, GRID = 96, 384, 32
+
+
+def check_side(size: Any) -> int:
+    """Return a side the network can be trained at; ValueError for any other."""
+    side = check_integer("image_size", size, 1, 8192)
+    if side % GRID or not SMALLEST <= side <= LARGEST:
+        raise ValueError(
+            f"image_size must be a multiple of {GRID} from {SMALLEST} to {LARGEST}, got {side}"
+        )
+    return side
+
+
+def check_image_size(value: Any) -> Any:
+    """Return None, a side, or pairs of (epochs, side)."""
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)):
+        return check_side(value)
+    pairs = []
+    for pair in value:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise ValueError(f"image_size must be pairs of (epochs, size), got {pair!r}")
+        pairs.append((check_integer("image_size's epochs", pair[0], 1, 10**6), check_side(pair[1])))
+    if not pairs:
+        raise ValueError("image_size is empty: expected pairs of (epochs, size)")
+    return tuple(pairs)
+
+
+def check_prefixes(value: Any) -> tuple[str, ...]:
+    """Return prefixes of names as a tuple."""
+    if isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, Sequence) or not all(isinstance(v, str) and v for v in value):
+        raise TypeError(f"freeze must be prefixes of parameter names, got {value!r}")
+    return tuple(value)
+
+
+def check_class_weights(value: Any) -> Any:
+    """Return "balanced", a dict by name, a tuple or None."""
+    if value is None or (isinstance(value, str) and value == "balanced"):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): check_number("class_weights", v, 0) for k, v in value.items()}
+    if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
+        raise TypeError(
+            f"class_weights must be 'balanced', numbers or a mapping by name, got {value!r}"
+        )
+    return tuple(check_number("class_weights", v, 0) for v in value)

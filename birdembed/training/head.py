@@ -1,0 +1,151 @@
+"""Train a new head before the network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed.data.folder import ImageFolder
+from birdembed.images import batches
+from birdembed.model.network import random_head
+from birdembed.model.snapshot import Snapshot
+from birdembed.training.classes import some, spread_rows
+from birdembed.training.config import TrainConfig
+from birdembed.training.schedule import schedule_factor
+
+#: More images than this add time and no accuracy to a linear layer that is trained on anyway.
+MOST_IMAGES = 20_000
+_BATCH = 128
+#: AdamW's, whatever the rates of the training that follows: nothing here can be broken.
+RATE = 5e-3
+
+
+def cached_features(
+    network: Any,
+    data: ImageFolder,
+    preprocess: Any,
+    config: TrainConfig,
+    update: Any = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the pooled features of the training images as they are, and their labels.
+
+    Images that cannot be read are left out; `Batches` has told of them.
+    """
+    rows = np.sort(spread_rows(data.labels, MOST_IMAGES, config.seed))
+    threads = config.num_threads or 0
+    parts, kept = [], []
+    for batch in batches.batches(
+        [data.paths[row] for row in rows],
+        preprocess,
+        config.batch_size,
+        num_threads=threads,
+        on_error="skip",
+    ):
+        if len(batch.pixels):
+            parts.append(network.features(batch.pixels, False, threads))
+        kept.append(rows[batch.positions])
+        if update is not None:
+            update(len(batch.positions) + len(batch.failures))
+    labels = data.labels[np.concatenate(kept)] if kept else np.empty(0, np.int64)
+    features = np.concatenate(parts) if parts else np.empty((0, 2048), np.float32)
+    return features, labels
+
+
+def train_head(
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    config: TrainConfig,
+    weights: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Train a linear layer with softmax by AdamW: `head_epochs` passes, cosine schedule.
+
+    Parameters
+    ----------
+    weight : (c, dim) float32
+    bias : (c,) float32
+    features : (n, dim) float32
+    labels : (n,) int64
+    config : TrainConfig
+        Its `head_epochs`, `weight_decay` (of adamw), `label_smoothing` and `seed` count.
+    weights : (c,) float32, optional
+        Of each class.
+
+    Returns
+    -------
+    weight, bias
+        New arrays.
+    accuracy : float
+        On the features themselves, at the end.
+    """
+    classes = len(bias)
+    decay = config.weight_decay if config.optimizer == "adamw" else 0.0
+    value = np.concatenate([weight, bias[:, None]], axis=1).astype(np.float32)
+    inputs = np.concatenate([features, np.ones((len(features), 1), np.float32)], axis=1)
+    shrink = np.ones(value.shape[1], np.float32)
+    shrink[-1] = 0  # no decay on the bias
+    first, second = np.zeros_like(value), np.zeros_like(value)
+    total = config.head_epochs * -(-len(labels) // _BATCH)
+    step = 0
+    for epoch in range(config.head_epochs):
+        order = np.random.default_rng([config.seed, 4, epoch]).permutation(len(labels))
+        for start in range(0, len(order), _BATCH):
+            rows = order[start : start + _BATCH]
+            x, target = inputs[rows], _smoothed(labels[rows], classes, config.label_smoothing)
+            share = np.ones(len(rows)) if weights is None else weights[labels[rows]]
+            share = (share / share.sum()).astype(np.float32)[:, None]
+            slope = ((_softmax(x @ value.T) - target) * share).T @ x
+            first += (slope - first) * np.float32(0.1)
+            second += (slope**2 - second) * np.float32(0.001)
+            step += 1
+            lr = RATE * schedule_factor("cosine", step - 1, total, total / 10)
+            move = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+            value -= (lr * (move + decay * shrink * value)).astype(np.float32)
+    accuracy = float(((inputs @ value.T).argmax(axis=1) == labels).mean()) if len(labels) else 0.0
+    return np.ascontiguousarray(value[:, :-1]), np.ascontiguousarray(value[:, -1]), accuracy
+
+
+def _smoothed(labels: NDArray[np.int64], classes: int, smoothing: float) -> NDArray[np.float32]:
+    target = np.full((len(labels), classes), smoothing / classes, np.float32)
+    target[np.arange(len(labels)), labels] += np.float32(1 - smoothing)
+    return target
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
+def head_for(model: Snapshot, data: ImageFolder, seed: int) -> tuple[dict[str, Any], bool, str]:
+    """Return a head for the classes of the data.
+
+    Returns
+    -------
+    head : dict of str to ndarray
+        `fc.weight` and `fc.bias`.
+    kept : bool
+        Whether it is the model's own: its names are the data's (the rows in the data's
+        order), or it has no names and the size fits.
+    note : str
+        What became of the old one, "" where nothing did.
+    """
+    wanted = data.class_names
+    if not model.num_classes:
+        return random_head(len(wanted), seed), False, ""
+    state = model.trunk.state()
+    head = {name: state[name] for name in ("fc.weight", "fc.bias")}
+    known = model.class_names
+    if known is None and model.num_classes == len(wanted):
+        return head, True, "the classifier has no class names; its rows are taken for train's"
+    if known is not None and sorted(known) == sorted(wanted):
+        rows = [known.index(name) for name in wanted]
+        return {name: array[rows] for name, array in head.items()}, True, ""
+    old = f"of {model.num_classes} classes" + (f" ({some(known, 3)})" if known else "")
+    return (
+        random_head(len(wanted), seed),
+        False,
+        f"the classifier {old} is replaced by a new one for the {len(wanted)} classes of train",
+    )

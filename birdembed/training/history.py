@@ -1,0 +1,119 @@
+"""The metrics of every epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+#: Key in an epoch's values of each monitor, and whether more is better.
+MONITORED = {
+    "accuracy": ("valid_accuracy", True),
+    "loss": ("valid_loss", False),
+    "precision_at_1": ("precision_at_1", True),
+    "map_at_r": ("map_at_r", True),
+}
+
+
+def rank(logs: dict[str, Any], monitor: str) -> tuple[float, float]:
+    """Return what is larger for a better epoch; equal ones are told apart by their loss.
+
+    On a small `valid` many epochs have the same accuracy.
+    """
+    key, more = MONITORED[monitor]
+    value = logs.get(key)
+    loss = logs.get("valid_loss")
+    return (_worth(value if more else _minus(value)), _worth(_minus(loss)))
+
+
+def _minus(value: Any) -> Any:
+    return None if value is None else -value
+
+
+def _worth(value: Any) -> float:
+    return -math.inf if value is None or math.isnan(value) else float(value)
+
+
+class History:
+    """How a training went, epoch by epoch.
+
+    Attributes
+    ----------
+    epochs : list of dict
+        One an epoch: `epoch` (from 1), `step`, `train_loss`, `train_accuracy`, `lr`, `seconds`,
+        `images_per_second`, and with a `valid` set `valid_loss`, `valid_accuracy`,
+        `precision_at_1`, `map_at_r`. Accuracies run from 0 to 1.
+    monitor : str
+        What chooses the best epoch.
+    """
+
+    def __init__(
+        self,
+        epochs: Sequence[dict[str, Any]] = (),
+        monitor: str = "accuracy",
+        validated: bool = True,
+    ) -> None:
+        self.epochs: list[dict[str, Any]] = [dict(epoch) for epoch in epochs]
+        self.monitor = monitor
+        self._validated = validated
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The best epoch by `monitor`, of equals the first; without `valid` the last epoch.
+
+        Empty where no epoch has ended.
+        """
+        if not self.epochs:
+            return {}
+        if not self._validated:
+            return self.epochs[-1]
+        return max(self.epochs, key=lambda logs: rank(logs, self.monitor))
+
+    def __len__(self) -> int:
+        """Return the number of epochs."""
+        return len(self.epochs)
+
+    def to_pandas(self) -> DataFrame:
+        """Return a table, one row an epoch.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
+        from birdembed.base.optional import need
+
+        return need("pandas", "pandas", "History.to_pandas").DataFrame(self.epochs)
+
+    def plot(self) -> Figure:
+        """Draw losses and scores over the epochs.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from birdembed.display.curves import plot_history
+
+        return plot_history(self)
+
+    def __repr__(self) -> str:
+        """Say how many epochs, and what the best one reached."""
+        best = ", ".join(
+            f"{key} {best:.4f}" if isinstance(best, float) else f"{key} {best}"
+            for key, best in self.best.items()
+            if key not in ("step", "seconds", "lr", "images_per_second")
+        )
+        return f"History({len(self)} epochs" + (f"; best: {best})" if best else ")")
+
+    def _repr_html_(self) -> str:
+        from birdembed.display.objects import history
+
+        return history(self)

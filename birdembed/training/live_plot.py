@@ -1,0 +1,75 @@
+"""Plot a training's curves while it runs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from birdembed.base.optional import need
+from birdembed.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from birdembed.training.history import History
+    from birdembed.training.trainer import Trainer
+
+
+class LivePlot(Callback):
+    """Draws loss and accuracy below the cell while a model trains; pass it in `callbacks`.
+
+    Parameters
+    ----------
+    every : float
+        Seconds between two drawings, at least. Each epoch is drawn in any case.
+
+    Raises
+    ------
+    ImportError
+        IPython is not installed; the message names the extra.
+
+    Notes
+    -----
+    Outside of a notebook it does nothing.
+    """
+
+    def __init__(self, every: float = 5.0) -> None:
+        need("IPython.display", "notebook", "LivePlot")
+        self.every = every
+        self.steps: list[tuple[float, float]] = []  # where in the epochs, and the loss there
+        self._handle: Any = None
+        self._shown = False
+        self._drawn = 0.0
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Make a place for the picture."""
+        from IPython.core.getipython import get_ipython
+        from IPython.display import DisplayHandle
+
+        self.steps.clear()
+        self._handle = DisplayHandle() if get_ipython() is not None else None
+        self._shown = False
+
+    def on_step_end(self, trainer: Trainer, logs: dict[str, Any]) -> None:
+        """Note the loss; draw where it is time."""
+        if self._handle is None:
+            return
+        self.steps.append((logs["step"] / trainer.steps_per_epoch, logs["train_loss"]))
+        if time.monotonic() - self._drawn >= self.every:
+            self._draw(trainer.history)
+
+    def on_epoch_end(self, trainer: Trainer, logs: dict[str, Any]) -> None:
+        """Draw."""
+        if self._handle is not None:
+            self._draw(trainer.history)
+
+    def on_train_end(self, trainer: Trainer, history: History) -> None:
+        """Draw the whole, with the best epoch."""
+        if self._handle is not None:
+            self._draw(history)
+
+    def _draw(self, history: History) -> None:
+        from birdembed.display.curves import plot_history
+
+        figure = plot_history(history, steps=self.steps)
+        (self._handle.update if self._shown else self._handle.display)(figure)
+        self._shown = True
+        self._drawn = time.monotonic()

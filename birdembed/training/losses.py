@@ -1,0 +1,106 @@
+"""Losses that are added to the cross entropy."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_REPR = re.compile(r"SupCon\(temperature=([-+.e\d]+), weight=([-+.e\d]+)\)$")
+
+
+@dataclass(frozen=True)
+class SupCon:
+    """Supervised contrastive loss (Khosla et al. 2020, "Supervised Contrastive Learning").
+
+    Draws the embeddings of a class together and pushes the classes apart. Given to a training
+    as ``loss=``, it is added to the cross-entropy.
+
+    Parameters
+    ----------
+    temperature : float
+        What cosines are divided by.
+    weight : float
+        What loss and gradient are multiplied by.
+
+    Notes
+    -----
+    The paper's L_out (equation 2), on the pooled features scaled to length 1: for each image i
+    with others of its class P(i) in the batch, the mean over p in P(i) of
+    ``-log(exp(z_i.z_p / T) / sum over a != i of exp(z_i.z_a / T))``; then the mean over those
+    images. An image that is alone in its class counts only among the others.
+    """
+
+    temperature: float = 0.1
+    weight: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, value in (("temperature", self.temperature), ("weight", self.weight)):
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+                raise TypeError(f"{name} must be a number, got {value!r}")
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be above 0 and finite, got {value}")
+            object.__setattr__(self, name, float(value))
+
+    @classmethod
+    def from_repr(cls, text: str) -> SupCon | None:
+        """Return the loss whose `repr` is `text`, None where it is none of this kind."""
+        match = _REPR.match(text)
+        return None if match is None else cls(float(match[1]), float(match[2]))
+
+    def __call__(
+        self, features: NDArray[Any], labels: NDArray[np.int64]
+    ) -> tuple[float, NDArray[Any]]:
+        """Return loss and gradient.
+
+        Parameters
+        ----------
+        features : (n, dim) floats
+        labels : (n,) int64
+
+        Returns
+        -------
+        loss : float
+            0 where no two images share a class.
+        d_features : (n, dim)
+            Its gradient, of the dtype of `features`. Computed in float64.
+
+        Raises
+        ------
+        ValueError
+            The shapes do not fit.
+        """
+        wide = np.asarray(features, np.float64)
+        if wide.ndim != 2 or len(wide) != len(labels):
+            raise ValueError(
+                f"features must be (n, dim) with one label a row, got {wide.shape} and "
+                f"{len(labels)} labels"
+            )
+        labels = np.asarray(labels)
+        lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+        # A row of zeros has no direction, hence no gradient.
+        z = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+        alike = labels[:, None] == labels[None, :]
+        np.fill_diagonal(alike, False)
+        count = alike.sum(axis=1)
+        anchors = count > 0
+        if not anchors.any():
+            return 0.0, np.zeros_like(features)
+        logits = z @ z.T / self.temperature
+        np.fill_diagonal(logits, -np.inf)
+        top = logits.max(axis=1, keepdims=True)
+        odds = np.exp(logits - top)
+        total = odds.sum(axis=1, keepdims=True)
+        np.fill_diagonal(logits, 0.0)
+        log_odds = logits - top - np.log(total)
+        share = alike / np.maximum(count, 1)[:, None]
+        loss = -(share * log_odds).sum(axis=1)[anchors].mean()
+        d_logits = (odds / total - share) * (anchors / anchors.sum())[:, None]
+        d_z = (d_logits + d_logits.T) @ z / self.temperature
+        d_wide = d_z - (d_z * z).sum(axis=1, keepdims=True) * z
+        d_wide = np.divide(d_wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+        return float(self.weight * loss), (self.weight * d_wide).astype(features.dtype)

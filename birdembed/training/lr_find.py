@@ -1,0 +1,162 @@
+"""Find a learning rate."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from birdembed.base.checks import check_integer, check_number
+from birdembed.data.folder import ImageFolder
+from birdembed.model.model import Model
+from birdembed.training.engine import Diverged
+from birdembed.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SMOOTHING = 0.9  # of the running mean of the loss
+_GONE = 4.0  # times the least loss: it has diverged, the rest tells nothing
+
+
+@dataclass(frozen=True)
+class LrFind:
+    """What `lr_find` saw.
+
+    Attributes
+    ----------
+    lrs, losses : list of float
+        Learning rate of each step, and the smoothed loss there.
+    suggestion : float
+        Two thirds along the longest fall of the loss.
+    """
+
+    lrs: list[float]
+    losses: list[float]
+    suggestion: float
+
+    def plot(self) -> Figure:
+        """Draw the loss over the learning rate.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from birdembed.display.figure import new_figure
+
+        figure = new_figure(6, 4)
+        axes = figure.subplots()
+        axes.plot(self.lrs, self.losses)
+        axes.axvline(self.suggestion, color="tab:red", linestyle="--")
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("loss, smoothed")
+        axes.set_title(f"suggestion: {self.suggestion:.2g}")
+        return figure
+
+    def __repr__(self) -> str:
+        """Say what is suggested."""
+        return f"LrFind(suggestion={self.suggestion:.3g}, {len(self.lrs)} steps)"
+
+
+def lr_find(
+    model: Model,
+    train: ImageFolder,
+    *,
+    start_lr: float = 1e-6,
+    end_lr: float = 1.0,
+    steps: int = 100,
+    show_progress_bar: bool | None = None,
+    **config: Any,
+) -> LrFind:
+    """Train a copy of a model with a rising learning rate; the model stays as it is.
+
+    Parameters
+    ----------
+    model : Model
+    train : ImageFolder
+    start_lr, end_lr : float
+        The rate rises by the same factor at each step. It ends early once the loss diverges.
+    steps : int
+    show_progress_bar : bool, optional
+    **config
+        Fields of `TrainConfig`: those of the training that is to follow. `schedule`, `ema`,
+        `checkpoint_dir` and `patience` have no effect here.
+
+    Returns
+    -------
+    LrFind
+        `suggestion` and `plot()`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The rates do not rise, an option is out of range, or the loss is NaN from the start.
+    """
+    start_lr, end_lr = check_number("start_lr", start_lr, 0), check_number("end_lr", end_lr, 0)
+    if not 0 < start_lr < end_lr:
+        raise ValueError(f"start_lr must be above 0 and below end_lr, got {start_lr}, {end_lr}")
+    steps = check_integer("steps", steps, 10)
+    # What takes more than these few steps has no part in them; patience would ask for valid=.
+    config |= {"schedule": "constant", "ema": None, "checkpoint_dir": None, "patience": None}
+    # The trainer works on a copy of the weights and publishes nothing unless it is asked to.
+    trainer = Trainer(model, train, show_progress_bar=show_progress_bar, **config)
+    top = trainer.config.lr
+    if not top:
+        raise ValueError(
+            "lr must be above 0, got 0: all rates rise in proportion to it; leave it out"
+        )
+    trainer._read_images()
+    engine = trainer._ready()
+    trainer._train_head()
+    lrs: list[float] = []
+    losses: list[float] = []
+    mean = 0.0
+    report = trainer._report
+    report.start("learning rates", steps)
+    try:
+        for i, batch in enumerate(itertools.islice(_endless(trainer), steps)):
+            lr = start_lr * (end_lr / start_lr) ** (i / (steps - 1))
+            try:
+                loss = engine.step([batch], lr / top).loss
+            except Diverged:
+                break
+            mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
+            smooth = mean / (1 - _SMOOTHING ** (i + 1))
+            lrs.append(lr)
+            losses.append(smooth)
+            report.update(1, lr=lr, loss=smooth)
+            if smooth > _GONE * min(losses):
+                break
+    finally:
+        report.close()
+    if len(lrs) < 3:
+        raise ValueError(f"the loss diverges within {len(lrs)} steps from start_lr={start_lr} on")
+    return LrFind(lrs, losses, suggest(lrs, losses))
+
+
+def _endless(trainer: Trainer) -> Iterator[Any]:
+    for epoch in itertools.count():
+        yield from trainer._batches.epoch(epoch, trainer.config.size_at(0, trainer._base_size))
+
+
+def suggest(lrs: list[float], losses: list[float]) -> float:
+    """Return the rate two thirds along the longest falling subsequence of the losses.
+
+    As fastai's "valley". On the way down, not at its end: at the least loss the rate is already
+    too high.
+    """
+    best = [1] * len(losses)
+    before = [-1] * len(losses)
+    for i, loss in enumerate(losses):
+        for j in range(i):
+            if losses[j] > loss and best[j] + 1 > best[i]:
+                best[i], before[i] = best[j] + 1, j
+    at = max(range(len(losses)), key=lambda i: best[i])
+    path = []
+    while at >= 0:
+        path.append(at)
+        at = before[at]
+    path.reverse()
+    return lrs[path[2 * (len(path) - 1) // 3]]

@@ -1,0 +1,144 @@
+"""The state from which training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from birdembed import _core
+from birdembed._core import DecodeError
+from birdembed.data.folder import ImageFolder
+from birdembed.images.preprocess import Preprocess
+from birdembed.images.verify import verify
+from birdembed.model.snapshot import Snapshot
+from birdembed.training.batch_norm import is_folded, unfold_on
+from birdembed.training.classes import class_weights, names_of
+from birdembed.training.config import TrainConfig
+from birdembed.training.head import MOST_IMAGES, cached_features, head_for, train_head
+from birdembed.training.progress import Reporter
+
+
+@dataclass
+class Start:
+    """What a training starts from.
+
+    Attributes
+    ----------
+    state : dict of str to ndarray
+        All parameters.
+    head_kept : bool
+        Whether the head is the model's own.
+    network : Network
+        The model's, for features.
+    preprocess : Preprocess
+        The model's, at the size of the first epoch.
+    """
+
+    state: dict[str, np.ndarray]
+    head_kept: bool
+    network: Any
+    preprocess: Preprocess
+
+
+def starting_state(
+    model: Snapshot, data: ImageFolder, config: TrainConfig, size: int, say: Callable[[str], None]
+) -> Start:
+    """Return the weights to train: a folded model unfolded, the head as `head_for` has it."""
+    state = model.trunk.state()
+    table = _core.parameter_table(model.architecture, 0)
+    preprocess = replace(model.preprocess, size=size)
+    if config.bn != "frozen" and is_folded(state, table):
+        say("the model's batch norm is folded: measuring its statistics on images of train")
+        state = unfold_on(
+            model.trunk.network,
+            state,
+            table,
+            data,
+            preprocess,
+            seed=config.seed,
+            num_threads=config.num_threads or 0,
+        )
+    head, kept, note = head_for(model, data, config.seed)
+    if note:
+        say(note)
+    if model.projection is not None:
+        say("the model's projection belongs to the weights as they were, and is dropped")
+    if model.gallery is not None:
+        say(
+            "the model's gallery and threshold belong to the weights as they were, and are "
+            "dropped: fit_gallery computes them anew"
+        )
+    return Start(state | head, kept, model.trunk.network, preprocess)
+
+
+def head_first(
+    start: Start, data: ImageFolder, config: TrainConfig, report: Reporter
+) -> dict[str, np.ndarray] | None:
+    """Train a new head on features of the unchanged trunk; None where there is no need."""
+    frozen = any("fc.weight".startswith(prefix) for prefix in config.freeze)
+    if start.head_kept or frozen or not config.head_epochs:
+        return None
+    report.start("features for the classifier", min(len(data), MOST_IMAGES))
+    try:
+        features, labels = cached_features(
+            start.network, data, start.preprocess, config, report.update
+        )
+    finally:
+        report.close()
+    weight, bias, accuracy = train_head(
+        start.state["fc.weight"],
+        start.state["fc.bias"],
+        features,
+        labels,
+        config,
+        class_weights(config, data),
+    )
+    report.say(f"classifier trained first: accuracy {accuracy:.3f} on the images of train")
+    return start.state | {"fc.weight": weight, "fc.bias": bias}
+
+
+def read_images(
+    batches: Any,
+    count: int,
+    valid: ImageFolder | None,
+    config: TrainConfig,
+    size: int,
+    report: Reporter,
+) -> None:
+    """Decode every file, so that what cannot be read is known before the work.
+
+    Raises
+    ------
+    DecodeError
+        A file cannot be read and `on_error` is "raise", or no file of a class of train can.
+    ValueError
+        None of valid's images can.
+    """
+    if valid is not None:
+        _check_valid_files(valid, config, report)
+    seen = 0
+    report.start("reading images", count)
+
+    def progress(done: int, total: int) -> None:
+        nonlocal seen
+        report.update(done - seen)
+        seen = done
+
+    try:
+        batches.check(size, progress)
+    finally:
+        report.close()
+
+
+def _check_valid_files(valid: ImageFolder, config: TrainConfig, report: Reporter) -> None:
+    failures = verify(valid, num_threads=config.num_threads).failures
+    if not failures:
+        return
+    if config.on_error == "raise":
+        raise DecodeError(f"{failures[0].name}: {failures[0].reason}")
+    if len(failures) == len(valid):
+        raise ValueError(f"none of the {len(valid)} images of valid can be read")
+    report.warn(f"valid: {names_of(failures)}")

@@ -1,0 +1,83 @@
+"""Validation after an epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed._core import BirdembedError
+from birdembed.evaluation.evaluation import measure
+from birdembed.images import batches
+from birdembed.model.snapshot import Snapshot
+
+_BATCH = 32
+
+
+def validate(
+    snapshot: Snapshot,
+    paths: list[str],
+    labels: NDArray[np.int64],
+    *,
+    on_error: str = "raise",
+    num_threads: int = 0,
+) -> dict[str, float]:
+    """Measure a snapshot with a head.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    paths : list of str
+    labels : (n,) int64, rows of the head
+    on_error : {"raise", "skip"}
+    num_threads : int
+
+    Returns
+    -------
+    dict
+        `valid_loss` (cross-entropy, without smoothing and weights), `valid_accuracy`, and,
+        where an image has another of its class, `precision_at_1` and `map_at_r`, each image
+        searched among all others. Images that cannot be read are left out.
+
+    Raises
+    ------
+    ValueError
+        None of the images could be read.
+    BirdembedError
+        The network gives NaN or infinity.
+    """
+    features, kept = [], []
+    for batch in batches.batches(
+        paths, snapshot.preprocess, _BATCH, num_threads=num_threads, on_error=on_error
+    ):
+        if len(batch.pixels):
+            features.append(snapshot.features(batch.pixels, False, num_threads))
+            kept.append(batch.positions)
+    if not kept:
+        raise ValueError(f"none of the {len(paths)} images of valid can be read")
+    vectors = np.concatenate(features)
+    truth = labels[np.concatenate(kept)]
+    logits = np.asarray(snapshot.trunk.network.head(vectors), np.float64)
+    if not (np.isfinite(vectors).all() and np.isfinite(logits).all()):
+        raise BirdembedError(
+            "the network gives NaN or infinity on valid: training has diverged; a smaller lr, "
+            "more warmup_epochs or grad_clip may help"
+        )
+    return classified(logits, truth) | _retrieved(vectors, truth)
+
+
+def classified(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Return `valid_loss` and `valid_accuracy` of logits `(n, classes)`."""
+    top = logits.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
+    loss = log_sum - logits[np.arange(len(labels)), labels]
+    right = logits.argmax(axis=1) == labels
+    return {"valid_loss": float(loss.mean()), "valid_accuracy": float(right.mean())}
+
+
+def _retrieved(vectors: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, Any]:
+    tags = labels.tolist()
+    result = measure(vectors, tags, vectors, tags, np.arange(len(tags)))
+    both = {"precision_at_1": result.precision_at_1, "map_at_r": result.map_at_r}
+    return {key: value for key, value in both.items() if value is not None}

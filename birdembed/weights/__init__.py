@@ -1,0 +1,1 @@
+"""Tensors and weights in files."""

@@ -1,0 +1,104 @@
+"""A projection of embeddings: pooling, mean and matrix."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from birdembed._core import WeightsError
+from birdembed.base.checks import check_choice
+from birdembed.weights.safetensors_file import read_metadata, read_safetensors, write_safetensors
+
+POOLINGS = ("avg", "gem")
+#: Generalised-mean pooling, (mean of max(x, eps)^p)^(1/p), as SSCD has it.
+GEM_P = 3.0
+GEM_EPS = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """``(pooled - mean) @ matrix``.
+
+    Parameters
+    ----------
+    pooling : "avg" or "gem"
+        What the features were pooled with. ``gem``: p = 3, eps = 1e-6.
+    mean : numpy.ndarray
+        ``(features,) float32``, subtracted first.
+    matrix : numpy.ndarray
+        ``(features, dim) float32``.
+    """
+
+    pooling: str
+    mean: np.ndarray
+    matrix: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Check the parts against each other and make the arrays read-only.
+
+        Raises
+        ------
+        ValueError
+            A part is unknown, misshapen or not finite.
+        """
+        check_choice("pooling", self.pooling, POOLINGS)
+        mean = np.require(self.mean, dtype=np.float32, requirements=["C", "A"])
+        matrix = np.require(self.matrix, dtype=np.float32, requirements=["C", "A"])
+        if mean.ndim != 1 or matrix.ndim != 2 or matrix.shape[0] != mean.shape[0]:
+            raise ValueError(
+                "expected mean of shape (features,) and matrix of shape (features, dim), "
+                f"got {mean.shape} and {matrix.shape}"
+            )
+        if not (np.isfinite(mean).all() and np.isfinite(matrix).all()):
+            raise ValueError("mean and matrix must be finite")
+        for name, array in (("mean", mean), ("matrix", matrix)):
+            view = array.view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """`matrix` transposed, ``(dim, features) float32`` C-contiguous: what the core takes."""
+        return np.ascontiguousarray(self.matrix.T)
+
+    @property
+    def dim(self) -> int:
+        """Length of a projected embedding."""
+        return int(self.matrix.shape[1])
+
+
+def write_projection(path: str | os.PathLike[str], projection: Projection) -> None:
+    """Write a projection to a safetensors file of its own, whole or not at all."""
+    write_safetensors(
+        path,
+        {"mean": projection.mean, "matrix": projection.matrix},
+        {"pooling": projection.pooling},
+    )
+
+
+def read_projection(path: str | os.PathLike[str]) -> Projection:
+    """Read what `write_projection` wrote.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, damaged or no projection.
+    """
+    if not os.path.isfile(path):
+        raise WeightsError(f"{os.fspath(path)}: no such file, config.json names it")
+    tensors = read_safetensors(path)
+    if set(tensors) != {"mean", "matrix"}:
+        raise WeightsError(
+            f"{os.fspath(path)}: expected the tensors mean and matrix, got {sorted(tensors)[:4]}"
+        )
+    try:
+        return Projection(
+            read_metadata(path).get("pooling", "avg"),
+            tensors["mean"].float32("mean"),
+            tensors["matrix"].float32("matrix"),
+        )
+    except ValueError as error:
+        raise WeightsError(f"{os.fspath(path)}: {error}") from error

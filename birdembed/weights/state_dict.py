@@ -1,0 +1,221 @@
+"""Parameter names of torchvision, timm and transformers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from birdembed import _core
+from birdembed._core import WeightsError
+from birdembed.base.checks import check_choice
+from birdembed.weights.tensors import StoredTensor
+
+ARCHITECTURES = ("resnet50", "resnet50d")
+#: What wraps every name of a file: DataParallel, torch.compile, a holder of one model.
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_SHOWN = 3  # names of a kind in an error message
+# transformers' ResNet: embedder, stages of layers, each layer three convolutions and a shortcut.
+_HF_PART = {"convolution": "conv", "normalization": "bn"}
+_HF_STEM = re.compile(r"^(?:resnet\.)?embedder\.embedder\.(convolution|normalization)\.(\w+)$")
+_HF_LAYER = re.compile(
+    r"^(?:resnet\.)?encoder\.stages\.(\d+)\.layers\.(\d+)\.(?:layer\.(\d+)|(shortcut))"
+    r"\.(convolution|normalization)\.(\w+)$"
+)
+_HF_HEAD = re.compile(r"^classifier\.1\.(weight|bias)$")
+
+
+def from_transformers(name: str) -> str | None:
+    """Return torchvision's name for one of transformers' ResNet names, None for any other."""
+    if match := _HF_STEM.match(name):
+        return f"{_HF_PART[match[1]]}1.{match[2]}"
+    if match := _HF_HEAD.match(name):
+        return f"fc.{match[1]}"
+    if match := _HF_LAYER.match(name):
+        stage, layer, index, shortcut, part, leaf = match.groups()
+        block = f"layer{int(stage) + 1}.{layer}"
+        if shortcut:
+            return f"{block}.downsample.{0 if part == 'convolution' else 1}.{leaf}"
+        return f"{block}.{_HF_PART[part]}{int(index) + 1}.{leaf}"
+    return None
+
+
+def _strip_prefixes(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    stripped = dict(tensors)
+    while stripped:
+        prefix = next((p for p in _PREFIXES if all(n.startswith(p) for n in stripped)), None)
+        if prefix is None:
+            break
+        stripped = {name[len(prefix) :]: tensor for name, tensor in stripped.items()}
+    return stripped
+
+
+def _native_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    tensors = _strip_prefixes(tensors)
+    tensors = {n: t for n, t in tensors.items() if not n.endswith("num_batches_tracked")}
+    if any(_HF_STEM.match(name) for name in tensors):
+        tensors = {from_transformers(name) or name: tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _tell_architecture(names: Mapping[str, StoredTensor], source: str) -> str:
+    if "conv1.0.weight" in names:
+        return "resnet50d"
+    if "conv1.weight" in names:
+        return "resnet50"
+    raise WeightsError(
+        f"{source}: holds no ResNet-50: neither conv1.weight nor conv1.0.weight among its "
+        f"{len(names)} tensors ({_listed(list(names)) or 'none at all'})"
+    )
+
+
+def _listed(items: list[str]) -> str:
+    more = len(items) - _SHOWN
+    return ", ".join(items[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _check(
+    tensors: Mapping[str, StoredTensor],
+    table: list[tuple[str, tuple[int, ...]]],
+    architecture: str,
+    source: str,
+) -> None:
+    known = dict(table)
+    missing = [name for name, _ in table if name not in tensors]
+    unexpected = [name for name in tensors if name not in known]
+    misshapen = [
+        f"{name} (expected {tuple(shape)}, got {tensors[name].shape})"
+        for name, shape in table
+        if name in tensors and tensors[name].shape != tuple(shape)
+    ]
+    problems = [
+        f"{kind} {_listed(items)}"
+        for kind, items in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("misshapen", misshapen),
+        )
+        if items
+    ]
+    if problems:
+        raise WeightsError(f"{source}: does not fit {architecture}: {'; '.join(problems)}")
+
+
+def _head_size(tensors: Mapping[str, StoredTensor]) -> int:
+    for name in ("fc.weight", "fc.bias"):
+        if name in tensors and tensors[name].shape:
+            return tensors[name].shape[0]
+    return 0
+
+
+def to_native(
+    tensors: Mapping[str, StoredTensor],
+    source: str,
+    architecture: str | None = None,
+    num_classes: int | None = None,
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Map a file's tensors to native names and check every name and shape.
+
+    Parameters
+    ----------
+    tensors : mapping of str to StoredTensor
+        Under torchvision's, timm's or transformers' names, `num_batches_tracked` or not.
+    source : str
+        What error messages call the file.
+    architecture : str, optional
+        "resnet50" or "resnet50d"; None tells it from the names.
+    num_classes : int, optional
+        None keeps a head that the file has, 0 drops it; any other number must be the file's.
+
+    Returns
+    -------
+    architecture : str
+    state : dict of str to numpy.ndarray
+        float32, C-contiguous, in the order of the core's table.
+
+    Raises
+    ------
+    WeightsError
+        Names are missing, unexpected or misshapen (the first few of each are named), the file
+        holds another architecture, or its head has another number of classes.
+    ValueError
+        `architecture` is not known.
+    """
+    if architecture is not None:
+        check_choice("architecture", architecture, ARCHITECTURES)
+    native = _native_names(tensors)
+    held = _tell_architecture(native, source)
+    if architecture is not None and held != architecture:
+        raise WeightsError(f"{source}: holds a {held}, expected a {architecture}")
+    head = _head_size(native)
+    if num_classes == 0:
+        native = {n: t for n, t in native.items() if n not in ("fc.weight", "fc.bias")}
+        head = 0
+    elif num_classes is not None and num_classes != head:
+        raise WeightsError(
+            f"{source}: has {head or 'no'} classes, num_classes={num_classes} was asked for; "
+            f"load it with num_classes=0, then call reset_classifier({num_classes})"
+        )
+    table = _core.parameter_table(held, head)
+    _check(native, table, held, source)
+    return held, {name: native[name].float32(f"{source}: {name}") for name, _ in table}
+
+
+def _as_array(value: Any) -> np.ndarray:
+    """Return an array, of a torch tensor too: of a parameter, on a GPU, of bfloat16."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":  # NumPy has none; float32 holds its values
+            value = value.float()
+    return np.asarray(value)
+
+
+def native_state(
+    arrays: Mapping[str, Any],
+    table: list[tuple[str, tuple[int, ...]]],
+    architecture: str,
+    present: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Check arrays that are in memory against a network's table.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        Native names, anything NumPy takes; `num_batches_tracked` is ignored.
+    table : list of (name, shape)
+    architecture : str
+        For error messages.
+    present : mapping of str to numpy.ndarray
+        Stands in for what `arrays` lacks; where it is not empty, unexpected names are ignored.
+
+    Raises
+    ------
+    WeightsError
+        Names are missing, unexpected or misshapen, or an array is not of numbers.
+    """
+    given = {}
+    for name, value in arrays.items():
+        if name.endswith("num_batches_tracked") or (present and name not in present):
+            continue
+        array = _as_array(value)
+        kind = f"F{array.dtype.itemsize * 8}" if array.dtype.kind == "f" else array.dtype.name
+        given[name] = StoredTensor(kind, array)
+    merged = {name: StoredTensor("F32", array) for name, array in present.items()} | given
+    _check(merged, table, architecture, "state_dict")
+    return {name: merged[name].float32(f"state_dict: {name}") for name, _ in table}
+
+
+def to_saved(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a native state as torchvision and timm save it: with `num_batches_tracked`."""
+    saved: dict[str, np.ndarray] = {}
+    for name, array in state.items():
+        saved[name] = array
+        if name.endswith(".running_var"):
+            tracked = name.removesuffix("running_var") + "num_batches_tracked"
+            saved[tracked] = np.zeros((), np.int64)
+    return saved
+
+
+FEATURES = 2048

@@ -1,0 +1,64 @@
+"""Tensors as they are stored in files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from birdembed._core import WeightsError
+
+#: What can be widened or narrowed to float32.
+FLOATS = ("F32", "F16", "BF16", "F64")
+
+
+def all_finite(array: np.ndarray) -> bool:
+    """Tell whether a C-contiguous float32 array is free of NaN and infinity, in one read of it."""
+    flat = array.reshape(-1)
+    with np.errstate(all="ignore"):
+        # A sum of squares is finite if all values are, unless they are huge: only then look again.
+        if np.isfinite(np.dot(flat, flat)):
+            return True
+    return bool(np.isfinite(flat).all())
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor: its dtype by safetensors' name, and its values.
+
+    NumPy has no bfloat16, so BF16 is held as uint16 bit patterns. The array may be a strided view
+    into a storage that other tensors share: nothing is copied before the shape has been checked.
+    """
+
+    dtype: str
+    array: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+        return self.array.shape
+
+    def float32(self, name: str) -> np.ndarray:
+        """Return the values as an aligned C-contiguous float32 array of the same shape.
+
+        Raises
+        ------
+        WeightsError
+            The dtype is no floating-point one, or a value is NaN or infinite, which the network
+            would not show: its ReLUs take NaN for 0. The message begins with `name`.
+        """
+        if self.dtype not in FLOATS:
+            raise WeightsError(
+                f"{name} has dtype {self.dtype}, expected one of {', '.join(FLOATS)}"
+            )
+        values = self.array
+        if self.dtype == "BF16":
+            # bfloat16 is the upper half of a float32.
+            values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        wide = np.require(values, dtype=np.float32, requirements=["C", "A"])
+        if not all_finite(wide):
+            raise WeightsError(
+                f"{name} holds NaN or infinity: weights of a training that diverged, or a damaged "
+                "file"
+            )
+        return wide

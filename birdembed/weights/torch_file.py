@@ -1,0 +1,338 @@
+"""Read PyTorch files without running any code in them.
+
+A pickle names the functions that rebuild its objects. Here the names it may use are a short list,
+and behind each stands a stand-in of ours that only notes what it was given; any other name ends
+the reading. Tensors stay views until they are asked for, so that optimizer states cost nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from birdembed._core import WeightsError
+from birdembed.weights.tensors import StoredTensor
+
+#: torch's storage classes: safetensors' name of the dtype, NumPy's (bfloat16: its bits).
+_STORAGES = {
+    "FloatStorage": ("F32", "<f4"),
+    "HalfStorage": ("F16", "<f2"),
+    "BFloat16Storage": ("BF16", "<u2"),
+    "DoubleStorage": ("F64", "<f8"),
+    "LongStorage": ("I64", "<i8"),
+    "IntStorage": ("I32", "<i4"),
+    "ShortStorage": ("I16", "<i2"),
+    "CharStorage": ("I8", "<i1"),
+    "ByteStorage": ("U8", "<u1"),
+    "BoolStorage": ("BOOL", "<u1"),
+    "UntypedStorage": ("U8", "<u1"),
+}
+#: What checkpoints hold beside tensors and this reader passes over: the values are dropped.
+_INERT = {
+    ("argparse", "Namespace"),
+    ("torch", "device"),
+    ("torch.serialization", "_get_layout"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("_codecs", "encode"),
+    ("pathlib", "PosixPath"),
+}
+_TORCH_DTYPES = {
+    *("float32", "float64", "float16", "bfloat16", "uint8", "int8", "int16", "int32", "int64"),
+    "bool",
+}
+#: Keys that hold the state dict in a checkpoint, in the order they are looked for.
+_WRAPPERS = ("model_state_dict", "state_dict", "model")
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+
+
+class _Refused(Exception):
+    """A pickle asked for something that is not on the list."""
+
+
+@dataclass
+class _Storage:
+    """Elements of one storage, read when first asked for."""
+
+    dtype: str
+    numpy_type: str
+    numel: int
+    read: Callable[[], bytes]
+    cached: np.ndarray | None = None
+
+    def elements(self) -> np.ndarray:
+        if self.cached is None:
+            content = self.read()
+            if len(content) < self.numel * np.dtype(self.numpy_type).itemsize:
+                raise WeightsError(f"a storage holds {len(content)} bytes, fewer than its tensors")
+            self.cached = np.frombuffer(content, self.numpy_type, self.numel)
+        return self.cached
+
+
+@dataclass
+class _Tensor:
+    """What a pickle says of a tensor: nothing of it is believed before `view` has checked it."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+
+    def view(self) -> StoredTensor:
+        if not isinstance(self.storage, _Storage):
+            raise WeightsError("a tensor has no storage")
+        size, stride = self.size, self.stride
+        numbers = (self.offset, *size, *stride)
+        if len(size) != len(stride) or not all(type(n) is int and n >= 0 for n in numbers):
+            raise WeightsError(f"a tensor has size {size}, stride {stride}, offset {self.offset}")
+        last = self.offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+        if 0 not in size and last >= self.storage.numel:
+            raise WeightsError(
+                f"a tensor of size {size} and stride {stride} reaches beyond the "
+                f"{self.storage.numel} elements of its storage"
+            )
+        if 0 in size:
+            return StoredTensor(self.storage.dtype, np.empty(size, self.storage.numpy_type))
+        elements = self.storage.elements()[self.offset :]
+        strides = [s * elements.itemsize for s in stride]
+        return StoredTensor(
+            self.storage.dtype,
+            np.lib.stride_tricks.as_strided(elements, size, strides, writeable=False),
+        )
+
+
+def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> _Tensor:
+    # rest: requires_grad, backward_hooks, metadata.
+    return _Tensor(storage, offset, tuple(size), tuple(stride))
+
+
+def _rebuild_parameter(data: Any, *rest: Any) -> Any:
+    return data
+
+
+class _Call:
+    """A function of ours as a pickle sees it: callable, and nothing that it changes lasts."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+def _stand_ins() -> dict[tuple[str, str], Any]:
+    """Return fresh stand-ins by (module, name).
+
+    Fresh for every file: a pickle can set attributes of what it is given.
+    """
+
+    class Mapping(dict):  # type: ignore[type-arg]
+        def __setstate__(self, state: Any) -> None:
+            pass  # state_dict's _metadata
+
+    class Inert:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            pass
+
+        def __setstate__(self, state: Any) -> None:
+            pass
+
+        def __setitem__(self, key: Any, value: Any) -> None:
+            pass
+
+    allowed: dict[tuple[str, str], Any] = {
+        ("collections", "OrderedDict"): Mapping,
+        ("torch._utils", "_rebuild_tensor"): _Call(_rebuild_tensor),
+        ("torch._utils", "_rebuild_tensor_v2"): _Call(_rebuild_tensor),
+        ("torch._utils", "_rebuild_parameter"): _Call(_rebuild_parameter),
+        ("torch._utils", "_rebuild_parameter_with_state"): _Call(_rebuild_parameter),
+        ("torch", "Size"): _Call(lambda *sizes: tuple(*sizes)),
+    }
+    for name, types in _STORAGES.items():
+        for module in ("torch", "torch.storage", "torch.cuda"):
+            allowed[module, name] = types
+    for pair in _INERT:
+        allowed[pair] = Inert
+    for name in _TORCH_DTYPES:
+        allowed["torch", name] = Inert
+    return allowed
+
+
+class _Unpickler(pickle.Unpickler):
+    """An unpickler that knows the stand-ins and nothing else."""
+
+    def __init__(self, file: Any, load_storage: Callable[[Any], _Storage]) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._allowed = _stand_ins()
+        self._load_storage = load_storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self._allowed[module, name]
+        except KeyError:
+            raise _Refused(f"{module}.{name}") from None
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
+            raise pickle.UnpicklingError(f"unknown persistent id {str(pid)[:40]!r}")
+        return self._load_storage(pid)
+
+
+def _storage_facts(pid: tuple[Any, ...]) -> tuple[str, str, str, int]:
+    """Return (key, dtype, NumPy's dtype, elements) of a persistent id."""
+    _, types, key, _, numel = pid[:5]
+    if types not in _STORAGES.values() or not isinstance(key, str) or type(numel) is not int:
+        raise pickle.UnpicklingError(f"unknown kind of storage {str(types)[:40]!r}")
+    if numel < 0:
+        raise pickle.UnpicklingError(f"storage {key!r} has {numel} elements")
+    return key, types[0], types[1], numel
+
+
+def _stored_member(archive: zipfile.ZipFile, member: str) -> bytes:
+    info = archive.getinfo(member)
+    if info.compress_type != zipfile.ZIP_STORED:
+        # torch.save never compresses; unpacking could swell a small file without end.
+        raise WeightsError(f"its member {member} is compressed, so not torch.save's")
+    return archive.read(info)
+
+
+def _read_zip(path: str | os.PathLike[str]) -> Any:
+    archive = zipfile.ZipFile(path)  # closed with the last storage that refers to it
+    names = archive.namelist()
+    pickled = next((name for name in names if name.endswith("/data.pkl")), None)
+    if pickled is None:
+        raise WeightsError("a zip archive without data.pkl, so not torch.save's")
+    root = pickled.removesuffix("data.pkl")
+    if f"{root}constants.pkl" in names:
+        raise WeightsError("a TorchScript archive; save the module's state_dict() instead")
+    if f"{root}byteorder" in names and _stored_member(archive, f"{root}byteorder") != b"little":
+        raise WeightsError("written on a big-endian machine")
+    storages: dict[str, _Storage] = {}
+
+    def load_storage(pid: Any) -> _Storage:
+        key, dtype, numpy_type, numel = _storage_facts(pid)
+        if key not in storages:
+            read = functools.partial(_stored_member, archive, f"{root}data/{key}")
+            storages[key] = _Storage(dtype, numpy_type, numel, read)
+        return storages[key]
+
+    return _Unpickler(io.BytesIO(_stored_member(archive, pickled)), load_storage).load()
+
+
+def _read_legacy_storages(file: BinaryIO, storages: dict[str, _Storage]) -> None:
+    """Tell each storage where its elements lie: behind the pickles, each led by its length."""
+    end = os.fstat(file.fileno()).st_size
+    keys = _Unpickler(file, _no_storage).load()
+    for key in keys:
+        storage = storages[key]
+        (numel,) = struct.unpack("<q", file.read(8))
+        start, size = file.tell(), numel * np.dtype(storage.numpy_type).itemsize
+        if numel != storage.numel or size > end - start:
+            raise WeightsError(
+                f"storage {key} should have {storage.numel} elements, the file says {numel} "
+                f"and has {end - start} bytes left"
+            )
+        storage.cached = np.fromfile(file, storage.numpy_type, numel)
+
+
+def _no_storage(pid: Any) -> _Storage:
+    raise pickle.UnpicklingError("a storage where none belongs")
+
+
+def _read_legacy(path: str | os.PathLike[str]) -> Any:
+    storages: dict[str, _Storage] = {}
+
+    def load_storage(pid: Any) -> _Storage:
+        key, dtype, numpy_type, numel = _storage_facts(pid)
+        if len(pid) > 5 and pid[5] is not None:
+            raise pickle.UnpicklingError("views of storages, of PyTorch before 0.4")
+        return storages.setdefault(key, _Storage(dtype, numpy_type, numel, lambda: b""))
+
+    with open(path, "rb") as file:
+        if _Unpickler(file, _no_storage).load() != _LEGACY_MAGIC:
+            raise WeightsError("a pickle, but not torch.save's")
+        if _Unpickler(file, _no_storage).load() != _LEGACY_PROTOCOL:
+            raise WeightsError("of an unknown protocol of torch.save")
+        system = _Unpickler(file, _no_storage).load()
+        if isinstance(system, dict) and not system.get("little_endian", True):
+            raise WeightsError("written on a big-endian machine")
+        value = _Unpickler(file, load_storage).load()
+        _read_legacy_storages(file, storages)
+    return value
+
+
+def _unwrap(value: Any) -> dict[str, _Tensor]:
+    """Return the state dict inside what was saved."""
+    for _ in range(3):
+        if not isinstance(value, dict):
+            break
+        key = next((k for k in _WRAPPERS if isinstance(value.get(k), dict)), None)
+        if key is None:
+            break
+        value = value[key]
+    if not isinstance(value, dict):
+        raise WeightsError(f"expected a dict of tensors, got {type(value).__name__}")
+    for name, tensor in value.items():
+        if not isinstance(name, str) or not isinstance(tensor, _Tensor):
+            raise WeightsError(
+                f"expected a dict of tensors, bare or under {', '.join(_WRAPPERS)}; "
+                f"{str(name)[:60]!r} is a {type(tensor).__name__}"
+            )
+    return value
+
+
+def read_pth(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
+    """Read the tensors of a file that `torch.save` wrote, never running what its pickle names.
+
+    Parameters
+    ----------
+    path : str or Path
+        A state dict, or a checkpoint that holds one under `model_state_dict`, `state_dict` or
+        `model`.
+
+    Returns
+    -------
+    dict of str to StoredTensor
+        Views, strided as the file says, sharing storages as it says.
+
+    Raises
+    ------
+    WeightsError
+        The pickle names a global that is not on the list (the message says which), or the file
+        is truncated, damaged or holds something else.
+    """
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            read = _read_zip if file.read(4) == b"PK\x03\x04" else _read_legacy
+        return {key: tensor.view() for key, tensor in _unwrap(read(path)).items()}
+    except _Refused as error:
+        raise WeightsError(
+            f"{name}: refused: its pickle asks for {error}, which is no tensor and was not run; "
+            "save the model's state_dict() alone, or as safetensors"
+        ) from None
+    except WeightsError as error:
+        raise WeightsError(f"{name}: {error}") from error
+    except OSError:
+        raise
+    except Exception as error:
+        # A damaged pickle fails in any way at all: opcodes on wrong types, short reads, ...
+        raise WeightsError(
+            f"{name}: truncated or damaged, or not a .pth file ({type(error).__name__}: {error})"
+        ) from error
