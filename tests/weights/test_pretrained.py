@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 from birdembed import _core
 from birdembed._core import WeightsError
 from birdembed.images.preprocess import Preprocess
-from birdembed.pretrained import contents
 from birdembed.pretrained.contents import Pretrained, check_fingerprint
 from birdembed.pretrained.fingerprint import fingerprint
+from birdembed.pretrained.preprocess_config import preprocess_from_transformers
 from birdembed.pretrained.reading import read_bare, read_pretrained
 from birdembed.pretrained.writing import write_pretrained
 from birdembed.weights.projection import Projection, read_projection, write_projection
@@ -494,7 +494,7 @@ def test_folders_of_transformers(big_folder, processor, safe):
     ],
 )
 def test_processors_of_transformers(cfg, expected):
-    from_config = contents.preprocess_from_transformers
+    from_config = preprocess_from_transformers
     if isinstance(expected, str):
         with pytest.raises(WeightsError, match=f"x: .*{expected}"):
             from_config(cfg, "x")
