@@ -70,6 +70,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _connect(uri: str) -> Any:
     """Open the database before any work is done."""
-    from birdembed.integrations import lancedb
+    from birdembed.search import lancedb
 
     return lancedb.connect(uri)

@@ -154,9 +154,28 @@ class ImageFolder:
         return f"ImageFolder({place}{len(self)} images, {_count(self.class_names)})"
 
     def _repr_html_(self) -> str:
-        from birdembed.display.objects import image_folder
+        from birdembed.display import html
 
-        return image_folder(self)
+        n, classes = len(self), len(self.class_names)
+        counts = np.bincount(self.labels, minlength=classes)
+        cells = []
+        for label in range(min(classes, html.PICTURES)):
+            first = np.flatnonzero(self.labels == label)[:1]
+            path = self.paths[int(first[0])] if len(first) else None
+            name = self.class_names[label]
+            below = [name, html.count(int(counts[label]), "image")]
+            cells.append(html.cell(path, below, title=name))
+        rest = classes - len(cells)
+        least, most = (int(counts.min()), int(counts.max())) if classes else (0, 0)
+        more = [f"and {rest} more classes"] if rest > 0 else []
+        more += [f"{least} to {most} in a class"] if least < most else []
+        held = f"{html.count(n, 'image')}, {html.count(classes, 'class', 'classes')}"
+        return (
+            html.heading("ImageFolder", held)
+            + html.grid([cells])
+            + html.note(", ".join(more))
+            + html.note(self.root or "")
+        )
 
     def _rows(self, rows: NDArray[np.int64], class_names: list[str] | None = None) -> ImageFolder:
         """Return the images at `rows`, with the labels renumbered for `class_names`."""

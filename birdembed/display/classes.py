@@ -55,7 +55,7 @@ def plot_confusion(
     return figure
 
 
-_NAMED = 60  # classes that still get a name beside the matrix
+NAMED = 60  # classes that still get a name beside the matrix
 
 
 def plot_per_class(

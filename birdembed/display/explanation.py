@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,32 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from birdembed.evaluation.explain import Explanation
-
 # Inches.
 _TILE, _GAP, _EDGE = 2.0, 0.12, 0.08
 _WIDTH, _HEIGHT = 4 * (_TILE + _GAP) + 0.75, _TILE + 0.75
 
 
+class _Explained(Protocol):
+    """What is read of an `Explanation`: two images, and what their cells bring."""
+
+    @property
+    def score(self) -> float: ...
+    @property
+    def map_a(self) -> NDArray[np.float64]: ...
+    @property
+    def map_b(self) -> NDArray[np.float64]: ...
+    @property
+    def image_a(self) -> NDArray[np.uint8]: ...
+    @property
+    def image_b(self) -> NDArray[np.uint8]: ...
+
+    def best_pairs(self, k: int = 5) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
+        """Return the strongest pairs of cells, and what each brings."""
+        ...
+
+
 def plot_explanation(
-    explanation: Explanation, *, pairs: int = 4, title: str | None = None
+    explanation: _Explained, *, pairs: int = 4, title: str | None = None
 ) -> Figure:
     """Draw what `explain_match` found.
 
@@ -98,7 +115,7 @@ def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image if isinstance(small, str) else small
 
 
-def _mark(left: Axes, right: Axes, explanation: Explanation, pairs: int) -> None:
+def _mark(left: Axes, right: Axes, explanation: _Explained, pairs: int) -> None:
     """Frame the strongest pairs of cells, and join the two of a pair."""
     from matplotlib import colormaps
     from matplotlib.patches import ConnectionPatch, Rectangle

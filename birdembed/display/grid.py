@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from birdembed.display.html import ASKED, RIGHT, WRONG
 from birdembed.images.sources import is_image
 from birdembed.images.thumbnails import thumbnail
-from birdembed.search.results import Match, SearchResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from birdembed.evaluation.duplicates import Duplicate
-    from birdembed.evaluation.top_losses import Loss
 
 # Inches; 80 of a figure's pixels each on the screen, so that a photograph has 120.
 _TILE, _GAP, _LINE = 1.5, 0.14, 0.135
@@ -38,9 +34,62 @@ class Tile:
     frame: str | None = None
 
 
+# What is read of results: the attributes of `SearchResult`, `Match`, `Loss` and `Duplicate`.
+
+
+class _Found(Protocol):
+    """One image that was found."""
+
+    @property
+    def id(self) -> str | None: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def path(self) -> str | None: ...
+
+
+class _Result(Protocol):
+    """The matches of one query (`scores` has one axis) or the results of many (two axes)."""
+
+    scores: Any
+    query: Any
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class _Mistaken(Protocol):
+    """An image, what it shows, and what it was taken for."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def found(self) -> str: ...
+    @property
+    def loss(self) -> float: ...
+
+
+class _Pair(Protocol):
+    """Two images that are alike."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def other(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def other_label(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+
+
 def plot_grid(
     queries: Any,
-    results: SearchResult | Sequence[SearchResult],
+    results: _Result | Sequence[_Result],
     *,
     expected: Any = None,
     captions: Any = None,
@@ -76,8 +125,8 @@ def plot_grid(
     ValueError
         The sequences differ in length.
     """
-    single = isinstance(results, SearchResult) and results.scores.ndim == 1
-    rows: list[SearchResult] = [results] if single else list(results)  # type: ignore[list-item]
+    single = _is_of_one_query(results)
+    rows: list[_Result] = [results] if single else list(results)  # type: ignore[list-item]
     asked = [queries] if single and not _is_list(queries) else list(_each(queries, len(rows)))
     right = _texts(expected, len(rows), "expected")
     below = _texts(captions, len(rows), "captions")
@@ -97,7 +146,9 @@ def plot_grid(
     return draw(tiles, heads=heads, title=title)
 
 
-def plot_losses(losses: Sequence[Loss], *, columns: int = 5, title: str | None = None) -> Figure:
+def plot_losses(
+    losses: Sequence[_Mistaken], *, columns: int = 5, title: str | None = None
+) -> Figure:
     """Draw the pictures that `top_losses` found, with what they are and what they were taken for.
 
     Parameters
@@ -125,7 +176,7 @@ def plot_losses(losses: Sequence[Loss], *, columns: int = 5, title: str | None =
 
 
 def plot_duplicates(
-    pairs: Sequence[Duplicate], *, max_pairs: int = 12, columns: int = 3, title: str | None = None
+    pairs: Sequence[_Pair], *, max_pairs: int = 12, columns: int = 3, title: str | None = None
 ) -> Figure:
     """Draw the pairs of pictures that `find_duplicates` found, side by side.
 
@@ -246,7 +297,11 @@ def _draw_tile(axes: Axes, tile: Tile) -> None:
     axes.set_ylim((height - 1) / 2 + half, (height - 1) / 2 - half)
 
 
-def _match_tile(match: Match, wanted: str | None) -> Tile:
+def _is_of_one_query(results: Any) -> bool:
+    return getattr(getattr(results, "scores", None), "ndim", None) == 1
+
+
+def _match_tile(match: _Found, wanted: str | None) -> Tile:
     name = match.label if match.label is not None else os.path.basename(match.id or "")
     right = wanted is not None and wanted in (match.label, match.id)
     return Tile(match.path, [name, f"{match.score:.3f}"], RIGHT if right else None)

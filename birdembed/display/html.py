@@ -18,6 +18,8 @@ _CENTRE = "text-align:center;vertical-align:top;padding:3px 5px"
 _LEFT = "text-align:left;padding:2px 10px 2px 4px"
 #: Frames: what was asked, right, wrong.
 ASKED, RIGHT, WRONG = "#1f77b4", "#2a9d3f", "#d1495b"
+#: Thumbnails side by side: few, since each is some 4 KB of the notebook's file.
+PICTURES = 8
 
 
 def escaped(value: Any) -> str:
@@ -33,6 +35,24 @@ def name_of(path: Any) -> str:
 def score(value: float | None) -> str:
     """Return a score with three places."""
     return "" if value is None else f"{value:.3f}"
+
+
+def number(value: Any) -> str:
+    """Return a number with four digits that count, other values as text, "" for None."""
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """Return a number and its noun: "1 image", "1,200 images"."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def some(names: Sequence[str], limit: int = 6) -> str:
+    """Return the first names, shortened, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(shortened(name, 40) for name in names[:limit]) + more
 
 
 def picture(image: Any, name: str, side: int = SIDE, frame: str | None = None) -> str:
@@ -89,8 +109,8 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], bold: int | None =
     """Return a table of texts, escaped here; row `bold` stands out."""
     top = "".join(f'<th style="{_LEFT}">{escaped(name)}</th>' for name in head)
     lines = []
-    for number, row in enumerate(rows):
-        style = _LEFT + (";font-weight:bold" if number == bold else "")
+    for place, row in enumerate(rows):
+        style = _LEFT + (";font-weight:bold" if place == bold else "")
         cells = "".join(f'<td style="{style}">{escaped(value)}</td>' for value in row)
         lines.append(f"<tr>{cells}</tr>")
     body = f"<tbody>{''.join(lines)}</tbody>"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.vectors import as_vectors
-from birdembed.display.classes import _NAMED
+from birdembed.display.classes import NAMED
 from birdembed.display.figure import new_figure, shorten
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def plot_similarity(
     left.set_ylabel("share of the pairs")
     left.legend()
     image = right.imshow(means, cmap="viridis", vmin=float(np.nanmin(means)), vmax=1)
-    if max(len(names), len(others)) <= _NAMED:
+    if max(len(names), len(others)) <= NAMED:
         across, down = map(shorten, others), map(shorten, names)
         right.set_xticks(range(len(others)), list(across), rotation=90, fontsize=6)
         right.set_yticks(range(len(names)), list(down), fontsize=6)

@@ -182,9 +182,27 @@ class Evaluation:
         return "\n".join(["Evaluation", *lines])
 
     def _repr_html_(self) -> str:
-        from birdembed.display.objects import evaluation
+        from birdembed.display import html
 
-        return evaluation(self)
+        values = self.to_dict(scalars=True)
+        plain = [
+            (key, html.number(v)) for key, v in values.items() if not key.startswith("robustness.")
+        ]
+        parts = [html.heading("Evaluation"), html.table(("", ""), plain)]
+        if self.robustness:
+            keys = list(dict.fromkeys(key for row in self.robustness.values() for key in row))
+            rows = [
+                [change, *(html.number(row.get(key)) for key in keys)]
+                for change, row in self.robustness.items()
+            ]
+            parts.append(html.table(["changed", *keys], rows))
+        confused = self.most_confused(5)
+        if confused:
+            rows = [[c.true, c.found, str(c.pictures), f"{c.share:.0%}"] for c in confused]
+            parts.append(html.table(["shows", "taken for", "pictures", "share"], rows))
+        if self.failures:
+            parts.append(html.note(f"{html.count(len(self.failures), 'image')} could not be read"))
+        return "".join(parts)
 
 
 def retrieval_metrics(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,43 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from birdembed.model.model import Model
+    from birdembed.images.preprocess import Preprocess
+
+
+# What is read of a `Model`: its network's last feature maps, and what it does with them.
+
+
+class _Network(Protocol):
+    def maps(self, pixels: NDArray[np.float32], num_threads: int = 0) -> NDArray[np.float32]: ...
+
+
+class _Trunk(Protocol):
+    @property
+    def network(self) -> _Network: ...
+
+
+class _Projection(Protocol):
+    @property
+    def mean(self) -> NDArray[np.float32]: ...
+    @property
+    def matrix(self) -> NDArray[np.float32]: ...
+    @property
+    def pooling(self) -> str: ...
+
+
+class _State(Protocol):
+    @property
+    def preprocess(self) -> Preprocess: ...
+    @property
+    def pooling(self) -> str: ...
+    @property
+    def trunk(self) -> _Trunk: ...
+    def chosen(self, projection: bool | None) -> _Projection | None: ...
+
+
+class _Model(Protocol):
+    @property
+    def _current(self) -> _State: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +118,7 @@ class Explanation:
         return f"Explanation(score {self.score:.4f}, strongest cells {a} and {b}: {value:.3f})"
 
 
-def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = None) -> Explanation:
+def explain_match(model: _Model, a: Any, b: Any, *, projection: bool | None = None) -> Explanation:
     """Take the similarity of two pictures apart into pairs of cells.
 
     Parameters

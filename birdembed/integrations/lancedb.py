@@ -35,12 +35,9 @@ from lancedb.embeddings import EmbeddingFunction, register  # noqa: E402
 
 if TYPE_CHECKING:
     from birdembed.model.model import Model
-    from birdembed.search.index import Index
 
-# The embedding function is had from LanceDB's registry; the rest stands behind `Index`.
+# The embedding function is had from LanceDB's registry; search/lancedb.py has an index as a table.
 __all__ = ["search"]
-
-_MODES = ("overwrite", "create", "merge")
 
 
 @register("birdembed")
@@ -146,67 +143,6 @@ class BirdembedFunction(EmbeddingFunction):
 
 def _reason(name: str, reason: str) -> str:
     return reason if reason.startswith(name) else f"{name}: {reason}"
-
-
-def connect(uri: Any) -> Any:
-    """Return a connection; one that is open already as it is."""
-    return uri if hasattr(uri, "open_table") else lancedb.connect(os.fspath(uri))
-
-
-def _found(database: Any, table: str) -> Any:
-    """Return a table, None where there is none."""
-    try:
-        return database.open_table(table)
-    except (ValueError, FileNotFoundError) as error:
-        if "not found" not in str(error):
-            raise
-        return None
-
-
-def write_index(index: Index, uri: Any, table: str, mode: str = "overwrite") -> Any:
-    """Write an index to a table; see `Index.to_lancedb`."""
-    from birdembed.search import arrow
-
-    check_choice("mode", mode, _MODES)
-    rows = arrow.from_index(index)
-    database = connect(uri)
-    there = _found(database, table) if mode == "merge" else None
-    if there is None:
-        return database.create_table(
-            table, data=rows, mode="overwrite" if mode == "overwrite" else "create"
-        )
-    known = arrow.fingerprint_of(there.schema)
-    if index.fingerprint is not None and known is not None and index.fingerprint != known:
-        raise FingerprintMismatch(
-            f"{database.uri}: the table {table!r} has the fingerprint {known[:12]}, the index "
-            f"{index.fingerprint[:12]}: vectors of different models cannot be compared; write to "
-            'another table, or mode="overwrite"'
-        )
-    kind = there.schema.field("vector").type if "vector" in there.schema.names else None
-    if kind != rows.schema.field("vector").type:
-        raise ValueError(
-            f"{database.uri}: the table {table!r} has vectors of {kind}, the index of {index.dim} "
-            "numbers"
-        )
-    merge = there.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-    merge.execute(rows)
-    return there
-
-
-def read_index(uri: Any, table: str, model: Any = None) -> Index:
-    """Read an index from a table; see `Index.from_lancedb`."""
-    from birdembed.search import arrow
-
-    database = connect(uri)
-    there = _found(database, table)
-    if there is None:
-        raise ValueError(f"{database.uri}: there is no table {table!r}")
-    where = f"{database.uri}, table {table!r}"
-    columns = arrow.readable(there.schema, where)
-    n = there.count_rows()
-    rows = there.search().select(columns).limit(max(n, 1)).to_arrow()
-    rows = rows.replace_schema_metadata(there.schema.metadata)
-    return arrow.to_index(rows, model, where)
 
 
 def search(

@@ -173,7 +173,7 @@ class MetaflowCallback(Callback):
     def _draw_grid(self, trainer: Trainer, title: str) -> None:
         if self._card is None or not self._pictures or trainer.valid_data is None:
             return
-        from birdembed import Index
+        from birdembed.search.index import Index
 
         some = sample(trainer.valid_data, _SHOWN)
         # At the beginning the model is still what it was; at the end it is the best epoch.

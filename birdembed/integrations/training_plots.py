@@ -34,7 +34,9 @@ def pictures(model: Model, data: ImageFolder) -> dict[str, Callable[[], Figure]]
     same and of different classes are. ``confusion``: what the classifier takes for what, where
     the model has one that knows the classes.
     """
-    from birdembed import Index, plot_confusion, plot_similarity
+    from birdembed.display.classes import plot_confusion
+    from birdembed.display.similarity import plot_similarity
+    from birdembed.search.index import Index
 
     some = sample(data)
     index = Index.build(model, some, show_progress_bar=False)
@@ -56,7 +58,7 @@ def pictures(model: Model, data: ImageFolder) -> dict[str, Callable[[], Figure]]
 
 def match_grid(index: Any, queries: int = _QUERIES, title: str | None = None) -> Figure:
     """Draw photographs of an index, of as many classes as can be, each beside its nearest."""
-    from birdembed import plot_grid
+    from birdembed.display.grid import plot_grid
 
     labels = np.asarray([str(label) for label in index.labels])
     _, first = np.unique(labels, return_index=True)

@@ -168,9 +168,9 @@ class Model(Fitting):
         )
 
     def _repr_html_(self) -> str:
-        from birdembed.display.objects import model
+        from birdembed.model.model_html import model_html
 
-        return model(self)
+        return model_html(self._current)
 
     # Embedding
 

@@ -126,9 +126,9 @@ class Index(IndexStores):
         return text + (")" if self.model is None else ", with a model)")
 
     def _repr_html_(self) -> str:
-        from birdembed.display.objects import index
+        from birdembed.search.index_html import index_html
 
-        return index(self)
+        return index_html(self, self._ids, self._labels, self._metadata)
 
     def _row_of(self) -> dict[str, int]:
         if self._rows is None:

@@ -44,7 +44,7 @@ class IndexStores:
         ImportError
             The extra ``lancedb`` is missing.
         """
-        from birdembed.integrations import lancedb
+        from birdembed.search import lancedb
 
         return lancedb.write_index(cast("Index", self), uri, table, mode)
 
@@ -75,7 +75,7 @@ class IndexStores:
         ImportError
             The extra ``lancedb`` is missing.
         """
-        from birdembed.integrations import lancedb
+        from birdembed.search import lancedb
 
         return lancedb.read_index(uri, table, model)
 

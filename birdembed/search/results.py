@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+_MATCHES, _QUERIES = 6, 4  # that notebooks show
+
 
 class Match(NamedTuple):
     """One found image.
@@ -126,9 +128,26 @@ class SearchResult:
         return plot_grid(self._image if self._image is not None else self.query, self, **options)
 
     def _repr_html_(self) -> str:
-        from birdembed.display.objects import search_result
+        from birdembed.display import html
 
-        return search_result(self)
+        rows = [self] if self._single else [self[i] for i in range(len(self))]
+        lines = []
+        for row in rows[:_QUERIES]:
+            asked = row._image if row._image is not None else row.query
+            name = "query" if row.query is None else html.name_of(row.query)
+            texts = ["searched for", name]
+            cells = [html.cell(asked, texts, title=row.query, frame=html.ASKED)]
+            for match in list(row)[:_MATCHES]:
+                name = match.label if match.label is not None else html.name_of(match.id)
+                cells.append(html.cell(match.path, [name, html.score(match.score)], title=match.id))
+            lines.append(cells)
+        shown = min(_MATCHES, self.scores.shape[-1])
+        left = {
+            "more matches": self.scores.shape[-1] - shown,
+            "more queries": len(rows) - _QUERIES,
+        }
+        more = [f"{n} {what}" for what, n in left.items() if n > 0]
+        return html.grid(lines) + html.note(("and " + ", ".join(more)) if more else "")
 
     def __repr__(self) -> str:
         """List the matches, or the best match of each query."""

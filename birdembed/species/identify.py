@@ -42,9 +42,17 @@ class Identification(_Fields):
         return type(self), tuple(self)
 
     def _repr_html_(self) -> str:
-        from birdembed.display.objects import identification
+        from birdembed.display import html
 
-        return identification(self, self._image)
+        verdict = f"{self.species}" if self.known else "none of the known species"
+        lines = [(name, html.score(x)) for name, x in self.matches]
+        rows = html.table(("species", "similarity"), lines)
+        if self._image is None:
+            return html.heading(verdict) + rows
+        frame = html.RIGHT if self.known else html.WRONG
+        photo = html.cell(self._image, [], title=verdict, frame=frame)
+        beside = f'<td style="border:0">{rows}</td>'
+        return html.heading(verdict) + html.grid([[photo, beside]])
 
 
 class _Identifications(list[Identification]):
@@ -54,9 +62,20 @@ class _Identifications(list[Identification]):
         return list, (list(self),)
 
     def _repr_html_(self) -> str:
-        from birdembed.display.objects import identifications
+        from birdembed.display import html
 
-        return identifications(self)
+        cells = []
+        across = html.PICTURES
+        for one in self[: 2 * across]:
+            lines = [one.species, html.score(one.score)]
+            if not one.known:
+                lines = ["none of the known", f"nearest: {one.species}", html.score(one.score)]
+            title = "\n".join(f"{name}: {html.score(value)}" for name, value in one.matches)
+            frame = html.RIGHT if one.known else html.WRONG
+            cells.append(html.cell(one._image, lines, title=title, frame=frame))
+        rest = len(self) - len(cells)
+        rows = [cells[i : i + across] for i in range(0, len(cells), across)]
+        return html.grid(rows) + html.note(f"and {rest} more" if rest > 0 else "")
 
 
 def identify(model: Any, images: Any, k: int, options: dict[str, Any]) -> tuple[Any, Any]:

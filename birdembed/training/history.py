@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+_EPOCHS = 30  # rows that notebooks show
+
 #: Key in an epoch's values of each monitor, and whether more is better.
 MONITORED = {
     "accuracy": ("valid_accuracy", True),
@@ -114,6 +116,16 @@ class History:
         return f"History({len(self)} epochs" + (f"; best: {best})" if best else ")")
 
     def _repr_html_(self) -> str:
-        from birdembed.display.objects import history
+        from birdembed.display import html
 
-        return history(self)
+        if not self.epochs:
+            return html.heading("History", "no epoch has ended")
+        keys = list(dict.fromkeys(key for logs in self.epochs for key in logs))
+        epochs, best = self.epochs, self.best
+        text = "the best epoch in bold"
+        if len(epochs) > _EPOCHS:
+            kept = epochs[-_EPOCHS:]
+            epochs = kept if best in kept else [best, *kept]
+            text = f"the last {_EPOCHS} of {len(self.epochs)} epochs and the best"
+        rows = [[html.number(logs.get(key)) for key in keys] for logs in epochs]
+        return html.table(keys, rows, bold=epochs.index(best)) + html.note(text)

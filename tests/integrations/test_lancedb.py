@@ -1,6 +1,8 @@
 """LanceDB itself: the embedding function, an index as a table, the command line."""
 
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -250,6 +252,27 @@ def test_index_from_a_table_of_the_function(tmp_path, model, model_dir, photos):
     index = be.Index.from_lancedb(tmp_path, "t", model=model)
     assert index.fingerprint == model.fingerprint
     assert index.search(paths[3], 1)[0].path == paths[3]
+
+
+def test_an_index_is_merged_into_a_table_of_the_function(tmp_path, model_dir, photos):
+    """By a process that has never imported the integration: LanceDB asks for the function."""
+    embed = function(name=model_dir)
+
+    class Photograph(LanceModel):
+        id: str
+        path: str = embed.SourceField()
+        label: str
+        vector: Vector(embed.ndims()) = embed.VectorField()
+
+    table = lancedb.connect(tmp_path).create_table("t", schema=Photograph)
+    table.add([{"id": "a", "path": str(photos / "ROBIN/1.png"), "label": "ROBIN"}])
+    program = (
+        "import sys, birdembed as be; index = be.Index.from_lancedb(sys.argv[1], 't'); "
+        "index.add(['b'], index.embeddings, ['ROBIN'], {'path': ['b.png']}); "
+        "index.to_lancedb(sys.argv[1], 't', mode='merge')"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
+    assert lancedb.connect(tmp_path).open_table("t").count_rows() == 2
 
 
 # --- the command line, and where LanceDB is missing ----------------------------------

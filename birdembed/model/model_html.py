@@ -1,0 +1,36 @@
+"""Show what a model is as HTML."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from birdembed.display import html
+
+if TYPE_CHECKING:
+    from birdembed.model.snapshot import Snapshot
+
+
+def model_html(now: Snapshot) -> str:
+    """Return a model's architecture, source, input, embedding, classes and gallery."""
+    sizes = now.preprocess
+    facts: list[tuple[str, Any]] = [
+        ("architecture", now.architecture),
+        ("from", now.source),
+        ("input", f"{sizes.size} px, {sizes.resize}" + (", mirrored too" if sizes.mirror else "")),
+        ("embedding", f"{now.dim(now.default_projection)} numbers"),
+        ("classifier", _classes(now)),
+    ]
+    if now.gallery is not None:
+        species = sorted({str(label) for label in now.gallery.index.labels})
+        limit = "" if now.threshold is None else f"; known from {now.threshold:.3f} up"
+        facts.append(("gallery", f"{len(species)} species: {html.some(species)}{limit}"))
+    return html.heading("Model") + html.table((), facts)
+
+
+def _classes(now: Snapshot) -> str:
+    if not now.num_classes:
+        return "none"
+    names = now.class_names
+    return html.count(now.num_classes, "class", "classes") + (
+        f": {html.some(names)}" if names else ""
+    )
