@@ -147,17 +147,27 @@ class Fitting:
         ValueError
             One species only and no `unknown`, no species with two pictures, or none readable.
         """
-        from birdembed.species.gallery_fit import fit_gallery
+        from birdembed.species.gallery_fit import check_accept, fit_gallery
 
-        return fit_gallery(
-            self,
-            data,
-            unknown,
-            labels=labels,
-            valid=valid,
-            accept=accept,
-            show_progress_bar=show_progress_bar,
-        )
+        check_accept(accept)
+        with self._writing("fit_gallery"):
+            now = self._current
+            gallery, fit = fit_gallery(
+                self,
+                data,
+                unknown,
+                labels=labels,
+                valid=valid,
+                accept=accept,
+                show_progress_bar=show_progress_bar,
+            )
+            self._current = replace(
+                now,
+                gallery=gallery,
+                threshold=fit.threshold,
+                training={**now.training, "gallery": fit.to_dict()},
+            )
+        return fit
 
     def fit_projection(
         self,
@@ -203,17 +213,28 @@ class Fitting:
             An option is out of range, labels are missing or do not fit, or data hold too few
             classes or pictures.
         """
-        from birdembed.species.projection_fit import fit_projection
+        from birdembed.species.projection_fit import check_options, fit_projection
 
-        return fit_projection(
-            self,
-            data,
-            labels,
-            method,
-            dim,
-            shrinkage=shrinkage,
-            show_progress_bar=show_progress_bar,
-        )
+        check_options(method, dim, shrinkage)
+        with self._writing("fit_projection"):
+            now = self._current
+            projection, fit = fit_projection(
+                self,
+                data,
+                labels,
+                method,
+                dim,
+                pooling=now.pooling,
+                shrinkage=shrinkage,
+                show_progress_bar=show_progress_bar,
+            )
+            self._current = replace(
+                now,
+                projection=projection,
+                project_by_default=True,
+                training={**now.training, "projection": fit.to_dict()},
+            )
+        return fit
 
 
 def _checked_threshold(value: Any) -> float | None:
