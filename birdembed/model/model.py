@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
+import math
 import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from birdembed import _core
-from birdembed._core import BirdembedError
-from birdembed.base.checks import check_choice, check_integer, check_threads
-from birdembed.base.progress import progress_bar
-from birdembed.base.vectors import normalized, softmax
-from birdembed.images import batches as batches_
-from birdembed.images import sources
+from birdembed.base.checks import check_choice, check_integer
+from birdembed.base.vectors import softmax
 from birdembed.images.preprocess import Preprocess
-from birdembed.images.report import EncodeReport, described, warn_of_skipped
-from birdembed.model.encoding import check_pixels, embedded, logits_of, numbered, with_gaps
-from birdembed.model.fitting import Fitting
-from birdembed.model.network import check_class_names, check_num_classes, random_head, random_state
-from birdembed.model.snapshot import Snapshot
+from birdembed.model.embedder import DEFAULT_BATCH, Embedder
+from birdembed.model.encoding import logits_of
+from birdembed.model.network import (
+    check_class_names,
+    check_num_classes,
+    check_preprocess,
+    random_head,
+    random_state,
+)
 from birdembed.pretrained.contents import Pretrained
 from birdembed.pretrained.writing import write_pretrained
-from birdembed.weights.projection import Projection
 
-_DEFAULT_BATCH = 32
+if TYPE_CHECKING:
+    from birdembed.search.index import Index
+    from birdembed.species.gallery_fit import GalleryFit
+    from birdembed.species.projection_fit import ProjectionFit
 
 
-class Model(Fitting):
+class Model(Embedder):
     """A ResNet-50 that turns images into embeddings, with or without a classifier.
 
     Parameters
@@ -52,8 +53,6 @@ class Model(Fitting):
     the weights put a new immutable set in place, and calls in flight finish on the old one.
     """
 
-    _current: Snapshot
-
     def __init__(
         self,
         architecture: str = "resnet50",
@@ -65,7 +64,7 @@ class Model(Fitting):
     ) -> None:
         check_choice("architecture", architecture, _core.architectures())
         num_classes = check_num_classes(num_classes)
-        preprocess = _checked_preprocess(Preprocess() if preprocess is None else preprocess)
+        preprocess = check_preprocess(Preprocess() if preprocess is None else preprocess)
         self._take(
             Pretrained(
                 architecture,
@@ -75,17 +74,6 @@ class Model(Fitting):
                 source=f"random weights, seed {seed}",
             )
         )
-
-    @classmethod
-    def _of(cls, given: Pretrained) -> Model:
-        model = cls.__new__(cls)
-        model._take(given)
-        return model
-
-    def _take(self, given: Pretrained) -> None:
-        self._current = Snapshot.of(given)
-        self._writer = threading.Lock()
-        self._writer_pid = os.getpid()
 
     @staticmethod
     def from_pretrained(name: str | os.PathLike[str] | None = None, **options: Any) -> Model:
@@ -110,13 +98,6 @@ class Model(Fitting):
 
         return load_model(name, **options) if name is not None else load_model(**options)
 
-    # What it is
-
-    @property
-    def architecture(self) -> str:
-        """Name of the network: "resnet50" or "resnet50d"."""
-        return self._current.architecture
-
     @property
     def num_classes(self) -> int:
         """Rows of the classifier, 0 without one."""
@@ -127,36 +108,6 @@ class Model(Fitting):
         """Names of the classifier's rows, where they are known."""
         names = self._current.class_names
         return None if names is None else list(names)
-
-    @property
-    def embedding_dim(self) -> int:
-        """Length of a vector that `encode` gives by default."""
-        return self._current.dim(self._current.default_projection)
-
-    @property
-    def projection(self) -> Projection | None:
-        """The linear map behind the pooling that the model brings, or None."""
-        return self._current.projection
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """How images become network input. Setting it renews the fingerprint."""
-        return self._current.preprocess
-
-    @preprocess.setter
-    def preprocess(self, value: Preprocess) -> None:
-        value = _checked_preprocess(value)
-        with self._writing("setting preprocess"):
-            self._current = replace(self._current, preprocess=value)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256, 64 hex digits, that names the space of the default embeddings.
-
-        Trunk weights, architecture, pooling, projection and preprocessing count; the
-        classifier does not.
-        """
-        return self._current.fingerprint
 
     def __repr__(self) -> str:
         """Tell architecture, classes, input and embedding size, and source."""
@@ -172,187 +123,10 @@ class Model(Fitting):
 
         return model_html(self._current)
 
-    # Embedding
-
-    def encode(
-        self,
-        images: Any,
-        batch_size: int = _DEFAULT_BATCH,
-        *,
-        normalize_embeddings: bool = False,
-        projection: bool | None = None,
-        show_progress_bar: bool | None = None,
-        on_error: str = "raise",
-        return_report: bool = False,
-        num_threads: int | None = None,
-    ) -> Any:
-        """Turn images into vectors.
-
-        Parameters
-        ----------
-        images : one image or many
-            Path, bytes, PIL image or uint8 array (H, W) or (H, W, 1 | 3 | 4); any iterable of
-            them, an array (N, H, W, C), an `ImageFolder`.
-        batch_size : int
-            Images in memory at a time. The vectors do not depend on it.
-        normalize_embeddings : bool
-            Scale each vector to length 1.
-        projection : bool, optional
-            Apply the model's projection; by default where the model says so (`sscd` does not).
-            ``False``: the raw pooled features.
-        show_progress_bar : bool, optional
-            By default in a terminal or notebook.
-        on_error : {"raise", "skip", "nan"}
-            What becomes of an image that cannot be read: `DecodeError`; no row; a row of NaN.
-            A single bad image raises with ``"skip"`` too.
-        return_report : bool
-            Return ``(embeddings, report)``.
-        num_threads : int, optional
-            By default as `set_num_threads` says.
-
-        Returns
-        -------
-        embeddings : numpy.ndarray
-            ``(n, dim)`` float32, ``(dim,)`` for one image, ``(0, dim)`` for none. The same
-            image gives the same bits in every batch, at every position, on any number of
-            threads.
-        report : EncodeReport
-            Only with `return_report`: ``kept`` positions, ``names`` and ``decoders`` of the
-            rows, ``failures`` as (position, name, reason).
-
-        Raises
-        ------
-        DecodeError
-            A file is missing or cannot be decoded; the message names it.
-        TypeError, ValueError
-            Something is no image, named by position; an argument is out of range.
-        """
-        now = self._current
-        single = sources.is_single(images)
-        chosen = now.chosen(projection)
-        report = EncodeReport()
-        rows: list[np.ndarray] = []
-        bar = progress_bar(show_progress_bar, sources.length(images), "embedding")
-        try:
-            for batch, vectors in embedded(
-                now, images, batch_size, chosen, on_error, num_threads, normalize_embeddings
-            ):
-                if single and batch.failures and on_error != "nan":
-                    raise _core.DecodeError(described(batch.failures[0]))
-                rows.append(with_gaps(batch, vectors, report, on_error))
-                bar.update(len(batch.pixels) + len(batch.failures))
-        finally:
-            bar.close()
-        if report.failures and on_error == "skip" and not return_report:
-            warn_of_skipped(report)
-        embeddings = np.concatenate(rows) if rows else np.empty((0, now.dim(chosen)), np.float32)
-        result = embeddings[0] if single else embeddings
-        return (result, report) if return_report else result
-
-    def encode_iter(
-        self,
-        images: Any,
-        batch_size: int = _DEFAULT_BATCH,
-        *,
-        normalize_embeddings: bool = False,
-        projection: bool | None = None,
-        on_error: str = "raise",
-        num_threads: int | None = None,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield ``(positions, embeddings)`` batch by batch, for more images than memory holds.
-
-        Parameters
-        ----------
-        images, batch_size, normalize_embeddings, projection, on_error, num_threads
-            As `encode` takes them.
-
-        Yields
-        ------
-        positions : (m,) int64
-            Where each image stands in the input.
-        embeddings : (m, dim) float32
-        """
-        now = self._current
-        batches = embedded(
-            now,
-            images,
-            batch_size,
-            now.chosen(projection),
-            on_error,
-            num_threads,
-            normalize_embeddings,
-        )
-        return numbered(batches, on_error)
-
-    def forward_tensor(
-        self,
-        x: np.ndarray,
-        *,
-        normalize_embeddings: bool = False,
-        projection: bool | None = None,
-        num_threads: int | None = None,
-    ) -> np.ndarray:
-        """Embed network input: what `encode` does after `birdembed.preprocess`.
-
-        With `mirror`, the mirror image is `x` flipped, which `encode`'s is bit for bit unless
-        ``resize="shortest"`` cuts an odd number of columns.
-
-        Parameters
-        ----------
-        x : numpy.ndarray
-            ``(n, 3, h, w)`` float32, normalised; sides of 32 to 1024.
-        normalize_embeddings, projection, num_threads
-            As `encode` takes them.
-
-        Returns
-        -------
-        numpy.ndarray
-            ``(n, dim)`` float32.
-
-        Raises
-        ------
-        TypeError, ValueError
-            `x` is of another type or shape.
-        """
-        now = self._current
-        vectors = now.embed(check_pixels(x), now.chosen(projection), check_threads(num_threads))
-        return normalized(vectors) if normalize_embeddings else vectors
-
-    def forward_features(
-        self, images: Any, batch_size: int = _DEFAULT_BATCH, *, num_threads: int | None = None
-    ) -> np.ndarray:
-        """Return the last feature maps.
-
-        Their mean over the last two axes is the raw embedding (without `mirror`).
-
-        Parameters
-        ----------
-        images, batch_size, num_threads
-            As `encode` takes them.
-
-        Returns
-        -------
-        numpy.ndarray
-            ``(n, 2048, size / 32, size / 32)`` float32, n = 1 for one image.
-
-        Raises
-        ------
-        DecodeError
-            A file is missing or cannot be decoded; the message names it.
-        """
-        now = self._current
-        threads = check_threads(num_threads)
-        side = (now.preprocess.size + 31) // 32
-        parts = [
-            now.trunk.network.maps(batch.pixels, threads)
-            for batch in batches_.batches(images, now.preprocess, batch_size, num_threads=threads)
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, 2048, side, side), np.float32)
-
     # Classifying
 
     def logits(
-        self, images: Any, batch_size: int = _DEFAULT_BATCH, *, num_threads: int | None = None
+        self, images: Any, batch_size: int = DEFAULT_BATCH, *, num_threads: int | None = None
     ) -> np.ndarray:
         """Return the classifier's output, before the softmax.
 
@@ -376,7 +150,7 @@ class Model(Fitting):
         return logits_of(self._current, images, batch_size, num_threads)
 
     def predict_proba(
-        self, images: Any, batch_size: int = _DEFAULT_BATCH, *, num_threads: int | None = None
+        self, images: Any, batch_size: int = DEFAULT_BATCH, *, num_threads: int | None = None
     ) -> np.ndarray:
         """Return class probabilities: the softmax of `logits`.
 
@@ -401,7 +175,7 @@ class Model(Fitting):
         self,
         images: Any,
         k: int = 5,
-        batch_size: int = _DEFAULT_BATCH,
+        batch_size: int = DEFAULT_BATCH,
         *,
         num_threads: int | None = None,
     ) -> Any:
@@ -469,53 +243,220 @@ class Model(Fitting):
                 state |= random_head(num_classes, seed)
             self._swap(state, names)
 
-    # Weights
+    # Species
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Return copies of all weights, float32, under torchvision's or timm's keys."""
-        return self._current.trunk.state()
+    @property
+    def gallery(self) -> Index | None:
+        """The species that `identify` knows: an `Index` of prototypes, or None."""
+        gallery = self._current.gallery
+        return None if gallery is None else gallery.of(self)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
-        """Put weights in place of the present ones.
+    @property
+    def threshold(self) -> float | None:
+        """Least score at which `identify` calls a species known. May be set."""
+        return self._current.threshold
+
+    @threshold.setter
+    def threshold(self, value: float | None) -> None:
+        with self._writing("setting threshold"):
+            self._current = replace(self._current, threshold=_checked_threshold(value))
+
+    def identify(
+        self,
+        images: Any,
+        k: int = 5,
+        batch_size: int = 32,
+        *,
+        show_progress_bar: bool | None = None,
+        on_error: str = "raise",
+        return_report: bool = False,
+        num_threads: int | None = None,
+    ) -> Any:
+        """Name the species of photographs.
 
         Parameters
         ----------
-        state_dict : mapping of str to array
-            torchvision's (resnet50) or timm's (resnet50d) keys. `num_batches_tracked` is ignored.
-        strict : bool
-            False: names that the model lacks are ignored, those not given stay.
+        images : one image or many
+        k : int
+            How many species to list, at most.
+        batch_size, show_progress_bar, return_report, num_threads
+            As `encode` takes them.
+        on_error : {"raise", "skip"}
+            What becomes of an image that cannot be read: `DecodeError`, or left out.
+
+        Returns
+        -------
+        Identification or list of Identification
+            For one image one, with ``species`` (the nearest), ``score`` (its cosine),
+            ``known`` (whether that reaches `threshold`) and ``matches`` as (species, score),
+            best first.
 
         Raises
         ------
-        WeightsError
-            Names are missing, unexpected or misshapen; nothing was changed.
+        TypeError
+            `k` is no whole number.
+        ValueError
+            `k` is below 1, or the model has no gallery, or one from before it changed;
+            `fit_gallery` makes one.
         """
-        from birdembed.weights.state_dict import native_state
+        from birdembed.species.identify import identify
 
-        with self._writing("load_state_dict"):
+        check_choice("on_error", on_error, ("raise", "skip"))
+        options = {
+            "batch_size": batch_size,
+            "show_progress_bar": show_progress_bar,
+            "on_error": on_error,
+            "num_threads": num_threads,
+        }
+        found, report = identify(self, images, k, options)
+        if report.failures and not return_report:
+            from birdembed.images.report import warn_of_skipped
+
+            warn_of_skipped(report)
+        return (found, report) if return_report else found
+
+    def fit_gallery(
+        self,
+        data: Any,
+        unknown: Any = None,
+        *,
+        labels: Sequence[Any] | None = None,
+        valid: Any = None,
+        accept: float | None = 0.95,
+        show_progress_bar: bool | None = None,
+    ) -> GalleryFit:
+        """Compute `gallery` and `threshold` from labelled photographs.
+
+        The gallery holds one vector a species: the mean of its pictures' unit vectors, scaled
+        to length 1. The threshold is the largest that accepts a share `accept` of pictures of
+        known species, each judged without itself; what it lets pass of unknown ones is stated
+        in the result.
+
+        Parameters
+        ----------
+        data : ImageFolder, Index or array
+            Pictures of the species to know; an index of this model or ``(n, dim)`` embeddings
+            of it serve as well. A species of which no picture can be read is left out, with a
+            warning.
+        unknown : images or embeddings, optional
+            What is to be refused: other species, other things. By default each species in turn
+            is held out and its pictures are scored against the others.
+        labels : sequence, optional
+            With embeddings: one species a row.
+        valid : ImageFolder or Index, optional
+            Other pictures of the same species, on which the threshold is then found. A model
+            that was trained on `data` (or whose projection was fitted on it) scores those
+            pictures higher than it will score new ones, and tells them apart better than it
+            will unseen species: give it pictures that it was not trained on. Measured with a
+            model trained on 10 species: of new pictures the threshold accepted 0.88 instead of
+            0.95 (with `valid` 0.96), and of 41 unseen species 0.12 instead of the 0.00 that
+            held-out species said. What passes of unseen species only `unknown` can tell.
+        accept : float or None
+            Share of known pictures to accept. None: the threshold with the best mean of known
+            accepted and unknown refused.
+        show_progress_bar : bool, optional
+            By default in a terminal or notebook.
+
+        Returns
+        -------
+        GalleryFit
+            ``threshold, known_accepted, unknown_accepted, auroc, accuracy`` and more.
+
+        Raises
+        ------
+        ValueError
+            One species only and no `unknown`, no species with two pictures, or none readable.
+        """
+        from birdembed.species.gallery_fit import check_accept, fit_gallery
+
+        check_accept(accept)
+        with self._writing("fit_gallery"):
             now = self._current
-            table = _core.parameter_table(now.architecture, now.num_classes)
-            present = {} if strict else now.trunk.state()
-            state = native_state(state_dict, table, now.architecture, present)
-            self._swap(state, now.class_names)
-
-    def _swap(self, state: Mapping[str, np.ndarray], class_names: list[str] | None) -> None:
-        self._current = self._current.with_state(state, class_names=class_names)
-
-    @contextlib.contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
-        """Be the only one who changes the model."""
-        if self._writer_pid != os.getpid():
-            # The thread that held the lock, if one did, does not exist in this child.
-            self._writer, self._writer_pid = threading.Lock(), os.getpid()
-        if not self._writer.acquire(blocking=False):
-            raise BirdembedError(
-                f"{what}: another call is changing this model; wait for it, or use a model each"
+            gallery, fit = fit_gallery(
+                self,
+                data,
+                unknown,
+                labels=labels,
+                valid=valid,
+                accept=accept,
+                show_progress_bar=show_progress_bar,
             )
-        try:
-            yield
-        finally:
-            self._writer.release()
+            self._current = replace(
+                now,
+                gallery=gallery,
+                threshold=fit.threshold,
+                training={**now.training, "gallery": fit.to_dict()},
+            )
+        return fit
+
+    def fit_projection(
+        self,
+        data: Any,
+        labels: Sequence[Any] | None = None,
+        method: str = "lda",
+        dim: int | None = 256,
+        *,
+        shrinkage: float | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> ProjectionFit:
+        """Fit a linear map behind the pooling, in closed form; `encode` then applies it.
+
+        Parameters
+        ----------
+        data : ImageFolder or array
+            Labelled photographs, or ``(n, 2048)`` raw embeddings (``projection=False``).
+        labels : sequence, optional
+            With embeddings: one class a row; "center" and "whiten" do without.
+        method : {"center", "whiten", "lda"}
+            ``center``: subtract the mean, keep the `dim` leading principal axes. ``whiten``: the
+            same, each axis scaled to variance 1. ``lda``: scaled so that pictures of one class
+            vary equally in all directions, keeping those in which all pictures vary most, these
+            weighted by the fourth root of how much more all vary than those of a class.
+        dim : int or None
+            Length of the new embeddings, at most what the data span. None: chosen as
+            `shrinkage` is.
+        shrinkage : float, optional
+            From 0 to 1: how far the covariance is drawn to a multiple of the identity. By
+            default chosen on `data`: classes are held out in turn, and the value wins with
+            which they are told apart best by a map fitted without them.
+        show_progress_bar : bool, optional
+            By default in a terminal or notebook.
+
+        Returns
+        -------
+        ProjectionFit
+            ``method, dim, shrinkage`` and the scores of what was tried.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An option is out of range, labels are missing or do not fit, or data hold too few
+            classes or pictures.
+        """
+        from birdembed.species.projection_fit import check_options, fit_projection
+
+        check_options(method, dim, shrinkage)
+        with self._writing("fit_projection"):
+            now = self._current
+            projection, fit = fit_projection(
+                self,
+                data,
+                labels,
+                method,
+                dim,
+                pooling=now.pooling,
+                shrinkage=shrinkage,
+                show_progress_bar=show_progress_bar,
+            )
+            self._current = replace(
+                now,
+                projection=projection,
+                project_by_default=True,
+                training={**now.training, "projection": fit.to_dict()},
+            )
+        return fit
+
+    # Files
 
     def save_pretrained(self, directory: str | os.PathLike[str], *, dtype: str = "float32") -> None:
         """Write a folder that `load_model`, timm and, for resnet50, torchvision read.
@@ -549,35 +490,14 @@ class Model(Fitting):
             index.fingerprint, index.model = given.fingerprint, None
         write_pretrained(directory, given, None if index is None else index.save, dtype)
 
-    # Pickling: the bytes of a safetensors file and the rest as plain values
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the weights as the bytes of a safetensors file, and everything else."""
-        from safetensors.numpy import save
-
-        given = self._current.pretrained()
-        weights = save(given.state)
-        rest = {k: v for k, v in vars(given).items() if k != "state"}
-        projection = rest.pop("projection")
-        if projection is not None:
-            projection = (projection.pooling, projection.mean, projection.matrix)
-        return {"weights": weights, "projection": projection, "rest": rest}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what `__getstate__` gave."""
-        from safetensors.numpy import load
-
-        projection = state["projection"]
-        self._take(
-            Pretrained(
-                state=load(state["weights"]),
-                projection=None if projection is None else Projection(*projection),
-                **state["rest"],
-            )
-        )
-
-
-def _checked_preprocess(value: Any) -> Preprocess:
-    if not isinstance(value, Preprocess):
-        raise TypeError(f"preprocess must be a Preprocess, got {type(value).__name__}")
-    return value
+def _checked_threshold(value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"threshold must be a number or None, got {value!r}") from None
+    if not math.isfinite(number):  # JSON has none of these
+        raise ValueError(f"threshold must be finite, or None for none, got {number}")
+    return number

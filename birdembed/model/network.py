@@ -12,6 +12,7 @@ import numpy as np
 
 from birdembed import _core
 from birdembed.base.checks import check_integer
+from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.fingerprint import trunk_digest
 from birdembed.weights.state_dict import FEATURES
 
@@ -110,3 +111,10 @@ def check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str
     if twice:
         raise ValueError(f"class_names has {twice[0]!r} twice: each class needs a name of its own")
     return names
+
+
+def check_preprocess(value: Any) -> Preprocess:
+    """Return it, or raise `TypeError` where it is something else."""
+    if not isinstance(value, Preprocess):
+        raise TypeError(f"preprocess must be a Preprocess, got {type(value).__name__}")
+    return value

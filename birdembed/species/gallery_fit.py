@@ -1,11 +1,11 @@
-"""Fit a model's gallery and threshold."""
+"""Compute a gallery and its threshold."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ from birdembed.base.vectors import unit_rows
 from birdembed.species.gallery import Gallery, prototypes
 from birdembed.species.labelled import check_dimensions, labelled_vectors, plain_vectors
 from birdembed.species.threshold import choose_threshold, held_out_scores, open_set_auroc
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,12 @@ class GalleryFit:
         return {k: v for k, v in vars(self).items() if k != "failures"}
 
 
+def check_accept(accept: float | None) -> None:
+    """Raise `TypeError` or `ValueError` where `accept` is no share above 0, and not None."""
+    if accept is not None and check_number("accept", accept, 0, 1, open_above=False) == 0:
+        raise ValueError("accept must be above 0, or None, got 0")
+
+
 def fit_gallery(
     model: Any,
     data: Any,
@@ -71,60 +74,67 @@ def fit_gallery(
     valid: Any = None,
     accept: float | None = 0.95,
     show_progress_bar: bool | None = None,
+) -> tuple[Gallery, GalleryFit]:
+    """Compute a gallery for a model, which stays as it is; see `Model.fit_gallery`."""
+    check_accept(accept)
+    vectors, names, failures = labelled_vectors(model, data, labels, show_progress_bar)
+    check_dimensions(model, vectors, "data")
+    species = sorted(set(names))
+    _warn_of_lost(data, species)
+    if len(species) < 2 and unknown is None:
+        raise ValueError(
+            f"data has one species only ({', '.join(species)}): no other can be held out to "
+            "find a threshold; give pictures of other things as unknown="
+        )
+    number = {name: i for i, name in enumerate(species)}
+    rows = np.asarray([number[name] for name in names], np.int64)
+    units = unit_rows(vectors)
+    table = prototypes(units, rows, len(species))
+    inside, outside, right = held_out_scores(units, rows, len(species))
+    if valid is not None:
+        inside, outside, right, more = _valid_scores(model, table, number, valid)
+        failures += more
+    source = "held-out species"
+    if unknown is not None:
+        strange, more = plain_vectors(model, unknown, "unknown", show_progress_bar)
+        outside = (unit_rows(strange) @ table.T).max(axis=1)
+        failures += more
+        source = "given pictures"
+    fit = _judged(inside, outside, right, accept, source, failures)
+    return _gallery(model, species, table), fit
+
+
+def _judged(
+    inside: NDArray[np.float64],
+    outside: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    accept: float | None,
+    source: str,
+    failures: list[tuple[int, str, str]],
 ) -> GalleryFit:
-    """Compute a model's gallery and threshold; see `Model.fit_gallery`."""
+    """Choose the threshold, and count what it accepts."""
+    _check_counts(inside, outside)
+    threshold, criterion = choose_threshold(inside, outside, accept)
+    return GalleryFit(
+        threshold=threshold,
+        criterion=criterion,
+        known_accepted=float((inside >= threshold).mean()),
+        unknown_accepted=float((outside >= threshold).mean()),
+        auroc=open_set_auroc(inside, outside),
+        accuracy=float(right.mean()),
+        n_known=len(inside),
+        n_unknown=len(outside),
+        unknown_from=source,
+        failures=failures,
+    )
+
+
+def _gallery(model: Any, species: list[str], table: NDArray[np.float64]) -> Gallery:
     from birdembed.search.index import Index
 
-    if accept is not None and check_number("accept", accept, 0, 1, open_above=False) == 0:
-        raise ValueError("accept must be above 0, or None, got 0")
-    with model._writing("fit_gallery"):
-        now = model._current
-        vectors, names, failures = labelled_vectors(model, data, labels, show_progress_bar)
-        check_dimensions(model, vectors, "data")
-        species = sorted(set(names))
-        _warn_of_lost(data, species)
-        if len(species) < 2 and unknown is None:
-            raise ValueError(
-                f"data has one species only ({', '.join(species)}): no other can be held out to "
-                "find a threshold; give pictures of other things as unknown="
-            )
-        number = {name: i for i, name in enumerate(species)}
-        rows = np.asarray([number[name] for name in names], np.int64)
-        units = unit_rows(vectors)
-        table = prototypes(units, rows, len(species))
-        inside, outside, right = held_out_scores(units, rows, len(species))
-        if valid is not None:
-            inside, outside, right, more = _valid_scores(model, table, number, valid)
-            failures += more
-        source = "held-out species"
-        if unknown is not None:
-            strange, more = plain_vectors(model, unknown, "unknown", show_progress_bar)
-            outside = (unit_rows(strange) @ table.T).max(axis=1)
-            failures += more
-            source = "given pictures"
-        _check_counts(inside, outside)
-        threshold, criterion = choose_threshold(inside, outside, accept)
-        result = GalleryFit(
-            threshold=threshold,
-            criterion=criterion,
-            known_accepted=float((inside >= threshold).mean()),
-            unknown_accepted=float((outside >= threshold).mean()),
-            auroc=open_set_auroc(inside, outside),
-            accuracy=float(right.mean()),
-            n_known=len(inside),
-            n_unknown=len(outside),
-            unknown_from=source,
-            failures=failures,
-        )
-        index = Index(model=model)
-        index.add(species, table.astype(np.float32), species)
-        model._current = replace(
-            now,
-            gallery=Gallery(index),
-            threshold=threshold,
-            training={**now.training, "gallery": result.to_dict()},
-        )
-    return result
+    index = Index(model=model)
+    index.add(species, table.astype(np.float32), species)
+    return Gallery(index)
 
 
 def _warn_of_lost(data: Any, species: list[str]) -> None:

@@ -76,41 +76,8 @@ class ProjectionFit:
         return {k: v for k, v in vars(self).items() if k != "failures"}
 
 
-def fit_projection(
-    model: Any,
-    data: Any,
-    labels: Sequence[Any] | None,
-    method: str,
-    dim: int | None,
-    *,
-    shrinkage: float | None,
-    show_progress_bar: bool | None,
-) -> ProjectionFit:
-    """Fit a model's projection and put it in place; see `Model.fit_projection`."""
-    from birdembed.weights.state_dict import FEATURES
-
-    _check(method, dim, shrinkage)
-    with model._writing("fit_projection"):
-        now = model._current
-        vectors, tags, failures = _raw(model, data, labels, method, show_progress_bar)
-        if vectors.shape[1] != FEATURES:
-            raise ValueError(
-                f"data have {vectors.shape[1]} dimensions, expected the {FEATURES} of raw "
-                "embeddings: encode(images, projection=False)"
-            )
-        mean, matrix, fit = fit_matrix(vectors, tags, method, dim, shrinkage)
-        fit = replace(fit, failures=failures)
-        projection = Projection(now.pooling, mean.astype("f4"), matrix.astype("f4"))
-        model._current = replace(
-            now,
-            projection=projection,
-            project_by_default=True,
-            training={**now.training, "projection": fit.to_dict()},
-        )
-    return fit
-
-
-def _check(method: str, dim: int | None, shrinkage: float | None) -> None:
+def check_options(method: str, dim: int | None, shrinkage: float | None) -> None:
+    """Raise `TypeError` or `ValueError` where an option of `fit_projection` is out of range."""
     check_choice("method", method, METHODS)
     if dim is not None:
         check_integer("dim", dim, 1)
@@ -118,6 +85,35 @@ def _check(method: str, dim: int | None, shrinkage: float | None) -> None:
         check_number("shrinkage", shrinkage, 0, 1, False)
         if method == "center":
             raise ValueError("shrinkage goes with 'whiten' and 'lda'; method='center' has none")
+
+
+def fit_projection(
+    model: Any,
+    data: Any,
+    labels: Sequence[Any] | None,
+    method: str,
+    dim: int | None,
+    *,
+    pooling: str,
+    shrinkage: float | None,
+    show_progress_bar: bool | None,
+) -> tuple[Projection, ProjectionFit]:
+    """Fit a projection for a model, which stays as it is; see `Model.fit_projection`.
+
+    `pooling` is what the model's raw embeddings come from.
+    """
+    from birdembed.weights.state_dict import FEATURES
+
+    check_options(method, dim, shrinkage)
+    vectors, tags, failures = _raw(model, data, labels, method, show_progress_bar)
+    if vectors.shape[1] != FEATURES:
+        raise ValueError(
+            f"data have {vectors.shape[1]} dimensions, expected the {FEATURES} of raw "
+            "embeddings: encode(images, projection=False)"
+        )
+    mean, matrix, fit = fit_matrix(vectors, tags, method, dim, shrinkage)
+    projection = Projection(pooling, mean.astype("f4"), matrix.astype("f4"))
+    return projection, replace(fit, failures=failures)
 
 
 def _raw(

@@ -1,0 +1,365 @@
+"""An embedder: images to vectors, weights in and out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from birdembed import _core
+from birdembed._core import BirdembedError
+from birdembed.base.checks import check_choice, check_threads
+from birdembed.base.progress import progress_bar
+from birdembed.base.vectors import normalized
+from birdembed.images import batches as batches_
+from birdembed.images import sources
+from birdembed.images.preprocess import Preprocess
+from birdembed.images.report import EncodeReport, described, warn_of_skipped
+from birdembed.model.encoding import check_pixels, embedded, numbered, with_gaps
+from birdembed.model.network import check_preprocess, random_state
+from birdembed.model.snapshot import Snapshot
+from birdembed.pretrained.contents import Pretrained
+from birdembed.weights.projection import Projection
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+DEFAULT_BATCH = 32
+
+
+class Embedder:
+    """A ResNet-50 that turns images into embeddings: what `Model` is without its classes.
+
+    Parameters
+    ----------
+    architecture : {"resnet50", "resnet50d"}
+    seed : int
+        Of the random weights.
+    preprocess : Preprocess, optional
+        ``Preprocess()`` by default.
+    """
+
+    _current: Snapshot
+
+    def __init__(
+        self,
+        architecture: str = "resnet50",
+        *,
+        seed: int = 0,
+        preprocess: Preprocess | None = None,
+    ) -> None:
+        check_choice("architecture", architecture, _core.architectures())
+        preprocess = check_preprocess(Preprocess() if preprocess is None else preprocess)
+        self._take(
+            Pretrained(
+                architecture,
+                random_state(architecture, 0, seed),
+                preprocess,
+                source=f"random weights, seed {seed}",
+            )
+        )
+
+    @classmethod
+    def _of(cls, given: Pretrained) -> Self:
+        model = cls.__new__(cls)
+        model._take(given)
+        return model
+
+    def _take(self, given: Pretrained) -> None:
+        self._current = Snapshot.of(given)
+        self._writer = threading.Lock()
+        self._writer_pid = os.getpid()
+
+    # What it is
+
+    @property
+    def architecture(self) -> str:
+        """Name of the network: "resnet50" or "resnet50d"."""
+        return self._current.architecture
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of a vector that `encode` gives by default."""
+        return self._current.dim(self._current.default_projection)
+
+    @property
+    def projection(self) -> Projection | None:
+        """The linear map behind the pooling that the model brings, or None."""
+        return self._current.projection
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images become network input. Setting it renews the fingerprint."""
+        return self._current.preprocess
+
+    @preprocess.setter
+    def preprocess(self, value: Preprocess) -> None:
+        value = check_preprocess(value)
+        with self._writing("setting preprocess"):
+            self._current = replace(self._current, preprocess=value)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, 64 hex digits, that names the space of the default embeddings.
+
+        Trunk weights, architecture, pooling, projection and preprocessing count; the
+        classifier does not.
+        """
+        return self._current.fingerprint
+
+    # Embedding
+
+    def encode(
+        self,
+        images: Any,
+        batch_size: int = DEFAULT_BATCH,
+        *,
+        normalize_embeddings: bool = False,
+        projection: bool | None = None,
+        show_progress_bar: bool | None = None,
+        on_error: str = "raise",
+        return_report: bool = False,
+        num_threads: int | None = None,
+    ) -> Any:
+        """Turn images into vectors.
+
+        Parameters
+        ----------
+        images : one image or many
+            Path, bytes, PIL image or uint8 array (H, W) or (H, W, 1 | 3 | 4); any iterable of
+            them, an array (N, H, W, C), an `ImageFolder`.
+        batch_size : int
+            Images in memory at a time. The vectors do not depend on it.
+        normalize_embeddings : bool
+            Scale each vector to length 1.
+        projection : bool, optional
+            Apply the model's projection; by default where the model says so (`sscd` does not).
+            ``False``: the raw pooled features.
+        show_progress_bar : bool, optional
+            By default in a terminal or notebook.
+        on_error : {"raise", "skip", "nan"}
+            What becomes of an image that cannot be read: `DecodeError`; no row; a row of NaN.
+            A single bad image raises with ``"skip"`` too.
+        return_report : bool
+            Return ``(embeddings, report)``.
+        num_threads : int, optional
+            By default as `set_num_threads` says.
+
+        Returns
+        -------
+        embeddings : numpy.ndarray
+            ``(n, dim)`` float32, ``(dim,)`` for one image, ``(0, dim)`` for none. The same
+            image gives the same bits in every batch, at every position, on any number of
+            threads.
+        report : EncodeReport
+            Only with `return_report`: ``kept`` positions, ``names`` and ``decoders`` of the
+            rows, ``failures`` as (position, name, reason).
+
+        Raises
+        ------
+        DecodeError
+            A file is missing or cannot be decoded; the message names it.
+        TypeError, ValueError
+            Something is no image, named by position; an argument is out of range.
+        """
+        now = self._current
+        single = sources.is_single(images)
+        chosen = now.chosen(projection)
+        report = EncodeReport()
+        rows: list[np.ndarray] = []
+        bar = progress_bar(show_progress_bar, sources.length(images), "embedding")
+        try:
+            for batch, vectors in embedded(
+                now, images, batch_size, chosen, on_error, num_threads, normalize_embeddings
+            ):
+                if single and batch.failures and on_error != "nan":
+                    raise _core.DecodeError(described(batch.failures[0]))
+                rows.append(with_gaps(batch, vectors, report, on_error))
+                bar.update(len(batch.pixels) + len(batch.failures))
+        finally:
+            bar.close()
+        if report.failures and on_error == "skip" and not return_report:
+            warn_of_skipped(report)
+        embeddings = np.concatenate(rows) if rows else np.empty((0, now.dim(chosen)), np.float32)
+        result = embeddings[0] if single else embeddings
+        return (result, report) if return_report else result
+
+    def encode_iter(
+        self,
+        images: Any,
+        batch_size: int = DEFAULT_BATCH,
+        *,
+        normalize_embeddings: bool = False,
+        projection: bool | None = None,
+        on_error: str = "raise",
+        num_threads: int | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield ``(positions, embeddings)`` batch by batch, for more images than memory holds.
+
+        Parameters
+        ----------
+        images, batch_size, normalize_embeddings, projection, on_error, num_threads
+            As `encode` takes them.
+
+        Yields
+        ------
+        positions : (m,) int64
+            Where each image stands in the input.
+        embeddings : (m, dim) float32
+        """
+        now = self._current
+        batches = embedded(
+            now,
+            images,
+            batch_size,
+            now.chosen(projection),
+            on_error,
+            num_threads,
+            normalize_embeddings,
+        )
+        return numbered(batches, on_error)
+
+    def forward_tensor(
+        self,
+        x: np.ndarray,
+        *,
+        normalize_embeddings: bool = False,
+        projection: bool | None = None,
+        num_threads: int | None = None,
+    ) -> np.ndarray:
+        """Embed network input: what `encode` does after `birdembed.preprocess`.
+
+        With `mirror`, the mirror image is `x` flipped, which `encode`'s is bit for bit unless
+        ``resize="shortest"`` cuts an odd number of columns.
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            ``(n, 3, h, w)`` float32, normalised; sides of 32 to 1024.
+        normalize_embeddings, projection, num_threads
+            As `encode` takes them.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n, dim)`` float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `x` is of another type or shape.
+        """
+        now = self._current
+        vectors = now.embed(check_pixels(x), now.chosen(projection), check_threads(num_threads))
+        return normalized(vectors) if normalize_embeddings else vectors
+
+    def forward_features(
+        self, images: Any, batch_size: int = DEFAULT_BATCH, *, num_threads: int | None = None
+    ) -> np.ndarray:
+        """Return the last feature maps.
+
+        Their mean over the last two axes is the raw embedding (without `mirror`).
+
+        Parameters
+        ----------
+        images, batch_size, num_threads
+            As `encode` takes them.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n, 2048, size / 32, size / 32)`` float32, n = 1 for one image.
+
+        Raises
+        ------
+        DecodeError
+            A file is missing or cannot be decoded; the message names it.
+        """
+        now = self._current
+        threads = check_threads(num_threads)
+        side = (now.preprocess.size + 31) // 32
+        parts = [
+            now.trunk.network.maps(batch.pixels, threads)
+            for batch in batches_.batches(images, now.preprocess, batch_size, num_threads=threads)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, 2048, side, side), np.float32)
+
+    # Weights
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all weights, float32, under torchvision's or timm's keys."""
+        return self._current.trunk.state()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+        """Put weights in place of the present ones.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to array
+            torchvision's (resnet50) or timm's (resnet50d) keys. `num_batches_tracked` is ignored.
+        strict : bool
+            False: names that the model lacks are ignored, those not given stay.
+
+        Raises
+        ------
+        WeightsError
+            Names are missing, unexpected or misshapen; nothing was changed.
+        """
+        from birdembed.weights.state_dict import native_state
+
+        with self._writing("load_state_dict"):
+            now = self._current
+            table = _core.parameter_table(now.architecture, now.num_classes)
+            present = {} if strict else now.trunk.state()
+            state = native_state(state_dict, table, now.architecture, present)
+            self._swap(state, now.class_names)
+
+    def _swap(self, state: Mapping[str, np.ndarray], class_names: list[str] | None) -> None:
+        self._current = self._current.with_state(state, class_names=class_names)
+
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """Be the only one who changes the model."""
+        if self._writer_pid != os.getpid():
+            # The thread that held the lock, if one did, does not exist in this child.
+            self._writer, self._writer_pid = threading.Lock(), os.getpid()
+        if not self._writer.acquire(blocking=False):
+            raise BirdembedError(
+                f"{what}: another call is changing this model; wait for it, or use a model each"
+            )
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    # Pickling: the bytes of a safetensors file and the rest as plain values
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the weights as the bytes of a safetensors file, and everything else."""
+        from safetensors.numpy import save
+
+        given = self._current.pretrained()
+        weights = save(given.state)
+        rest = {k: v for k, v in vars(given).items() if k != "state"}
+        projection = rest.pop("projection")
+        if projection is not None:
+            projection = (projection.pooling, projection.mean, projection.matrix)
+        return {"weights": weights, "projection": projection, "rest": rest}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` gave."""
+        from safetensors.numpy import load
+
+        projection = state["projection"]
+        self._take(
+            Pretrained(
+                state=load(state["weights"]),
+                projection=None if projection is None else Projection(*projection),
+                **state["rest"],
+            )
+        )
