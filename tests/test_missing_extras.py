@@ -108,7 +108,12 @@ def declared():
 
 def public_calls(name):
     """Return the names of the public functions and classes that an integration's file defines."""
-    tree = ast.parse((PACKAGE / "integrations" / f"{name}.py").read_text(encoding="utf-8"))
+    home = PACKAGE / "integrations" / name
+    if home.is_dir():  # its __init__ lists what it brings
+        tree = ast.parse((home / "__init__.py").read_text(encoding="utf-8"))
+        (listed,) = [n.value for n in tree.body if isinstance(n, ast.Assign)]
+        return [n for n in ast.literal_eval(listed) if not n.isupper()]
+    tree = ast.parse(home.with_suffix(".py").read_text(encoding="utf-8"))
     kinds = (ast.FunctionDef, ast.ClassDef)
     return [node.name for node in tree.body if isinstance(node, kinds) and node.name[0] != "_"]
 

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.optional import need
-from birdembed.integrations.training_plots import match_grid, png, sample, without_matplotlib
+from birdembed.integrations._training_plots import match_grid, png, sample, without_matplotlib
 from birdembed.training.callbacks import Callback
 from birdembed.training.progress import duration
 

@@ -8,10 +8,9 @@
 ...     be.fine_tune(model, train, valid, callbacks=MlflowCallback())
 """
 
-from birdembed.integrations.mlflow.flavor import (
+from birdembed.integrations.mlflow.flavor import (  # noqa: F401  MLflow calls the underscored one
     FLAVOR_NAME,
     _load_pyfunc,
-    default_signature,
     get_default_pip_requirements,
     load_model,
     log_model,
@@ -20,13 +19,4 @@ from birdembed.integrations.mlflow.flavor import (
 
 from birdembed.integrations.mlflow.callback import MlflowCallback  # isort: skip
 
-__all__ = [
-    "FLAVOR_NAME",
-    "MlflowCallback",
-    "_load_pyfunc",
-    "default_signature",
-    "get_default_pip_requirements",
-    "load_model",
-    "log_model",
-    "save_model",
-]
+__all__ = ["FLAVOR_NAME", "MlflowCallback", "load_model", "log_model", "save_model"]

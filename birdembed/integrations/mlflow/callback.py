@@ -15,7 +15,7 @@ import mlflow
 from mlflow.entities import Metric, Param
 
 from birdembed._version import __version__
-from birdembed.integrations.training_plots import pictures, without_matplotlib
+from birdembed.integrations._training_plots import pictures, without_matplotlib
 from birdembed.training.callbacks import Callback
 from birdembed.training.checkpoint import BEST, LAST
 
