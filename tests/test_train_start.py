@@ -109,7 +109,7 @@ def test_training_unfolds_by_itself_and_says_so(small_core, train, caplog):
     assert not is_folded(model.state_dict(), table)
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
     caplog.clear()
-    Trainer(model, train, **EASY)._ready()
+    Trainer(model, train, **EASY)._run.ready()
     assert "folded" not in caplog.text
 
 
