@@ -144,7 +144,7 @@ class MlflowCallback(Callback):
         if self._plots:
             self._log_pictures(trainer)
         if self._log_model:
-            from birdembed.integrations.mlflow import log_model
+            from birdembed.integrations.mlflow.flavor import log_model
 
             step = best.get("epoch", 0)
             log_model(trainer.model, run_id=self.run_id, step=step, **self._model_options)
