@@ -15,7 +15,7 @@ import train_run
 from train_data import NAMES, make_folder
 
 from birdembed import Callback, Model, Preprocess, Trainer, WeightsError, fine_tune, load_model
-from birdembed.training import checkpoint
+from birdembed.training import checkpoint, loop
 
 EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
 HERE = Path(__file__).parent
@@ -210,9 +210,9 @@ def test_what_a_killed_run_left_half_written_goes(train, tmp_path):
 
 def test_the_best_epoch_survives_a_resume(train, valid, tmp_path, monkeypatch):
     losses = iter([1.0, 2.0, 3.0])
-    measure = Trainer._validated
+    measure = loop.validate
     monkeypatch.setattr(
-        Trainer, "_validated", lambda *args: measure(*args) | {"valid_loss": next(losses)}
+        loop, "validate", lambda *args: measure(*args) | {"valid_loss": next(losses)}
     )
     model = new_model()
     kept = {}

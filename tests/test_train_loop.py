@@ -11,6 +11,7 @@ from train_data import NAMES, make_folder
 
 from birdembed import BackendError, BirdembedError, ImageFolder, Preprocess, _core
 from birdembed.model.model import Model
+from birdembed.training import loop
 from birdembed.training.callbacks import Callback
 from birdembed.training.config import TrainConfig
 from birdembed.training.fine_tune import fine_tune
@@ -94,7 +95,7 @@ def test_without_valid_the_last_epoch_counts(train):
     history = trainer.fit()
     assert "valid_loss" not in history.epochs[0]
     assert history.best is history.epochs[-1]
-    core = dict(zip(trainer._engine.names, trainer._engine.core.parameters(), strict=True))
+    core = dict(zip(trainer._run.engine.names, trainer._run.engine.core.parameters(), strict=True))
     assert same(weights(model), core)
     assert trainer.model is model
     with pytest.raises(ValueError, match="without valid="):
@@ -103,9 +104,9 @@ def test_without_valid_the_last_epoch_counts(train):
 
 def test_the_best_epoch_by_monitor_is_what_the_model_ends_with(train, valid, monkeypatch):
     kept, losses = {}, iter([3.0, 1.0, 2.0, 1.0])
-    measure = Trainer._validated
+    measure = loop.validate
     monkeypatch.setattr(
-        Trainer, "_validated", lambda *args: measure(*args) | {"valid_loss": next(losses)}
+        loop, "validate", lambda *args: measure(*args) | {"valid_loss": next(losses)}
     )
     trainer = Trainer(
         new_model(),
@@ -126,8 +127,8 @@ def test_the_best_epoch_by_monitor_is_what_the_model_ends_with(train, valid, mon
 def test_ema_weights_are_validated_and_published(train, valid):
     trainer = Trainer(new_model(), train, valid, epochs=1, ema=0.9, **EASY)
     history = trainer.fit()
-    core = trainer._engine.core
-    names = trainer._engine.names
+    core = trainer._run.engine.core
+    names = trainer._run.engine.names
     assert same(weights(trainer.model), dict(zip(names, core.ema(), strict=True)))
     assert not same(weights(trainer.model), dict(zip(names, core.parameters(), strict=True)))
     assert trainer.evaluate() == {k: history.epochs[0][k] for k in trainer.evaluate()}
@@ -197,7 +198,7 @@ def test_accumulation_is_one_step_of_the_mean(train):
 def test_clipping_bounds_the_gradient_and_gradients_are_before_it(train):
     scales = []
     trainer = Trainer(new_model(), train, grad_clip=1e-3, **EASY)
-    core = trainer._ready().core
+    core = trainer._run.ready().core
     apply = core.apply
     core.apply = lambda *a, **k: (scales.append(k["grad_scale"]), apply(*a, **k))
     x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
@@ -247,7 +248,7 @@ def test_own_losses_are_added_and_checked(train):
     y = np.array([0, 0, 1, 1, 2, 2])
     plain = Trainer(new_model(), train, **EASY)
     joined = Trainer(new_model(), train, loss=SupCon(0.1, 0.2), **EASY)
-    features = plain._ready().core.forward(x)
+    features = plain._run.ready().core.forward(x)
     extra, slope = SupCon(0.1, 0.2)(features, y)
     assert joined.step(x, y) == pytest.approx(plain.step(x, y) + extra, rel=1e-6)
     assert not np.allclose(joined.gradients()["conv1.weight"], plain.gradients()["conv1.weight"])
@@ -312,8 +313,8 @@ def test_eval_size_is_set_when_training_starts(train, valid):
     trainer._callbacks = type(trainer._callbacks)(
         [Stop(1, lambda: sizes.append(model.preprocess.size))]
     )
-    forward = trainer._ready().core.forward
-    trainer._engine.core.forward = lambda x, t=0: (sizes.append(x.shape[2]), forward(x, t))[1]
+    forward = trainer._run.ready().core.forward
+    trainer._run.engine.core.forward = lambda x, t=0: (sizes.append(x.shape[2]), forward(x, t))[1]
     trainer.fit()
     assert sizes[:2] == [96, 128]
     assert model.preprocess.size == 128
@@ -545,7 +546,7 @@ def test_ctrl_c_publishes_the_last_whole_step(train, valid, tmp_path, caplog):
     fresh = new_model()
     before = fresh._current
     trainer = Trainer(fresh, train, callbacks=[Stop(1, lambda: None)], **EASY)
-    trainer._ready().core.forward = lambda *a: interrupt()
+    trainer._run.ready().core.forward = lambda *a: interrupt()
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
     assert fresh._current is before

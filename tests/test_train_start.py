@@ -9,6 +9,7 @@ import tolerances
 from train_data import make_folder
 
 from birdembed import (
+    Callback,
     Model,
     Preprocess,
     TrainConfig,
@@ -109,7 +110,7 @@ def test_training_unfolds_by_itself_and_says_so(small_core, train, caplog):
     assert not is_folded(model.state_dict(), table)
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
     caplog.clear()
-    Trainer(model, train, **EASY)._ready()
+    Trainer(model, train, **EASY)._run.ready()
     assert "folded" not in caplog.text
 
 
@@ -220,3 +221,18 @@ def test_the_suggestion_lies_on_the_way_down():
     lrs = [10.0**k for k in range(-6, 1)]
     assert suggest(lrs, [2.0, 2.01, 1.8, 1.2, 0.9, 0.8, 5.0]) == pytest.approx(1e-3)
     assert suggest(lrs, [1.0] * 7) in lrs
+
+
+def test_a_callback_sees_the_model_as_it_was_given(small_core, train, caplog):
+    caplog.set_level("INFO", "birdembed")
+    model, seen = Model("resnet50", preprocess=Preprocess(size=96)), []
+    before, source = model.fingerprint, model._current.source
+
+    class Look(Callback):
+        def on_train_begin(self, trainer):
+            trainer.say("here we go")
+            seen.append((trainer.source, trainer.given_model is model, model.fingerprint))
+
+    Trainer(model, train, epochs=1, callbacks=Look(), **EASY).fit()
+    assert seen == [(source, True, before)]
+    assert "here we go" in caplog.text

@@ -26,12 +26,11 @@ from typing import TYPE_CHECKING, Any
 
 from birdembed.base.optional import need
 from birdembed.integrations._training_plots import match_grid, png, sample, without_matplotlib
-from birdembed.training.callbacks import Callback
+from birdembed.training.callbacks import Callback, TrainerLike
 from birdembed.training.progress import duration
 
 if TYPE_CHECKING:
     from birdembed.training.history import History
-    from birdembed.training.trainer import Trainer
 
 need("metaflow", "metaflow", "birdembed.integrations.metaflow")
 
@@ -115,14 +114,14 @@ class MetaflowCallback(Callback):
 
     # Events
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainerLike) -> None:
         """Lay the card out."""
         self._card = _card(self._card_id)
         self._began, self._refreshed = time.monotonic(), 0.0
         self._first_step = trainer.step_count
         if trainer.step_count:
             self._note = f"went on from the checkpoint at step {trainer.step_count}"
-            trainer._report.say(self._note)
+            trainer.say(self._note)
         if self._card is None:
             return
         self._total = trainer.config.epochs * trainer.steps_per_epoch
@@ -131,7 +130,7 @@ class MetaflowCallback(Callback):
         self._lay_out(trainer)
         self._draw_grid(trainer, "before training")
 
-    def on_step_end(self, trainer: Trainer, logs: dict[str, Any]) -> None:
+    def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
         """Note the step; refresh the card from time to time."""
         if self._card is None:
             return
@@ -143,11 +142,11 @@ class MetaflowCallback(Callback):
             self._update(trainer)
             self._refresh()
 
-    def on_epoch_end(self, trainer: Trainer, logs: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
         """Renew the table and the curves."""
         self._lay_out(trainer)
 
-    def on_checkpoint(self, trainer: Trainer, path: str) -> None:
+    def on_checkpoint(self, trainer: TrainerLike, path: str) -> None:
         """Save the checkpoint to the datastore; a retry of the task finds it there."""
         store = current.get("checkpoint")
         if store is None:
@@ -157,33 +156,33 @@ class MetaflowCallback(Callback):
         while self._keep is not None and len(self._saved) > self._keep:
             _delete(self._saved.pop(0))
 
-    def on_train_end(self, trainer: Trainer, history: History) -> None:
+    def on_train_end(self, trainer: TrainerLike, history: History) -> None:
         """Draw what became of it."""
         self._note = "finished"
         self._draw_grid(trainer, "after training")
         self._lay_out(trainer)
 
-    def on_train_error(self, trainer: Trainer, error: BaseException) -> None:
+    def on_train_error(self, trainer: TrainerLike, error: BaseException) -> None:
         """Say in the card why it stopped."""
         self._note = f"stopped: {type(error).__name__}: {error}"
         self._lay_out(trainer)
 
     # The card
 
-    def _draw_grid(self, trainer: Trainer, title: str) -> None:
+    def _draw_grid(self, trainer: TrainerLike, title: str) -> None:
         if self._card is None or not self._pictures or trainer.valid_data is None:
             return
         from birdembed.search.index import Index
 
         some = sample(trainer.valid_data, _SHOWN)
         # At the beginning the model is still what it was; at the end it is the best epoch.
-        index = Index.build(trainer._model, some, show_progress_bar=False)
+        index = Index.build(trainer.given_model, some, show_progress_bar=False)
         if len(index) > 1:
             image = figure_image(lambda: match_grid(index), f"Nearest photographs, {title}")
             self._grids.append(image)
             self._lay_out(trainer)
 
-    def _lay_out(self, trainer: Trainer) -> None:
+    def _lay_out(self, trainer: TrainerLike) -> None:
         """Put the card together anew: only charts and bars can be changed in place."""
         if self._card is None:
             return
@@ -202,7 +201,7 @@ class MetaflowCallback(Callback):
             self._card.append(image)
         self._refresh()
 
-    def _summary(self, trainer: Trainer) -> str:
+    def _summary(self, trainer: TrainerLike) -> str:
         config, valid = trainer.config, trainer.valid_data
         parts = [
             f"{len(trainer.train_data)} photographs of {len(trainer.train_data.class_names)} "
@@ -213,7 +212,7 @@ class MetaflowCallback(Callback):
         ]
         return "; ".join(parts) + (f".\n\n**{self._note}**" if self._note else ".")
 
-    def _update(self, trainer: Trainer) -> None:
+    def _update(self, trainer: TrainerLike) -> None:
         done, spent = trainer.step_count, time.monotonic() - self._began
         ran = done - self._first_step
         text = f"epoch {min(len(trainer.history.epochs) + 1, trainer.config.epochs)}"
@@ -223,7 +222,7 @@ class MetaflowCallback(Callback):
         for name, chart in self._charts.items():
             chart.update(_spec(name, self._points(trainer, name)))
 
-    def _points(self, trainer: Trainer, name: str) -> list[dict[str, Any]]:
+    def _points(self, trainer: TrainerLike, name: str) -> list[dict[str, Any]]:
         every = -(-len(self._steps) // _MOST_POINTS) or 1
         points = [
             {"epoch": row["epoch"], "value": row[name], "series": "step"}
@@ -249,8 +248,8 @@ def _card(card_id: str | None) -> Any:
     return cards[card_id]
 
 
-def _named(trainer: Trainer) -> str:
-    return f"{trainer._model.architecture} from {trainer._origin['source']}"
+def _named(trainer: TrainerLike) -> str:
+    return f"{trainer.given_model.architecture} from {trainer.source}"
 
 
 def _table(history: History) -> Any:

@@ -14,6 +14,7 @@ from birdembed import _core
 from birdembed.images import batches as batches_
 from birdembed.images import sources
 from birdembed.images.files import folder_of_images
+from birdembed.model.access import set_snapshot, snapshot_of, writing
 from birdembed.training.classes import spread_rows
 from birdembed.training.param_groups import batch_norms
 
@@ -184,8 +185,8 @@ def recalibrate_batch_norm(
     """
     paths = _all_images(data)
     order = np.random.default_rng([seed, 3]).permutation(len(paths))[:max_images]
-    with model._writing("recalibrate_batch_norm"):
-        now = model._current
+    with writing(model, "recalibrate_batch_norm"):
+        now = snapshot_of(model)
         state = now.trunk.state()
         table = _core.parameter_table(now.architecture, now.num_classes)
         preprocess = replace(now.preprocess, size=image_size or now.preprocess.size)
@@ -211,7 +212,7 @@ def recalibrate_batch_norm(
         if not seen:
             raise ValueError("recalibrate_batch_norm: none of the images could be read")
         fresh = dict(zip([name for name, _ in table], core.parameters(), strict=True))
-        model._swap(fresh, now.class_names)
+        set_snapshot(model, now.with_state(fresh, class_names=now.class_names))
 
 
 def _all_images(data: Any) -> list[Any]:

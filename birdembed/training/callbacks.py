@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import os
+
+    from birdembed.data.folder import ImageFolder
+    from birdembed.model.model import Model
+    from birdembed.training.config import TrainConfig
     from birdembed.training.history import History
-    from birdembed.training.trainer import Trainer
 
 _EVENTS = (
     "on_train_begin",
@@ -19,6 +23,56 @@ _EVENTS = (
     "on_train_end",
     "on_train_error",
 )
+
+
+class TrainerLike(Protocol):
+    """What a callback may use of a `Trainer`."""
+
+    config: TrainConfig
+    history: History
+    train_data: ImageFolder
+    valid_data: ImageFolder | None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of the optimizer in an epoch."""
+        ...
+
+    @property
+    def step_count(self) -> int:
+        """Steps of the optimizer so far."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where the model came from that the training started from."""
+        ...
+
+    @property
+    def model(self) -> Model:
+        """The model, with the weights of the last whole step."""
+        ...
+
+    @property
+    def given_model(self) -> Model:
+        """The model that is trained, as it stands."""
+        ...
+
+    def evaluate(self) -> dict[str, float]:
+        """Measure the present weights on `valid`."""
+        ...
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Return the last step's gradients, before clipping and decay."""
+        ...
+
+    def save_checkpoint(self, directory: str | os.PathLike[str]) -> None:
+        """Write everything from which the training can go on bit for bit."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Print a line, above the progress bar where there is one."""
+        ...
 
 
 class Callback:
@@ -32,7 +86,7 @@ class Callback:
     `logs` is a dict with the keys of `History`; of a step, those that a step has.
     """
 
-    def on_train_begin(self, trainer: Trainer) -> Any:
+    def on_train_begin(self, trainer: TrainerLike) -> Any:
         """Be told before the first step, also of a resumed run.
 
         Parameters
@@ -40,7 +94,7 @@ class Callback:
         trainer : Trainer
         """
 
-    def on_step_end(self, trainer: Trainer, logs: dict[str, Any]) -> Any:
+    def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> Any:
         """Be told after each step of the optimizer.
 
         Parameters
@@ -50,7 +104,7 @@ class Callback:
             `epoch`, `step`, `train_loss`, `train_accuracy`, `lr` of this step.
         """
 
-    def on_epoch_end(self, trainer: Trainer, logs: dict[str, Any]) -> Any:
+    def on_epoch_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> Any:
         """Be told after each epoch, once `valid` has been measured.
 
         Parameters
@@ -60,7 +114,7 @@ class Callback:
             The epoch's values, with the keys of `History`.
         """
 
-    def on_checkpoint(self, trainer: Trainer, path: str) -> Any:
+    def on_checkpoint(self, trainer: TrainerLike, path: str) -> Any:
         """Be told after a checkpoint was written.
 
         Parameters
@@ -70,7 +124,7 @@ class Callback:
             Its folder.
         """
 
-    def on_train_end(self, trainer: Trainer, history: History) -> Any:
+    def on_train_end(self, trainer: TrainerLike, history: History) -> Any:
         """Be told at the end, once the model holds its final weights.
 
         Parameters
@@ -79,7 +133,7 @@ class Callback:
         history : History
         """
 
-    def on_train_error(self, trainer: Trainer, error: BaseException) -> Any:
+    def on_train_error(self, trainer: TrainerLike, error: BaseException) -> Any:
         """Be told that an error, or Ctrl-C, ends the training.
 
         Parameters
@@ -100,9 +154,9 @@ class Callbacks:
             raise TypeError(f"callbacks must be a sequence of callbacks, got {callbacks!r}")
         self._callbacks = [_as_callback(callback) for callback in callbacks]
 
-    def tell(self, event: str, *arguments: Any) -> bool:
+    def tell(self, event: str, trainer: TrainerLike, *arguments: Any) -> bool:
         """Return False where one of them wants to stop; all are told in any case."""
-        answers = [getattr(callback, event)(*arguments) for callback in self._callbacks]
+        answers = [getattr(callback, event)(trainer, *arguments) for callback in self._callbacks]
         # A method that happens to return 0 does not mean to stop.
         return not any(isinstance(a, (bool, np.bool_)) and not a for a in answers)
 
@@ -111,7 +165,7 @@ class _EpochFunction(Callback):
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
 
-    def on_epoch_end(self, trainer: Trainer, logs: dict[str, Any]) -> Any:
+    def on_epoch_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> Any:
         return self._function(trainer, logs)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from birdembed.data.folder import ImageFolder
+from birdembed.model.access import writing
 from birdembed.training.checkpoint import has_checkpoint, read_checkpoint
 from birdembed.training.history import History
-from birdembed.training.resume import check_config
-from birdembed.training.trainer import Trainer
+from birdembed.training.resume import check_config, restore
+from birdembed.training.run import Run
+from birdembed.training.trainer import trainer_of
 
 if TYPE_CHECKING:
     from birdembed.model.model import Model
@@ -89,11 +91,10 @@ def fine_tune(
     if found is not None and config.get("lr") is None:
         # Chosen by the length of the run as it was then; a longer one keeps it.
         config["lr"] = found.config["lr"]
-    trainer = Trainer(
-        model, train, valid, None, callbacks, show_progress_bar, epochs=epochs, **config
-    )
+    run = Run(model, train, valid, None, show_progress_bar, epochs=epochs, **config)
+    trainer = trainer_of(run, callbacks)
     if found is not None:
-        check_config(trainer.config, found.config, str(path))
-        with model._writing("fine_tune"):
-            trainer._load(found, str(path))
+        check_config(run.config, found.config, str(path))
+        with writing(model, "fine_tune"):
+            restore(run, found, str(path))
     return trainer.fit()

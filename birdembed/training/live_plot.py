@@ -6,11 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.optional import need
-from birdembed.training.callbacks import Callback
+from birdembed.training.callbacks import Callback, TrainerLike
 
 if TYPE_CHECKING:
     from birdembed.training.history import History
-    from birdembed.training.trainer import Trainer
 
 
 class LivePlot(Callback):
@@ -39,7 +38,7 @@ class LivePlot(Callback):
         self._shown = False
         self._drawn = 0.0
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainerLike) -> None:
         """Make a place for the picture."""
         from IPython.core.getipython import get_ipython
         from IPython.display import DisplayHandle
@@ -48,7 +47,7 @@ class LivePlot(Callback):
         self._handle = DisplayHandle() if get_ipython() is not None else None
         self._shown = False
 
-    def on_step_end(self, trainer: Trainer, logs: dict[str, Any]) -> None:
+    def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
         """Note the loss; draw where it is time."""
         if self._handle is None:
             return
@@ -56,12 +55,12 @@ class LivePlot(Callback):
         if time.monotonic() - self._drawn >= self.every:
             self._draw(trainer.history)
 
-    def on_epoch_end(self, trainer: Trainer, logs: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
         """Draw."""
         if self._handle is not None:
             self._draw(trainer.history)
 
-    def on_train_end(self, trainer: Trainer, history: History) -> None:
+    def on_train_end(self, trainer: TrainerLike, history: History) -> None:
         """Draw the whole, with the best epoch."""
         if self._handle is not None:
             self._draw(history)

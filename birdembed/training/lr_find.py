@@ -11,7 +11,7 @@ from birdembed.base.checks import check_integer, check_number
 from birdembed.data.folder import ImageFolder
 from birdembed.model.model import Model
 from birdembed.training.engine import Diverged
-from birdembed.training.trainer import Trainer
+from birdembed.training.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,23 +100,24 @@ def lr_find(
     steps = check_integer("steps", steps, 10)
     # What takes more than these few steps has no part in them; patience would ask for valid=.
     config |= {"schedule": "constant", "ema": None, "checkpoint_dir": None, "patience": None}
-    # The trainer works on a copy of the weights and publishes nothing unless it is asked to.
-    trainer = Trainer(model, train, show_progress_bar=show_progress_bar, **config)
-    top = trainer.config.lr
+    config.pop("callbacks", None)  # among options that are shared with `fine_tune`: none is told
+    # A run works on a copy of the weights and publishes nothing unless it is asked to.
+    run = Run(model, train, show_progress_bar=show_progress_bar, **config)
+    top = run.config.lr
     if not top:
         raise ValueError(
             "lr must be above 0, got 0: all rates rise in proportion to it; leave it out"
         )
-    trainer._read_images()
-    engine = trainer._ready()
-    trainer._train_head()
+    run.read_images()
+    engine = run.ready()
+    run.train_head()
     lrs: list[float] = []
     losses: list[float] = []
     mean = 0.0
-    report = trainer._report
+    report = run.report
     report.start("learning rates", steps)
     try:
-        for i, batch in enumerate(itertools.islice(_endless(trainer), steps)):
+        for i, batch in enumerate(itertools.islice(_endless(run), steps)):
             lr = start_lr * (end_lr / start_lr) ** (i / (steps - 1))
             try:
                 loss = engine.step([batch], lr / top).loss
@@ -136,9 +137,9 @@ def lr_find(
     return LrFind(lrs, losses, suggest(lrs, losses))
 
 
-def _endless(trainer: Trainer) -> Iterator[Any]:
+def _endless(run: Run) -> Iterator[Any]:
     for epoch in itertools.count():
-        yield from trainer._batches.epoch(epoch, trainer.config.size_at(0, trainer._base_size))
+        yield from run.batches.epoch(epoch, run.size_at(0))
 
 
 def suggest(lrs: list[float], losses: list[float]) -> float:

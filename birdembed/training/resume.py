@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from birdembed import _core
 from birdembed._core import WeightsError
-from birdembed._version import __version__
-from birdembed.training.checkpoint import Checkpoint
+from birdembed.model.access import set_snapshot, snapshot_of
+from birdembed.model.snapshot import Snapshot
+from birdembed.training.checkpoint import Checkpoint, read_best, write_best, write_checkpoint
 from birdembed.training.classes import data_digest, some
 from birdembed.training.config import TrainConfig
+from birdembed.training.run import Origin, Position, Run
 
 if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
-    from birdembed.training.trainer import Trainer
 
 #: Options that may differ when a run goes on: they change nothing of the steps already done.
 _FREE = {
@@ -30,41 +31,6 @@ _FREE = {
     "cache_bytes",
     "on_error",
 }
-
-
-def training_record(
-    config: TrainConfig,
-    train: ImageFolder,
-    valid: ImageFolder | None,
-    origin: dict[str, Any],
-    step: int,
-    best: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what config.json keeps of a training: options, data, best epoch, versions.
-
-    `origin` is the model that it started from: its `source`, and its own `training` or None.
-    No place on somebody's machine is kept.
-    """
-    options = config.to_dict()
-    del options["checkpoint_dir"]
-    source = origin["source"]
-    return {
-        "started_from": os.path.basename(source) if os.path.isabs(source) else source,
-        "config": options,
-        "data": {
-            "classes": len(train.class_names),
-            "train_images": len(train),
-            "valid_images": 0 if valid is None else len(valid),
-        },
-        "step": step,
-        "best": dict(best),
-        "versions": {
-            "birdembed": __version__,
-            "onednn": _core.backend()["onednn"],
-            "numpy": np.__version__,
-        },
-        **({"before": origin["training"]} if origin["training"] else {}),
-    }
 
 
 def check_config(config: TrainConfig, found: dict[str, Any], path: str) -> None:
@@ -114,23 +80,58 @@ def check_classes(found: Checkpoint, architecture: str, train: ImageFolder, path
     )
 
 
-def capture(trainer: Trainer) -> Checkpoint:
-    """Return everything from which a trainer's run can go on."""
-    engine, train = trainer._ready(), trainer.train_data
+def capture(run: Run) -> Checkpoint:
+    """Return everything from which a training can go on."""
+    engine, train = run.ready(), run.train_data
     return Checkpoint(
         architecture=engine.architecture,
         class_names=list(train.class_names),
-        preprocess=trainer._model.preprocess,
+        preprocess=run.model.preprocess,
         arrays=engine.arrays(),
         step=engine.steps,
-        position=asdict(trainer._at),
-        config=trainer.config.to_dict(),
-        history=[dict(logs) for logs in trainer.history.epochs],
+        position=asdict(run.position),
+        config=run.config.to_dict(),
+        history=[dict(logs) for logs in run.history.epochs],
         data={"images": len(train), "digest": data_digest(train)},
-        base_size=trainer._base_size,
-        training=trainer._origin["training"],
-        source=trainer._origin["source"],
+        base_size=run.base_size,
+        training=run.origin.training,
+        source=run.origin.source,
     )
+
+
+def save(run: Run, directory: str | os.PathLike[str]) -> None:
+    """Write a checkpoint, and the best epoch where the folder is not `checkpoint_dir`."""
+    if not run.step_count:
+        run.train_head()  # what a resumed run would have no model for
+    checkpoint = capture(run)
+    write_checkpoint(directory, checkpoint)
+    elsewhere = str(directory) != str(run.config.checkpoint_dir)
+    if elsewhere and run.best is not None:
+        write_best(directory, run.best.pretrained())
+
+
+def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> None:
+    """Stand where a checkpoint was written; the caller holds the model's lock.
+
+    Raises
+    ------
+    WeightsError
+        It is of another architecture or of other classes.
+    """
+    note = check_classes(found, run.model.architecture, run.train_data, os.fspath(directory))
+    if note:
+        run.report.warn(note)
+    set_snapshot(run.model, replace(snapshot_of(run.model), preprocess=found.preprocess))
+    run.base_size = found.base_size
+    run.engine = run.engine_of(state_of(found))
+    run.engine.restore(found.arrays, found.step)
+    run.position = Position(**found.position)
+    run.history.epochs[:] = found.history
+    run.origin = Origin(found.source, found.training)
+    best = run.history.best
+    if run.valid_data is not None and best:
+        given = read_best(directory, best["epoch"])
+        run.best = None if given is None else Snapshot.of(given)
 
 
 def state_of(found: Checkpoint) -> dict[str, np.ndarray]:

@@ -11,27 +11,18 @@ from birdembed._core import BirdembedError
 from birdembed.evaluation.evaluation import measure
 from birdembed.images import batches
 from birdembed.model.snapshot import Snapshot
+from birdembed.training.run import Run
 
 _BATCH = 32
 
 
-def validate(
-    snapshot: Snapshot,
-    paths: list[str],
-    labels: NDArray[np.int64],
-    *,
-    on_error: str = "raise",
-    num_threads: int = 0,
-) -> dict[str, float]:
-    """Measure a snapshot with a head.
+def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
+    """Measure a snapshot with a head on the `valid` of a run, which has one.
 
     Parameters
     ----------
+    run : Run
     snapshot : Snapshot
-    paths : list of str
-    labels : (n,) int64, rows of the head
-    on_error : {"raise", "skip"}
-    num_threads : int
 
     Returns
     -------
@@ -47,15 +38,19 @@ def validate(
     BirdembedError
         The network gives NaN or infinity.
     """
+    valid, labels, config = run.valid_data, run.valid_labels, run.config
+    assert valid is not None
+    assert labels is not None
+    num_threads = config.num_threads or 0
     features, kept = [], []
     for batch in batches.batches(
-        paths, snapshot.preprocess, _BATCH, num_threads=num_threads, on_error=on_error
+        valid.paths, snapshot.preprocess, _BATCH, num_threads=num_threads, on_error=config.on_error
     ):
         if len(batch.pixels):
             features.append(snapshot.features(batch.pixels, False, num_threads))
             kept.append(batch.positions)
     if not kept:
-        raise ValueError(f"none of the {len(paths)} images of valid can be read")
+        raise ValueError(f"none of the {len(valid.paths)} images of valid can be read")
     vectors = np.concatenate(features)
     truth = labels[np.concatenate(kept)]
     logits = np.asarray(snapshot.trunk.network.head(vectors), np.float64)

@@ -16,12 +16,11 @@ from mlflow.entities import Metric, Param
 
 from birdembed._version import __version__
 from birdembed.integrations._training_plots import pictures, without_matplotlib
-from birdembed.training.callbacks import Callback
+from birdembed.training.callbacks import Callback, TrainerLike
 from birdembed.training.checkpoint import BEST, LAST
 
 if TYPE_CHECKING:
     from birdembed.training.history import History
-    from birdembed.training.trainer import Trainer
 
 log = logging.getLogger("birdembed")
 _FLUSH_EVERY = 5.0  # seconds between two requests with values of steps
@@ -104,7 +103,7 @@ class MlflowCallback(Callback):
 
     # Events
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainerLike) -> None:
         """Find or start the run; log the options."""
         self._client = mlflow.MlflowClient()
         active = mlflow.active_run()
@@ -117,26 +116,26 @@ class MlflowCallback(Callback):
         self._log_parameters(trainer)
         self._log_earlier(trainer)
 
-    def on_step_end(self, trainer: Trainer, logs: dict[str, Any]) -> None:
+    def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
         """Log a step, some seconds' steps in one request."""
         self._add(logs, "step/", _OF_STEP, logs["step"])
         if time.monotonic() - self._sent_at >= _FLUSH_EVERY:
             self._send_or_warn()
 
-    def on_epoch_end(self, trainer: Trainer, logs: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
         """Log an epoch and the curves so far."""
         self._add_epoch(logs)
         if self._send_or_warn() and self._plots:
             with _warned("the curves"):
                 self._figure(trainer.history.plot, "history")
 
-    def on_checkpoint(self, trainer: Trainer, path: str) -> None:
+    def on_checkpoint(self, trainer: TrainerLike, path: str) -> None:
         """Put the checkpoint in the place of the one before it."""
         if self._checkpoints:
             with _warned("the checkpoint"):
                 self._upload(Path(path))
 
-    def on_train_end(self, trainer: Trainer, history: History) -> None:
+    def on_train_end(self, trainer: TrainerLike, history: History) -> None:
         """Log the rest, the pictures and the model, and end the run if it is our own."""
         self._send()
         best = history.best
@@ -145,13 +144,13 @@ class MlflowCallback(Callback):
         if self._plots:
             self._log_pictures(trainer)
         if self._log_model:
-            from birdembed.integrations.mlflow import log_model
+            from birdembed.integrations.mlflow.flavor import log_model
 
             step = best.get("epoch", 0)
             log_model(trainer.model, run_id=self.run_id, step=step, **self._model_options)
         self._end("FINISHED")
 
-    def on_train_error(self, trainer: Trainer, error: BaseException) -> None:
+    def on_train_error(self, trainer: TrainerLike, error: BaseException) -> None:
         """Send what is left, and end our own run as failed, or as killed after Ctrl-C."""
         if self.run_id is None:
             return
@@ -166,13 +165,12 @@ class MlflowCallback(Callback):
 
     # Parameters
 
-    def _log_parameters(self, trainer: Trainer) -> None:
+    def _log_parameters(self, trainer: TrainerLike) -> None:
         values = trainer.config.to_dict()
         del values["checkpoint_dir"]  # a place on somebody's machine
-        model = trainer._model
         values |= {
-            "model": trainer._origin["source"],
-            "architecture": model.architecture,
+            "model": trainer.source,
+            "architecture": trainer.given_model.architecture,
             "classes": len(trainer.train_data.class_names),
             "train_images": len(trainer.train_data),
             "valid_images": 0 if trainer.valid_data is None else len(trainer.valid_data),
@@ -189,7 +187,7 @@ class MlflowCallback(Callback):
 
     # Metrics
 
-    def _log_earlier(self, trainer: Trainer) -> None:
+    def _log_earlier(self, trainer: TrainerLike) -> None:
         """Log the epochs of a resumed training that the run does not have yet."""
         if not trainer.history.epochs:
             return
@@ -254,7 +252,7 @@ class MlflowCallback(Callback):
             return
         self._client.log_figure(self.run_id, draw(), f"{_PLOTS}/{name}.png")
 
-    def _log_pictures(self, trainer: Trainer) -> None:
+    def _log_pictures(self, trainer: TrainerLike) -> None:
         if trainer.valid_data is None:
             return
         for name, draw in pictures(trainer.model, trainer.valid_data).items():

@@ -19,6 +19,7 @@ from birdembed._core import WeightsError
 from birdembed._version import __version__
 from birdembed.base.optional import need
 from birdembed.integrations.mlflow.pyfunc import DEFAULTS, Scorer
+from birdembed.model.access import set_snapshot, snapshot_of
 from birdembed.model.load import load_model as load_folder
 from birdembed.model.model import Model
 
@@ -257,7 +258,7 @@ def _load_from(folder: Path, uri: str, num_classes: int | None) -> Model:
             "logged by birdembed.integrations.mlflow.log_model"
         )
     model = load_folder(folder / flavor["data"], num_classes=num_classes)
-    model._current = replace(model._current, source=uri)
+    set_snapshot(model, replace(snapshot_of(model), source=uri))
     if model.gallery is not None:
         len(model.gallery)  # read now: the folder may be gone later
     return model

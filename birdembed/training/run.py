@@ -1,0 +1,251 @@
+"""The state of a training."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from birdembed import _core
+from birdembed._version import __version__
+from birdembed.data.folder import ImageFolder
+from birdembed.model.access import set_snapshot, snapshot_of
+from birdembed.model.model import Model
+from birdembed.model.snapshot import Snapshot
+from birdembed.training.classes import check_train, check_valid, class_weights
+from birdembed.training.config import TrainConfig
+from birdembed.training.engine import Engine, native_precision
+from birdembed.training.history import History
+from birdembed.training.param_groups import plan_parameters
+from birdembed.training.progress import Reporter
+from birdembed.training.schedule import schedule_factor
+from birdembed.training.start import Start, head_first, read_images, starting_state
+
+
+@dataclass
+class Position:
+    """Where a training stands: complete epochs, and the sums of the present one."""
+
+    epoch: int = 0
+    epoch_start: int = 0  # step of the optimizer at which the present epoch began
+    loss: float = 0.0
+    right: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+class Origin(NamedTuple):
+    """The model that a training started from: where it is from, and the record it brought."""
+
+    source: str
+    training: dict[str, Any]
+
+
+class Run:
+    """One training: what is trained on what, and how far it is.
+
+    `Trainer` is its public face, `Loop` drives it, a checkpoint keeps it.
+
+    Parameters
+    ----------
+    model, train, valid, config, show_progress_bar, **options
+        As `Trainer` takes them.
+
+    Attributes
+    ----------
+    model : Model
+        The one that was given, as it stands: it gets new weights by `publish`.
+    config : TrainConfig
+        With what follows from the data and the machine.
+    train_data, valid_data : ImageFolder
+    valid_labels : (n,) int64 or None
+        Of `valid_data`, in train's numbering.
+    base_size : int
+        The model's image size, where the config names none.
+    batches : Batches
+    report : Reporter
+    history : History
+    position : Position
+    engine : Engine or None
+        None before the first `ready`.
+    best : Snapshot or None
+        Of the best epoch, where there is a `valid`.
+    origin : Origin
+    published : int
+        Step whose weights the model holds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The data cannot be trained on, or an option is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        train: ImageFolder,
+        valid: ImageFolder | None = None,
+        config: TrainConfig | None = None,
+        show_progress_bar: bool | None = None,
+        **options: Any,
+    ) -> None:
+        if not isinstance(model, Model):
+            raise TypeError(f"model must be a Model, got {type(model).__name__}")
+        if config is not None and not isinstance(config, TrainConfig):
+            raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
+        cfg = (config or TrainConfig()).with_options(**options)
+        self.model = model
+        self.train_data, self.valid_data = check_train(train), valid
+        self.config = cfg = _settled(cfg, len(train))
+        self.valid_labels = None if valid is None else check_valid(valid, train, cfg.monitor)
+        if valid is None and cfg.patience is not None:
+            raise ValueError("patience needs valid=: without it no epoch is better than another")
+        self._class_weights = class_weights(cfg, train)
+        self.base_size = model.preprocess.size
+        plan_parameters(_core.parameter_table(model.architecture, len(train.class_names)), cfg)
+        sizes = [cfg.size_at(epoch, self.base_size) for epoch in range(cfg.epochs)]
+        self._first_size = sizes[0]
+        self.report = Reporter(show_progress_bar)
+        self.batches = _batches(train, model, cfg)
+        self.history = History((), cfg.monitor, valid is not None)
+        self.position = Position()
+        self.engine: Engine | None = None
+        self._start: Start | None = None
+        self.best: Snapshot | None = None
+        now = snapshot_of(model)
+        self.origin = Origin(now.source, now.training)
+        self.published = -1  # none yet
+
+    # How far it is
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of the optimizer in an epoch."""
+        return max(-(-self.batches.steps_per_epoch // self.config.accumulate), 1)
+
+    @property
+    def step_count(self) -> int:
+        """Steps of the optimizer so far."""
+        return 0 if self.engine is None else self.engine.steps
+
+    def size_at(self, epoch: int) -> int:
+        """Return the image size of an epoch, counted from 0."""
+        return self.config.size_at(epoch, self.base_size)
+
+    def factor(self, step: int) -> float:
+        """Return the factor of the learning rates at a step."""
+        per_epoch, cfg = self.steps_per_epoch, self.config
+        total = cfg.epochs * per_epoch
+        return schedule_factor(cfg.schedule, step, total, cfg.warmup_epochs * per_epoch)
+
+    # Before the first step
+
+    def ready(self) -> Engine:
+        """Return the engine; the first call unfolds the model and gives it its head."""
+        if self.engine is None:
+            now = snapshot_of(self.model)
+            self._start = start = starting_state(
+                now, self.train_data, self.config, self._first_size, self.report.say
+            )
+            self.engine = self.engine_of(start.state)
+        return self.engine
+
+    def engine_of(self, state: dict[str, np.ndarray]) -> Engine:
+        """Return an engine of this training with other weights."""
+        return Engine(self.model.architecture, state, self.config, self._class_weights)
+
+    def read_images(self) -> None:
+        """Decode every file, so that what cannot be read is known before the work."""
+        size, count = self.size_at(self.position.epoch), len(self.train_data)
+        read_images(self.batches, count, self.valid_data, self.config, size, self.report)
+
+    def train_head(self) -> None:
+        """Train a new head alone, once."""
+        engine = self.ready()
+        if self._start is None:
+            return
+        state = head_first(self._start, self.train_data, self.config, self.report)
+        if state is not None:
+            engine.core.set_parameters([state[name] for name in engine.names])
+        self._start = None
+
+    # The model
+
+    def snapshot(self) -> Snapshot:
+        """Return the present weights as a state of the model.
+
+        What belonged to the old embeddings goes: projection, gallery and threshold.
+        """
+        return replace(
+            snapshot_of(self.model),
+            trunk=self.ready().trunk(ema=self.position.epoch > 0 or self.position.images > 0),
+            class_names=list(self.train_data.class_names),
+            pooling="avg",
+            projection=None,
+            project_by_default=False,
+            threshold=None,
+            gallery=None,
+            training=self.record(self.history.best),
+            source=f"fine-tuned from {self.origin.source}",
+        )
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Give the model these weights; the caller holds its lock."""
+        set_snapshot(self.model, replace(snapshot, preprocess=self.model.preprocess))
+        self.published = self.step_count
+
+    def record(self, best: dict[str, Any]) -> dict[str, Any]:
+        """Return what config.json keeps of it: options, data, best epoch, versions.
+
+        No place on somebody's machine is kept.
+        """
+        options = self.config.to_dict()
+        del options["checkpoint_dir"]
+        source, before = self.origin
+        return {
+            "started_from": os.path.basename(source) if os.path.isabs(source) else source,
+            "config": options,
+            "data": {
+                "classes": len(self.train_data.class_names),
+                "train_images": len(self.train_data),
+                "valid_images": 0 if self.valid_data is None else len(self.valid_data),
+            },
+            "step": self.step_count,
+            "best": dict(best),
+            "versions": {
+                "birdembed": __version__,
+                "onednn": _core.backend()["onednn"],
+                "numpy": np.__version__,
+            },
+            **({"before": before} if before else {}),
+        }
+
+
+def _settled(config: TrainConfig, images: int) -> TrainConfig:
+    """Return the options with what follows from the machine and the number of steps."""
+    per_epoch = -(-images // (config.batch_size * config.accumulate))
+    # Part of the run's name: a checkpoint says with which precision it was made.
+    config = config.with_options(precision=native_precision(config.precision))
+    return config.for_steps(config.epochs * per_epoch)
+
+
+def _batches(train: ImageFolder, model: Model, config: TrainConfig) -> Any:
+    from birdembed.data.loader import Batches
+
+    return Batches(
+        data=train,
+        batch_size=config.batch_size,
+        preprocess=model.preprocess,
+        augment=config.augment,
+        mixup=config.mixup,
+        cutmix=config.cutmix,
+        balanced=config.balanced,
+        seed=config.seed,
+        cache_bytes=config.cache_bytes,
+        on_error=config.on_error,
+        num_threads=config.num_threads,
+        num_classes=len(train.class_names),
+        label_smoothing=config.label_smoothing,
+    )
