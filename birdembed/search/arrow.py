@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.files import replacing, with_path
 from birdembed.base.optional import need
-from birdembed.search import columns as columns_
+from birdembed.base.text import some
 from birdembed.search.index import Index
 
 if TYPE_CHECKING:
@@ -153,9 +153,7 @@ def to_index(table: pa.Table, model: Any, where: str) -> Index:
         import pyarrow as pa
 
         names = table.column("id").filter(pa.array(~present)).to_pylist()
-        warnings.warn(
-            f"{where}: rows without a vector are left out: {columns_.some(names)}", stacklevel=4
-        )
+        warnings.warn(f"{where}: rows without a vector are left out: {some(names)}", stacklevel=4)
         table = table.filter(pa.array(present))
     index = Index(vectors.shape[1] or None, fingerprint_of(table.schema), model)
     if not len(vectors):

@@ -24,6 +24,7 @@ from birdembed import _core
 from birdembed._core import BirdembedError, WeightsError
 from birdembed._version import __version__
 from birdembed.base.files import replacing, with_path
+from birdembed.base.text import some
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import Pretrained
 from birdembed.pretrained.reading import read_pretrained
@@ -299,10 +300,10 @@ def _sorted_arrays(
         if name in tensors and tensors[name].shape != shape
     ]
     if "model" not in kinds or problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        wrong = some(problems, 3, show=str, between="; ")
         raise WeightsError(
             f"{file}: does not hold what {path.name} says, a {architecture} with {classes} "
-            f"classes: {'; '.join(problems[:3]) or 'it has no weights'}{more}"
+            f"classes: {wrong or 'it has no weights'}"
         )
     return {
         kind: [np.ascontiguousarray(tensors[f"{kind}/{n}"], np.float32) for n, _ in table]

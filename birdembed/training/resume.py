@@ -12,8 +12,9 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import WeightsError
 from birdembed._version import __version__
+from birdembed.base.text import some
 from birdembed.training.checkpoint import Checkpoint
-from birdembed.training.classes import data_digest, some
+from birdembed.training.classes import data_digest
 from birdembed.training.config import TrainConfig
 
 if TYPE_CHECKING:
