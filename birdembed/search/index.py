@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from birdembed._core import FingerprintMismatch
 from birdembed.base.text import some
-from birdembed.base.vectors import as_vectors
+from birdembed.base.vectors import as_vectors, finite_rows
 from birdembed.images.report import EncodeReport
 from birdembed.search import columns as columns_
 from birdembed.search.cosine import search_rows
@@ -187,7 +187,7 @@ class Index(IndexStores):
             )
         if fingerprint is not None:
             self._check_fingerprint(fingerprint, "the embeddings")
-        finite = np.isfinite(vectors).all(axis=1)
+        finite = finite_rows(vectors)
         if not finite.all():
             bad = [names[row] for row in np.flatnonzero(~finite)]
             raise ValueError(f"embeddings of {some(bad)} hold NaN or infinity")
