@@ -28,6 +28,7 @@ from birdembed.model.snapshot import Snapshot
 from birdembed.pretrained.contents import Pretrained
 from birdembed.pretrained.writing import write_pretrained
 from birdembed.weights.projection import Projection
+from birdembed.weights.state_dict import FEATURES
 
 _DEFAULT_BATCH = 32
 
@@ -347,7 +348,7 @@ class Model(Fitting):
             now.trunk.network.maps(batch.pixels, threads)
             for batch in batches_.batches(images, now.preprocess, batch_size, num_threads=threads)
         ]
-        return np.concatenate(parts) if parts else np.empty((0, 2048, side, side), np.float32)
+        return np.concatenate(parts) if parts else np.empty((0, FEATURES, side, side), np.float32)
 
     # Classifying
 

@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 
 #: Key of the fingerprint in the metadata of a schema.
 FINGERPRINT = b"birdembed.fingerprint"
-OWN = ("id", "path", "label", "vector")
-
-
-def vector_type(dim: int) -> pa.DataType:
-    """Return the type of the column `vector`."""
-    import pyarrow as pa
-
-    return pa.list_(pa.float32(), dim)
 
 
 def vector_array(vectors: NDArray[np.float32], present: NDArray[np.bool_] | None = None) -> Any:
