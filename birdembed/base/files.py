@@ -1,13 +1,19 @@
-"""Write files so that a crash leaves the old or the new content, never half of one."""
+"""Write files whole or not at all, lock them, and tell them apart."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not POSIX: one writer at a time is then the user's business
+    fcntl = None  # type: ignore[assignment]
 
 
 def cache_dir() -> Path:
@@ -82,3 +88,33 @@ def with_path(error: OSError, path: str | os.PathLike[str]) -> OSError:
     if error.errno is None:
         return OSError(f"{os.fspath(path)}: {error}")
     return OSError(error.errno, error.strerror, os.fspath(path))
+
+
+def sha256_of_file(path: str | os.PathLike[str]) -> bytes:
+    """Return the SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
+
+
+def lock(fd: int, *, wait: bool) -> None:
+    """Lock an open file or folder for this process alone, until the descriptor is closed.
+
+    Some network file systems, and systems that are not POSIX, have no locks: nothing happens there.
+
+    Raises
+    ------
+    BlockingIOError
+        Another one has the lock, and `wait` is false.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if not wait:
+            raise
+    except OSError:
+        pass

@@ -48,10 +48,21 @@ def as_vectors(
     return array, single
 
 
+def finite_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell of each row whether it is free of NaN and infinity."""
+    return np.asarray(np.isfinite(vectors).all(axis=1))
+
+
+def check_finite(vectors: NDArray[Any], name: str) -> None:
+    """Raise `ValueError` that names the first row with NaN or infinity."""
+    finite = finite_rows(vectors)
+    if not finite.all():
+        raise ValueError(f"{name}: row {int(finite.argmin())} holds NaN or infinity; leave it out")
+
+
 def normalized(vectors: np.ndarray) -> np.ndarray:
     """Scale rows to length 1; rows of zeros stay."""
-    lengths = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return unit_rows(vectors).astype(np.float32)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

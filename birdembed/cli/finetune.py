@@ -231,7 +231,8 @@ def _read_train(folder: str) -> be.ImageFolder:
     import numpy as np
 
     import birdembed as be
-    from birdembed.training.classes import check_train, some
+    from birdembed.base.text import some
+    from birdembed.training.classes import check_train
 
     train: be.ImageFolder = _readable(check_train(be.ImageFolder(folder)))
     counts = np.bincount(train.labels, minlength=len(train.class_names))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.text import some
 from birdembed.images.files import check_folder, list_images
 
 
@@ -63,7 +64,7 @@ class ImageFolder:
         wanted = here if classes is None else _checked_names(classes, "classes")
         missing = [name for name in wanted if name not in here]
         if missing:
-            raise ValueError(f"{folder}: no class folder {_some(missing)}; it has {_some(here)}")
+            raise ValueError(f"{folder}: no class folder {some(missing)}; it has {some(here)}")
         paths: list[str] = []
         labels: list[int] = []
         empty = []
@@ -75,7 +76,7 @@ class ImageFolder:
             labels += [label] * len(images)
         if empty:
             raise ValueError(
-                f"{folder}: no images in class folder {_some(empty)}; remove it or leave it out "
+                f"{folder}: no images in class folder {some(empty)}; remove it or leave it out "
                 "with classes="
             )
         self._set(paths, np.asarray(labels, np.int64), wanted, folder)
@@ -130,7 +131,7 @@ class ImageFolder:
             number = {i if numbers else name: i for i, name in enumerate(wanted)}
         unknown = sorted({str(x) for x in given if x not in number})
         if unknown:
-            raise ValueError(f"label {_some(unknown)} is not among the {len(wanted)} class_names")
+            raise ValueError(f"label {some(unknown)} is not among the {len(wanted)} class_names")
         data = cls.__new__(cls)
         data._set(rows, np.asarray([number[x] for x in given], np.int64), wanted, None)
         return data
@@ -219,7 +220,7 @@ class ImageFolder:
         wanted = list(self.class_names) if classes is None else _checked_names(classes, "classes")
         missing = [name for name in wanted if name not in self.class_names]
         if missing:
-            raise ValueError(f"no class {_some(missing)}; there are {_some(self.class_names)}")
+            raise ValueError(f"no class {some(missing)}; there are {some(self.class_names)}")
         if per_class is not None and per_class < 1:
             raise ValueError(f"per_class must be at least 1, got {per_class}")
         parts = [self._shuffled(self.class_names.index(name), seed)[:per_class] for name in wanted]
@@ -265,16 +266,11 @@ def _checked_names(names: Sequence[str], argument: str) -> list[str]:
         raise TypeError(f"{argument} must be a sequence of names")
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
-        raise ValueError(f"{argument} names {_some(twice)} twice")
+        raise ValueError(f"{argument} names {some(twice)} twice")
     if not len(names):
         raise ValueError(f"{argument} is empty")
     return [str(name) for name in names]
 
 
-def _some(names: Sequence[str], limit: int = 5) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(map(repr, names[:limit])) + more
-
-
 def _count(names: Sequence[str]) -> str:
-    return f"{len(names)} {'class' if len(names) == 1 else 'classes'}: {_some(names)}"
+    return f"{len(names)} {'class' if len(names) == 1 else 'classes'}: {some(names)}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sys
 import zipfile
 from pathlib import Path
 
 from birdembed._core import WeightsError
-from birdembed.base.files import replacing_dir
+from birdembed.base.files import replacing_dir, sha256_of_file
 from birdembed.downloads.commands import run
 from birdembed.pretrained.registry import sscd_dir
 
@@ -47,13 +46,10 @@ def _downloaders(target: Path) -> list[list[str]]:
 
 def _check_sha256(path: Path, expected: str) -> None:
     """Raise `WeightsError` where a file is not the expected one."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != expected:
+    found = sha256_of_file(path).hex()
+    if found != expected:
         raise WeightsError(
-            f"{path.name}: SHA-256 is {digest.hexdigest()}, expected {expected}: "
+            f"{path.name}: SHA-256 is {found}, expected {expected}: "
             f"the file is damaged or not that of {_SSCD_PACKAGE} {_SSCD_VERSION}"
         )
 

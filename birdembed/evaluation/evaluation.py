@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.checks import check_integer
-from birdembed.base.vectors import as_vectors
+from birdembed.base.vectors import as_vectors, check_finite
 from birdembed.evaluation.metrics import (
     RECALL_AT,
     hits,
@@ -255,9 +255,7 @@ def retrieval_metrics(
 
 def _finite(array: ArrayLike, name: str) -> NDArray[np.float32]:
     vectors, _ = as_vectors(array, name, one=False)
-    bad = ~np.isfinite(vectors).all(axis=1)
-    if bad.any():
-        raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity; leave it out")
+    check_finite(vectors, name)
     return vectors
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.vectors import unit_rows
 from birdembed.search.cosine import cosine_topk
 
 RECALL_AT = (1, 5, 10)
@@ -93,7 +94,7 @@ def pair_means(
     selves = np.flatnonzero(own >= 0)  # self-pairs count for neither
     for start in range(0, len(selves), PIECE):
         mine = selves[start : start + PIECE]
-        cosines = (_units(vectors[mine]) * _units(corpus[own[mine]])).sum(axis=1)
+        cosines = (unit_rows(vectors[mine]) * unit_rows(corpus[own[mine]])).sum(axis=1)
         alike = labels[mine] == corpus_labels[own[mine]]
         same_sum -= float(cosines[alike].sum())
         all_sum -= float(cosines.sum())
@@ -106,18 +107,12 @@ def pair_means(
     )
 
 
-def _units(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    wide = vectors.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.asarray(wide / np.where(norms == 0, 1, norms))
-
-
 def _class_sums(
     vectors: NDArray[np.float32], labels: NDArray[np.int64], n_classes: int
 ) -> NDArray[np.float64]:
     sums = np.zeros((n_classes, vectors.shape[1]))
     for start in range(0, len(vectors), PIECE):
-        np.add.at(sums, labels[start : start + PIECE], _units(vectors[start : start + PIECE]))
+        np.add.at(sums, labels[start : start + PIECE], unit_rows(vectors[start : start + PIECE]))
     return sums
 
 

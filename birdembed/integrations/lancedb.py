@@ -184,7 +184,7 @@ def search(
     ValueError
         There is no model to encode an image, or `k` is below 1.
     """
-    from birdembed.base.vectors import as_vectors
+    from birdembed.base.vectors import as_vectors, finite_rows
     from birdembed.search import arrow
     from birdembed.search import query as query_
 
@@ -202,9 +202,9 @@ def search(
             "of different models cannot be compared; search with the model of the table"
         )
     vectors, single = as_vectors(asked.vectors, "query")
-    if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise ValueError(f"query row {row} holds NaN or infinity")
+    finite = finite_rows(vectors)
+    if not finite.all():
+        raise ValueError(f"query row {int(finite.argmin())} holds NaN or infinity")
     found = [_search_one(table, vector, k, where) for vector in vectors]
     width = max(map(len, found), default=0)
     for rows in found:  # an approximate index may find fewer for one query than for another

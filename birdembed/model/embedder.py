@@ -25,6 +25,7 @@ from birdembed.model.network import check_preprocess, random_state
 from birdembed.model.snapshot import Snapshot
 from birdembed.pretrained.contents import Pretrained
 from birdembed.weights.projection import Projection
+from birdembed.weights.state_dict import FEATURES
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -287,7 +288,7 @@ class Embedder:
             now.trunk.network.maps(batch.pixels, threads)
             for batch in batches_.batches(images, now.preprocess, batch_size, num_threads=threads)
         ]
-        return np.concatenate(parts) if parts else np.empty((0, 2048, side, side), np.float32)
+        return np.concatenate(parts) if parts else np.empty((0, FEATURES, side, side), np.float32)
 
     # Weights
 

@@ -22,7 +22,6 @@ PREPROCESSOR = "preprocessor_config.json"  # transformers'
 #: In the order they are looked for.
 WEIGHT_FILES = (WEIGHTS, "pytorch_model.bin")
 FORMAT = 1  # of the object "birdembed" in config.json
-FEATURES = 2048
 
 
 @dataclass

@@ -7,7 +7,6 @@ the same name means the same bytes, and no request is made while they are there.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from birdembed._core import WeightsError
-from birdembed.base.files import cache_dir, replacing
+from birdembed.base.files import cache_dir, replacing, sha256_of_file
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import CONFIG, PREPROCESSOR, WEIGHT_FILES, Pretrained
 from birdembed.pretrained.reading import read_pretrained
@@ -68,14 +67,6 @@ class _Record:
         text = json.dumps({"commits": self.commits, "files": self.files}, indent=2)
         with replacing(self.path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class _Hub:
@@ -148,7 +139,7 @@ class _Hub:
         commit = path.parent.name  # .../snapshots/COMMIT/FILE
         self.commit = self.commit or commit
         known = self._record.files.setdefault(self.commit, {})
-        found = _sha256(path)
+        found = sha256_of_file(path).hex()
         # The hub's own hash of a large file is the name of its blob.
         blob = path.resolve().name
         expected = known.get(filename) or (blob if _SHA256.match(blob) else found)

@@ -11,7 +11,6 @@ from typing import Any
 from birdembed.base.files import with_path
 from birdembed.pretrained.contents import (
     CONFIG,
-    FEATURES,
     FORMAT,
     GALLERY,
     PROJECTION,
@@ -22,7 +21,7 @@ from birdembed.pretrained.preprocess_config import preprocess_to_timm
 from birdembed.weights.float16 import as_stored
 from birdembed.weights.projection import write_projection
 from birdembed.weights.safetensors_file import write_safetensors
-from birdembed.weights.state_dict import to_saved
+from birdembed.weights.state_dict import FEATURES, to_saved
 
 
 def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, Any]:

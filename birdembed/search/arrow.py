@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.files import replacing, with_path
 from birdembed.base.optional import need
-from birdembed.search import columns as columns_
+from birdembed.base.text import some
 from birdembed.search.index import Index
 
 if TYPE_CHECKING:
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 
 #: Key of the fingerprint in the metadata of a schema.
 FINGERPRINT = b"birdembed.fingerprint"
-OWN = ("id", "path", "label", "vector")
-
-
-def vector_type(dim: int) -> pa.DataType:
-    """Return the type of the column `vector`."""
-    import pyarrow as pa
-
-    return pa.list_(pa.float32(), dim)
 
 
 def vector_array(vectors: NDArray[np.float32], present: NDArray[np.bool_] | None = None) -> Any:
@@ -153,9 +145,7 @@ def to_index(table: pa.Table, model: Any, where: str) -> Index:
         import pyarrow as pa
 
         names = table.column("id").filter(pa.array(~present)).to_pylist()
-        warnings.warn(
-            f"{where}: rows without a vector are left out: {columns_.some(names)}", stacklevel=4
-        )
+        warnings.warn(f"{where}: rows without a vector are left out: {some(names)}", stacklevel=4)
         table = table.filter(pa.array(present))
     index = Index(vectors.shape[1] or None, fingerprint_of(table.schema), model)
     if not len(vectors):

@@ -12,12 +12,6 @@ from numpy.typing import NDArray
 from birdembed.search.index_file import Column, PackedStrings
 
 
-def some(names: Sequence[str], limit: int = 5) -> str:
-    """Return the first names, quoted, for an error."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(map(repr, names[:limit])) + more
-
-
 def objects(column: Iterable[Any]) -> NDArray[np.object_]:
     """Return a column as an array of Python objects."""
     values = list(column)

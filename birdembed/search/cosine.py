@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from birdembed import _core
 from birdembed.base.checks import check_integer
-from birdembed.base.vectors import as_vectors
+from birdembed.base.vectors import as_vectors, check_finite
 
 
 def cosine_similarity(a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.float32] | float:
@@ -40,9 +40,7 @@ def cosine_similarity(a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.fl
     if left.shape[1] != right.shape[1]:
         raise ValueError(f"a has {left.shape[1]} dimensions, b has {right.shape[1]}")
     for name, array in (("a", left), ("b", right)):
-        bad = ~np.isfinite(array).all(axis=1)
-        if bad.any():
-            raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity; leave it out")
+        check_finite(array, name)
     scores: NDArray[np.float32] = _core.cosine_matrix(left, right)
     if left_single and right_single:
         return float(scores[0, 0])

@@ -22,10 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-try:
-    import fcntl
-except ImportError:  # not POSIX: one writer at a time is then the user's business
-    fcntl = None  # type: ignore[assignment]
+from birdembed.base.files import lock, sha256_of_file
+
 _MAGIC = b"birdembed rows 1\n"
 _HEADER = struct.Struct("<20s64sI8xI")  # magic, fingerprint, dim, checksum: 100 bytes
 _DECODER_BYTES = 12
@@ -38,8 +36,7 @@ def content_key(image: Any) -> bytes | None:
     """
     if isinstance(image, (str, os.PathLike)):
         try:
-            with open(image, "rb") as file:
-                return _sha256_of_file(file)
+            return sha256_of_file(image)
         except OSError:
             return None  # reading it again for the embedding gives the error its name
     if isinstance(image, (bytes, bytearray, memoryview)):
@@ -49,13 +46,6 @@ def content_key(image: Any) -> bytes | None:
         digest.update(np.ascontiguousarray(image).data)
         return digest.digest()
     return None
-
-
-def _sha256_of_file(file: Any) -> bytes:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.digest()
 
 
 class EmbeddingCache:
@@ -185,10 +175,7 @@ class EmbeddingCache:
     def _locked(self) -> Iterator[int]:
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
-            if fcntl is not None:
-                # Some network file systems have no locks.
-                with contextlib.suppress(OSError):
-                    fcntl.flock(fd, fcntl.LOCK_EX)
+            lock(fd, wait=True)
             yield fd
         finally:
             os.close(fd)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from birdembed._core import FingerprintMismatch
-from birdembed.base.vectors import as_vectors
+from birdembed.base.text import some
+from birdembed.base.vectors import as_vectors, finite_rows
 from birdembed.images.report import EncodeReport
 from birdembed.search import columns as columns_
 from birdembed.search.cosine import search_rows
@@ -186,17 +187,17 @@ class Index(IndexStores):
             )
         if fingerprint is not None:
             self._check_fingerprint(fingerprint, "the embeddings")
-        finite = np.isfinite(vectors).all(axis=1)
+        finite = finite_rows(vectors)
         if not finite.all():
             bad = [names[row] for row in np.flatnonzero(~finite)]
-            raise ValueError(f"embeddings of {columns_.some(bad)} hold NaN or infinity")
+            raise ValueError(f"embeddings of {some(bad)} hold NaN or infinity")
         tags = columns_.strings(labels, n, "labels")
         columns = columns_.from_metadata(metadata, n)
         rows = self._row_of()
         known = [name for name in names if name in rows]
         if known and not replace:
             raise ValueError(
-                f"ids {columns_.some(known)} are in the index already; replace=True replaces them"
+                f"ids {some(known)} are in the index already; replace=True replaces them"
             )
         old = np.asarray([rows[name] for name in known], np.int64)
         replaced = np.asarray([name in rows for name in names], bool)
@@ -248,7 +249,7 @@ class Index(IndexStores):
         rows = self._row_of()
         missing = [name for name in names if name not in rows]
         if missing:
-            raise KeyError(f"ids {columns_.some(missing)} are not in the index")
+            raise KeyError(f"ids {some(missing)} are not in the index")
         keep = np.ones(len(self), bool)
         keep[[rows[name] for name in names]] = False
         self._buffer = self._buffer[: len(self)][keep]
@@ -502,5 +503,5 @@ def _checked_ids(ids: Sequence[str] | str) -> list[str]:
     if len(set(names)) != len(names):
         seen: set[str] = set()
         twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-        raise ValueError(f"ids {columns_.some(twice)} come twice")
+        raise ValueError(f"ids {some(twice)} come twice")
     return names

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.vectors import as_vectors
+from birdembed.base.vectors import as_vectors, check_finite
 
 if TYPE_CHECKING:
     pass
@@ -67,9 +67,7 @@ def labelled_vectors(
         raise ValueError(f"{name} is empty")
     if any(label is None for label in given):
         raise ValueError(f"{name}: row {given.index(None)} has no label")
-    bad = ~np.isfinite(vectors).all(axis=1)
-    if bad.any():
-        raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity; leave it out")
+    check_finite(vectors, name)
     return vectors, [str(label) for label in given], []
 
 

@@ -23,17 +23,14 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import BirdembedError, WeightsError
 from birdembed._version import __version__
-from birdembed.base.files import replacing, with_path
+from birdembed.base.files import lock, replacing, with_path
+from birdembed.base.text import some
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import Pretrained
 from birdembed.pretrained.reading import read_pretrained
 from birdembed.pretrained.writing import write_pretrained
 from birdembed.weights.safetensors_file import write_safetensors
 
-try:
-    import fcntl
-except ImportError:  # not POSIX: one training to a folder is then the user's business
-    fcntl = None  # type: ignore[assignment]
 LAST = "last.json"
 BEST = "best"
 _OLD_BEST = ".best.old"
@@ -139,16 +136,13 @@ def take_folder(directory: str | os.PathLike[str]) -> int:
     """
     fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if fcntl is not None:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(fd, wait=False)
     except BlockingIOError:
         os.close(fd)
         raise BirdembedError(
             f"{os.fspath(directory)}: another training is writing its checkpoints there; wait for "
             "it, or give this one a checkpoint_dir of its own"
         ) from None
-    except OSError:
-        pass  # some network file systems have no locks
     return fd
 
 
@@ -299,10 +293,10 @@ def _sorted_arrays(
         if name in tensors and tensors[name].shape != shape
     ]
     if "model" not in kinds or problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        wrong = some(problems, 3, show=str, between="; ")
         raise WeightsError(
             f"{file}: does not hold what {path.name} says, a {architecture} with {classes} "
-            f"classes: {'; '.join(problems[:3]) or 'it has no weights'}{more}"
+            f"classes: {wrong or 'it has no weights'}"
         )
     return {
         kind: [np.ascontiguousarray(tensors[f"{kind}/{n}"], np.float32) for n, _ in table]

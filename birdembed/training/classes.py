@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.text import some
 from birdembed.data.folder import ImageFolder
 from birdembed.training.config import TrainConfig
-
-
-def some(names: Iterable[str], limit: int = 5) -> str:
-    """Return the first few names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(map(repr, names[:limit])) + more
 
 
 def check_train(data: Any) -> ImageFolder:

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.text import some
 from birdembed.data.folder import ImageFolder
 from birdembed.images import batches
 from birdembed.model.network import random_head
 from birdembed.model.snapshot import Snapshot
-from birdembed.training.classes import some, spread_rows
+from birdembed.training.classes import spread_rows
 from birdembed.training.config import TrainConfig
 from birdembed.training.schedule import schedule_factor
+from birdembed.weights.state_dict import FEATURES
 
 #: More images than this add time and no accuracy to a linear layer that is trained on anyway.
 MOST_IMAGES = 20_000
@@ -49,7 +51,7 @@ def cached_features(
         if update is not None:
             update(len(batch.positions) + len(batch.failures))
     labels = data.labels[np.concatenate(kept)] if kept else np.empty(0, np.int64)
-    features = np.concatenate(parts) if parts else np.empty((0, 2048), np.float32)
+    features = np.concatenate(parts) if parts else np.empty((0, FEATURES), np.float32)
     return features, labels
 
 

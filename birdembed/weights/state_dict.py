@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import WeightsError
 from birdembed.base.checks import check_choice
+from birdembed.base.text import some
 from birdembed.weights.tensors import StoredTensor
 
 ARCHITECTURES = ("resnet50", "resnet50d")
@@ -67,13 +68,12 @@ def _tell_architecture(names: Mapping[str, StoredTensor], source: str) -> str:
         return "resnet50"
     raise WeightsError(
         f"{source}: holds no ResNet-50: neither conv1.weight nor conv1.0.weight among its "
-        f"{len(names)} tensors ({_listed(list(names)) or 'none at all'})"
+        f"{len(names)} tensors ({_listed(names) or 'none at all'})"
     )
 
 
-def _listed(items: list[str]) -> str:
-    more = len(items) - _SHOWN
-    return ", ".join(items[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _listed(names: Iterable[str]) -> str:
+    return some(names, _SHOWN, show=str)
 
 
 def _check(

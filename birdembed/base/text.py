@@ -1,0 +1,18 @@
+"""Words for messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+
+def some(
+    names: Iterable[str],
+    limit: int = 5,
+    *,
+    show: Callable[[str], str] = repr,
+    between: str = ", ",
+) -> str:
+    """Return the first few names, quoted unless `show` is `str`, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return between.join(map(show, listed[:limit])) + more
