@@ -272,7 +272,8 @@ static bool at_segment_end(bits *in) {
 /* Start afresh behind the restart marker that must stand here. */
 static bool walk_restart(walker *w, uint32_t number) {
     bits *in = &w->in;
-    if (w->eob_run > 0 || !at_segment_end(in) || in->end - in->at < 2 || in->at[1] != (0xD0 | (number & 7)))
+    if (w->eob_run > 0 || !at_segment_end(in) || in->end - in->at < 2 ||
+        in->at[1] != (0xD0 | (number & 7)))
         return false;
     in->at += 2;
     memset(w->dc, 0, sizeof w->dc);

@@ -29,7 +29,8 @@ typedef struct bird_jpeg_component {
     uint8_t missing[64];    /* bits of each coefficient that have not come yet; 255: none has */
     size_t blocks_x, blocks_y; /* that hold picture */
     size_t stride;             /* blocks in a row, those that only fill up an MCU included */
-    uint64_t *nonzero; /* owned; progressive: for each block the coefficients met so far, else NULL */
+    uint64_t *nonzero; /* owned; progressive: for each block the coefficients met so far,
+                          else NULL */
 } bird_jpeg_component;
 
 typedef struct bird_jpeg {

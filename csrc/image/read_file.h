@@ -9,7 +9,8 @@
 
 /* Read the file at `path` (bytes as the system takes them, NUL-terminated). The caller owns
  * *data and frees it with bird_free. BIRD_IO with errno where the system refuses or the path
- * is no regular file (a directory, a pipe), BIRD_FORMAT for an empty file and one above BIRD_MAX_FILE_BYTES. */
+ * is no regular file (a directory, a pipe), BIRD_FORMAT for an empty file and one above
+ * BIRD_MAX_FILE_BYTES. */
 bird_status bird_read_file(uint8_t **data, size_t *size, const char *path, bird_error *err);
 
 /* Tell the system that the file will be read soon; never fails, never waits for the disk. */

@@ -77,7 +77,8 @@ bird_status bird_stb_load(uint8_t **pixels, size_t *width, size_t *height, const
         if (out_of_memory) return bird_fail(err, BIRD_NOMEM, "out of memory decoding a picture");
         if (beyond_limit)
             return bird_fail(err, BIRD_FORMAT, "data unfold to more than the header announces");
-        return bird_fail(err, BIRD_FORMAT, "damaged data (%s)", reason ? reason : "no reason given");
+        return bird_fail(err, BIRD_FORMAT, "damaged data (%s)",
+                         reason ? reason : "no reason given");
     }
     *width = (size_t)w;
     *height = (size_t)h;

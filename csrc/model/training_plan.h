@@ -29,14 +29,15 @@ typedef struct bird_training_key {
 typedef struct bird_training_slabs {
     float *params;
     float *grads; /* conv weights, bn weights and biases are overwritten by backward */
-    float *stats; /* with BIRD_BN_TRAIN and BIRD_BN_MEASURE, forward writes the batch's mean and variance (divided
-                     by n h w) where params has the running ones */
+    float *stats; /* with BIRD_BN_TRAIN and BIRD_BN_MEASURE, forward writes the batch's mean and
+                     variance (divided by n h w) where params has the running ones */
 } bird_training_slabs;
 
 typedef struct bird_training_plan bird_training_plan;
 
 /* Whether BIRD_BN_TRAIN is for this batch norm: where neither scale nor shift is trained it is
- * frozen, keeps its running statistics and normalises by them, as it will when the model is used. */
+ * frozen, keeps its running statistics and normalises by them, as it will when the model is
+ * used. */
 bool bird_training_moves_statistics(const bird_conv_bn *unit, const bool *trainable);
 
 /* `trainable` (net->params.n) says which parameters need a gradient; borrowed for the call.

@@ -1,39 +1,10 @@
-#include <stdbool.h>
+/* Building a plan: its values and its steps, in the order of pushing. plan_layout.c gives the
+ * values their places in the slab, plan_execute.c runs the steps. */
 #include <stdint.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "nn/plan_build.h"
-
-typedef struct value {
-    dnnl_memory_desc_t md; /* owned */
-    dnnl_memory_t memory;  /* owned; made by finish */
-    void *data;            /* external: borrowed; slab: inside the slab after finish */
-    size_t size, offset;   /* bytes; offset into the slab */
-    int first, last;       /* steps of first and last use; -1: unused */
-    bird_value copy_of;    /* holds this value in another layout, as long as neither is written */
-    bool external;
-} value;
-
-typedef struct step {
-    dnnl_primitive_t primitive;             /* owned; NULL: a step of ours */
-    bird_own_step own;
-    _Alignas(16) char context[BIRD_MAX_CONTEXT]; /* of own */
-    int n_args;
-    bird_arg args[BIRD_MAX_ARGS];
-    dnnl_exec_arg_t bound[BIRD_MAX_ARGS];   /* memories borrowed from the values */
-} step;
-
-struct bird_plan {
-    const bird_engine *engine; /* borrowed: process-wide */
-    value *values;             /* owned (n_values) */
-    int n_values, values_capacity;
-    step *steps; /* owned (n_steps) */
-    int n_steps, steps_capacity;
-    void *slab; /* owned */
-    size_t slab_size;
-    int n_threads; /* baked into the primitives: creation and execution must agree */
-};
+#include "nn/plan_internal.h"
 
 bird_status bird_plan_create(bird_plan **plan, int n_threads, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -78,8 +49,8 @@ static bird_status grow(void **items, int count, int *capacity, size_t size, bir
 static bird_status add_value(bird_plan *plan, bird_value *out, const_dnnl_memory_desc_t md,
                              bool external, void *data, bird_error *err) {
     bird_status status = BIRD_OK;
-    value added = {.first = -1, .last = -1, .copy_of = BIRD_NO_VALUE, .external = external,
-                   .data = data};
+    plan_value added = {.first = -1, .last = -1, .copy_of = BIRD_NO_VALUE, .external = external,
+                        .data = data};
     void *items = plan->values;
     *out = BIRD_NO_VALUE;
     status = grow(&items, plan->n_values, &plan->values_capacity, sizeof added, err);
@@ -118,7 +89,7 @@ dnnl_data_type_t bird_plan_type(const bird_plan *plan, bird_value of) {
 }
 
 static void touch(bird_plan *plan, bird_value used) {
-    value *touched = &plan->values[used];
+    plan_value *touched = &plan->values[used];
     if (touched->first < 0) touched->first = plan->n_steps;
     if (touched->last < plan->n_steps) touched->last = plan->n_steps;
 }
@@ -142,7 +113,7 @@ static bird_value find_copy(const bird_plan *plan, bird_value from, const_dnnl_m
 bird_status bird_plan_push(bird_plan *plan, const_dnnl_primitive_desc_t pd, int n_args,
                            const bird_arg *args, bird_error *err) {
     bird_status status = BIRD_OK;
-    step added = {.n_args = n_args};
+    plan_step added = {.n_args = n_args};
     const_dnnl_memory_desc_t scratchpad =
         dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     void *items = plan->steps;
@@ -173,7 +144,7 @@ bird_status bird_plan_push_own(bird_plan *plan, bird_own_step run, const void *c
                                size_t size, int n_values, const bird_value *values,
                                bird_error *err) {
     bird_status status = BIRD_OK;
-    step added = {.own = run, .n_args = n_values};
+    plan_step added = {.own = run, .n_args = n_values};
     void *items = plan->steps;
 
     if (n_values > BIRD_MAX_ARGS || size > sizeof added.context)
@@ -307,138 +278,3 @@ bird_status bird_plan_output_channels_last(bird_plan *plan, bird_value *out, bir
     return output(plan, out, from, dnnl_nhwc, err);
 }
 
-static bool alive_together(const value *a, const value *b) {
-    return a->first <= b->last && b->first <= a->last;
-}
-
-static bool overlapping(const value *a, const value *b) {
-    return a->offset < b->offset + b->size && b->offset < a->offset + a->size;
-}
-
-/* The lowest offset at which `placing` overlaps no placed value that is alive with it.
- * Candidates are 0 and the ends of placed values; placed[] is in order of placing. */
-static void place(bird_plan *plan, value *placing, const int *placed, int n_placed) {
-    placing->offset = 0;
-    for (;;) {
-        size_t clear = 0;
-        for (int i = 0; i < n_placed; i++) {
-            const value *other = &plan->values[placed[i]];
-            if (!alive_together(placing, other) || !overlapping(placing, other)) continue;
-            if (clear == 0 || other->offset + other->size < clear)
-                clear = other->offset + other->size;
-        }
-        if (clear == 0) return;
-        placing->offset = clear;
-    }
-}
-
-/* Largest first: the small ones fit into what is left between. */
-static void lay_out(bird_plan *plan, int *order) {
-    int n = 0;
-    for (int i = 0; i < plan->n_values; i++) {
-        int at;
-        if (plan->values[i].external || plan->values[i].first < 0) continue;
-        plan->values[i].size = (plan->values[i].size + BIRD_ALIGNMENT - 1) &
-                               ~(size_t)(BIRD_ALIGNMENT - 1);
-        for (at = n; at > 0 && plan->values[order[at - 1]].size < plan->values[i].size; at--)
-            order[at] = order[at - 1];
-        order[at] = i;
-        n++;
-    }
-    plan->slab_size = 0;
-    for (int i = 0; i < n; i++) {
-        value *placing = &plan->values[order[i]];
-        place(plan, placing, order, i);
-        if (placing->offset + placing->size > plan->slab_size)
-            plan->slab_size = placing->offset + placing->size;
-    }
-}
-
-bird_status bird_plan_finish(bird_plan *plan, bird_error *err) {
-    bird_status status = BIRD_OK;
-    int *order = bird_alloc((size_t)plan->n_values * sizeof *order);
-
-    if (!order) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan's layout");
-    lay_out(plan, order);
-    plan->slab = bird_alloc(plan->slab_size);
-    if (!plan->slab)
-        BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan's %zu MB", plan->slab_size >> 20);
-    for (int i = 0; i < plan->n_values; i++) {
-        value *bound = &plan->values[i];
-        if (!bound->external && bound->first >= 0) bound->data = (char *)plan->slab + bound->offset;
-        BIRD_DNNL(dnnl_memory_create(&bound->memory, bound->md, plan->engine->engine,
-                                     bound->data ? bound->data : DNNL_MEMORY_NONE));
-    }
-    for (int s = 0; s < plan->n_steps; s++) {
-        step *binding = &plan->steps[s];
-        for (int a = 0; a < binding->n_args; a++) {
-            binding->bound[a].arg = binding->args[a].name;
-            binding->bound[a].memory = plan->values[binding->args[a].value].memory;
-        }
-    }
-cleanup:
-    bird_free(order);
-    return status;
-}
-
-bird_status bird_plan_bind(bird_plan *plan, bird_value bound, void *data, bird_error *err) {
-    bird_status status = BIRD_OK;
-    BIRD_DNNL(dnnl_memory_set_data_handle(plan->values[bound].memory, data));
-    plan->values[bound].data = data;
-cleanup:
-    return status;
-}
-
-void *bird_plan_data(const bird_plan *plan, bird_value of) {
-    return plan->values[of].data;
-}
-
-static bird_status execute_step(const bird_plan *plan, const step *now, bird_error *err) {
-    bird_status status = BIRD_OK;
-    if (now->primitive) {
-        BIRD_DNNL(dnnl_primitive_execute(now->primitive, plan->engine->stream, now->n_args,
-                                         now->bound));
-    } else {
-        void *data[BIRD_MAX_ARGS];
-        for (int i = 0; i < now->n_args; i++) data[i] = plan->values[now->args[i].value].data;
-        now->own(now->context, data, plan->n_threads);
-    }
-cleanup:
-    return status;
-}
-
-bird_status bird_plan_execute_range(bird_plan *plan, int from, int to, bird_job *job,
-                                    bird_error *err) {
-    bird_status status = BIRD_OK;
-    bird_engine_set_threads(plan->n_threads);
-    for (int i = from; i < to; i++) {
-        BIRD_TRY(bird_job_checkpoint(job, err));
-        BIRD_TRY(execute_step(plan, &plan->steps[i], err));
-    }
-    BIRD_DNNL(dnnl_stream_wait(plan->engine->stream));
-cleanup:
-    return status;
-}
-
-bird_status bird_plan_execute_lane(bird_plan *plan, const bird_job *job, bird_error *err) {
-    bird_status status = BIRD_OK;
-    bird_engine_set_threads(1); /* a setting of the calling thread alone */
-    for (int i = 0; i < plan->n_steps; i++) {
-        if (bird_job_stopped(job)) BIRD_FAIL(BIRD_CANCELLED, "cancelled");
-        BIRD_TRY(execute_step(plan, &plan->steps[i], err));
-    }
-cleanup:
-    return status;
-}
-
-bird_status bird_plan_execute(bird_plan *plan, bird_job *job, bird_error *err) {
-    return bird_plan_execute_range(plan, 0, plan->n_steps, job, err);
-}
-
-int bird_plan_length(const bird_plan *plan) {
-    return plan->n_steps;
-}
-
-size_t bird_plan_slab_size(const bird_plan *plan) {
-    return plan->slab_size;
-}

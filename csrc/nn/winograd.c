@@ -335,8 +335,8 @@ TARGET INLINE void gather(__m256 out[3], const __m256 u[TILE]) {
     out[2] = _mm256_add_ps(sum, u[3]);
 }
 
-/* to, the 3x3 filters of BLOCK output channels, each `filters` floats on, = G' u G of PLACES vectors
- * `matrix` floats apart. */
+/* to, the 3x3 filters of BLOCK output channels, each `filters` floats on, = G' u G of PLACES
+ * vectors `matrix` floats apart. */
 TARGET static void filters_back(float *to, size_t filters, const float *u, size_t matrix) {
     __m256 rows[TILE][3], columns[TILE][TILE];
     float all[9][BLOCK];

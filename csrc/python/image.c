@@ -177,7 +177,8 @@ static PyObject *prepare(PyObject *module, PyObject *args) {
                           &cfg.std[0], &cfg.std[1], &cfg.std[2], &n_threads, &mirrored))
         return NULL;
     cfg.mirrored = mirrored;
-    if (bird_parse_fit(&cfg.fit, fit) < 0 || bird_parse_filter(&cfg.filter, filter) < 0) return NULL;
+    if (bird_parse_fit(&cfg.fit, fit) < 0 || bird_parse_filter(&cfg.filter, filter) < 0)
+        return NULL;
     n_threads = bird_threads_or_default(n_threads);
     /* A tuple of our own: other threads may change the caller's list meanwhile. */
     tuple = PySequence_Tuple(items);

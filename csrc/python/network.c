@@ -80,7 +80,8 @@ static PyArrayObject *require_pixels(PyObject *object) {
                      (Py_ssize_t)PyArray_DIM(pixels, 1));
         Py_CLEAR(pixels);
     }
-    if (pixels && (PyArray_DIM(pixels, 2) > BIRD_MAX_SIDE || PyArray_DIM(pixels, 3) > BIRD_MAX_SIDE)) {
+    if (pixels && (PyArray_DIM(pixels, 2) > BIRD_MAX_SIDE ||
+                   PyArray_DIM(pixels, 3) > BIRD_MAX_SIDE)) {
         PyErr_Format(PyExc_ValueError,
                      "pictures for the network must be %d to %d pixels a side, got %zdx%zd",
                      BIRD_MIN_SIDE, BIRD_MAX_SIDE, (Py_ssize_t)PyArray_DIM(pixels, 2),
@@ -200,8 +201,8 @@ static PyObject *network_conv_statistics(PyObject *object, PyObject *args, PyObj
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|i", names, &given, &n_threads)) return NULL;
     PyArrayObject *pixels = require_pixels(given);
     if (!pixels) return NULL;
-    if (PyArray_DIM(pixels, 2) != PyArray_DIM(pixels, 3) || PyArray_DIM(pixels, 2) < BIRD_MIN_SIDE ||
-        PyArray_DIM(pixels, 0) < 1) {
+    if (PyArray_DIM(pixels, 2) != PyArray_DIM(pixels, 3) ||
+        PyArray_DIM(pixels, 2) < BIRD_MIN_SIDE || PyArray_DIM(pixels, 0) < 1) {
         PyErr_SetString(PyExc_ValueError, "pixels must have shape (n, 3, size, size), n >= 1");
         Py_DECREF(pixels);
         return NULL;

@@ -1,0 +1,60 @@
+/* The object behind the type Trainer, and its methods, for python/trainer*.c alone. */
+#ifndef BIRD_PYTHON_TRAINER_INTERNAL_H
+#define BIRD_PYTHON_TRAINER_INTERNAL_H
+
+#include "python/glue.h"
+#include "train/trainer.h"
+
+typedef struct trainer_object {
+    PyObject_HEAD
+    bird_trainer *core; /* owned */
+    bool busy;          /* read and written with the GIL: a call runs without it */
+} trainer_object;
+
+static inline bird_trainer *core_of(PyObject *self) {
+    return ((trainer_object *)self)->core;
+}
+
+static inline bird_state *state_of(PyObject *self) {
+    return PyType_GetModuleState(Py_TYPE(self));
+}
+
+static inline const bird_resnet *net_of(PyObject *self) {
+    return bird_trainer_net(core_of(self));
+}
+
+/* False with an exception set while another thread's call (or, in a signal handler, the one
+ * that was interrupted) is at work: the core's trainer is for one at a time. */
+static inline bool idle(PyObject *self) {
+    if (!((trainer_object *)self)->busy) return true;
+    PyErr_SetString(PyExc_RuntimeError, "this trainer is at work in another call: one at a time");
+    return false;
+}
+
+static inline void begin(PyObject *self, bird_unlocked *unlocked) {
+    ((trainer_object *)self)->busy = true;
+    bird_unlock(unlocked);
+}
+
+static inline void end(PyObject *self, bird_unlocked *unlocked) {
+    bird_lock(unlocked);
+    ((trainer_object *)self)->busy = false;
+}
+
+/* Methods: the parts of a step (trainer_step.c). */
+PyObject *bird_glue_trainer_forward(PyObject *self, PyObject *args, PyObject *kwargs);
+PyObject *bird_glue_trainer_head_loss(PyObject *self, PyObject *args, PyObject *kwargs);
+PyObject *bird_glue_trainer_backward(PyObject *self, PyObject *args, PyObject *kwargs);
+PyObject *bird_glue_trainer_grad_norm(PyObject *self, PyObject *args, PyObject *kwargs);
+PyObject *bird_glue_trainer_apply(PyObject *self, PyObject *args, PyObject *kwargs);
+
+/* Methods: copies of the slabs, and setting them (trainer_slabs.c). */
+PyObject *bird_glue_trainer_parameters(PyObject *self, PyObject *noargs);
+PyObject *bird_glue_trainer_gradients(PyObject *self, PyObject *noargs);
+PyObject *bird_glue_trainer_set_parameters(PyObject *self, PyObject *list);
+PyObject *bird_glue_trainer_moments(PyObject *self, PyObject *noargs);
+PyObject *bird_glue_trainer_set_moments(PyObject *self, PyObject *args, PyObject *kwargs);
+PyObject *bird_glue_trainer_ema(PyObject *self, PyObject *noargs);
+PyObject *bird_glue_trainer_set_ema(PyObject *self, PyObject *list);
+
+#endif

@@ -1,0 +1,102 @@
+/* Methods of Trainer that hand out copies of its slabs and set them: parameters, gradients,
+ * moments, the average of the weights. */
+#include <string.h>
+
+#include "python/parameters.h"
+#include "python/trainer_internal.h"
+
+static PyObject *copy_of(PyObject *self, bird_slab which) {
+    const float *slab = bird_trainer_slab(core_of(self), which);
+    if (!idle(self)) return NULL;
+    if (!slab) Py_RETURN_NONE;
+    return bird_copy_slab(slab, &net_of(self)->params);
+}
+
+PyObject *bird_glue_trainer_parameters(PyObject *self, PyObject *noargs) {
+    (void)noargs;
+    return copy_of(self, BIRD_SLAB_PARAMS);
+}
+
+/* Gradients of what is not trained are left over from the kernels: zeros are handed out. */
+PyObject *bird_glue_trainer_gradients(PyObject *self, PyObject *noargs) {
+    const bool *trainable = bird_trainer_trainable(core_of(self));
+    PyObject *list = copy_of(self, BIRD_SLAB_GRADS);
+    (void)noargs;
+    for (int i = 0; list && i < net_of(self)->params.n; i++) {
+        PyArrayObject *array = (PyArrayObject *)PyList_GetItem(list, i); /* borrowed */
+        if (!trainable[i]) memset(PyArray_DATA(array), 0, (size_t)PyArray_NBYTES(array));
+    }
+    return list;
+}
+
+static PyObject *fill(PyObject *self, bird_slab which, PyObject *list) {
+    const bool is_new = !bird_trainer_slab(core_of(self), which);
+    float *slab;
+    bird_error err;
+    if (!idle(self)) return NULL;
+    if (bird_trainer_need_slab(core_of(self), &slab, which, &err) != BIRD_OK)
+        return bird_raise(state_of(self), &err);
+    if (bird_fill_slab(slab, &net_of(self)->params, list) < 0) {
+        if (is_new) bird_trainer_drop_slab(core_of(self), which);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *bird_glue_trainer_set_parameters(PyObject *self, PyObject *list) {
+    return fill(self, BIRD_SLAB_PARAMS, list);
+}
+
+PyObject *bird_glue_trainer_moments(PyObject *self, PyObject *noargs) {
+    PyObject *dict = idle(self) ? PyDict_New() : NULL;
+    const bird_slab slabs[] = {BIRD_SLAB_FIRST, BIRD_SLAB_SECOND};
+    const char *const names[] = {"m", "v"};
+    (void)noargs;
+    for (int i = 0; dict && i < 2; i++) {
+        PyObject *list;
+        if (!bird_trainer_slab(core_of(self), slabs[i])) continue;
+        list = copy_of(self, slabs[i]);
+        if (!list || PyDict_SetItemString(dict, names[i], list) < 0) Py_CLEAR(dict);
+        Py_XDECREF(list);
+    }
+    return dict;
+}
+
+PyObject *bird_glue_trainer_set_moments(PyObject *self, PyObject *args, PyObject *kwargs) {
+    static char *keywords[] = {"moments", "step", NULL};
+    const bird_slab slabs[] = {BIRD_SLAB_FIRST, BIRD_SLAB_SECOND};
+    const char *const names[] = {"m", "v"};
+    PyObject *dict;
+    long step;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!l", keywords, &PyDict_Type, &dict, &step))
+        return NULL;
+    if (step < 0) return PyErr_Format(PyExc_ValueError, "step must not be negative, got %ld", step);
+    if (!idle(self)) return NULL;
+    for (int i = 0; i < 2; i++) {
+        PyObject *list = PyDict_GetItemString(dict, names[i]); /* borrowed */
+        if (!list) {
+            bird_trainer_drop_slab(core_of(self), slabs[i]);
+            continue;
+        }
+        PyObject *result = fill(self, slabs[i], list);
+        if (!result) return NULL;
+        Py_DECREF(result);
+    }
+    bird_trainer_set_steps(core_of(self), step);
+    Py_RETURN_NONE;
+}
+
+PyObject *bird_glue_trainer_ema(PyObject *self, PyObject *noargs) {
+    (void)noargs;
+    return copy_of(self, BIRD_SLAB_EMA);
+}
+
+PyObject *bird_glue_trainer_set_ema(PyObject *self, PyObject *list) {
+    if (!idle(self)) return NULL;
+    if (list == Py_None) {
+        bird_trainer_drop_slab(core_of(self), BIRD_SLAB_EMA);
+        Py_RETURN_NONE;
+    }
+    return fill(self, BIRD_SLAB_EMA, list);
+}
