@@ -3,6 +3,9 @@
 # make test-all   the same and the slow tests
 # make lint       ruff and mypy
 # make docs       the guide and the API reference as HTML, in build/docs
+# make debug      the extension in place without optimisation, with debug information
+# make coverage   the fast Python tests, and how much of the Python and C code they reach
+# make compile_commands   compile_commands.json, for clangd and other tools that read C
 # make bench      all benchmarks, side by side with the peers
 # make notebooks  run the notebooks on the sample photographs and keep what they show
 # make wheel      the wheel and the sdist in dist/
@@ -13,6 +16,8 @@
 #
 #   PYTHON=python3.12        another Python (3.10 to 3.13) for .venv
 #   PYTEST_ARGS="-k search"  more arguments for pytest
+#   BIRDEMBED_SANITIZE=undefined   a sanitizer for `make debug`; `address` has to be loaded before
+#                            Python: LD_PRELOAD="$(cc -print-file-name=libasan.so)"
 #   BIRDEMBED_DATA=DIR       real photographs for tests and benchmarks: train/SPECIES/*.jpg, valid/
 
 VENV := .venv
@@ -40,7 +45,8 @@ ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null && $(PY) -c ''),$(CURDIR))
 $(shell rm -rf $(STAMPS))
 endif
 
-.PHONY: demo test test-all test-c test-python test-slow lint docs bench notebooks wheel clean build system fetch
+.PHONY: demo test test-all test-c test-python test-slow lint docs bench notebooks wheel clean build system fetch \
+        debug coverage compile_commands
 .DELETE_ON_ERROR:
 
 demo: fetch
@@ -95,12 +101,25 @@ $(STAMPS)/wheel: pyproject.toml $(STAMPS)/build
 $(STAMPS)/bench: pyproject.toml $(STAMPS)/test
 	$(call install,bench)
 
+$(STAMPS)/coverage: pyproject.toml $(STAMPS)/test
+	$(call install,coverage)
+
 $(CORE): pyproject.toml setup.py $(wildcard csrc/*/*.c csrc/*/*.h) $(STAMPS)/build
 	@echo "birdembed: building the extension module"
 	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 build: $(CORE) | system
+
+# $(call in_place,variable of setup.py,folder of the objects)
+in_place = $1=1 $(PY) setup.py -q build_ext --inplace --force --build-temp $2 --build-lib $2/lib
+
+# It stands in the place of the ordinary one until the C sources change or it is deleted.
+debug: $(STAMPS)/build $(if $(wildcard $(CORE)),,build)
+	@echo "birdembed: building the extension module for a debugger"
+	@$(call in_place,BIRDEMBED_DEBUG,build/debug)
+	@touch $(CORE)
+	@echo "birdembed: rm $(CORE) && make build brings the ordinary one back"
 
 fetch: build
 	@echo "birdembed: pre-trained weights and sample photographs, fetched once into the cache"
@@ -131,6 +150,24 @@ test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
 	@sh tools/system_packages.sh --for-tests debootstrap
 	$(PYTEST) -m slow
 
+# Of this process alone: what tests run in processes of their own is counted in C, not in Python.
+# Instrumented, the core is slow: it is deleted at the end, and the next `make` builds it anew.
+COVERAGE := build/coverage
+coverage: $(STAMPS)/coverage $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
+	@rm -rf $(COVERAGE) && mkdir -p $(COVERAGE)
+	@echo "birdembed: building the extension module for gcov"
+	@$(call in_place,BIRDEMBED_COVERAGE,$(COVERAGE))
+	@code=0; COVERAGE_FILE=$(COVERAGE)/python $(PYTEST) -m "not slow" --cov=birdembed \
+	    --cov-report=term:skip-covered --cov-report=html:$(COVERAGE)/html || code=$$?; \
+	rm -f $(CORE); \
+	echo "birdembed: lines and branches of the C core"; \
+	$(PY) -m gcovr --root . --filter csrc/ --exclude csrc/image/stb_image_impl.c \
+	    --gcov-ignore-errors=no_working_dir_found --txt-summary --txt - $(COVERAGE) || code=$$?; \
+	exit $$code
+
+compile_commands: $(STAMPS)/build
+	$(PY) tools/compile_commands.py
+
 lint: $(STAMPS)/lint build
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -152,5 +189,5 @@ wheel: $(STAMPS)/wheel
 	@ls -l dist
 
 clean:
-	rm -rf $(VENV) build dist docs/reference *.egg-info birdembed/*.so birdembed/_lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/reference compile_commands.json *.egg-info birdembed/*.so birdembed/_lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find birdembed tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +

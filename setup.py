@@ -6,6 +6,7 @@ Environment:
   BIRDEMBED_WERROR=1  warnings are errors
   BIRDEMBED_SANITIZE  a value for -fsanitize, e.g. address,undefined
   BIRDEMBED_COVERAGE=1  instrument for gcov
+  BIRDEMBED_DEBUG=1   no optimisation, debug information
 """
 
 import importlib.metadata
@@ -166,6 +167,8 @@ def extension():
     if os.environ.get("BIRDEMBED_COVERAGE") == "1":
         flags += ["--coverage", "-O0"]
         links.append("--coverage")
+    if os.environ.get("BIRDEMBED_DEBUG") == "1":  # last: it wins over the -O and -g above
+        flags += ["-O0", "-g", "-fno-omit-frame-pointer"]
     sources = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*.c"))
     headers = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*.h"))
     return Extension(

@@ -91,15 +91,22 @@ json.dump([told(program) for program in given["programs"]], sys.stdout)
 """
 
 
-def declared():
-    """Return {extra: names of the modules it brings}, as pyproject.toml has them."""
+def extras():
+    """Return {extra: its requirements}, as pyproject.toml has them."""
     try:
         import tomllib
     except ModuleNotFoundError:
         from pip._vendor import tomli as tomllib
     document = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return document["project"]["optional-dependencies"]
+
+
+def declared():
+    """Return {extra: names of the modules it brings}, without `all`, which names the others."""
     found = {}
-    for extra, requirements in document["project"]["optional-dependencies"].items():
+    for extra, requirements in extras().items():
+        if extra == "all":
+            continue
         names = [re.match(r"[\w.-]+", line).group().lower() for line in requirements]
         modules = [IMPORTS.get(name, name.replace("-", "_")).split() for name in names]
         found[extra] = {module for some in modules for module in some}
@@ -170,6 +177,12 @@ def test_a_missing_extra_is_named(told, extra, program):
 def test_every_extra_is_tried():
     tried = {extra for extra, _ in uses()}
     assert tried == set(declared())
+
+
+def test_all_names_every_other_extra():
+    (line,) = extras()["all"]
+    names = re.fullmatch(r"birdembed\[([\w,]+)\]", line).group(1).split(",")
+    assert sorted(names) == sorted(declared())
 
 
 def test_every_integration_has_its_extra():

@@ -28,7 +28,10 @@ def requirements(document: dict, name: str) -> list[str]:
     }
     found: list[str] = []
     for item in lists[name]:
-        found += requirements(document, item["include-group"]) if isinstance(item, dict) else [item]
+        if isinstance(item, dict):
+            found += requirements(document, item["include-group"])
+        elif not item.startswith(f"{project['name']}["):  # the extra `all` names the others
+            found.append(item)
     return found
 
 

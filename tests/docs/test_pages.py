@@ -30,7 +30,11 @@ from docs.workplace import ROOT, prepare
 
 RUN = Path(__file__).with_name("run_page.py")
 PAGES = [ROOT / "README.md", ROOT / "docs" / "README.md", *sorted(ROOT.glob("docs/guide/*.md"))]
-OTHERS = [ROOT / "THIRD_PARTY.md", ROOT / "csrc" / "README.md", ROOT / "benchmarks" / "README.md"]
+OTHERS = [
+    *(ROOT / f"{page}.md" for page in ("THIRD_PARTY", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")),
+    ROOT / "csrc" / "README.md",
+    ROOT / "benchmarks" / "README.md",
+]
 
 
 def name(page):
