@@ -271,7 +271,7 @@ def test_an_unwritable_cache(tmp_path):
 KILLED = """
 import sys
 from fake_model import FakeModel
-from birdembed._index import Index
+from birdembed.search.index import Index
 folder, cache, log, out = sys.argv[1:]
 index = Index.build(FakeModel(log=log, seconds=0.002), folder, cache=cache)
 index.save(out)

@@ -215,7 +215,7 @@ def test_killed_while_saving(tmp_path):
     """Whenever it is killed, the file is the old one or the new one, whole."""
     code = """
 import sys, numpy as np
-from birdembed._index import Index
+from birdembed.search.index import Index
 index = Index()
 index.add([str(i) for i in range(20_000)], np.ones((20_000, 64), np.float32))
 print("ready", flush=True)

@@ -19,7 +19,7 @@ import birdembed
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(birdembed.__file__).resolve().parent
 INTEGRATIONS = sorted(
-    path.stem for path in (PACKAGE / "integrations").glob("*.py") if path.stem[0] != "_"
+    path.stem for path in (PACKAGE / "integrations").iterdir() if path.stem[0] not in "_."
 )
 
 # What a distribution is imported as, where that is not its name.

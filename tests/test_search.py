@@ -279,7 +279,7 @@ def test_ctrl_c_ends_a_long_search():
     """Takes far longer than the test waits; must end by KeyboardInterrupt, and be usable after."""
     code = """
 import numpy as np, sys
-from birdembed._search import cosine_topk
+from birdembed.search.cosine import cosine_topk
 corpus = np.ones((20_000, 1024), np.float32)
 print("ready", flush=True)
 try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from birdembed import _core
+from birdembed._core import get_num_threads as get_num_threads
 from birdembed._version import __version__
 
 # Of the processor's many features, those that decide speed here.

@@ -13,7 +13,7 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed.base.checks import check_choice, check_integer
-from birdembed.images.preprocess import Preprocess, _mirrored, fill
+from birdembed.images.preprocess import Preprocess, fill, mirrored_batch
 from birdembed.images.report import Failure
 from birdembed.images.sources import ON_ERROR, Source, as_many, is_single, source_of
 
@@ -53,7 +53,7 @@ def _batch(sources: list[Source], first: int, cfg: Any, num_threads: int) -> Bat
         [sources[i].name for i in good],
         [sources[i].decoder for i in good],
         failures,
-        _mirrored([sources[i] for i in good], cfg, num_threads) if cfg.mirror else None,
+        mirrored_batch([sources[i] for i in good], cfg, num_threads) if cfg.mirror else None,
     )
 
 

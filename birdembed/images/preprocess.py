@@ -123,7 +123,7 @@ def fill(sources: list[Source], cfg: Any, num_threads: int) -> np.ndarray:
     return pixels
 
 
-def _mirrored(sources: list[Source], cfg: Any, num_threads: int) -> np.ndarray:
+def mirrored_batch(sources: list[Source], cfg: Any, num_threads: int) -> np.ndarray:
     """Prepare the mirror images of readable sources: an odd crop's flip is another crop."""
     pixels, outcomes = prepare([s.data for s in sources], cfg, num_threads, True)
     for source, (kind, reason) in zip(sources, outcomes, strict=True):

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from birdembed import _core
 from birdembed._core import WeightsError
 from birdembed.base.files import cache_dir
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import CONFIG, Pretrained
 from birdembed.pretrained.reading import read_bare, read_pretrained
+from birdembed.weights.state_dict import ARCHITECTURES
 
 _BUNDLED = Path(__file__).parent / "bundled"
 #: Bundled, fine-tuned on 51 species of birds: birdembed/pretrained/bundled/birds51/README.md.
@@ -50,9 +50,9 @@ def read_model(
 
 def _read_weights(name: str, weights: str | os.PathLike[str], shared: dict[str, Any]) -> Pretrained:
     architecture = name.split(".")[0]
-    if architecture not in _core.architectures():
+    if architecture not in ARCHITECTURES:
         raise ValueError(
-            f"with weights=, the name must be an architecture ({', '.join(_core.architectures())})"
+            f"with weights=, the name must be an architecture ({', '.join(ARCHITECTURES)})"
             f", got {name!r}"
         )
     read = read_pretrained if os.path.isdir(weights) else read_bare

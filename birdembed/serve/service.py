@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from birdembed._core import FingerprintMismatch, get_num_threads
+from birdembed._core import FingerprintMismatch
+from birdembed.base.system import get_num_threads
 from birdembed.search.index import Index
 from birdembed.serve.answers import Embedding, Found, Health, Identified, Look, Photograph, Result
 from birdembed.serve.thumbnails import Thumbnails

@@ -376,11 +376,11 @@ def test_a_later_frame_is_that_frame():
 INTERRUPTED = """
 import os, signal, sys, threading
 import birdembed as be
-from birdembed import _images
+from birdembed.images import batches
 picture = open(sys.argv[1], "rb").read()
 threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
-    next(_images.batches([picture] * 3000, be.Preprocess(), 3000))
+    next(batches.batches([picture] * 3000, be.Preprocess(), 3000))
 except KeyboardInterrupt:
     print("interrupted", be.preprocess(picture).shape)
 """
