@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birdembed.cli import common
+from birdembed.model.access import snapshot_of
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -320,7 +321,7 @@ def run(args: argparse.Namespace) -> int:
         )
     model = common.load_model(args)
     if args.resume and args.model:
-        _check_source(model._current.source, config["checkpoint_dir"])
+        _check_source(snapshot_of(model).source, config["checkpoint_dir"])
     common.say(f"checkpoints in {config['checkpoint_dir']}; --resume goes on from there")
     before = _last_checkpoint(config)
     try:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from birdembed.base import text
 from birdembed.images.thumbnails import SIDE, data_uri, thumbnail
 
 _NAME = 22  # characters below a thumbnail
@@ -51,8 +52,7 @@ def count(n: int, one: str, many: str | None = None) -> str:
 
 def some(names: Sequence[str], limit: int = 6) -> str:
     """Return the first names, shortened, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(shortened(name, 40) for name in names[:limit]) + more
+    return text.some(names, limit, show=lambda name: shortened(name, 40))
 
 
 def picture(image: Any, name: str, side: int = SIDE, frame: str | None = None) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from birdembed._core import FingerprintMismatch
 from birdembed.base.system import get_num_threads
+from birdembed.model.access import snapshot_of
 from birdembed.search.index import Index
 from birdembed.serve.answers import Embedding, Found, Health, Identified, Look, Photograph, Result
 from birdembed.serve.thumbnails import Thumbnails
@@ -56,7 +57,7 @@ class Service:
         if folder is not None and not folder.is_dir():
             raise NotADirectoryError(f"photos: expected a folder, got {folder}")
         self.thumbnails = None if index is None else Thumbnails(index, folder)
-        if model._current.gallery is not None:
+        if snapshot_of(model).gallery is not None:
             try:
                 self.gallery = checked_gallery(model)
             except ValueError as error:
@@ -105,7 +106,7 @@ class Service:
         """Return what runs here."""
         from birdembed._version import __version__
 
-        now = self.model._current
+        now = snapshot_of(self.model)
         return Health(
             status="ok",
             version=__version__,
