@@ -132,15 +132,17 @@ fetch: build
 CORES := $(shell nproc)
 PYTEST = $(PY) -m pytest --timeout 600 $(PYTEST_ARGS)
 
+TRAINING_OPS := $(addprefix nn/test_,batchnorm block_end channel_moments conv_training pool)
+
 # Once more for AVX2: what has kernels of its own there. Without a sanitizer: what forks, which the
 # sanitizers do not survive.
 test-c: build
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=thread
 	@ONEDNN_MAX_CPU_ISA=AVX2 $(MAKE) --no-print-directory -C csrc -j$(CORES) test \
-	    PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined TESTS="test_layers test_training_ops"
+	    PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined TESTS="nn/test_layers $(TRAINING_OPS)"
 	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" \
-	    TESTS="test_executor test_inference"
+	    TESTS="base/test_executor model/test_inference"
 
 test-python: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
 	@sh tools/system_packages.sh --for-tests chromium chromium-driver curl

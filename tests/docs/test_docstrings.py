@@ -10,7 +10,7 @@ from dataclasses import is_dataclass
 import pytest
 
 import birdembed
-from docs.public import Public, public_names
+from tests.docs.public import Public, public_names
 
 docscrape = pytest.importorskip("numpydoc.docscrape", reason="reads docstrings with numpydoc")
 

@@ -24,9 +24,9 @@ pytest.importorskip("markdown_it", reason="reads Markdown with markdown-it-py")
 pytest.importorskip("PIL.Image", reason="needs Pillow to write the photographs")
 
 from birdembed.base.files import cache_dir
-from docs.page_blocks import PYTHON, anchors, blocks, links
-from docs.public import modules, public_names
-from docs.workplace import ROOT, prepare
+from tests.docs.page_blocks import PYTHON, anchors, blocks, links
+from tests.docs.public import modules, public_names
+from tests.docs.workplace import ROOT, prepare
 
 RUN = Path(__file__).with_name("run_page.py")
 PAGES = [ROOT / "README.md", ROOT / "docs" / "README.md", *sorted(ROOT.glob("docs/guide/*.md"))]

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 import birdembed
-from docs.public import members, modules, names_of
-from docs.workplace import ROOT
+from tests.docs.public import members, modules, names_of
+from tests.docs.workplace import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,14 @@
 import json
 import shutil
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import birdembed as be
+from tests.support import ROOT
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 SPECIES = ["DUNNOCK", "FIRECREST", "JAY", "REDWING", "ROBIN", "WREN"]
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
 

@@ -1,6 +1,6 @@
 /* Fuzz entry: any bytes through decode and preprocess. Build it with clang's
  * -fsanitize=fuzzer,address,undefined and the C files of csrc/image and csrc/base;
- * tests/c/test_fuzz_decode.c replays deterministic mutations through it without clang. */
+ * tests/c/image/test_fuzz_decode.c replays deterministic mutations through it without clang. */
 #include <stddef.h>
 #include <stdint.h>
 

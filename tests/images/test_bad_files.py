@@ -10,7 +10,7 @@ from PIL import Image
 
 import birdembed as be
 from birdembed.images import batches, preprocess
-from tests.images.pictures import (
+from tests.support.pictures import (
     chunk,
     encode,
     jpeg_segment,

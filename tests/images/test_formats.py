@@ -9,7 +9,7 @@ from PIL import Image, features
 
 import birdembed as be
 from birdembed.images import decoding, preprocess, sources
-from tests.images.pictures import (
+from tests.support.pictures import (
     encode,
     jpeg_segment,
     patched,
@@ -18,7 +18,7 @@ from tests.images.pictures import (
     reference,
     without_segment,
 )
-from tests.tolerances import JPEG_DECODE, JPEG_TINY, RGB555
+from tests.support.tolerances import JPEG_DECODE, JPEG_TINY, RGB555
 
 RGB = photo()
 RGBA = photo(channels=4)

@@ -13,7 +13,7 @@ from PIL import Image
 
 import birdembed as be
 from birdembed.images import batches, sources
-from tests.images.pictures import encode, orientation_exif, photo, png, reference
+from tests.support.pictures import encode, orientation_exif, photo, png, reference
 
 RGB = photo()
 JPEG = encode(RGB, "JPEG", quality=90)

@@ -9,7 +9,7 @@ from PIL import Image
 
 import birdembed as be
 from birdembed import _core
-from tests.images.pictures import encode, photo
+from tests.support.pictures import encode, photo
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 SAME_ORDER = int(PIL.__version__.split(".")[0]) >= 13

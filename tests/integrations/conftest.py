@@ -1,32 +1,6 @@
 import pytest
 
-from integrations.small import picture
-
-
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory):
-    """Two species with four pictures each, and one file that is no picture."""
-    root = tmp_path_factory.mktemp("photos")
-    for i, species in enumerate(["ROBIN", "WREN"]):
-        (root / species).mkdir()
-        for j in range(4):
-            picture(4 * i + j).save(root / species / f"{j}.png")
-    (root / "WREN" / "bad.jpg").write_bytes(b"no picture at all")
-    return root
-
-
-@pytest.fixture(scope="session")
-def model():
-    import birdembed as be
-
-    return be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=96))
-
-
-@pytest.fixture(scope="session")
-def model_dir(model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    model.save_pretrained(folder)
-    return str(folder)
+from tests.support.small import model, model_dir, photos  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +50,7 @@ def loads(monkeypatch):
 def tracking_server(tmp_path_factory):
     """URL of a real MLflow tracking server."""
     pytest.importorskip("mlflow", reason="needs the extra mlflow")
-    from integrations.tracking_server import running
+    from tests.support.tracking_server import running
 
     with running(tmp_path_factory.mktemp("mlflow")) as url:
         yield url

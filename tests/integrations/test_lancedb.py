@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from indexes import filled, same, vectors
 
 import birdembed as be
 from birdembed.cli import main
 from birdembed.model import shared
-from integrations.small import picture
+from tests.support.indexes import filled, same, vectors
+from tests.support.small import picture
 
 lancedb = pytest.importorskip("lancedb", reason="LanceDB is not installed: extra lancedb")
 

@@ -6,12 +6,12 @@ The network is a small stand-in; test_train_flow.py and test_mlflow_clean.py hav
 import base64
 from pathlib import Path
 
-import fake_core_trainer as fake
 import numpy as np
 import pytest
-from train_data import make_folder
 
 import birdembed as be
+from tests.support import fake_core_trainer as fake
+from tests.support.train_data import make_folder
 
 pytest.importorskip("pandas", reason="needs the extra mlflow")
 mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")

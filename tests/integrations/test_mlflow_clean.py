@@ -3,17 +3,16 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from train_data import make_folder
 
 import birdembed as be
+from tests.support import ROOT
+from tests.support.train_data import make_folder
 
 mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")
 
-ROOT = Path(__file__).resolve().parents[2]
 
 CLEAN = """
 import sys

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import birdembed as be
-from integrations.small import picture
+from tests.support.small import picture
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: extra ray")
 pytest.importorskip("ray.data", reason="Ray Data is not installed: extra ray")

@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
-from fake_model import FakeModel
 
 import birdembed as be
-from integrations.small import picture
+from tests.support.fake_model import FakeModel
+from tests.support.small import picture
 
 pytest.importorskip("sklearn", minversion="1.6", reason="scikit-learn is not installed")
 

@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from train_data import make_folder
 
 import birdembed as be
+from tests.support import ROOT
+from tests.support.train_data import make_folder
 
 for needed in ("metaflow", "metaflow_extensions.obcheckpoint", "mlflow", "lancedb", "matplotlib"):
     pytest.importorskip(needed, reason="needs the extras metaflow, mlflow, lancedb and plot")
 
 import mlflow  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
 FLOW = ROOT / "flows" / "train_flow.py"
 OPTIONS = {"epochs": 2, "batch_size": 8, "image_size": 96, "checkpoint_every": 2}
 KILL_AT = 4  # steps: after the first of the second epoch's three

@@ -2,26 +2,9 @@
 
 import pytest
 
-import birdembed as be
-from birdembed.model.model import Model
-from birdembed.pretrained.contents import Pretrained
 from birdembed.weights.projection import Projection
-
-from . import seeded
-
-CLASSES = 8
-SIZE = 64
-
-
-def make_model(architecture="resnet50", num_classes=CLASSES, seed=0, size=224, **options):
-    given = Pretrained(
-        architecture,
-        seeded.state(architecture, num_classes, seed),
-        options.pop("preprocess", be.Preprocess(size=size)),
-        source="seeded",
-        **options,
-    )
-    return Model._of(given)
+from tests.support import seeded
+from tests.support.models import CLASSES, SIZE, make_model
 
 
 @pytest.fixture(scope="session")

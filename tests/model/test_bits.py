@@ -7,14 +7,12 @@ import threading
 
 import numpy as np
 import pytest
-import tolerances
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import birdembed as be
-
-from . import seeded
-from .conftest import make_model
+from tests.support import ROOT, seeded, tolerances
+from tests.support.models import make_model
 
 
 def test_batch_sizes(tiny, pictures):
@@ -147,8 +145,8 @@ AVX2 = """
 import sys
 import numpy as np
 import birdembed as be
-from model import seeded
-from model.conftest import make_model
+from tests.support import seeded
+from tests.support.models import make_model
 
 assert "AVX2" in be.info()["isa"], be.info()["isa"]
 vectors = []
@@ -169,11 +167,7 @@ def test_avx2(tmp_path, resnet50, resnet50d):
     """The other column of the kernel table: bit-identical in itself, and near to this one."""
     if "AVX512" not in be.info()["isa"]:
         pytest.skip("this machine has no more than AVX2: the other tests hold it")
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    env = os.environ | {
-        "ONEDNN_MAX_CPU_ISA": "AVX2",
-        "PYTHONPATH": os.pathsep.join([root, os.path.join(root, "tests")]),
-    }
+    env = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(ROOT)}
     file = tmp_path / "vectors.npy"
     subprocess.run([sys.executable, "-c", AVX2, str(file)], env=env, check=True, timeout=120)
     x = seeded.tensor(2, 9, 64, 64)

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-import tolerances
 
 import birdembed as be
-
-from . import seeded
-from .conftest import CLASSES, make_model
+from tests.support import seeded, tolerances
+from tests.support.models import CLASSES, make_model
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 import birdembed as be
-
-from . import seeded
-from .conftest import CLASSES
+from tests.support import seeded
+from tests.support.models import CLASSES
 
 
 @pytest.fixture

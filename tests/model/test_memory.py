@@ -2,7 +2,7 @@
 
 import pytest
 
-from .test_process import run
+from tests.support.program import run
 
 RESIDENT = """
     import gc, resource

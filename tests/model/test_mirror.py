@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import birdembed as be
-
-from . import seeded
-from .conftest import make_model
+from tests.support import seeded
+from tests.support.models import make_model
 
 SIZES = [(40, 61), (61, 40), (64, 64), (47, 95), (32, 33), (200, 31)]
 

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import tolerances
 
 import birdembed as be
-
-from . import make_golden, seeded
-from .conftest import CLASSES, make_model
+from tests.golden import make_embeddings
+from tests.support import seeded, tolerances
+from tests.support.models import CLASSES, make_model
 
 ARCHITECTURES = ("resnet50", "resnet50d")
 
@@ -31,14 +30,14 @@ def pair(request):
     """Our network and torch's with the same weights."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(2)
-    return request.getfixturevalue(request.param), make_golden.network(request.param)
+    return request.getfixturevalue(request.param), make_embeddings.network(request.param)
 
 
 @pytest.mark.parametrize(("n", "height", "width"), [(1, 224, 224), (3, 224, 224), (33, 96, 96)])
 def test_batches_against_torch(pair, n, height, width, record_property):
     model, torch_model = pair
     x = seeded.tensor(n, n, height, width)
-    maps, features, logits = make_golden.run(torch_model, x)
+    maps, features, logits = make_embeddings.run(torch_model, x)
     network = model._current.trunk.network
     distances = {
         "embeddings": assert_close(model.forward_tensor(x), features),
@@ -54,7 +53,7 @@ def test_sizes_against_torch(pair, height, width):
     """Odd sides: padding on one side only, windows cut off at the edge."""
     model, torch_model = pair
     x = seeded.tensor(1, 2, height, width)
-    maps, features, _ = make_golden.run(torch_model, x)
+    maps, features, _ = make_embeddings.run(torch_model, x)
     assert_close(model._current.trunk.network.maps(x), maps)
     assert_close(model.forward_tensor(x), features)
 
@@ -62,7 +61,7 @@ def test_sizes_against_torch(pair, height, width):
 def test_images_against_torch(pair):
     model, torch_model = pair
     images = seeded.pictures(3, 150, 201, seed=4)
-    maps, features, logits = make_golden.run(torch_model, be.preprocess(images))
+    maps, features, logits = make_embeddings.run(torch_model, be.preprocess(images))
     assert_close(model.forward_features(images), maps)
     assert_close(model.encode(images), features)
     assert_close(model.logits(images), logits)
@@ -71,7 +70,7 @@ def test_images_against_torch(pair):
 def test_extreme_running_variances():
     """From zero, where eps alone counts, to 130: folding keeps its precision."""
     torch = pytest.importorskip("torch")
-    made = make_golden.network("resnet50", 0)
+    made = make_embeddings.network("resnet50", 0)
     state = seeded.state("resnet50")
     for name in [n for n in state if n.endswith("running_var")]:
         state[name] = state[name] ** 12  # 2e-4 to 130
@@ -82,15 +81,15 @@ def test_extreme_running_variances():
     model = make_model(num_classes=0)
     model.load_state_dict(state)
     x = seeded.tensor(3, 2, 64, 64)
-    assert_close(model.forward_tensor(x), make_golden.run(made, x)[1])
+    assert_close(model.forward_tensor(x), make_embeddings.run(made, x)[1])
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_golden(architecture, request):
     """Without torch: norms and samples that it once gave."""
     network = request.getfixturevalue(architecture)._current.trunk.network
-    golden = np.load(make_golden.FOLDER / f"{architecture}.npz")
-    for seed, (name, (n, height, width)) in enumerate(make_golden.INPUTS.items()):
+    golden = np.load(make_embeddings.FOLDER / f"{architecture}.npz")
+    for seed, (name, (n, height, width)) in enumerate(make_embeddings.INPUTS.items()):
         x = seeded.tensor(seed, n, height, width)
         maps, features = network.maps(x), network.features(x)
         assert golden[f"{name}.logits"].shape == (n, CLASSES)
@@ -101,12 +100,12 @@ def test_golden(architecture, request):
             np.testing.assert_allclose(
                 norms, golden[f"{name}.{kind}.norm"], rtol=tolerances.NETWORK_REL_L2
             )
-            picked = rows[:, make_golden.samples(seed, array)]
+            picked = rows[:, make_embeddings.samples(seed, array)]
             assert_close(picked, golden[f"{name}.{kind}.samples"])
 
 
 def test_golden_files_are_small():
-    assert sum(f.stat().st_size for f in make_golden.FOLDER.glob("*.npz")) < 100_000
+    assert sum(f.stat().st_size for f in make_embeddings.FOLDER.glob("*.npz")) < 100_000
 
 
 def test_golden_notices_a_wrong_weight():
@@ -115,9 +114,9 @@ def test_golden_notices_a_wrong_weight():
     state["layer3.4.bn2.running_var"][7] *= 2
     model = make_model()
     model.load_state_dict(state)
-    golden = np.load(make_golden.FOLDER / "resnet50.npz")["odd.logits"]
+    golden = np.load(make_embeddings.FOLDER / "resnet50.npz")["odd.logits"]
     network = model._current.trunk.network
-    x = seeded.tensor(1, *make_golden.INPUTS["odd"])
+    x = seeded.tensor(1, *make_embeddings.INPUTS["odd"])
     with pytest.raises(AssertionError):
         assert_close(network.head(network.features(x)), golden)
 

@@ -12,9 +12,8 @@ import pytest
 import birdembed as be
 from birdembed import _core
 from birdembed.model.snapshot import Snapshot
-
-from . import seeded
-from .conftest import CLASSES, make_model
+from tests.support import seeded
+from tests.support.models import CLASSES, make_model
 
 NAMES = [f"species {i}" for i in range(CLASSES)]
 

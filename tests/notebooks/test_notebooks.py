@@ -5,16 +5,16 @@ import io
 import os
 import re
 import sys
-from pathlib import Path
 
 import pytest
+
+from tests.support import ROOT
 
 nbformat = pytest.importorskip("nbformat", reason="needs the extra 'notebook'")
 pytest.importorskip("nbclient", reason="needs the extra 'notebook'")
 pytest.importorskip("ipykernel", reason="needs the extra 'notebook'")
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow")
 
-ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 import run_notebooks as tool  # noqa: E402
 

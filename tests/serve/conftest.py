@@ -12,10 +12,10 @@ import time
 import urllib.error
 import urllib.request
 
-import numpy as np
 import pytest
 
 import birdembed as be
+from tests.support.species import picture
 
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
 for name in ("fastapi", "uvicorn", "python_multipart"):
@@ -23,14 +23,6 @@ for name in ("fastapi", "uvicorn", "python_multipart"):
 httpx = pytest.importorskip("httpx2", reason="needs httpx2 to ask the server")
 
 SPECIES = ["DUNNOCK", "FIRECREST", "JAY"]
-
-
-def picture(species, number, size=64):
-    """Return one of a species: its own pattern, a little noise of the picture's own."""
-    pattern = np.random.default_rng(species).integers(0, 256, (4, 4, 3))
-    noise = np.random.default_rng([species, number, 7]).integers(-30, 31, (4, 4, 3))
-    small = np.clip(pattern + noise, 0, 255).astype(np.uint8)
-    return Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC)
 
 
 def encoded(image, kind="PNG", **options):

@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 import birdembed as be
 from birdembed.serve import create_app
 from birdembed.serve.middleware import LocalNamesOnly, Logged
-
-from .conftest import SPECIES, Image, encoded, picture
+from tests.serve.conftest import SPECIES, Image, encoded
+from tests.support.species import picture
 
 POSTS = ["embed", "search", "identify", "look"]
 

@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 import birdembed as be
-
-from .conftest import SPECIES, encoded, picture
+from tests.serve.conftest import SPECIES, encoded
+from tests.support.species import picture
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
 from selenium.webdriver.chrome.service import Service  # noqa: E402

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from birdembed.cli import main
-
-from .conftest import encoded, httpx, picture
+from tests.serve.conftest import encoded, httpx
+from tests.support.species import picture
 
 CLIENTS = 40
 

@@ -9,8 +9,7 @@ import pytest
 import birdembed as be
 from birdembed.base.vectors import unit_rows
 from birdembed.species.threshold import choose_threshold, held_out_scores
-
-from .conftest import SPECIES, clouds, write_folder
+from tests.support.species import SPECIES, clouds, write_folder
 
 
 def test_auroc():

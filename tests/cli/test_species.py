@@ -1,0 +1,518 @@
+"""identify, finetune and evaluate on the command line."""
+
+import io
+import json
+import os
+import shutil
+import sys
+import types
+import warnings
+
+import numpy as np
+import pytest
+
+import birdembed as be
+from birdembed.cli import main
+from tests.support.species import SPECIES, write_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, photos):
+    """Return a saved model with a gallery."""
+    model = be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64))
+    model.fit_projection(photos, dim=8, shrinkage=0.3)
+    model.fit_gallery(photos)
+    path = tmp_path_factory.mktemp("model") / "m"
+    model.save_pretrained(path)
+    return str(path)
+
+
+def test_identify(folder, photos, others, capsys):
+    assert main(["identify", photos.paths[0], others.root, "--model", folder, "-k", "2"]) == 0
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    assert len(lines) == 3 * (1 + len(others))
+    assert lines[0].startswith(f"{photos.paths[0]}: ")
+    assert lines[1].split()[0] == "1"
+    assert lines[1].endswith(photos.names[0])
+    found = be.load_model(folder).identify([photos.paths[0], *others.paths], k=2)
+    for line, one in zip(lines[::3], found, strict=True):
+        assert line.endswith(one.species if one.known else "none of the known species")
+    assert any(one.known for one in found)
+
+
+def test_identify_something_else(folder, tmp_path, capsys):
+    strange = write_folder(tmp_path / "strange", range(1), ["X"])
+    model = be.load_model(folder)
+    model.threshold = 1.1
+    model.save_pretrained(tmp_path / "strict")
+    words = ["identify", strange.paths[0], "--model", str(tmp_path / "strict")]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{strange.paths[0]}: none of the known species"
+    assert len(lines) == 1 + len(SPECIES)
+    assert main([*words, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["query"] == strange.paths[0]
+    assert row["known"] is False
+    assert row["species"] is None
+    assert [one["label"] for one in row["results"]] == [line.split()[2] for line in lines[1:]]
+    assert set(row["results"][0]) == {"id", "label", "score"}
+
+
+def test_identify_names_bad_files(folder, photos, tmp_path, capsys):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    assert main(["identify", str(bad), photos.paths[0], "--model", folder]) == 0
+    shown = capsys.readouterr()
+    assert "bad.jpg" in shown.err
+    assert "bad.jpg" not in shown.out
+    assert main(["identify", str(bad), "--model", folder]) == 1
+    (tmp_path / "empty").mkdir()
+    assert main(["identify", str(tmp_path / "empty"), "--model", folder]) == 1
+    assert "no photographs" in capsys.readouterr().err
+
+
+def test_identify_without_a_gallery(photos, tmp_path, capsys, model):
+    model.save_pretrained(tmp_path / "m")
+    assert main(["identify", photos.paths[0], "--model", str(tmp_path / "m")]) == 1
+    assert "fit_gallery" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("encoding", "errors", "text"),
+    [
+        ("utf-8", "strict", "Käuzchen\\udcff.png".encode()),
+        ("utf-8", "surrogateescape", "Käuzchen".encode() + b"\xff.png"),
+        ("ascii", "strict", rb"K\xe4uzchen\udcff.png"),
+        ("ascii", "surrogateescape", rb"K\xe4uzchen\udcff.png"),
+    ],
+)
+def test_identify_prints_names_that_cannot_be_encoded(
+    encoding, errors, text, folder, photos, tmp_path, monkeypatch
+):
+    name = str(tmp_path / os.fsdecode("Käuzchen".encode() + b"\xff.png"))
+    shutil.copyfile(photos.paths[0], name)
+    words = ["identify", name, "--model", folder, "-k", "1"]
+
+    def printed(words):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors)
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main(words) == 0
+        return stream.buffer.getvalue()
+
+    assert os.fsencode(tmp_path) + b"/" + text + b": " in printed(words)
+    (row,) = json.loads(printed([*words, "--json"]).decode(encoding))
+    assert row["query"] == name
+
+
+# --- evaluate ------------------------------------------------------------------------
+
+
+def test_evaluate_details(folder, others, photos, tmp_path, capsys):
+    words = ["evaluate", folder, others.root, "--reference", photos.root]
+    assert main([*words, "--details"]) == 0
+    text = capsys.readouterr().out
+    assert "precision_at_1" in text
+    for heading in ("mistaken most often", "most wrong", "of each species"):
+        assert heading in text
+    assert all(name in text for name in SPECIES)
+    assert main([*words, "--details", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert set(values["per_class"]) == set(SPECIES)
+    assert len(values["top_losses"]) == len(others)
+
+
+def test_evaluate_draws_what_it_prints(folder, others, photos, tmp_path, capsys, monkeypatch):
+    """With a reference the similarities in the picture are those to the reference."""
+    pytest.importorskip("matplotlib", reason="needs matplotlib")
+    draw, drawn = be.plot_similarity, []
+
+    def kept(*arguments, **options):
+        drawn.append(draw(*arguments, **options))
+        return drawn[-1]
+
+    monkeypatch.setattr(be, "plot_similarity", kept)
+    words = ["evaluate", folder, others.root, "--reference", photos.root, "--json"]
+    assert main([*words, "--plots", str(tmp_path / "p")]) == 0
+    values = json.loads(capsys.readouterr().out)
+    texts = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
+    shown = {text.split(":")[0]: float(text.split()[-1]) for text in texts}
+    assert shown["same"] == pytest.approx(values["same_similarity"], abs=0.006)
+    assert shown["different"] == pytest.approx(values["different_similarity"], abs=0.006)
+
+
+def test_evaluate_names_copies(folder, photos, tmp_path, capsys):
+    valid = write_folder(tmp_path / "valid", range(1))
+    assert main(["evaluate", folder, valid.root, "--reference", photos.root]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("copy: ") >= len(SPECIES)
+    assert f"duplicates{' ' * 12}{len(SPECIES)}" in shown.out.replace("  4", "  4")
+
+
+def test_evaluate_plots(folder, others, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="needs matplotlib")
+    assert main(["evaluate", folder, others.root, "--plots", str(tmp_path / "p")]) == 0
+    paths = [line for line in capsys.readouterr().out.splitlines() if line.endswith(".png")]
+    assert {os.path.basename(path) for path in paths} == set(os.listdir(tmp_path / "p"))
+    assert len(paths) == 5
+
+
+def test_evaluate_plots_what_can_be_drawn(folder, tmp_path, capsys):
+    """No species with two pictures: no neighbour can be right, the other numbers are there."""
+    pytest.importorskip("matplotlib", reason="needs matplotlib")
+    single = write_folder(tmp_path / "single", range(1))
+    words = ["evaluate", folder, single.root, "--details", "--plots", str(tmp_path / "p")]
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    assert "different_similarity" in shown.out
+    paths = [line for line in shown.out.splitlines() if line.startswith(str(tmp_path / "p"))]
+    assert {os.path.basename(path) for path in paths} == set(os.listdir(tmp_path / "p"))
+    assert "similarity.png" in os.listdir(tmp_path / "p")
+    assert "per_class.png" not in os.listdir(tmp_path / "p")
+    assert f"not drawn: {tmp_path / 'p' / 'per_class.png'}: no class has the score" in shown.err
+    assert main([*words, "--json"]) == 0
+    assert "different_similarity" in json.loads(capsys.readouterr().out)
+
+    knowing = be.load_model(folder)
+    knowing.reset_classifier(len(SPECIES), SPECIES)
+    knowing.save_pretrained(tmp_path / "knowing")
+    words[1] = str(tmp_path / "knowing")
+    assert main(words) == 0
+    assert "per_class.png" in os.listdir(tmp_path / "p")  # by the classifier's accuracy
+
+
+# --- finetune, with a stand-in for the training itself -------------------------------
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """Record what `fine_tune` is called with; the model keeps its weights."""
+    calls = []
+
+    def fine_tune(model, train, valid=None, epochs=8, *, resume=False, **config):
+        calls.append(types.SimpleNamespace(**locals()))
+        epochs_done = [{"epoch": i, "train_loss": 1 / i} for i in range(1, epochs + 1)]
+        return types.SimpleNamespace(epochs=epochs_done, best=epochs_done[-1])
+
+    monkeypatch.setattr(be, "fine_tune", fine_tune, raising=False)
+    return calls
+
+
+def test_finetune(training, folder, photos, others, tmp_path, capsys):
+    out = tmp_path / "new" / "model"
+    words = ["finetune", photos.root, "--valid", others.root, "-o", str(out), "--model", folder]
+    assert main([*words, "--epochs", "3"]) == 0
+    (call,) = training
+    assert call.train.paths == photos.paths
+    assert call.valid.paths == others.paths
+    assert (call.epochs, call.resume) == (3, False)
+    assert call.config == {"checkpoint_dir": str(out / "checkpoints"), "on_error": "skip"}
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == str(out)
+    values = dict(line.split(maxsplit=1) for line in lines[1:])
+    assert values["epochs"] == "3"
+    saved = be.load_model(out)
+    assert float(values["gallery.threshold"]) == pytest.approx(saved.threshold, abs=1e-4)
+    measured = be.evaluate(saved, others, reference=photos)
+    assert float(values["precision_at_1"]) == pytest.approx(measured.precision_at_1, abs=1e-4)
+    assert saved.gallery.labels.tolist() == SPECIES
+    # The threshold is that of the pictures that were not trained on.
+    again = saved.fit_gallery(photos, valid=others)
+    assert float(values["gallery.threshold"]) == pytest.approx(again.threshold, abs=1e-4)
+
+
+def test_finetune_options(training, folder, photos, tmp_path, capsys):
+    words = ["finetune", photos.root, "-o", str(tmp_path / "m"), "--model", folder, "--json"]
+    options = (
+        "--batch-size 16 --image-size 10x128,3x192 --eval-size 160 --lr 1e-4 --ema none "
+        "--freeze conv1,layer1 --balanced --augment none --supcon 0.2 --resume --threads 2 "
+        "--checkpoint-dir elsewhere --optimizer sgd"
+    ).split()
+    assert main([*words, *options]) == 0
+    (call,) = training
+    loss = call.config.pop("loss")
+    assert (loss.weight, loss.temperature) == (0.2, 0.1)
+    assert call.config == {
+        "batch_size": 16,
+        "image_size": [(10, 128), (3, 192)],
+        "eval_size": 160,
+        "lr": 1e-4,
+        "ema": None,
+        "freeze": ("conv1", "layer1"),
+        "balanced": True,
+        "augment": None,
+        "num_threads": 2,
+        "on_error": "skip",
+        "checkpoint_dir": "elsewhere",
+        "optimizer": "sgd",
+    }
+    assert call.resume
+    assert call.valid is None
+    values = json.loads(capsys.readouterr().out)
+    assert values["model"] == str(tmp_path / "m")
+    assert len(values["history"]) == 8
+    assert values["scores"]["gallery.unknown_from"] == "held-out species"
+
+
+def test_finetune_stores_halves(training, folder, photos, others, tmp_path, capsys):
+    out = tmp_path / "m"
+    words = ["finetune", photos.root, "--valid", others.root, "-o", str(out), "--model", folder]
+    assert main([*words, "--epochs", "1", "--dtype", "float16", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    saved = be.load_model(out)
+    assert saved.fingerprint != be.load_model(folder).fingerprint
+    assert (out / "model.safetensors").stat().st_size < 50e6
+    # Gallery, threshold and scores are those of the rounded weights, to the bit.
+    gallery = saved.gallery.embeddings
+    fit = saved.fit_gallery(photos, valid=others)
+    np.testing.assert_array_equal(saved.gallery.embeddings, gallery)
+    assert scores["gallery.threshold"] == fit.threshold
+    assert scores["map_at_r"] == be.evaluate(saved, others, reference=photos).map_at_r
+    assert main([*words, "--dtype", "int8"]) == 2
+
+
+def test_finetune_tells_what_passes_of_unknown_pictures(
+    training, folder, photos, others, tmp_path, capsys
+):
+    words = ["finetune", photos.root, "-o", str(tmp_path / "m"), "--model", folder, "--json"]
+    strange = write_folder(tmp_path / "strange", range(3), ["KEA", "TUI"])
+    (tmp_path / "strange/KEA/0.png").write_bytes(b"no picture")
+    assert main([*words, "--valid", others.root, "--unknown", strange.root]) == 0
+    shown = capsys.readouterr()
+    scores = json.loads(shown.out)["scores"]
+    assert (scores["gallery.unknown_from"], scores["gallery.n_unknown"]) == ("given pictures", 5)
+    assert "skipped: " in shown.err
+    assert "KEA" in shown.err
+    assert "found on training pictures" not in shown.err
+    assert main(words) == 0
+    assert "found on training pictures" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([*words, "--unknown", str(tmp_path / "empty")]) == 1
+    assert "no photographs" in capsys.readouterr().err
+
+
+def test_finetune_names_copies_before_anything_else(training, folder, photos, tmp_path, capsys):
+    valid = write_folder(tmp_path / "valid", range(1))
+    words = ["finetune", photos.root, "--valid", valid.root, "-o", str(tmp_path / "m")]
+    assert main([*words, "--model", folder]) == 0
+    text = capsys.readouterr().err
+    assert "4 of the 4 photographs of --valid are copies" in text
+    assert text.index("copy: ") < text.index("checkpoints in")
+
+
+def spoil(path):
+    with open(path, "wb") as file:
+        file.write(b"no picture")
+    return str(path)
+
+
+def test_finetune_skips_bad_files_and_names_each_once(tmp_path, folder, capsys):
+    """The training itself: one bad file among its pictures, one among those of --valid."""
+    write_folder(tmp_path / "train", range(4), SPECIES[:2])
+    write_folder(tmp_path / "valid", range(4, 6), SPECIES[:2])
+    bad = [spoil(tmp_path / "train" / SPECIES[0] / "bad.jpg")]
+    bad += [spoil(tmp_path / "valid" / SPECIES[1] / "4.png")]
+    words = ["finetune", str(tmp_path / "train"), "--valid", str(tmp_path / "valid")]
+    words += ["-o", str(tmp_path / "m"), "--model", folder, "--epochs", "1", "--image-size", "96"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main([*words, "--head-epochs", "1", "--batch-size", "4", "--json"]) == 0
+    shown = capsys.readouterr()
+    lines = [line for line in shown.err.splitlines() if line.startswith("skipped: ")]
+    assert len(lines) == 2
+    for path in bad:
+        assert shown.err.count(path) == 1
+    assert len(json.loads(shown.out)["history"]) == 1
+    assert be.load_model(tmp_path / "m").gallery.labels.tolist() == SPECIES[:2]
+
+
+def test_finetune_names_a_species_without_a_readable_picture(training, folder, tmp_path, capsys):
+    train = write_folder(tmp_path / "train", range(2))
+    for path in train.paths[:2]:
+        spoil(path)
+    words = ["finetune", train.root, "-o", str(tmp_path / "m"), "--model", folder]
+    assert main(words) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("skipped: ") for line in lines] == [True, True, False]
+    assert f"no picture of {SPECIES[0]!r} can be read" in lines[2]
+    assert training == []
+    assert not (tmp_path / "m").exists()
+
+
+def test_finetune_knows_before_training_that_the_gallery_would_fail(
+    training, folder, photos, others, tmp_path, capsys
+):
+    words = ["-o", str(tmp_path / "m"), "--model", folder]
+    single = write_folder(tmp_path / "single", range(1))
+    assert main(["finetune", single.root, *words]) == 1
+    assert "single picture" in capsys.readouterr().err
+    strange = write_folder(tmp_path / "strange", range(1), ["KEA"])
+    spoil(strange.paths[0])
+    assert main(["finetune", photos.root, "--unknown", strange.root, *words]) == 1
+    assert f"{strange.root}: no photograph in it could be read" in capsys.readouterr().err
+    missing = str(tmp_path / "missing")
+    assert main(["finetune", photos.root, "--unknown", missing, *words]) == 1
+    assert f"no such folder: {missing}" in capsys.readouterr().err
+    assert training == []
+    assert not (tmp_path / "m").exists()
+    assert main(["finetune", single.root, "--valid", others.root, *words]) == 0
+
+
+def test_finetune_keeps_the_model_where_the_gallery_fails(
+    training, folder, photos, tmp_path, capsys, monkeypatch
+):
+    def fit_gallery(*_, **__):
+        raise ValueError("no threshold today")
+
+    monkeypatch.setattr(be.Model, "fit_gallery", fit_gallery)
+    out = tmp_path / "m"
+    assert main(["finetune", photos.root, "-o", str(out), "--model", folder]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2].startswith(f"the trained model is in {out}")
+    assert lines[-1] == "birdembed: no threshold today"
+    assert be.load_model(out).embedding_dim == be.load_model(folder).embedding_dim
+
+
+def test_finetune_interrupted_tells_the_command_that_goes_on(
+    folder, photos, tmp_path, capsys, monkeypatch
+):
+    steps = []
+
+    def fine_tune(*_, checkpoint_dir, **__):
+        if steps:
+            os.makedirs(checkpoint_dir, exist_ok=True)
+            with open(os.path.join(checkpoint_dir, "last.json"), "w") as file:
+                file.write("{}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(be, "fine_tune", fine_tune)
+    words = [photos.root, "-o", str(tmp_path / "my birds")]
+    assert main(["finetune", *words, "--model", folder]) == 130
+    assert "go on" not in capsys.readouterr().err  # nothing was done yet
+    steps.append(1)
+    assert main(["finetune", *words]) == 130
+    *_, line, last = capsys.readouterr().err.splitlines()
+    assert line == f"go on with: birdembed finetune --resume {photos.root} -o '{words[-1]}'"
+    assert last == "birdembed: interrupted"
+
+
+def test_finetune_resumes_no_run_of_another_model(
+    training, folder, photos, tmp_path, capsys, monkeypatch
+):
+    kept = tmp_path / "m" / "checkpoints"
+    kept.mkdir(parents=True)
+    shutil.copytree(folder, tmp_path / "other")
+    monkeypatch.chdir(tmp_path)
+    words = ["finetune", photos.root, "-o", str(tmp_path / "m"), "--resume"]
+
+    def went_on(began, *more):
+        (kept / "last.json").write_text(json.dumps({"source": began}))
+        before = len(training)
+        code = main([*words, *more])
+        assert (code, len(training) - before) in ((0, 1), (1, 0))
+        return code == 0
+
+    assert not went_on(folder, "--model", "other")
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"its run started from {folder}, not from other; go on with --model {folder}" in error
+    assert not went_on("timm/resnet50.tv_in1k@0123456789ab", "--model", "other")
+    assert "--model timm/resnet50.tv_in1k, or" in capsys.readouterr().err
+    assert went_on(folder)  # no model was named
+    # The same folder, written in other ways or moved.
+    assert went_on("other", "--model", str(tmp_path / "other") + "/")
+    assert went_on("../gone/other", "--model", "other")
+    # Not a new run's business.
+    words.remove("--resume")
+    assert went_on(folder, "--model", "other")
+
+
+def test_checkpoints_say_what_the_run_started_from(folder):
+    """What the command compares."""
+    from birdembed.training.checkpoint import Checkpoint
+
+    assert "source" in Checkpoint.__dataclass_fields__
+    assert be.load_model(folder)._current.source == folder
+
+
+def test_options_are_those_of_the_configuration():
+    from birdembed.cli.finetune import FLAGS, OPTIONS
+
+    config = getattr(be, "TrainConfig", None)
+    if config is None:
+        pytest.skip("this build has no training yet")
+    fields = set(config.__dataclass_fields__)
+    assert set(OPTIONS) | set(FLAGS) <= fields
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["identify"],
+        ["identify", "a.jpg", "-k", "0"],
+        ["finetune", "somewhere"],
+        ["finetune", "somewhere", "-o", "m", "--epochs", "0"],
+        ["finetune", "somewhere", "-o", "m", "--image-size", "3xx4"],
+    ],
+)
+def test_wrong_usage_is_2(words):
+    assert main(words) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--optimizer adam", "--optimizer must be one of 'sgd', 'adamw', got 'adam'"),
+        ("--lr -1", "--lr must be finite, at least 0, got -1.0"),
+        ("--lr fast", "--lr: expected a number, got 'fast'"),
+        ("--image-size 100", "--image-size must be a multiple of 32 from 96 to 384, got 100"),
+        ("--layer-decay none", "--layer-decay: expected a number, got 'none'"),
+        ("--layer-decay 2", "--layer-decay must be finite"),
+        ("--ema abc", "--ema: expected a number or none, got 'abc'"),
+        ("--supcon 0", "--supcon must be above 0"),
+        ("--seed -1", "--seed must be at least 0, got -1"),
+        ("--patience 3", "--patience needs --valid"),
+        ("--threads 99999", "expected a number of threads, 1 to 1024, got '99999'"),
+    ],
+)
+def test_finetune_wrong_values_are_2_before_any_work(
+    words, message, training, photos, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(be, "load_model", lambda *_: pytest.fail("the model was loaded"))
+    given = ["finetune", photos.root, "-o", str(tmp_path / "m"), *words.split()]
+    assert main(given) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_wrong_type_is_no_traceback(training, folder, photos, tmp_path, capsys, monkeypatch):
+    def fine_tune(*_, **__):
+        raise TypeError("x must be a number")
+
+    monkeypatch.setattr(be, "fine_tune", fine_tune)
+    assert main(["finetune", photos.root, "-o", str(tmp_path / "m"), "--model", folder]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "birdembed: x must be a number"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["identify", ""],
+        ["finetune", "somewhere", "-o", ""],
+        ["finetune", "", "-o", "m"],
+        ["finetune", "somewhere", "-o", "m", "--valid", ""],
+        ["embed", "somewhere", "-o", ""],
+        ["index", "somewhere", "-o", ""],
+        ["evaluate", "sscd", "somewhere", "--plots", ""],
+    ],
+)
+def test_an_empty_word_is_no_folder(words, capsys):
+    assert main(words) == 2
+    assert "expected a file or a folder, got an empty word" in capsys.readouterr().err
+
+
+def test_no_folder_is_1(training, tmp_path, capsys):
+    assert main(["finetune", str(tmp_path / "none"), "-o", str(tmp_path / "m")]) == 1
+    assert "none" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+    assert training == []

@@ -1,0 +1,120 @@
+"""Models by way of the public functions: every kind of file, the same vectors."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import birdembed as be
+from tests.support import tolerances
+from tests.support.networks import embed, numpy_state, random_network, vision
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Emptied at once: pytest keeps tmp_path for several runs, and models are large."""
+    yield tmp_path / "files"
+    shutil.rmtree(tmp_path / "files", ignore_errors=True)
+
+
+def pictures():
+    return np.random.default_rng(0).standard_normal((2, 3, 64, 64), dtype=np.float32)
+
+
+@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
+def test_save_and_load_give_the_same_bits(folder, architecture):
+    model = be.Model(architecture, num_classes=3, seed=1)
+    model.save_pretrained(folder)
+    back = be.load_model(folder)
+    assert (back.architecture, back.num_classes) == (architecture, 3)
+    assert back.fingerprint == model.fingerprint
+    x = pictures()
+    np.testing.assert_array_equal(back.forward_tensor(x), model.forward_tensor(x))
+    headless = be.load_model(folder, num_classes=0)
+    assert headless.num_classes == 0
+    assert headless.fingerprint == model.fingerprint
+    # Loaded and saved to the same place again: the file is mapped while it is replaced.
+    back.save_pretrained(folder)
+    np.testing.assert_array_equal(be.load_model(folder).forward_tensor(x), model.forward_tensor(x))
+
+
+def test_half_the_space(folder):
+    model = be.Model("resnet50", num_classes=3, seed=1, preprocess=be.Preprocess(size=64))
+    rng = np.random.default_rng(0)
+    images = list(rng.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8))
+    vectors = model.encode(images)
+    model.fit_gallery(vectors, labels=["kea", "kea", "tui", "tui"])
+    model.save_pretrained(folder / "wide")
+    model.save_pretrained(folder / "half", dtype="float16")
+    sizes = [(folder / d / "model.safetensors").stat().st_size for d in ("half", "wide")]
+    assert sizes[0] < 0.51 * sizes[1]
+    back = be.load_model(folder / "half")
+    assert back.fingerprint != model.fingerprint
+    cosines = np.diagonal(be.cosine_similarity(back.encode(images), vectors))
+    assert 1 - tolerances.FLOAT16_COSINE < min(cosines) < 1
+    # Gallery and threshold come along: they are those of the model that was saved.
+    assert back.threshold == model.threshold
+    np.testing.assert_array_equal(back.gallery.embeddings, model.gallery.embeddings)
+    assert back.identify(images[0]).species == "kea"
+    assert model.gallery.fingerprint == model.fingerprint
+    back.save_pretrained(folder / "half")
+    assert be.load_model(folder / "half").fingerprint == back.fingerprint
+
+
+@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
+def test_every_kind_of_file_gives_torchs_embeddings(folder, architecture):
+    torch, _, _, _ = vision()
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    network = random_network(architecture, 3)
+    state = network.state_dict()
+    torch.save(state, folder / "zip.pth")
+    torch.save(state, folder / "old.pth", _use_new_zipfile_serialization=False)
+    wrapped = {"epoch": 1, "state_dict": {f"module.{n}": t for n, t in state.items()}}
+    torch.save(wrapped, folder / "wrapped.pth")
+    save_file(state, folder / "plain.safetensors")
+    x = pictures()
+    expected = embed(network, x)
+    for name in ("zip.pth", "old.pth", "wrapped.pth", "plain.safetensors"):
+        model = be.load_model(architecture, weights=folder / name)
+        assert model.num_classes == 3
+        assert model.preprocess == be.Preprocess()
+        found = model.forward_tensor(x)
+        distances = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+        assert max(distances) <= tolerances.FEATURES_REL_L2, name
+
+
+def test_narrow_floats_are_widened(folder):
+    """float16 and bfloat16 files hold rounded weights: ours are the rounded ones exactly."""
+    torch, _, _, _ = vision()
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    network = random_network("resnet50")
+    for kind in (torch.float16, torch.bfloat16):
+        narrow = {
+            n: t.to(kind) if t.is_floating_point() else t for n, t in network.state_dict().items()
+        }
+        save_file(narrow, folder / "x.safetensors")
+        torch.save(narrow, folder / "x.pth")
+        wide = numpy_state(network.__class__.to(network, kind).float())
+        for name in ("x.safetensors", "x.pth"):
+            state = be.load_model("resnet50", weights=folder / name).state_dict()
+            assert all(np.array_equal(state[n], wide[n]) for n in state if "num_b" not in n)
+        network = random_network("resnet50")
+
+
+def test_wrong_architecture_and_absent_models(folder, monkeypatch, tmp_path):
+    be.Model("resnet50").save_pretrained(folder)
+    with pytest.raises(be.WeightsError, match="holds a resnet50, expected a resnet50d"):
+        be.load_model("resnet50d", weights=folder / "model.safetensors")
+    with pytest.raises(be.WeightsError, match="holds a resnet50, expected a resnet50d"):
+        be.load_model("resnet50d", weights=folder)
+    with pytest.raises(be.WeightsError, match="cannot be read"):
+        be.load_model("resnet50", weights=folder / "absent.pth")
+    monkeypatch.setenv("BIRDEMBED_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(be.WeightsError, match="birdembed fetch sscd"):
+        be.load_model("sscd")
+    with pytest.raises(be.WeightsError, match="resnet51"):
+        be.load_model("resnet51")

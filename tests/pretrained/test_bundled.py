@@ -1,0 +1,156 @@
+"""A model that comes with the package: found by name, identifying with no download."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import birdembed as be
+from birdembed.cli import main
+from birdembed.pretrained import registry
+from tests.support import tolerances
+from tests.support.networks import embed, vision
+
+PACKAGE = Path(be.__file__).resolve().parent
+
+
+def pictures(n):
+    return list(np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """A folder of bundled models with one in it, as `finetune --dtype float16` writes it."""
+    root = tmp_path_factory.mktemp("models")
+    model = be.Model("resnet50", num_classes=2, seed=1, preprocess=be.Preprocess(size=64))
+    from birdembed.weights.float16 import as_stored
+
+    model.load_state_dict(as_stored(model.state_dict(), "float16"))
+    model.fit_gallery(model.encode(pictures(4)), labels=["kea", "kea", "tui", "tui"])
+    model.save_pretrained(root / "birds51", dtype="float16")
+    yield root
+    shutil.rmtree(root)
+
+
+def test_found_by_name(shipped, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_BUNDLED", shipped)
+    assert "birds51" in be.list_models()
+    model = be.load_model("birds51")
+    assert repr(model).endswith("birds51)")
+    assert model.identify(pictures(1)[0]).species == "kea"
+    assert main(["info", "--check", "birds51"]) == 0
+    assert model.fingerprint in capsys.readouterr().out
+    twin = pickle.loads(pickle.dumps(model))
+    assert twin.fingerprint == model.fingerprint
+    assert twin.identify(pictures(4)) == model.identify(pictures(4))
+    # A folder of the user's own wins over the name.
+    be.Model("resnet50", preprocess=be.Preprocess(size=96)).save_pretrained(tmp_path / "birds51")
+    assert be.load_model("birds51").preprocess.size == 96
+
+
+def test_default_model_of_a_package_that_has_it(shipped, tmp_path):
+    """In a process of its own, with a copy of the package: what is the default is told once."""
+    copy = tmp_path / "site" / "birdembed"
+    shutil.copytree(PACKAGE, copy, symlinks=True, ignore=shutil.ignore_patterns("bundled"))
+    shutil.copytree(shipped, copy / "pretrained" / "bundled")
+    image = tmp_path / "kea.npy"
+    np.save(image, pictures(1)[0])
+    code = (
+        "import numpy as np, birdembed as be; model = be.load_model();"
+        f"print(model, model.identify(np.load({str(image)!r})).species, be.Model.from_pretrained())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(copy.parent), "HOME": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    shutil.rmtree(copy)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("birds51)") == 2
+    assert ") kea Model(" in done.stdout
+
+
+# The model itself
+
+BIRDS51 = PACKAGE / "pretrained" / "bundled" / "birds51"
+
+
+@pytest.fixture(scope="module")
+def birds51():
+    return be.load_model("birds51")
+
+
+def test_what_comes_with_birds51(birds51):
+    """Its licences, its record and its card lie beside it; it is small, and names no paths."""
+    files = {path.name: path for path in BIRDS51.iterdir()}
+    assert set(files) == {
+        "README.md",
+        "LICENSE.sscd",
+        "config.json",
+        "model.safetensors",
+        "gallery.safetensors",
+        "training.json",
+    }
+    assert files["model.safetensors"].stat().st_size < 50e6
+    for name in ("README.md", "config.json", "training.json"):
+        assert not re.search(r"/(home|root|work|tmp|shared)\b", files[name].read_text("utf-8"))
+    record = json.loads(files["training.json"].read_text())
+    assert record["valid"]["float16"]["accuracy"] >= 0.97
+    for name, value in record["valid"]["float16"].items():
+        assert abs(value - record["valid"]["float32"][name]) <= 0.002, name
+    # The card's table and its choice of the weights are the record's.
+    card = files["README.md"].read_text("utf-8")
+    for row, key in {
+        "precision@1": "precision_at_1",
+        "MAP@R": "map_at_r",
+        "mean cosine, same species": "same_similarity",
+        "turned by 90 degrees": "robustness.rotate90.precision_at_1",
+        "brightness x 1.4": "robustness.brightness_1.4.precision_at_1",
+    }.items():
+        sscd, ours = (record["valid"][which][key] for which in ("sscd", "float16"))
+        assert f"| {row} | {sscd:.3f} | {ours:.3f} |" in card
+    right = record["right_neighbours"]
+    assert round(record["valid"]["float16"]["precision_at_1"] * right["of"]) == right["mean"]
+    assert all(f"{right[name]}" in card for name in ("stage 2", "stage 3", "mean"))
+    assert record["command"] in card
+    config = json.loads(files["config.json"].read_text("utf-8"))
+    assert "before and after" in config["birdembed"]["training"]["mean_of"]
+    assert birds51.num_classes == len(birds51.class_names) == 51
+    assert birds51.preprocess.size == 192
+
+
+def test_birds51_is_what_timm_makes_of_it(birds51):
+    _, _, timm, _ = vision()
+    twin = timm.create_model(f"local-dir:{BIRDS51}", pretrained=True).eval()
+    x = np.random.default_rng(0).standard_normal((2, 3, 192, 192), dtype=np.float32)
+    found = birds51.forward_tensor(x)
+    expected = embed(twin, x)
+    assert np.linalg.norm(found - expected) <= tolerances.NETWORK_REL_L2 * np.linalg.norm(expected)
+
+
+def test_birds51_knows_birds_it_never_saw(birds51):
+    """Photographs of its species that were not trained on; the figures are training.json's."""
+    folder = os.environ.get("BIRDEMBED_DATA")
+    if not folder or not (Path(folder) / "valid").is_dir():
+        pytest.skip("needs BIRDEMBED_DATA, a folder with valid/")
+    valid = be.ImageFolder(Path(folder) / "valid")
+    if sorted(valid.class_names) != sorted(birds51.class_names):
+        pytest.skip("the species of BIRDEMBED_DATA are others than birds51's")
+    record = json.loads((BIRDS51 / "training.json").read_text())["valid"]["float16"]
+    found = be.evaluate(birds51, valid)
+    assert found.accuracy == pytest.approx(record["accuracy"], abs=0.005)
+    answers = birds51.identify(valid.paths)
+    right = [a.species == name for a, name in zip(answers, valid.names, strict=True)]
+    assert np.mean(right) >= 0.97
+    assert np.mean([a.known for a in answers]) >= 0.94

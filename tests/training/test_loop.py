@@ -1,0 +1,596 @@
+"""The training loop on a small stand-in for the core: what it promises, and every way it ends."""
+
+import json
+import logging
+import threading
+
+import numpy as np
+import pytest
+
+from birdembed import BackendError, BirdembedError, ImageFolder, Preprocess, _core
+from birdembed.model.model import Model
+from birdembed.training import loop
+from birdembed.training.callbacks import Callback
+from birdembed.training.config import TrainConfig
+from birdembed.training.fine_tune import fine_tune
+from birdembed.training.losses import SupCon
+from birdembed.training.progress import seconds_left
+from birdembed.training.trainer import Trainer
+from tests.support import fake_core_trainer as fake
+from tests.support.train_data import NAMES, make_folder
+
+EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
+
+
+@pytest.fixture(autouse=True)
+def small_core(monkeypatch):
+    fake.install(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("train")
+    return make_folder(root / "train"), make_folder(root / "valid", per_class=5, seed=1)
+
+
+@pytest.fixture
+def train(folder):
+    return folder[0]
+
+
+@pytest.fixture
+def valid(folder):
+    return folder[1]
+
+
+def new_model(**options):
+    return Model("resnet50", preprocess=Preprocess(size=96), **options)
+
+
+def weights(model):
+    return model.state_dict()
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+class Stop(Callback):
+    """Do something at a step."""
+
+    def __init__(self, step, action):
+        self.step, self.action = step, action
+
+    def on_step_end(self, trainer, logs):
+        return self.action() if logs["step"] == self.step else None
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+# What it does
+
+
+def test_it_learns_and_tells_how(train, valid):
+    model = new_model()
+    before = model.fingerprint
+    history = fine_tune(model, train, valid, 4, **EASY)
+    assert [logs["epoch"] for logs in history.epochs] == [1, 2, 3, 4]
+    assert [logs["step"] for logs in history.epochs] == [6, 12, 18, 24]
+    wanted = "epoch step train_loss train_accuracy valid_loss valid_accuracy precision_at_1"
+    wanted += " map_at_r lr seconds images_per_second"
+    assert set(history.epochs[0]) == set(wanted.split())
+    assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
+    assert history.best["valid_accuracy"] > 0.9
+    assert model.class_names == list(NAMES)
+    assert model.fingerprint != before
+    right = [model.predict(p, 1)[0][0] == n for p, n in zip(valid.paths, valid.names, strict=True)]
+    assert np.mean(right) == history.best["valid_accuracy"]
+
+
+def test_without_valid_the_last_epoch_counts(train):
+    model = new_model()
+    trainer = Trainer(model, train, epochs=2, ema=None, **EASY)
+    history = trainer.fit()
+    assert "valid_loss" not in history.epochs[0]
+    assert history.best is history.epochs[-1]
+    core = dict(zip(trainer._run.engine.names, trainer._run.engine.core.parameters(), strict=True))
+    assert same(weights(model), core)
+    assert trainer.model is model
+    with pytest.raises(ValueError, match="without valid="):
+        trainer.evaluate()
+
+
+def test_the_best_epoch_by_monitor_is_what_the_model_ends_with(train, valid, monkeypatch):
+    kept, losses = {}, iter([3.0, 1.0, 2.0, 1.0])
+    measure = loop.validate
+    monkeypatch.setattr(
+        loop, "validate", lambda *args: measure(*args) | {"valid_loss": next(losses)}
+    )
+    trainer = Trainer(
+        new_model(),
+        train,
+        valid,
+        epochs=4,
+        monitor="loss",
+        callbacks=lambda trainer, logs: kept.update({logs["epoch"]: weights(trainer.model)}),
+        **EASY,
+    )
+    history = trainer.fit()
+    assert history.best["epoch"] == 2
+    assert same(weights(trainer.model), kept[2])
+    assert not same(weights(trainer.model), kept[4])
+    assert trainer.model._current.training["best"]["epoch"] == 2
+
+
+def test_ema_weights_are_validated_and_published(train, valid):
+    trainer = Trainer(new_model(), train, valid, epochs=1, ema=0.9, **EASY)
+    history = trainer.fit()
+    core = trainer._run.engine.core
+    names = trainer._run.engine.names
+    assert same(weights(trainer.model), dict(zip(names, core.ema(), strict=True)))
+    assert not same(weights(trainer.model), dict(zip(names, core.parameters(), strict=True)))
+    assert trainer.evaluate() == {k: history.epochs[0][k] for k in trainer.evaluate()}
+
+
+def test_early_stopping_by_patience(train, valid):
+    history = fine_tune(
+        new_model(), train, valid, 50, patience=2, **{**EASY, "lr": 1e-9, "head_lr": 1e-9}
+    )
+    assert len(history) < 50
+    assert history.epochs[-1]["epoch"] - history.best["epoch"] == 2
+
+
+def test_callbacks_hear_everything_in_order_and_can_stop(train, valid, tmp_path):
+    heard = []
+
+    class Own(Callback):
+        def on_train_begin(self, trainer):
+            heard.append("begin")
+
+        def on_step_end(self, trainer, logs):
+            heard.append(logs["step"])
+            assert {"epoch", "step", "train_loss", "train_accuracy", "lr"} <= set(logs)
+
+        def on_epoch_end(self, trainer, logs):
+            heard.append("epoch")
+            return logs["epoch"] < 2
+
+        def on_checkpoint(self, trainer, path):
+            heard.append("checkpoint")
+            assert (tmp_path / "last.json").exists()
+            assert path == str(tmp_path)
+
+        def on_train_end(self, trainer, history):
+            heard.append("end")
+            assert len(history) == 2
+
+    fine_tune(new_model(), train, valid, 9, callbacks=[Own()], checkpoint_dir=tmp_path, **EASY)
+    steps = list(range(1, 7)), list(range(7, 13))
+    first = ["begin", *steps[0], "epoch", "checkpoint"]
+    assert heard == [*first, *steps[1], "epoch", "checkpoint", "end"]
+
+
+def test_a_callback_stops_after_its_step(train):
+    trainer = Trainer(new_model(), train, callbacks=[Stop(4, lambda: False)], **EASY)
+    assert len(trainer.fit()) == 0
+    assert trainer.step_count == 4
+    assert trainer.model.num_classes == 4
+
+
+def test_accumulation_is_one_step_of_the_mean(train):
+    options = {**EASY, "batch_size": 4, "bn": "frozen_stats", "head_epochs": 0}
+    options |= {"ema": None, "grad_clip": None, "epochs": 1, "label_smoothing": 0.0}
+    ends = []
+    for size, accumulate in ((8, 1), (4, 2)):
+        trainer = Trainer(
+            new_model(), train, **{**options, "batch_size": size, "accumulate": accumulate}
+        )
+        assert trainer.steps_per_epoch == 6
+        trainer.fit()
+        assert trainer.step_count == 6
+        ends.append(weights(trainer.model))
+    for name in ends[0]:
+        np.testing.assert_allclose(ends[0][name], ends[1][name], atol=2e-5, err_msg=name)
+
+
+def test_clipping_bounds_the_gradient_and_gradients_are_before_it(train):
+    scales = []
+    trainer = Trainer(new_model(), train, grad_clip=1e-3, **EASY)
+    core = trainer._run.ready().core
+    apply = core.apply
+    core.apply = lambda *a, **k: (scales.append(k["grad_scale"]), apply(*a, **k))
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    trainer.step(x, np.arange(4))
+    norm = np.sqrt(sum((g.astype(float) ** 2).sum() for g in trainer.gradients().values()))
+    assert scales[0] == pytest.approx(1e-3 / norm)
+    assert norm > 0.1
+    assert not any("running" in name for name in trainer.gradients())
+
+
+def test_a_step_by_hand_is_a_step_of_the_core(train):
+    options = {**EASY, "optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0}
+    trainer = Trainer(
+        new_model(),
+        train,
+        schedule="constant",
+        head_lr=5e-3,
+        grad_clip=None,
+        label_smoothing=0.0,
+        **options,
+    )
+    start = weights(trainer.model)
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    loss = trainer.step(x, np.arange(4))
+    end, slope = weights(trainer.model), trainer.gradients()
+    for name, gradient in slope.items():
+        np.testing.assert_allclose(end[name], start[name] - 5e-3 * gradient, atol=1e-7)
+    assert not np.array_equal(end["bn1.running_mean"], start["bn1.running_mean"])
+    moved = {n: (start[n] - 2e-5 * slope[n] if n in slope else start[n]) for n in start}
+    other = Trainer(_model_of(moved), train, schedule="constant", label_smoothing=0.0, **options)
+    wanted = sum((g.astype(float) ** 2).sum() for g in slope.values())
+    assert (loss - other.step(x, np.arange(4))) / 2e-5 == pytest.approx(wanted, rel=0.05)
+    with pytest.raises(ValueError, match="y must be 0 to 3, got 0 to 9"):
+        trainer.step(x, np.array([0, 1, 2, 9]))
+    with pytest.raises(ValueError, match="x must be float32"):
+        trainer.step(x.astype(np.float64), np.arange(4))
+
+
+def _model_of(state):
+    model = new_model(num_classes=4, class_names=NAMES)
+    model.load_state_dict(state)
+    return model
+
+
+def test_own_losses_are_added_and_checked(train):
+    x = np.random.default_rng(0).standard_normal((6, 3, 96, 96)).astype(np.float32)
+    y = np.array([0, 0, 1, 1, 2, 2])
+    plain = Trainer(new_model(), train, **EASY)
+    joined = Trainer(new_model(), train, loss=SupCon(0.1, 0.2), **EASY)
+    features = plain._run.ready().core.forward(x)
+    extra, slope = SupCon(0.1, 0.2)(features, y)
+    assert joined.step(x, y) == pytest.approx(plain.step(x, y) + extra, rel=1e-6)
+    assert not np.allclose(joined.gradients()["conv1.weight"], plain.gradients()["conv1.weight"])
+    wrong = Trainer(new_model(), train, loss=lambda f, y: (1.0, slope[:1]), **EASY)
+    with pytest.raises(ValueError, match="d_features of shape"):
+        wrong.step(x, y)
+    wrong = Trainer(new_model(), train, loss=lambda f, y: 1.0, **EASY)
+    with pytest.raises(TypeError, match="loss must return"):
+        wrong.step(x, y)
+
+
+def test_class_weights(train):
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    only = {"finch": 1, "jay": 0, "owl": 0, "wren": 0}
+    options = {**EASY, "label_smoothing": 0.0, "bn": "frozen_stats"}
+    weighted = Trainer(new_model(), train, class_weights=only, **options)
+    alone = Trainer(new_model(), train, **options)
+    assert weighted.step(x, np.arange(4)) == pytest.approx(alone.step(x[:1], np.arange(1)))
+    with pytest.raises(ValueError, match="disagree about class 'owl'"):
+        Trainer(new_model(), train, class_weights={"finch": 1, "jay": 1, "wren": 2}, **EASY)
+    with pytest.raises(ValueError, match="2 numbers for 4 classes"):
+        Trainer(new_model(), train, class_weights=[1, 2], **EASY)
+    with pytest.raises(ValueError, match="all 0"):
+        Trainer(new_model(), train, class_weights=np.zeros(4), **EASY)
+
+
+def test_a_step_before_fit_takes_nothing_from_its_epochs(train):
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    trainer = Trainer(new_model(), train, epochs=1, **EASY)
+    for _ in range(2):
+        trainer.step(x, np.arange(4))
+    trainer.fit()
+    assert trainer.step_count == 2 + trainer.steps_per_epoch
+
+
+def test_on_checkpoint_can_stop(train, tmp_path):
+    class Enough(Callback):
+        def on_checkpoint(self, trainer, path):
+            return np.bool_(False)
+
+    for every, steps in ((None, 6), (2, 2)):
+        history = fine_tune(new_model(), train, None, 3, callbacks=Enough(), checkpoint_every=every,
+                            checkpoint_dir=tmp_path / str(every), **EASY)  # fmt: skip
+        assert len(history) == (1 if every is None else 0), steps
+
+
+def test_a_misspelled_prefix_shows_before_the_work(train):
+    with pytest.raises(ValueError, match=r"freeze: no parameter's name begins with 'layr1'"):
+        Trainer(new_model(), train, freeze="layr1", **EASY)
+
+
+def test_a_config_goes_to_the_trainer(train):
+    with pytest.raises(TypeError, match="fields of TrainConfig as options"):
+        fine_tune(new_model(), train, config=TrainConfig())
+
+
+def test_eval_size_is_set_when_training_starts(train, valid):
+    model = new_model()
+    trainer = Trainer(model, train, valid, epochs=1, eval_size=128, **{**EASY, "image_size": None})
+    assert model.preprocess.size == 96
+    sizes = []
+    trainer._callbacks = type(trainer._callbacks)(
+        [Stop(1, lambda: sizes.append(model.preprocess.size))]
+    )
+    forward = trainer._run.ready().core.forward
+    trainer._run.engine.core.forward = lambda x, t=0: (sizes.append(x.shape[2]), forward(x, t))[1]
+    trainer.fit()
+    assert sizes[:2] == [96, 128]
+    assert model.preprocess.size == 128
+
+
+# Heads
+
+
+def test_a_new_head_is_trained_first(train, caplog):
+    caplog.set_level(logging.INFO, "birdembed")
+    trainer = Trainer(new_model(), train, epochs=1, **EASY)
+    trainer.fit()
+    assert "classifier trained first" in caplog.text
+    caplog.clear()
+    Trainer(trainer.model, train, epochs=1, **EASY).fit()
+    assert "classifier trained first" not in caplog.text
+
+
+def test_an_own_head_is_kept_in_the_datas_order(train, caplog):
+    caplog.set_level(logging.INFO, "birdembed")
+    order = ["owl", "wren", "finch", "jay"]
+    model = new_model(num_classes=4, class_names=order, seed=5)
+    old = weights(model)
+    model = Trainer(model, train, **EASY).model
+    rows = [order.index(name) for name in NAMES]
+    assert model.class_names == list(NAMES)
+    assert np.array_equal(weights(model)["fc.weight"], old["fc.weight"][rows])
+    assert np.array_equal(weights(model)["fc.bias"], old["fc.bias"][rows])
+    assert "replaced" not in caplog.text
+    unnamed = new_model(num_classes=4, seed=5)
+    assert np.array_equal(
+        weights(Trainer(unnamed, train, **EASY).model)["fc.weight"], old["fc.weight"]
+    )
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c", "d"], None])
+def test_another_head_is_replaced_and_said_so(train, caplog, names):
+    caplog.set_level(logging.INFO, "birdembed")
+    model = new_model(num_classes=4 if names else 7, class_names=names, seed=5)
+    old = weights(model)["fc.weight"]
+    model = Trainer(model, train, **EASY).model
+    assert not np.array_equal(weights(model)["fc.weight"], old[:4])
+    assert "replaced by a new one for the 4 classes" in caplog.text
+
+
+def test_a_gallery_of_the_old_weights_goes_and_that_is_said(train, caplog):
+    caplog.set_level(logging.INFO, "birdembed")
+    model = new_model()
+    model.fit_gallery(train)
+    fine_tune(model, train, None, 1, **EASY)
+    assert (model.gallery, model.threshold) == (None, None)
+    assert "gallery and threshold belong to the weights as they were" in caplog.text
+    with pytest.raises(ValueError, match="has no gallery"):
+        model.identify(train.paths[0])
+
+
+def test_the_record_goes_with_the_model(train, valid, tmp_path):
+    model = new_model()
+    fine_tune(model, train, valid, 1, loss=SupCon(), checkpoint_dir=tmp_path / "c", **EASY)
+    record = json.loads(json.dumps(model._current.training))
+    assert record["config"]["loss"] == "SupCon(temperature=0.1, weight=0.2)"
+    assert record["data"] == {"classes": 4, "train_images": 48, "valid_images": 20}
+    assert record["best"]["epoch"] == 1
+    assert record["versions"]["birdembed"]
+    assert str(tmp_path) not in json.dumps(record)
+    model.save_pretrained(tmp_path / "model")
+    again = Model.from_pretrained(tmp_path / "model")
+    assert again.class_names == list(NAMES)
+    assert again._current.training == record
+    assert same(weights(again), weights(model))
+
+    fine_tune(again, train, None, 1, **EASY)
+    later = again._current.training
+    assert later["started_from"] == "model"
+    assert later["before"] == record
+    assert str(tmp_path) not in json.dumps(later)
+
+
+# What it refuses
+
+
+def test_data_that_cannot_be_trained_on(train, valid, tmp_path):
+    with pytest.raises(TypeError, match="train must be an ImageFolder"):
+        Trainer(new_model(), train.paths, **EASY)
+    with pytest.raises(ValueError, match="needs two at least"):
+        Trainer(new_model(), train.select(["owl"]), **EASY)
+    empty = ImageFolder.from_lists(train.paths, train.names, [*NAMES, "dodo"])
+    with pytest.raises(ValueError, match="no images of class 'dodo'"):
+        Trainer(new_model(), empty, **EASY)
+    with pytest.raises(ValueError, match="valid has images of class 'owl', which train lacks"):
+        Trainer(new_model(), train.select(["jay", "wren"]), valid.select(["jay", "owl"]), **EASY)
+    one_each = valid.select(per_class=1)
+    with pytest.raises(ValueError, match="two images in valid"):
+        Trainer(new_model(), train, one_each, monitor="map_at_r", **EASY)
+    with pytest.raises(ValueError, match="patience needs valid="):
+        Trainer(new_model(), train, patience=2, **EASY)
+    with pytest.raises(TypeError, match="did you mean 'lr'"):
+        Trainer(new_model(), train, learning_rate=1)
+    with pytest.raises(TypeError, match="model must be a Model"):
+        Trainer("sscd", train)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_precision_is_what_the_machine_has(train, native, monkeypatch):
+    found = _core.backend() | {"bfloat16": native, "isa": "AVX2"}
+    monkeypatch.setattr(_core, "backend", lambda: found)
+    best = "bfloat16" if native else "float32"
+    trainer = Trainer(new_model(), train, precision="auto", **EASY)
+    assert trainer.config.precision == best  # what checkpoints are held against
+    trainer.fit()
+    assert trainer.model._current.training["config"]["precision"] == best
+    assert Trainer(new_model(), train, **EASY).config.precision == "float32"
+    if not native:
+        with pytest.raises(BackendError, match=r"AVX512_BF16 or AMX.*AVX2.*'auto'"):
+            Trainer(new_model(), train, precision="bfloat16", **EASY)
+
+
+def test_valid_is_matched_by_name(train, valid):
+    other = valid.select(["wren", "finch"])
+    trainer = Trainer(new_model(), train, other, epochs=3, **EASY)
+    assert trainer.fit().best["valid_accuracy"] > 0.8
+
+
+def test_broken_files(train, valid, tmp_path, caplog):
+    data = make_folder(tmp_path / "t", per_class=6)
+    (tmp_path / "t/owl/00.bmp").write_bytes(b"no picture")
+    broken = ImageFolder(tmp_path / "t")
+    with pytest.raises(ValueError, match=r"00\.bmp"):
+        fine_tune(new_model(), broken, valid, 1, **EASY)
+    with pytest.raises(ValueError, match=r"00\.bmp"):
+        fine_tune(new_model(), train, broken, 1, **EASY)
+    with pytest.warns(UserWarning, match=r"1 of 24 images cannot be read.*00\.bmp"):
+        history = fine_tune(new_model(), broken, broken, 1, on_error="skip", **EASY)
+    assert history.epochs[0]["step"] == 3
+    assert "valid: 1 images cannot be read and are left out" in caplog.text
+    for i in range(6):
+        (tmp_path / f"t/owl/{i:02d}.bmp").write_bytes(b"no picture")
+    model = new_model()
+    before = model._current
+    with pytest.raises(ValueError, match="class 'owl'"):
+        fine_tune(model, broken, valid, 1, on_error="skip", **EASY)
+    assert model._current is before
+    assert len(data) == 24
+
+
+def test_nan_stops_and_leaves_model_and_checkpoint(train, valid, tmp_path):
+    model = new_model()
+    before = weights(model)
+    calls = []
+
+    def loss(features, labels):
+        calls.append(1)
+        return (float("nan") if len(calls) == 9 else 0.0), np.zeros_like(features)
+
+    options = {**EASY, "loss": loss, "checkpoint_dir": tmp_path, "eval_size": 128}
+    with pytest.raises(BirdembedError, match="loss is nan at step 9"):
+        fine_tune(model, train, valid, 3, **options)
+    assert same(weights(model), before)
+    assert model.preprocess.size == 96
+    assert json.loads((tmp_path / "last.json").read_text())["step"] == 6
+
+
+def test_an_infinite_gradient_stops_too(train):
+    def loss(features, labels):
+        return 0.0, np.full_like(features, np.inf)
+
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(BirdembedError, match=r"gradient is (inf|nan) at step 1"),
+    ):
+        fine_tune(new_model(), train, None, 1, loss=loss, **EASY)
+
+
+def test_two_trainings_of_one_model_at_once(train):
+    model = new_model()
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait():
+        inside.set()
+        assert go_on.wait(20)
+
+    first = threading.Thread(
+        target=fine_tune, args=(model, train, None, 1), kwargs={"callbacks": Stop(1, wait), **EASY}
+    )
+    first.start()
+    try:
+        assert inside.wait(20)
+        with pytest.raises(BirdembedError, match="another call is changing this model"):
+            fine_tune(model, train, None, 1, **EASY)
+        assert model.encode(train.paths[:2]).shape == (2, 2048)
+    finally:
+        go_on.set()
+        first.join()
+    assert model.num_classes == 4
+
+
+def test_two_trainings_into_one_folder(train, tmp_path):
+    first, second = new_model(), new_model()
+    before = second._current
+
+    def another():
+        with pytest.raises(BirdembedError, match="another training is writing its checkpoints"):
+            fine_tune(second, train, None, 1, checkpoint_dir=tmp_path, **EASY)
+
+    fine_tune(first, train, None, 1, callbacks=Stop(1, another), checkpoint_dir=tmp_path, **EASY)
+    assert second._current is before
+    # With the first one ended, in whatever way, the folder is free.
+    fine_tune(second, train, None, 1, checkpoint_dir=tmp_path, **EASY)
+
+
+def test_ctrl_c_publishes_the_last_whole_step(train, valid, tmp_path, caplog):
+    model = new_model()
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(
+            model,
+            train,
+            valid,
+            3,
+            callbacks=Stop(8, interrupt),
+            checkpoint_dir=tmp_path,
+            ema=None,
+            **EASY,
+        )
+    assert "interrupted after step 8" in caplog.text
+    assert "resume=True" in caplog.text
+    saved = Trainer.resume(tmp_path, train, valid)
+    assert saved.step_count == 8
+    assert same(weights(saved.model), weights(model))
+    fresh = new_model()
+    before = fresh._current
+    trainer = Trainer(fresh, train, callbacks=[Stop(1, lambda: None)], **EASY)
+    trainer._run.ready().core.forward = lambda *a: interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert fresh._current is before
+
+
+def test_an_error_in_a_callback_keeps_what_was_done(train, tmp_path):
+    def fail():
+        raise RuntimeError("tracker is down")
+
+    model = new_model()
+    with pytest.raises(RuntimeError, match="tracker is down"):
+        fine_tune(model, train, None, 2, callbacks=Stop(3, fail), checkpoint_dir=tmp_path, **EASY)
+    assert model.num_classes == 4
+    assert Trainer.resume(tmp_path, train).step_count == 3
+
+
+def test_an_unwritable_checkpoint_dir_shows_before_the_work(train, tmp_path):
+    (tmp_path / "file").write_text("")
+    model = new_model()
+    before = model._current
+    with pytest.raises(OSError, match="file"):
+        fine_tune(model, train, None, 1, checkpoint_dir=tmp_path / "file" / "x", **EASY)
+    assert model._current is before
+    with pytest.raises(ValueError, match="resume=True needs checkpoint_dir"):
+        fine_tune(model, train, None, 1, resume=True)
+
+
+def test_progress_without_a_terminal_is_lines(train, valid, capsys):
+    fine_tune(new_model(), train, valid, 1, show_progress_bar=True, **EASY)
+    text = capsys.readouterr().err
+    assert "epoch 1/1  loss " in text
+    assert "images/s" in text
+    assert "\r" not in text
+    fine_tune(new_model(), train, valid, 1, **EASY)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_time_left_knows_of_larger_images_to_come():
+    assert seconds_left([128, 128, 256, 256], 60, 5) == 60 + 5 + 2 * (240 + 5)
+    assert seconds_left([128], 60, 5) == 0
+
+
+def test_config_object_and_options_together(train):
+    config = TrainConfig(epochs=3, lr=0.5, image_size=96)
+    trainer = Trainer(new_model(), train, config=config, lr=0.01)
+    assert (trainer.config.epochs, trainer.config.lr) == (3, 0.01)
+    assert trainer.config.head_lr == pytest.approx(0.05)
