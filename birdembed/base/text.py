@@ -1,4 +1,4 @@
-"""Words for messages."""
+"""Text for messages."""
 
 from __future__ import annotations
 

@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from birdembed.images.preprocess import Preprocess
 
 CACHE_BYTES = 1 << 30
-# A picture is kept with a short side of at most so many times the training size. The smallest
+# An image is kept with a short side of at most so many times the training size. The smallest
 # box of "default" and "strong" (0.35 of the area, 3 to 4) has a side of sqrt(0.35 * 3 / 4) =
-# 0.512 of a square picture's: twice the size is as many pixels as any view can show.
+# 0.512 of a square image's: twice the size is as many pixels as any view can show.
 _REDUCE = 2
 _CHECK_CHUNK = 64  # files between two looks at Ctrl-C's exception and the progress
 
 
 class TrainBatch(NamedTuple):
-    """One step's samples.
+    """The samples of one training step.
 
     Attributes
     ----------
@@ -53,9 +53,9 @@ class TrainBatch(NamedTuple):
 
 
 class Batches:
-    """Batches of a data set, epoch by epoch.
+    """Training batches of a dataset, epoch by epoch.
 
-    A view of a picture is a function of the seed, the epoch, the image size and the picture's
+    A view of an image is a function of the seed, the epoch, the image size and the image's
     position in the data, to the bit: neither the number of threads, the batch size, the cache
     nor starting in mid-epoch changes it. (Mixup and CutMix join a sample with its neighbour in
     the batch, so with them the batch size matters.)
@@ -72,20 +72,20 @@ class Batches:
     augment : {None, "default", "turned", "robust", "strong"}
         ``None``: as for encoding. ``"default"``: a box of 0.35 to 1 of the area (3:4 to 4:3),
         mirrored or not, turned up to 20 degrees, brightness 0.6 to 1.4, contrast 0.7 to 1.3,
-        saturation 0.6 to 1.4. ``"turned"``: the same, and one picture in four lies on a side, for
+        saturation 0.6 to 1.4. ``"turned"``: the same, and one image in four lies on a side, for
         a model that has to know birds whichever way up they are. ``"robust"``: as ``"turned"``,
         with brightness 0.4 to 1.6, for one that has to know them in any light as well.
         ``"strong"``: the same box and mirroring, then TrivialAugment (Mueller & Hutter 2021) and
-        for a quarter of the pictures random erasing.
+        for a quarter of the images random erasing.
     mixup, cutmix : float
         ``alpha`` of the Beta(alpha, alpha) from which each sample's share is drawn, the larger
         part its own; 0: not done; both above 0: one or the other, evenly.
     balanced : bool
         An epoch has as many samples as otherwise, but equally many of each class: a small class's
-        pictures come several times (in other views), a large one's not all.
+        images come several times (in other views), a large one's not all.
     seed : int
     cache_bytes : int
-        Most memory for decoded pictures. Pictures are kept with a short side of at most twice the
+        Most memory for decoded images. Images are kept with a short side of at most twice the
         training size (with `augment` None as decoded), whether or not they find room.
     on_error : {"raise", "skip"}
         What a file that cannot be read does: ``"raise"``, or ``"skip"``: it is left out of all
@@ -152,7 +152,7 @@ class Batches:
         self._rows: NDArray[np.int64] | None = None
 
     def __repr__(self) -> str:
-        """Say how many pictures, and how they are seen."""
+        """Return the number of images, the batch size and the augmentation as text."""
         return (
             f"Batches({len(self.data)} images, batch_size={self.batch_size}, "
             f"augment={self.augment!r})"
@@ -160,10 +160,10 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch. The first use reads all files, see `check`.
+        """Number of batches in an epoch; the first use reads all files, see `check`.
 
-        The last batch is smaller where the pictures do not divide evenly, and left out where
-        it would be a single picture (batch norm has no variance of one).
+        The last batch is smaller where the images do not divide evenly, and left out where
+        it would be a single image (batch norm has no variance of one).
         """
         n, size = len(self._good()), self.batch_size
         steps, rest = divmod(n, size)
@@ -171,13 +171,13 @@ class Batches:
 
     @property
     def cached_bytes(self) -> int:
-        """Memory of the decoded pictures that are kept."""
+        """Memory of the decoded images that are kept."""
         return self._store.used_bytes
 
     def check(
         self, image_size: int | None = None, progress: Callable[[int, int], None] | None = None
     ) -> None:
-        """Decode every file once, and keep what there is room for; at most once.
+        """Decode every file once and keep what there is room for; later calls do nothing.
 
         Parameters
         ----------
@@ -192,7 +192,7 @@ class Batches:
         DecodeError
             A file cannot be read and `on_error` is ``"raise"``, or no file of a class can.
         ValueError
-            There are fewer than two pictures.
+            There are fewer than two images.
         """
         if self._rows is not None:
             return
@@ -247,7 +247,7 @@ class Batches:
         labels = np.ascontiguousarray(self.data.labels[good])
         draws = _core.epoch_order(labels, self.num_classes, self.balanced, self.seed, epoch)
         rows = good[draws % len(good)]
-        # A picture's second view in an epoch must be another one than its first.
+        # An image's second view in an epoch must be another one than its first.
         keys = rows + draws // len(good) * len(self.data)
         size = self.batch_size
         for step in range(start_step, self.steps_per_epoch):

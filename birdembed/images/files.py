@@ -1,4 +1,4 @@
-"""Find the image files of a folder."""
+"""Find the image files below a folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def list_images(root: str | os.PathLike[str]) -> list[str]:
 
 
 def _leads_back(folder: str) -> bool:
-    """Tell whether a folder is a link to one that it lies in itself."""
+    """Return whether a folder is a link to a folder that contains it."""
     if not os.path.islink(folder):
         return False
     place = os.path.join(os.path.realpath(os.path.dirname(folder)), "")
@@ -40,7 +40,7 @@ def _leads_back(folder: str) -> bool:
 
 
 def check_folder(root: str | os.PathLike[str]) -> str:
-    """Return the folder's path as text; `OSError` that names it where there is no folder."""
+    """Return the folder's path as text; raise an `OSError` that names it if it is no folder."""
     path = os.fspath(root)
     if not isinstance(path, str):
         raise TypeError(f"root must be a path, got {type(root).__name__}")
@@ -52,7 +52,7 @@ def check_folder(root: str | os.PathLike[str]) -> str:
 
 
 def folder_of_images(folder: str | os.PathLike[str]) -> tuple[str, list[str]]:
-    """Return a folder's path as text and what `list_images` finds; `ValueError` for nothing."""
+    """Return a folder's path as text and its images; raise a `ValueError` if it has none."""
     root = check_folder(folder)
     found = list_images(root)
     if not found:

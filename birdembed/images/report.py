@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 @dataclass
 class EncodeReport:
-    """What became of each image of a call.
+    """The outcome of each image of a call.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ def described(failure: Failure) -> str:
 
 
 def warn_of_skipped(report: EncodeReport) -> None:
-    """Warn once for all, at the line that called `Model.encode`."""
+    """Issue one warning for all skipped images, at the line that called `Model.encode`."""
     _, name, reason = report.failures[0]
     warnings.warn(
         f"{len(report.failures)} images could not be read and have no row; the first: {name}: "
