@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.text import some
-from birdembed.images.files import check_folder, list_images
+from birdembed.images.files import check_folder, image_paths
 
 
 class ImageFolder:
@@ -69,10 +69,10 @@ class ImageFolder:
         labels: list[int] = []
         empty = []
         for label, name in enumerate(wanted):
-            images = list_images(os.path.join(folder, name))
+            images = image_paths(os.path.join(folder, name))
             if not images:
                 empty.append(name)
-            paths += [os.path.join(folder, name, image) for image in images]
+            paths += images
             labels += [label] * len(images)
         if empty:
             raise ValueError(

@@ -20,8 +20,9 @@ from birdembed.base.checks import (
     check_number,
     check_threads,
 )
+from birdembed.base.text import some
 from birdembed.data.image_cache import ImageStore
-from birdembed.images.report import Failure
+from birdembed.images.report import Failure, described
 
 if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
@@ -204,7 +205,7 @@ class Batches:
             self._store.read_ahead(np.arange(rows[-1] + 1, min(rows[-1] + 1 + _CHECK_CHUNK, n)))
             failures += self._store.fetch(rows, short_side)[1]
             if failures and self._on_error == "raise":
-                raise DecodeError(f"{failures[0].name}: {failures[0].reason}")
+                raise DecodeError(described(failures[0]))
             if progress is not None:
                 progress(int(rows[-1]) + 1, n)
         good = np.ones(n, bool)
@@ -261,9 +262,7 @@ class Batches:
     ) -> TrainBatch:
         images, failures = self._store.fetch(rows, self._short_side(config))
         if failures:
-            raise DecodeError(
-                f"{failures[0].name}: {failures[0].reason} (it could be read when training began)"
-            )
+            raise DecodeError(f"{described(failures[0])} (it could be read when training began)")
         pixels = _core.fill_batch(
             images,
             keys,
@@ -311,15 +310,14 @@ class Batches:
             first = next(f for f in failures if self.data.labels[f.position] == label)
             raise DecodeError(
                 f"class {self.data.class_names[label]!r}: none of its {before[label]} images can "
-                f"be read; the first is {first.name}: {first.reason}; repair them or leave the "
+                f"be read; the first is {described(first)}; repair them or leave the "
                 "class out with select(classes=...)"
             )
 
 
 def _summary(failures: list[Failure], n: int) -> str:
-    shown = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:3])
-    more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
-    return f"{len(failures)} of {n} images cannot be read and are left out: {shown}{more}"
+    shown = some(map(described, failures), 3, show=str, between="; ")
+    return f"{len(failures)} of {n} images cannot be read and are left out: {shown}"
 
 
 AUGMENTS = (None, "default", "turned", "robust", "strong")

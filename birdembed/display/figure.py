@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.optional import need
+from birdembed.base.text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,5 +32,4 @@ def new_figure(width: float, height: float, *, photographs: bool = False) -> Fig
 def shorten(text: str) -> str:
     """Shorten a caption so that it fits below an image."""
     # matplotlib reads $...$ as mathematics.
-    text = text.replace("$", r"\$")
-    return text if len(text) <= TITLE else text[: TITLE - 1] + "…"
+    return shortened(text.replace("$", r"\$"), TITLE)

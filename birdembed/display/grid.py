@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from birdembed.base.text import shortened
 from birdembed.display.html import ASKED, RIGHT, WRONG
 from birdembed.images.sources import is_image
 from birdembed.images.thumbnails import thumbnail
@@ -272,7 +273,7 @@ def _draw_tile(axes: Axes, tile: Tile) -> None:
     for side in axes.spines.values():
         side.set_color(tile.frame or _PLAIN)
         side.set_linewidth(2 if tile.frame else 0.8)
-    caption = "\n".join(_shorten(line) for line in map(str, tile.lines) if line)
+    caption = "\n".join(shortened(line, _NAME) for line in map(str, tile.lines) if line)
     axes.set_xlabel(caption, fontsize=_FONT, labelpad=3, color="#333333", parse_math=False)
     pixels = thumbnail(tile.image, _PIXELS)
     if isinstance(pixels, str):
@@ -331,7 +332,3 @@ def _name(image: Any, query: Any) -> str:
         if isinstance(value, (str, os.PathLike)):
             return os.path.basename(os.fspath(value))
     return "" if query is None else f"query {query}" if isinstance(query, int) else f"{query}"
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _NAME else text[: _NAME - 1] + "…"

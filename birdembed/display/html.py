@@ -52,7 +52,7 @@ def count(n: int, one: str, many: str | None = None) -> str:
 
 def some(names: Sequence[str], limit: int = 6) -> str:
     """Return the first names, shortened, and how many more there are."""
-    return text.some(names, limit, show=lambda name: shortened(name, 40))
+    return text.some(names, limit, show=lambda name: text.shortened(name, 40))
 
 
 def picture(image: Any, name: str, side: int = SIDE, frame: str | None = None) -> str:
@@ -87,16 +87,11 @@ def cell(
     """Return a table cell: a thumbnail and lines of text below it."""
     texts = [str(line) for line in lines if line is not None and str(line)]
     full = " ".join(texts) if title is None else str(title)
-    below = "<br>".join(escaped(shortened(text)) for text in texts)
+    below = "<br>".join(escaped(text.shortened(line, _NAME)) for line in texts)
     return (
         f'<td style="{_CENTRE}" title="{escaped(full)}">{picture(image, full, side, frame)}'
         f"<div>{below}</div></td>"
     )
-
-
-def shortened(text: str, limit: int = _NAME) -> str:
-    """Return a text of at most `limit` characters."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def grid(rows: Iterable[Sequence[str]]) -> str:
@@ -123,6 +118,6 @@ def heading(strong: Any, rest: Any = "") -> str:
     return f"<div><b>{escaped(strong)}</b>{more}</div>"
 
 
-def note(text: Any) -> str:
+def note(line: Any) -> str:
     """Return a small line below a table."""
-    return f'<div style="font-size:85%;opacity:0.75">{escaped(text)}</div>' if text else ""
+    return f'<div style="font-size:85%;opacity:0.75">{escaped(line)}</div>' if line else ""

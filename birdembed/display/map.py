@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from birdembed.base.vectors import unit_rows
 from birdembed.display.figure import new_figure, shorten
 from birdembed.display.similarity import checked_rows
 from birdembed.images.thumbnails import thumbnail
@@ -182,9 +183,7 @@ def plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np
     Also the share of the variance that each axis holds. The sign is such that the largest
     coordinate of an axis is positive, so that the picture does not flip from run to run.
     """
-    wide = vectors.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    wide /= np.where(norms > 0, norms, 1)
+    wide = unit_rows(vectors)
     wide -= wide.mean(axis=0)
     # Eigenvectors of the smaller of the two tables of products.
     small = wide @ wide.T if len(wide) <= wide.shape[1] else wide.T @ wide

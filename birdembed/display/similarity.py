@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed.base.vectors import as_vectors
+from birdembed.base.vectors import as_vectors, check_finite
 from birdembed.display.classes import NAMED
 from birdembed.display.figure import new_figure, shorten
 
@@ -127,9 +127,7 @@ def checked_rows(
         raise ValueError(f"{name} has {len(vectors)} rows, labels has {len(tags)} values")
     if len(vectors) < least:
         raise ValueError(f"{name} has {len(vectors)} rows, at least {least} are needed")
-    bad = ~np.isfinite(vectors).all(axis=1)
-    if bad.any():
-        raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity")
+    check_finite(vectors, name)
     return vectors, tags
 
 

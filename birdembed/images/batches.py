@@ -14,7 +14,7 @@ from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed.base.checks import check_choice, check_integer
 from birdembed.images.preprocess import Preprocess, fill, mirrored_batch
-from birdembed.images.report import Failure
+from birdembed.images.report import Failure, described
 from birdembed.images.sources import ON_ERROR, Source, as_many, is_single, source_of
 
 
@@ -103,7 +103,7 @@ def _batches(
         _read_ahead(many, first + len(chunk), batch_size)
         batch = _batch(sources, first, cfg, num_threads)
         if batch.failures and on_error == "raise":
-            raise DecodeError(f"{batch.failures[0].name}: {batch.failures[0].reason}")
+            raise DecodeError(described(batch.failures[0]))
         yield batch
         first += len(chunk)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from birdembed.images.sources import EXTENSIONS
-
 IMAGE_ENDINGS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif "
     ".ppm .pgm .pbm .pnm .jp2 .tga .mpo".split()
@@ -29,6 +27,11 @@ def list_images(root: str | os.PathLike[str]) -> list[str]:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_ENDINGS:
                 found.append(os.path.relpath(os.path.join(folder, name), root))
     return sorted(path.replace(os.sep, "/") for path in found)
+
+
+def image_paths(root: str | os.PathLike[str]) -> list[str]:
+    """Return the paths of the images below a folder, in the order of `list_images`."""
+    return [os.path.join(root, name) for name in list_images(root)]
 
 
 def _leads_back(folder: str) -> bool:
@@ -58,14 +61,3 @@ def folder_of_images(folder: str | os.PathLike[str]) -> tuple[str, list[str]]:
     if not found:
         raise ValueError(f"{root}: no images in it")
     return root, found
-
-
-def list_files(folder: str | os.PathLike[str]) -> list[str]:
-    """Return the picture files below a folder, sorted; hidden files and folders left out."""
-    found = []
-    for path, folders, files in os.walk(os.fspath(folder)):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
-                found.append(os.path.join(path, name))
-    return found

@@ -55,9 +55,11 @@ class Failure(NamedTuple):
     reason: str
 
 
-def described(failure: Failure) -> str:
-    """Return the reason, with the image's name."""
-    return failure.reason if failure.name in failure.reason else f"{failure.name}: {failure.reason}"
+def described(failure: tuple[int, str, str]) -> str:
+    """Return the reason of a failure, with the image's name before it unless it names it."""
+    _, name, reason = failure
+    named = reason.startswith(name) or repr(name) in reason  # an OSError quotes the path
+    return reason if named else f"{name}: {reason}"
 
 
 def warn_of_skipped(report: EncodeReport) -> None:

@@ -63,7 +63,7 @@ def verify(folder: Any, *, num_threads: int | None = None) -> VerifyReport:
             raise FileNotFoundError(f"folder does not exist: {os.fspath(folder)}")
         if not os.path.isdir(folder):
             raise NotADirectoryError(f"not a folder: {os.fspath(folder)}")
-        folder = files.list_files(folder)
+        folder = files.image_paths(folder)
     return _verify(folder, num_threads)
 
 
