@@ -1,4 +1,4 @@
-"""Pieces of the HTML that objects show in notebooks.
+"""Notebook HTML: tables, cells and thumbnails.
 
 Only plain tables with styles of their own: notebooks that are not trusted, and pages that show
 notebooks, drop style sheets and scripts.
@@ -24,7 +24,7 @@ PICTURES = 8
 
 
 def escaped(value: Any) -> str:
-    """Return text that is harmless between tags and inside quoted attributes."""
+    """Return a value as text, escaped for use between tags and in quoted attributes."""
     return html.escape(str(value), quote=True)
 
 
@@ -55,7 +55,7 @@ def some(names: Sequence[str], limit: int = 6) -> str:
     return text.some(names, limit, show=lambda name: text.shortened(name, 40))
 
 
-def picture(image: Any, name: str, side: int = SIDE, frame: str | None = None) -> str:
+def thumbnail_tag(image: Any, name: str, side: int = SIDE, frame: str | None = None) -> str:
     """Return an `img` of a thumbnail, or a box that says why there is none."""
     edge = f"border:3px solid {frame}" if frame else "border:1px solid #b8b8b8"
     small = thumbnail(image, side)
@@ -89,7 +89,7 @@ def cell(
     full = " ".join(texts) if title is None else str(title)
     below = "<br>".join(escaped(text.shortened(line, _NAME)) for line in texts)
     return (
-        f'<td style="{_CENTRE}" title="{escaped(full)}">{picture(image, full, side, frame)}'
+        f'<td style="{_CENTRE}" title="{escaped(full)}">{thumbnail_tag(image, full, side, frame)}'
         f"<div>{below}</div></td>"
     )
 
