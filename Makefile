@@ -132,7 +132,7 @@ fetch: build
 CORES := $(shell nproc)
 PYTEST = $(PY) -m pytest --timeout 600 $(PYTEST_ARGS)
 
-TRAINING_OPS := $(addprefix nn/test_,batchnorm block_end channel_moments conv_training pool)
+TRAINING_OPS := $(addprefix nn/test_,batchnorm residual_relu channel_moments conv_training pool)
 
 # Once more for AVX2: what has kernels of its own there. Without a sanitizer: what forks, which the
 # sanitizers do not survive.

@@ -23,12 +23,13 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def birdembed(options: dict[str, Any]) -> Work:
+    from birdembed.data.batch_options import BatchOptions
     from birdembed.data.folder import ImageFolder
     from birdembed.data.loader import Batches
     from birdembed.images.preprocess import Preprocess
 
     data = ImageFolder.from_lists(options["paths"], ["a", "b"] * (IMAGES // 2))
-    batches = Batches(data, BATCH, Preprocess(), num_threads=options["threads"])
+    batches = Batches(data, BatchOptions(BATCH, Preprocess(), num_threads=options["threads"]))
     batches.check(options["size"])
     epochs = iter(range(1 << 30))
 

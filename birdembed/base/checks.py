@@ -1,4 +1,4 @@
-"""Checks of option values, with the same words everywhere."""
+"""Checks of option values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write files whole or not at all, lock them, and tell them apart."""
+"""Atomic file writes, file locks, digests and the cache folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _temporary_beside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name to write to; on success it takes the place of `path` in one step.
+    """Write a file atomically: yield a temporary name that replaces `path` on success.
 
     Nothing has that name yet, but a folder that cannot be written has already been told. On any
     error the temporary file is removed and `path` stays as it was. An `OSError` about the
@@ -62,7 +62,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary folder to fill; on success it becomes the folder `path` in one step.
+    """Write a folder atomically: yield a temporary folder that becomes `path` on success.
 
     Where another process made `path` meanwhile, its folder stands and ours is dropped: both are
     copies of the same thing.

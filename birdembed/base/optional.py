@@ -1,4 +1,4 @@
-"""Import optional dependencies, or say which extra brings them."""
+"""Imports of optional dependencies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def need(module: str, extra: str, what: str) -> Any:
-    """Import a library that the base install does not bring.
+    """Import a library, or raise an error that names the extra that installs it.
 
     Parameters
     ----------

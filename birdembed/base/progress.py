@@ -1,4 +1,4 @@
-"""Progress bars, shown only where a person is looking."""
+"""Progress bars, shown in terminals and notebooks only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class _Silent:
-    """Stands for a bar that nobody wants."""
+    """A progress bar that shows nothing."""
 
     def update(self, n: int = 1) -> None:
         pass
@@ -16,7 +16,7 @@ class _Silent:
         pass
 
 
-def somebody_looks() -> bool:
+def is_interactive() -> bool:
     """Return whether stderr is a terminal, or this is the kernel of a notebook.
 
     That some package has imported ipykernel (MLflow does) makes no notebook.
@@ -41,7 +41,7 @@ def progress_bar(show: bool | None, total: int | None, description: str) -> Any:
         What stands beside the bar.
     """
     if show is None:
-        show = somebody_looks()
+        show = is_interactive()
     if not show:
         return _Silent()
     from tqdm.auto import tqdm

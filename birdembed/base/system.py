@@ -1,4 +1,4 @@
-"""Facts about this machine and the number of threads."""
+"""Information about this machine, and the number of threads."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def set_num_threads(n: int) -> None:
 
 
 def _cpu_features() -> list[str]:
+    """Return those of `_FEATURES` that this processor has; none where the system does not say."""
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
             for line in file:
@@ -45,7 +46,7 @@ def _cpu_features() -> list[str]:
 
 
 def info() -> dict[str, Any]:
-    """Tell version, oneDNN, instruction set and threads.
+    """Return the version, oneDNN's version, the instruction set and the number of threads.
 
     Returns
     -------

@@ -1,8 +1,13 @@
-"""Words for messages."""
+"""Text for messages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters; what is cut off is marked by an ellipsis."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def some(

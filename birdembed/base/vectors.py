@@ -1,4 +1,4 @@
-"""Arithmetic on rows of embeddings."""
+"""Checks of embeddings, and arithmetic on their rows."""
 
 from __future__ import annotations
 
@@ -49,24 +49,24 @@ def as_vectors(
 
 
 def finite_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell of each row whether it is free of NaN and infinity."""
+    """Return for each row whether it is free of NaN and infinity."""
     return np.asarray(np.isfinite(vectors).all(axis=1))
 
 
 def check_finite(vectors: NDArray[Any], name: str) -> None:
-    """Raise `ValueError` that names the first row with NaN or infinity."""
+    """Raise a `ValueError` that names the first row with NaN or infinity."""
     finite = finite_rows(vectors)
     if not finite.all():
         raise ValueError(f"{name}: row {int(finite.argmin())} holds NaN or infinity; leave it out")
 
 
 def normalized(vectors: np.ndarray) -> np.ndarray:
-    """Scale rows to length 1; rows of zeros stay."""
+    """Return rows of length 1 in float32; rows of zeros stay."""
     return unit_rows(vectors).astype(np.float32)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities along the last axis, float32."""
+    """Return the softmax along the last axis, in float32."""
     wide = logits.astype(np.float64)
     odds = np.exp(wide - wide.max(axis=-1, keepdims=True))
     return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float32)

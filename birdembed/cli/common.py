@@ -154,8 +154,10 @@ def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.In
 
 def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
     """Name the files that were left out, with the reason, on standard error."""
-    for _, name, reason in failures:
-        say(f"skipped: {reason}" if reason.startswith(name) else f"skipped: {name}: {reason}")
+    from birdembed.images.report import described
+
+    for failure in failures:
+        say(f"skipped: {described(failure)}")
 
 
 def one_line(error: BaseException) -> str:

@@ -73,11 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def choose(folder: Path, limit: int) -> tuple[list[str], int]:
     """Return at most `limit` pictures of a folder, evenly spread, and how many there are."""
-    from birdembed.images.files import list_files
+    from birdembed.images.files import image_paths
 
     if not folder.is_dir():
         raise NotADirectoryError(f"expected a folder of photographs, got {folder}")
-    paths = list_files(folder)
+    paths = image_paths(folder)
     if not paths:
         raise ValueError(f"{folder}: there is no photograph in it")
     step = max(1.0, len(paths) / limit)

@@ -271,9 +271,9 @@ def _read_unknown(folder: str | None) -> list[str] | None:
     """Return the pictures below --unknown; an error where there are none."""
     if folder is None:
         return None
-    from birdembed.images.files import check_folder, list_files
+    from birdembed.images.files import check_folder, image_paths
 
-    found = list_files(check_folder(folder))
+    found = image_paths(check_folder(folder))
     if not found:
         raise ValueError(f"{folder}: no photographs in this folder")
     readable: list[str] = _readable(found)

@@ -29,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def collect(words: list[str]) -> list[str]:
     """Return the photographs that the arguments name, folders opened."""
-    from birdembed.images.files import list_files
+    from birdembed.images.files import image_paths
 
     paths: list[str] = []
     for word in words:
         if not Path(word).is_dir():
             paths.append(word)
             continue
-        found = list_files(word)
+        found = image_paths(word)
         if not found:
             raise ValueError(f"{word}: no photographs in this folder")
         paths += found

@@ -1,4 +1,4 @@
-"""Labelled images in folders."""
+"""Datasets of labelled images in folders."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.text import some
-from birdembed.images.files import check_folder, list_images
+from birdembed.images.files import check_folder, image_paths
 
 
 class ImageFolder:
-    """Images and their labels: one subfolder a class.
+    """Labelled images in a folder, with one subfolder a class.
 
     Images may lie deeper within their class's folder. Hidden files and folders and files that
     are no images are ignored.
@@ -69,10 +69,10 @@ class ImageFolder:
         labels: list[int] = []
         empty = []
         for label, name in enumerate(wanted):
-            images = list_images(os.path.join(folder, name))
+            images = image_paths(os.path.join(folder, name))
             if not images:
                 empty.append(name)
-            paths += [os.path.join(folder, name, image) for image in images]
+            paths += images
             labels += [label] * len(images)
         if empty:
             raise ValueError(
@@ -94,7 +94,7 @@ class ImageFolder:
         labels: Iterable[str] | Iterable[int],
         class_names: Sequence[str] | None = None,
     ) -> ImageFolder:
-        """Make a dataset of paths and labels.
+        """Create a dataset from paths and labels.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ class ImageFolder:
         return iter(self.paths)
 
     def __repr__(self) -> str:
-        """Say how many images of which classes."""
+        """Return the folder, the number of images and the classes as text."""
         place = f"{self.root!r}, " if self.root is not None else ""
         return f"ImageFolder({place}{len(self)} images, {_count(self.class_names)})"
 
@@ -201,7 +201,7 @@ class ImageFolder:
     def select(
         self, classes: Sequence[str] | None = None, per_class: int | None = None, seed: int = 0
     ) -> ImageFolder:
-        """Return some of the classes, or some images of each.
+        """Return a dataset with some of the classes, or some images of each.
 
         Parameters
         ----------

@@ -14,15 +14,17 @@ from birdembed.images.report import Failure
 
 
 class _Kept(NamedTuple):
+    """The pixels of an image in memory."""
+
     pixels: NDArray[np.uint8]  # (h, w, 3)
     short_side: int  # what it was reduced to; 0: as decoded
 
 
 class ImageStore:
-    """Decodes pictures of a list of files and keeps them while there is room.
+    """A cache of decoded images: decodes files and keeps the pixels while there is room.
 
     What is in memory stays there: with every epoch in another order, pushing out the oldest
-    would push out what comes next. Whether a picture is kept never changes its pixels.
+    would push out what comes next. Whether an image is kept never changes its pixels.
 
     Parameters
     ----------
@@ -46,20 +48,20 @@ class ImageStore:
         self.used_bytes = 0
 
     def __len__(self) -> int:
-        """Return how many pictures are kept."""
+        """Return the number of images in memory."""
         return len(self._kept)
 
     def fetch(
         self, rows: NDArray[np.int64], short_side: int
     ) -> tuple[list[NDArray[np.uint8] | None], list[Failure]]:
-        """Return the pictures of some rows, from memory or from their files.
+        """Return the images at some rows, from memory or from their files.
 
         Parameters
         ----------
         rows : (n,) int64
             A row may come several times.
         short_side : int
-            A picture whose short side is longer is reduced to it (antialiased); 0: none is.
+            An image whose short side is longer is reduced to it (antialiased); 0: none is.
 
         Returns
         -------
@@ -129,7 +131,7 @@ class ImageStore:
 
 
 def _fits(kept: _Kept, short_side: int) -> bool:
-    """Tell whether a kept picture is what decoding and reducing to `short_side` would give."""
+    """Return whether a kept image is what decoding and reducing to `short_side` would give."""
     if kept.short_side == 0:
         return short_side == 0 or min(kept.pixels.shape[:2]) <= short_side
     return kept.short_side == short_side

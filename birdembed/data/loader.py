@@ -12,31 +12,25 @@ from numpy.typing import NDArray
 
 from birdembed import _core
 from birdembed._core import DecodeError
-from birdembed.base.checks import (
-    BAD_FILES,
-    LARGEST_MIX,
-    check_choice,
-    check_integer,
-    check_number,
-    check_threads,
-)
+from birdembed.base.checks import check_integer, check_threads
+from birdembed.base.text import some
 from birdembed.data.image_cache import ImageStore
-from birdembed.images.report import Failure
+from birdembed.images.report import Failure, described
 
 if TYPE_CHECKING:
+    from birdembed.data.batch_options import BatchOptions
     from birdembed.data.folder import ImageFolder
     from birdembed.images.preprocess import Preprocess
 
-CACHE_BYTES = 1 << 30
-# A picture is kept with a short side of at most so many times the training size. The smallest
+# An image is kept with a short side of at most so many times the training size. The smallest
 # box of "default" and "strong" (0.35 of the area, 3 to 4) has a side of sqrt(0.35 * 3 / 4) =
-# 0.512 of a square picture's: twice the size is as many pixels as any view can show.
+# 0.512 of a square image's: twice the size is as many pixels as any view can show.
 _REDUCE = 2
 _CHECK_CHUNK = 64  # files between two looks at Ctrl-C's exception and the progress
 
 
 class TrainBatch(NamedTuple):
-    """One step's samples.
+    """The samples of one training step.
 
     Attributes
     ----------
@@ -53,9 +47,9 @@ class TrainBatch(NamedTuple):
 
 
 class Batches:
-    """Batches of a data set, epoch by epoch.
+    """Training batches of a dataset, epoch by epoch.
 
-    A view of a picture is a function of the seed, the epoch, the image size and the picture's
+    A view of an image is a function of the seed, the epoch, the image size and the image's
     position in the data, to the bit: neither the number of threads, the batch size, the cache
     nor starting in mid-epoch changes it. (Mixup and CutMix join a sample with its neighbour in
     the batch, so with them the batch size matters.)
@@ -66,37 +60,8 @@ class Batches:
     Parameters
     ----------
     data : ImageFolder
-    batch_size : int
-    preprocess : Preprocess
-        Normalisation and interpolation; its fit and crop serve `augment` None only.
-    augment : {None, "default", "turned", "robust", "strong"}
-        ``None``: as for encoding. ``"default"``: a box of 0.35 to 1 of the area (3:4 to 4:3),
-        mirrored or not, turned up to 20 degrees, brightness 0.6 to 1.4, contrast 0.7 to 1.3,
-        saturation 0.6 to 1.4. ``"turned"``: the same, and one picture in four lies on a side, for
-        a model that has to know birds whichever way up they are. ``"robust"``: as ``"turned"``,
-        with brightness 0.4 to 1.6, for one that has to know them in any light as well.
-        ``"strong"``: the same box and mirroring, then TrivialAugment (Mueller & Hutter 2021) and
-        for a quarter of the pictures random erasing.
-    mixup, cutmix : float
-        ``alpha`` of the Beta(alpha, alpha) from which each sample's share is drawn, the larger
-        part its own; 0: not done; both above 0: one or the other, evenly.
-    balanced : bool
-        An epoch has as many samples as otherwise, but equally many of each class: a small class's
-        pictures come several times (in other views), a large one's not all.
-    seed : int
-    cache_bytes : int
-        Most memory for decoded pictures. Pictures are kept with a short side of at most twice the
-        training size (with `augment` None as decoded), whether or not they find room.
-    on_error : {"raise", "skip"}
-        What a file that cannot be read does: ``"raise"``, or ``"skip"``: it is left out of all
-        epochs, listed in `failures`, and told of by one warning.
-    num_threads : int, optional
-        Default: `set_num_threads`.
-    num_classes : int, optional
-        Columns of the targets. Default: as many as the data has class names.
-    label_smoothing : float
-        A target is 1 - label_smoothing plus label_smoothing / num_classes in its own class, that
-        last share in all others.
+    options : BatchOptions
+        Size, preprocessing, augmentation, order and memory.
 
     Attributes
     ----------
@@ -106,53 +71,29 @@ class Batches:
 
     failures: list[Failure]
 
-    def __init__(
-        self,
-        data: ImageFolder,
-        batch_size: int,
-        preprocess: Preprocess,
-        augment: str | None = "default",
-        *,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        balanced: bool = False,
-        seed: int = 0,
-        cache_bytes: int = CACHE_BYTES,
-        on_error: str = "skip",
-        num_threads: int | None = None,
-        num_classes: int | None = None,
-        label_smoothing: float = 0.0,
-    ) -> None:
-        check_choice("augment", augment, AUGMENTS)
-        check_choice("on_error", on_error, BAD_FILES)
+    def __init__(self, data: ImageFolder, options: BatchOptions) -> None:
         self.data = data
-        self.batch_size = check_integer("batch_size", batch_size, 1)
-        self.preprocess = preprocess
-        self.augment = augment
-        self.mixup = check_number("mixup", mixup, 0, LARGEST_MIX, False)
-        self.cutmix = check_number("cutmix", cutmix, 0, LARGEST_MIX, False)
-        self.balanced = bool(balanced)
-        self.seed = check_integer("seed", seed, 0)
-        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
+        self.batch_size = options.batch_size
+        self.preprocess = options.preprocess
+        self.augment = options.augment
+        self.mixup, self.cutmix = options.mixup, options.cutmix
+        self.balanced, self.seed = options.balanced, options.seed
+        self.label_smoothing = options.label_smoothing
         self.failures = []
-        self._on_error = on_error
-        self._num_threads = check_threads(num_threads)
+        self._on_error = options.on_error
+        self._num_threads = check_threads(options.num_threads)
         named = len(data.class_names)
-        self.num_classes = (
-            named if num_classes is None else check_integer("num_classes", num_classes, 1)
-        )
+        self.num_classes = named if options.num_classes is None else options.num_classes
         if self.num_classes < named:
             raise ValueError(
-                f"num_classes is {num_classes}, but the data has {named} classes; "
+                f"num_classes is {options.num_classes}, but the data has {named} classes; "
                 "leave it out, or select classes of the data"
             )
-        self._store = ImageStore(
-            data.paths, check_integer("cache_bytes", cache_bytes, 0), self._num_threads
-        )
+        self._store = ImageStore(data.paths, options.cache_bytes, self._num_threads)
         self._rows: NDArray[np.int64] | None = None
 
     def __repr__(self) -> str:
-        """Say how many pictures, and how they are seen."""
+        """Return the number of images, the batch size and the augmentation as text."""
         return (
             f"Batches({len(self.data)} images, batch_size={self.batch_size}, "
             f"augment={self.augment!r})"
@@ -160,10 +101,10 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch. The first use reads all files, see `check`.
+        """Number of batches in an epoch; the first use reads all files, see `check`.
 
-        The last batch is smaller where the pictures do not divide evenly, and left out where
-        it would be a single picture (batch norm has no variance of one).
+        The last batch is smaller where the images do not divide evenly, and left out where
+        it would be a single image (batch norm has no variance of one).
         """
         n, size = len(self._good()), self.batch_size
         steps, rest = divmod(n, size)
@@ -171,13 +112,13 @@ class Batches:
 
     @property
     def cached_bytes(self) -> int:
-        """Memory of the decoded pictures that are kept."""
+        """Memory of the decoded images that are kept."""
         return self._store.used_bytes
 
     def check(
         self, image_size: int | None = None, progress: Callable[[int, int], None] | None = None
     ) -> None:
-        """Decode every file once, and keep what there is room for; at most once.
+        """Decode every file once and keep what there is room for; later calls do nothing.
 
         Parameters
         ----------
@@ -192,7 +133,7 @@ class Batches:
         DecodeError
             A file cannot be read and `on_error` is ``"raise"``, or no file of a class can.
         ValueError
-            There are fewer than two pictures.
+            There are fewer than two images.
         """
         if self._rows is not None:
             return
@@ -204,7 +145,7 @@ class Batches:
             self._store.read_ahead(np.arange(rows[-1] + 1, min(rows[-1] + 1 + _CHECK_CHUNK, n)))
             failures += self._store.fetch(rows, short_side)[1]
             if failures and self._on_error == "raise":
-                raise DecodeError(f"{failures[0].name}: {failures[0].reason}")
+                raise DecodeError(described(failures[0]))
             if progress is not None:
                 progress(int(rows[-1]) + 1, n)
         good = np.ones(n, bool)
@@ -247,7 +188,7 @@ class Batches:
         labels = np.ascontiguousarray(self.data.labels[good])
         draws = _core.epoch_order(labels, self.num_classes, self.balanced, self.seed, epoch)
         rows = good[draws % len(good)]
-        # A picture's second view in an epoch must be another one than its first.
+        # An image's second view in an epoch must be another one than its first.
         keys = rows + draws // len(good) * len(self.data)
         size = self.batch_size
         for step in range(start_step, self.steps_per_epoch):
@@ -261,9 +202,7 @@ class Batches:
     ) -> TrainBatch:
         images, failures = self._store.fetch(rows, self._short_side(config))
         if failures:
-            raise DecodeError(
-                f"{failures[0].name}: {failures[0].reason} (it could be read when training began)"
-            )
+            raise DecodeError(f"{described(failures[0])} (it could be read when training began)")
         pixels = _core.fill_batch(
             images,
             keys,
@@ -311,15 +250,11 @@ class Batches:
             first = next(f for f in failures if self.data.labels[f.position] == label)
             raise DecodeError(
                 f"class {self.data.class_names[label]!r}: none of its {before[label]} images can "
-                f"be read; the first is {first.name}: {first.reason}; repair them or leave the "
+                f"be read; the first is {described(first)}; repair them or leave the "
                 "class out with select(classes=...)"
             )
 
 
 def _summary(failures: list[Failure], n: int) -> str:
-    shown = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:3])
-    more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
-    return f"{len(failures)} of {n} images cannot be read and are left out: {shown}{more}"
-
-
-AUGMENTS = (None, "default", "turned", "robust", "strong")
+    shown = some(map(described, failures), 3, show=str, between="; ")
+    return f"{len(failures)} of {n} images cannot be read and are left out: {shown}"

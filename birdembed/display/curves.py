@@ -17,7 +17,7 @@ _RATES = ("train_accuracy", "valid_accuracy", "precision_at_1", "map_at_r")
 def plot_history(
     history: Any, *, steps: Sequence[tuple[float, float]] = (), title: str | None = None
 ) -> Figure:
-    """Draw how a training went: losses on the left, accuracies and other rates on the right.
+    """Draw the losses and the scores of a training over its epochs.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from birdembed.images.thumbnails import LARGEST, thumbnail
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 # Inches.
 _TILE, _GAP, _EDGE = 2.0, 0.12, 0.08
@@ -20,7 +22,7 @@ _WIDTH, _HEIGHT = 4 * (_TILE + _GAP) + 0.75, _TILE + 0.75
 
 
 class _Explained(Protocol):
-    """What is read of an `Explanation`: two images, and what their cells bring."""
+    """The attributes of an `Explanation` that are drawn."""
 
     @property
     def score(self) -> float: ...
@@ -41,9 +43,9 @@ class _Explained(Protocol):
 def plot_explanation(
     explanation: _Explained, *, pairs: int = 4, title: str | None = None
 ) -> Figure:
-    """Draw what `explain_match` found.
+    """Draw which parts of two images match.
 
-    On the left the two pictures with their strongest pairs of cells, the same colour marking the
+    On the left the two images with their strongest pairs of cells, the same colour marking the
     two cells of a pair; on the right how much each cell brings to the similarity (both on one
     scale).
 
@@ -60,7 +62,7 @@ def plot_explanation(
     -------
     matplotlib.figure.Figure
     """
-    figure = figure_class()(figsize=(_WIDTH, _HEIGHT), photographs=True)
+    figure = figure_class()(figsize=(_WIDTH, _HEIGHT), images=True)
     axes = [figure.add_axes(_box(place)) for place in range(4)]
     figure.text(
         0.5,
@@ -71,6 +73,22 @@ def plot_explanation(
         va="top",
         parse_math=False,
     )
+    shown = _draw_images(axes, explanation)
+    for one, name in zip(
+        axes, ("a", "b", "what a's cells bring", "what b's cells bring"), strict=True
+    ):
+        one.set_axis_off()
+        one.set_title(name, fontsize=8, pad=3)
+    bar = figure.add_axes(_box(4, width=0.1))
+    figure.colorbar(shown, cax=bar)
+    bar.tick_params(labelsize=7)
+    bar.set_title("mean: the\nsimilarity", fontsize=7, pad=3)
+    _mark(axes[0], axes[1], explanation, pairs)
+    return figure
+
+
+def _draw_images(axes: Sequence[Axes], explanation: _Explained) -> AxesImage:
+    """Draw both images, and both again under what their cells bring; return the last layer."""
     both = (explanation.map_a, explanation.map_b)
     bound = max(float(np.abs(cells).max()) for cells in both) or 1.0
     # Raw features are never negative, projected ones are.
@@ -91,21 +109,11 @@ def plot_explanation(
             extent=extent,
             interpolation="bilinear",
         )
-    for one, name in zip(
-        axes, ("a", "b", "what a's cells bring", "what b's cells bring"), strict=True
-    ):
-        one.set_axis_off()
-        one.set_title(name, fontsize=8, pad=3)
-    bar = figure.add_axes(_box(4, width=0.1))
-    figure.colorbar(shown, cax=bar)
-    bar.tick_params(labelsize=7)
-    bar.set_title("mean: the\nsimilarity", fontsize=7, pad=3)
-    _mark(axes[0], axes[1], explanation, pairs)
-    return figure
+    return shown
 
 
 def _box(place: int, width: float = _TILE) -> tuple[float, float, float, float]:
-    """Return where the picture at a place stands, in shares of the figure."""
+    """Return the box of the image at a place, in shares of the figure."""
     left = _EDGE + place * (_TILE + _GAP)
     return left / _WIDTH, _EDGE / _HEIGHT, width / _WIDTH, _TILE / _HEIGHT
 

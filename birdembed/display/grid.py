@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from birdembed.base.text import shortened
 from birdembed.display.html import ASKED, RIGHT, WRONG
 from birdembed.images.sources import is_image
 from birdembed.images.thumbnails import thumbnail
@@ -16,18 +17,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Inches; 80 of a figure's pixels each on the screen, so that a photograph has 120.
+# Inches; 80 of a figure's pixels each on the screen, so that an image has 120.
 _TILE, _GAP, _LINE = 1.5, 0.14, 0.135
 _HEAD, _TITLE, _EDGE = 0.24, 0.36, 0.08
 _FONT = 7.5  # points
-_NAME = 21  # characters that fit below a photograph
-_PIXELS = 320  # of a photograph that is drawn, enough for a figure saved in twice the size
+_NAME = 21  # characters that fit below an image
+_PIXELS = 320  # of an image that is drawn, enough for a figure saved in twice the size
 _PLAIN = "#b8b8b8"
 
 
 @dataclass
 class Tile:
-    """A photograph, the lines below it, and the colour of its frame, or None for a thin one."""
+    """An image with the lines below it and the colour of its frame; None: a thin frame."""
 
     image: Any
     lines: Sequence[str]
@@ -38,7 +39,7 @@ class Tile:
 
 
 class _Found(Protocol):
-    """One image that was found."""
+    """The attributes of a `Match` that are drawn."""
 
     @property
     def id(self) -> str | None: ...
@@ -60,7 +61,7 @@ class _Result(Protocol):
 
 
 class _Mistaken(Protocol):
-    """An image, what it shows, and what it was taken for."""
+    """The attributes of a `Loss` that are drawn."""
 
     @property
     def path(self) -> str: ...
@@ -73,7 +74,7 @@ class _Mistaken(Protocol):
 
 
 class _Pair(Protocol):
-    """Two images that are alike."""
+    """The attributes of a `Duplicate` that are drawn."""
 
     @property
     def path(self) -> str: ...
@@ -125,38 +126,49 @@ def plot_grid(
     ValueError
         The sequences differ in length.
     """
-    single = _is_of_one_query(results)
-    rows: list[_Result] = [results] if single else list(results)  # type: ignore[list-item]
-    asked = [queries] if single and not _is_list(queries) else list(_each(queries, len(rows)))
+    asked, rows = _paired(queries, results)
     right = _texts(expected, len(rows), "expected")
     below = _texts(captions, len(rows), "captions")
     if len(asked) != len(rows):
         raise ValueError(f"queries and results differ in length: {len(asked)} and {len(rows)}")
-    tiles = []
-    for query, row, wanted, text in list(zip(asked, rows, right, below, strict=True))[:max_queries]:
-        name = _name(query, row.query) if text is None else text
-        tiles.append(
-            [
-                Tile(query, name.split("\n")[:2], ASKED),
-                *(_match_tile(match, wanted) for match in list(row)[:max_matches]),
-            ]
-        )
+    every = list(zip(asked, rows, right, below, strict=True))
+    tiles = [_row_of_tiles(*one, max_matches) for one in every[:max_queries]]
     most = max(map(len, tiles), default=1)
     heads = ["searched for", *(f"match {place}" for place in range(1, most))]
     return draw(tiles, heads=heads, title=title)
 
 
+def _paired(queries: Any, results: _Result | Sequence[_Result]) -> tuple[list[Any], list[_Result]]:
+    """Return the queries and their results as lists, also where there is but one query."""
+    single = _is_of_one_query(results)
+    rows: list[_Result] = [results] if single else list(results)  # type: ignore[list-item]
+    if single and not _is_list(queries):
+        return [queries], rows
+    return list(_each(queries, len(rows))), rows
+
+
+def _row_of_tiles(
+    query: Any, row: _Result, wanted: str | None, caption: str | None, most: int
+) -> list[Tile]:
+    """Return the tile of a query and those of its first matches."""
+    name = _name(query, row.query) if caption is None else caption
+    return [
+        Tile(query, name.split("\n")[:2], ASKED),
+        *(_match_tile(match, wanted) for match in list(row)[:most]),
+    ]
+
+
 def plot_losses(
     losses: Sequence[_Mistaken], *, columns: int = 5, title: str | None = None
 ) -> Figure:
-    """Draw the pictures that `top_losses` found, with what they are and what they were taken for.
+    """Draw the images that `top_losses` found, with their labels and what they were taken for.
 
     Parameters
     ----------
     losses : sequence of Loss
         What `top_losses` returned.
     columns : int
-        Pictures side by side.
+        Images side by side.
     title : str, optional
         Heading.
 
@@ -178,7 +190,7 @@ def plot_losses(
 def plot_duplicates(
     pairs: Sequence[_Pair], *, max_pairs: int = 12, columns: int = 3, title: str | None = None
 ) -> Figure:
-    """Draw the pairs of pictures that `find_duplicates` found, side by side.
+    """Draw the pairs of images that `find_duplicates` found, side by side.
 
     Parameters
     ----------
@@ -212,7 +224,7 @@ def draw(
     title: str | None = None,
     pairs: bool = False,
 ) -> Figure:
-    """Draw rows of tiles, all of one size; `heads` above the columns; `pairs` stand together."""
+    """Draw rows of tiles of one size, with `heads` above the columns and `pairs` together."""
     from birdembed.display.figure import figure_class
 
     across = max(map(len, rows), default=1) or 1
@@ -225,13 +237,13 @@ def draw(
     step = _TILE + lines * _LINE + _GAP
     width = lefts[-1] + _TILE + _EDGE
     height = _EDGE + above + step * max(len(rows), 1)
-    figure: Figure = figure_class()(figsize=(width, height), photographs=True)
+    figure: Figure = figure_class()(figsize=(width, height), images=True)
     if not rows:
         _text(
             figure,
             width / 2,
             height / 2,
-            "no pictures",
+            "no images",
             size=8,
             anchor="center",
             across=(width, height),
@@ -272,7 +284,7 @@ def _draw_tile(axes: Axes, tile: Tile) -> None:
     for side in axes.spines.values():
         side.set_color(tile.frame or _PLAIN)
         side.set_linewidth(2 if tile.frame else 0.8)
-    caption = "\n".join(_shorten(line) for line in map(str, tile.lines) if line)
+    caption = "\n".join(shortened(line, _NAME) for line in map(str, tile.lines) if line)
     axes.set_xlabel(caption, fontsize=_FONT, labelpad=3, color="#333333", parse_math=False)
     pixels = thumbnail(tile.image, _PIXELS)
     if isinstance(pixels, str):
@@ -290,7 +302,7 @@ def _draw_tile(axes: Axes, tile: Tile) -> None:
         axes.set_facecolor("0.95")
         return
     axes.imshow(pixels)
-    # The same square for every shape, the photograph in its middle.
+    # The same square for every shape, the image in its middle.
     height, width = pixels.shape[:2]
     half = max(height, width) / 2
     axes.set_xlim((width - 1) / 2 - half, (width - 1) / 2 + half)
@@ -331,7 +343,3 @@ def _name(image: Any, query: Any) -> str:
         if isinstance(value, (str, os.PathLike)):
             return os.path.basename(os.fspath(value))
     return "" if query is None else f"query {query}" if isinstance(query, int) else f"{query}"
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _NAME else text[: _NAME - 1] + "…"

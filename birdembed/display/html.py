@@ -1,4 +1,4 @@
-"""Pieces of the HTML that objects show in notebooks.
+"""Notebook HTML: tables, cells and thumbnails.
 
 Only plain tables with styles of their own: notebooks that are not trusted, and pages that show
 notebooks, drop style sheets and scripts.
@@ -24,7 +24,7 @@ PICTURES = 8
 
 
 def escaped(value: Any) -> str:
-    """Return text that is harmless between tags and inside quoted attributes."""
+    """Return a value as text, escaped for use between tags and in quoted attributes."""
     return html.escape(str(value), quote=True)
 
 
@@ -52,10 +52,10 @@ def count(n: int, one: str, many: str | None = None) -> str:
 
 def some(names: Sequence[str], limit: int = 6) -> str:
     """Return the first names, shortened, and how many more there are."""
-    return text.some(names, limit, show=lambda name: shortened(name, 40))
+    return text.some(names, limit, show=lambda name: text.shortened(name, 40))
 
 
-def picture(image: Any, name: str, side: int = SIDE, frame: str | None = None) -> str:
+def thumbnail_tag(image: Any, name: str, side: int = SIDE, frame: str | None = None) -> str:
     """Return an `img` of a thumbnail, or a box that says why there is none."""
     edge = f"border:3px solid {frame}" if frame else "border:1px solid #b8b8b8"
     small = thumbnail(image, side)
@@ -87,16 +87,11 @@ def cell(
     """Return a table cell: a thumbnail and lines of text below it."""
     texts = [str(line) for line in lines if line is not None and str(line)]
     full = " ".join(texts) if title is None else str(title)
-    below = "<br>".join(escaped(shortened(text)) for text in texts)
+    below = "<br>".join(escaped(text.shortened(line, _NAME)) for line in texts)
     return (
-        f'<td style="{_CENTRE}" title="{escaped(full)}">{picture(image, full, side, frame)}'
+        f'<td style="{_CENTRE}" title="{escaped(full)}">{thumbnail_tag(image, full, side, frame)}'
         f"<div>{below}</div></td>"
     )
-
-
-def shortened(text: str, limit: int = _NAME) -> str:
-    """Return a text of at most `limit` characters."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def grid(rows: Iterable[Sequence[str]]) -> str:
@@ -123,6 +118,6 @@ def heading(strong: Any, rest: Any = "") -> str:
     return f"<div><b>{escaped(strong)}</b>{more}</div>"
 
 
-def note(text: Any) -> str:
+def note(line: Any) -> str:
     """Return a small line below a table."""
-    return f'<div style="font-size:85%;opacity:0.75">{escaped(text)}</div>' if text else ""
+    return f'<div style="font-size:85%;opacity:0.75">{escaped(line)}</div>' if line else ""

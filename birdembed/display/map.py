@@ -1,4 +1,4 @@
-"""A map of embeddings in two dimensions."""
+"""Plot a map of embeddings in two dimensions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from birdembed.base.vectors import unit_rows
 from birdembed.display.figure import new_figure, shorten
 from birdembed.display.similarity import checked_rows
 from birdembed.images.thumbnails import thumbnail
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_NAMED = 60  # classes that still get a name in the picture
-_PICTURES = 200  # photographs that are drawn
+_NAMED = 60  # classes that still get a name in the plot
+_IMAGES = 200  # images that are drawn
 _SIDE = 44  # pixels of one of them on the screen
 # Names on the map, in shares of its width and height: of a letter, a line, what is around them,
 # and half a mark.
@@ -46,7 +47,7 @@ def plot_map(
     method: str = "pca",
     title: str | None = None,
 ) -> Figure:
-    """Draw embeddings in a plane, alike ones near each other.
+    """Draw a map of embeddings, similar ones near each other.
 
     Parameters
     ----------
@@ -78,41 +79,45 @@ def plot_map(
     if images is not None and len(images) != n_rows:
         raise ValueError(f"embeddings has {n_rows} rows, images has {len(images)} values")
     points, shares = plane(vectors)
-    figure = new_figure(9.5, 7.5, photographs=images is not None)
+    figure = new_figure(9.5, 7.5, images=images is not None)
     axes = figure.subplots()
-    names = sorted({str(tag) for tag in tags})
-    colors, marks = _styles(len(names))
     tag_array = np.asarray([str(tag) for tag in tags])
-    for number, name in enumerate(names):
-        mine = points[tag_array == name]
-        axes.scatter(
-            mine[:, 0],
-            mine[:, 1],
-            s=30,
-            alpha=0.8 if images is None else 0.0,
-            linewidths=0,
-            color=[colors[number]],
-            marker=marks[number],
-        )
+    names = sorted(set(tag_array.tolist()))
+    colors, _ = _styles(len(names))
+    _draw_points(axes, points, tag_array, 0.8 if images is None else 0.0)
     if images is not None:
         _draw_images(axes, points, images, [colors[names.index(tag)] for tag in tag_array])
+    _set_scales(axes, shares)
+    if title:
+        axes.set_title(title)
+    if labels is not None and len(names) <= _NAMED and len(names) < n_rows:
+        _draw_names(axes, names, points, tag_array, colors)
+    return figure
+
+
+def _set_scales(axes: Axes, shares: NDArray[np.float64]) -> None:
+    """Scale both axes alike, and label them by their shares of the variance."""
     for axis, share in zip("xy", shares, strict=True):
         getattr(axes, f"set_{axis}label")(f"{share:.0%} of the variance")
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.06)
-    if title:
-        axes.set_title(title)
-    if labels is not None and len(names) <= _NAMED and len(names) < n_rows:
-        middles = [np.median(points[tag_array == name], axis=0) for name in names]
-        _draw_names(axes, names, middles, points, colors)
-    return figure
+
+
+def _draw_points(axes: Axes, points: NDArray[np.float64], tags: NDArray[Any], alpha: float) -> None:
+    """Draw each point in the colour and with the mark of its class."""
+    names = sorted(set(tags.tolist()))
+    for name, color, mark in zip(names, *_styles(len(names)), strict=True):
+        mine = points[tags == name]
+        axes.scatter(
+            mine[:, 0], mine[:, 1], s=30, alpha=alpha, linewidths=0, color=[color], marker=mark
+        )
 
 
 def _draw_names(
     axes: Axes,
     names: Sequence[str],
-    middles: Sequence[NDArray[np.float64]],
     points: NDArray[np.float64],
+    tags: NDArray[Any],
     colors: Sequence[Any],
 ) -> None:
     """Write each name by the middle of its points, where it hides neither points nor names.
@@ -121,6 +126,7 @@ def _draw_names(
     """
     from matplotlib.lines import Line2D
 
+    middles = [np.median(points[tags == name], axis=0) for name in names]
     # The frame's final size, and with it the limits, are known only once the layout was made.
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     corner = np.asarray([axes.get_xlim()[0], axes.get_ylim()[0]])
@@ -158,10 +164,11 @@ def _draw_names(
 def _draw_images(
     axes: Axes, points: NDArray[np.float64], images: Sequence[Any], colors: Sequence[Any]
 ) -> None:
+    """Draw up to `_IMAGES` images at their points, framed in the colours of their classes."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     n = len(points)
-    for row in np.unique(np.linspace(0, n - 1, min(n, _PICTURES)).astype(int)):
+    for row in np.unique(np.linspace(0, n - 1, min(n, _IMAGES)).astype(int)):
         small = thumbnail(images[row], 2 * _SIDE)
         if isinstance(small, str):
             continue
@@ -180,11 +187,9 @@ def plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np
     """Return the points ``(n, 2)`` of unit vectors in their two leading principal axes.
 
     Also the share of the variance that each axis holds. The sign is such that the largest
-    coordinate of an axis is positive, so that the picture does not flip from run to run.
+    coordinate of an axis is positive, so that the plot does not flip from run to run.
     """
-    wide = vectors.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    wide /= np.where(norms > 0, norms, 1)
+    wide = unit_rows(vectors)
     wide -= wide.mean(axis=0)
     # Eigenvectors of the smaller of the two tables of products.
     small = wide @ wide.T if len(wide) <= wide.shape[1] else wide.T @ wide
@@ -204,6 +209,7 @@ def plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def _styles(n: int) -> tuple[list[Any], list[str]]:
+    """Return n colours and n marks, each pair of them another one as long as there are such."""
     from matplotlib import colormaps
 
     both = list(colormaps["tab20"].colors)  # type: ignore[attr-defined]

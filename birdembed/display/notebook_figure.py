@@ -15,25 +15,25 @@ class Figure(_Figure):
     """A matplotlib figure that no window system and no global list knows of.
 
     Notebooks show it when it is the value of a cell, once, without any set-up of matplotlib:
-    as JPEG where it consists of photographs, else as PNG.
+    as JPEG where it consists of images, else as PNG.
     """
 
-    def __init__(self, *arguments: Any, photographs: bool = False, **options: Any) -> None:
+    def __init__(self, *arguments: Any, images: bool = False, **options: Any) -> None:
         options.setdefault("dpi", DPI)
         super().__init__(*arguments, **options)
-        self._photographs = photographs
+        self._as_jpeg = images
         FigureCanvasAgg(self)
 
     def savefig(self, fname: Any, **options: Any) -> None:
-        """Write it, by default with all that reaches beyond its edge, such as long names."""
+        """Write the figure to a file, with what reaches beyond its edge, such as long names."""
         super().savefig(fname, **{"bbox_inches": "tight", "pad_inches": 0.04, **options})
 
     def _repr_png_(self) -> bytes | None:
-        return None if self._photographs else self._bytes("png", {"optimize": True})
+        return None if self._as_jpeg else self._bytes("png", {"optimize": True})
 
     def _repr_jpeg_(self) -> bytes | None:
         options = {"quality": 88, "subsampling": 0, "optimize": True}
-        return self._bytes("jpeg", options) if self._photographs else None
+        return self._bytes("jpeg", options) if self._as_jpeg else None
 
     def _bytes(self, form: str, options: dict[str, Any]) -> bytes:
         file = io.BytesIO()

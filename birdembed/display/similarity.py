@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed.base.vectors import as_vectors
+from birdembed.base.vectors import as_vectors, check_finite
 from birdembed.display.classes import NAMED
 from birdembed.display.figure import new_figure, shorten
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 _PIECE = 1024  # rows at a time
 _BINS = 100
@@ -28,7 +30,7 @@ def plot_similarity(
     own: Sequence[int] | NDArray[np.int64] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draw how alike pictures of the same and of different classes are.
+    """Draw the similarities of images within classes and between classes.
 
     On the left how often each cosine similarity occurs, for pairs of the same class and pairs of
     different ones, with the means; on the right the mean similarity of each pair of classes.
@@ -58,6 +60,33 @@ def plot_similarity(
     ValueError
         Lengths or dimensions differ, there are fewer than two rows, or a row holds NaN.
     """
+    ours, theirs, own = _checked_pairs(embeddings, labels, reference, reference_labels, own)
+    edges = np.linspace(-1, 1, 2 * _BINS + 1)
+    same, different, means = _pair_counts(ours, theirs, own, edges)
+    side = min(max(4.5, 0.16 * max(means.shape) + 2), 12.0)
+    figure = new_figure(5.5 + side, side)
+    left, right = figure.subplots(1, 2, width_ratios=[5.5, side])
+    _draw_histograms(left, same, different, edges)
+    image = _draw_means(right, means, ours[2], theirs[2])
+    if reference is not None:
+        right.set_xlabel("reference")
+    figure.colorbar(image, ax=right, shrink=0.7, label="mean similarity")
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+_Rows = tuple[NDArray[np.float32], list[Any], list[str]]  # vectors, their labels, all classes
+
+
+def _checked_pairs(
+    embeddings: ArrayLike,
+    labels: Sequence[Any],
+    reference: ArrayLike | None,
+    reference_labels: Sequence[Any] | None,
+    own: Sequence[int] | NDArray[np.int64] | None,
+) -> tuple[_Rows, _Rows, NDArray[np.int64]]:
+    """Return the rows on both sides of the pairs, and where each of ours is among theirs."""
     if (reference is None) != (reference_labels is None):
         raise ValueError("reference and reference_labels go together")
     if reference is None or reference_labels is None:
@@ -73,14 +102,14 @@ def plot_similarity(
         )
     if len(own) != len(vectors):
         raise ValueError(f"embeddings has {len(vectors)} rows, own has {len(own)} values")
-    edges = np.linspace(-1, 1, 2 * _BINS + 1)
     names, others = sorted(map(str, set(tags))), sorted(map(str, set(corpus_tags)))
-    same, different, means = _pair_counts(
-        (vectors, tags, names), (corpus, corpus_tags, others), own, edges
-    )
-    side = min(max(4.5, 0.16 * max(len(names), len(others)) + 2), 12.0)
-    figure = new_figure(5.5 + side, side)
-    left, right = figure.subplots(1, 2, width_ratios=[5.5, side])
+    return (vectors, tags, names), (corpus, corpus_tags, others), own
+
+
+def _draw_histograms(
+    axes: Axes, same: NDArray[np.int64], different: NDArray[np.int64], edges: NDArray[np.float64]
+) -> None:
+    """Draw how often each similarity occurs, with the mean of each kind of pairs."""
     middles = (edges[:-1] + edges[1:]) / 2
     for counts, label, color in (
         (different, "different", "tab:gray"),
@@ -89,7 +118,7 @@ def plot_similarity(
         if not counts.sum():
             continue
         mean = float((counts * middles).sum() / counts.sum())
-        left.stairs(
+        axes.stairs(
             counts / counts.sum(),
             edges,
             fill=True,
@@ -97,49 +126,45 @@ def plot_similarity(
             color=color,
             label=f"{label}: mean {mean:.3f}",
         )
-        left.axvline(mean, color=color, linewidth=1.5)
+        axes.axvline(mean, color=color, linewidth=1.5)
     used = np.flatnonzero(same + different)
-    left.set_xlim(edges[used[0]] - 0.02, edges[used[-1] + 1] + 0.02)
-    left.set_box_aspect(0.8)
-    left.set_xlabel("cosine similarity of two pictures")
-    left.set_ylabel("share of the pairs")
-    left.legend()
-    image = right.imshow(means, cmap="viridis", vmin=float(np.nanmin(means)), vmax=1)
+    axes.set_xlim(edges[used[0]] - 0.02, edges[used[-1] + 1] + 0.02)
+    axes.set_box_aspect(0.8)
+    axes.set_xlabel("cosine similarity of two images")
+    axes.set_ylabel("share of the pairs")
+    axes.legend()
+
+
+def _draw_means(
+    axes: Axes, means: NDArray[np.float64], names: Sequence[str], others: Sequence[str]
+) -> AxesImage:
+    """Draw the mean similarity of each pair of classes, named where there is room."""
+    image = axes.imshow(means, cmap="viridis", vmin=float(np.nanmin(means)), vmax=1)
     if max(len(names), len(others)) <= NAMED:
         across, down = map(shorten, others), map(shorten, names)
-        right.set_xticks(range(len(others)), list(across), rotation=90, fontsize=6)
-        right.set_yticks(range(len(names)), list(down), fontsize=6)
-    if reference is not None:
-        right.set_xlabel("reference")
-    figure.colorbar(image, ax=right, shrink=0.7, label="mean similarity")
-    if title:
-        figure.suptitle(title)
-    return figure
+        axes.set_xticks(range(len(others)), list(across), rotation=90, fontsize=6)
+        axes.set_yticks(range(len(names)), list(down), fontsize=6)
+    return image
 
 
 def checked_rows(
     embeddings: ArrayLike, labels: Sequence[Any], name: str = "embeddings", least: int = 2
 ) -> tuple[NDArray[np.float32], list[Any]]:
-    """Return float32 rows and as many labels; `ValueError` where they do not fit or hold NaN."""
+    """Return float32 rows and their labels; raise a `ValueError` if they do not fit."""
     vectors, _ = as_vectors(embeddings, name, one=False)
     tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
     if len(tags) != len(vectors):
         raise ValueError(f"{name} has {len(vectors)} rows, labels has {len(tags)} values")
     if len(vectors) < least:
         raise ValueError(f"{name} has {len(vectors)} rows, at least {least} are needed")
-    bad = ~np.isfinite(vectors).all(axis=1)
-    if bad.any():
-        raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity")
+    check_finite(vectors, name)
     return vectors, tags
-
-
-_Rows = tuple[NDArray[np.float32], list[Any], list[str]]  # vectors, their labels, all classes
 
 
 def _pair_counts(
     ours: _Rows, theirs: _Rows, own: NDArray[np.int64], edges: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return histograms of same and different pairs and the class means, self-pairs left out."""
+    """Return histograms of same and different pairs and the class means, without self-pairs."""
     (units, tags, numbers), (others, other_tags, columns) = map(_numbered, (ours, theirs))
     same, different = np.zeros(len(edges) - 1, np.int64), np.zeros(len(edges) - 1, np.int64)
     sums = np.zeros((len(ours[2]), len(theirs[2])))

@@ -14,12 +14,12 @@ from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed.base.checks import check_choice, check_integer
 from birdembed.images.preprocess import Preprocess, fill, mirrored_batch
-from birdembed.images.report import Failure
+from birdembed.images.report import Failure, described
 from birdembed.images.sources import ON_ERROR, Source, as_many, is_single, source_of
 
 
 class Batch(NamedTuple):
-    """Images ready for the network, those of them that could be read.
+    """A batch of preprocessed images, without those that could not be read.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ def _batches(
         _read_ahead(many, first + len(chunk), batch_size)
         batch = _batch(sources, first, cfg, num_threads)
         if batch.failures and on_error == "raise":
-            raise DecodeError(f"{batch.failures[0].name}: {batch.failures[0].reason}")
+            raise DecodeError(described(batch.failures[0]))
         yield batch
         first += len(chunk)
 
@@ -120,25 +120,25 @@ def _read_ahead(many: Iterable[Any], first: int, n: int) -> None:
 
 
 def preprocess(images: Any, cfg: Preprocess | None = None) -> np.ndarray:
-    """Turn pictures into network input.
+    """Decode and preprocess images to network input.
 
     Parameters
     ----------
-    images : one picture or many, as `Model.encode` takes them
+    images : one image or many, as `Model.encode` takes them
     cfg : Preprocess, optional
         ``Preprocess()`` by default.
 
     Returns
     -------
     (n, 3, size, size) float32
-        n is 1 for one picture, 0 for an empty list.
+        n is 1 for one image, 0 for an empty list.
 
     Raises
     ------
     DecodeError
-        A picture could not be read; the message names it.
+        An image could not be read; the message names it.
     TypeError, ValueError
-        Something is no picture, or `cfg` is no `Preprocess`.
+        Something is no image, or `cfg` is no `Preprocess`.
     """
     cfg = Preprocess() if cfg is None else cfg
     if not isinstance(cfg, Preprocess):

@@ -13,7 +13,7 @@ from birdembed.images.sources import EXPECTED, Source, as_many, is_single, sourc
 
 
 def decode_by_pillow(source: Source, kind: str, reason: str) -> Source:
-    """Try what the C core refused with Pillow; `data` None and a reason where that fails too."""
+    """Decode with Pillow what the C core refused; where that fails, `data` is None."""
     if kind not in ("format", "unsupported") or isinstance(source.data, np.ndarray):
         return source._replace(data=None, reason=reason)
     if not pillow.installed():
@@ -28,7 +28,7 @@ def decode_by_pillow(source: Source, kind: str, reason: str) -> Source:
 
 
 def decode(image: Any) -> tuple[np.ndarray, str]:
-    """Decode one image -> ((h, w, 3) uint8, decoder); errors as `batches` raises them."""
+    """Decode one image; return pixels (h, w, 3) uint8 and the decoder's name."""
     if not is_single(image):
         as_many(image)  # the better error, where there is one
         raise TypeError(f"image is of type {type(image).__name__}: {EXPECTED}")
@@ -45,7 +45,7 @@ def decode(image: Any) -> tuple[np.ndarray, str]:
 
 
 def decode_image(src: Any) -> np.ndarray:
-    """Decode one picture.
+    """Decode one image to RGB pixels.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def decode_image(src: Any) -> np.ndarray:
     DecodeError
         A missing, damaged or unknown file; the message names it.
     TypeError, ValueError
-        `src` is no picture.
+        `src` is no image.
 
     Notes
     -----

@@ -1,10 +1,8 @@
-"""Find the image files of a folder."""
+"""Find the image files below a folder."""
 
 from __future__ import annotations
 
 import os
-
-from birdembed.images.sources import EXTENSIONS
 
 IMAGE_ENDINGS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif "
@@ -31,8 +29,13 @@ def list_images(root: str | os.PathLike[str]) -> list[str]:
     return sorted(path.replace(os.sep, "/") for path in found)
 
 
+def image_paths(root: str | os.PathLike[str]) -> list[str]:
+    """Return the paths of the images below a folder, in the order of `list_images`."""
+    return [os.path.join(root, name) for name in list_images(root)]
+
+
 def _leads_back(folder: str) -> bool:
-    """Tell whether a folder is a link to one that it lies in itself."""
+    """Return whether a folder is a link to a folder that contains it."""
     if not os.path.islink(folder):
         return False
     place = os.path.join(os.path.realpath(os.path.dirname(folder)), "")
@@ -40,7 +43,7 @@ def _leads_back(folder: str) -> bool:
 
 
 def check_folder(root: str | os.PathLike[str]) -> str:
-    """Return the folder's path as text; `OSError` that names it where there is no folder."""
+    """Return the folder's path as text; raise an `OSError` that names it if it is no folder."""
     path = os.fspath(root)
     if not isinstance(path, str):
         raise TypeError(f"root must be a path, got {type(root).__name__}")
@@ -52,20 +55,9 @@ def check_folder(root: str | os.PathLike[str]) -> str:
 
 
 def folder_of_images(folder: str | os.PathLike[str]) -> tuple[str, list[str]]:
-    """Return a folder's path as text and what `list_images` finds; `ValueError` for nothing."""
+    """Return a folder's path as text and its images; raise a `ValueError` if it has none."""
     root = check_folder(folder)
     found = list_images(root)
     if not found:
         raise ValueError(f"{root}: no images in it")
     return root, found
-
-
-def list_files(folder: str | os.PathLike[str]) -> list[str]:
-    """Return the picture files below a folder, sorted; hidden files and folders left out."""
-    found = []
-    for path, folders, files in os.walk(os.fspath(folder)):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
-                found.append(os.path.join(path, name))
-    return found

@@ -12,13 +12,13 @@ MAX_PIXELS = 200_000_000  # csrc/image/image.h has the same
 
 
 def is_pil(value: Any) -> bool:
-    """Tell a PIL image, without importing Pillow for it."""
+    """Return whether a value is a PIL image, without importing Pillow."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(value, module.Image)
 
 
 def installed() -> bool:
-    """Tell whether Pillow can be imported."""
+    """Return whether Pillow can be imported."""
     try:
         import PIL.Image  # noqa: F401
     except ImportError:
@@ -27,7 +27,7 @@ def installed() -> bool:
 
 
 def decode(source: str | bytes) -> np.ndarray:
-    """Decode a file (path or contents) that the C core did not read.
+    """Decode a file, given by its path or its contents, with Pillow.
 
     Returns
     -------
@@ -45,12 +45,12 @@ def decode(source: str | bytes) -> np.ndarray:
 
 
 def to_rgb(image: Any) -> np.ndarray:
-    """Turn a PIL image into (h, w, 3) uint8 by the rules that the C core follows too."""
+    """Convert a PIL image to (h, w, 3) uint8 by the rules of the C core."""
     from PIL import Image
 
     width, height = image.size
     if width * height > MAX_PIXELS or width * height == 0:
-        raise ValueError(f"picture of {width}x{height} pixels, the limit is {MAX_PIXELS}")
+        raise ValueError(f"image of {width}x{height} pixels, the limit is {MAX_PIXELS}")
     image = _upright(image)
     if image.mode.startswith("I;16"):
         # The high byte, as of 16-bit colour; Pillow's own conversion would saturate.
@@ -64,7 +64,7 @@ def to_rgb(image: Any) -> np.ndarray:
 
 
 def _upright(image: Any) -> Any:
-    """Apply EXIF orientation; damaged EXIF data do not make a picture unreadable."""
+    """Apply EXIF orientation; damaged EXIF data do not make an image unreadable."""
     from PIL import ImageOps
 
     image.load()
@@ -75,7 +75,7 @@ def _upright(image: Any) -> Any:
 
 
 def original_bytes(image: Any) -> bytes | None:
-    """Return the file a PIL image was opened from, if the image still is that file's picture.
+    """Return the file a PIL image was opened from, or None if its pixels are no longer the file's.
 
     ``PIL.Image.open(path)`` has to give the same vector as the path itself, so the C core
     decodes the file again. That is right only as long as nobody changed the pixels. An image
@@ -123,7 +123,7 @@ def _from_path(image: Any) -> bytes | None:
 
 
 def _same_header(image: Any, fresh: Any) -> bool:
-    """Size, mode and orientation: `draft`, `thumbnail` and edited EXIF show here."""
+    """Return whether size, mode and orientation agree: `draft`, `thumbnail` and EXIF edits show."""
     return (
         image.size == fresh.size
         and image.mode == fresh.mode

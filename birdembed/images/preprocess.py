@@ -21,7 +21,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture becomes network input.
+    """The preprocessing of an image to network input.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Preprocess:
     mirror: bool = False
 
     def __post_init__(self) -> None:
-        """Check every field; numbers and sequences are brought to plain Python types."""
+        """Check every field, and convert numbers and sequences to plain Python types."""
         size = check_integer("size", self.size, 1, 8192)
         check_choice("resize", self.resize, ("squash", "shortest"))
         check_choice("interpolation", self.interpolation, ("bilinear", "bicubic"))
@@ -90,7 +90,7 @@ def _three(name: str, values: Any) -> tuple[float, float, float]:
 def prepare(
     data: Sequence[Any], cfg: Any, num_threads: int, mirrored: bool = False
 ) -> tuple[np.ndarray, list[Any]]:
-    """Decode and preprocess images by the C core, and tell each image's outcome."""
+    """Decode and preprocess images in the C core; return pixels and each image's outcome."""
     return _core.prepare(
         data,
         cfg.size,
@@ -105,7 +105,7 @@ def prepare(
 
 
 def fill(sources: list[Source], cfg: Any, num_threads: int) -> np.ndarray:
-    """Prepare all sources, (n, 3, size, size); puts decoder and reason into `sources`."""
+    """Return all sources' pixels (n, 3, size, size); put decoder and reason into `sources`."""
     missing = np.zeros((1, 1, 3), np.uint8)  # what failed before has a slot all the same
     data = [missing if s.data is None else s.data for s in sources]
     pixels, outcomes = prepare(data, cfg, num_threads)
@@ -124,7 +124,10 @@ def fill(sources: list[Source], cfg: Any, num_threads: int) -> np.ndarray:
 
 
 def mirrored_batch(sources: list[Source], cfg: Any, num_threads: int) -> np.ndarray:
-    """Prepare the mirror images of readable sources: an odd crop's flip is another crop."""
+    """Return the pixels of the mirror images of readable sources.
+
+    They are prepared anew: the flip of an odd crop is another crop.
+    """
     pixels, outcomes = prepare([s.data for s in sources], cfg, num_threads, True)
     for source, (kind, reason) in zip(sources, outcomes, strict=True):
         if kind:  # the file changed between two reads

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 @dataclass
 class EncodeReport:
-    """What became of each image of a call.
+    """The outcome of each image of a call.
 
     Attributes
     ----------
@@ -55,13 +55,15 @@ class Failure(NamedTuple):
     reason: str
 
 
-def described(failure: Failure) -> str:
-    """Return the reason, with the image's name."""
-    return failure.reason if failure.name in failure.reason else f"{failure.name}: {failure.reason}"
+def described(failure: tuple[int, str, str]) -> str:
+    """Return the reason of a failure, with the image's name before it unless it names it."""
+    _, name, reason = failure
+    named = reason.startswith(name) or repr(name) in reason  # an OSError quotes the path
+    return reason if named else f"{name}: {reason}"
 
 
 def warn_of_skipped(report: EncodeReport) -> None:
-    """Warn once for all, at the line that called `Model.encode`."""
+    """Issue one warning for all skipped images, at the line that called `Model.encode`."""
     _, name, reason = report.failures[0]
     warnings.warn(
         f"{len(report.failures)} images could not be read and have no row; the first: {name}: "

@@ -20,12 +20,12 @@ _QUALITY = 82
 
 
 def thumbnail(image: Any, side: int = LARGEST) -> NDArray[np.uint8] | str:
-    """Return a picture with its longer side at most `side`: `(h, w, 3)` uint8.
+    """Return an image with its longer side at most `side`: `(h, w, 3)` uint8.
 
-    Where there is none to show, a text that says why; without Pillow, the picture thinned out.
+    Where there is none to show, a text that says why; without Pillow, the image thinned out.
     """
     if not is_image(image):
-        return "no picture"
+        return "no image"
     from birdembed.images.decoding import decode_image
 
     try:
@@ -46,7 +46,7 @@ def thumbnail(image: Any, side: int = LARGEST) -> NDArray[np.uint8] | str:
 
 
 def data_uri(pixels: NDArray[np.uint8]) -> str | None:
-    """Return a picture as a `data:` address, None without Pillow."""
+    """Return pixels as a `data:` address of a JPEG; None without Pillow."""
     try:
         from PIL import Image
     except ImportError:
@@ -55,7 +55,7 @@ def data_uri(pixels: NDArray[np.uint8]) -> str | None:
 
 
 def jpeg(small: Image.Image) -> bytes:
-    """Return the file of a small picture."""
+    """Return a PIL image as the bytes of a JPEG file."""
     file = io.BytesIO()
     small.save(file, "JPEG", quality=_QUALITY, optimize=True)
     return file.getvalue()

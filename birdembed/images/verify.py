@@ -17,7 +17,7 @@ from birdembed.images.sources import Source, as_many, is_single, source_of
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes
     ----------
@@ -35,17 +35,17 @@ class VerifyReport:
     suspect: list[Failure] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        """Tell whether all files are sound."""
+        """Return whether all files are sound."""
         return not self.failures and not self.suspect
 
 
 def verify(folder: Any, *, num_threads: int | None = None) -> VerifyReport:
-    """Decode every picture below a folder, without embedding.
+    """Decode every image below a folder, without embedding.
 
     Parameters
     ----------
-    folder : str or Path, an ImageFolder, or a list of pictures
-        Of a folder: files whose name ends like a picture's, hidden ones left out.
+    folder : str or Path, an ImageFolder, or a list of images
+        Of a folder: files whose name ends like an image's, hidden ones left out.
     num_threads : int, optional
 
     Returns
@@ -63,7 +63,7 @@ def verify(folder: Any, *, num_threads: int | None = None) -> VerifyReport:
             raise FileNotFoundError(f"folder does not exist: {os.fspath(folder)}")
         if not os.path.isdir(folder):
             raise NotADirectoryError(f"not a folder: {os.fspath(folder)}")
-        folder = files.list_files(folder)
+        folder = files.image_paths(folder)
     return _verify(folder, num_threads)
 
 
@@ -84,7 +84,7 @@ def _verify(images: Any, num_threads: int | None) -> VerifyReport:
 def checked_sources(
     images: Any, cfg: Any, batch_size: int, num_threads: int
 ) -> Iterator[list[tuple[int, Source]]]:
-    """Yield `batches`' sources with their decoder and reason instead of pixels."""
+    """Decode images in batches; yield their positions and sources, with decoder and reason."""
     items = iter([images] if is_single(images) else as_many(images))
     first = 0
     while chunk := list(itertools.islice(items, batch_size)):

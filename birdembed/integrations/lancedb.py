@@ -24,6 +24,7 @@ import numpy as np
 from birdembed._core import FingerprintMismatch
 from birdembed.base.checks import check_choice, check_integer
 from birdembed.base.optional import need
+from birdembed.images.report import described
 from birdembed.model.shared import shared_model
 from birdembed.pretrained.registry import DEFAULT_MODEL
 from birdembed.search import columns as columns_
@@ -117,7 +118,7 @@ class BirdembedFunction(EmbeddingFunction):
         rows: list[Any] = [None] * len(listed)
         for position, vector in zip(report.kept, vectors, strict=True):
             rows[given[position]] = vector
-        bad = [_reason(name, reason) for _, name, reason in report.failures]
+        bad = [described(failure) for failure in report.failures]
         bad += [f"row {row}: null" for row, image in enumerate(listed) if image is None]
         if bad:
             warnings.warn(
@@ -139,10 +140,6 @@ class BirdembedFunction(EmbeddingFunction):
     def compute_query_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:
         """Do it once."""
         return self.compute_query_embeddings(*args, **options)
-
-
-def _reason(name: str, reason: str) -> str:
-    return reason if reason.startswith(name) else f"{name}: {reason}"
 
 
 def search(

@@ -371,7 +371,7 @@ def shard_files(
     FileNotFoundError, NotADirectoryError
         It is not there, or no folder.
     """
-    from birdembed.images.files import list_files
+    from birdembed.images.files import list_images
 
     if per_shard < 1:
         raise ValueError(f"per_shard must be at least 1, got {per_shard}")
@@ -379,7 +379,7 @@ def shard_files(
     os.stat(root)
     if not os.path.isdir(root):
         raise NotADirectoryError(f"not a folder: {root}")
-    names = [os.path.relpath(path, root).replace(os.sep, "/") for path in list_files(root)]
+    names = list_images(root)
     if not names:
         raise ValueError(f"{root}: holds no pictures")
     size = max(per_shard, -(-len(names) // most) if most else 0)

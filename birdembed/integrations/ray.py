@@ -150,6 +150,6 @@ class _Embedder:
         )
         vectors = np.zeros((len(images), found.shape[1]), np.float32)
         vectors[[given[position] for position in report.kept]] = found
-        for position, name, reason in report.failures:
-            errors[given[position]] = reason.removeprefix(f"{name}: ")  # the row has its own name
+        for position, _, reason in report.failures:
+            errors[given[position]] = reason
         return vectors, errors

@@ -1,4 +1,4 @@
-"""What a model folder holds."""
+"""The contents of a model folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMAT = 1  # of the object "birdembed" in config.json
 
 @dataclass
 class Pretrained:
-    """Everything a model consists of, between its files and `Model`.
+    """The parts of a model, as its files hold them.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Pretrained:
     state : dict of str to numpy.ndarray
         Native names, float32, C-contiguous.
     preprocess : Preprocess
-        How pictures become its input.
+        How images become its input.
     class_names : list of str or None
         Of the head's rows.
     pooling : str
@@ -74,11 +74,11 @@ class Pretrained:
 
     @property
     def num_classes(self) -> int:
-        """Rows of the head, 0 without one."""
+        """Number of classes, 0 without a head."""
         return int(self.state["fc.weight"].shape[0]) if "fc.weight" in self.state else 0
 
     def with_fingerprint(self) -> Pretrained:
-        """Compute what is missing of the two digests and return self."""
+        """Compute the digests that are missing, and return self."""
         if self.trunk_digest is None:
             self.trunk_digest = trunk_digest(self.state, self.architecture)
         if self.fingerprint is None:
@@ -89,7 +89,7 @@ class Pretrained:
         return self
 
     def stored_as(self, dtype: str) -> Pretrained:
-        """Return what comes back after storing in that type: its digests name the rounded weights.
+        """Return the model as it is after storing its weights in a dtype and loading them.
 
         Where nothing is lost, that is `self`.
         """
@@ -102,7 +102,7 @@ class Pretrained:
 
 
 def check_fingerprint(pretrained: Pretrained) -> str:
-    """Recompute a model's fingerprint and hold it against the one its config.json keeps.
+    """Recompute a model's fingerprint and compare it with the one in its config.json.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The fingerprint that names a model's output space."""
+"""Fingerprints of a model's output space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from birdembed.weights.projection import Projection
 
 
 def trunk_digest(state: Mapping[str, np.ndarray], architecture: str) -> str:
-    """Return the SHA-256 of the trunk as it would be saved: names, shapes, float32 values.
+    """Return the SHA-256 of a trunk's names, shapes and float32 values.
 
     The head (`fc.*`) is left out.
     """
@@ -31,7 +31,7 @@ def trunk_digest(state: Mapping[str, np.ndarray], architecture: str) -> str:
 def fingerprint_of(
     trunk: str, pooling: str, projection: Projection | None, preprocess: Preprocess
 ) -> str:
-    """Return the SHA-256 that names an output space, from a trunk's digest and the rest.
+    """Return the fingerprint of an output space: a SHA-256 of a trunk's digest and the rest.
 
     Parameters
     ----------
@@ -66,5 +66,5 @@ def fingerprint(
     projection: Projection | None,
     preprocess: Preprocess,
 ) -> str:
-    """Return the SHA-256 that names the output space of a model; see `fingerprint_of`."""
+    """Return the fingerprint of a model's output space; see `fingerprint_of`."""
     return fingerprint_of(trunk_digest(state, architecture), pooling, projection, preprocess)

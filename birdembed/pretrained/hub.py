@@ -37,7 +37,7 @@ _WAYS_OUT = (
 
 
 def hub_id(name: str) -> str | None:
-    """Return the hub model a name stands for; None where it stands for none."""
+    """Return the hub id that a name stands for, None where it stands for none."""
     if name in HUB_NAMES:
         return HUB_NAMES[name]
     return name if _REPOSITORY.match(name) else None
@@ -45,7 +45,7 @@ def hub_id(name: str) -> str | None:
 
 @dataclass
 class _Record:
-    """What our cache keeps of one hub model."""
+    """The record of a hub model in our cache."""
 
     path: Path
     commits: dict[str, str] = field(default_factory=dict)  # revision asked for -> commit
@@ -70,7 +70,7 @@ class _Record:
 
 
 class _Hub:
-    """One model at one revision, through huggingface_hub."""
+    """Access to one revision of a hub model, through huggingface_hub."""
 
     def __init__(self, repository: str, revision: str | None, local_files_only: bool) -> None:
         try:
@@ -89,7 +89,7 @@ class _Hub:
         self._changed = self.commit is None
 
     def get(self, filename: str) -> Path | None:
-        """Return a file of the model, checked; None where the model has no such file."""
+        """Return the checked path of a file of the model, None where there is none."""
         from huggingface_hub import errors
 
         cached = self._cached(filename)
@@ -135,7 +135,7 @@ class _Hub:
         )
 
     def _check(self, path: Path, filename: str) -> None:
-        """Pin the revision and the hash with the first download; compare with it later."""
+        """Pin revision and hash at the first download; compare with them at later ones."""
         commit = path.parent.name  # .../snapshots/COMMIT/FILE
         self.commit = self.commit or commit
         known = self._record.files.setdefault(self.commit, {})
@@ -153,7 +153,7 @@ class _Hub:
         known[filename] = found
 
     def pin(self) -> None:
-        """Keep what was resolved and checked."""
+        """Write the pinned revision and hashes to the cache."""
         assert self.commit is not None
         if self._changed:
             self._record.commits[self._asked] = self.commit
@@ -169,7 +169,7 @@ def load_hub(
     num_classes: int | None = None,
     preprocess: Preprocess | None = None,
 ) -> Pretrained:
-    """Get a model from the hub, or from its cache.
+    """Load a model from the hub, or from its cache.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def load_hub(
 
 
 def pinned_models() -> list[str]:
-    """Return the hub models that were downloaded and pinned, by short name where they have one."""
+    """Return the names of the hub models that were downloaded and pinned."""
     short = {repository: name for name, repository in HUB_NAMES.items()}
     folder = cache_dir() / "hub"
     found = sorted(path.stem.replace("--", "/", 1) for path in folder.glob("*.json"))

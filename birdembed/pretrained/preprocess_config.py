@@ -14,7 +14,7 @@ _ADVICE = "pass preprocess= to choose one of your own"
 
 
 def preprocess_to_timm(preprocess: Preprocess) -> dict[str, Any]:
-    """Return the keys of timm's `pretrained_cfg` that say the same."""
+    """Return the preprocessing as keys of timm's `pretrained_cfg`."""
     size = int(preprocess.size)
     return {
         "input_size": [3, size, size],
@@ -65,7 +65,7 @@ def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = Fa
 
 
 def _edge(value: Any, path: str) -> tuple[int, bool]:
-    """Return (edge, square): an int or `shortest_edge` is the short side, height = width square."""
+    """Return the edge of a transformers size, and whether both sides become it."""
     if isinstance(value, int):
         return value, False
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Read a model folder."""
+"""Read model folders and bare weights files."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _class_names(names: Any, count: int, config_path: Path) -> list[str] | None:
 
 
 def _architecture(config: Mapping[str, Any], path: Path) -> str:
-    """Return which of our architectures a timm or transformers config describes."""
+    """Return the architecture that a timm or transformers config describes."""
     if config.get("model_type") == "resnet" and "architecture" not in config:
         wanted = {
             "depths": [3, 4, 6, 3],
@@ -95,7 +95,7 @@ def _read_preprocess(folder: Path, config: Mapping[str, Any]) -> Preprocess:
 
 
 def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> None:
-    """Fill in what the object "birdembed" of config.json says."""
+    """Fill in the parts that the object "birdembed" of config.json describes."""
     path = folder / CONFIG
     if own.get("format") != FORMAT:
         raise WeightsError(
@@ -123,7 +123,7 @@ def read_pretrained(
     preprocess: Preprocess | None = None,
     source: str | None = None,
 ) -> Pretrained:
-    """Read a model folder: ours, timm's or transformers'.
+    """Read a model folder of birdembed, timm or transformers.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def read_bare(
     num_classes: int | None = None,
     preprocess: Preprocess | None = None,
 ) -> Pretrained:
-    """Read a weights file that comes with nothing else; it gets the default `Preprocess()`.
+    """Read a bare weights file, for which the default `Preprocess()` holds.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Find a model by name, path or hub id."""
+"""The models that `load_model` knows by name, path or hub id."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_model(
     revision: str | None = None,
     local_files_only: bool = False,
 ) -> Pretrained:
-    """Find a model's files and read them; arguments as `load_model` takes them."""
+    """Read the model that a name, path or hub id stands for."""
     shared: dict[str, Any] = {"num_classes": num_classes, "preprocess": preprocess}
     text = os.fspath(name)
     if weights is not None:
@@ -79,7 +79,7 @@ def known_names() -> list[str]:
 
 
 def list_models() -> list[str]:
-    """Return the names that `load_model` can load now without asking anybody.
+    """Return the names that `load_model` can load without a download.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def list_models() -> list[str]:
 
 
 def sscd_dir() -> Path:
-    """Return the folder in the cache that `fetch("sscd")` fills, there or not.
+    """Return the cache folder that `fetch("sscd")` fills; it need not exist.
 
     It holds the model, the licences, and the file that it was converted from, `sscd.onnx`.
     """

@@ -1,4 +1,4 @@
-"""Write a model folder."""
+"""Write model folders."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
 
 
 def _commit(staging: Path, folder: Path) -> None:
-    """Move the files of `staging` to `folder` so that no moment shows a mixture.
+    """Move the files of `staging` to `folder` so that no reader sees a mixture.
 
     The old config.json goes first and the new one comes last: a folder without it does not load.
     """

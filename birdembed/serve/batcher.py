@@ -230,8 +230,8 @@ def embedder(model: Any) -> Callable[[Sequence[bytes]], Sequence[np.ndarray | Ex
         results: list[np.ndarray | Exception] = [DecodeError("not read")] * len(data)
         for row, position in enumerate(report.kept):
             results[position] = vectors[row]
-        for position, name, reason in report.failures:
-            results[position] = DecodeError(reason.removeprefix(f"{name}: "))
+        for position, _, reason in report.failures:
+            results[position] = DecodeError(reason)
         return results
 
     return embed

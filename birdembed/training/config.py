@@ -21,7 +21,7 @@ from birdembed.base.checks import (
     check_integer,
     check_number,
 )
-from birdembed.data.loader import AUGMENTS
+from birdembed.data.batch_options import AUGMENTS
 from birdembed.training.config_checks import (
     check_class_weights,
     check_image_size,

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from birdembed.base.progress import somebody_looks
+from birdembed.base.progress import is_interactive
 
 log = logging.getLogger("birdembed")
 #: Seconds between two lines where there is no terminal.
@@ -25,7 +25,7 @@ class Reporter:
     """
 
     def __init__(self, show: bool | None) -> None:
-        self._terminal = somebody_looks()
+        self._terminal = is_interactive()
         self._show = self._terminal if show is None else bool(show)
         self._bar: Any = None
 

@@ -232,10 +232,10 @@ def _settled(config: TrainConfig, images: int) -> TrainConfig:
 
 
 def _batches(train: ImageFolder, model: Model, config: TrainConfig) -> Any:
+    from birdembed.data.batch_options import BatchOptions
     from birdembed.data.loader import Batches
 
-    return Batches(
-        data=train,
+    options = BatchOptions(
         batch_size=config.batch_size,
         preprocess=model.preprocess,
         augment=config.augment,
@@ -249,3 +249,4 @@ def _batches(train: ImageFolder, model: Model, config: TrainConfig) -> Any:
         num_classes=len(train.class_names),
         label_smoothing=config.label_smoothing,
     )
+    return Batches(train, options)

@@ -1,4 +1,4 @@
-"""Store weights in float16."""
+"""Weights in float16."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 def check_dtype(dtype: str) -> str:
-    """Return it.
+    """Check the name of a dtype that weights are stored in, and return it.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def check_dtype(dtype: str) -> str:
 
 
 def as_stored(state: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
-    """Return weights in the types they are stored in.
+    """Return weights converted to the dtypes they are stored in.
 
     Vectors (batch norms, the classifier's bias) stay float32: they are half a percent of the file,
     and a running variance may lie where float16 has no numbers, above 65504 or near 0.
@@ -54,7 +54,7 @@ def as_stored(state: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarr
 
 
 def rounded(state: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
-    """Return weights as they are after storing and loading: float32 again."""
+    """Return weights as float32, rounded as storing and loading rounds them."""
     return {
         name: array.astype(np.float32, copy=False)
         for name, array in as_stored(state, dtype).items()

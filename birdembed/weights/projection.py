@@ -1,4 +1,4 @@
-"""A projection of embeddings: pooling, mean and matrix."""
+"""Projections of embeddings, and their files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GEM_EPS = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """``(pooled - mean) @ matrix``.
+    """A projection of pooled features, ``(pooled - mean) @ matrix``.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Projection:
     matrix: np.ndarray
 
     def __post_init__(self) -> None:
-        """Check the parts against each other and make the arrays read-only.
+        """Check that the parts fit each other, and make the arrays read-only.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class Projection:
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """`matrix` transposed, ``(dim, features) float32`` C-contiguous: what the core takes."""
+        """The transposed matrix ``(dim, features) float32``, C-contiguous as the core takes it."""
         return np.ascontiguousarray(self.matrix.T)
 
     @property
@@ -80,7 +80,7 @@ def write_projection(path: str | os.PathLike[str], projection: Projection) -> No
 
 
 def read_projection(path: str | os.PathLike[str]) -> Projection:
-    """Read what `write_projection` wrote.
+    """Read a projection that `write_projection` wrote.
 
     Raises
     ------

@@ -25,7 +25,7 @@ def _damaged(path: str | os.PathLike[str], error: Exception) -> WeightsError:
 
 
 def _map(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
-    """Map a file whose header the library has found right."""
+    """Map the tensors of a file whose header the library has checked."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))

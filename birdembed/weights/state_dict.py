@@ -116,7 +116,7 @@ def to_native(
     architecture: str | None = None,
     num_classes: int | None = None,
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """Map a file's tensors to native names and check every name and shape.
+    """Rename a file's tensors to native names, and check every name and shape.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def to_native(
 
 
 def _as_array(value: Any) -> np.ndarray:
-    """Return an array, of a torch tensor too: of a parameter, on a GPU, of bfloat16."""
+    """Return a value as an array, also a torch tensor on a GPU or of bfloat16."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":  # NumPy has none; float32 holds its values
@@ -178,7 +178,7 @@ def native_state(
     architecture: str,
     present: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """Check arrays that are in memory against a network's table.
+    """Check arrays in memory against a network's table of names and shapes.
 
     Parameters
     ----------

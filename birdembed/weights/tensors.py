@@ -13,7 +13,7 @@ FLOATS = ("F32", "F16", "BF16", "F64")
 
 
 def all_finite(array: np.ndarray) -> bool:
-    """Tell whether a C-contiguous float32 array is free of NaN and infinity, in one read of it."""
+    """Return whether a C-contiguous float32 array is free of NaN and infinity."""
     flat = array.reshape(-1)
     with np.errstate(all="ignore"):
         # A sum of squares is finite if all values are, unless they are huge: only then look again.
@@ -24,7 +24,7 @@ def all_finite(array: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor: its dtype by safetensors' name, and its values.
+    """A tensor of a file: its dtype by safetensors' name, and its values.
 
     NumPy has no bfloat16, so BF16 is held as uint16 bit patterns. The array may be a strided view
     into a storage that other tensors share: nothing is copied before the shape has been checked.

@@ -66,7 +66,7 @@ class _Refused(Exception):
 
 @dataclass
 class _Storage:
-    """Elements of one storage, read when first asked for."""
+    """The elements of a torch storage, read when first asked for."""
 
     dtype: str
     numpy_type: str
@@ -85,7 +85,7 @@ class _Storage:
 
 @dataclass
 class _Tensor:
-    """What a pickle says of a tensor: nothing of it is believed before `view` has checked it."""
+    """A tensor as a pickle describes it; `view` checks the description."""
 
     storage: Any
     offset: Any
@@ -125,7 +125,7 @@ def _rebuild_parameter(data: Any, *rest: Any) -> Any:
 
 
 class _Call:
-    """A function of ours as a pickle sees it: callable, and nothing that it changes lasts."""
+    """A function as a pickle sees it: it can be called, but not changed."""
 
     __slots__ = ("function",)
 
@@ -236,7 +236,7 @@ def _read_zip(path: str | os.PathLike[str]) -> Any:
 
 
 def _read_legacy_storages(file: BinaryIO, storages: dict[str, _Storage]) -> None:
-    """Tell each storage where its elements lie: behind the pickles, each led by its length."""
+    """Read the storages of a legacy file, which follow its pickles."""
     end = os.fstat(file.fileno()).st_size
     keys = _Unpickler(file, _no_storage).load()
     for key in keys:

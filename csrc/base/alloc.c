@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Huge pages: the 94 MB of a ResNet-50's weights are read once a picture that comes alone, and with
+/* Huge pages: the 94 MB of a ResNet-50's weights are read once an image that comes alone, and with
  * pages of 4 KB finding them costs about 1 % of its time. But a huge page that nobody used lately
  * can take long to get, which on a virtual machine doubled the time of a new process. So only
  * blocks of long work ask for them at once; what stays is handed to the kernel with

@@ -36,7 +36,7 @@ static bird_status reduce(bird_image *image, size_t side, bird_error *err) {
     small.width = tall ? side : longer;
     small.height = tall ? longer : side;
     small.pixels = bird_alloc(3 * small.width * small.height);
-    if (!small.pixels) return bird_fail(err, BIRD_NOMEM, "out of memory reducing a picture");
+    if (!small.pixels) return bird_fail(err, BIRD_NOMEM, "out of memory reducing an image");
     all = (bird_window){0, 0, small.width, small.height};
     status = bird_resize(small.pixels, image->pixels, image->height, image->width, small.height,
                          small.width, all, BIRD_BILINEAR, err);

@@ -1,4 +1,4 @@
-/* Pictures for training: decoded once (the caller keeps them), then views of them, many at a
+/* Images for training: decoded once (the caller keeps them), then views of them, many at a
  * time. */
 #ifndef BIRD_DATA_BATCH_H
 #define BIRD_DATA_BATCH_H
@@ -7,8 +7,8 @@
 #include "image/augment_policy.h"
 #include "image/prepare.h"
 
-/* Decode n sources on up to n_threads threads into images (n), which the caller deinits. A
- * picture whose short side is above short_side (0: no limit) is reduced to it, antialiased
+/* Decode n sources on up to n_threads threads into images (n), which the caller deinits. An
+ * image whose short side is above short_side (0: no limit) is reduced to it, antialiased
  * bilinearly. outcomes[i].code is BIRD_OK, or says why images[i] is empty. BIRD_OK whatever the
  * outcomes; BIRD_CANCELLED. */
 bird_status bird_batch_load(bird_image *images, bird_error *outcomes, const bird_source *sources,

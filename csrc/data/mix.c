@@ -36,7 +36,7 @@ static void mix_one(float *pixels, float *targets, const float *next_pixels,
     if (cut && mix.mixup > 0) cut = bird_rng_below(rng, 2) == 1;
     share = bird_rng_beta(rng, cut ? mix.cutmix : mix.mixup);
     /* Its neighbour's mixing is drawn apart from it: with the smaller half the batch could hold
-     * one picture almost twice and another not at all. */
+     * one image almost twice and another not at all. */
     share = fmax(share, 1.0 - share);
     if (cut)
         share = cover(pixels, next_pixels, size, share, rng);

@@ -1,5 +1,5 @@
-/* Two families. Enhancements blend the picture with a degenerate one (black, grey, smooth):
- * degenerate + factor * (picture - degenerate), in float32 and cut to whole samples as
+/* Two families. Enhancements blend the image with a degenerate one (black, grey, smooth):
+ * degenerate + factor * (image - degenerate), in float32 and cut to whole samples as
  * Pillow's Image.blend does. Point operations are a table of 256 samples a channel. */
 #include "image/augment_color.h"
 
@@ -61,7 +61,7 @@ static bird_status sharpen(uint8_t *rgb, size_t height, size_t width, float fact
     uint8_t *copy;
     if (height < 3 || width < 3) return BIRD_OK; /* outermost pixels only */
     copy = bird_alloc(height * stride);
-    if (!copy) return bird_fail(err, BIRD_NOMEM, "out of memory sharpening a picture");
+    if (!copy) return bird_fail(err, BIRD_NOMEM, "out of memory sharpening an image");
     memcpy(copy, rgb, height * stride);
     for (size_t y = 1; y + 1 < height; y++) {
         const uint8_t *row = copy + y * stride, *up = row - stride, *low = row + stride;
@@ -111,7 +111,7 @@ static void even_table(uint8_t table[256], const uint32_t histogram[256]) {
 }
 
 static bird_status check(bird_color_op op, bird_error *err) {
-    double low = 0, high = 10; /* factors beyond 10 leave nothing of a picture */
+    double low = 0, high = 10; /* factors beyond 10 leave nothing of an image */
     if (op.kind == BIRD_POSTERIZE) {
         low = 1;
         high = 8;

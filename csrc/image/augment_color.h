@@ -8,7 +8,7 @@
 #include "base/status.h"
 
 typedef enum bird_color_kind {
-    BIRD_BRIGHTNESS,   /* amount: factor, 1 leaves the picture alone; 0 is black */
+    BIRD_BRIGHTNESS,   /* amount: factor, 1 leaves the image alone; 0 is black */
     BIRD_CONTRAST,     /* factor; 0 is the mean grey */
     BIRD_SATURATION,   /* factor; 0 is grey ("Color" in Pillow) */
     BIRD_SHARPNESS,    /* factor; 0 is smoothed by a 3 x 3 kernel */

@@ -44,7 +44,7 @@ void bird_geometry_rotate(bird_geometry *geometry, double degrees) {
 
 /* One axis of a warp's source: source position = offset + x * right + y * down for the pixel
  * whose centre is (x, y); `low` and `n` are the pixels that are needed, maybe beyond the
- * picture; `reduced` is how many of them are left where the view is coarser than the picture. */
+ * image; `reduced` is how many of them are left where the view is coarser than the image. */
 typedef struct span {
     double offset, right, down;
     int64_t low;
@@ -82,7 +82,7 @@ static size_t mirrored(int64_t position, size_t n) {
     return (size_t)(p < (int64_t)n ? p : period - 1 - p);
 }
 
-/* dst (y.n, x.n, 3): the part of the endlessly mirrored picture that both spans name. */
+/* dst (y.n, x.n, 3): the part of the endlessly mirrored image that both spans name. */
 static void cut_out(uint8_t *dst, const bird_image *image, const span *x, const span *y) {
     int64_t width = (int64_t)image->width, end = x->low + (int64_t)x->n;
     int64_t inside = x->low < 0 ? 0 : x->low < width ? x->low : width;

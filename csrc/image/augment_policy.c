@@ -9,13 +9,13 @@
  * to show birds without their heads. */
 static const double MIN_AREA = 0.35, MAX_TURN = 20.0;
 
-/* How far brightness goes from 1. The wider one is for models that are asked about pictures at
+/* How far brightness goes from 1. The wider one is for models that are asked about images at
  * the narrow one's ends: trained with that, 1 in 100 of them is no longer found. */
 static const double LIGHT = 0.4, WIDE_LIGHT = 0.6;
 
-/* One picture of SIDES lies on its left side, one on its right. A model that was trained on 10
- * species without them found the right one for 76 % of pictures turned by 90 degrees, and for
- * 98 % of the same pictures upright. With them a species lies less close: 0.85, not 0.88. */
+/* One image of SIDES lies on its left side, one on its right. A model that was trained on 10
+ * species without them found the right one for 76 % of images turned by 90 degrees, and for
+ * 98 % of the same images upright. With them a species lies less close: 0.85, not 0.88. */
 enum { SIDES = 8 };
 
 /* TrivialAugment's "wide" space as torchvision has it: one of 14 operations, one of 31
@@ -69,7 +69,7 @@ static void draw_trivial(bird_view *view, size_t size, bird_rng *rng) {
     switch (op) {
         case IDENTITY:
         case TRIVIAL_OPS: break;
-        /* Shears are about the centre: about a corner they would shift the picture too. */
+        /* Shears are about the centre: about a corner they would shift the image too. */
         case SHEAR_X: g->matrix[1] = either * MAX_SHEAR; break;
         case SHEAR_Y: g->matrix[2] = either * MAX_SHEAR; break;
         case SHIFT_X: g->shift[0] = either * MAX_SHIFT * (double)size; break;

@@ -45,7 +45,7 @@ void bird_on_white(uint8_t *rgb, const uint8_t *rgba, size_t n) {
     }
 }
 
-/* Four channels to three in place; the block keeps its size, it lives for one picture. */
+/* Four channels to three in place; the block keeps its size, it lives for one image. */
 static void drop_alpha(bird_image *image, const bird_image_info *info) {
     uint8_t *pixels = image->pixels;
     size_t n = image->width * image->height;
@@ -102,12 +102,12 @@ bird_status bird_image_from_array(bird_image *image, const uint8_t *pixels, size
     size_t n;
     *image = (bird_image){0};
     if (channels != 1 && channels != 3 && channels != 4)
-        return bird_fail(err, BIRD_SHAPE, "picture with %d channels, expected 1, 3 or 4", channels);
+        return bird_fail(err, BIRD_SHAPE, "image with %d channels, expected 1, 3 or 4", channels);
     if (width == 0 || height == 0 || width > BIRD_MAX_PIXELS / height)
-        return bird_fail(err, BIRD_SHAPE, "picture of %zux%zu pixels", width, height);
+        return bird_fail(err, BIRD_SHAPE, "image of %zux%zu pixels", width, height);
     n = width * height;
     image->pixels = bird_alloc(n * 3);
-    if (!image->pixels) return bird_fail(err, BIRD_NOMEM, "out of memory for a picture");
+    if (!image->pixels) return bird_fail(err, BIRD_NOMEM, "out of memory for an image");
     image->width = width;
     image->height = height;
     if (channels == 3) {

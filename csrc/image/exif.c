@@ -45,7 +45,7 @@ int bird_exif_orientation(const uint8_t *tiff, size_t size) {
     return 1;
 }
 
-/* Row 0 / column 0 of the stored picture are, by orientation:
+/* Row 0 / column 0 of the stored image are, by orientation:
  *   1 top/left   2 top/right   3 bottom/right   4 bottom/left
  *   5 left/top   6 right/top   7 right/bottom   8 left/bottom   of the scene.
  * So the upright pixel (y, x) is stored at origin + y * step_y + x * step_x. */
@@ -74,7 +74,7 @@ bird_status bird_image_orient(bird_image *image, int orientation, bird_error *er
     uint8_t *upright, *to;
     if (orientation <= 1 || orientation > 8) return BIRD_OK;
     to = upright = bird_alloc(way.width * way.height * 3);
-    if (!upright) return bird_fail(err, BIRD_NOMEM, "out of memory turning a picture upright");
+    if (!upright) return bird_fail(err, BIRD_NOMEM, "out of memory turning an image upright");
     for (size_t y = 0; y < way.height; y++) {
         const uint8_t *from = image->pixels + 3 * (way.origin + (ptrdiff_t)y * way.step_y);
         for (size_t x = 0; x < way.width; x++, to += 3, from += 3 * way.step_x) {

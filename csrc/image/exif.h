@@ -1,4 +1,4 @@
-/* EXIF orientation: reading it, and turning a picture upright. Nothing else of EXIF. */
+/* EXIF orientation: reading it, and turning an image upright. Nothing else of EXIF. */
 #ifndef BIRD_IMAGE_EXIF_H
 #define BIRD_IMAGE_EXIF_H
 
@@ -12,7 +12,7 @@
  * of a PNG); 1 where it is absent or damaged. `tiff` may be NULL. */
 int bird_exif_orientation(const uint8_t *tiff, size_t size);
 
-/* Turn the picture upright in place of the old pixels; 1 does nothing. */
+/* Turn the image upright in place of the old pixels; 1 does nothing. */
 bird_status bird_image_orient(bird_image *image, int orientation, bird_error *err);
 
 #endif

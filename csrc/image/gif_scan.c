@@ -70,7 +70,7 @@ static bird_status read_frame(bird_image_info *info, const uint8_t *at, const ui
     if (end - at < 10) return bird_fail(err, BIRD_FORMAT, "truncated GIF");
     if (bird_le16(at) != 0 || bird_le16(at + 2) != 0 || bird_le16(at + 4) != info->width ||
         bird_le16(at + 6) != info->height)
-        return bird_fail(err, BIRD_UNSUPPORTED, "GIF whose first frame is not the whole picture");
+        return bird_fail(err, BIRD_UNSUPPORTED, "GIF whose first frame is not the whole image");
     if (at[8] & 0x80) {
         size_t palette = (size_t)3 << ((at[8] & 7) + 1);
         if ((size_t)(end - at) < 10 + palette)
@@ -111,7 +111,7 @@ bird_status bird_gif_scan(bird_image_info *info, const uint8_t *data, size_t siz
     if (size < 14) return bird_fail(err, BIRD_FORMAT, "truncated GIF: %zu bytes", size);
     info->width = bird_le16(data + 6);
     info->height = bird_le16(data + 8);
-    /* stb_image: the picture and a background of 4 bytes each, and a mark; then our result. */
+    /* stb_image: the image and a background of 4 bytes each, and a mark; then our result. */
     info->bytes_per_pixel = 9 + 4;
     status = bird_image_check_size(info, err);
     if (status != BIRD_OK) return status;

@@ -1,4 +1,4 @@
-/* A decoded picture, the limits every decoder keeps, and what a header scan finds out. */
+/* A decoded image, the limits every decoder keeps, and what a header scan finds out. */
 #ifndef BIRD_IMAGE_IMAGE_H
 #define BIRD_IMAGE_IMAGE_H
 

@@ -27,7 +27,7 @@ typedef struct bird_jpeg_component {
     int quantiser;          /* number of its table */
     int dc_table, ac_table; /* of the scan that is being read */
     uint8_t missing[64];    /* bits of each coefficient that have not come yet; 255: none has */
-    size_t blocks_x, blocks_y; /* that hold picture */
+    size_t blocks_x, blocks_y; /* inside the image */
     size_t stride;             /* blocks in a row, those that only fill up an MCU included */
     uint64_t *nonzero; /* owned; progressive: for each block the coefficients met so far,
                           else NULL */

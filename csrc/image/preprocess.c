@@ -66,7 +66,7 @@ bird_status bird_preprocess_image(float *dst, const bird_image *image, const bir
         return BIRD_OK;
     }
     rgb = bird_alloc(size * size * 3);
-    if (!rgb) return bird_fail(err, BIRD_NOMEM, "out of memory preparing a picture");
+    if (!rgb) return bird_fail(err, BIRD_NOMEM, "out of memory preparing an image");
     status = bird_resize(rgb, image->pixels, image->height, image->width, height, width, window,
                          cfg->filter, err);
     if (status == BIRD_OK) normalise(dst, rgb, cfg);

@@ -1,4 +1,4 @@
-/* From an RGB picture to one normalised float32 slot of a batch. */
+/* From an RGB image to one normalised float32 slot of a batch. */
 #ifndef BIRD_IMAGE_PREPROCESS_H
 #define BIRD_IMAGE_PREPROCESS_H
 

@@ -42,11 +42,11 @@ bird_status bird_read_file(uint8_t **data, size_t *size, const char *path, bird_
         goto cleanup;
     }
     if (S_ISDIR(about.st_mode)) {
-        status = bird_fail_io(err, EISDIR, "expected a picture file");
+        status = bird_fail_io(err, EISDIR, "expected an image file");
         goto cleanup;
     }
     if (!S_ISREG(about.st_mode)) {
-        status = bird_fail_io(err, EINVAL, "expected a picture file, got a pipe or device");
+        status = bird_fail_io(err, EINVAL, "expected an image file, got a pipe or device");
         goto cleanup;
     }
     /* One byte more than the size: the read that returns less is the end of the file. */

@@ -262,7 +262,7 @@ static bird_status spread_taps(int32_t **first, int32_t **wide, const axis *x, s
     const taps *t = &x->t;
     *first = bird_alloc(n * sizeof **first);
     *wide = bird_calloc(n * length, 3 * sizeof **wide);
-    if (!*first || !*wide) return bird_fail(err, BIRD_NOMEM, "out of memory resizing a picture");
+    if (!*first || !*wide) return bird_fail(err, BIRD_NOMEM, "out of memory resizing an image");
     for (size_t i = 0; i < n; i++) {
         int32_t latest = (int32_t)(x->span - length);
         int32_t begin = t->first[i] < latest ? t->first[i] : latest;
@@ -304,7 +304,7 @@ static bird_status resize_rows(uint8_t *dst, const uint8_t *src, size_t stride, 
     kernels kernel = choose_kernels();
     size_t size = columns * 3;
     int32_t *sums = bird_alloc(size * sizeof *sums);
-    if (!sums) return bird_fail(err, BIRD_NOMEM, "out of memory resizing a picture");
+    if (!sums) return bird_fail(err, BIRD_NOMEM, "out of memory resizing an image");
     for (size_t i = 0; i < n; i++)
         kernel.rows(dst + i * size, src + (size_t)y->t.first[i] * stride, stride, size,
                     y->t.weights + i * y->t.capacity, y->t.count[i], sums);
@@ -342,7 +342,7 @@ bird_status bird_resize(uint8_t *dst, const uint8_t *src, size_t src_height, siz
         goto cleanup;
     }
     half = bird_alloc(3 * (rows_before ? window.height * x.span : y.span * window.width));
-    if (!half) BIRD_FAIL(BIRD_NOMEM, "out of memory resizing a picture");
+    if (!half) BIRD_FAIL(BIRD_NOMEM, "out of memory resizing an image");
     if (rows_before) {
         BIRD_TRY(resize_rows(half, src, stride, x.span, &y, window.height, err));
         BIRD_TRY(

@@ -11,7 +11,7 @@
 
 typedef enum bird_filter { BIRD_BILINEAR, BIRD_BICUBIC } bird_filter;
 
-/* A part of the resized picture: columns x .. x+width-1, rows y .. y+height-1. */
+/* A part of the resized image: columns x .. x+width-1, rows y .. y+height-1. */
 typedef struct bird_window {
     size_t x, y, width, height;
 } bird_window;

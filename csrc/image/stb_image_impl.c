@@ -74,7 +74,7 @@ bird_status bird_stb_load(uint8_t **pixels, size_t *width, size_t *height, const
     *pixels = stbi_load_from_memory(data, (int)size, &w, &h, &in_file, channels);
     if (!*pixels) {
         const char *reason = stbi_failure_reason();
-        if (out_of_memory) return bird_fail(err, BIRD_NOMEM, "out of memory decoding a picture");
+        if (out_of_memory) return bird_fail(err, BIRD_NOMEM, "out of memory decoding an image");
         if (beyond_limit)
             return bird_fail(err, BIRD_FORMAT, "data unfold to more than the header announces");
         return bird_fail(err, BIRD_FORMAT, "damaged data (%s)",

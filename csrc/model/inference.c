@@ -6,7 +6,7 @@
 #include "base/executor.h"
 #include "model/inference_plan.h"
 
-/* Plans cost little beside the weights, but their slabs do (80 MB for 8 pictures of 224 px):
+/* Plans cost little beside the weights, but their slabs do (80 MB for 8 images of 224 px):
  * the least recently used go. The one in use stays whatever its size. */
 enum { MAX_PLANS = 6 };
 static const size_t max_slabs = (size_t)1 << 30; /* bytes */
@@ -82,7 +82,7 @@ typedef struct forward_job {
     bird_inference *inference; /* borrowed from the caller, which waits; so are the others */
     bird_inference_key key;
     const float *pixels; /* (key.batch, 3, height, width) */
-    float *out;          /* maps or features of key.batch pictures */
+    float *out;          /* maps or features of key.batch images */
     bool pooled;
     bird_pooling pooling;
 } forward_job;
@@ -109,24 +109,24 @@ cleanup:
     return status;
 }
 
-/* `template` without batch, pixels and out; `each` floats of output a picture. */
+/* `template` without batch, pixels and out; `each` floats of output an image. */
 static bird_status run(forward_job template, float *out, const float *pixels, size_t n,
                        size_t each, bird_cancel *cancel, bird_error *err) {
     bird_status status = BIRD_OK;
-    const size_t picture = 3 * (size_t)template.key.height * (size_t)template.key.width;
+    const size_t image = 3 * (size_t)template.key.height * (size_t)template.key.width;
     int sizes[BIRD_N_BATCHES];
     const int *size = sizes;
 
     if (template.key.height < BIRD_MIN_SIDE || template.key.width < BIRD_MIN_SIDE ||
         template.key.height > BIRD_MAX_SIDE || template.key.width > BIRD_MAX_SIDE)
-        BIRD_FAIL(BIRD_SHAPE, "pictures for the network must be %d to %d pixels a side, got %dx%d",
+        BIRD_FAIL(BIRD_SHAPE, "images for the network must be %d to %d pixels a side, got %dx%d",
                   BIRD_MIN_SIDE, BIRD_MAX_SIDE, template.key.height, template.key.width);
     bird_inference_batches(sizes, template.key.n_threads);
     for (size_t done = 0; done < n; done += (size_t)*size) {
         while ((size_t)*size > n - done) size++;
         forward_job job = template;
         job.key.batch = *size;
-        job.pixels = pixels + done * picture;
+        job.pixels = pixels + done * image;
         job.out = out + done * each;
         BIRD_TRY(bird_executor_run(forward, &job, cancel, err));
     }

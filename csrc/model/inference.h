@@ -1,4 +1,4 @@
-/* Forward passes: pictures to feature maps or pooled features.
+/* Forward passes: images to feature maps or pooled features.
  *
  * Any thread may call; each micro-batch is one job on the compute thread, so that other
  * callers get their turn between two of them.
@@ -20,7 +20,7 @@ bird_status bird_inference_create(bird_inference **inference, bird_weights *weig
 /* Must not run while another thread is in a call with it. NULL is fine. */
 void bird_inference_destroy(bird_inference *inference);
 
-/* Side of the feature map of a picture's side: a 32nd, rounded up. */
+/* Side of the feature map of an image's side: a 32nd, rounded up. */
 int bird_inference_map_side(int side);
 
 /* maps (n, num_features, map_side(height), map_side(width)) from pixels (n, 3, height, width),

@@ -6,7 +6,7 @@
 #include "nn/plan.h"
 #include "nn/pool.h"
 
-/* Pictures of a lane at least: fewer would read the weights too often. And the batch that
+/* Images of a lane at least: fewer would read the weights too often. And the batch that
  * threads share where there is not enough for lanes; larger ones bring nothing. */
 enum { LEAST_LANE = 4, SHARED_BATCH = 8 };
 
@@ -19,8 +19,8 @@ typedef struct part {
 struct bird_inference_plan {
     bird_inference_key key;
     int n_parts;     /* 1, or the number of lanes */
-    int each;        /* pictures a part */
-    size_t picture;  /* floats of a picture */
+    int each;        /* images a part */
+    size_t image;    /* floats of an image */
     size_t map;      /* floats of a feature map */
     part parts[BIRD_MAX_LANES];
 };
@@ -137,7 +137,7 @@ bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_we
     made->key = key;
     made->n_parts = lanes_of(key);
     made->each = key.batch / made->n_parts;
-    made->picture = 3 * (size_t)key.height * (size_t)key.width;
+    made->image = 3 * (size_t)key.height * (size_t)key.width;
     own.batch = made->each;
     if (made->n_parts > 1) own.n_threads = 1;
     for (int i = 0; i < made->n_parts; i++)
@@ -170,7 +170,7 @@ bird_status bird_inference_plan_run(bird_inference_plan *plan, const float *pixe
     bird_plan *plans[BIRD_MAX_LANES];
 
     for (int i = 0; i < plan->n_parts; i++) {
-        const float *own = pixels + (size_t)(i * plan->each) * plan->picture;
+        const float *own = pixels + (size_t)(i * plan->each) * plan->image;
         plans[i] = plan->parts[i].plan;
         /* oneDNN takes sources as void *, and does not write to them. */
         BIRD_TRY(bird_plan_bind(plans[i], plan->parts[i].input, (void *)own, err));
@@ -183,8 +183,8 @@ cleanup:
     return status;
 }
 
-const float *bird_inference_plan_map(const bird_inference_plan *plan, int picture) {
-    const part *of = &plan->parts[picture / plan->each];
+const float *bird_inference_plan_map(const bird_inference_plan *plan, int image) {
+    const part *of = &plan->parts[image / plan->each];
     const float *maps = bird_plan_data(of->plan, of->maps);
-    return maps + (size_t)(picture % plan->each) * plan->map;
+    return maps + (size_t)(image % plan->each) * plan->map;
 }

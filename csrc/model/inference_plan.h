@@ -1,5 +1,5 @@
 /* One network, one batch shape, one number of threads: the steps from pixels to feature map.
- * A batch that gives each thread several pictures is cut into lanes (nn/lanes.h).
+ * A batch that gives each thread several images is cut into lanes (nn/lanes.h).
  * Compute thread only, but for destroy. */
 #ifndef BIRD_MODEL_INFERENCE_PLAN_H
 #define BIRD_MODEL_INFERENCE_PLAN_H
@@ -31,9 +31,9 @@ size_t bird_inference_plan_size(const bird_inference_plan *plan);
 bird_status bird_inference_plan_run(bird_inference_plan *plan, const float *pixels, bird_job *job,
                                     bird_error *err);
 
-/* The feature map (h, w, num_features) of one picture of the batch; borrowed from the plan
+/* The feature map (h, w, num_features) of one image of the batch; borrowed from the plan
  * until its next run. */
-const float *bird_inference_plan_map(const bird_inference_plan *plan, int picture);
+const float *bird_inference_plan_map(const bird_inference_plan *plan, int image);
 
 /* Sizes of batches that suit a number of threads, largest first, closed by 1. At most
  * BIRD_N_BATCHES; returns how many. */

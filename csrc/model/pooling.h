@@ -9,7 +9,7 @@ typedef enum bird_pooling {
     BIRD_POOL_GEM      /* generalised mean (Radenovic et al. 2018): mean(x^3)^(1/3), x >= 1e-6 */
 } bird_pooling;
 
-/* dst (c) from one picture's src (pixels, c), pixel after pixel. */
+/* dst (c) from one image's src (pixels, c), pixel after pixel. */
 void bird_pool_features(float *dst, const float *src, size_t pixels, size_t c,
                         bird_pooling pooling);
 

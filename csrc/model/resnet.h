@@ -65,7 +65,7 @@ bird_status bird_resnet_create(bird_resnet **net, const bird_resnet_spec *spec, 
 
 void bird_resnet_destroy(bird_resnet *net); /* NULL is fine */
 
-/* Side of the maps that convolution `index` puts out for square pictures of `size`, a multiple
+/* Side of the maps that convolution `index` puts out for square images of `size`, a multiple
  * of 32. */
 int bird_resnet_conv_side(const bird_resnet *net, int index, int size);
 

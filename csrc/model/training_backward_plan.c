@@ -1,7 +1,7 @@
 /* The backward pass of a training plan: from the features' gradient back to the first convolution
  * of which something is trained. */
 #include "model/training_plan_internal.h"
-#include "nn/block_end.h"
+#include "nn/residual_relu.h"
 #include "nn/conv_training.h"
 
 /* diff, the gradient of relu?(bn(conv(src))), becomes that of src where `wanted`. `src` is
@@ -52,8 +52,8 @@ static bird_status block_backward(builder *build, roads *diff, int number, bird_
     const bool wanted = needed_before(build, block->convs[0]);
     bird_value end_diff;
 
-    BIRD_TRY(bird_block_end_backward(build->plan, &end_diff, diff->through, diff->around,
-                                     tape->end, err));
+    BIRD_TRY(bird_residual_relu_backward(build->plan, &end_diff, diff->through, diff->around,
+                                         tape->end, err));
     diff->through = diff->around = end_diff;
     for (int i = 2; i >= 0; i--) {
         const conv_tape *inside = i > 0 ? &build->convs[block->convs[i - 1]] : NULL;

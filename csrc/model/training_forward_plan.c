@@ -6,7 +6,7 @@
  * per cent of the time.
  */
 #include "model/training_plan_internal.h"
-#include "nn/block_end.h"
+#include "nn/residual_relu.h"
 #include "nn/channel_moments.h"
 #include "nn/conv_training.h"
 
@@ -124,8 +124,8 @@ static bird_status block_forward(builder *build, flow *at, int number, bird_erro
     }
     for (int i = 0; i < 2; i++) BIRD_TRY(conv_bn(build, at, block->convs[i], true, err));
     BIRD_TRY(conv(build, at, block->convs[2], false, err));
-    BIRD_TRY(bird_block_end_forward(build->plan, &tape->end, at->value, shortcut.value,
-                                    &build->convs[block->convs[2]].bn, err));
+    BIRD_TRY(bird_residual_relu_forward(build->plan, &tape->end, at->value, shortcut.value,
+                                        &build->convs[block->convs[2]].bn, err));
     at->value = tape->end;
 cleanup:
     return status;

@@ -14,7 +14,7 @@
 /* What a batch norm does while training. */
 typedef enum bird_bn_mode {
     BIRD_BN_TRAIN,       /* normalise by the batch's statistics */
-    BIRD_BN_FIXED_STATS, /* normalise by the running statistics; scale and shift are trained */
+    BIRD_BN_FROZEN_STATS, /* normalise by the running statistics; scale and shift are trained */
     BIRD_BN_FROZEN,      /* by the running statistics; nothing is trained */
     BIRD_BN_MEASURE      /* by the running statistics; the batch's are written down */
 } bird_bn_mode;

@@ -23,7 +23,7 @@ typedef struct shape {
     size_t lanes; /* channels that lie side by side: layout (n, c / lanes, pixels, lanes) */
 } shape;
 
-/* Sum and sum of squares of one channel of one picture, relative to the shift. */
+/* Sum and sum of squares of one channel of one image, relative to the shift. */
 typedef struct moments {
     double sum, square;
 } moments;
@@ -51,7 +51,7 @@ SUM_CHUNK(16, vec16)
 SUM_CHUNK(8, vec8)
 SUM_CHUNK(1, float)
 
-/* A mean of a few pixels of the first picture. */
+/* A mean of a few pixels of the first image. */
 static void find_shift(float *shift, const float *src, size_t pixels, size_t lanes) {
     const size_t few = pixels < SHIFT_PIXELS ? pixels : SHIFT_PIXELS;
     for (size_t l = 0; l < lanes; l++) {
@@ -61,7 +61,7 @@ static void find_shift(float *shift, const float *src, size_t pixels, size_t lan
     }
 }
 
-/* `lanes` channels of one picture. */
+/* `lanes` channels of one image. */
 static inline __attribute__((always_inline)) void sum_block(moments *to, const float *src,
                                                             const float *shift, size_t pixels,
                                                             size_t lanes) {
@@ -158,7 +158,7 @@ bird_status bird_channel_moments(bird_plan *plan, bird_value mean, bird_value va
     BIRD_DNNL(dnnl_memory_desc_create_with_tag(&scratch_md, 1, scratch_dims, dnnl_f32, dnnl_x));
     BIRD_TRY(bird_plan_value(plan, &scratch, scratch_md, err));
     const bird_value values[] = {src, mean, var, scratch};
-    BIRD_TRY(bird_plan_push_own(plan, run, &s, sizeof s, 4, values, err));
+    BIRD_TRY(bird_plan_push_custom(plan, run, &s, sizeof s, 4, values, err));
 cleanup:
     dnnl_memory_desc_destroy(scratch_md);
     dnnl_memory_desc_destroy(layout);

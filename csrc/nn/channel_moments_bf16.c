@@ -122,7 +122,7 @@ bird_status bird_channel_moments_bf16(bird_plan *plan, bird_value mean, bird_val
     BIRD_TRY(scratch(plan, &partial, bands_of(&s) * s.c * 2 * 2, err));
     BIRD_TRY(scratch(plan, &shift, s.c, err));
     const bird_value values[] = {src, mean, var, partial, shift};
-    BIRD_TRY(bird_plan_push_own(plan, run, &s, sizeof s, 5, values, err));
+    BIRD_TRY(bird_plan_push_custom(plan, run, &s, sizeof s, 5, values, err));
 cleanup:
     return status;
 }

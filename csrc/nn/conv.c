@@ -70,7 +70,7 @@ static bird_status inference_pd(dnnl_primitive_desc_t *pd, dnnl_memory_desc_t *p
     const dnnl_dims_t no_dilation = {0, 0};
     const dnnl_dims_t pad = {conv->pad, conv->pad};
     dnnl_format_tag_t layout = bird_conv_layout(bird_isa_get(), conv);
-    /* Three channels fill no block: the first kernel reads plain pictures. */
+    /* Three channels fill no block: the first kernel reads plain images. */
     dnnl_format_tag_t src_layout = conv->ic < 8 ? dnnl_nchw : layout;
 
     BIRD_TRY(bird_engine_get(&engine, err));

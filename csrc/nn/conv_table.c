@@ -4,7 +4,7 @@
  *
  * AVX-512: nhwc (brgconv) throughout, as fast as nChw16c (jit) at batch 8 and 5 % faster at
  * batch 1. The blocked 1x1 kernels also split their sums where 12 or more threads share one
- * small picture (1024->256 and 1024->512 at 14 px, 512->2048 at 7 px): other bits.
+ * small image (1024->256 and 1024->512 at 14 px, 512->2048 at 7 px): other bits.
  * The first convolution has no nhwc kernel for three channels.
  *
  * AVX2: 1x1 convolutions are as fast or faster in nChw8c (jit), so that is the network's layout.
@@ -36,7 +36,7 @@ bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv) {
 }
 
 /* 256 -> 1024 at 14 px, six of them in a ResNet-50: jit_1x1 takes 5 to 8 % less than brgconv_1x1
- * on a batch of 4 and one thread, and 1 % less on one picture and two. */
+ * on a batch of 4 and one thread, and 1 % less on one image and two. */
 const char *bird_conv_kernel(bird_isa isa, const bird_conv *conv) {
     const bool widening = conv->kernel == 1 && conv->ic == 256 && conv->oc == 1024;
     return isa == BIRD_ISA_AVX512 && widening ? "jit_1x1" : NULL;
@@ -48,7 +48,7 @@ const char *bird_conv_kernel(bird_isa isa, const bird_conv *conv) {
  * are as fast, and our own steps know one layout. */
 dnnl_format_tag_t bird_training_layout(bird_isa isa, dnnl_data_type_t type, dnnl_dim_t channels) {
     if (type == dnnl_bf16) return dnnl_nhwc;
-    if (channels < 8) return dnnl_nchw; /* pictures */
+    if (channels < 8) return dnnl_nchw; /* images */
     switch (isa) {
         case BIRD_ISA_AVX512:
             return dnnl_nChw16c;

@@ -1,7 +1,7 @@
 /* Which layout, and with it which kernel, each convolution uses: by instruction set.
  *
  * A choice never depends on the batch or on a timing at run time, because kernels differ in
- * the last bits: the same picture must give the same vector in every batch. A test holds
+ * the last bits: the same image must give the same vector in every batch. A test holds
  * each entry to bit-identical rows over batches and thread counts.
  */
 #ifndef BIRD_NN_CONV_TABLE_H

@@ -72,9 +72,9 @@ static bird_status push(bird_plan *plan, bird_value *dst, bird_value src, bird_v
     BIRD_TRY(scratch(plan, &m, bird_winograd_scratch(of, of->oc), err));
     const bird_value values[] = {made, src, u, v, m, bias};
     if (bias == BIRD_NO_VALUE)
-        BIRD_TRY(bird_plan_push_own(plan, backward_data_step, of, sizeof *of, 5, values, err));
+        BIRD_TRY(bird_plan_push_custom(plan, backward_data_step, of, sizeof *of, 5, values, err));
     else
-        BIRD_TRY(bird_plan_push_own(plan, inference_step, of, sizeof *of, 6, values, err));
+        BIRD_TRY(bird_plan_push_custom(plan, inference_step, of, sizeof *of, 6, values, err));
     *dst = made;
 cleanup:
     dnnl_memory_desc_destroy(md);
@@ -140,7 +140,7 @@ bird_status bird_winograd_conv_backward_data(bird_plan *plan, bird_value *diff_s
     *diff_src = BIRD_NO_VALUE;
     BIRD_TRY(scratch(plan, &u, bird_winograd_weights_size(&of), err));
     const bird_value values[] = {u, weights};
-    BIRD_TRY(bird_plan_push_own(plan, weights_step, &of, sizeof of, 2, values, err));
+    BIRD_TRY(bird_plan_push_custom(plan, weights_step, &of, sizeof of, 2, values, err));
     BIRD_TRY(push(plan, diff_src, diff_dst, u, BIRD_NO_VALUE, &of, err));
 cleanup:
     return status;
@@ -159,7 +159,7 @@ bird_status bird_winograd_conv_backward_weights(bird_plan *plan, bird_value diff
     BIRD_TRY(scratch(plan, &m, bird_winograd_scratch(&of, of.oc), err));
     BIRD_TRY(scratch(plan, &u, bird_winograd_weights_size(&of), err));
     const bird_value values[] = {diff_weights, src, diff_dst, v, m, u};
-    BIRD_TRY(bird_plan_push_own(plan, backward_weights_step, &of, sizeof of, 6, values, err));
+    BIRD_TRY(bird_plan_push_custom(plan, backward_weights_step, &of, sizeof of, 6, values, err));
 cleanup:
     return status;
 }

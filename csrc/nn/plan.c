@@ -140,11 +140,11 @@ cleanup:
     return status;
 }
 
-bird_status bird_plan_push_own(bird_plan *plan, bird_own_step run, const void *context,
-                               size_t size, int n_values, const bird_value *values,
-                               bird_error *err) {
+bird_status bird_plan_push_custom(bird_plan *plan, bird_custom_op run, const void *context,
+                                  size_t size, int n_values, const bird_value *values,
+                                  bird_error *err) {
     bird_status status = BIRD_OK;
-    plan_step added = {.own = run, .n_args = n_values};
+    plan_step added = {.custom = run, .n_args = n_values};
     void *items = plan->steps;
 
     if (n_values > BIRD_MAX_ARGS || size > sizeof added.context)

@@ -39,15 +39,15 @@ dnnl_data_type_t bird_plan_type(const bird_plan *plan, bird_value value);
 bird_status bird_plan_push(bird_plan *plan, const_dnnl_primitive_desc_t pd, int n_args,
                            const bird_arg *args, bird_error *err);
 
-/* A step of ours among oneDNN's: `data` are its values' bytes in the order of the call. */
-typedef void (*bird_own_step)(const void *context, void *const *data, int n_threads);
+/* An op of our own among oneDNN's: `data` are its values' bytes in the order of the call. */
+typedef void (*bird_custom_op)(const void *context, void *const *data, int n_threads);
 
 enum { BIRD_MAX_CONTEXT = 64 };
 
 /* Append one; `context` (size bytes, at most BIRD_MAX_CONTEXT) is copied. */
-bird_status bird_plan_push_own(bird_plan *plan, bird_own_step run, const void *context,
-                               size_t size, int n_values, const bird_value *values,
-                               bird_error *err);
+bird_status bird_plan_push_custom(bird_plan *plan, bird_custom_op run, const void *context,
+                                  size_t size, int n_values, const bird_value *values,
+                                  bird_error *err);
 
 /* A value with `md`'s layout that holds what `value` holds: `value` itself where the
  * layouts are equal, else a new value and a reorder step. */

@@ -21,7 +21,7 @@ static bird_status execute_step(const bird_plan *plan, const plan_step *now, bir
     } else {
         void *data[BIRD_MAX_ARGS];
         for (int i = 0; i < now->n_args; i++) data[i] = plan->values[now->args[i].value].data;
-        now->own(now->context, data, plan->n_threads);
+        now->custom(now->context, data, plan->n_threads);
     }
 cleanup:
     return status;

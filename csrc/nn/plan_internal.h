@@ -17,9 +17,9 @@ typedef struct plan_value {
 } plan_value;
 
 typedef struct plan_step {
-    dnnl_primitive_t primitive;             /* owned; NULL: a step of ours */
-    bird_own_step own;
-    _Alignas(16) char context[BIRD_MAX_CONTEXT]; /* of own */
+    dnnl_primitive_t primitive;             /* owned; NULL: a custom op */
+    bird_custom_op custom;
+    _Alignas(16) char context[BIRD_MAX_CONTEXT]; /* of custom */
     int n_args;
     bird_arg args[BIRD_MAX_ARGS];
     dnnl_exec_arg_t bound[BIRD_MAX_ARGS];   /* memories borrowed from the values */

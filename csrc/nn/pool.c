@@ -1,7 +1,7 @@
 #include "nn/pool.h"
 
 #include "nn/conv_table.h"
-#include "nn/max_pool_last.h"
+#include "nn/max_pool_nhwc.h"
 #include "nn/plan_build.h"
 
 /* What is missing on the far side for `out` windows. */
@@ -114,8 +114,8 @@ cleanup:
 
 bird_status bird_max_pool_inference(bird_plan *plan, bird_value *dst, bird_value src,
                                     const bird_pool *pool, bird_error *err) {
-    if (bird_max_pool_last_fits(plan, src, pool))
-        return bird_max_pool_last(plan, dst, src, pool, err);
+    if (bird_max_pool_nhwc_fits(plan, src, pool))
+        return bird_max_pool_nhwc(plan, dst, src, pool, err);
     return forward(plan, dst, NULL, src, pool, dnnl_forward_inference, dnnl_pooling_max, err);
 }
 

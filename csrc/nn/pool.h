@@ -14,7 +14,7 @@ typedef struct bird_pool {
 bird_status bird_max_pool_inference(bird_plan *plan, bird_value *dst, bird_value src,
                                     const bird_pool *pool, bird_error *err);
 
-/* dst = mean of the pixels of each window that are inside the picture. Inference only. */
+/* dst = mean of the pixels of each window that are inside the image. Inference only. */
 bird_status bird_average_pool_inference(bird_plan *plan, bird_value *dst, bird_value src,
                                         const bird_pool *pool, bird_error *err);
 

@@ -50,9 +50,9 @@ size_t bird_winograd_weights_size(const bird_winograd *of) {
     return PLACES * (size_t)of->ic * (size_t)of->oc;
 }
 
-/* Where a tile lies: its picture, its upper left output pixel. */
+/* Where a tile lies: its image, its upper left output pixel. */
 typedef struct position {
-    size_t picture;
+    size_t image;
     int y, x;
 } position;
 
@@ -62,14 +62,14 @@ static position position_of(const bird_winograd *of, int tile) {
                       within % of->tiles_w * STEP};
 }
 
-/* Floats of BLOCK channels of a picture. */
+/* Floats of BLOCK channels of an image. */
 static size_t plane_of(const bird_winograd *of) {
     return (size_t)(of->h * of->w) * BLOCK;
 }
 
 /* Where a tile's first pixel is in an output (n, oc, h, w), in floats. */
 static size_t pixel_of(const bird_winograd *of, position at) {
-    return at.picture * (size_t)(of->oc / BLOCK) * plane_of(of) +
+    return at.image * (size_t)(of->oc / BLOCK) * plane_of(of) +
            (size_t)(at.y * of->w + at.x) * BLOCK;
 }
 
@@ -94,7 +94,7 @@ TARGET INLINE void transform_in(float *v, size_t stride, __m256 d[TILE][TILE]) {
 }
 
 /* v = all channels of one tile of src (n, ic, h, w), transformed, a block of them every `block`
- * floats; zeros lie around each picture. */
+ * floats; zeros lie around each image. */
 TARGET static void tile_in(float *v, size_t block, const float *src, const bird_winograd *of,
                            int tile) {
     const size_t plane = plane_of(of), stride = stride_of(of, of->ic);
@@ -103,7 +103,7 @@ TARGET static void tile_in(float *v, size_t block, const float *src, const bird_
     const bool inside =
         top >= 0 && left >= 0 && top + TILE <= of->h && left + TILE <= of->w;
 
-    src += at.picture * (size_t)(of->ic / BLOCK) * plane;
+    src += at.image * (size_t)(of->ic / BLOCK) * plane;
     for (int c = 0; c < of->ic; c += BLOCK, src += plane, v += block) {
         __m256 d[TILE][TILE];
 #pragma GCC unroll 4
@@ -121,7 +121,7 @@ TARGET static void tile_in(float *v, size_t block, const float *src, const bird_
 }
 
 /* m (rows, PANEL of oc) = v (rows, ic) x u (ic, PANEL). Each sum runs over the channels in one
- * order, however many rows there are: the bits of a picture do not depend on its neighbours. */
+ * order, however many rows there are: the bits of an image do not depend on its neighbours. */
 TARGET INLINE void product_rows(float *m, const float *v, const float *u, int ic, int oc,
                                 const int rows) {
     __m256 sums[ROWS][2];

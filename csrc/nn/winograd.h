@@ -23,7 +23,7 @@
 /* What is to be done, and in which pieces. */
 typedef struct bird_winograd {
     int n, ic, oc, h, w;   /* src (n, ic, h, w), dst (n, oc, h, w) */
-    int tiles_w, tiles_hw; /* tiles of a row and of a picture */
+    int tiles_w, tiles_hw; /* tiles of a row and of an image */
     int chunk;             /* tiles on their way at once: their matrices stay in the caches */
     bool relu;
 } bird_winograd;

@@ -1,4 +1,4 @@
-/* Training batches: an epoch's order, pictures decoded to keep, views of them, mixing; and
+/* Training batches: an epoch's order, images decoded to keep, views of them, mixing; and
  * single views, for tests and for looking at. */
 #include <string.h>
 
@@ -42,7 +42,7 @@ static PyObject *epoch_order(PyObject *module, PyObject *args) {
     return (PyObject *)draws;
 }
 
-/* The pictures as a list of arrays, None for those that failed. Empties images. */
+/* The images as a list of arrays, None for those that failed. Empties images. */
 static PyObject *image_list(bird_image *images, Py_ssize_t n) {
     PyObject *list = PyList_New(n);
     for (Py_ssize_t i = 0; list && i < n; i++) {
@@ -136,7 +136,7 @@ static int parse_policy(bird_policy *policy, const char *name) {
     return 0;
 }
 
-/* A picture that borrows the array's pixels. */
+/* An image that borrows the array's pixels. */
 static int borrow_image(bird_image *image, PyObject *object) {
     PyArrayObject *array = bird_require_array(object, "image", NPY_UINT8, 3);
     if (!array) return -1;

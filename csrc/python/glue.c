@@ -25,7 +25,7 @@ int bird_add_errors(PyObject *module, bird_state *state) {
                              PyExc_Exception, NULL);
     if (!state->error) return -1;
     state->decode_error =
-        add_error(module, "DecodeError", "A picture is missing or cannot be decoded.",
+        add_error(module, "DecodeError", "An image is missing or cannot be decoded.",
                   state->error, PyExc_ValueError);
     state->weights_error =
         add_error(module, "WeightsError", "Weights are missing, damaged or of another network.",

@@ -1,4 +1,4 @@
-/* Pictures: decoding, preparing batches, resizing. A source is a str (a path), bytes (a
+/* Images: decoding, preparing batches, resizing. A source is a str (a path), bytes (a
  * file's contents) or a uint8 array (height, width, 1 | 3 | 4). */
 #include <limits.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Parsing that the functions of pictures and those of training batches share (image.c). */
+/* Parsing that the functions of images and those of training batches share (image.c). */
 #ifndef BIRD_PYTHON_SOURCES_H
 #define BIRD_PYTHON_SOURCES_H
 

@@ -46,7 +46,7 @@ static PyObject *trainer_configure(PyObject *self, PyObject *args, PyObject *kwa
     static char *names[] = {"bn", "trainable", "bn_momentum", "precision", NULL};
     static const char *const modes[] = {
         [BIRD_BN_TRAIN] = "train",
-        [BIRD_BN_FIXED_STATS] = "frozen_stats",
+        [BIRD_BN_FROZEN_STATS] = "frozen_stats",
         [BIRD_BN_FROZEN] = "frozen",
     };
     const int n = net_of(self)->params.n;

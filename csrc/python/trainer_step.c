@@ -3,7 +3,7 @@
 
 #include "base/threads.h"
 #include "python/trainer_internal.h"
-#include "train/survey.h"
+#include "train/reductions.h"
 
 PyObject *bird_glue_trainer_forward(PyObject *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"pixels", "num_threads", NULL};

@@ -6,7 +6,7 @@
 #include "base/executor.h"
 #include "model/linear.h"
 #include "model/loss.h"
-#include "train/survey.h"
+#include "train/reductions.h"
 #include "train/trainer_internal.h"
 
 /* --- forward ------------------------------------------------------------------------- */
@@ -107,9 +107,9 @@ bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const f
 
     trainer->current = NULL;
     trainer->has_loss = false;
-    if (n < 1) BIRD_FAIL(BIRD_SHAPE, "a training batch must hold at least one picture");
+    if (n < 1) BIRD_FAIL(BIRD_SHAPE, "a training batch must hold at least one image");
     if (size < 32 || size > 512 || size % 32 != 0)
-        BIRD_FAIL(BIRD_SHAPE, "pictures for training must be squares of 32 to 512 pixels, a "
+        BIRD_FAIL(BIRD_SHAPE, "images for training must be squares of 32 to 512 pixels, a "
                               "multiple of 32, got %d", size);
     if (n == 1 && size == 32 && trainer->bn == BIRD_BN_TRAIN)
         BIRD_FAIL(BIRD_SHAPE, "batch norm needs more than one pixel a channel: use a larger "
@@ -143,7 +143,7 @@ bird_status bird_trainer_loss(bird_trainer *trainer, double *loss, float *logits
                 params + net->params.items[net->head_bias].offset, (size_t)trainer->n,
                 (size_t)net->num_features, (size_t)net->num_classes);
     *loss = 0;
-    trainer->has_loss = total > 0; /* pictures of weight 0 teach nothing */
+    trainer->has_loss = total > 0; /* images of weight 0 teach nothing */
     if (trainer->has_loss)
         *loss = bird_cross_entropy(trainer->diff_logits, logits, targets, weights,
                                    (size_t)trainer->n, (size_t)net->num_classes);

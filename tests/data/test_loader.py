@@ -10,6 +10,7 @@ from PIL import Image
 
 import birdembed as be
 from birdembed import _core
+from birdembed.data.batch_options import BatchOptions
 from birdembed.data.folder import ImageFolder
 from birdembed.data.loader import Batches
 from tests.support.pictures import photo
@@ -36,6 +37,10 @@ def data(folder):
     return ImageFolder(folder)
 
 
+def made(data, batch_size, preprocess, augment="default", **options):
+    return Batches(data, BatchOptions(batch_size, preprocess, augment, **options))
+
+
 def pixels_of(batches, epoch=3, size=64, start_step=0):
     """{position: pixels} of an epoch without repetitions."""
     found = {}
@@ -58,7 +63,7 @@ def equal_batches(a, b):
 
 
 def test_an_epoch_holds_everything_once(data):
-    batches = Batches(data, 5, CFG)
+    batches = made(data, 5, CFG)
     assert batches.steps_per_epoch == 5
     seen = list(batches.epoch(0, 64))
     assert [len(batch.labels) for batch in seen] == [5, 5, 5, 5, 3]
@@ -78,13 +83,13 @@ def test_an_epoch_holds_everything_once(data):
 
 
 def test_a_last_single_picture_is_left_out(data):
-    batches = Batches(data, 11, CFG)
+    batches = made(data, 11, CFG)
     assert batches.steps_per_epoch == 2
     assert [len(batch.labels) for batch in batches.epoch(0, 64)] == [11, 11]
     dropped = {(set(range(23)) - set(pixels_of(batches, epoch))).pop() for epoch in range(8)}
     assert len(dropped) > 3  # not always the same one
-    assert Batches(data, 1, CFG).steps_per_epoch == 23
-    assert Batches(data, 100, CFG).steps_per_epoch == 1
+    assert made(data, 1, CFG).steps_per_epoch == 23
+    assert made(data, 100, CFG).steps_per_epoch == 1
 
 
 @pytest.mark.parametrize("cfg", [CFG, be.Preprocess(64, "shortest", 0.875, "bicubic")])
@@ -93,12 +98,12 @@ def test_no_augmentation_is_preprocess(data, cfg):
         expected = be.preprocess(
             data, be.Preprocess(size, cfg.resize, cfg.crop_pct, cfg.interpolation)
         )
-        for position, pixels in pixels_of(Batches(data, 6, cfg, None), size=size).items():
+        for position, pixels in pixels_of(made(data, 6, cfg, None), size=size).items():
             assert np.array_equal(pixels, expected[position])
 
 
 def test_label_smoothing(data):
-    batch = next(Batches(data, 8, CFG, label_smoothing=0.1, num_classes=5).epoch(0, 32))
+    batch = next(made(data, 8, CFG, label_smoothing=0.1, num_classes=5).epoch(0, 32))
     expected = np.eye(5)[batch.labels] * 0.9 + 0.1 / 5
     assert batch.targets.shape == (8, 5)
     assert np.abs(batch.targets - expected).max() < 1e-7
@@ -109,18 +114,18 @@ def test_label_smoothing(data):
 
 @pytest.mark.parametrize("augment", ["default", "turned", "robust", "strong"])
 def test_threads_and_batch_size_change_no_pixel(data, augment):
-    expected = pixels_of(Batches(data, 5, CFG, augment, num_threads=1))
+    expected = pixels_of(made(data, 5, CFG, augment, num_threads=1))
     for batch_size, threads in [(5, 2), (23, 7), (2, 3), (8, 1)]:
-        found = pixels_of(Batches(data, batch_size, CFG, augment, num_threads=threads))
+        found = pixels_of(made(data, batch_size, CFG, augment, num_threads=threads))
         assert all(np.array_equal(found[key], expected[key]) for key in found)
         assert len(found) >= 22
 
 
 @pytest.mark.parametrize("options", [{}, {"mixup": 0.4, "cutmix": 1.0, "balanced": True}])
 def test_resuming_changes_nothing(data, options):
-    whole = list(Batches(data, 4, CFG, **options).epoch(2, 64))
+    whole = list(made(data, 4, CFG, **options).epoch(2, 64))
     for start in range(len(whole) + 1):
-        rest = list(Batches(data, 4, CFG, **options).epoch(2, 64, start))
+        rest = list(made(data, 4, CFG, **options).epoch(2, 64, start))
         assert len(rest) == len(whole) - start
         assert all(map(equal_batches, rest, whole[start:]))
 
@@ -128,9 +133,9 @@ def test_resuming_changes_nothing(data, options):
 @pytest.mark.parametrize("cache_bytes", [0, 100_000])
 def test_the_cache_changes_nothing(data, cache_bytes):
     """With growing and shrinking sizes: neither does what was kept for another size."""
-    kept, other = Batches(data, 5, CFG), Batches(data, 5, CFG, cache_bytes=cache_bytes)
+    kept, other = made(data, 5, CFG), made(data, 5, CFG, cache_bytes=cache_bytes)
     for epoch, size in enumerate([32, 64, 32, 96]):
-        fresh = Batches(data, 5, CFG, cache_bytes=0)
+        fresh = made(data, 5, CFG, cache_bytes=0)
         expected = pixels_of(fresh, epoch, size)
         assert same(pixels_of(kept, epoch, size), expected)
         assert same(pixels_of(other, epoch, size), expected)
@@ -145,7 +150,7 @@ def test_the_cache_is_used(folder, tmp_path):
     for path, copy in zip(paths, copies, strict=True):
         copy.write_bytes(open(path, "rb").read())
     data = ImageFolder.from_lists(copies, ["a", "b"] * 11 + ["a"])
-    batches = Batches(data, 5, CFG)
+    batches = made(data, 5, CFG)
     before = pixels_of(batches, 0)
     for copy in copies:
         copy.unlink()
@@ -156,12 +161,12 @@ def test_the_cache_is_used(folder, tmp_path):
 
 
 def test_seed_epoch_and_position_each_matter(data):
-    base = pixels_of(Batches(data, 5, CFG), 0)
-    others = [pixels_of(Batches(data, 5, CFG), 1), pixels_of(Batches(data, 5, CFG, seed=1), 0)]
+    base = pixels_of(made(data, 5, CFG), 0)
+    others = [pixels_of(made(data, 5, CFG), 1), pixels_of(made(data, 5, CFG, seed=1), 0)]
     for other in others:
         assert not any(np.array_equal(base[key], other[key]) for key in base)
     twice = ImageFolder.from_lists([data.paths[0]] * 2, ["a", "b"])
-    found = pixels_of(Batches(twice, 2, CFG), 0)
+    found = pixels_of(made(twice, 2, CFG), 0)
     assert not np.array_equal(found[0], found[1])
 
 
@@ -172,8 +177,8 @@ def test_a_picture_keeps_its_views_when_another_is_bad(folder, tmp_path):
     paths = list(data.paths)
     paths[3] = str(bad)
     with pytest.warns(UserWarning, match="left out"):
-        found = pixels_of(Batches(ImageFolder.from_lists(paths, data.names), 5, CFG))
-    whole = pixels_of(Batches(data, 5, CFG))
+        found = pixels_of(made(ImageFolder.from_lists(paths, data.names), 5, CFG))
+    whole = pixels_of(made(data, 5, CFG))
     assert found.keys() == whole.keys() - {3}
     assert all(np.array_equal(found[key], whole[key]) for key in found)
 
@@ -184,8 +189,8 @@ def test_a_picture_keeps_its_views_when_another_is_bad(folder, tmp_path):
 @pytest.mark.parametrize("alphas", [(0.4, 0), (0, 1.0), (0.4, 1.0)])
 def test_mixing_matches_its_targets(data, alphas):
     mixup, cutmix = alphas
-    plain = list(Batches(data, 6, CFG).epoch(1, 64))
-    mixed = list(Batches(data, 6, CFG, mixup=mixup, cutmix=cutmix).epoch(1, 64))
+    plain = list(made(data, 6, CFG).epoch(1, 64))
+    mixed = list(made(data, 6, CFG, mixup=mixup, cutmix=cutmix).epoch(1, 64))
     shares = []
     for before, after in zip(plain, mixed, strict=True):
         assert np.array_equal(before.positions, after.positions)
@@ -219,7 +224,7 @@ def test_mixing_matches_its_targets(data, alphas):
 
 
 def test_balanced_epochs(data):
-    batches = Batches(data, 4, CFG, balanced=True)
+    batches = made(data, 4, CFG, balanced=True)
     assert batches.steps_per_epoch == 6
     totals, extra = Counter(), set()
     for epoch in range(30):
@@ -240,7 +245,7 @@ def test_balanced_epochs(data):
 
 
 def test_a_second_time_is_another_view(data):
-    batches = Batches(data, 23, CFG, balanced=True)
+    batches = made(data, 23, CFG, balanced=True)
     (batch,) = batches.epoch(0, 64)
     positions = batch.positions.tolist()
     twice = [p for p, times in Counter(positions).items() if times == 2]
@@ -267,7 +272,7 @@ def damaged(folder, tmp_path):
 
 
 def test_bad_files_are_left_out_and_told_of_once(damaged):
-    batches = Batches(damaged, 4, CFG)
+    batches = made(damaged, 4, CFG)
     with pytest.warns(UserWarning, match=r"3 of 23 images.*text\.jpg") as told:
         found = pixels_of(batches, 0)
     assert len(told) == 1
@@ -286,14 +291,14 @@ def test_bad_files_are_left_out_and_told_of_once(damaged):
 
 def test_bad_files_raise_where_wanted(damaged):
     with pytest.raises(be.DecodeError, match=r"text\.jpg"):
-        Batches(damaged, 4, CFG, on_error="raise").epoch(0, 64)
+        made(damaged, 4, CFG, on_error="raise").epoch(0, 64)
 
 
 def test_a_class_without_a_readable_picture_is_named(data, tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"")
     broken = ImageFolder.from_lists([*data.paths, tmp_path / "x.jpg"], [*data.names, "zebra finch"])
     with pytest.raises(be.DecodeError, match=r"'zebra finch': none of its 1 images.*x\.jpg"):
-        Batches(broken, 4, CFG).epoch(0, 64)
+        made(broken, 4, CFG).epoch(0, 64)
 
 
 def test_pillow_reads_what_the_core_does_not(data, tmp_path):
@@ -301,19 +306,19 @@ def test_pillow_reads_what_the_core_does_not(data, tmp_path):
     picture = photo(300, 200, seed=99)
     Image.fromarray(picture).save(path)
     mixed = ImageFolder.from_lists([*data.paths, path], [*data.names, "wren"])
-    batches = Batches(mixed, 4, CFG)
+    batches = made(mixed, 4, CFG)
     found = pixels_of(batches, 0)
     assert batches.failures == []
     Image.fromarray(picture).save(tmp_path / "picture.png")
     same_place = ImageFolder.from_lists([*data.paths, tmp_path / "picture.png"], mixed.names)
-    assert np.array_equal(found[23], pixels_of(Batches(same_place, 4, CFG), 0)[23])
+    assert np.array_equal(found[23], pixels_of(made(same_place, 4, CFG), 0)[23])
 
 
 def test_large_pictures_are_kept_reduced(tmp_path):
     for i in range(3):
         Image.fromarray(photo(400, 600, seed=i)).save(tmp_path / f"{i}.png")
     data = ImageFolder.from_lists(sorted(tmp_path.iterdir()), ["a", "b", "a"])
-    batches = Batches(data, 3, CFG)
+    batches = made(data, 3, CFG)
     list(batches.epoch(0, 64))
     assert batches.cached_bytes == 3 * 128 * 192 * 3
     list(batches.epoch(0, 96))
@@ -341,11 +346,11 @@ def test_large_pictures_are_kept_reduced(tmp_path):
 )
 def test_wrong_options(data, options, error, message):
     with pytest.raises(error, match=message):
-        Batches(data, **{"batch_size": 4, "preprocess": CFG, **options})
+        made(data, **{"batch_size": 4, "preprocess": CFG, **options})
 
 
 def test_wrong_calls(data):
-    batches = Batches(data, 4, CFG)
+    batches = made(data, 4, CFG)
     with pytest.raises(ValueError, match="start_step is 7, but an epoch has 6"):
         batches.epoch(0, 64, 7)
     with pytest.raises(ValueError, match="epoch"):
@@ -353,12 +358,12 @@ def test_wrong_calls(data):
     with pytest.raises(ValueError, match="size"):
         batches.epoch(0, 0)
     with pytest.raises(ValueError, match="at least 2 images"):
-        Batches(ImageFolder.from_lists(data.paths[:1], ["a"]), 4, CFG).check()
+        made(ImageFolder.from_lists(data.paths[:1], ["a"]), 4, CFG).check()
 
 
 def test_progress_of_the_check(data):
     told = []
-    Batches(data, 4, CFG).check(64, lambda done, total: told.append((done, total)))
+    made(data, 4, CFG).check(64, lambda done, total: told.append((done, total)))
     assert told == [(23, 23)]
 
 

@@ -309,7 +309,7 @@ static void shapes(void) {
     CHECK_OK(bird_trainer_forward(trainer, features, pixels, 1, 64, 2, NULL, err));
     CHECK(bird_trainer_loss(trainer, &loss, logits, targets, NULL, &record) == BIRD_ARG);
     CHECK_OK(bird_trainer_backward(trainer, features, false, 1, NULL, err));
-    const bird_bn_mode modes[] = {BIRD_BN_FIXED_STATS, BIRD_BN_FROZEN};
+    const bird_bn_mode modes[] = {BIRD_BN_FROZEN_STATS, BIRD_BN_FROZEN};
     for (int i = 0; i < 2; i++) { /* a single pixel is fine where nothing is measured */
         configure(trainer, modes[i], 0);
         CHECK_OK(bird_trainer_forward(trainer, features, pixels, 1, 32, 2, NULL, err));
@@ -329,7 +329,7 @@ static void shapes(void) {
 int main(void) {
     for (int i = 0; i < 4 * BATCH * PICTURE; i++)
         pixels[i] = (float)((i * 7919) % 1013 - 506) / 300.0f;
-    CHECK_OK(train(&plain, BIRD_BN_FIXED_STATS, err));
+    CHECK_OK(train(&plain, BIRD_BN_FROZEN_STATS, err));
     CHECK_OK(train(&plain, BIRD_BN_FROZEN, err));
     shapes();
     cancelled();

@@ -7,7 +7,7 @@
 #include "model/linear.h"
 #include "model/loss.h"
 #include "train/optimizer.h"
-#include "train/survey.h"
+#include "train/reductions.h"
 
 static unsigned random_state = 1;
 

@@ -1,4 +1,4 @@
-#include "train/survey.h"
+#include "train/reductions.h"
 
 #include <math.h>
 

@@ -1,4 +1,4 @@
-#include "nn/max_pool_last.h"
+#include "nn/max_pool_nhwc.h"
 
 #include <immintrin.h>
 
@@ -7,7 +7,7 @@
 
 enum { BLOCK = 16 }; /* channels side by side in nChw16c */
 
-/* The part of a window that lies inside a picture's rows (or columns). */
+/* The part of a window that lies inside an image's rows (or columns). */
 typedef struct window {
     int begin, end;
 } window;
@@ -18,12 +18,12 @@ static window window_at(int out, const bird_pool *pool, int size) {
 }
 
 /* dst (ow, c) is one row of the output. */
-__attribute__((target("avx512f"))) static void pool_row(float *dst, const float *picture, int y,
+__attribute__((target("avx512f"))) static void pool_row(float *dst, const float *image, int y,
                                                         const bird_pool *pool) {
     const window rows = window_at(y, pool, pool->ih);
     const size_t line = (size_t)pool->iw * BLOCK;
     for (int block = 0; block < pool->c / BLOCK; block++) {
-        const float *plane = picture + (size_t)block * (size_t)pool->ih * line;
+        const float *plane = image + (size_t)block * (size_t)pool->ih * line;
         for (int x = 0; x < pool->ow; x++) {
             const window columns = window_at(x, pool, pool->iw);
             const float *first = plane + (size_t)rows.begin * line + (size_t)columns.begin * BLOCK;
@@ -42,16 +42,16 @@ static void run(const void *context, void *const *data, int n_threads) {
     const bird_pool *pool = context;
     const float *src = data[0];
     float *dst = data[1];
-    const size_t picture = (size_t)pool->c * (size_t)pool->ih * (size_t)pool->iw;
+    const size_t image = (size_t)pool->c * (size_t)pool->ih * (size_t)pool->iw;
     const size_t row = (size_t)pool->ow * (size_t)pool->c;
 
 #pragma omp parallel for num_threads(n_threads) schedule(static)
     for (int at = 0; at < pool->n * pool->oh; at++)
-        pool_row(dst + (size_t)at * row, src + (size_t)(at / pool->oh) * picture, at % pool->oh,
+        pool_row(dst + (size_t)at * row, src + (size_t)(at / pool->oh) * image, at % pool->oh,
                  pool);
 }
 
-bool bird_max_pool_last_fits(const bird_plan *plan, bird_value src, const bird_pool *pool) {
+bool bird_max_pool_nhwc_fits(const bird_plan *plan, bird_value src, const bird_pool *pool) {
     dnnl_memory_desc_t blocked = NULL;
     bool fits = false;
     bird_error ignored;
@@ -64,7 +64,7 @@ bool bird_max_pool_last_fits(const bird_plan *plan, bird_value src, const bird_p
     return fits;
 }
 
-bird_status bird_max_pool_last(bird_plan *plan, bird_value *dst, bird_value src,
+bird_status bird_max_pool_nhwc(bird_plan *plan, bird_value *dst, bird_value src,
                                const bird_pool *pool, bird_error *err) {
     bird_status status = BIRD_OK;
     dnnl_memory_desc_t md = NULL;
@@ -74,7 +74,7 @@ bird_status bird_max_pool_last(bird_plan *plan, bird_value *dst, bird_value src,
     BIRD_TRY(bird_tensor_md(&md, pool->n, pool->c, pool->oh, pool->ow, dnnl_nhwc, err));
     BIRD_TRY(bird_plan_value(plan, &made, md, err));
     const bird_value values[] = {src, made};
-    BIRD_TRY(bird_plan_push_own(plan, run, pool, sizeof *pool, 2, values, err));
+    BIRD_TRY(bird_plan_push_custom(plan, run, pool, sizeof *pool, 2, values, err));
     *dst = made;
 cleanup:
     dnnl_memory_desc_destroy(md);

@@ -2,17 +2,17 @@
 #include "operation.h"
 
 #include "nn/batchnorm.h"
-#include "nn/block_end.h"
+#include "nn/residual_relu.h"
 
-static bird_status push_block_end(const graph *asked, bird_plan *plan, const bird_value *in,
+static bird_status push_residual_relu(const graph *asked, bird_plan *plan, const bird_value *in,
                                   bird_value *out, bird_error *err) {
     bird_status status = BIRD_OK;
     bird_batchnorm bn = {.fixed = true};
     bird_value *const to[] = {&bn.scale, &bn.shift, &bn.mean, &bn.var};
     for (int i = 0; i < 4; i++)
         BIRD_TRY(bird_plan_vector(plan, to[i], asked->in_shapes[0].c, asked->vectors[i], err));
-    BIRD_TRY(bird_block_end_forward(plan, &out[0], in[0], in[1], &bn, err));
-    BIRD_TRY(bird_block_end_backward(plan, &out[1], in[2], asked->op ? in[1] : BIRD_NO_VALUE,
+    BIRD_TRY(bird_residual_relu_forward(plan, &out[0], in[0], in[1], &bn, err));
+    BIRD_TRY(bird_residual_relu_backward(plan, &out[1], in[2], asked->op ? in[1] : BIRD_NO_VALUE,
                                      out[0], err));
     BIRD_TRY(bird_add(plan, &out[2], out[1], in[1], err));
 cleanup:
@@ -20,13 +20,13 @@ cleanup:
 }
 
 /* `both`: the gradient comes by two roads. */
-static void check_block_end(shape s, bool both) {
+static void check_residual_relu(shape s, bool both) {
     const size_t n = count_of(s), c = (size_t)s.c, area = (size_t)s.h * (size_t)s.w;
     float *a = integers(n), *b = integers(n), *diff = integers(n);
     float *dst = bird_calloc(n, 4), *sum = bird_calloc(n, 4), *dst_ref = bird_calloc(n, 4);
     float *sum_ref = bird_calloc(n, 4);
     /* diff shares its bytes with the sum behind it, so it is seen there only. */
-    graph g = {.push = push_block_end, .op = both ? &g : NULL, .n_in = 3, .n_out = 3,
+    graph g = {.push = push_residual_relu, .op = both ? &g : NULL, .n_in = 3, .n_out = 3,
                .in_shapes = {s, s, s}, .in = {a, b, diff}, .out = {dst, NULL, sum},
                .out_counts = {n, n, n}};
     for (int i = 0; i < 4; i++) g.vectors[i] = integers(c);
@@ -46,15 +46,15 @@ static void check_block_end(shape s, bool both) {
     for (int i = 0; i < 4; i++) bird_free(g.vectors[i]);
 }
 
-static void block_ends(void) {
+static void residual_relus(void) {
     const shape shapes[] = {{2, 64, 7, 7}, {1, 16, 1, 1}, {3, 32, 5, 9}, {1, 256, 2, 2},
                             {2, 2048, 3, 3}, {2, 64, 33, 31}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        check_block_end(shapes[i], false);
-        check_block_end(shapes[i], true);
+        check_residual_relu(shapes[i], false);
+        check_residual_relu(shapes[i], true);
     }
 }
 
 int main(void) {
-    return in_both_precisions(block_ends);
+    return in_both_precisions(residual_relus);
 }

@@ -1,6 +1,6 @@
 /* What a step wants to know of a whole slab, read by several threads. */
-#ifndef BIRD_TRAIN_SURVEY_H
-#define BIRD_TRAIN_SURVEY_H
+#ifndef BIRD_TRAIN_REDUCTIONS_H
+#define BIRD_TRAIN_REDUCTIONS_H
 
 #include <stdbool.h>
 

@@ -1,4 +1,4 @@
-#include "nn/block_end_bf16.h"
+#include "nn/residual_relu_bf16.h"
 
 #include <math.h>
 
@@ -44,13 +44,14 @@ static void forward_step(const void *context, void *const *data, int n_threads) 
     }
 }
 
-bird_status bird_block_end_forward_bf16(bird_plan *plan, size_t rows, size_t channels, float eps,
-                                        const bird_value values[7], bird_error *err) {
+bird_status bird_residual_relu_forward_bf16(bird_plan *plan, size_t rows, size_t channels,
+                                            float eps, const bird_value values[7],
+                                            bird_error *err) {
     const matrix m = {.rows = rows, .channels = channels, .eps = eps};
     if (channels % LANES != 0 || channels > MAX_CHANNELS)
         return bird_fail(err, BIRD_SHAPE, "a block's end in bfloat16 takes multiples of %d "
                          "channels up to %d, got %zu", LANES, MAX_CHANNELS, channels);
-    return bird_plan_push_own(plan, forward_step, &m, sizeof m, 7, values, err);
+    return bird_plan_push_custom(plan, forward_step, &m, sizeof m, 7, values, err);
 }
 
 typedef struct gradient {
@@ -80,8 +81,8 @@ static void backward_step(const void *context, void *const *data, int n_threads)
                        g.count - at < PIECE ? g.count - at : PIECE);
 }
 
-bird_status bird_block_end_backward_bf16(bird_plan *plan, size_t count, int n_values,
-                                         const bird_value *values, bird_error *err) {
+bird_status bird_residual_relu_backward_bf16(bird_plan *plan, size_t count, int n_values,
+                                             const bird_value *values, bird_error *err) {
     const gradient g = {.count = count, .n_values = n_values};
-    return bird_plan_push_own(plan, backward_step, &g, sizeof g, n_values, values, err);
+    return bird_plan_push_custom(plan, backward_step, &g, sizeof g, n_values, values, err);
 }
