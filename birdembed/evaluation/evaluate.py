@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed._core import FingerprintMismatch
+from birdembed.base.fingerprints import check_same_model
 from birdembed.data.folder import ImageFolder
 from birdembed.evaluation.evaluation import Evaluation, measure_each
 from birdembed.evaluation.metrics import share_kept
@@ -128,11 +128,8 @@ def _reference(
     if reference is None:
         return None, [], []
     if isinstance(reference, Index):
-        if reference.fingerprint is not None and reference.fingerprint != model.fingerprint:
-            raise FingerprintMismatch(
-                f"reference has the fingerprint {reference.fingerprint[:12]}, the model has "
-                f"{model.fingerprint[:12]}; build the index again with this model"
-            )
+        advice = "build the index again with this model"
+        check_same_model("reference", reference.fingerprint, "the model", model.fingerprint, advice)
         labels = reference.labels.tolist()
         rows = [row for row, label in enumerate(labels) if label is not None]
         _check_classes(data, {labels[row] for row in rows})
