@@ -9,9 +9,11 @@ import numpy as np
 
 from birdembed.base.checks import check_integer
 from birdembed.base.vectors import softmax
+from birdembed.images import sources
 from birdembed.images.preprocess import Preprocess
+from birdembed.images.report import EncodeReport
 from birdembed.model.embedder import DEFAULT_BATCH, Embedder
-from birdembed.model.encoding import logits_of
+from birdembed.model.encoding import classified, gathered, logits_of
 from birdembed.model.network import check_class_names, check_num_classes
 from birdembed.model.random_weights import random_contents, random_head
 
@@ -140,6 +142,51 @@ class Classifier(Embedder):
             best = np.argsort(-row, kind="stable")[:k]
             lists.append([(names[i], float(row[i])) for i in best])
         return lists[0] if proba.ndim == 1 else lists
+
+    def encode_and_classify(
+        self,
+        images: Any,
+        batch_size: int = DEFAULT_BATCH,
+        *,
+        show_progress_bar: bool | None = None,
+        on_error: str = "raise",
+        num_threads: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, EncodeReport]:
+        """Return what `encode` and `predict_proba` do, in half the time.
+
+        Parameters
+        ----------
+        images, batch_size, show_progress_bar, on_error, num_threads
+            As `encode` takes them.
+
+        Returns
+        -------
+        embeddings : numpy.ndarray
+            ``(n, dim)`` float32, ``(dim,)`` for one image.
+        probabilities : numpy.ndarray
+            ``(n, classes)`` float32, ``(classes,)`` for one image.
+        report : EncodeReport
+
+        Raises
+        ------
+        ValueError
+            The model has no classifier.
+        DecodeError
+            A file is missing or cannot be decoded; the message names it.
+
+        Notes
+        -----
+        Each image goes through the network once. A model whose embeddings are GeM-pooled takes
+        twice, as its classifier sees averages.
+        """
+        now = self._current
+        single = sources.is_single(images)
+        parts = classified(now, images, batch_size, on_error, num_threads)
+        dim = now.dim(now.default_projection)
+        rows, report = gathered(parts, images, dim + now.num_classes, on_error, show_progress_bar)
+        embeddings = np.ascontiguousarray(rows[:, :dim])
+        proba = softmax(rows[:, dim:])
+        return (embeddings[0], proba[0], report) if single else (embeddings, proba, report)
 
     def reset_classifier(
         self, num_classes: int, class_names: Sequence[str] | None = None, *, seed: int = 0

@@ -11,13 +11,12 @@ import numpy as np
 
 from birdembed import _core
 from birdembed.base.checks import check_threads
-from birdembed.base.progress import progress_bar
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
 from birdembed.images import sources
 from birdembed.images.preprocess import Preprocess
-from birdembed.images.report import EncodeReport, described, warn_of_skipped
-from birdembed.model.encoding import check_pixels, embedded, numbered, with_gaps
+from birdembed.images.report import warn_of_skipped
+from birdembed.model.encoding import check_pixels, embedded, gathered, numbered
 from birdembed.model.network import check_preprocess
 from birdembed.model.pickling import from_plain_values, plain_values
 from birdembed.model.random_weights import random_contents
@@ -162,22 +161,12 @@ class Embedder:
         now = self._current
         single = sources.is_single(images)
         chosen = now.chosen(projection)
-        report = EncodeReport()
-        rows: list[np.ndarray] = []
-        bar = progress_bar(show_progress_bar, sources.length(images), "embedding")
-        try:
-            for batch, vectors in embedded(
-                now, images, batch_size, chosen, on_error, num_threads, normalize_embeddings
-            ):
-                if single and batch.failures and on_error != "nan":
-                    raise _core.DecodeError(described(batch.failures[0]))
-                rows.append(with_gaps(batch, vectors, report, on_error))
-                bar.update(len(batch.pixels) + len(batch.failures))
-        finally:
-            bar.close()
+        parts = embedded(
+            now, images, batch_size, chosen, on_error, num_threads, normalize_embeddings
+        )
+        embeddings, report = gathered(parts, images, now.dim(chosen), on_error, show_progress_bar)
         if report.failures and on_error == "skip" and not return_report:
             warn_of_skipped(report)
-        embeddings = np.concatenate(rows) if rows else np.empty((0, now.dim(chosen)), np.float32)
         result = embeddings[0] if single else embeddings
         return (result, report) if return_report else result
 
