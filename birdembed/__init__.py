@@ -56,13 +56,13 @@ if TYPE_CHECKING:
     from birdembed.evaluation.duplicates import find_duplicates
     from birdembed.evaluation.evaluate import evaluate
     from birdembed.evaluation.evaluation import Evaluation, most_confused, retrieval_metrics
-    from birdembed.evaluation.explain import Explanation, explain_match
     from birdembed.evaluation.top_losses import top_losses
     from birdembed.images.batches import preprocess
     from birdembed.images.decoding import decode_image
     from birdembed.images.preprocess import Preprocess
     from birdembed.images.report import EncodeReport, Failure
     from birdembed.images.verify import VerifyReport, verify
+    from birdembed.model.explain import Explanation, explain_match
     from birdembed.model.load import load_model
     from birdembed.model.model import Model
     from birdembed.pretrained.registry import list_models
@@ -99,13 +99,13 @@ _HOMES = {
     "evaluation.duplicates": ["find_duplicates"],
     "evaluation.evaluate": ["evaluate"],
     "evaluation.evaluation": ["Evaluation", "most_confused", "retrieval_metrics"],
-    "evaluation.explain": ["Explanation", "explain_match"],
     "evaluation.top_losses": ["top_losses"],
     "images.batches": ["preprocess"],
     "images.decoding": ["decode_image"],
     "images.preprocess": ["Preprocess"],
     "images.report": ["EncodeReport", "Failure"],
     "images.verify": ["VerifyReport", "verify"],
+    "model.explain": ["Explanation", "explain_match"],
     "model.load": ["load_model"],
     "model.model": ["Model"],
     "pretrained.registry": ["list_models"],

@@ -55,7 +55,7 @@ def _pairs(data: be.ImageFolder, report: Any, reference: be.Index | None) -> dic
     """Return what plot_similarity compares with: what the printed means are of."""
     if reference is None:
         return {}
-    from birdembed.evaluation.evaluate import own_rows
+    from birdembed.evaluation.judged import own_rows
 
     return {
         "reference": reference.embeddings,

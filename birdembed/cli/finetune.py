@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birdembed.cli import common
-from birdembed.model.access import snapshot_of
+from birdembed.model.embedder import snapshot_of
 
 if TYPE_CHECKING:
     import birdembed as be

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed._core import FingerprintMismatch
 from birdembed.data.folder import ImageFolder
 from birdembed.evaluation.evaluation import Evaluation, measure_each
+from birdembed.evaluation.judged import check_data, judged, own_rows, reference_of
 from birdembed.evaluation.metrics import share_kept
 from birdembed.search.index import Index
 
@@ -72,26 +72,20 @@ def evaluate(
         `data` is no `ImageFolder`, or `reference` neither that nor an `Index`.
     """
     check_data(data)
-    names = data.names
-    corpus, corpus_tags, corpus_paths = _reference(model, data, reference)
-    vectors, report = _encode(model, data.paths)
-    kept = np.asarray(report.kept, np.int64)
-    if not len(kept):
-        raise ValueError(f"none of the {len(data)} images could be read")
-    tags = [names[i] for i in kept]
-    paths = [data.paths[i] for i in kept]
+    corpus, corpus_tags, corpus_paths = reference_of(model, data, reference)
+    vectors, tags, paths, failures, proba, numbers = judged(model, data)
     if corpus is None:
-        corpus, corpus_tags, own = vectors, tags, np.arange(len(kept))
+        corpus, corpus_tags, own = vectors, tags, np.arange(len(vectors))
     else:
         own = own_rows(paths, corpus_paths)
     order = _class_order(data, corpus_tags)
     result, right = measure_each(vectors, tags, corpus, corpus_tags, own, order)
-    result.failures = list(report.failures)
+    result.failures = failures
     if reference is not None:
         result.duplicates = _duplicates(paths, tags, corpus_paths, corpus_tags)
-    classes = _head_classes(model, data)
-    if classes is not None:
-        _add_classifier(result, model, paths, np.asarray([classes[tag] for tag in tags]), data)
+    if proba is not None:
+        known = list(model.class_names or data.class_names)
+        _add_classifier(result, proba, np.asarray([numbers[tag] for tag in tags]), known)
     if robustness:
         result.robustness = {}
         for change, changed in _changed_vectors(model, paths):
@@ -105,51 +99,6 @@ def evaluate(
                 "self_similarity": _mean_cosine(vectors, changed),
             }
     return result
-
-
-def check_data(data: Any) -> None:
-    """Raise TypeError that says what to do where a folder was given by its path."""
-    if not isinstance(data, ImageFolder):
-        raise TypeError(
-            f"data must be an ImageFolder, got {type(data).__name__}; "
-            "birdembed.ImageFolder(folder) makes one of a folder with one subfolder a class"
-        )
-
-
-def _encode(model: Any, images: Any) -> tuple[NDArray[np.float32], Any]:
-    vectors, report = model.encode(list(images), on_error="skip", return_report=True)
-    return np.asarray(vectors, np.float32), report
-
-
-def _reference(
-    model: Any, data: ImageFolder, reference: ImageFolder | Index | None
-) -> tuple[NDArray[np.float32] | None, list[str], list[str | None]]:
-    """Return vectors, labels and paths to search in; None for leave-one-out."""
-    if reference is None:
-        return None, [], []
-    if isinstance(reference, Index):
-        if reference.fingerprint is not None and reference.fingerprint != model.fingerprint:
-            raise FingerprintMismatch(
-                f"reference has the fingerprint {reference.fingerprint[:12]}, the model has "
-                f"{model.fingerprint[:12]}; build the index again with this model"
-            )
-        labels = reference.labels.tolist()
-        rows = [row for row, label in enumerate(labels) if label is not None]
-        _check_classes(data, {labels[row] for row in rows})
-        paths = reference.paths
-        whole = len(rows) == len(reference)
-        vectors = reference.embeddings if whole else reference.embeddings[rows]
-        return vectors, [labels[row] for row in rows], [paths[row] for row in rows]
-    if not isinstance(reference, ImageFolder):
-        raise TypeError(
-            f"reference must be an ImageFolder or an Index, got {type(reference).__name__}"
-        )
-    _check_classes(data, set(reference.names))
-    vectors, report = _encode(model, reference.paths)
-    names = reference.names
-    kept = list(report.kept)
-    _check_classes(data, {names[i] for i in kept})
-    return vectors, [names[i] for i in kept], [reference.paths[i] for i in kept]
 
 
 def _duplicates(
@@ -177,45 +126,21 @@ def _duplicates(
         return None
 
 
-def _check_classes(data: ImageFolder, there: set[str]) -> None:
-    missing = sorted(set(data.names) - there)
-    if missing:
-        shown = ", ".join(map(repr, missing[:5])) + (" ..." if len(missing) > 5 else "")
-        raise ValueError(f"the reference has no images of class {shown}; data has")
-
-
 def _class_order(data: ImageFolder, corpus_tags: list[str]) -> list[str]:
     more = set(corpus_tags) - set(data.class_names)
     return [*data.class_names, *sorted(more)]
 
 
-def own_rows(paths: list[str], corpus_paths: list[str | None]) -> NDArray[np.int64]:
-    """Return each path's row in the corpus, or -1 where it has none."""
-    rows = {os.path.abspath(path): row for row, path in enumerate(corpus_paths) if path is not None}
-    return np.asarray([rows.get(os.path.abspath(path), -1) for path in paths], np.int64)
-
-
-def _head_classes(model: Any, data: ImageFolder) -> dict[str, int] | None:
-    """Return the classifier's number of each class of the data; None where it does not apply."""
-    n = getattr(model, "num_classes", 0)
-    if not n:
-        return None
-    known = getattr(model, "class_names", None)
-    if known is None:
-        known = data.class_names if n == len(data.class_names) else []
-    number = {name: i for i, name in enumerate(known)}
-    return number if set(data.names) <= set(number) else None
-
-
 def _add_classifier(
-    result: Evaluation, model: Any, paths: list[str], labels: NDArray[np.int64], data: ImageFolder
+    result: Evaluation,
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    names: list[str],
 ) -> None:
-    probabilities = np.asarray(model.predict_proba(paths))
     order = np.argsort(-probabilities, axis=1, kind="stable")
     right = order[:, 0] == labels
     result.accuracy = float(right.mean())
     result.top5 = float((order[:, :5] == labels[:, None]).any(axis=1).mean())
-    names = list(model.class_names or data.class_names)
     result.confusion = np.zeros((len(names), len(names)), np.int64)
     np.add.at(result.confusion, (labels, order[:, 0]), 1)
     result.class_names = names

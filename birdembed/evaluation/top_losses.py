@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_integer
+from birdembed.evaluation.judged import Judged, check_data, judged, own_rows, reference_of
+from birdembed.search.cosine import cosine_similarity
 
 if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
@@ -53,49 +55,40 @@ def top_losses(
     TypeError, ValueError
         `k` is no whole number, or below 1; `data` is no `ImageFolder`, or none of it is readable.
     """
-    from birdembed.evaluation import evaluate
-
     k = check_integer("k", k, 1)
-    evaluate.check_data(data)
-    classes = evaluate._head_classes(model, data)
-    vectors, report = evaluate._encode(model, data.paths)
-    if not report.kept:
-        raise ValueError(f"none of the {len(data)} images could be read")
-    names = data.names
-    tags = [names[i] for i in report.kept]
-    paths = [data.paths[i] for i in report.kept]
-    if classes is not None:
-        proba = np.asarray(model.predict_proba(paths), np.float64)
-        own = np.asarray([classes[tag] for tag in tags])
-        tiny = np.finfo(np.float32).tiny
-        losses = -np.log(np.maximum(proba[np.arange(len(own)), own], tiny))
-        names = list(model.class_names or data.class_names)
-        found = [names[i] for i in proba.argmax(axis=1)]
+    check_data(data)
+    found = judged(model, data)
+    if found.proba is not None:
+        losses, taken_for = _cross_entropies(model, data, found)
     else:
-        losses, found = _margins(model, data, vectors, tags, paths, reference)
+        losses, taken_for = _margins(model, data, found, reference)
     worst = np.argsort(-losses, kind="stable")[:k]
-    return [Loss(paths[i], tags[i], found[i], float(losses[i])) for i in worst]
+    return [Loss(found.paths[i], found.tags[i], taken_for[i], float(losses[i])) for i in worst]
+
+
+def _cross_entropies(
+    model: Any, data: ImageFolder, found: Judged
+) -> tuple[NDArray[np.float64], list[str]]:
+    proba = np.asarray(found.proba, np.float64)
+    own = np.asarray([found.numbers[tag] for tag in found.tags])
+    tiny = np.finfo(np.float32).tiny
+    losses = -np.log(np.maximum(proba[np.arange(len(own)), own], tiny))
+    names = list(model.class_names or data.class_names)
+    return losses, [names[i] for i in proba.argmax(axis=1)]
 
 
 def _margins(
-    model: Any,
-    data: ImageFolder,
-    vectors: NDArray[np.float32],
-    tags: list[str],
-    paths: list[str],
-    reference: Any,
+    model: Any, data: ImageFolder, found: Judged, reference: ImageFolder | Index | None
 ) -> tuple[NDArray[np.float64], list[str]]:
-    from birdembed.evaluation import evaluate
-    from birdembed.search.cosine import cosine_similarity
-
-    corpus, corpus_tags, corpus_paths = evaluate._reference(model, data, reference)
+    vectors, tags = found.vectors, found.tags
+    corpus, corpus_tags, corpus_paths = reference_of(model, data, reference)
     if corpus is None:
         corpus, corpus_tags, own = vectors, tags, np.arange(len(vectors))
     else:
-        own = evaluate.own_rows(paths, corpus_paths)
+        own = own_rows(found.paths, corpus_paths)
     corpus_labels = np.asarray(corpus_tags, object)
     losses = np.empty(len(vectors))
-    found = []
+    nearest = []
     for row, vector in enumerate(vectors):
         scores = np.asarray(cosine_similarity(vector, corpus), np.float64)
         if own[row] >= 0:
@@ -103,5 +96,5 @@ def _margins(
         same = corpus_labels == tags[row]
         best_same = scores[same].max(initial=-1.0)
         losses[row] = scores[~same].max(initial=-1.0) - best_same
-        found.append(str(corpus_labels[scores.argmax()]))
-    return losses, found
+        nearest.append(str(corpus_labels[scores.argmax()]))
+    return losses, nearest

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from birdembed import _core
-from birdembed._core import BirdembedError
-from birdembed.base.checks import check_choice, check_threads
-from birdembed.base.progress import progress_bar
+from birdembed.base.checks import check_threads
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
 from birdembed.images import sources
 from birdembed.images.preprocess import Preprocess
-from birdembed.images.report import EncodeReport, described, warn_of_skipped
-from birdembed.model.encoding import check_pixels, embedded, numbered, with_gaps
-from birdembed.model.network import check_preprocess, random_state
+from birdembed.images.report import warn_of_skipped
+from birdembed.model.encoding import check_pixels, embedded, gathered, numbered
+from birdembed.model.network import check_preprocess
+from birdembed.model.pickling import from_plain_values, plain_values
+from birdembed.model.random_weights import random_contents
 from birdembed.model.snapshot import Snapshot
+from birdembed.model.write_lock import WriteLock
 from birdembed.pretrained.contents import Pretrained
 from birdembed.weights.projection import Projection
 from birdembed.weights.state_dict import FEATURES
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 DEFAULT_BATCH = 32
+Kind = TypeVar("Kind", bound="Embedder")
 
 
 class Embedder:
@@ -54,16 +54,7 @@ class Embedder:
         seed: int = 0,
         preprocess: Preprocess | None = None,
     ) -> None:
-        check_choice("architecture", architecture, _core.architectures())
-        preprocess = check_preprocess(Preprocess() if preprocess is None else preprocess)
-        self._take(
-            Pretrained(
-                architecture,
-                random_state(architecture, 0, seed),
-                preprocess,
-                source=f"random weights, seed {seed}",
-            )
-        )
+        self._take(random_contents(architecture, 0, seed, preprocess))
 
     @classmethod
     def _of(cls, given: Pretrained) -> Self:
@@ -73,8 +64,7 @@ class Embedder:
 
     def _take(self, given: Pretrained) -> None:
         self._current = Snapshot.of(given)
-        self._writer = threading.Lock()
-        self._writer_pid = os.getpid()
+        self._write_lock = WriteLock()
 
     # What it is
 
@@ -171,22 +161,12 @@ class Embedder:
         now = self._current
         single = sources.is_single(images)
         chosen = now.chosen(projection)
-        report = EncodeReport()
-        rows: list[np.ndarray] = []
-        bar = progress_bar(show_progress_bar, sources.length(images), "embedding")
-        try:
-            for batch, vectors in embedded(
-                now, images, batch_size, chosen, on_error, num_threads, normalize_embeddings
-            ):
-                if single and batch.failures and on_error != "nan":
-                    raise _core.DecodeError(described(batch.failures[0]))
-                rows.append(with_gaps(batch, vectors, report, on_error))
-                bar.update(len(batch.pixels) + len(batch.failures))
-        finally:
-            bar.close()
+        parts = embedded(
+            now, images, batch_size, chosen, on_error, num_threads, normalize_embeddings
+        )
+        embeddings, report = gathered(parts, images, now.dim(chosen), on_error, show_progress_bar)
         if report.failures and on_error == "skip" and not return_report:
             warn_of_skipped(report)
-        embeddings = np.concatenate(rows) if rows else np.empty((0, now.dim(chosen)), np.float32)
         result = embeddings[0] if single else embeddings
         return (result, report) if return_report else result
 
@@ -323,44 +303,50 @@ class Embedder:
     def _swap(self, state: Mapping[str, np.ndarray], class_names: list[str] | None) -> None:
         self._current = self._current.with_state(state, class_names=class_names)
 
-    @contextlib.contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
-        """Be the only one who changes the model."""
-        if self._writer_pid != os.getpid():
-            # The thread that held the lock, if one did, does not exist in this child.
-            self._writer, self._writer_pid = threading.Lock(), os.getpid()
-        if not self._writer.acquire(blocking=False):
-            raise BirdembedError(
-                f"{what}: another call is changing this model; wait for it, or use a model each"
-            )
-        try:
-            yield
-        finally:
-            self._writer.release()
-
-    # Pickling: the bytes of a safetensors file and the rest as plain values
+    def _writing(self, what: str) -> AbstractContextManager[None]:
+        return self._write_lock.held(what)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the weights as the bytes of a safetensors file, and everything else."""
-        from safetensors.numpy import save
-
-        given = self._current.pretrained()
-        weights = save(given.state)
-        rest = {k: v for k, v in vars(given).items() if k != "state"}
-        projection = rest.pop("projection")
-        if projection is not None:
-            projection = (projection.pooling, projection.mean, projection.matrix)
-        return {"weights": weights, "projection": projection, "rest": rest}
+        """Return plain values, and the weights as the bytes of a safetensors file."""
+        return plain_values(self._current.pretrained())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what `__getstate__` gave."""
-        from safetensors.numpy import load
+        self._take(from_plain_values(state))
 
-        projection = state["projection"]
-        self._take(
-            Pretrained(
-                state=load(state["weights"]),
-                projection=None if projection is None else Projection(*projection),
-                **state["rest"],
-            )
-        )
+
+# Training and the integrations change a model as a whole: they hold `writing` while they work,
+# read `snapshot_of` and put what they made back with `set_snapshot`. No method of the class, as
+# they are not for users.
+
+
+def model_of(kind: type[Kind], given: Pretrained) -> Kind:
+    """Return a model of that class, of what a folder or a checkpoint holds."""
+    return kind._of(given)
+
+
+def snapshot_of(model: Embedder) -> Snapshot:
+    """Return the present state of a model, which never changes itself."""
+    return model._current
+
+
+def set_snapshot(model: Embedder, snapshot: Snapshot) -> None:
+    """Put another state in place of the present one; the caller holds `writing`."""
+    model._current = snapshot
+
+
+def writing(model: Embedder, what: str) -> AbstractContextManager[None]:
+    """Be the only one who changes a model.
+
+    Parameters
+    ----------
+    model : Embedder
+    what : str
+        Who wants to, for the message of the error.
+
+    Raises
+    ------
+    BirdembedError
+        Another call is changing it.
+    """
+    return model._writing(what)

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from birdembed._core import DecodeError
 from birdembed.base.checks import check_threads
+from birdembed.base.progress import progress_bar
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
 from birdembed.images import sources
-from birdembed.images.report import EncodeReport
+from birdembed.images.report import EncodeReport, described
 from birdembed.model.snapshot import Snapshot
 from birdembed.weights.projection import Projection
 from birdembed.weights.tensors import all_finite
@@ -36,6 +38,15 @@ def check_pixels(x: Any) -> np.ndarray:
         row = int((~np.isfinite(pixels).all(axis=(1, 2, 3))).argmax())
         raise ValueError(f"x: image {row} holds NaN or infinity")
     return pixels
+
+
+def check_classifier(now: Snapshot) -> None:
+    """Raise `ValueError` where a model has no classes."""
+    if not now.num_classes:
+        raise ValueError(
+            "this model has no classifier: load one that has, or give it one with "
+            "reset_classifier or fine_tune"
+        )
 
 
 def with_gaps(
@@ -84,6 +95,49 @@ def embedded(
     return each()
 
 
+def classified(
+    now: Snapshot, images: Any, batch_size: int, on_error: str, num_threads: int | None
+) -> Iterator[tuple[batches_.Batch, np.ndarray]]:
+    """Do as `embedded` does, with the classes' logits behind each default embedding."""
+    check_classifier(now)
+    threads = check_threads(num_threads)
+    batches = batches_.batches(
+        images, now.preprocess, batch_size, num_threads=threads, on_error=on_error
+    )
+
+    def each() -> Iterator[tuple[batches_.Batch, np.ndarray]]:
+        for batch in batches:
+            found = now.embed_and_classify(
+                batch.pixels, now.default_projection, threads, batch.mirrored
+            )
+            yield batch, np.concatenate(found, axis=1)
+
+    return each()
+
+
+def gathered(
+    embedded: Iterator[tuple[batches_.Batch, np.ndarray]],
+    images: Any,
+    width: int,
+    on_error: str,
+    show_progress_bar: bool | None,
+) -> tuple[np.ndarray, EncodeReport]:
+    """Return the rows of all batches, ``(n, width)``, and the report on the images."""
+    single = sources.is_single(images)
+    report = EncodeReport()
+    rows: list[np.ndarray] = []
+    bar = progress_bar(show_progress_bar, sources.length(images), "embedding")
+    try:
+        for batch, vectors in embedded:
+            if single and batch.failures and on_error != "nan":
+                raise DecodeError(described(batch.failures[0]))
+            rows.append(with_gaps(batch, vectors, report, on_error))
+            bar.update(len(batch.pixels) + len(batch.failures))
+    finally:
+        bar.close()
+    return (np.concatenate(rows) if rows else np.empty((0, width), np.float32)), report
+
+
 def numbered(
     embedded: Iterator[tuple[batches_.Batch, np.ndarray]], on_error: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -96,11 +150,7 @@ def numbered(
 
 def logits_of(now: Snapshot, images: Any, batch_size: int, num_threads: int | None) -> np.ndarray:
     """Return what `Model.logits` does, of one snapshot."""
-    if not now.num_classes:
-        raise ValueError(
-            "this model has no classifier: load one that has, or give it one with "
-            "reset_classifier or fine_tune"
-        )
+    check_classifier(now)
     threads = check_threads(num_threads)
     parts = [
         now.logits(batch.pixels, threads, batch.mirrored)

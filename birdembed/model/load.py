@@ -6,7 +6,7 @@ import os
 
 from birdembed.images.preprocess import Preprocess
 from birdembed.model.model import Model
-from birdembed.pretrained.registry import DEFAULT_MODEL, read_model
+from birdembed.pretrained.registry import DEFAULT_MODEL
 
 
 def load_model(
@@ -55,17 +55,12 @@ def load_model(
     ValueError
         `projection=True` for a model that has none.
     """
-    given = read_model(
-        name,
+    return Model.from_pretrained(
+        os.fspath(name),
         weights=weights,
         preprocess=preprocess,
         num_classes=num_classes,
+        projection=projection,
         revision=revision,
         local_files_only=local_files_only,
     )
-    if projection:
-        if given.projection is None:
-            raise ValueError(f"projection=True, but {given.source} brings no projection")
-        given.project_by_default = True
-        given.fingerprint = None
-    return Model._of(given)

@@ -9,31 +9,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from birdembed import _core
-from birdembed.base.checks import check_choice, check_integer
-from birdembed.base.vectors import softmax
+from birdembed.base.checks import check_choice
 from birdembed.images.preprocess import Preprocess
-from birdembed.model.embedder import DEFAULT_BATCH, Embedder
-from birdembed.model.encoding import logits_of
-from birdembed.model.network import (
-    check_class_names,
-    check_num_classes,
-    check_preprocess,
-    random_head,
-    random_state,
-)
-from birdembed.pretrained.contents import Pretrained
+from birdembed.model.classifier import Classifier
+from birdembed.pretrained.registry import DEFAULT_MODEL, read_model
 from birdembed.pretrained.writing import write_pretrained
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from birdembed.search.index import Index
     from birdembed.species.gallery_fit import GalleryFit
     from birdembed.species.projection_fit import ProjectionFit
 
 
-class Model(Embedder):
+class Model(Classifier):
     """A ResNet-50 that turns images into embeddings, with or without a classifier.
 
     Parameters
@@ -53,36 +43,24 @@ class Model(Embedder):
     the weights put a new immutable set in place, and calls in flight finish on the old one.
     """
 
-    def __init__(
-        self,
-        architecture: str = "resnet50",
-        num_classes: int = 0,
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str] | None = None,
         *,
-        seed: int = 0,
+        weights: str | os.PathLike[str] | None = None,
         preprocess: Preprocess | None = None,
-        class_names: Sequence[str] | None = None,
-    ) -> None:
-        check_choice("architecture", architecture, _core.architectures())
-        num_classes = check_num_classes(num_classes)
-        preprocess = check_preprocess(Preprocess() if preprocess is None else preprocess)
-        self._take(
-            Pretrained(
-                architecture,
-                random_state(architecture, num_classes, seed),
-                preprocess,
-                class_names=check_class_names(class_names, num_classes),
-                source=f"random weights, seed {seed}",
-            )
-        )
-
-    @staticmethod
-    def from_pretrained(name: str | os.PathLike[str] | None = None, **options: Any) -> Model:
+        num_classes: int | None = None,
+        projection: bool = False,
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
         """Load a model; the same function as `birdembed.load_model`.
 
         Parameters
         ----------
         name : str or Path, optional
-        **options
+        weights, preprocess, num_classes, projection, revision, local_files_only
             As `birdembed.load_model` takes them.
 
         Returns
@@ -93,21 +71,23 @@ class Model(Embedder):
         ------
         WeightsError
             The model is not here, cannot be had, is damaged or does not fit.
+        ValueError
+            `projection=True` for a model that has none.
         """
-        from birdembed.model.load import load_model
-
-        return load_model(name, **options) if name is not None else load_model(**options)
-
-    @property
-    def num_classes(self) -> int:
-        """Rows of the classifier, 0 without one."""
-        return self._current.num_classes
-
-    @property
-    def class_names(self) -> list[str] | None:
-        """Names of the classifier's rows, where they are known."""
-        names = self._current.class_names
-        return None if names is None else list(names)
+        given = read_model(
+            DEFAULT_MODEL if name is None else name,
+            weights=weights,
+            preprocess=preprocess,
+            num_classes=num_classes,
+            revision=revision,
+            local_files_only=local_files_only,
+        )
+        if projection:
+            if given.projection is None:
+                raise ValueError(f"projection=True, but {given.source} brings no projection")
+            given.project_by_default = True
+            given.fingerprint = None
+        return cls._of(given)
 
     def __repr__(self) -> str:
         """Tell architecture, classes, input and embedding size, and source."""
@@ -122,126 +102,6 @@ class Model(Embedder):
         from birdembed.model.model_html import model_html
 
         return model_html(self._current)
-
-    # Classifying
-
-    def logits(
-        self, images: Any, batch_size: int = DEFAULT_BATCH, *, num_threads: int | None = None
-    ) -> np.ndarray:
-        """Return the classifier's output, before the softmax.
-
-        Parameters
-        ----------
-        images, batch_size, num_threads
-            As `encode` takes them.
-
-        Returns
-        -------
-        numpy.ndarray
-            ``(n, classes)`` float32, ``(classes,)`` for one image.
-
-        Raises
-        ------
-        ValueError
-            The model has no classifier.
-        DecodeError
-            A file is missing or cannot be decoded; the message names it.
-        """
-        return logits_of(self._current, images, batch_size, num_threads)
-
-    def predict_proba(
-        self, images: Any, batch_size: int = DEFAULT_BATCH, *, num_threads: int | None = None
-    ) -> np.ndarray:
-        """Return class probabilities: the softmax of `logits`.
-
-        Parameters
-        ----------
-        images, batch_size, num_threads
-            As `encode` takes them.
-
-        Returns
-        -------
-        numpy.ndarray
-            ``(n, classes)`` float32, ``(classes,)`` for one image; rows add up to 1.
-
-        Raises
-        ------
-        ValueError, DecodeError
-            As `logits` raises them.
-        """
-        return softmax(logits_of(self._current, images, batch_size, num_threads))
-
-    def predict(
-        self,
-        images: Any,
-        k: int = 5,
-        batch_size: int = DEFAULT_BATCH,
-        *,
-        num_threads: int | None = None,
-    ) -> Any:
-        """Return the likeliest classes.
-
-        Parameters
-        ----------
-        images : one image or many
-        k : int
-            How many classes, at most.
-        batch_size, num_threads
-            As `encode` takes them.
-
-        Returns
-        -------
-        list
-            For each image a list of ``(label, score)``, likeliest first, score the
-            probability; for one image just its list. Without class names the label is the
-            row's number as text.
-
-        Raises
-        ------
-        ValueError
-            The model has no classifier, or k < 1.
-        TypeError, DecodeError
-            k is no whole number; an image cannot be read.
-        """
-        k = check_integer("k", k, 1)
-        now = self._current
-        proba = softmax(logits_of(now, images, batch_size, num_threads))
-        names = now.class_names or [str(i) for i in range(proba.shape[-1])]
-        lists = []
-        for row in np.atleast_2d(proba):
-            best = np.argsort(-row, kind="stable")[:k]
-            lists.append([(names[i], float(row[i])) for i in best])
-        return lists[0] if proba.ndim == 1 else lists
-
-    def reset_classifier(
-        self, num_classes: int, class_names: Sequence[str] | None = None, *, seed: int = 0
-    ) -> None:
-        """Replace the classifier by a fresh one, or remove it. Embeddings stay as they are.
-
-        Parameters
-        ----------
-        num_classes : int
-            0 removes it.
-        class_names : sequence of str, optional
-            As many as classes.
-        seed : int
-            Of the fresh weights.
-
-        Raises
-        ------
-        TypeError, ValueError
-            `num_classes` is no whole number or negative, the names do not fit it, or two
-            of them are the same.
-        BirdembedError
-            Another call is changing this model.
-        """
-        num_classes = check_num_classes(num_classes)
-        names = check_class_names(class_names, num_classes)
-        with self._writing("reset_classifier"):
-            state = {n: a for n, a in self.state_dict().items() if not n.startswith("fc.")}
-            if num_classes:
-                state |= random_head(num_classes, seed)
-            self._swap(state, names)
 
     # Species
 
@@ -308,7 +168,7 @@ class Model(Embedder):
             "on_error": on_error,
             "num_threads": num_threads,
         }
-        found, report = identify(self, images, k, options)
+        found, report = identify(self, self._current, images, k, options)
         if report.failures and not return_report:
             from birdembed.images.report import warn_of_skipped
 

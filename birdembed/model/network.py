@@ -1,8 +1,7 @@
-"""The network's trunk and random weights."""
+"""The network in the C core, and checks of what a model is made of."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -14,7 +13,6 @@ from birdembed import _core
 from birdembed.base.checks import check_integer
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.fingerprint import trunk_digest
-from birdembed.weights.state_dict import FEATURES
 
 MAX_CLASSES = 1 << 20  # csrc/model/resnet.c has the same
 
@@ -51,36 +49,6 @@ class Trunk:
     def digest(self) -> str:
         """Return the SHA-256 of the weights without the head, computed when first asked for."""
         return self._digest or trunk_digest(self.state(), self.network.architecture)
-
-
-def random_state(architecture: str, num_classes: int, seed: int) -> dict[str, np.ndarray]:
-    """Return fresh weights, as torchvision initialises them.
-
-    Convolutions: normal, variance 2 / (out channels x kernel area) (He et al. 2015, fan out).
-    Batch norms: the identity. Head: `random_head`.
-    """
-    rng = np.random.default_rng(seed)
-    state = {}
-    for name, shape in _core.parameter_table(architecture, 0):
-        if len(shape) == 4:
-            scale = np.float32(math.sqrt(2.0 / (shape[0] * shape[2] * shape[3])))
-            state[name] = rng.standard_normal(shape, np.float32) * scale
-        else:
-            one = name.endswith((".weight", ".running_var"))
-            state[name] = np.full(shape, one, np.float32)
-    if num_classes:
-        state |= random_head(num_classes, seed)
-    return state
-
-
-def random_head(num_classes: int, seed: int) -> dict[str, np.ndarray]:
-    """Return a fresh head: uniform within +-1 / sqrt(2048), torch's default for a linear layer."""
-    rng = np.random.default_rng([seed, 1])
-    bound = 1 / math.sqrt(FEATURES)
-    return {
-        "fc.weight": rng.uniform(-bound, bound, (num_classes, FEATURES)).astype(np.float32),
-        "fc.bias": rng.uniform(-bound, bound, num_classes).astype(np.float32),
-    }
 
 
 def check_num_classes(num_classes: int) -> int:

@@ -140,18 +140,41 @@ class Snapshot:
         mirrored: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return embeddings ``(n, dim)`` of network input ``(n, 3, h, w)``; see `features`."""
-        pooling = self.pooling if projection is None else projection.pooling
-        features = self.features(pixels, pooling == "gem", num_threads, mirrored)
-        if projection is None:
-            return features
-        # Not NumPy's product: its last bits change with the number of rows.
-        return _core.linear(features - projection.mean, projection.rows)
+        features = self.features(pixels, self._gem(projection), num_threads, mirrored)
+        return _projected(features, projection)
+
+    def embed_and_classify(
+        self,
+        pixels: np.ndarray,
+        projection: Projection | None,
+        num_threads: int,
+        mirrored: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `embed` and `logits` do, of one pass.
+
+        Of two where the embedding is GeM-pooled: the network pools in one way at a time.
+        """
+        averages = self.features(pixels, False, num_threads, mirrored)
+        features = averages
+        if self._gem(projection):
+            features = self.features(pixels, True, num_threads, mirrored)
+        return _projected(features, projection), self.trunk.network.head(averages)
+
+    def _gem(self, projection: Projection | None) -> bool:
+        return (self.pooling if projection is None else projection.pooling) == "gem"
 
     def logits(
         self, pixels: np.ndarray, num_threads: int, mirrored: np.ndarray | None = None
     ) -> np.ndarray:
         """Return the head's output ``(n, classes)``; the head sees average-pooled features."""
         return self.trunk.network.head(self.features(pixels, False, num_threads, mirrored))
+
+
+def _projected(features: np.ndarray, projection: Projection | None) -> np.ndarray:
+    if projection is None:
+        return features
+    # Not NumPy's product: its last bits change with the number of rows.
+    return _core.linear(features - projection.mean, projection.rows)
 
 
 def _gallery(given: Pretrained) -> Gallery | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from birdembed._core import FingerprintMismatch
 from birdembed.base.system import get_num_threads
-from birdembed.model.access import snapshot_of
+from birdembed.model.embedder import snapshot_of
 from birdembed.search.index import Index
 from birdembed.serve.answers import Embedding, Found, Health, Identified, Look, Photograph, Result
 from birdembed.serve.thumbnails import Thumbnails
@@ -57,9 +57,10 @@ class Service:
         if folder is not None and not folder.is_dir():
             raise NotADirectoryError(f"photos: expected a folder, got {folder}")
         self.thumbnails = None if index is None else Thumbnails(index, folder)
-        if snapshot_of(model).gallery is not None:
+        now = snapshot_of(model)
+        if now.gallery is not None:
             try:
-                self.gallery = checked_gallery(model)
+                self.gallery = checked_gallery(now)
             except ValueError as error:
                 self.no_gallery = str(error)
 

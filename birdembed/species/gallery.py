@@ -37,6 +37,13 @@ class Gallery:
     def __init__(self, index: Index | None = None, path: Any = None) -> None:
         self._index, self.path = index, path
 
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Gallery:
+        """Return the gallery of which `__getstate__` gave this."""
+        gallery = cls.__new__(cls)
+        gallery.__setstate__(state)
+        return gallery
+
     @property
     def index(self) -> Index:
         """The gallery itself."""

@@ -78,12 +78,17 @@ class _Identifications(list[Identification]):
         return html.grid(rows) + html.note(f"and {rest} more" if rest > 0 else "")
 
 
-def identify(model: Any, images: Any, k: int, options: dict[str, Any]) -> tuple[Any, Any]:
-    """Return identifications (one for one image, else a list) and the report of `encode`."""
+def identify(
+    model: Any, state: Any, images: Any, k: int, options: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Return identifications (one for one image, else a list) and the report of `encode`.
+
+    `state` is the model's, as `checked_gallery` takes it.
+    """
     from birdembed.images.sources import is_single
 
     k = check_integer("k", k, 1)
-    index, threshold = checked_gallery(model)
+    index, threshold = checked_gallery(state)
     single = is_single(images)
     vectors, report = model.encode(images, return_report=True, **options)
     found = _Identifications(nearest_species(np.atleast_2d(vectors), index, threshold, k))
@@ -101,15 +106,19 @@ def _given(images: Any, single: bool, report: Any) -> list[Any]:
     return list(report.names)
 
 
-def checked_gallery(model: Any) -> tuple[Index, float]:
-    """Return the gallery and the threshold.
+def checked_gallery(now: Any) -> tuple[Index, float]:
+    """Return the gallery and the threshold of a model's state.
+
+    Parameters
+    ----------
+    now : Snapshot
+        Its `gallery`, `threshold` and `fingerprint` are read.
 
     Raises
     ------
     ValueError
         There is none, or it belongs to another state of the model.
     """
-    now = model._current
     if now.gallery is None:
         raise ValueError(NO_GALLERY)
     index = now.gallery.index

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.fingerprints import check_same_model
 from birdembed.base.vectors import as_vectors, check_finite
 
 if TYPE_CHECKING:
-    pass
+    from birdembed.search.index import Index
 
 
 def labelled_vectors(
@@ -50,7 +51,7 @@ def labelled_vectors(
         names = data.names
         return vectors, [names[row] for row in report.kept], list(report.failures)
     if isinstance(data, Index):
-        data._check_fingerprint(model.fingerprint, "the model")
+        _check_index(model, data)
         given = data.labels.tolist() if labels is None else list(labels)
         data = data.embeddings
     elif labels is None:
@@ -78,7 +79,7 @@ def plain_vectors(
     from birdembed.search.index import Index
 
     if isinstance(images, Index):
-        images._check_fingerprint(model.fingerprint, "the model")
+        _check_index(model, images)
         images = images.embeddings
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         vectors, _ = as_vectors(images, name)
@@ -89,6 +90,11 @@ def plain_vectors(
         many, on_error="skip", return_report=True, show_progress_bar=show_progress_bar
     )
     return vectors, list(report.failures)
+
+
+def _check_index(model: Any, index: Index) -> None:
+    advice = "build the index again with this model or use the index's own"
+    check_same_model("the model", model.fingerprint, "the index", index.fingerprint, advice)
 
 
 def check_dimensions(model: Any, vectors: NDArray[np.float32], name: str) -> None:

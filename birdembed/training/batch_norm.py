@@ -14,7 +14,7 @@ from birdembed import _core
 from birdembed.images import batches as batches_
 from birdembed.images import sources
 from birdembed.images.files import folder_of_images
-from birdembed.model.access import set_snapshot, snapshot_of, writing
+from birdembed.model.embedder import set_snapshot, snapshot_of, writing
 from birdembed.training.classes import spread_rows
 from birdembed.training.param_groups import batch_norms
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from birdembed.data.folder import ImageFolder
-from birdembed.model.access import writing
+from birdembed.model.embedder import writing
 from birdembed.training.checkpoint import has_checkpoint, read_checkpoint
 from birdembed.training.history import History
 from birdembed.training.resume import check_config, restore

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from birdembed.base.text import some
 from birdembed.data.folder import ImageFolder
 from birdembed.images import batches
-from birdembed.model.network import random_head
+from birdembed.model.random_weights import random_head
 from birdembed.model.snapshot import Snapshot
 from birdembed.training.classes import spread_rows
 from birdembed.training.config import TrainConfig

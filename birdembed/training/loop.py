@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from birdembed.model.access import set_snapshot, snapshot_of
+from birdembed.model.embedder import set_snapshot, snapshot_of
 from birdembed.model.snapshot import Snapshot
 from birdembed.training.checkpoint import (
     has_checkpoint,

@@ -11,7 +11,7 @@ import numpy as np
 from birdembed import _core
 from birdembed._version import __version__
 from birdembed.data.folder import ImageFolder
-from birdembed.model.access import set_snapshot, snapshot_of
+from birdembed.model.embedder import set_snapshot, snapshot_of
 from birdembed.model.model import Model
 from birdembed.model.snapshot import Snapshot
 from birdembed.training.classes import check_train, check_valid, class_weights

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from birdembed.data.folder import ImageFolder
-from birdembed.model.access import model_of, snapshot_of, writing
+from birdembed.model.embedder import model_of, snapshot_of, writing
 from birdembed.model.encoding import check_pixels
 from birdembed.model.model import Model
 from birdembed.pretrained.contents import Pretrained
@@ -282,7 +282,7 @@ class Trainer:
             class_names=found.class_names,
             source=found.source,
         )
-        trainer = cls(model_of(given), train, valid, config, callbacks, show_progress_bar)
+        trainer = cls(model_of(Model, given), train, valid, config, callbacks, show_progress_bar)
         check_config(trainer.config, found.config, os.fspath(directory))
         restore(trainer._run, found, directory)
         return trainer

@@ -77,6 +77,58 @@ def test_top_losses_of_neighbours(model, photos, others):
         be.top_losses(model, nothing)
 
 
+# --- images that enter the network ---------------------------------------------------
+
+
+class CountingNetwork:
+    """A network that counts its images."""
+
+    def __init__(self, network):
+        self._network, self.images = network, 0
+
+    def features(self, pixels, *options):
+        self.images += len(pixels)
+        return self._network.features(pixels, *options)
+
+    def __getattr__(self, name):
+        return getattr(self._network, name)
+
+
+@pytest.fixture
+def counted(model):
+    """A model with a classifier, and its network."""
+    model.reset_classifier(len(SPECIES), SPECIES, seed=3)
+    network = CountingNetwork(model._current.trunk.network)
+    model._current.trunk.network = network
+    return model, network
+
+
+def test_evaluate_runs_the_network_once_per_image(counted, photos, others):
+    model, network = counted
+    found = be.evaluate(model, others)
+    assert found.accuracy is not None
+    assert network.images == len(others)
+    network.images = 0
+    be.evaluate(model, others, reference=photos)
+    assert network.images == len(others) + len(photos)
+    network.images = 0
+    be.top_losses(model, others)
+    assert network.images == len(others)
+
+
+def test_evaluate_of_one_pass_is_that_of_two(model, others):
+    model.reset_classifier(len(SPECIES), SPECIES, seed=3)
+
+    class TwoPasses:
+        num_classes, class_names = model.num_classes, model.class_names
+        encode, predict_proba = model.encode, model.predict_proba
+
+    want = be.evaluate(TwoPasses(), others)
+    assert want.accuracy is not None
+    assert be.evaluate(model, others).to_dict() == want.to_dict()
+    assert be.top_losses(model, others) == be.top_losses(TwoPasses(), others)
+
+
 # --- copies --------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import birdembed as be
+from birdembed.weights.projection import Projection
 from tests.support import seeded, tolerances
 from tests.support.models import CLASSES, make_model
 
@@ -41,6 +42,34 @@ def test_probabilities(small, pictures):
     np.testing.assert_allclose(proba, expected, atol=tolerances.SOFTMAX)
     np.testing.assert_allclose(proba.sum(1), 1, atol=1e-6)
     np.testing.assert_array_equal(small.predict_proba(pictures[0]), proba[0])
+
+
+@pytest.mark.parametrize("pooling", ["avg", "gem"])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_embeddings_and_probabilities_of_one_pass(pooling, mirror, pictures, tmp_path):
+    projection = Projection(
+        pooling, seeded.uniform([5], (2048,)), seeded.uniform([6], (2048, 16), -1, 1)
+    )
+    preprocess = be.Preprocess(size=32, mirror=mirror)
+    model = make_model(
+        "resnet50", preprocess=preprocess, projection=projection, project_by_default=True
+    )
+    vectors, proba, report = model.encode_and_classify(pictures[:5], 2)
+    np.testing.assert_array_equal(vectors, model.encode(pictures[:5]))
+    np.testing.assert_array_equal(proba, model.predict_proba(pictures[:5]))
+    assert report.kept == list(range(5))
+    one = model.encode_and_classify(pictures[0])
+    np.testing.assert_array_equal(one[0], vectors[0])
+    np.testing.assert_array_equal(one[1], proba[0])
+    bad = [pictures[0], tmp_path / "gone.jpg", pictures[2]]
+    kept, _, report = model.encode_and_classify(bad, on_error="skip")
+    np.testing.assert_array_equal(kept, vectors[[0, 2]])
+    assert [failure[0] for failure in report.failures] == [1]
+    empty = model.encode_and_classify([])
+    assert (empty[0].shape, empty[1].shape) == ((0, 16), (0, CLASSES))
+    model.reset_classifier(0)
+    with pytest.raises(ValueError, match="no classifier"):
+        model.encode_and_classify(pictures[:5])
 
 
 def test_enormous_logits_stay_finite(model, pictures):

@@ -136,7 +136,8 @@ def test_forks_while_another_thread_encodes():
 def test_a_writer_at_the_fork_does_not_lock_the_child():
     run("""
         state = model.state_dict()
-        model._writer.acquire()  # another thread is changing the weights
+        writing = model._writing("a test")
+        writing.__enter__()  # another thread is changing the weights
         pid = os.fork()
         if pid == 0:
             model.load_state_dict(state)

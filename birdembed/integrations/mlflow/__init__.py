@@ -8,15 +8,20 @@
 ...     be.fine_tune(model, train, valid, callbacks=MlflowCallback())
 """
 
-from birdembed.integrations.mlflow.flavor import (  # noqa: F401  MLflow calls the underscored one
+from birdembed.integrations.mlflow.flavor import (
     FLAVOR_NAME,
-    _load_pyfunc,
-    get_default_pip_requirements,
+    get_default_pip_requirements,  # noqa: F401  MLflow calls it
     load_model,
     log_model,
     save_model,
 )
+from birdembed.integrations.mlflow.pyfunc import Scorer, load_scorer
 
 from birdembed.integrations.mlflow.callback import MlflowCallback  # isort: skip
 
 __all__ = ["FLAVOR_NAME", "MlflowCallback", "load_model", "log_model", "save_model"]
+
+
+def _load_pyfunc(path: str) -> Scorer:
+    """Load a model for `mlflow.pyfunc.load_model`, which calls this by its name."""
+    return load_scorer(path)

@@ -18,8 +18,8 @@ import numpy as np
 from birdembed._core import WeightsError
 from birdembed._version import __version__
 from birdembed.base.optional import need
-from birdembed.integrations.mlflow.pyfunc import DEFAULTS, Scorer
-from birdembed.model.access import set_snapshot, snapshot_of
+from birdembed.integrations.mlflow.pyfunc import DEFAULTS
+from birdembed.model.embedder import set_snapshot, snapshot_of
 from birdembed.model.load import load_model as load_folder
 from birdembed.model.model import Model
 
@@ -262,8 +262,3 @@ def _load_from(folder: Path, uri: str, num_classes: int | None) -> Model:
     if model.gallery is not None:
         len(model.gallery)  # read now: the folder may be gone later
     return model
-
-
-def _load_pyfunc(path: str) -> Scorer:
-    """Load what `mlflow.pyfunc.load_model` wraps; MLflow calls this by its name."""
-    return Scorer(load_folder(path))

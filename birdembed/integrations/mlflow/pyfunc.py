@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.checks import check_choice
 from birdembed.images.verify import verify
+from birdembed.model.load import load_model
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -98,6 +99,11 @@ class Scorer:
             }
             for found in self.model.identify(images, k, show_progress_bar=False)
         ]
+
+
+def load_scorer(path: str) -> Scorer:
+    """Return what `mlflow.pyfunc.load_model` wraps, of the model in a folder."""
+    return Scorer(load_model(path))
 
 
 def _checked(params: Mapping[str, Any] | None) -> dict[str, Any]:

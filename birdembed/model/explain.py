@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.images import batches, sources
+from birdembed.model.embedder import Embedder, snapshot_of
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from birdembed.images.preprocess import Preprocess
-
-
-# What is read of a `Model`: its network's last feature maps, and what it does with them.
-
-
-class _Network(Protocol):
-    def maps(self, pixels: NDArray[np.float32], num_threads: int = 0) -> NDArray[np.float32]: ...
-
-
-class _Trunk(Protocol):
-    @property
-    def network(self) -> _Network: ...
-
-
-class _Projection(Protocol):
-    @property
-    def mean(self) -> NDArray[np.float32]: ...
-    @property
-    def matrix(self) -> NDArray[np.float32]: ...
-    @property
-    def pooling(self) -> str: ...
-
-
-class _State(Protocol):
-    @property
-    def preprocess(self) -> Preprocess: ...
-    @property
-    def pooling(self) -> str: ...
-    @property
-    def trunk(self) -> _Trunk: ...
-    def chosen(self, projection: bool | None) -> _Projection | None: ...
-
-
-class _Model(Protocol):
-    @property
-    def _current(self) -> _State: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +83,9 @@ class Explanation:
         return f"Explanation(score {self.score:.4f}, strongest cells {a} and {b}: {value:.3f})"
 
 
-def explain_match(model: _Model, a: Any, b: Any, *, projection: bool | None = None) -> Explanation:
+def explain_match(
+    model: Embedder, a: Any, b: Any, *, projection: bool | None = None
+) -> Explanation:
     """Take the similarity of two pictures apart into pairs of cells.
 
     Parameters
@@ -157,12 +124,10 @@ def explain_match(model: _Model, a: Any, b: Any, *, projection: bool | None = No
     mirror image; the cells of the mirror image, turned back to where they came from, are averaged
     in.
     """
-    from birdembed.images import batches, sources
-
     for name, image in (("a", a), ("b", b)):
         if not sources.is_single(image):
             raise TypeError(f"{name} must be one image, got {type(image).__name__}")
-    now = model._current
+    now = snapshot_of(model)
     chosen = now.chosen(projection)
     if (now.pooling if chosen is None else chosen.pooling) != "avg":
         raise ValueError(

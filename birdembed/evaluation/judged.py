@@ -1,0 +1,120 @@
+"""Encode the images that an evaluation judges, and the reference it compares them with."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed.base.fingerprints import check_same_model
+from birdembed.data.folder import ImageFolder
+from birdembed.search.index import Index
+
+
+class Judged(NamedTuple):
+    """The images of a dataset that could be read, and what the model says about them."""
+
+    vectors: NDArray[np.float32]
+    tags: list[str]
+    paths: list[str]
+    failures: list[tuple[int, str, str]]
+    #: Class probabilities, where the model has a classifier that knows all the classes.
+    proba: NDArray[np.float32] | None
+    #: The classifier's number of each class.
+    numbers: dict[str, int]
+
+
+def judged(model: Any, data: ImageFolder) -> Judged:
+    """Encode and, where the classifier applies, classify the images of a dataset.
+
+    Raises
+    ------
+    ValueError
+        None of them could be read.
+    """
+    numbers = head_classes(model, data)
+    vectors, proba, report = _encoded(model, data.paths, numbers is not None)
+    if not report.kept:
+        raise ValueError(f"none of the {len(data)} images could be read")
+    names = data.names
+    tags = [names[i] for i in report.kept]
+    paths = [data.paths[i] for i in report.kept]
+    if numbers is not None and proba is None:
+        proba = np.asarray(model.predict_proba(paths))
+    return Judged(vectors, tags, paths, list(report.failures), proba, numbers or {})
+
+
+def _encoded(
+    model: Any, images: list[str], classify: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, Any]:
+    """Return vectors, class probabilities where one pass gives both, and the report."""
+    if classify and hasattr(model, "encode_and_classify"):
+        vectors, proba, report = model.encode_and_classify(list(images), on_error="skip")
+    else:
+        vectors, report = model.encode(list(images), on_error="skip", return_report=True)
+        proba = None
+    return np.asarray(vectors, np.float32), proba, report
+
+
+def check_data(data: Any) -> None:
+    """Raise TypeError that says what to do where a folder was given by its path."""
+    if not isinstance(data, ImageFolder):
+        raise TypeError(
+            f"data must be an ImageFolder, got {type(data).__name__}; "
+            "birdembed.ImageFolder(folder) makes one of a folder with one subfolder a class"
+        )
+
+
+def reference_of(
+    model: Any, data: ImageFolder, reference: ImageFolder | Index | None
+) -> tuple[NDArray[np.float32] | None, list[str], list[str | None]]:
+    """Return vectors, labels and paths to search in; None for leave-one-out."""
+    if reference is None:
+        return None, [], []
+    if isinstance(reference, Index):
+        advice = "build the index again with this model"
+        check_same_model("reference", reference.fingerprint, "the model", model.fingerprint, advice)
+        labels = reference.labels.tolist()
+        rows = [row for row, label in enumerate(labels) if label is not None]
+        _check_classes(data, {labels[row] for row in rows})
+        paths = reference.paths
+        whole = len(rows) == len(reference)
+        vectors = reference.embeddings if whole else reference.embeddings[rows]
+        return vectors, [labels[row] for row in rows], [paths[row] for row in rows]
+    if not isinstance(reference, ImageFolder):
+        raise TypeError(
+            f"reference must be an ImageFolder or an Index, got {type(reference).__name__}"
+        )
+    _check_classes(data, set(reference.names))
+    vectors, _, report = _encoded(model, reference.paths)
+    names = reference.names
+    kept = list(report.kept)
+    _check_classes(data, {names[i] for i in kept})
+    return vectors, [names[i] for i in kept], [reference.paths[i] for i in kept]
+
+
+def _check_classes(data: ImageFolder, there: set[str]) -> None:
+    missing = sorted(set(data.names) - there)
+    if missing:
+        shown = ", ".join(map(repr, missing[:5])) + (" ..." if len(missing) > 5 else "")
+        raise ValueError(f"the reference has no images of class {shown}; data has")
+
+
+def own_rows(paths: list[str], corpus_paths: list[str | None]) -> NDArray[np.int64]:
+    """Return each path's row in the corpus, or -1 where it has none."""
+    rows = {os.path.abspath(path): row for row, path in enumerate(corpus_paths) if path is not None}
+    return np.asarray([rows.get(os.path.abspath(path), -1) for path in paths], np.int64)
+
+
+def head_classes(model: Any, data: ImageFolder) -> dict[str, int] | None:
+    """Return the classifier's number of each class of the data; None where it does not apply."""
+    n = getattr(model, "num_classes", 0)
+    if not n:
+        return None
+    known = getattr(model, "class_names", None)
+    if known is None:
+        known = data.class_names if n == len(data.class_names) else []
+    number = {name: i for i, name in enumerate(known)}
+    return number if set(data.names) <= set(number) else None
