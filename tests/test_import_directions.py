@@ -140,10 +140,6 @@ def circles(graph):
 #: Circles that are still there. A new one fails, and so does one that is gone.
 KNOWN_CIRCLES = [
     ["birdembed.model.load", "birdembed.model.model"],
-    [
-        *("birdembed.search.arrow", "birdembed.search.index", "birdembed.search.index_html"),
-        *("birdembed.search.index_stores", "birdembed.search.lancedb"),
-    ],
 ]
 
 
@@ -218,15 +214,11 @@ ALLOWED = {"collections.namedtuple": {"_replace", "_asdict", "_fields", "_make"}
 
 #: Reaches that are still there: file -> names. A new one fails, and so does one that is gone.
 KNOWN_REACHES = {
-    "cli/finetune.py": {"_rows"},
     "evaluation/top_losses.py": {"_encode", "_head_classes", "_reference"},
     "integrations/mlflow/__init__.py": {"_load_pyfunc"},  # MLflow calls it by this name
     "model/access.py": {"_of", "_writing"},
     "model/load.py": {"_of"},
-    "serve/thumbnails.py": {"_column", "_metadata"},
-    "species/gallery.py": {"_ids", "_labels"},
     "species/identify.py": {"_current"},
-    "species/labelled.py": {"_check_fingerprint"},
 }
 
 

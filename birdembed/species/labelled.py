@@ -33,7 +33,7 @@ def labelled_vectors(
         An index of another model.
     """
     from birdembed.data.folder import ImageFolder
-    from birdembed.search.index import Index
+    from birdembed.search.index import Index, rows_of
 
     if isinstance(data, ImageFolder):
         if labels is not None:
@@ -50,7 +50,7 @@ def labelled_vectors(
         names = data.names
         return vectors, [names[row] for row in report.kept], list(report.failures)
     if isinstance(data, Index):
-        data._check_fingerprint(model.fingerprint, "the model")
+        rows_of(data).check_fingerprint(model.fingerprint, "the model")
         given = data.labels.tolist() if labels is None else list(labels)
         data = data.embeddings
     elif labels is None:
@@ -75,10 +75,10 @@ def plain_vectors(
     model: Any, images: Any, name: str, show_progress_bar: bool | None = None
 ) -> tuple[NDArray[np.float32], list[tuple[int, str, str]]]:
     """Return default embeddings of images, or of what are embeddings already; and failures."""
-    from birdembed.search.index import Index
+    from birdembed.search.index import Index, rows_of
 
     if isinstance(images, Index):
-        images._check_fingerprint(model.fingerprint, "the model")
+        rows_of(images).check_fingerprint(model.fingerprint, "the model")
         images = images.embeddings
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         vectors, _ = as_vectors(images, name)
