@@ -26,6 +26,6 @@ def check_same_model(
     """
     if given is not None and held is not None and given != held:
         raise FingerprintMismatch(
-            f"{what} has the fingerprint {given[:12]}, {other} {held[:12]}: vectors of different "
-            f"models cannot be compared; {advice}"
+            f"{what} has the fingerprint {given[:12]}, {other} {held[:12]}: vectors of "
+            f"different models cannot be compared; {advice}"
         )

@@ -217,13 +217,14 @@ def _readable(images: Any) -> Any:
     import numpy as np
 
     import birdembed as be
+    from birdembed.data.folder import images_at
 
     failures = be.verify(images).failures
     common.list_failures(failures)
     bad = {failure.position for failure in failures}
     rows = [row for row in range(len(images)) if row not in bad]
     if isinstance(images, be.ImageFolder):
-        return images._rows(np.asarray(rows, np.int64))
+        return images_at(images, np.asarray(rows, np.int64))
     return [images[row] for row in rows]
 
 

@@ -261,6 +261,11 @@ class ImageFolder:
         return train, test
 
 
+def images_at(folder: ImageFolder, rows: NDArray[np.int64]) -> ImageFolder:
+    """Return the images at `rows` of a folder, with all its class names."""
+    return folder._rows(rows)
+
+
 def _checked_names(names: Sequence[str], argument: str) -> list[str]:
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"{argument} must be a sequence of names")

@@ -23,6 +23,7 @@ import numpy as np
 
 from birdembed._core import FingerprintMismatch
 from birdembed.base.checks import check_choice, check_integer
+from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
 from birdembed.images.report import described
 from birdembed.model.shared import shared_model
@@ -193,11 +194,8 @@ def search(
             raise ValueError("the query is an image: pass model=, or encode the image first")
         fingerprint = model.fingerprint
         asked.vectors = model.encode(asked.images)
-    if fingerprint is not None and known is not None and fingerprint != known:
-        raise FingerprintMismatch(
-            f"the query has the fingerprint {fingerprint[:12]}, the table {known[:12]}: vectors "
-            "of different models cannot be compared; search with the model of the table"
-        )
+    advice = "search with the model of the table"
+    check_same_model("the query", fingerprint, "the table", known, advice)
     vectors, single = as_vectors(asked.vectors, "query")
     finite = finite_rows(vectors)
     if not finite.all():

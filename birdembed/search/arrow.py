@@ -1,4 +1,4 @@
-"""Indexes as Arrow tables and Parquet files."""
+"""Rows as Arrow tables and Parquet files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from birdembed.base.files import replacing, with_path
 from birdembed.base.optional import need
 from birdembed.base.text import some
-from birdembed.search.index import Index
+from birdembed.search.rows import Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +33,7 @@ def vector_array(vectors: NDArray[np.float32], present: NDArray[np.bool_] | None
 
 
 def _text_array(values: Iterable[str | None], name: str) -> Any:
+    """Return strings as an Arrow array; `ValueError` where one is no Unicode text."""
     import pyarrow as pa
 
     listed = list(values)
@@ -45,33 +46,33 @@ def _text_array(values: Iterable[str | None], name: str) -> Any:
         raise ValueError(f"column {name!r}: {wrong!r} cannot be written as UTF-8") from error
 
 
-def from_index(index: Index) -> pa.Table:
-    """Return an index as an Arrow table.
+def from_rows(rows: Rows) -> pa.Table:
+    """Return rows as an Arrow table.
 
     Raises
     ------
     ValueError
-        The index is empty and knows no dimension, or a column of its metadata is named `vector`.
+        There are no rows and no dimension, or a column is named `vector`.
     """
     import pyarrow as pa
 
-    if index.dim is None:
+    if rows.dim is None:
         raise ValueError("the index is empty and has no dimension: there is no table to make of it")
-    if "vector" in index.metadata:
+    if "vector" in rows.columns:
         raise ValueError(
             "a metadata column is named 'vector', which is the column of the embeddings"
         )
     columns: dict[str, Any] = {
-        "id": _text_array(index.ids, "id"),
-        "path": _text_array(index.paths, "path"),
-        "label": _text_array(index.labels, "label"),
-        "vector": vector_array(index.embeddings.reshape(len(index), index.dim)),
+        "id": _text_array(rows.ids, "id"),
+        "path": _text_array(rows.paths, "path"),
+        "label": _text_array(rows.labels, "label"),
+        "vector": vector_array(rows.vectors),
     }
-    for name, values in index.metadata.items():
+    for name, values in rows.columns.items():
         if name != "path":
-            text = values.dtype == object
-            columns[name] = _text_array(values, name) if text else pa.array(values)
-    info = {} if index.fingerprint is None else {FINGERPRINT: index.fingerprint.encode()}
+            numbers = isinstance(values, np.ndarray)
+            columns[name] = pa.array(values) if numbers else _text_array(values, name)
+    info = {} if rows.fingerprint is None else {FINGERPRINT: rows.fingerprint.encode()}
     return pa.table(columns).replace_schema_metadata(info)
 
 
@@ -128,15 +129,13 @@ def readable(schema: pa.Schema, where: str) -> list[str]:
     return kept
 
 
-def to_index(table: pa.Table, model: Any, where: str) -> Index:
-    """Return an Arrow table of the columns that `readable` names as an index.
+def to_rows(table: pa.Table, where: str) -> Rows:
+    """Return the rows of an Arrow table of the columns that `readable` names.
 
     Rows without a vector are left out, with a warning that names them.
 
     Raises
     ------
-    FingerprintMismatch
-        The table was made by another model than `model`.
     ValueError
         Vectors of different lengths, ids that come twice; the message begins with `where`.
     """
@@ -147,9 +146,9 @@ def to_index(table: pa.Table, model: Any, where: str) -> Index:
         names = table.column("id").filter(pa.array(~present)).to_pylist()
         warnings.warn(f"{where}: rows without a vector are left out: {some(names)}", stacklevel=4)
         table = table.filter(pa.array(present))
-    index = Index(vectors.shape[1] or None, fingerprint_of(table.schema), model)
+    rows = Rows(vectors.shape[1] or None, fingerprint_of(table.schema))
     if not len(vectors):
-        return index
+        return rows
     columns = {
         name: table.column(name).to_pylist() for name in table.column_names if name != "vector"
     }
@@ -157,10 +156,10 @@ def to_index(table: pa.Table, model: Any, where: str) -> Index:
     if all(path is None for path in columns.get("path", ())):
         columns.pop("path", None)
     try:
-        index.add(ids, vectors, labels, columns)
+        rows.add(ids, vectors, labels, columns)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{where}: {error}") from error
-    return index
+    return rows
 
 
 def _vectors(column: pa.ChunkedArray, where: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -191,25 +190,21 @@ def _vectors(column: pa.ChunkedArray, where: str) -> tuple[NDArray[np.float32], 
     return np.asarray(values, np.float32).reshape(len(array), dim), present
 
 
-def write_parquet(index: Index, path: str | os.PathLike[str]) -> None:
-    """Write an index to a Parquet file; see `Index.to_parquet`."""
+def write_parquet(rows: Rows, path: str | os.PathLike[str]) -> None:
+    """Write rows to a Parquet file; see `Index.to_parquet`."""
     parquet = need("pyarrow.parquet", "parquet", "Parquet")
-    pass
-
     if os.path.isdir(path):
         raise IsADirectoryError(f"cannot write a Parquet file to {os.fspath(path)}: it is a folder")
-    table = from_index(index)
+    table = from_rows(rows)
     with replacing(path) as temporary:
         parquet.write_table(table, temporary)
 
 
-def read_parquet(path: str | os.PathLike[str], model: Any = None) -> Index:
-    """Read an index from a Parquet file or a folder of them; see `Index.from_parquet`."""
+def read_parquet(path: str | os.PathLike[str]) -> Rows:
+    """Read the rows of a Parquet file or a folder of them; see `Index.from_parquet`."""
     need("pyarrow.parquet", "parquet", "Parquet")
     import pyarrow
     from pyarrow import dataset
-
-    pass
 
     where = os.fspath(path)
     os.stat(where)  # an error of the usual kind where there is nothing
@@ -221,4 +216,4 @@ def read_parquet(path: str | os.PathLike[str], model: Any = None) -> Index:
         raise with_path(error, path) from error
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"{where}: no Parquet file ({error})") from error
-    return to_index(table, model, where)
+    return to_rows(table, where)

@@ -18,8 +18,9 @@ from birdembed.images.files import folder_of_images
 from birdembed.images.report import EncodeReport
 from birdembed.images.sources import is_image, name_of
 from birdembed.search import columns as columns_
+from birdembed.search.columns import Column
 from birdembed.search.embedding_cache import EmbeddingCache, content_key
-from birdembed.search.index_file import Column
+from birdembed.search.rows import Rows
 
 CHUNK = 32  # images between two writes to the cache: what a kill can cost
 
@@ -84,6 +85,27 @@ def collect(
         raise ValueError(f"ids and images differ in length: {len(chosen)} and {n}")
     tags = own_labels if labels is None else columns_.strings(labels, n, "labels")
     return Task(items, chosen, tags, columns)
+
+
+def build(
+    model: Any,
+    task: Task,
+    cache: str | os.PathLike[str] | None,
+    on_error: str,
+    show_progress_bar: bool | None,
+) -> tuple[Rows, EncodeReport]:
+    """Embed the images of a task and return them as rows; see `Index.build`."""
+    vectors, report = embed(model, task.images, cache, on_error, show_progress_bar)
+    rows = Rows(vectors.shape[1] or None)
+    kept = np.asarray(report.kept, np.int64)
+    if len(kept):
+        rows.add(
+            [task.ids[row] for row in kept],
+            vectors,
+            [task.labels[row] for row in kept],
+            {name: columns_.take(column, kept) for name, column in task.metadata.items()},
+        )
+    return rows, report
 
 
 def _relative(path: str, root: str | None) -> str:

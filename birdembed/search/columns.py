@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.search.index_file import Column, PackedStrings
+from birdembed.search.packed_strings import PackedStrings
+
+#: Strings or numbers, one a row.
+Column = Sequence["str | None"] | NDArray[Any]
 
 
 def objects(column: Iterable[Any]) -> NDArray[np.object_]:
@@ -18,6 +21,14 @@ def objects(column: Iterable[Any]) -> NDArray[np.object_]:
     array = np.empty(len(values), object)
     array[:] = values
     return array
+
+
+def arrays(columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
+    """Return columns as arrays by name, strings as Python objects."""
+    return {
+        name: column if isinstance(column, np.ndarray) else objects(column)
+        for name, column in columns.items()
+    }
 
 
 def strings(values: Any, n: int, name: str) -> list[str | None]:

@@ -1,4 +1,4 @@
-"""The index: embeddings with ids, labels and metadata."""
+"""The index: rows, and a model that encodes queries."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed._core import FingerprintMismatch
-from birdembed.base.text import some
-from birdembed.base.vectors import as_vectors, finite_rows
 from birdembed.images.report import EncodeReport
+from birdembed.search import arrow, exports
 from birdembed.search import columns as columns_
-from birdembed.search.cosine import search_rows
-from birdembed.search.index_file import Column, IndexFileError, read_index, write_index
-from birdembed.search.index_stores import IndexStores
+from birdembed.search import query as query_
+from birdembed.search.index_file import read_index, write_index
 from birdembed.search.results import SearchResult
+from birdembed.search.rows import Rows
 
 if TYPE_CHECKING:
+    import pandas
+
     from birdembed.data.folder import ImageFolder
 
-__all__ = ["Index", "IndexFileError", "SearchResult"]
+
+def rows_of(index: Index) -> Rows:
+    """Return the rows of an index as they are stored, for parts of the package that read them."""
+    return index._rows
 
 
-class Index(IndexStores):
+class Index:
     """Embeddings with ids, labels and metadata.
 
     Parameters
@@ -43,98 +46,93 @@ class Index(IndexStores):
         What became of each image, after `build`.
     """
 
-    report: EncodeReport | None = None
+    __module__ = "birdembed"
 
     def __init__(self, dim: int | None = None, fingerprint: str | None = None, model: Any = None):
-        if dim is not None and dim < 1:
-            raise ValueError(f"dim must be at least 1, got {dim}")
-        self._dim = dim
+        self._rows = Rows(dim, fingerprint)
         self.model = model
-        self.fingerprint = fingerprint
+        self.report: EncodeReport | None = None
         if model is not None:
             if fingerprint is None:
                 self.fingerprint = model.fingerprint
-            self._check_fingerprint(model.fingerprint, "the model")
-        # Rows in use are the first len(self) of the buffer, which grows by doubling.
-        self._buffer: NDArray[np.float32] = np.empty((0, dim or 0), np.float32)
-        self._ids: Column = []
-        self._labels: Column = []
-        self._metadata: dict[str, Column] = {}
-        # Made when first needed, dropped when rows change:
-        self._rows: dict[str, int] | None = None  # row of each id
-        self._objects: dict[str, NDArray[np.object_]] = {}  # what ids, labels and paths return
+            self._rows.check_fingerprint(model.fingerprint, "the model")
+
+    @classmethod
+    def _of(cls, rows: Rows, model: Any) -> Index:
+        """Return an index of rows; `FingerprintMismatch` where they are another model's."""
+        index = cls(rows.dim, rows.fingerprint, model)
+        rows.fingerprint = index.fingerprint
+        index._rows = rows
+        return index
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the rows as lists and arrays, the model and the report."""
+        return {"rows": self._rows.plain(), "model": self.model, "report": self.report}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` gave."""
+        self._rows = Rows.of(**state["rows"])
+        self.model, self.report = state["model"], state["report"]
 
     # What it holds -----------------------------------------------------------------------
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self._ids)
+        return len(self._rows)
 
     @property
     def dim(self) -> int | None:
         """Numbers of an embedding; None as long as nothing says."""
-        return self._dim
+        return self._rows.dim
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Name of the model the embeddings come from; None as long as nothing says."""
+        return self._rows.fingerprint
+
+    @fingerprint.setter
+    def fingerprint(self, value: str | None) -> None:
+        self._rows.fingerprint = value
 
     @property
     def embeddings(self) -> NDArray[np.float32]:
         """`(n, dim)` float32, read-only, as they were added."""
-        view = self._buffer[: len(self)]
-        view.flags.writeable = False
-        return view
+        return self._rows.vectors
 
     @property
     def ids(self) -> NDArray[np.object_]:
         """`(n,)` strings."""
-        return self._as_objects("ids", self._ids)
+        return self._rows.objects("ids")
 
     @property
     def labels(self) -> NDArray[np.object_]:
         """`(n,)` strings, None where a row has no label."""
-        return self._as_objects("labels", self._labels)
+        return self._rows.objects("labels")
 
     @property
     def paths(self) -> NDArray[np.object_]:
         """`(n,)` strings, None where a row has no path: the metadata column `path`."""
-        return self._as_objects("paths", self._metadata.get("path", [None] * len(self)))
-
-    def _as_objects(self, name: str, column: Column) -> NDArray[np.object_]:
-        if name not in self._objects:
-            array = columns_.objects(column)
-            array.flags.writeable = False
-            self._objects[name] = array
-        return self._objects[name]
+        return self._rows.objects("paths")
 
     @property
     def metadata(self) -> dict[str, NDArray[Any]]:
         """The other columns by name, `(n,)` each."""
-        return {
-            name: column if isinstance(column, np.ndarray) else columns_.objects(column)
-            for name, column in self._metadata.items()
-        }
+        return columns_.arrays(self._rows.columns)
 
     def __contains__(self, id_: str) -> bool:
         """Tell whether an id is there."""
-        return id_ in self._row_of()
+        return id_ in self._rows.places
 
     def __repr__(self) -> str:
         """Say how many rows of what."""
-        text = f"Index({len(self)} rows"
-        text += f" of {self._dim} numbers" if self._dim else ""
-        named = [label for label in self._labels if label is not None] if len(self) < 1e6 else []
-        text += f", {len(set(named))} labels" if named else ""
-        text += f", columns {', '.join(self._metadata)}" if self._metadata else ""
-        text += f", fingerprint {self.fingerprint[:12]}" if self.fingerprint else ""
-        return text + (")" if self.model is None else ", with a model)")
+        from birdembed.search.index_display import index_text
+
+        return index_text(self._rows, self.model is not None)
 
     def _repr_html_(self) -> str:
-        from birdembed.search.index_html import index_html
+        from birdembed.search.index_display import index_html
 
-        return index_html(self, self._ids, self._labels, self._metadata)
-
-    def _row_of(self) -> dict[str, int]:
-        if self._rows is None:
-            self._rows = {id_: row for row, id_ in enumerate(self._ids) if id_ is not None}
-        return self._rows
+        return index_html(self._rows, self.model, self.report)
 
     # Adding and removing -----------------------------------------------------------------
 
@@ -173,92 +171,11 @@ class Index(IndexStores):
         FingerprintMismatch
             The embeddings come from another model.
         """
-        vectors, single = as_vectors(embeddings, "embeddings")
-        if single and isinstance(ids, str):
-            ids = [ids]
-            labels = [labels] if labels is None or isinstance(labels, str) else labels
-        names = _checked_ids(ids)
-        n = len(names)
-        if len(vectors) != n:
-            raise ValueError(f"ids and embeddings differ in length: {n} and {len(vectors)}")
-        if self._dim is not None and vectors.shape[1] != self._dim:
-            raise ValueError(
-                f"embeddings have {vectors.shape[1]} dimensions, the index has {self._dim}"
-            )
-        if fingerprint is not None:
-            self._check_fingerprint(fingerprint, "the embeddings")
-        finite = finite_rows(vectors)
-        if not finite.all():
-            bad = [names[row] for row in np.flatnonzero(~finite)]
-            raise ValueError(f"embeddings of {some(bad)} hold NaN or infinity")
-        tags = columns_.strings(labels, n, "labels")
-        columns = columns_.from_metadata(metadata, n)
-        rows = self._row_of()
-        known = [name for name in names if name in rows]
-        if known and not replace:
-            raise ValueError(
-                f"ids {some(known)} are in the index already; replace=True replaces them"
-            )
-        old = np.asarray([rows[name] for name in known], np.int64)
-        replaced = np.asarray([name in rows for name in names], bool)
-        before, after = columns_.align(self._metadata, len(self), columns, n)
-        # From here on nothing can fail but memory.
-        self._objects = {}
-        if fingerprint is not None and self.fingerprint is None and len(self) == 0:
-            self.fingerprint = fingerprint
-        self._put_vectors(vectors, old, replaced)
-        self._dim = vectors.shape[1]
-        self._labels = columns_.merge(self._labels, tags, old, replaced)
-        self._metadata = {
-            name: columns_.merge(before[name], after[name], old, replaced) for name in before
-        }
-        new = [name for name, there in zip(names, replaced.tolist(), strict=True) if not there]
-        rows.update(zip(new, range(len(self), len(self) + len(new)), strict=True))
-        self._ids = [*self._ids] if not isinstance(self._ids, list) else self._ids
-        self._ids.extend(new)
-
-    def _put_vectors(
-        self, vectors: NDArray[np.float32], old: NDArray[np.int64], replaced: NDArray[np.bool_]
-    ) -> None:
-        """Write the rows to be replaced at `old`, the others behind the last."""
-        n, more = len(self), int((~replaced).sum())
-        needed = n + more
-        if needed > len(self._buffer) or not self._buffer.flags.writeable:
-            # The first rows get exactly the room they need: most indexes are filled once.
-            room = needed if n == 0 else max(needed, 2 * n if more else n)
-            buffer = np.empty((room, vectors.shape[1]), np.float32)
-            if n:
-                buffer[:n] = self._buffer[:n]
-            self._buffer = buffer
-        self._buffer[old] = vectors[replaced]
-        self._buffer[n:needed] = vectors[~replaced] if len(old) else vectors
+        self._rows.add(ids, embeddings, labels, metadata, fingerprint, replace)
 
     def remove(self, ids: Sequence[str] | str) -> None:
-        """Remove rows by id.
-
-        Parameters
-        ----------
-        ids : sequence of str, or str
-
-        Raises
-        ------
-        KeyError
-            An id is not in the index; nothing is removed then.
-        """
-        names = [ids] if isinstance(ids, str) else list(ids)
-        rows = self._row_of()
-        missing = [name for name in names if name not in rows]
-        if missing:
-            raise KeyError(f"ids {some(missing)} are not in the index")
-        keep = np.ones(len(self), bool)
-        keep[[rows[name] for name in names]] = False
-        self._buffer = self._buffer[: len(self)][keep]
-        self._labels = columns_.take(self._labels, keep)
-        self._metadata = {
-            name: columns_.take(column, keep) for name, column in self._metadata.items()
-        }
-        self._ids = columns_.take(self._ids, keep)
-        self._rows, self._objects = None, {}
+        """Remove the rows of `ids`, one or many: all of them or, on a `KeyError`, none."""
+        self._rows.remove(ids)
 
     # Searching ---------------------------------------------------------------------------
 
@@ -300,96 +217,21 @@ class Index(IndexStores):
         ValueError
             There is no model to encode an image, dimensions differ, or `k` is below 1.
         """
-        from birdembed.search import query as query_
-
-        asked = query_.interpret(query)
-        if asked.vectors is None:
-            if self.model is None:
-                raise ValueError(
-                    "the query is an image and the index has no model: pass model= to the Index, "
-                    "to Index.load, or encode the image first"
-                )
-            self._check_fingerprint(self.model.fingerprint, "the index's model")
-            asked.vectors = self.model.encode(asked.images)
-        if fingerprint is not None:
-            self._check_fingerprint(fingerprint, "the query")
-        vectors, single = as_vectors(asked.vectors, "query")
-        if self._dim is not None and vectors.shape[1] != self._dim:
-            raise ValueError(
-                f"the query has {vectors.shape[1]} dimensions, the index has {self._dim}"
-            )
-        rows = self._selected(where, exclude_ids)
-        found = len(self) if rows is None else len(rows)
-        corpus = self._buffer[: len(self)] if len(self) else np.empty((0, vectors.shape[1]), "f4")
-        scores, indices = search_rows(vectors, corpus, k, rows=rows)
-        scores, indices = scores[:, :found], indices[:, :found]
-        result = SearchResult(
-            scores,
-            indices,
-            columns_.gather(self._ids, indices),
-            columns_.gather(self._labels, indices),
-            columns_.gather(self._metadata.get("path", [None] * len(self)), indices),
-            asked.names,
-            asked.shown,
-        )
-        return result[0] if single else result
-
-    def _selected(
-        self, where: Mapping[str, Any] | None, exclude_ids: Iterable[str] | str | None
-    ) -> NDArray[np.int64] | None:
-        """Return the rows a search may find, ascending; None: all."""
-        keep = None
-        for name, value in (where or {}).items():
-            mask = columns_.matches(self._column(name), value)
-            keep = mask if keep is None else keep & mask
-        if exclude_ids is not None:
-            names = [exclude_ids] if isinstance(exclude_ids, str) else exclude_ids
-            rows = self._row_of()
-            out = [rows[name] for name in names if name in rows]
-            keep = np.ones(len(self), bool) if keep is None else keep
-            keep[out] = False
-        return None if keep is None else np.flatnonzero(keep).astype(np.int64)
-
-    def _column(self, name: str) -> Column:
-        columns = {"id": self._ids, "label": self._labels, **self._metadata}
-        if name not in columns:
-            raise ValueError(f"where: no column {name!r}; there are {', '.join(columns)}")
-        return columns[name]
-
-    def _check_fingerprint(self, other: str, what: str) -> None:
-        if self.fingerprint is not None and other != self.fingerprint:
-            raise FingerprintMismatch(
-                f"{what} has the fingerprint {other[:12]}, the index has {self.fingerprint[:12]}: "
-                "vectors of different models cannot be compared; build the index again with this "
-                "model or use the index's own"
-            )
+        return query_.search(self._rows, self.model, query, k, where, exclude_ids, fingerprint)
 
     # Files -------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index to one file, whole or not at all.
+        """Write the index to one file at `path`, whole or not at all.
 
-        Parameters
-        ----------
-        path : str or Path
-            An older file there is replaced.
-
-        Raises
-        ------
-        OSError
-            The file cannot be written; it is named, and an older one stays as it was.
+        An older file there is replaced. Where it cannot be written, an `OSError` names the file,
+        and an older one stays as it was.
         """
-        columns: dict[str, Column] = {"id": self._ids, "label": self._labels}
-        columns |= {f"metadata.{name}": column for name, column in self._metadata.items()}
-        info = {} if self.fingerprint is None else {"fingerprint": self.fingerprint}
-        embeddings = self._buffer[: len(self)]
-        if not len(self) and self._dim:
-            embeddings = np.empty((0, self._dim), np.float32)
-        write_index(path, embeddings, columns, info)
+        write_index(path, self._rows)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], mmap: bool = True, model: Any = None) -> Index:
-        """Read an index that `save` wrote.
+        """Return the index in a file that `save` wrote.
 
         Parameters
         ----------
@@ -401,30 +243,14 @@ class Index(IndexStores):
         model : Model, optional
             Encodes queries that are images.
 
-        Returns
-        -------
-        Index
-
         Raises
         ------
-        IndexFileError
-            The file is no index, or damaged; it is a `ValueError`.
+        OSError, IndexFileError
+            The file cannot be read; it is no index, or damaged (this is a `ValueError`).
         FingerprintMismatch
             The index was made by another model than `model`.
-        OSError
-            The file cannot be read.
         """
-        embeddings, columns, info = read_index(path, mapped=mmap)
-        for name in ("id", "label"):
-            if name not in columns or isinstance(columns[name], np.ndarray):
-                raise IndexFileError(f"{os.fspath(path)}: the index has no column {name}")
-        index = cls(embeddings.shape[1] or None, info.get("fingerprint"), model)
-        index._buffer = embeddings
-        index._ids, index._labels = columns.pop("id"), columns.pop("label")
-        index._metadata = {
-            name.removeprefix("metadata."): column for name, column in columns.items()
-        }
-        return index
+        return cls._of(read_index(path, mapped=mmap), model)
 
     @classmethod
     def build(
@@ -438,7 +264,7 @@ class Index(IndexStores):
         on_error: str = "skip",
         show_progress_bar: bool | None = None,
     ) -> Index:
-        """Embed images and make an index of them.
+        """Return an index of images, embedded by a model, in the order of the images.
 
         Parameters
         ----------
@@ -461,47 +287,111 @@ class Index(IndexStores):
         show_progress_bar : bool, optional
             Default: in a terminal or notebook only.
 
-        Returns
-        -------
-        Index
-            Rows in the order of the images, with `report`.
-
         Raises
         ------
-        OSError, ValueError
-            There is no such folder or no image in it, an argument does not fit the images.
-        TypeError
-            Something is no image.
+        OSError, ValueError, TypeError
+            There is no such folder or no image in it, an argument does not fit, something is no
+            image.
         DecodeError
             With ``on_error="raise"``: an image cannot be read; it is named.
         """
         from birdembed.search import building
 
         task = building.collect(images, ids, labels, metadata)
-        vectors, report = building.embed(model, task.images, cache, on_error, show_progress_bar)
-        index = cls(vectors.shape[1] or None, model=model)
-        kept = np.asarray(report.kept, np.int64)
-        if len(kept):
-            index.add(
-                [task.ids[row] for row in kept],
-                vectors,
-                [task.labels[row] for row in kept],
-                {name: columns_.take(column, kept) for name, column in task.metadata.items()},
-            )
+        rows, report = building.build(model, task, cache, on_error, show_progress_bar)
+        index = cls._of(rows, model)
         index.report = report
         return index
 
+    # Other stores ------------------------------------------------------------------------
 
-def _checked_ids(ids: Sequence[str] | str) -> list[str]:
-    if isinstance(ids, str):
-        raise TypeError("ids must be a sequence of strings, got one string")
-    names = list(ids)
-    wrong = [name for name in names if not isinstance(name, str)]
-    if wrong:
-        raise TypeError(f"ids must be strings, got {type(wrong[0]).__name__} ({wrong[0]!r})")
-    names = [str(name) for name in names]  # NumPy's strings become ordinary ones
-    if len(set(names)) != len(names):
-        seen: set[str] = set()
-        twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-        raise ValueError(f"ids {some(twice)} come twice")
-    return names
+    def to_lancedb(self, uri: Any, table: str, mode: str = "overwrite") -> Any:
+        """Write the index to a table of LanceDB. Extra: ``lancedb``.
+
+        Parameters
+        ----------
+        uri : str, Path or lancedb connection
+            The database: a folder, or an address that LanceDB knows, such as ``s3://...``.
+        table : str
+            Name of the table.
+        mode : {"overwrite", "create", "merge"}
+            About a table that is there already: replace it (LanceDB keeps the version before);
+            ``ValueError``; add to it, a row taking the place of one with the same id.
+
+        Returns
+        -------
+        lancedb.table.Table
+            Search it by ``.search(vector).distance_type("cosine")``, or with
+            `birdembed.integrations.lancedb.search`, which checks the fingerprint.
+
+        Raises
+        ------
+        FingerprintMismatch
+            ``"merge"`` into a table of another model.
+        """
+        from birdembed.search import lancedb
+
+        return lancedb.write_rows(self._rows, uri, table, mode)
+
+    @staticmethod
+    def from_lancedb(uri: Any, table: str, model: Any = None) -> Index:
+        """Return the index in a table of LanceDB that has columns `id` and `vector`.
+
+        Rows without a vector and columns that are neither text nor numbers are left out, with a
+        warning that names them.
+
+        Parameters
+        ----------
+        uri, table, model
+            As `to_lancedb` and `load` take them. Extra: ``lancedb``.
+
+        Raises
+        ------
+        FingerprintMismatch, ValueError
+            The table was made by another model; there is none, or it has no such columns.
+        """
+        from birdembed.search import lancedb
+
+        return Index._of(lancedb.read_rows(uri, table), model)
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to a Parquet file at `path`, whole or not at all.
+
+        An older file there is replaced, or stays as it was after an `OSError`. Extra: ``parquet``.
+        """
+        arrow.write_parquet(self._rows, path)
+
+    @staticmethod
+    def from_parquet(path: str | os.PathLike[str], model: Any = None) -> Index:
+        """Return the index in a Parquet file, or a folder of them, with columns `id` and `vector`.
+
+        Parameters
+        ----------
+        path, model
+            As `load` takes them. What an index cannot hold is left out, as by `from_lancedb`.
+            Extra: ``parquet``.
+
+        Raises
+        ------
+        FingerprintMismatch, OSError, ValueError
+            The file was made by another model, cannot be read, has no such columns.
+        """
+        return Index._of(arrow.read_parquet(path), model)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table with one row an image.
+
+        Its columns are `id`, `path`, `label`, `vector` (arrays of `(dim,)` float32) and those of
+        the metadata; `ValueError` where one of those is named `vector`. Extra: ``pandas``.
+        """
+        return exports.to_pandas(self._rows)
+
+    def to_faiss(self) -> Any:
+        """Return the embeddings as a `faiss.IndexFlatIP` that finds by cosine similarity.
+
+        The rows are scaled to length 1 and searched by inner product, exactly: scale queries too
+        (`encode(..., normalize_embeddings=True)`, or `faiss.normalize_L2`). What faiss calls ids
+        are row numbers: ``index.ids[row]`` names the image. `ValueError` where the index is empty
+        and knows no dimension. Extra: ``faiss``.
+        """
+        return exports.to_faiss(self._rows)

@@ -11,14 +11,17 @@ from __future__ import annotations
 import json
 import mmap
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, overload
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birdembed._core import BirdembedError
 from birdembed.base.files import replacing
+from birdembed.search.columns import Column
+from birdembed.search.packed_strings import PackedStrings
+from birdembed.search.rows import Rows
 
 FORMAT = "birdembed-index-1"
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -31,93 +34,22 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _ALIGNMENT = 64
 _HEADER_LIMIT = 100 << 20
+_METADATA = "metadata."  # how the names of columns of metadata begin
 
 
 class IndexFileError(BirdembedError, ValueError):
     """A file is no index, or a damaged one."""
 
 
-class PackedStrings(Sequence["str | None"]):
-    """Strings as they lie in the file, decoded when asked for.
-
-    Parameters
-    ----------
-    blob : ndarray
-        UTF-8 text of all strings, `(bytes,)` uint8.
-    offsets : ndarray
-        Where each begins, and where the last ends, `(n + 1,)` int64.
-    present : ndarray or None
-        `(n,)` bool, False where there is no string; None: all are there.
-    """
-
-    def __init__(
-        self,
-        blob: NDArray[np.uint8],
-        offsets: NDArray[np.int64],
-        present: NDArray[np.bool_] | None = None,
-    ):
-        self.blob, self.offsets, self.present = blob, offsets, present
-
-    @classmethod
-    def pack(cls, strings: Sequence[str | None]) -> PackedStrings:
-        """Pack a list."""
-        if isinstance(strings, PackedStrings):
-            return strings
-        parts = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in strings]
-        offsets = np.zeros(len(parts) + 1, np.int64)
-        np.cumsum([len(part) for part in parts], out=offsets[1:])
-        blob = np.frombuffer(b"".join(parts), np.uint8)
-        present = np.asarray([text is not None for text in strings], bool)
-        return cls(blob, offsets, None if present.all() else present)
-
-    def __len__(self) -> int:
-        """Return the number of strings."""
-        return len(self.offsets) - 1
-
-    @overload
-    def __getitem__(self, row: int) -> str | None: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str | None]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str | None] | None:
-        """Decode one string, or several."""
-        if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(len(self)))]
-        row = range(len(self))[row]
-        if self.present is not None and not self.present[row]:
-            return None
-        text = self.blob[self.offsets[row] : self.offsets[row + 1]].tobytes()
-        return text.decode("utf-8", "surrogatepass")
-
-    def __iter__(self) -> Iterator[str | None]:
-        """Decode all."""
-        text = self.blob.tobytes()
-        offsets = self.offsets.tolist()
-        present = [True] * len(self) if self.present is None else self.present.tolist()
-        for begin, end, there in zip(offsets[:-1], offsets[1:], present, strict=True):
-            yield text[begin:end].decode("utf-8", "surrogatepass") if there else None
-
-
-Column = Sequence["str | None"] | NDArray[Any]
-
-
-def write_index(
-    path: str | os.PathLike[str],
-    embeddings: NDArray[np.float32],
-    columns: Mapping[str, Column],
-    info: Mapping[str, str],
-) -> None:
-    """Write the file, whole or not at all.
+def write_index(path: str | os.PathLike[str], rows: Rows) -> None:
+    """Write rows to a file, whole or not at all.
 
     Parameters
     ----------
     path : str or Path
         Written under a temporary name in the same folder and renamed when it is on the disk.
-    embeddings : ndarray
-        `(n, dim)` float32.
-    columns : mapping
-        Strings (a sequence) or numbers (int64, float64, bool array) for each row, by name.
-    info : mapping of str to str
-        What else to keep.
+    rows : Rows
+        Vectors, ids, labels and columns.
 
     Raises
     ------
@@ -126,16 +58,8 @@ def write_index(
     """
     if os.path.isdir(path):
         raise IsADirectoryError(f"cannot write an index to {os.fspath(path)}: it is a folder")
-    tensors: list[tuple[str, NDArray[Any]]] = [("embeddings", embeddings)]
-    for name, column in columns.items():
-        if isinstance(column, np.ndarray):
-            tensors.append((f"{name}.values", column))
-            continue
-        packed = PackedStrings.pack(column)
-        tensors.append((f"{name}.offsets", packed.offsets))
-        if packed.present is not None:
-            tensors.append((f"{name}.present", packed.present))
-        tensors.append((f"{name}.bytes", packed.blob))
+    tensors = _tensors(rows)
+    info = {} if rows.fingerprint is None else {"fingerprint": rows.fingerprint}
     header: dict[str, Any] = {"__metadata__": {"format": FORMAT, **info}}
     for name, tensor in tensors:  # in the order of the columns
         header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape)}
@@ -157,22 +81,37 @@ def write_index(
         os.fsync(file.fileno())
 
 
-def read_index(
-    path: str | os.PathLike[str], *, mapped: bool = True
-) -> tuple[NDArray[np.float32], dict[str, Column], dict[str, str]]:
-    """Read a file that `write_index` wrote.
+def _tensors(rows: Rows) -> list[tuple[str, NDArray[Any]]]:
+    """Return the arrays of a file by name, the embeddings first."""
+    columns: dict[str, Column] = {"id": rows.ids, "label": rows.labels}
+    columns |= {f"{_METADATA}{name}": column for name, column in rows.columns.items()}
+    tensors: list[tuple[str, NDArray[Any]]] = [("embeddings", rows.vectors)]
+    for name, column in columns.items():
+        if isinstance(column, np.ndarray):
+            tensors.append((f"{name}.values", column))
+            continue
+        packed = PackedStrings.pack(column)
+        tensors.append((f"{name}.offsets", packed.offsets))
+        if packed.present is not None:
+            tensors.append((f"{name}.present", packed.present))
+        tensors.append((f"{name}.bytes", packed.blob))
+    return tensors
+
+
+def read_index(path: str | os.PathLike[str], *, mapped: bool = True) -> Rows:
+    """Read the rows of a file that `write_index` wrote.
 
     Parameters
     ----------
     path : str or Path
         The file.
     mapped : bool
-        Map the file instead of reading it: rows are read when they are searched.
+        Map the file instead of reading it: vectors are read when they are searched.
 
     Returns
     -------
-    embeddings, columns, info
-        As they were given to `write_index`; strings as `PackedStrings`.
+    Rows
+        With strings as `PackedStrings`.
 
     Raises
     ------
@@ -187,9 +126,20 @@ def read_index(
     if not isinstance(info, dict) or info.get("format") != FORMAT or "embeddings" not in header:
         raise IndexFileError(f"{name}: a safetensors file, but no index of birdembed")
     tensors = _checked_tensors(name, header, data)
-    embeddings = tensors.pop("embeddings")
-    if embeddings.ndim != 2 or embeddings.dtype != np.float32:
+    vectors = tensors.pop("embeddings")
+    if vectors.ndim != 2 or vectors.dtype != np.float32:
         raise _damaged(name, "embeddings are not a float32 table")
+    columns = _columns(name, tensors, len(vectors))
+    for needed in ("id", "label"):
+        if needed not in columns or isinstance(columns[needed], np.ndarray):
+            raise IndexFileError(f"{name}: the index has no column {needed}")
+    ids, labels = columns.pop("id"), columns.pop("label")
+    others = {key.removeprefix(_METADATA): column for key, column in columns.items()}
+    return Rows.of(vectors, ids, labels, others, info.get("fingerprint"))
+
+
+def _columns(name: str, tensors: Mapping[str, NDArray[Any]], n: int) -> dict[str, Column]:
+    """Return the columns that tensors make, with `n` rows each."""
     columns: dict[str, Column] = {}
     for tensor in tensors:
         column, _, part = tensor.rpartition(".")
@@ -198,11 +148,9 @@ def read_index(
         elif part == "values":
             columns[column] = tensors[tensor]
     for column, values in columns.items():
-        if len(values) != len(embeddings):
-            raise _damaged(
-                name, f"{column} has {len(values)} rows, the embeddings have {len(embeddings)}"
-            )
-    return embeddings, columns, info
+        if len(values) != n:
+            raise _damaged(name, f"{column} has {len(values)} rows, the embeddings have {n}")
+    return columns
 
 
 def _damaged(name: str, what: str) -> IndexFileError:

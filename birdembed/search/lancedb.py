@@ -1,24 +1,23 @@
-"""Write an index to a table of LanceDB, and read it back. Extra: ``lancedb``."""
+"""Write rows to a table of LanceDB, and read them back. Extra: ``lancedb``."""
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from birdembed._core import FingerprintMismatch
 from birdembed.base.checks import check_choice
 from birdembed.base.optional import need
 from birdembed.search import arrow
-
-if TYPE_CHECKING:
-    from birdembed.search.index import Index
+from birdembed.search.rows import Rows
 
 lancedb = need("lancedb", "lancedb", "an index in LanceDB")
 
+from lancedb.embeddings import EmbeddingFunction, get_registry, register  # noqa: E402
+
 _MODES = ("overwrite", "create", "merge")
-# LanceDB makes the embedding function that a table names whenever it writes to it.
-_FUNCTION, _REGISTERED_BY = "birdembed", "birdembed.integrations.lancedb"
+_FUNCTION = "birdembed"  # the embedding function of birdembed.integrations.lancedb
+_IMPORT_IT = "import birdembed.integrations.lancedb before a table that embeds with it is opened"
 
 
 def connect(uri: Any) -> Any:
@@ -36,37 +35,37 @@ def _found(database: Any, table: str) -> Any:
         return None
 
 
-def write_index(index: Index, uri: Any, table: str, mode: str = "overwrite") -> Any:
-    """Write an index to a table; see `Index.to_lancedb`."""
+def write_rows(rows: Rows, uri: Any, table: str, mode: str = "overwrite") -> Any:
+    """Write rows to a table; see `Index.to_lancedb`."""
     check_choice("mode", mode, _MODES)
-    rows = arrow.from_index(index)
+    data = arrow.from_rows(rows)
     database = connect(uri)
     there = _found(database, table) if mode == "merge" else None
     if there is None:
         return database.create_table(
-            table, data=rows, mode="overwrite" if mode == "overwrite" else "create"
+            table, data=data, mode="overwrite" if mode == "overwrite" else "create"
         )
     known = arrow.fingerprint_of(there.schema)
-    if index.fingerprint is not None and known is not None and index.fingerprint != known:
+    if rows.fingerprint is not None and known is not None and rows.fingerprint != known:
         raise FingerprintMismatch(
             f"{database.uri}: the table {table!r} has the fingerprint {known[:12]}, the index "
-            f"{index.fingerprint[:12]}: vectors of different models cannot be compared; write to "
+            f"{rows.fingerprint[:12]}: vectors of different models cannot be compared; write to "
             'another table, or mode="overwrite"'
         )
     kind = there.schema.field("vector").type if "vector" in there.schema.names else None
-    if kind != rows.schema.field("vector").type:
+    if kind != data.schema.field("vector").type:
         raise ValueError(
-            f"{database.uri}: the table {table!r} has vectors of {kind}, the index of {index.dim} "
+            f"{database.uri}: the table {table!r} has vectors of {kind}, the index of {rows.dim} "
             "numbers"
         )
     _register_function(there.schema.metadata)
     merge = there.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-    merge.execute(rows)
+    merge.execute(data)
     return there
 
 
-def read_index(uri: Any, table: str, model: Any = None) -> Index:
-    """Read an index from a table; see `Index.from_lancedb`."""
+def read_rows(uri: Any, table: str) -> Rows:
+    """Read the rows of a table; see `Index.from_lancedb`."""
     database = connect(uri)
     there = _found(database, table)
     if there is None:
@@ -74,17 +73,36 @@ def read_index(uri: Any, table: str, model: Any = None) -> Index:
     where = f"{database.uri}, table {table!r}"
     columns = arrow.readable(there.schema, where)
     n = there.count_rows()
-    rows = there.search().select(columns).limit(max(n, 1)).to_arrow()
-    rows = rows.replace_schema_metadata(there.schema.metadata)
-    return arrow.to_index(rows, model, where)
+    data = there.search().select(columns).limit(max(n, 1)).to_arrow()
+    return arrow.to_rows(data.replace_schema_metadata(there.schema.metadata), where)
+
+
+class _NotImported(EmbeddingFunction):
+    """Stands in for the embedding function "birdembed" until its own module registers it."""
+
+    def ndims(self) -> int:
+        """Raise an error that says what to import."""
+        raise ImportError(_IMPORT_IT)
+
+    def compute_source_embeddings(self, *_: Any, **__: Any) -> list[Any]:
+        """Raise an error that says what to import."""
+        raise ImportError(_IMPORT_IT)
+
+    def compute_query_embeddings(self, *_: Any, **__: Any) -> list[Any]:
+        """Raise an error that says what to import."""
+        raise ImportError(_IMPORT_IT)
 
 
 def _register_function(metadata: Any) -> None:
-    """Register the embedding function "birdembed" if the table names it.
+    """Give LanceDB a stand-in for the function "birdembed" if the table names it and nobody did.
 
-    It is named, not imported: it loads models, which this package knows nothing of, and LanceDB
-    asks for it by name.
+    LanceDB makes the function that a table names whenever it writes to it, also where all rows
+    have their vectors. The function itself loads models, which this folder knows nothing of.
     """
     named = (metadata or {}).get(b"embedding_functions", b"")
-    if f'"{_FUNCTION}"'.encode() in named:
-        importlib.import_module(_REGISTERED_BY)
+    if f'"{_FUNCTION}"'.encode() not in named:
+        return
+    try:
+        get_registry().get(_FUNCTION)
+    except KeyError:
+        register(_FUNCTION)(_NotImported)  # type: ignore[no-untyped-call]

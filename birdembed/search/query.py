@@ -1,15 +1,61 @@
-"""Decide whether queries are images or embeddings."""
+"""Search rows for images or embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.vectors import as_vectors
 from birdembed.images.sources import is_image, name_of
+from birdembed.search import columns as columns_
+from birdembed.search.cosine import search_rows
+from birdembed.search.results import SearchResult
+from birdembed.search.rows import Rows
+
+
+def search(
+    rows: Rows,
+    model: Any,
+    query: Any,
+    k: int,
+    where: Mapping[str, Any] | None = None,
+    exclude_ids: Iterable[str] | str | None = None,
+    fingerprint: str | None = None,
+) -> SearchResult:
+    """Find the rows most like the query; see `Index.search`."""
+    asked = interpret(query)
+    if asked.vectors is None:
+        if model is None:
+            raise ValueError(
+                "the query is an image and the index has no model: pass model= to the Index, "
+                "to Index.load, or encode the image first"
+            )
+        rows.check_fingerprint(model.fingerprint, "the index's model")
+        asked.vectors = model.encode(asked.images)
+    if fingerprint is not None:
+        rows.check_fingerprint(fingerprint, "the query")
+    vectors, single = as_vectors(asked.vectors, "query")
+    if rows.dim is not None and vectors.shape[1] != rows.dim:
+        raise ValueError(f"the query has {vectors.shape[1]} dimensions, the index has {rows.dim}")
+    chosen = rows.select(where, exclude_ids)
+    found = len(rows) if chosen is None else len(chosen)
+    corpus = rows.vectors if len(rows) else np.empty((0, vectors.shape[1]), np.float32)
+    scores, indices = search_rows(vectors, corpus, k, rows=chosen)
+    scores, indices = scores[:, :found], indices[:, :found]
+    result = SearchResult(
+        scores,
+        indices,
+        columns_.gather(rows.ids, indices),
+        columns_.gather(rows.labels, indices),
+        columns_.gather(rows.paths, indices),
+        asked.names,
+        asked.shown,
+    )
+    return result[0] if single else result
 
 
 @dataclass

@@ -37,6 +37,9 @@ class Match(NamedTuple):
     path: str | None
 
 
+Match.__module__ = "birdembed"  # a NamedTuple takes fields alone
+
+
 class SearchResult:
     """The matches of one query, or of many.
 
@@ -55,6 +58,8 @@ class SearchResult:
     query : str, int or None
         What was asked, by name; of many, a list of those.
     """
+
+    __module__ = "birdembed"
 
     def __init__(
         self,

@@ -13,8 +13,7 @@ from PIL import Image
 
 from birdembed.images import decoding, pillow
 from birdembed.images.thumbnails import jpeg
-from birdembed.search import columns
-from birdembed.search.index import Index
+from birdembed.search.index import Index, rows_of
 
 SIDE = 320  # pixels; cards are at most 160 wide, on screens of two pixels a point
 _KEPT = 1024  # of some 15 kB each
@@ -36,7 +35,7 @@ class Thumbnails:
     """
 
     def __init__(self, index: Index, photos: Path | None = None):
-        self._index = index
+        self._rows = rows_of(index)
         self._photos = None if photos is None else photos.resolve()
         # Two at a time: a photograph decodes to up to 600 MB.
         self._threads = ThreadPoolExecutor(2, "birdembed-thumbnails")
@@ -60,14 +59,14 @@ class Thumbnails:
         NoPicture
             The index does not say, or its id leads out of the folder of photographs.
         """
-        if not 0 <= row < len(self._index):
+        if not 0 <= row < len(self._rows):
             raise NoPicture(f"the index has no row {row}")
         if self._photos is not None:
             path = (self._photos / self._value("id", row)).resolve()
             if not path.is_relative_to(self._photos):
                 raise NoPicture("the id leads out of the folder of photographs")
             return path
-        if "path" not in self._index._metadata:
+        if "path" not in self._rows.columns:
             raise NoPicture("the index does not say where its photographs are")
         path = self._value("path", row)
         if not path:
@@ -75,8 +74,8 @@ class Thumbnails:
         return Path(path)
 
     def _value(self, name: str, row: int) -> Any:
-        found = columns.gather(self._index._column(name), np.asarray([row], np.int64))
-        return found[0]
+        """Return what a row has in a column."""
+        return self._rows.column(name)[row]
 
     def _make(self, row: int) -> bytes:
         path = self.path(row)

@@ -65,8 +65,8 @@ class Gallery:
         """Return the rows, without the model."""
         index = self.index
         return {
-            "ids": list(index._ids),
-            "labels": list(index._labels),
+            "ids": index.ids.tolist(),
+            "labels": index.labels.tolist(),
             "embeddings": np.array(index.embeddings),
             "metadata": {name: list(column) for name, column in index.metadata.items()},
             "fingerprint": index.fingerprint,

@@ -94,7 +94,7 @@ def plain_vectors(
 
 def _check_index(model: Any, index: Index) -> None:
     advice = "build the index again with this model or use the index's own"
-    check_same_model("the model", model.fingerprint, "the index", index.fingerprint, advice)
+    check_same_model("the model", model.fingerprint, "the index has", index.fingerprint, advice)
 
 
 def check_dimensions(model: Any, vectors: NDArray[np.float32], name: str) -> None:

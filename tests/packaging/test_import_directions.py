@@ -137,15 +137,6 @@ def circles(graph):
     return sorted(found)
 
 
-#: Circles that are still there. A new one fails, and so does one that is gone.
-KNOWN_CIRCLES = [
-    [
-        *("birdembed.search.arrow", "birdembed.search.index", "birdembed.search.index_html"),
-        *("birdembed.search.index_stores", "birdembed.search.lancedb"),
-    ],
-]
-
-
 def test_circles_are_found():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == [["a", "b", "c"]]
 
@@ -156,7 +147,7 @@ def test_no_circle_between_modules():
         for path in python_files()
         if path.name != "__init__.py"
     }
-    assert circles(graph) == KNOWN_CIRCLES
+    assert circles(graph) == []
 
 
 @pytest.mark.parametrize("library", ["matplotlib"])
@@ -219,13 +210,6 @@ def reaches(path):
 #: Other projects' names that have an underscore and are documented for use.
 ALLOWED = {"collections.namedtuple": {"_replace", "_asdict", "_fields", "_make"}}
 
-#: Reaches that are still there: file -> names. A new one fails, and so does one that is gone.
-KNOWN_REACHES = {
-    "cli/finetune.py": {"_rows"},
-    "serve/thumbnails.py": {"_column", "_metadata"},
-    "species/gallery.py": {"_ids", "_labels"},
-}
-
 
 def test_nobody_reaches_into_another_files_privates():
     allowed = set().union(*ALLOWED.values()) | {"_core"}
@@ -235,4 +219,4 @@ def test_nobody_reaches_into_another_files_privates():
             name = what.rsplit(".", 1)[1]
             if name not in allowed and "._core." not in what:
                 found.setdefault(path.relative_to(PACKAGE).as_posix(), set()).add(name)
-    assert found == KNOWN_REACHES
+    assert found == {}

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 import birdembed as be
+from birdembed.search.index import rows_of
 from tests.serve.conftest import SPECIES, encoded
 from tests.support.species import picture
 
@@ -202,7 +203,7 @@ def test_none_of_the_known_species(browser, start, files, photo, tmp_path):
     strict.threshold = 1.5
     strict.save_pretrained(tmp_path / "strict")
     index = be.Index.load(files / "birds.index")
-    index._metadata["path"] = [str(tmp_path / "gone.jpg"), *index.paths[1:]]
+    rows_of(index).columns["path"] = [str(tmp_path / "gone.jpg"), *index.paths[1:]]
     index.save(tmp_path / "moved.index")
     server = start("--model", tmp_path / "strict", "--index", tmp_path / "moved.index")
     browser.get(server.url)
