@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,10 +32,12 @@ def cached_features(
     preprocess: Any,
     config: TrainConfig,
     update: Any = None,
+    see: Callable[[Any], None] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the pooled features of the training images as they are, and their labels.
+    """Return the pooled features of the training images as they are, and their positions.
 
-    Images that cannot be read are left out; `Batches` has told of them.
+    Images that cannot be read are left out; `Batches` has told of them. `see` is told of each
+    batch's `pixels` and `positions`.
     """
     rows = np.sort(spread_rows(data.labels, MOST_IMAGES, config.seed))
     threads = config.num_threads or 0
@@ -47,12 +51,14 @@ def cached_features(
     ):
         if len(batch.pixels):
             parts.append(network.features(batch.pixels, False, threads))
+            if see is not None:
+                see(SimpleNamespace(pixels=batch.pixels, positions=rows[batch.positions]))
         kept.append(rows[batch.positions])
         if update is not None:
             update(len(batch.positions) + len(batch.failures))
-    labels = data.labels[np.concatenate(kept)] if kept else np.empty(0, np.int64)
+    positions = np.concatenate(kept) if kept else np.empty(0, np.int64)
     features = np.concatenate(parts) if parts else np.empty((0, FEATURES), np.float32)
-    return features, labels
+    return features, positions
 
 
 def train_head(

@@ -89,7 +89,7 @@ class Loop:
             set_snapshot(run.model, replace(now, preprocess=sized))
         go = self._tell("on_train_begin")
         if not run.step_count:
-            run.train_head()
+            run.begin()
         while go and not self._complete():
             go = self._epoch()
         self._end()

@@ -97,7 +97,7 @@ class Trainer:
         """Steps of the optimizer so far."""
         return self._run.step_count
 
-    def step(self, x: np.ndarray, y: np.ndarray) -> float:
+    def step(self, x: np.ndarray, y: np.ndarray, positions: np.ndarray | None = None) -> float:
         """Train on one batch, at once, whatever `accumulate` says.
 
         `fit` afterwards runs all its epochs; it trains no new head alone any more.
@@ -108,6 +108,8 @@ class Trainer:
             What `preprocess` returns.
         y : (n,) int64
             Classes, in train's numbering.
+        positions : (n,) int64, optional
+            Where the images stand in train, for a loss that looks something up there.
 
         Returns
         -------
@@ -127,9 +129,13 @@ class Trainer:
             raise ValueError(f"y must be 0 to {classes - 1}, got {y.min()} to {y.max()}")
         run, smoothing = self._run, self.config.label_smoothing
         engine = run.ready()
+        run.begin(head=False)
         targets = np.full((len(y), classes), smoothing / classes, np.float32)
         targets[np.arange(len(y)), y] += np.float32(1 - smoothing)
-        batch = SimpleNamespace(pixels=x, labels=y.astype(np.int64), targets=targets)
+        rows = None if positions is None else np.asarray(positions, np.int64)
+        batch = SimpleNamespace(
+            pixels=x, labels=y.astype(np.int64), targets=targets, positions=rows
+        )
         loss = engine.step([batch], run.factor(engine.steps)).loss
         run.position.epoch_start += 1  # no batch of the epoch that `fit` begins or goes on with
         return loss
