@@ -15,6 +15,10 @@ from birdembed.base.checks import check_choice, check_number
 from birdembed.training.similarity_loss import relation_loss
 
 FORMS = ("map", "relation")
+#: Measured with features held fast, 1,000 images, 2048 to 1280 numbers, 300 steps: at the full
+#: rate of 1e-3 the map learns its images by heart (cosine from 0.80 to 0.87, on others from 0.72
+#: to 0.69), at a tenth of it hardly (0.82, 0.71).
+LR_FACTOR = 0.1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,7 +78,7 @@ class Distill:
     weight: float = 1.0
     form: str = "map"
     temperature: float = 0.1
-    lr_factor: float = 1.0
+    lr_factor: float = LR_FACTOR
 
     #: A training calls it with (features, batch).
     needs_batch = True

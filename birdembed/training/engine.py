@@ -33,12 +33,19 @@ class StepResult(NamedTuple):
         Mean over the images.
     right : int
         Images whose class was found.
-    images : int
+    labelled, images : int
+        Those with a label, and all.
     """
 
     loss: float
     right: int
+    labelled: int
     images: int
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """`train_accuracy`, where an image had a label."""
+        return {"train_accuracy": self.right / self.labelled} if self.labelled else {}
 
 
 class Engine:
@@ -61,7 +68,7 @@ class Engine:
         class_weights: NDArray[np.float32] | None = None,
     ) -> None:
         self.architecture = architecture
-        self.num_classes = int(state["fc.weight"].shape[0])
+        self.num_classes = len(state["fc.weight"]) if "fc.weight" in state else 0
         self.table = _core.parameter_table(architecture, self.num_classes)
         self.names = [name for name, _ in self.table]
         self.plan = plan_parameters(self.table, config)
@@ -98,11 +105,12 @@ class Engine:
         """
         config, core, losses = self._config, self.core, self.losses
         losses.settle(self.steps)
-        total, right, images = 0.0, 0, 0
+        total, right, labelled, images = 0.0, 0, 0, 0
         for i, batch in enumerate(group):
             loss, found = self._backward(batch, accumulate=i > 0, scale=1 / len(group))
             total += loss * len(batch.labels)
             right += found
+            labelled += int((batch.labels >= 0).sum())
             images += len(batch.labels)
         norm = losses.grad_norm(float(core.grad_norm(self._threads)))
         if not math.isfinite(norm):
@@ -125,20 +133,30 @@ class Engine:
             num_threads=self._threads,
         )
         losses.settle(self.steps)
-        return StepResult(total / images, right, images)
+        return StepResult(total / images, right, labelled, images)
 
     def _backward(self, batch: Any, accumulate: bool, scale: float) -> tuple[float, int]:
         core = self.core
         features = core.forward(batch.pixels, self._threads)
-        weights = None
-        if self._class_weights is not None:
-            weights = np.asarray(batch.targets @ self._class_weights, np.float32)
-        loss, logits = core.head_loss(batch.targets, weights)
+        loss, right = self._cross_entropy(batch) if self.num_classes else (0.0, 0)
         extra, d_features = self.losses(features, batch, accumulate, scale)
         loss += extra
         if not math.isfinite(loss):
             raise Diverged(f"the loss is {loss} at step {self.steps + 1}{_ADVICE}")
         core.backward(d_features, accumulate=accumulate, scale=scale)
+        return float(loss), right
+
+    def _cross_entropy(self, batch: Any) -> tuple[float, int]:
+        """Return the mean over the images with labels, and how many of those are right."""
+        targets, weights = batch.targets, None
+        if self._class_weights is not None:
+            weights = np.asarray(targets @ self._class_weights, np.float32)
+        if (batch.labels < 0).any():
+            # A picture that is mixed with one without a label counts for its own share of it.
+            share = targets.sum(axis=1, keepdims=True)
+            targets = np.divide(targets, share, out=np.zeros_like(targets), where=share > 0)
+            weights = share[:, 0] if weights is None else weights
+        loss, logits = self.core.head_loss(targets, weights)
         return float(loss), int((logits.argmax(axis=1) == batch.labels).sum())
 
     def gradients(self) -> dict[str, np.ndarray]:

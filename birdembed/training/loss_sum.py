@@ -132,9 +132,21 @@ class LossSum:
 
 
 def _checked(term: Any, features: Array, batch: Any) -> tuple[float, Array]:
-    """Return a loss's value and gradient; TypeError or ValueError where it gives anything else."""
-    seen = batch if getattr(term, "needs_batch", False) else batch.labels
-    result = term(features, seen)
+    """Return a loss's value and gradient; one that takes labels sees the images that have one."""
+    if getattr(term, "needs_batch", False):
+        return _as_numbers(term(features, batch), features)
+    known = batch.labels >= 0
+    if known.all():
+        return _as_numbers(term(features, batch.labels), features)
+    slope = np.zeros_like(features)
+    if not known.any():
+        return 0.0, slope
+    value, slope[known] = _as_numbers(term(features[known], batch.labels[known]), features[known])
+    return value, slope
+
+
+def _as_numbers(result: Any, features: Array) -> tuple[float, Array]:
+    """Return what a loss gave; TypeError or ValueError where that is anything but numbers."""
     try:
         value, slope = result
         value, slope = float(value), np.asarray(slope)

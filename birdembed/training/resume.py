@@ -127,7 +127,8 @@ def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> N
     run.base_size = found.base_size
     run.engine = run.engine_of(state_of(found))
     run.engine.restore(found.arrays, found.learned, found.step)
-    run.position = Position(**found.position)
+    # Before there were images without labels, all had one.
+    run.position = Position(**{"labelled": found.position["images"], **found.position})
     run.history.epochs[:] = found.history
     run.origin = Origin(found.source, found.training)
     best = run.history.best

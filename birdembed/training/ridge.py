@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: What is tried, as parts of the mean eigenvalue of the features' products.
-PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 _UNJUDGED = 1e-2  # where there are too few images to hold any out
 _FOLDS = 5
 _CHUNK = 1024  # rows in float64 at a time

@@ -41,6 +41,7 @@ class Position:
     loss: float = 0.0
     right: int = 0
     images: int = 0
+    labelled: int = 0
     seconds: float = 0.0
 
 
@@ -105,7 +106,7 @@ class Run:
             raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
         cfg = (config or TrainConfig()).with_options(**options)
         self.model = model
-        self.train_data, self.valid_data = check_train(train), valid
+        self.train_data, self.valid_data = check_train(train, cfg.losses), valid
         self.config = cfg = _settled(cfg, len(train))
         self.valid_labels = None if valid is None else check_valid(valid, train, cfg.monitor)
         if valid is None and cfg.patience is not None:
@@ -207,7 +208,7 @@ class Run:
         return replace(
             snapshot_of(self.model),
             trunk=engine.trunk(ema=ema),
-            class_names=list(self.train_data.class_names),
+            class_names=list(self.train_data.class_names) or None,
             pooling="avg",
             projection=next(iter(engine.projections(ema)), None),
             project_by_default=False,

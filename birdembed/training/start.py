@@ -20,6 +20,7 @@ from birdembed.training.classes import class_weights, names_of
 from birdembed.training.config import TrainConfig
 from birdembed.training.head import MOST_IMAGES, cached_features, head_for, train_head
 from birdembed.training.loss_sum import LossSum
+from birdembed.training.param_groups import HEAD
 from birdembed.training.progress import Reporter
 
 
@@ -73,6 +74,8 @@ def starting_state(
             "the model's gallery and threshold belong to the weights as they were, and are "
             "dropped: fit_gallery computes them anew"
         )
+    if not head:
+        state = {name: array for name, array in state.items() if not name.startswith(HEAD)}
     return Start(state | head, kept, model.trunk.network, preprocess)
 
 
@@ -104,7 +107,8 @@ def head_first(
     config: TrainConfig,
     report: Reporter,
 ) -> dict[str, np.ndarray]:
-    """Train a new head on features; return all parameters."""
+    """Train a new head on features of images with labels; return all parameters."""
+    features, labels = features[labels >= 0], labels[labels >= 0]
     weight, bias, accuracy = train_head(
         start.state["fc.weight"],
         start.state["fc.bias"],
