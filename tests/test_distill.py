@@ -166,14 +166,24 @@ def test_the_map_moves_as_torchs_optimizers_move_it(kind):
 
 def test_ridge_finds_the_map_that_is_there_and_shrinks_noise():
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(400, 20)).astype("f4")
-    clear = unit(x @ rng.normal(size=(20, 5))).astype("f4")
+    x, true = rng.normal(size=(400, 20)).astype("f4"), rng.normal(size=(20, 5))
+    clear = unit(x @ true).astype("f4")
     found = fit_ridge(x, clear)
     assert found.cosine > 0.99
     assert (unit(x @ found.matrix) * clear).sum(axis=1).mean() > 0.99
-    noise = fit_ridge(x, unit(rng.normal(size=(400, 5))).astype("f4"))
-    assert noise.penalty > found.penalty
+    noisy = unit(x @ true + 10 * rng.normal(size=(400, 5))).astype("f4")
+    assert fit_ridge(x[:30], noisy[:30]).penalty > found.penalty
     assert fit_ridge(x[:6], clear[:6]).cosine is None
+
+
+@pytest.mark.parametrize("n", [15, 60])
+def test_ridge_is_the_closed_form_with_few_and_many_images(n):
+    rng = np.random.default_rng(0)
+    x, targets = rng.normal(size=(n, 20)), unit(rng.normal(size=(n, 5)))
+    found = fit_ridge(x, targets)
+    penalty = found.penalty * np.trace(x.T @ x) / 20
+    wanted = np.linalg.solve(x.T @ x + penalty * np.eye(20), x.T @ targets)
+    assert found.matrix == pytest.approx(wanted, abs=1e-5)
 
 
 # The object

@@ -53,9 +53,10 @@ def fit_ridge(features: NDArray[Any], targets: NDArray[Any]) -> Ridge:
         penalty, cosine = _UNJUDGED, None
     else:
         penalty, cosine = _chosen(features, targets, held)
-    gram, cross = _products(features, targets, np.ones(len(features), bool))
-    gram[np.diag_indices_from(gram)] += _absolute(penalty, gram)
+    gram, cross, back = _products(features, targets)
+    gram[np.diag_indices_from(gram)] += _absolute(penalty, gram, features.shape[1])
     matrix = np.linalg.solve(gram, cross)
+    matrix = matrix if back is None else back.T @ matrix
     return Ridge(np.ascontiguousarray(matrix, np.float32), penalty, cosine)
 
 
@@ -63,13 +64,14 @@ def _chosen(
     features: NDArray[Any], targets: NDArray[Any], held: NDArray[np.bool_]
 ) -> tuple[float, float]:
     """Return the penalty whose map has the highest mean cosine on the held-out rows."""
-    gram, cross = _products(features, targets, ~held)
+    gram, cross, back = _products(features[~held], targets[~held])
     values, axes = np.linalg.eigh(gram)
     cross = axes.T @ cross
-    inputs, wanted = features[held] @ axes, targets[held]
+    inputs, wanted = features[held].astype(np.float64), targets[held]
+    inputs = (inputs if back is None else inputs @ back.T) @ axes
     found = []
     for part in PENALTIES:
-        scale = 1 / (np.maximum(values, 0) + _absolute(part, gram))
+        scale = 1 / (np.maximum(values, 0) + _absolute(part, gram, features.shape[1]))
         guess = inputs @ (scale[:, None] * cross)
         lengths = np.maximum(np.linalg.norm(guess, axis=1), np.finfo(float).tiny)
         found.append(((guess * wanted).sum(axis=1) / lengths).mean())
@@ -77,21 +79,24 @@ def _chosen(
     return PENALTIES[best], float(found[best])
 
 
-def _absolute(penalty: float, gram: Matrix) -> float:
-    mean = float(np.trace(gram)) / len(gram)
-    return penalty * max(mean, np.finfo(float).tiny)
+def _absolute(penalty: float, gram: Matrix, features: int) -> float:
+    return penalty * max(float(np.trace(gram)) / features, np.finfo(float).tiny)
 
 
 def _products(
-    features: NDArray[Any], targets: NDArray[Any], rows: NDArray[np.bool_]
-) -> tuple[Matrix, Matrix]:
-    """Return the tables of products of the features with themselves and with the targets."""
-    gram = np.zeros((features.shape[1],) * 2)
-    cross = np.zeros((features.shape[1], targets.shape[1]))
-    chosen = np.flatnonzero(rows)
-    for start in range(0, len(chosen), _CHUNK):
-        part = chosen[start : start + _CHUNK]
-        x = features[part].astype(np.float64)
+    features: NDArray[Any], targets: NDArray[Any]
+) -> tuple[Matrix, Matrix, Matrix | None]:
+    """Return gram and cross with map = back.T @ (gram + penalty)^-1 @ cross; `back` may be None.
+
+    The smaller of the two tables of products: that of the features, or that of the images.
+    """
+    n, width = features.shape
+    if n <= width:
+        x = features.astype(np.float64)
+        return x @ x.T, targets.astype(np.float64), x
+    gram, cross = np.zeros((width, width)), np.zeros((width, targets.shape[1]))
+    for start in range(0, n, _CHUNK):
+        x = features[start : start + _CHUNK].astype(np.float64)
         gram += x.T @ x
-        cross += x.T @ targets[part].astype(np.float64)
-    return gram, cross
+        cross += x.T @ targets[start : start + _CHUNK].astype(np.float64)
+    return gram, cross, None
