@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from birdembed.training.batch_norm import recalibrate_batch_norm
     from birdembed.training.callbacks import Callback
     from birdembed.training.config import TrainConfig
+    from birdembed.training.distill import Distill
     from birdembed.training.fine_tune import fine_tune
     from birdembed.training.history import History
     from birdembed.training.live_plot import LivePlot
@@ -119,6 +120,7 @@ _HOMES = {
     "training.batch_norm": ["recalibrate_batch_norm"],
     "training.callbacks": ["Callback"],
     "training.config": ["TrainConfig"],
+    "training.distill": ["Distill"],
     "training.fine_tune": ["fine_tune"],
     "training.history": ["History"],
     "training.live_plot": ["LivePlot"],
@@ -134,6 +136,7 @@ __all__ = [
     "BirdembedError",
     "Callback",
     "DecodeError",
+    "Distill",
     "EncodeReport",
     "Evaluation",
     "Explanation",

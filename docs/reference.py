@@ -18,8 +18,8 @@ PAGES = {
     "Pictures in": "Preprocess preprocess decode_image verify VerifyReport",
     "Species": "Identification GalleryFit open_set_auroc",
     "Search": "Index SearchResult Match cosine_similarity cosine_topk",
-    "Training": "ImageFolder fine_tune TrainConfig Trainer History Callback SupCon lr_find LrFind "
-    "recalibrate_batch_norm",
+    "Training": "ImageFolder fine_tune TrainConfig Trainer History Callback SupCon Distill lr_find "
+    "LrFind recalibrate_batch_norm",
     "Measuring": "evaluate retrieval_metrics Evaluation most_confused top_losses find_duplicates",
     "Plots": "plot_grid plot_similarity plot_confusion plot_history plot_losses plot_map "
     "plot_per_class plot_explanation explain_match Explanation",

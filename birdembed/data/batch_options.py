@@ -43,7 +43,8 @@ class BatchOptions:
         part its own; 0: not done; both above 0: one or the other, evenly.
     balanced : bool
         An epoch has as many samples as otherwise, but equally many of each class: a small class's
-        images come several times (in other views), a large one's not all.
+        images come several times (in other views), a large one's not all. Images without a
+        label come once each.
     seed : int
     cache_bytes : int
         Most memory for decoded images. Images are kept with a short side of at most twice the
@@ -88,6 +89,6 @@ class BatchOptions:
             "cache_bytes": check_integer("cache_bytes", self.cache_bytes, 0),
         }
         if self.num_classes is not None:
-            checked["num_classes"] = check_integer("num_classes", self.num_classes, 1)
+            checked["num_classes"] = check_integer("num_classes", self.num_classes, 0)
         for name, value in checked.items():
             object.__setattr__(self, name, value)

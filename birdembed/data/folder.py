@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.text import some
-from birdembed.images.files import check_folder, image_paths
+from birdembed.images.files import check_folder, folder_of_images, image_paths
 
 
 class ImageFolder:
     """Labelled images in a folder, with one subfolder a class.
+
+    `from_lists` makes one of paths and labels, `from_paths` one of images without labels.
 
     Images may lie deeper within their class's folder. Hidden files and folders and files that
     are no images are ignored.
@@ -31,7 +33,7 @@ class ImageFolder:
     paths : list of str
         One path an image.
     labels : ndarray
-        `(n,)` int64, indices into `class_names`.
+        `(n,)` int64, indices into `class_names`; -1 for an image without a label.
     names : list of str
         The class name of each image.
     class_names : list of str
@@ -91,7 +93,7 @@ class ImageFolder:
     def from_lists(
         cls,
         paths: Iterable[str | os.PathLike[str]],
-        labels: Iterable[str] | Iterable[int],
+        labels: Iterable[str | None] | Iterable[int | None],
         class_names: Sequence[str] | None = None,
     ) -> ImageFolder:
         """Create a dataset from paths and labels.
@@ -102,6 +104,7 @@ class ImageFolder:
             One path an image; the files are not looked at.
         labels : iterable of str or int
             Class names, or numbers: indices into `class_names`, without it names themselves.
+            None: the image has no label.
         class_names : sequence of str, optional
             The classes in order. Default: those that occur, sorted. A class may be without images.
 
@@ -120,25 +123,73 @@ class ImageFolder:
         given = [label.item() if isinstance(label, np.generic) else label for label in labels]
         if len(rows) != len(given):
             raise ValueError(f"paths and labels differ in length: {len(rows)} and {len(given)}")
-        numbers = all(isinstance(x, int) and not isinstance(x, bool) for x in given)
-        if not numbers and not all(isinstance(x, str) for x in given):
+        there = [label for label in given if label is not None]
+        numbers = all(isinstance(x, int) and not isinstance(x, bool) for x in there)
+        if not numbers and not all(isinstance(x, str) for x in there):
             raise TypeError("labels must be all names (str) or all numbers (int)")
         if class_names is None:
-            distinct = sorted(set(given))
+            distinct = sorted(set(there))
             wanted, number = [str(x) for x in distinct], {x: i for i, x in enumerate(distinct)}
         else:
             wanted = _checked_names(class_names, "class_names")
             number = {i if numbers else name: i for i, name in enumerate(wanted)}
-        unknown = sorted({str(x) for x in given if x not in number})
+        unknown = sorted({str(x) for x in there if x not in number})
         if unknown:
             raise ValueError(f"label {some(unknown)} is not among the {len(wanted)} class_names")
         data = cls.__new__(cls)
-        data._set(rows, np.asarray([number[x] for x in given], np.int64), wanted, None)
+        found = [-1 if label is None else number[label] for label in given]
+        data._set(rows, np.asarray(found, np.int64), wanted, None)
+        return data
+
+    @classmethod
+    def from_paths(
+        cls, images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+    ) -> ImageFolder:
+        """Make a dataset of images without labels, for a training that needs none.
+
+        Parameters
+        ----------
+        images : str or Path, or iterable of str or Path
+            A folder: all images below it, in the order of their names. Or one path an image;
+            these files are not looked at.
+
+        Returns
+        -------
+        ImageFolder
+            Without classes.
+
+        Raises
+        ------
+        OSError
+            There is no such folder.
+        ValueError
+            There are no images in it.
+        """
+        data = cls.__new__(cls)
+        root = None
+        if isinstance(images, (str, os.PathLike)):
+            root, found = folder_of_images(images)
+            rows = [os.path.join(root, name) for name in found]
+        else:
+            rows = [os.fspath(path) for path in images]
+        data._set(rows, np.full(len(rows), -1, np.int64), [], root)
         return data
 
     @property
     def names(self) -> list[str]:
-        """Class name of each image."""
+        """Class name of each image.
+
+        Raises
+        ------
+        ValueError
+            An image has no label.
+        """
+        unlabelled = np.flatnonzero(self.labels < 0)
+        if len(unlabelled):
+            raise ValueError(
+                f"{len(unlabelled)} of {len(self)} images have no label, the first is "
+                f"{self.paths[unlabelled[0]]}; select() leaves them out"
+            )
         return [self.class_names[label] for label in self.labels]
 
     def __len__(self) -> int:
@@ -152,13 +203,16 @@ class ImageFolder:
     def __repr__(self) -> str:
         """Return the folder, the number of images and the classes as text."""
         place = f"{self.root!r}, " if self.root is not None else ""
-        return f"ImageFolder({place}{len(self)} images, {_count(self.class_names)})"
+        unlabelled = int((self.labels < 0).sum())
+        without = f", {unlabelled} without a label" if unlabelled else ""
+        classes = f", {_count(self.class_names)}" if self.class_names or not unlabelled else ""
+        return f"ImageFolder({place}{len(self)} images{classes}{without})"
 
     def _repr_html_(self) -> str:
         from birdembed.display import html
 
         n, classes = len(self), len(self.class_names)
-        counts = np.bincount(self.labels, minlength=classes)
+        counts = np.bincount(self.labels[self.labels >= 0], minlength=classes)
         cells = []
         for label in range(min(classes, html.PICTURES)):
             first = np.flatnonzero(self.labels == label)[:1]
@@ -170,6 +224,8 @@ class ImageFolder:
         least, most = (int(counts.min()), int(counts.max())) if classes else (0, 0)
         more = [f"and {rest} more classes"] if rest > 0 else []
         more += [f"{least} to {most} in a class"] if least < most else []
+        unlabelled = n - int(counts.sum())
+        more += [f"{html.count(unlabelled, 'image')} without a label"] if unlabelled else []
         held = f"{html.count(n, 'image')}, {html.count(classes, 'class', 'classes')}"
         return (
             html.heading("ImageFolder", held)
@@ -185,7 +241,7 @@ class ImageFolder:
         if class_names is not None:
             number = {name: i for i, name in enumerate(class_names)}
             table = np.asarray([number.get(name, -1) for name in self.class_names], np.int64)
-            labels = table[labels]
+            labels = np.where(labels < 0, -1, table[labels]) if len(table) else labels
         names = self.class_names if class_names is None else class_names
         data._set([self.paths[row] for row in rows], labels, list(names), self.root)
         return data
@@ -206,7 +262,8 @@ class ImageFolder:
         Parameters
         ----------
         classes : sequence of str, optional
-            Classes to keep, in this order; labels are renumbered.
+            Classes to keep, in this order; labels are renumbered. By default all of them;
+            images without a label are left out in any case.
         per_class : int, optional
             At most so many images of each class, chosen at random.
         seed : int
@@ -234,7 +291,8 @@ class ImageFolder:
         ----------
         valid : float
             Share of each class that goes to valid, between 0 and 1. Of a class with two images or
-            more, each part gets at least one; a single image stays in train.
+            more, each part gets at least one; a single image stays in train, and so do images
+            without a label.
         seed : int
             Seed of the choice.
 
@@ -250,7 +308,7 @@ class ImageFolder:
         """
         if not 0 < valid < 1:
             raise ValueError(f"valid must lie between 0 and 1, got {valid}")
-        kept: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        kept: list[NDArray[np.int64]] = [np.flatnonzero(self.labels < 0)]
         held: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         for label in range(len(self.class_names)):
             rows = self._shuffled(label, seed)

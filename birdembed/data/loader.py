@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,9 @@ class TrainBatch(NamedTuple):
     Attributes
     ----------
     pixels : (n, 3, size, size) float32, augmented, normalised, mixed
-    labels : (n,) int64, each sample's own class
-    targets : (n, num_classes) float32, each row adding up to 1: label smoothing and mixing applied
+    labels : (n,) int64, each sample's own class, -1 where it has none
+    targets : (n, num_classes) float32, each row adding up to 1: label smoothing and mixing applied.
+        A sample without a label adds nothing.
     positions : (n,) int64, where each sample stands in the data
     """
 
@@ -185,17 +186,33 @@ class Batches:
 
     def _epoch(self, epoch: int, config: Preprocess, start_step: int) -> Iterator[TrainBatch]:
         good = self._good()
-        labels = np.ascontiguousarray(self.data.labels[good])
-        draws = _core.epoch_order(labels, self.num_classes, self.balanced, self.seed, epoch)
-        rows = good[draws % len(good)]
+        rows, rounds = self._order(good, epoch)
         # An image's second view in an epoch must be another one than its first.
-        keys = rows + draws // len(good) * len(self.data)
+        keys = rows + rounds * len(self.data)
         size = self.batch_size
         for step in range(start_step, self.steps_per_epoch):
             begin, end = step * size, (step + 1) * size
             batch = self._batch(rows[begin:end], keys[begin:end], epoch, config)
             self._store.read_ahead(rows[end : end + size])
             yield batch
+
+    def _order(self, rows: NDArray[np.int64], epoch: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return an epoch's rows in order, and how often each was drawn before."""
+        labels = self.data.labels[rows]
+        unlabelled = labels < 0
+        if not (self.balanced and unlabelled.any()):
+            # In an order without balance labels have no part.
+            draws = _core.epoch_order(
+                np.maximum(labels, 0), max(self.num_classes, 1), self.balanced, self.seed, epoch
+            )
+            return rows[draws % len(rows)], draws // len(rows)
+        drawn, rounds = rows.copy(), np.zeros(len(rows), np.int64)
+        own = rows[~unlabelled]
+        if len(own):
+            draws = _core.epoch_order(labels[~unlabelled], self.num_classes, True, self.seed, epoch)
+            drawn[~unlabelled], rounds[~unlabelled] = own[draws % len(own)], draws // len(own)
+        order = _core.epoch_order(np.zeros(len(rows), np.int64), 1, False, self.seed, epoch)
+        return drawn[order], rounds[order]
 
     def _batch(
         self, rows: NDArray[np.int64], keys: NDArray[np.int64], epoch: int, config: Preprocess
@@ -225,8 +242,10 @@ class Batches:
 
     def _targets(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         smoothing, n = self.label_smoothing, self.num_classes
-        targets = np.full((len(labels), n), smoothing / n, np.float32)
-        targets[np.arange(len(labels)), labels] = 1 - smoothing + smoothing / n
+        targets = np.full((len(labels), n), smoothing / max(n, 1), np.float32)
+        known = np.flatnonzero(labels >= 0)
+        targets[known, labels[known]] = 1 - smoothing + smoothing / max(n, 1)
+        targets[labels < 0] = 0
         return targets
 
     def _config(self, image_size: int | None) -> Preprocess:
@@ -244,8 +263,9 @@ class Batches:
 
     def _check_classes(self, good: NDArray[np.bool_], failures: list[Failure]) -> None:
         """Raise where a class had images and none of them can be read."""
-        before = np.bincount(self.data.labels, minlength=len(self.data.class_names))
-        after = np.bincount(self.data.labels[good], minlength=len(self.data.class_names))
+        labels, n = self.data.labels, len(self.data.class_names)
+        before = np.bincount(labels[labels >= 0], minlength=n)
+        after = np.bincount(labels[good & (labels >= 0)], minlength=n)
         for label in np.flatnonzero((before > 0) & (after == 0)):
             first = next(f for f in failures if self.data.labels[f.position] == label)
             raise DecodeError(

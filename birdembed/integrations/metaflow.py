@@ -107,7 +107,7 @@ class MetaflowCallback(Callback):
         self._card_id, self._pictures = card_id, pictures
         self._refresh_every, self._keep = refresh_every, keep
         self._saved: list[dict[str, Any]] = []
-        self._steps: list[dict[str, float]] = []
+        self._steps: list[dict[str, float | None]] = []
         self._grids: list[Any] = []
         self._note = ""
         self._card: Any = None
@@ -136,7 +136,7 @@ class MetaflowCallback(Callback):
             return
         place = logs["step"] / trainer.steps_per_epoch
         self._steps.append(
-            {"epoch": place, "loss": logs["train_loss"], "accuracy": logs["train_accuracy"]}
+            {"epoch": place, "loss": logs["train_loss"], "accuracy": logs.get("train_accuracy")}
         )
         if time.monotonic() - self._refreshed >= self._refresh_every:
             self._update(trainer)

@@ -58,7 +58,7 @@ def collect(
         items = list(images.paths)
         root = images.root
         own_ids = [_relative(path, root) for path in items]
-        own_labels = list(images.names)
+        own_labels = [images.class_names[k] if k >= 0 else None for k in images.labels]
     else:
         if is_image(images):
             raise TypeError("images must be a folder or a list of images, got one image")

@@ -37,6 +37,8 @@ _OLD_BEST = ".best.old"
 _FORMAT = 1
 _OWN = "own_checksum"
 _KINDS = ("model", "m", "v", "ema")
+_LEARNED = "loss/"  # in the names of what losses have learned
+_NO_JSON = ("arrays", "learned", "preprocess")
 
 
 @dataclass
@@ -64,6 +66,8 @@ class Checkpoint:
         Of the model that the training started from.
     source : str
         Where that came from.
+    learned : dict of str to ndarray
+        What the losses have learned.
     """
 
     architecture: str
@@ -78,6 +82,7 @@ class Checkpoint:
     base_size: int
     training: dict[str, Any] = field(default_factory=dict)
     source: str = ""
+    learned: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def _names(architecture: str, classes: int) -> list[tuple[str, tuple[int, ...]]]:
@@ -172,14 +177,14 @@ def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) 
         f"{kind}/{name}": array
         for kind, arrays in checkpoint.arrays.items()
         for name, array in zip(names, arrays, strict=True)
-    }
+    } | {_LEARNED + name: array for name, array in checkpoint.learned.items()}
     file = f"step-{checkpoint.step:08d}-{secrets.token_hex(3)}.safetensors"
     values = {
         "format": _FORMAT,
         "version": __version__,
         "file": file,
         "checksum": _checksum(tensors),
-        **{k: v for k, v in vars(checkpoint).items() if k not in ("arrays", "preprocess")},
+        **{k: v for k, v in vars(checkpoint).items() if k not in _NO_JSON},
         "preprocess": asdict(checkpoint.preprocess),
     }
     values = json.loads(json.dumps(values))
@@ -238,7 +243,9 @@ def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:
         )
     file = path.with_name(str(values["file"]))
     tensors = _read_tensors(file)
-    arrays = _sorted_arrays(file, path, tensors, architecture, len(classes))
+    learned = {n: tensors[n] for n in tensors if n.startswith(_LEARNED)}
+    others = {n: tensors[n] for n in tensors if n not in learned}
+    arrays = _sorted_arrays(file, path, others, architecture, len(classes))
     if _checksum(tensors) != values["checksum"]:
         raise WeightsError(
             f"{file}: damaged: its checksum is not the one in {path.name}; {_or_best(path.parent)}"
@@ -261,6 +268,7 @@ def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:
         base_size=int(values["base_size"]),
         training=dict(values.get("training") or {}),
         source=str(values.get("source", "")),
+        learned={n.removeprefix(_LEARNED): np.array(a, "f4") for n, a in learned.items()},
     )
 
 

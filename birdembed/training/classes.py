@@ -15,20 +15,28 @@ from birdembed.data.folder import ImageFolder
 from birdembed.training.config import TrainConfig
 
 
-def check_train(data: Any) -> ImageFolder:
-    """Return the data if a classifier can be trained on it.
+def check_train(data: Any, losses: Sequence[Any] = ()) -> ImageFolder:
+    """Return the data if it can be trained on with these losses beside the cross entropy.
 
     Raises
     ------
     TypeError, ValueError
-        It is no `ImageFolder`; it has fewer than two classes, or one without images.
+        It is no `ImageFolder`; it has one class only, or one without images; or it has no labels
+        and no loss does without.
     """
     if not isinstance(data, ImageFolder):
         raise TypeError(
             f"train must be an ImageFolder, got {type(data).__name__}: "
             "birdembed.ImageFolder(path) makes one"
         )
-    counts = np.bincount(data.labels, minlength=len(data.class_names))
+    if not data.class_names:
+        if not any(getattr(loss, "needs_batch", False) for loss in losses):
+            raise ValueError(
+                "train has no labels, and the loss needs them; birdembed.Distill is one that "
+                "does not"
+            )
+        return data
+    counts = class_counts(data)
     empty = [name for name, count in zip(data.class_names, counts, strict=True) if not count]
     if empty:
         raise ValueError(
@@ -42,8 +50,15 @@ def check_train(data: Any) -> ImageFolder:
     return data
 
 
+def class_counts(data: ImageFolder) -> NDArray[np.int64]:
+    """Return how many images each class has."""
+    return np.bincount(data.labels[data.labels >= 0], minlength=len(data.class_names))
+
+
 def check_valid(valid: Any, train: ImageFolder, monitor: str) -> NDArray[np.int64]:
     """Return the labels of `valid` in the numbering of `train`, matched by name.
+
+    Of a `train` without classes there is nothing to match: `valid` is only searched.
 
     Raises
     ------
@@ -55,7 +70,13 @@ def check_valid(valid: Any, train: ImageFolder, monitor: str) -> NDArray[np.int6
         raise TypeError(f"valid must be an ImageFolder, got {type(valid).__name__}")
     if not len(valid):
         raise ValueError("valid has no images")
-    number = {name: i for i, name in enumerate(train.class_names)}
+    retrieval = monitor in ("precision_at_1", "map_at_r")
+    if not train.class_names and not retrieval:
+        raise ValueError(
+            f"monitor={monitor!r} needs a classifier, and train has no labels: choose "
+            "'precision_at_1' or 'map_at_r'"
+        )
+    number = {name: i for i, name in enumerate(train.class_names or valid.class_names)}
     names = valid.names
     unknown = sorted(set(names) - set(number))
     if unknown:
@@ -64,7 +85,7 @@ def check_valid(valid: Any, train: ImageFolder, monitor: str) -> NDArray[np.int6
             f"{some(train.class_names)}"
         )
     labels = np.asarray([number[name] for name in names], np.int64)
-    if monitor in ("precision_at_1", "map_at_r") and np.bincount(labels).max() < 2:
+    if retrieval and np.bincount(labels).max() < 2:
         raise ValueError(
             f"monitor={monitor!r} needs a class with two images in valid; it has one of each"
         )
@@ -93,9 +114,11 @@ def class_weights(config: TrainConfig, data: ImageFolder) -> NDArray[np.float32]
     names = data.class_names
     if given is None:
         return None
+    if not names:
+        raise ValueError("class_weights need classes, and train has no labels")
     if isinstance(given, str):
-        counts = np.bincount(data.labels, minlength=len(names))
-        return (len(data) / (len(names) * counts)).astype(np.float32)
+        counts = class_counts(data)
+        return (counts.sum() / (len(names) * counts)).astype(np.float32)
     if isinstance(given, Mapping):
         wrong = sorted(set(given) ^ set(names))
         if wrong:

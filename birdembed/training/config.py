@@ -7,8 +7,7 @@ import difflib
 import inspect
 import math
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +26,13 @@ from birdembed.training.config_checks import (
     check_image_size,
     check_prefixes,
     check_side,
+)
+from birdembed.training.loss_options import (
+    CROSS_ENTROPY,
+    check_loss,
+    loss_of_json,
+    loss_to_json,
+    own_losses,
 )
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -106,9 +112,11 @@ class TrainConfig:
     schedule : {"cosine", "onecycle", "step", "constant"}
     warmup_epochs : float, optional
         Linear start; a tenth of the epochs with cosine, a quarter with onecycle, else none.
-    loss : "cross_entropy" or callable
+    loss : "cross_entropy", callable, or a list of callables
         A callable ``(features, labels) -> (loss, d_features)`` in NumPy is added to the
-        cross-entropy. features: ``(n, 2048)`` float32, labels: ``(n,)`` int64. `SupCon` is one.
+        cross-entropy; several add up. features: ``(n, 2048)`` float32, labels: ``(n,)`` int64.
+        `SupCon` is one. One that has ``needs_batch = True`` gets the `TrainBatch` in place of the
+        labels: ``pixels, labels, targets, positions``. `Distill` is one.
     label_smoothing : float
     class_weights : "balanced", sequence or mapping of class name to float, optional
         Weight of each class in the cross-entropy.
@@ -167,7 +175,7 @@ class TrainConfig:
     weight_decay: Any = None
     schedule: str = "cosine"
     warmup_epochs: Any = None
-    loss: str | Callable[..., Any] = "cross_entropy"
+    loss: Any = CROSS_ENTROPY
     label_smoothing: float = 0.1
     class_weights: Any = None
     balanced: bool = False
@@ -225,11 +233,7 @@ class TrainConfig:
         self._put("class_weights", check_class_weights(self.class_weights))
         if self.checkpoint_dir is not None:
             self._put("checkpoint_dir", os.fspath(self.checkpoint_dir))
-        if self.loss != "cross_entropy" and not callable(self.loss):
-            raise ValueError(
-                "loss must be 'cross_entropy' or a callable (features, labels) -> "
-                f"(loss, d_features), got {self.loss!r}"
-            )
+        self._put("loss", check_loss(self.loss))
 
     def _put(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -296,12 +300,15 @@ class TrainConfig:
                 return int(size)
         return int(self.image_size[-1][1])
 
+    @property
+    def losses(self) -> tuple[Any, ...]:
+        """The callables of `loss`."""
+        return own_losses(self.loss)
+
     def to_dict(self) -> dict[str, Any]:
         """Return all options as values that JSON takes; a callable loss by its repr."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        if callable(self.loss):
-            # Without the address of a function, which is another one in each process.
-            values["loss"] = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.loss))
+        values["loss"] = loss_to_json(self.loss)
         if isinstance(self.image_size, tuple):
             values["image_size"] = [list(pair) for pair in self.image_size]
         values["freeze"] = list(self.freeze)
@@ -333,14 +340,7 @@ class TrainConfig:
         # What followed from other options follows their changes.
         same = {name: None for name in follow if values.get(name) == filled[name]}
         merged = {**values, **same, **changes}
-        loss = merged.get("loss")
-        if isinstance(loss, str) and loss != "cross_entropy":
-            from birdembed.training.losses import SupCon
-
-            known = SupCon.from_repr(loss)
-            if known is None:
-                raise ValueError(f"the checkpoint's loss was {loss}: pass it again as loss=")
-            merged["loss"] = known
+        merged["loss"] = loss_of_json(merged.get("loss", CROSS_ENTROPY))
         return cls(**merged)
 
 

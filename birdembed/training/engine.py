@@ -13,8 +13,11 @@ from birdembed import _core
 from birdembed._core import BackendError, BirdembedError
 from birdembed.model.network import Trunk
 from birdembed.training.config import TrainConfig
+from birdembed.training.learned_map import Rules
+from birdembed.training.loss_sum import LossSum
 from birdembed.training.param_groups import is_statistic, plan_parameters
 from birdembed.training.schedule import ema_decay
+from birdembed.weights.projection import Projection
 
 
 class Diverged(BirdembedError):
@@ -30,12 +33,19 @@ class StepResult(NamedTuple):
         Mean over the images.
     right : int
         Images whose class was found.
-    images : int
+    labelled, images : int
+        Those with a label, and all.
     """
 
     loss: float
     right: int
+    labelled: int
     images: int
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """`train_accuracy`, where an image had a label."""
+        return {"train_accuracy": self.right / self.labelled} if self.labelled else {}
 
 
 class Engine:
@@ -58,7 +68,7 @@ class Engine:
         class_weights: NDArray[np.float32] | None = None,
     ) -> None:
         self.architecture = architecture
-        self.num_classes = int(state["fc.weight"].shape[0])
+        self.num_classes = len(state["fc.weight"]) if "fc.weight" in state else 0
         self.table = _core.parameter_table(architecture, self.num_classes)
         self.names = [name for name, _ in self.table]
         self.plan = plan_parameters(self.table, config)
@@ -71,6 +81,7 @@ class Engine:
             [np.ascontiguousarray(state[name], np.float32) for name in self.names],
         )
         self.core.configure(config.bn, self.plan.trainable, precision=config.precision)
+        self.losses = LossSum(config.losses)
 
     @property
     def steps(self) -> int:
@@ -83,7 +94,7 @@ class Engine:
         Parameters
         ----------
         group : sequence
-            Batches with `pixels`, `labels` and `targets`; their gradients are averaged.
+            Batches with `pixels, labels, targets, positions`; their gradients are averaged.
         factor : float
             Of the learning rates.
 
@@ -92,44 +103,60 @@ class Engine:
         Diverged
             Loss or gradient is not finite; nothing was changed.
         """
-        config, core = self._config, self.core
-        total, right, images = 0.0, 0, 0
+        config, core, losses = self._config, self.core, self.losses
+        losses.settle(self.steps)
+        total, right, labelled, images = 0.0, 0, 0, 0
         for i, batch in enumerate(group):
             loss, found = self._backward(batch, accumulate=i > 0, scale=1 / len(group))
             total += loss * len(batch.labels)
             right += found
+            labelled += int((batch.labels >= 0).sum())
             images += len(batch.labels)
-        norm = float(core.grad_norm(self._threads))
+        norm = losses.grad_norm(float(core.grad_norm(self._threads)))
         if not math.isfinite(norm):
             raise Diverged(f"the gradient is {norm} at step {self.steps + 1}{_ADVICE}")
         clip = config.grad_clip
         scale = 1.0 if clip is None or norm <= clip else clip / norm
+        how: dict[str, Any] = {
+            "momentum": config.momentum,
+            "nesterov": config.nesterov,
+            "grad_scale": scale,
+            "ema_decay": 0.0 if config.ema is None else ema_decay(config.ema, self.steps),
+        }
+        rules = Rules(config.optimizer, config.lr * factor, config.weight_decay, **how)
+        losses.stage(self.steps + 1, rules)
         core.apply(
             config.optimizer,
             self.plan.lr_at(factor),
             self.plan.weight_decay,
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-            grad_scale=scale,
-            ema_decay=0.0 if config.ema is None else ema_decay(config.ema, self.steps),
+            **how,
             num_threads=self._threads,
         )
-        return StepResult(total / images, right, images)
+        losses.settle(self.steps)
+        return StepResult(total / images, right, labelled, images)
 
     def _backward(self, batch: Any, accumulate: bool, scale: float) -> tuple[float, int]:
-        core, own = self.core, self._config.loss
+        core = self.core
         features = core.forward(batch.pixels, self._threads)
-        weights = None
-        if self._class_weights is not None:
-            weights = np.asarray(batch.targets @ self._class_weights, np.float32)
-        loss, logits = core.head_loss(batch.targets, weights)
-        d_features = None
-        if callable(own):
-            extra, d_features = _own_loss(own, features, batch.labels)
-            loss += extra
+        loss, right = self._cross_entropy(batch) if self.num_classes else (0.0, 0)
+        extra, d_features = self.losses(features, batch, accumulate, scale)
+        loss += extra
         if not math.isfinite(loss):
             raise Diverged(f"the loss is {loss} at step {self.steps + 1}{_ADVICE}")
         core.backward(d_features, accumulate=accumulate, scale=scale)
+        return float(loss), right
+
+    def _cross_entropy(self, batch: Any) -> tuple[float, int]:
+        """Return the mean over the images with labels, and how many of those are right."""
+        targets, weights = batch.targets, None
+        if self._class_weights is not None:
+            weights = np.asarray(targets @ self._class_weights, np.float32)
+        if (batch.labels < 0).any():
+            # A picture that is mixed with one without a label counts for its own share of it.
+            share = targets.sum(axis=1, keepdims=True)
+            targets = np.divide(targets, share, out=np.zeros_like(targets), where=share > 0)
+            weights = share[:, 0] if weights is None else weights
+        loss, logits = self.core.head_loss(targets, weights)
         return float(loss), int((logits.argmax(axis=1) == batch.labels).sum())
 
     def gradients(self) -> dict[str, np.ndarray]:
@@ -142,6 +169,11 @@ class Engine:
         averaged = ema and self._config.ema is not None and self.steps > 0
         return Trunk.of_network(self.core.network(ema=averaged))
 
+    def projections(self, ema: bool) -> list[Projection]:
+        """Return the linear maps that losses have learned, as `trunk` returns the weights."""
+        self.losses.settle(self.steps)
+        return self.losses.projections(ema and self._config.ema is not None and self.steps > 0)
+
     def arrays(self) -> dict[str, list[np.ndarray]]:
         """Return everything that must be kept, for `restore`."""
         arrays: dict[str, list[np.ndarray]] = {"model": self.core.parameters()}
@@ -151,11 +183,22 @@ class Engine:
             arrays["ema"] = mean
         return arrays
 
-    def restore(self, arrays: Mapping[str, list[np.ndarray]], step: int) -> None:
-        """Take what `arrays` gave."""
+    def learned(self) -> dict[str, np.ndarray]:
+        """Return what losses have learned and must be kept, for `restore`."""
+        self.losses.settle(self.steps)
+        return dict(self.losses.arrays())
+
+    def restore(
+        self,
+        arrays: Mapping[str, list[np.ndarray]],
+        learned: Mapping[str, np.ndarray],
+        step: int,
+    ) -> None:
+        """Take what `arrays` and `learned` gave."""
         self.core.set_parameters(arrays["model"])
         self.core.set_moments({k: arrays[k] for k in ("m", "v") if k in arrays}, step)
         self.core.set_ema(arrays.get("ema"))
+        self.losses.restore(learned)
 
 
 _ADVICE = "; a smaller lr, more warmup_epochs or a grad_clip may help"
@@ -181,21 +224,3 @@ def native_precision(precision: str) -> str:
             "is native"
         )
     return "float32"
-
-
-def _own_loss(
-    loss: Any, features: NDArray[np.float32], labels: NDArray[np.int64]
-) -> tuple[float, NDArray[np.float32]]:
-    result = loss(features, labels)
-    try:
-        value, slope = result
-        value, slope = float(value), np.asarray(slope)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"loss must return (loss, d_features), got {type(result).__name__}"
-        ) from error
-    if slope.shape != features.shape:
-        raise ValueError(
-            f"loss returned d_features of shape {slope.shape}, expected {features.shape}"
-        )
-    return value, np.ascontiguousarray(slope, np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,10 +32,12 @@ def cached_features(
     preprocess: Any,
     config: TrainConfig,
     update: Any = None,
+    see: Callable[[Any], None] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the pooled features of the training images as they are, and their labels.
+    """Return the pooled features of the training images as they are, and their positions.
 
-    Images that cannot be read are left out; `Batches` has told of them.
+    Images that cannot be read are left out; `Batches` has told of them. `see` is told of each
+    batch's `pixels` and `positions`.
     """
     rows = np.sort(spread_rows(data.labels, MOST_IMAGES, config.seed))
     threads = config.num_threads or 0
@@ -47,12 +51,14 @@ def cached_features(
     ):
         if len(batch.pixels):
             parts.append(network.features(batch.pixels, False, threads))
+            if see is not None:
+                see(SimpleNamespace(pixels=batch.pixels, positions=rows[batch.positions]))
         kept.append(rows[batch.positions])
         if update is not None:
             update(len(batch.positions) + len(batch.failures))
-    labels = data.labels[np.concatenate(kept)] if kept else np.empty(0, np.int64)
+    positions = np.concatenate(kept) if kept else np.empty(0, np.int64)
     features = np.concatenate(parts) if parts else np.empty((0, FEATURES), np.float32)
-    return features, labels
+    return features, positions
 
 
 def train_head(
@@ -96,7 +102,7 @@ def train_head(
         order = np.random.default_rng([config.seed, 4, epoch]).permutation(len(labels))
         for start in range(0, len(order), _BATCH):
             rows = order[start : start + _BATCH]
-            x, target = inputs[rows], _smoothed(labels[rows], classes, config.label_smoothing)
+            x, target = inputs[rows], smoothed(labels[rows], classes, config.label_smoothing)
             share = np.ones(len(rows)) if weights is None else weights[labels[rows]]
             share = (share / share.sum()).astype(np.float32)[:, None]
             slope = ((_softmax(x @ value.T) - target) * share).T @ x
@@ -110,9 +116,13 @@ def train_head(
     return np.ascontiguousarray(value[:, :-1]), np.ascontiguousarray(value[:, -1]), accuracy
 
 
-def _smoothed(labels: NDArray[np.int64], classes: int, smoothing: float) -> NDArray[np.float32]:
-    target = np.full((len(labels), classes), smoothing / classes, np.float32)
-    target[np.arange(len(labels)), labels] += np.float32(1 - smoothing)
+def smoothed(labels: NDArray[np.int64], classes: int, smoothing: float) -> NDArray[np.float32]:
+    """Return the targets ``(n, classes)`` of labels; zeros where that is -1."""
+    target = np.zeros((len(labels), classes), np.float32)
+    known = np.flatnonzero(labels >= 0)
+    if len(known):
+        target[known] = smoothing / classes
+        target[known, labels[known]] += np.float32(1 - smoothing)
     return target
 
 
@@ -127,7 +137,7 @@ def head_for(model: Snapshot, data: ImageFolder, seed: int) -> tuple[dict[str, A
     Returns
     -------
     head : dict of str to ndarray
-        `fc.weight` and `fc.bias`.
+        `fc.weight` and `fc.bias`; nothing where the data have no classes.
     kept : bool
         Whether it is the model's own: its names are the data's (the rows in the data's
         order), or it has no names and the size fits.
@@ -135,6 +145,9 @@ def head_for(model: Snapshot, data: ImageFolder, seed: int) -> tuple[dict[str, A
         What became of the old one, "" where nothing did.
     """
     wanted = data.class_names
+    if not wanted:
+        note = "the classifier is dropped: train has no labels to train it with"
+        return {}, True, note if model.num_classes else ""
     if not model.num_classes:
         return random_head(len(wanted), seed), False, ""
     state = model.trunk.state()

@@ -89,7 +89,7 @@ class Loop:
             set_snapshot(run.model, replace(now, preprocess=sized))
         go = self._tell("on_train_begin")
         if not run.step_count:
-            run.train_head()
+            run.begin()
         while go and not self._complete():
             go = self._epoch()
         self._end()
@@ -139,17 +139,19 @@ class Loop:
         at.loss += result.loss * result.images
         at.right += result.right
         at.images += result.images
+        at.labelled += result.labelled
         at.seconds += seconds
         logs = {
             "epoch": at.epoch + 1,
             "step": run.step_count,
             "train_loss": result.loss,
-            "train_accuracy": result.right / result.images,
+            **result.accuracy,
             "lr": self._config.lr * factor,
             "seconds": seconds,
             "images_per_second": result.images / max(seconds, 1e-9),
         }
-        self._report.update(result.images, loss=at.loss / at.images, accuracy=at.right / at.images)
+        shown = {"accuracy": at.right / at.labelled} if at.labelled else {}
+        self._report.update(result.images, loss=at.loss / at.images, **shown)
         return self._tell("on_step_end", logs)
 
     def _epoch_end(self) -> bool:
@@ -162,8 +164,9 @@ class Loop:
             "epoch": at.epoch + 1,
             "step": run.step_count,
             "train_loss": at.loss / at.images,
-            "train_accuracy": at.right / at.images,
         }
+        if at.labelled:
+            logs["train_accuracy"] = at.right / at.labelled
         snapshot = None
         if run.valid_data is not None:
             snapshot = run.snapshot()

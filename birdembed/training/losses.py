@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.training.similarity_loss import slope_of_features, softmax_of_others, unit_rows
+
 _REPR = re.compile(r"SupCon\(temperature=([-+.e\d]+), weight=([-+.e\d]+)\)$")
 
 
@@ -81,26 +83,16 @@ class SupCon:
                 f"{len(labels)} labels"
             )
         labels = np.asarray(labels)
-        lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-        # A row of zeros has no direction, hence no gradient.
-        z = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+        z, lengths = unit_rows(wide)
         alike = labels[:, None] == labels[None, :]
         np.fill_diagonal(alike, False)
         count = alike.sum(axis=1)
         anchors = count > 0
         if not anchors.any():
             return 0.0, np.zeros_like(features)
-        logits = z @ z.T / self.temperature
-        np.fill_diagonal(logits, -np.inf)
-        top = logits.max(axis=1, keepdims=True)
-        odds = np.exp(logits - top)
-        total = odds.sum(axis=1, keepdims=True)
-        np.fill_diagonal(logits, 0.0)
-        log_odds = logits - top - np.log(total)
+        found, log_found = softmax_of_others(z, self.temperature)
         share = alike / np.maximum(count, 1)[:, None]
-        loss = -(share * log_odds).sum(axis=1)[anchors].mean()
-        d_logits = (odds / total - share) * (anchors / anchors.sum())[:, None]
-        d_z = (d_logits + d_logits.T) @ z / self.temperature
-        d_wide = d_z - (d_z * z).sum(axis=1, keepdims=True) * z
-        d_wide = np.divide(d_wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+        loss = -(share * log_found).sum(axis=1)[anchors].mean()
+        d_logits = (found - share) * (anchors / anchors.sum())[:, None]
+        d_wide = slope_of_features(d_logits, z, lengths, self.temperature)
         return float(self.weight * loss), (self.weight * d_wide).astype(features.dtype)

@@ -110,7 +110,7 @@ def lr_find(
         )
     run.read_images()
     engine = run.ready()
-    run.train_head()
+    run.begin()
     lrs: list[float] = []
     losses: list[float] = []
     mean = 0.0

@@ -114,9 +114,9 @@ def epoch_line(logs: dict[str, Any], epochs: int, left: float) -> str:
     parts = [
         f"epoch {logs['epoch']}/{epochs}",
         f"loss {logs['train_loss']:.4f}",
-        f"accuracy {logs['train_accuracy']:.3f}",
     ]
     for key, title in (
+        ("train_accuracy", "accuracy"),
         ("valid_loss", "valid loss"),
         ("valid_accuracy", "valid accuracy"),
         ("precision_at_1", "P@1"),

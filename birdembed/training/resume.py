@@ -97,13 +97,14 @@ def capture(run: Run) -> Checkpoint:
         base_size=run.base_size,
         training=run.origin.training,
         source=run.origin.source,
+        learned=engine.learned(),
     )
 
 
 def save(run: Run, directory: str | os.PathLike[str]) -> None:
     """Write a checkpoint, and the best epoch where the folder is not `checkpoint_dir`."""
     if not run.step_count:
-        run.train_head()  # what a resumed run would have no model for
+        run.begin()  # what a resumed run would have no model for
     checkpoint = capture(run)
     write_checkpoint(directory, checkpoint)
     elsewhere = str(directory) != str(run.config.checkpoint_dir)
@@ -125,8 +126,9 @@ def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> N
     set_snapshot(run.model, replace(snapshot_of(run.model), preprocess=found.preprocess))
     run.base_size = found.base_size
     run.engine = run.engine_of(state_of(found))
-    run.engine.restore(found.arrays, found.step)
-    run.position = Position(**found.position)
+    run.engine.restore(found.arrays, found.learned, found.step)
+    # Before there were images without labels, all had one.
+    run.position = Position(**{"labelled": found.position["images"], **found.position})
     run.history.epochs[:] = found.history
     run.origin = Origin(found.source, found.training)
     best = run.history.best

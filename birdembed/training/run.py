@@ -16,12 +16,20 @@ from birdembed.model.model import Model
 from birdembed.model.snapshot import Snapshot
 from birdembed.training.classes import check_train, check_valid, class_weights
 from birdembed.training.config import TrainConfig
+from birdembed.training.distill import Distill
 from birdembed.training.engine import Engine, native_precision
 from birdembed.training.history import History
 from birdembed.training.param_groups import plan_parameters
 from birdembed.training.progress import Reporter
 from birdembed.training.schedule import schedule_factor
-from birdembed.training.start import Start, head_first, read_images, starting_state
+from birdembed.training.start import (
+    Start,
+    first_features,
+    head_first,
+    needs_head,
+    read_images,
+    starting_state,
+)
 
 
 @dataclass
@@ -33,6 +41,7 @@ class Position:
     loss: float = 0.0
     right: int = 0
     images: int = 0
+    labelled: int = 0
     seconds: float = 0.0
 
 
@@ -97,12 +106,15 @@ class Run:
             raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
         cfg = (config or TrainConfig()).with_options(**options)
         self.model = model
-        self.train_data, self.valid_data = check_train(train), valid
+        self.train_data, self.valid_data = check_train(train, cfg.losses), valid
         self.config = cfg = _settled(cfg, len(train))
         self.valid_labels = None if valid is None else check_valid(valid, train, cfg.monitor)
         if valid is None and cfg.patience is not None:
             raise ValueError("patience needs valid=: without it no epoch is better than another")
         self._class_weights = class_weights(cfg, train)
+        for loss in cfg.losses:
+            if isinstance(loss, Distill):
+                loss.check_data(len(train), mixed=cfg.mixup > 0 or cfg.cutmix > 0)
         self.base_size = model.preprocess.size
         plan_parameters(_core.parameter_table(model.architecture, len(train.class_names)), cfg)
         sizes = [cfg.size_at(epoch, self.base_size) for epoch in range(cfg.epochs)]
@@ -161,14 +173,27 @@ class Run:
         size, count = self.size_at(self.position.epoch), len(self.train_data)
         read_images(self.batches, count, self.valid_data, self.config, size, self.report)
 
-    def train_head(self) -> None:
-        """Train a new head alone, once."""
-        engine = self.ready()
-        if self._start is None:
+    def begin(self, head: bool = True) -> None:
+        """Train a new head alone, and fit what the losses learn: once, before the first step.
+
+        Without `head` the new one stays as it is.
+        """
+        engine, start = self.ready(), self._start
+        if start is None:
             return
-        state = head_first(self._start, self.train_data, self.config, self.report)
-        if state is not None:
-            engine.core.set_parameters([state[name] for name in engine.names])
+        head = head and needs_head(start, self.config)
+        if head or engine.losses.to_fit:
+            features, rows = first_features(
+                start, self.train_data, self.config, self.report, engine.losses
+            )
+            if head:
+                labels = self.train_data.labels[rows]
+                state = head_first(
+                    start, features, labels, self.train_data, self.config, self.report
+                )
+                engine.core.set_parameters([state[name] for name in engine.names])
+            for note in engine.losses.fit(features):
+                self.report.say(note)
         self._start = None
 
     # The model
@@ -176,14 +201,16 @@ class Run:
     def snapshot(self) -> Snapshot:
         """Return the present weights as a state of the model.
 
-        What belonged to the old embeddings goes: projection, gallery and threshold.
+        What belonged to the old embeddings goes: projection, gallery and threshold. The first
+        map that a loss has learned is the new projection.
         """
+        engine, ema = self.ready(), self.position.epoch > 0 or self.position.images > 0
         return replace(
             snapshot_of(self.model),
-            trunk=self.ready().trunk(ema=self.position.epoch > 0 or self.position.images > 0),
-            class_names=list(self.train_data.class_names),
+            trunk=engine.trunk(ema=ema),
+            class_names=list(self.train_data.class_names) or None,
             pooling="avg",
-            projection=None,
+            projection=next(iter(engine.projections(ema)), None),
             project_by_default=False,
             threshold=None,
             gallery=None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from birdembed import _core
 from birdembed._core import DecodeError
@@ -18,6 +19,8 @@ from birdembed.training.batch_norm import is_folded, unfold_on
 from birdembed.training.classes import class_weights, names_of
 from birdembed.training.config import TrainConfig
 from birdembed.training.head import MOST_IMAGES, cached_features, head_for, train_head
+from birdembed.training.loss_sum import LossSum
+from birdembed.training.param_groups import HEAD
 from birdembed.training.progress import Reporter
 
 
@@ -71,23 +74,41 @@ def starting_state(
             "the model's gallery and threshold belong to the weights as they were, and are "
             "dropped: fit_gallery computes them anew"
         )
+    if not head:
+        state = {name: array for name, array in state.items() if not name.startswith(HEAD)}
     return Start(state | head, kept, model.trunk.network, preprocess)
 
 
-def head_first(
-    start: Start, data: ImageFolder, config: TrainConfig, report: Reporter
-) -> dict[str, np.ndarray] | None:
-    """Train a new head on features of the unchanged trunk; None where there is no need."""
-    frozen = any("fc.weight".startswith(prefix) for prefix in config.freeze)
-    if start.head_kept or frozen or not config.head_epochs:
-        return None
-    report.start("features for the classifier", min(len(data), MOST_IMAGES))
+def first_features(
+    start: Start, data: ImageFolder, config: TrainConfig, report: Reporter, losses: LossSum
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return features of the unchanged trunk and their images' positions; show `losses` those."""
+    what = "features for the classifier" if not losses.to_fit else "features to start from"
+    report.start(what, min(len(data), MOST_IMAGES))
     try:
-        features, labels = cached_features(
-            start.network, data, start.preprocess, config, report.update
+        return cached_features(
+            start.network, data, start.preprocess, config, report.update, losses.see
         )
     finally:
         report.close()
+
+
+def needs_head(start: Start, config: TrainConfig) -> bool:
+    """Tell whether the head is to be trained alone first."""
+    frozen = any("fc.weight".startswith(prefix) for prefix in config.freeze)
+    return not (start.head_kept or frozen or not config.head_epochs)
+
+
+def head_first(
+    start: Start,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    data: ImageFolder,
+    config: TrainConfig,
+    report: Reporter,
+) -> dict[str, np.ndarray]:
+    """Train a new head on features of images with labels; return all parameters."""
+    features, labels = features[labels >= 0], labels[labels >= 0]
     weight, bias, accuracy = train_head(
         start.state["fc.weight"],
         start.state["fc.bias"],

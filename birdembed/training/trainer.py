@@ -17,6 +17,7 @@ from birdembed.pretrained.contents import Pretrained
 from birdembed.training.callbacks import Callbacks
 from birdembed.training.checkpoint import read_checkpoint
 from birdembed.training.config import TrainConfig
+from birdembed.training.head import smoothed
 from birdembed.training.history import History
 from birdembed.training.loop import Loop
 from birdembed.training.resume import check_config, restore, save, state_of
@@ -97,7 +98,7 @@ class Trainer:
         """Steps of the optimizer so far."""
         return self._run.step_count
 
-    def step(self, x: np.ndarray, y: np.ndarray) -> float:
+    def step(self, x: np.ndarray, y: np.ndarray, positions: np.ndarray | None = None) -> float:
         """Train on one batch, at once, whatever `accumulate` says.
 
         `fit` afterwards runs all its epochs; it trains no new head alone any more.
@@ -107,7 +108,9 @@ class Trainer:
         x : (n, 3, h, w) float32
             What `preprocess` returns.
         y : (n,) int64
-            Classes, in train's numbering.
+            Classes, in train's numbering; -1 for an image without a label.
+        positions : (n,) int64, optional
+            Where the images stand in train, for a loss that looks something up there.
 
         Returns
         -------
@@ -123,13 +126,18 @@ class Trainer:
         classes = len(self.train_data.class_names)
         if y.dtype.kind not in "iu" or y.shape != (len(x),) or not len(y):
             raise ValueError(f"y must be {len(x)} integers, got {y.dtype} {y.shape}")
-        if y.min() < 0 or y.max() >= classes:
-            raise ValueError(f"y must be 0 to {classes - 1}, got {y.min()} to {y.max()}")
-        run, smoothing = self._run, self.config.label_smoothing
+        if y.min() < -1 or y.max() >= classes:
+            raise ValueError(
+                f"y must be 0 to {classes - 1}, got {y.min()} to {y.max()}; -1 says: no label"
+            )
+        run = self._run
         engine = run.ready()
-        targets = np.full((len(y), classes), smoothing / classes, np.float32)
-        targets[np.arange(len(y)), y] += np.float32(1 - smoothing)
-        batch = SimpleNamespace(pixels=x, labels=y.astype(np.int64), targets=targets)
+        run.begin(head=False)
+        targets = smoothed(y, classes, self.config.label_smoothing)
+        rows = None if positions is None else np.asarray(positions, np.int64)
+        batch = SimpleNamespace(
+            pixels=x, labels=y.astype(np.int64), targets=targets, positions=rows
+        )
         loss = engine.step([batch], run.factor(engine.steps)).loss
         run.position.epoch_start += 1  # no batch of the epoch that `fit` begins or goes on with
         return loss
@@ -187,7 +195,8 @@ class Trainer:
         if self.valid_data is None:
             raise ValueError("evaluate needs images: the trainer was made without valid=")
         run = self._run
-        if run.published == run.step_count and run.model.num_classes:
+        headless = not self.train_data.class_names
+        if run.published == run.step_count and (headless or run.model.num_classes):
             return validate(run, snapshot_of(run.model))
         return validate(run, run.snapshot())
 

@@ -17,7 +17,7 @@ _BATCH = 32
 
 
 def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
-    """Measure a snapshot with a head on the `valid` of a run, which has one.
+    """Measure a snapshot on the `valid` of a run, which has one.
 
     Parameters
     ----------
@@ -27,9 +27,10 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
     Returns
     -------
     dict
-        `valid_loss` (cross-entropy, without smoothing and weights), `valid_accuracy`, and,
-        where an image has another of its class, `precision_at_1` and `map_at_r`, each image
-        searched among all others. Images that cannot be read are left out.
+        `valid_loss` (cross-entropy, without smoothing and weights) and `valid_accuracy`, where
+        the snapshot has a head, and, where an image has another of its class, `precision_at_1`
+        and `map_at_r`, each image searched among all others. Images that cannot be read are left
+        out.
 
     Raises
     ------
@@ -53,13 +54,16 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
         raise ValueError(f"none of the {len(valid.paths)} images of valid can be read")
     vectors = np.concatenate(features)
     truth = labels[np.concatenate(kept)]
-    logits = np.asarray(snapshot.trunk.network.head(vectors), np.float64)
-    if not (np.isfinite(vectors).all() and np.isfinite(logits).all()):
+    logits = None
+    if snapshot.num_classes:
+        logits = np.asarray(snapshot.trunk.network.head(vectors), np.float64)
+    if not (np.isfinite(vectors).all() and (logits is None or np.isfinite(logits).all())):
         raise BirdembedError(
             "the network gives NaN or infinity on valid: training has diverged; a smaller lr, "
             "more warmup_epochs or grad_clip may help"
         )
-    return classified(logits, truth) | _retrieved(vectors, truth)
+    found = {} if logits is None else classified(logits, truth)
+    return found | _retrieved(vectors, truth)
 
 
 def classified(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:

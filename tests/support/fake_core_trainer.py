@@ -108,6 +108,7 @@ class Trainer:
             x = np.maximum(z, 0)
         self._stats = stats
         self._features = features_of(x).astype(np.float32)
+        self._d_logits = np.zeros((len(x), self._net.num_classes))
         return self._features.copy()
 
     def head_loss(self, targets, weights=None):
@@ -117,17 +118,17 @@ class Trainer:
         wide -= wide.max(axis=1, keepdims=True)
         log_p = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
         share = np.ones(len(targets)) if weights is None else weights.astype(np.float64)
-        share = share / share.sum()
+        share = share / max(share.sum(), 1e-30)  # pictures of weight 0 teach nothing
         self._d_logits = (np.exp(log_p) * targets.sum(1, keepdims=True) - targets) * share[:, None]
         return float(-((targets * log_p).sum(axis=1) * share).sum()), logits
 
     def backward(self, d_features=None, accumulate=False, scale=1.0):
-        value = self._net.values
-        grads = {
-            "fc.weight": self._d_logits.T @ self._features,
-            "fc.bias": self._d_logits.sum(axis=0),
-        }
-        d = self._d_logits @ value["fc.weight"].astype(np.float64)
+        value, grads = self._net.values, {}
+        d = np.zeros(self._features.shape)
+        if self._net.num_classes:
+            grads["fc.weight"] = self._d_logits.T @ self._features
+            grads["fc.bias"] = self._d_logits.sum(axis=0)
+            d = self._d_logits @ value["fc.weight"].astype(np.float64)
         if d_features is not None:
             assert d_features.dtype == np.float32
             d = d + d_features

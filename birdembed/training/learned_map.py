@@ -1,0 +1,204 @@
+"""The linear map of a `Distill`, learned together with the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed._core import WeightsError
+from birdembed.training.distill import Distill
+from birdembed.training.ridge import fit_ridge
+from birdembed.weights.projection import Projection
+
+Array = NDArray[np.float32]
+#: As the core's AdamW has them.
+_BETA1, _BETA2, _EPS = np.float32(0.9), np.float32(0.999), np.float32(1e-8)
+
+
+@dataclass(frozen=True)
+class MapState:
+    """What a map consists of after a step: all arrays ``(features, dim) float32``.
+
+    Attributes
+    ----------
+    matrix : ndarray
+    m, v : ndarray or None
+        The optimizer's moments.
+    ema : ndarray or None
+        The running mean.
+    """
+
+    matrix: Array
+    m: Array | None = None
+    v: Array | None = None
+    ema: Array | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a step of the optimizer changes a matrix; as the core's `apply` takes it."""
+
+    kind: str
+    lr: float
+    weight_decay: float
+    momentum: float
+    nesterov: bool
+    grad_scale: float
+    ema_decay: float
+
+
+class LearnedMap:
+    """A `Distill` of the form "map" in a training: its loss, and the map it learns.
+
+    Parameters
+    ----------
+    spec : Distill
+    """
+
+    needs_batch = True
+
+    def __init__(self, spec: Distill) -> None:
+        self.spec = spec
+        self.state: MapState | None = None
+        self.gradient: Array | None = None
+        self._seen: list[Array] = []
+
+    # The fit
+
+    def see(self, batch: Any) -> None:
+        """Keep the targets of images whose features `fit` will get, in the same order."""
+        self._seen.append(self.spec.rows(batch))
+
+    def fit(self, features: Array) -> str:
+        """Fit the map to the features of what it has seen; return a sentence about it."""
+        targets = np.concatenate(self._seen)
+        self._seen = []
+        known = ~np.isnan(targets[:, 0])
+        if not known.any():
+            raise ValueError("targets of Distill have no row that is not NaN")
+        found = fit_ridge(features[known], targets[known])
+        size = np.sqrt(np.mean(np.square(found.matrix, dtype=np.float64)))
+        if not size > 0:
+            raise ValueError("no image has features that tell anything about Distill's targets")
+        scale = 1 / (size * np.sqrt(len(found.matrix)))
+        self.state = MapState(found.matrix * np.float32(scale))
+        judged = "" if found.cosine is None else f": cosine {found.cosine:.3f} on held-out ones"
+        return (
+            f"map to the teacher's {targets.shape[1]} dimensions fitted on {known.sum()} "
+            f"images{judged}"
+        )
+
+    # A step
+
+    def __call__(self, features: Array, batch: Any) -> tuple[float, Array]:
+        """Return loss and gradient for the features; `gradient` is the map's afterwards."""
+        assert self.state is not None
+        targets = self.spec.rows(batch)
+        loss, d_features, d_matrix = cosine_loss(features, self.state.matrix, targets)
+        weight = np.float32(self.spec.weight)
+        self.gradient = weight * d_matrix
+        return self.spec.weight * loss, weight * d_features
+
+    def stepped(self, gradient: Array, step: int, rules: Rules) -> MapState:
+        """Return the state after the optimizer's step number `step`, from 1."""
+        now = self.state
+        assert now is not None
+        new = now
+        if self.spec.lr_factor:
+            new = optimized(now, gradient, step, replace(rules, lr=rules.lr * self.spec.lr_factor))
+        if rules.ema_decay > 0:
+            mean = now.matrix if now.ema is None else now.ema
+            keep = np.float32(1 - rules.ema_decay)
+            new = replace(new, ema=mean + keep * (new.matrix - mean))
+        return new
+
+    # What it is afterwards
+
+    def projection(self, ema: bool) -> Projection:
+        """Return the map as a projection; with `ema` its running mean."""
+        assert self.state is not None
+        averaged = ema and self.state.ema is not None
+        matrix = self.state.ema if averaged else self.state.matrix
+        assert matrix is not None
+        return Projection("avg", np.zeros(len(matrix), np.float32), matrix)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return everything that must be kept, for `restore`."""
+        return {k: a for k, a in vars(self.state).items() if a is not None} if self.state else {}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Take what `arrays` gave.
+
+        Raises
+        ------
+        WeightsError
+            Arrays are missing, or their shapes differ.
+        """
+        shapes = {array.shape for array in arrays.values()}
+        if (
+            "matrix" not in arrays
+            or len(shapes) != 1
+            or not set(arrays) <= {"m", "v", "ema"} | {"matrix"}
+        ):
+            raise WeightsError(f"the checkpoint has no map for {self.spec!r}: start anew")
+        self.state = MapState(**arrays)
+
+
+def cosine_loss(
+    features: NDArray[Any], matrix: NDArray[Any], targets: NDArray[Any]
+) -> tuple[float, NDArray[Any], NDArray[Any]]:
+    """Return 1 minus the mean cosine of ``features @ matrix`` and targets, and its gradients.
+
+    Parameters
+    ----------
+    features : (n, features) floats
+    matrix : (features, dim) floats
+    targets : (n, dim) floats
+        Rows of length 1; rows of NaN do not count.
+
+    Returns
+    -------
+    loss : float
+        0 where no row counts.
+    d_features, d_matrix : ndarray
+        Of the shape and dtype of `features` and `matrix`.
+    """
+    known = ~np.isnan(targets[:, 0])
+    if not known.any():
+        return 0.0, np.zeros_like(features), np.zeros_like(matrix)
+    x = features[known]
+    mapped = (x @ matrix).astype(np.float64)
+    lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
+    # A row of zeros has no direction, hence no gradient.
+    unit = np.divide(mapped, lengths, out=np.zeros_like(mapped), where=lengths > 0)
+    wanted = targets[known].astype(np.float64)
+    cosines = (unit * wanted).sum(axis=1, keepdims=True)
+    slope = np.divide(cosines * unit - wanted, lengths, out=np.zeros_like(unit), where=lengths > 0)
+    slope = (slope / len(x)).astype(matrix.dtype)
+    d_features = np.zeros_like(features)
+    d_features[known] = slope @ matrix.T
+    return float(1 - cosines.mean()), d_features, x.T @ slope
+
+
+def optimized(state: MapState, gradient: Array, step: int, rules: Rules) -> MapState:
+    """Return matrix and moments after a step of SGD or AdamW, as the core makes it."""
+    g, p = gradient * np.float32(rules.grad_scale), state.matrix
+    lr, decay = np.float32(rules.lr), np.float32(rules.weight_decay)
+    m = np.zeros_like(p) if state.m is None else state.m
+    if rules.kind == "sgd":
+        momentum = np.float32(rules.momentum)
+        g = g + decay * p
+        m = g if step == 1 else momentum * m + g
+        move = g + momentum * m if rules.nesterov else m
+        return replace(state, matrix=p - lr * move, m=m)
+    v = np.zeros_like(p) if state.v is None else state.v
+    m = m + (1 - _BETA1) * (g - m)
+    v = _BETA2 * v + (1 - _BETA2) * g * g
+    rate = np.float32(rules.lr / (1 - 0.9**step))
+    root = np.float32(np.sqrt(1 - 0.999**step))
+    matrix = p * (1 - lr * decay) - rate * (m / (np.sqrt(v) / root + _EPS))
+    return replace(state, matrix=matrix, m=m, v=v)

@@ -1,0 +1,58 @@
+"""The option `loss`: its check, and its form in JSON."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from birdembed.training.losses import SupCon
+
+CROSS_ENTROPY = "cross_entropy"
+
+
+def check_loss(value: Any) -> Any:
+    """Return "cross_entropy", a callable, or a tuple of those."""
+    given = value if isinstance(value, (list, tuple)) else [value]
+    wrong = [one for one in given if not callable(one) and not _is_default(one)]
+    if wrong or not given:
+        raise ValueError(
+            "loss must be 'cross_entropy' or a callable (features, labels) -> (loss, d_features), "
+            f"or a list of those, got {wrong[0] if wrong else value!r}"
+        )
+    return tuple(value) if isinstance(value, (list, tuple)) else value
+
+
+def own_losses(value: Any) -> tuple[Any, ...]:
+    """Return the callables of a checked `loss`."""
+    given = value if isinstance(value, tuple) else (value,)
+    return tuple(one for one in given if callable(one))
+
+
+def loss_to_json(value: Any) -> Any:
+    """Return a checked `loss` as JSON takes it: a callable by its repr."""
+    if isinstance(value, tuple):
+        return [loss_to_json(one) for one in value]
+    # Without the address of a function, which is another one in each process.
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)) if callable(value) else value
+
+
+def loss_of_json(value: Any) -> Any:
+    """Return the `loss` of which `loss_to_json` gave the value; a callable is taken as it is.
+
+    Raises
+    ------
+    ValueError
+        It was a callable of the user's own.
+    """
+    if isinstance(value, (list, tuple)):
+        return tuple(loss_of_json(one) for one in value)
+    if not isinstance(value, str) or _is_default(value):
+        return value
+    known = SupCon.from_repr(value)
+    if known is None:
+        raise ValueError(f"the checkpoint's loss was {value}: pass it again as loss=")
+    return known
+
+
+def _is_default(value: Any) -> bool:
+    return isinstance(value, str) and value == CROSS_ENTROPY

@@ -1,0 +1,71 @@
+"""Similarities among the images of a batch, as a softmax over the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+
+def unit_rows(wide: Matrix) -> tuple[Matrix, Matrix]:
+    """Return rows of length 1 and the lengths ``(n, 1)``; a row of zeros stays."""
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0), lengths
+
+
+def softmax_of_others(z: Matrix, temperature: float) -> tuple[Matrix, Matrix]:
+    """Return the softmax of each row's products with the others, and its logarithm.
+
+    Of a row with itself both are 0 and no number to use, respectively.
+    """
+    logits = z @ z.T / temperature
+    np.fill_diagonal(logits, -np.inf)
+    top = logits.max(axis=1, keepdims=True)
+    odds = np.exp(logits - top)
+    total = odds.sum(axis=1, keepdims=True)
+    np.fill_diagonal(logits, 0.0)
+    return odds / total, logits - top - np.log(total)
+
+
+def slope_of_features(d_logits: Matrix, z: Matrix, lengths: Matrix, temperature: float) -> Matrix:
+    """Return the gradient for the rows that `unit_rows` got, from that for ``z @ z.T / T``."""
+    d_z = (d_logits + d_logits.T) @ z / temperature
+    d_wide = d_z - (d_z * z).sum(axis=1, keepdims=True) * z
+    # A row of zeros has no direction, hence no gradient.
+    return np.divide(d_wide, lengths, out=np.zeros_like(d_wide), where=lengths > 0)
+
+
+def relation_loss(
+    features: NDArray[Any], targets: NDArray[Any], temperature: float
+) -> tuple[float, NDArray[Any]]:
+    """Return how far similarities among features are from those among targets, and its gradient.
+
+    Parameters
+    ----------
+    features : (n, features) floats
+    targets : (n, dim) floats
+        Rows of length 1; rows of NaN do not count.
+    temperature : float
+
+    Returns
+    -------
+    loss : float
+        The mean over the images of the Kullback-Leibler divergence of the softmax of an image's
+        cosines with the others; 0 where fewer than three images count.
+    d_features : (n, features)
+        Of the dtype of `features`. Computed in float64.
+    """
+    known = np.flatnonzero(~np.isnan(targets[:, 0]))
+    d_features = np.zeros_like(features)
+    if len(known) < 3:
+        return 0.0, d_features
+    z, lengths = unit_rows(np.asarray(features, np.float64)[known])
+    wanted, log_wanted = softmax_of_others(np.asarray(targets, np.float64)[known], temperature)
+    found, log_found = softmax_of_others(z, temperature)
+    loss = (wanted * (log_wanted - log_found)).sum(axis=1).mean()
+    slope = slope_of_features((found - wanted) / len(known), z, lengths, temperature)
+    d_features[known] = slope.astype(features.dtype)
+    return float(loss), d_features

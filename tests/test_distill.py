@@ -1,0 +1,533 @@
+"""Losses that imitate another model's embeddings, and losses in a list."""
+
+import copy
+import json
+import pickle
+from types import SimpleNamespace
+
+import fake_core_trainer as fake
+import numpy as np
+import pytest
+from train_data import make_folder
+
+from birdembed import Distill, ImageFolder, Model, Preprocess, SupCon, TrainConfig, fine_tune
+from birdembed.training.callbacks import Callback
+from birdembed.training.learned_map import MapState, Rules, cosine_loss, optimized
+from birdembed.training.lr_find import lr_find
+from birdembed.training.ridge import fit_ridge
+from birdembed.training.similarity_loss import relation_loss
+from birdembed.training.trainer import Trainer
+
+EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
+
+
+@pytest.fixture
+def small_core(monkeypatch):
+    fake.install(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("distill")
+    return make_folder(root / "train"), make_folder(root / "valid", per_class=5, seed=1)
+
+
+@pytest.fixture
+def train(folder):
+    return folder[0]
+
+
+@pytest.fixture
+def valid(folder):
+    return folder[1]
+
+
+def teacher_rows(data, dim=6, seed=0):
+    """Embeddings of which the classes are clusters."""
+    rng = np.random.default_rng(seed)
+    middle = rng.normal(size=(int(data.labels.max()) + 1, dim))
+    return (middle[data.labels] + 0.3 * rng.normal(size=(len(data), dim))).astype(np.float32)
+
+
+def new_model(**options):
+    return Model("resnet50", preprocess=Preprocess(size=96), **options)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def numeric(f, at, eps=1e-6):
+    slope = np.zeros_like(at)
+    for i in np.ndindex(at.shape):
+        up, down = at.copy(), at.copy()
+        up[i] += eps
+        down[i] -= eps
+        slope[i] = (f(up) - f(down)) / (2 * eps)
+    return slope
+
+
+class Interrupt(Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, trainer, logs):
+        if logs["step"] == self.step:
+            raise KeyboardInterrupt
+
+
+# Losses and gradients
+
+
+@pytest.fixture
+def numbers():
+    rng = np.random.default_rng(0)
+    targets = unit(rng.normal(size=(7, 4)))
+    targets[2] = np.nan
+    return rng.normal(size=(7, 9)), rng.normal(size=(9, 4)), targets
+
+
+def test_gradients_are_those_of_finite_differences(numbers):
+    x, matrix, targets = numbers
+    _, d_x, d_matrix = cosine_loss(x, matrix, targets)
+    assert d_x == pytest.approx(numeric(lambda a: cosine_loss(a, matrix, targets)[0], x), abs=1e-8)
+    by_hand = numeric(lambda a: cosine_loss(x, a, targets)[0], matrix)
+    assert d_matrix == pytest.approx(by_hand, abs=1e-8)
+    assert not d_x[2].any()
+    for temperature in (0.1, 0.5):
+        _, d_x = relation_loss(x, targets, temperature)
+        by_hand = numeric(lambda a, t=temperature: relation_loss(a, targets, t)[0], x)
+        assert d_x == pytest.approx(by_hand, abs=1e-6)
+        assert not d_x[2].any()
+
+
+def test_losses_and_gradients_are_torchs(numbers):
+    torch = pytest.importorskip("torch")
+    x, matrix, targets = (torch.tensor(a) for a in numbers)
+    x.requires_grad_()
+    matrix.requires_grad_()
+    known = ~targets[:, 0].isnan()
+    loss = (1 - torch.cosine_similarity((x @ matrix)[known], targets[known])).mean()
+    loss.backward()
+    ours = cosine_loss(*numbers)
+    assert ours[0] == pytest.approx(float(loss.detach()))
+    assert ours[1] == pytest.approx(x.grad.numpy(), abs=1e-12)
+    assert ours[2] == pytest.approx(matrix.grad.numpy(), abs=1e-12)
+    x.grad = None
+    z, t = torch.nn.functional.normalize(x[known]), targets[known]
+    others = ~torch.eye(len(t), dtype=torch.bool)
+    found = ((z @ z.T) / 0.2)[others].reshape(len(t), -1).log_softmax(1)
+    wanted = ((t @ t.T) / 0.2)[others].reshape(len(t), -1).log_softmax(1)
+    loss = torch.nn.functional.kl_div(found, wanted, log_target=True, reduction="batchmean")
+    loss.backward()
+    ours = relation_loss(numbers[0], numbers[2], 0.2)
+    assert ours[0] == pytest.approx(float(loss.detach()))
+    assert ours[1] == pytest.approx(x.grad.numpy(), abs=1e-12)
+
+
+def test_edges_of_the_losses(numbers):
+    x, matrix, targets = numbers
+    nothing = np.full_like(targets, np.nan)
+    assert cosine_loss(x, matrix, nothing)[0] == 0 == relation_loss(x, nothing, 0.1)[0]
+    assert relation_loss(x[:3], targets[:3], 0.1)[0] == 0  # two that count: each has one other
+    zero = x.copy()
+    zero[0] = 0
+    for slope in (cosine_loss(zero, matrix, targets)[1], relation_loss(zero, targets, 0.1)[1]):
+        assert np.isfinite(slope).all()
+        assert not slope[0].any()
+    known = unit(x[:5])
+    assert relation_loss(3 * known, known, 0.1)[0] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "nesterov", "adamw"])
+def test_the_map_moves_as_torchs_optimizers_move_it(kind):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(5, 3)).astype("f4")
+    weight = torch.tensor(start, requires_grad=True)
+    options = {"lr": 0.01, "weight_decay": 0.1}
+    if kind == "adamw":
+        torchs = torch.optim.AdamW([weight], **options)
+    else:
+        torchs = torch.optim.SGD([weight], momentum=0.9, nesterov=kind == "nesterov", **options)
+    rules = Rules(kind.replace("nesterov", "sgd"), 0.01, 0.1, 0.9, kind == "nesterov", 1.0, 0.0)
+    state = MapState(start)
+    for step in range(1, 6):
+        gradient = rng.normal(size=(5, 3)).astype("f4")
+        weight.grad = torch.tensor(gradient)
+        torchs.step()
+        state = optimized(state, gradient, step, rules)
+    assert state.matrix == pytest.approx(weight.detach().numpy(), abs=1e-6)
+
+
+def test_ridge_finds_the_map_that_is_there_and_shrinks_noise():
+    rng = np.random.default_rng(0)
+    x, true = rng.normal(size=(400, 20)).astype("f4"), rng.normal(size=(20, 5))
+    clear = unit(x @ true).astype("f4")
+    found = fit_ridge(x, clear)
+    assert found.cosine > 0.99
+    assert (unit(x @ found.matrix) * clear).sum(axis=1).mean() > 0.99
+    noisy = unit(x @ true + 10 * rng.normal(size=(400, 5))).astype("f4")
+    assert fit_ridge(x[:30], noisy[:30]).penalty > found.penalty
+    assert fit_ridge(x[:6], clear[:6]).cosine is None
+
+
+@pytest.mark.parametrize("n", [15, 60])
+def test_ridge_is_the_closed_form_with_few_and_many_images(n):
+    rng = np.random.default_rng(0)
+    x, targets = rng.normal(size=(n, 20)), unit(rng.normal(size=(n, 5)))
+    found = fit_ridge(x, targets)
+    penalty = found.penalty * np.trace(x.T @ x) / 20
+    wanted = np.linalg.solve(x.T @ x + penalty * np.eye(20), x.T @ targets)
+    assert found.matrix == pytest.approx(wanted, abs=1e-5)
+
+
+# The object
+
+
+def test_a_distill_is_its_options_and_its_targets():
+    rows = np.arange(1, 13, dtype=float).reshape(4, 3)
+    loss = Distill(rows, weight=2)
+    assert loss == Distill(4 * rows, weight=2.0) == pickle.loads(pickle.dumps(loss))
+    assert copy.deepcopy(loss) == loss
+    assert hash(loss) == hash(Distill(rows, weight=2))
+    assert loss != Distill(rows)
+    assert loss != Distill(rows[::-1], weight=2)
+    assert repr(loss).startswith("Distill(<4 x 3, sha256 ")
+    assert np.linalg.norm(loss.targets, axis=1) == pytest.approx(np.ones(4))
+    assert "0x" not in repr(Distill(lambda pixels: pixels))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ((np.ones(3),), ValueError, r"targets must have the shape \(n, d\), got \(3,\)"),
+        (([["a", "b"]],), TypeError, "targets must be numbers"),
+        ((np.zeros((2, 3)),), ValueError, "row 0 is all zero or not finite"),
+        (([[1, 2], [np.inf, 1]],), ValueError, "row 1"),
+        (([[1, 2], [np.nan, 1]],), ValueError, "row 1"),
+        ((np.ones((2, 3)), 0), ValueError, "weight"),
+        ((np.ones((2, 3)), 1, "angle"), ValueError, "form must be one of 'map', 'relation'"),
+        ((np.ones((2, 3)), 1, "map", 0), ValueError, "temperature"),
+        ((np.ones((2, 3)), 1, "map", 1, -1), ValueError, "lr_factor"),
+    ],
+)
+def test_bad_options_are_refused(arguments, error, text):
+    with pytest.raises(error, match=text):
+        Distill(*arguments)
+
+
+def test_a_relation_can_be_called_and_a_map_only_in_a_training():
+    rng = np.random.default_rng(0)
+    rows, features = rng.normal(size=(9, 5)), rng.normal(size=(4, 8)).astype("f4")
+    batch = SimpleNamespace(positions=np.array([8, 1, 1, 3]), pixels=None)
+    loss, slope = Distill(rows, 3.0, "relation")(features, batch)
+    wanted = relation_loss(features, unit(rows)[batch.positions], 0.1)
+    assert loss == pytest.approx(3 * wanted[0], rel=1e-5)
+    assert slope.dtype == np.float32
+    with pytest.raises(TypeError, match="in a training"):
+        Distill(rows)(features, batch)
+
+
+def test_a_list_of_losses_survives_json_but_for_what_must_be_given_again():
+    losses = ["cross_entropy", SupCon(0.2, 0.5)]
+    config = TrainConfig(loss=losses)
+    assert config.losses == (SupCon(0.2, 0.5),)
+    stored = json.loads(json.dumps(config.to_dict()))
+    assert TrainConfig.from_dict(stored) == config
+    own = [*losses, Distill(np.eye(3))]
+    stored = json.loads(json.dumps(TrainConfig(loss=own).to_dict()))
+    with pytest.raises(ValueError, match=r"Distill.*pass it again as loss="):
+        TrainConfig.from_dict(stored)
+    assert TrainConfig.from_dict(stored, loss=own) == TrainConfig(loss=own)
+    for wrong in ([], ["triplet"], [SupCon(), 3]):
+        with pytest.raises(ValueError, match="loss must be 'cross_entropy' or a callable"):
+            TrainConfig(loss=wrong)
+
+
+# In a training
+
+
+def cosine_to(model, data, targets):
+    mapped = model.encode(data, projection=True)
+    return float((unit(mapped) * unit(targets)).sum(axis=1).mean())
+
+
+@pytest.mark.usefixtures("small_core")
+def test_the_features_gradient_is_added_to_the_heads(train):
+    """One step's gradients against those of the parts."""
+    rows, other = teacher_rows(train), teacher_rows(train, 3, seed=1)
+    positions = np.array([0, 13, 25, 40, 41, 7])
+    x = np.random.default_rng(1).normal(size=(6, 3, 96, 96)).astype("f4")
+    y = train.labels[positions]
+    losses = {
+        "head": "cross_entropy",
+        "map": Distill(rows, 2.0),
+        "relation": Distill(other, form="relation"),
+        "supcon": SupCon(),
+    }
+
+    def gradients(loss):
+        model = new_model(num_classes=4)
+        trainer = Trainer(model, train, loss=loss, ema=None, grad_clip=None, **EASY)
+        value = trainer.step(x, y, positions)
+        return value, trainer.gradients()
+
+    alone = {name: gradients(loss) for name, loss in losses.items()}
+    value, together = gradients(list(losses.values()))
+    head_value, head = alone["head"]
+    parts = [alone[name] for name in ("map", "relation", "supcon")]
+    assert value == pytest.approx(head_value + sum(v - head_value for v, _ in parts), rel=1e-5)
+    for name, found in together.items():
+        wanted = head[name] + sum(g[name] - head[name] for _, g in parts)
+        assert found == pytest.approx(wanted, abs=1e-5), name
+    assert not np.allclose(together["conv1.weight"], head["conv1.weight"])
+
+
+@pytest.mark.usefixtures("small_core")
+def test_it_learns_from_its_teacher_and_brings_the_map(train, valid):
+    rows = teacher_rows(train)
+    model = new_model()
+    loss = ["cross_entropy", Distill(rows, 3.0, lr_factor=1.0), SupCon()]
+    fitted = {}
+
+    class First(Callback):
+        def on_step_end(self, trainer, logs):
+            if logs["step"] == 1:
+                fitted["cosine"] = cosine_to(trainer.model, train, rows)
+
+    history = fine_tune(model, train, valid, 6, loss=loss, callbacks=First(), **EASY)
+    assert history.best["valid_accuracy"] > 0.8
+    assert model.encode(train.paths[:2]).shape == (2, 2048)
+    assert model.encode(train.paths[0], projection=True).shape == (6,)
+    assert cosine_to(model, train, rows) > 0.9
+    assert fitted["cosine"] > 0.5  # fitted before the first step
+
+
+@pytest.mark.usefixtures("small_core")
+def test_the_model_keeps_its_map_in_a_folder(train, tmp_path):
+    from birdembed import load_model
+
+    model = new_model()
+    fine_tune(model, train, epochs=1, loss=Distill(teacher_rows(train)), **EASY)
+    model.save_pretrained(tmp_path / "m")
+    again = load_model(tmp_path / "m")
+    path = train.paths[0]
+    assert np.array_equal(again.encode(path, projection=True), model.encode(path, projection=True))
+    assert np.array_equal(again.encode(path), model.encode(path))
+
+
+@pytest.mark.usefixtures("small_core")
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_ctrl_c_and_resume_ends_with_the_same_bits(train, valid, tmp_path, optimizer, accumulate):
+    def losses():
+        return [SupCon(), Distill(teacher_rows(train)), Distill(teacher_rows(train, 3))]
+
+    options = {**EASY, "optimizer": optimizer, "accumulate": accumulate, "checkpoint_every": 2}
+    whole = new_model()
+    fine_tune(whole, train, valid, 3, loss=losses(), checkpoint_dir=tmp_path / "a", **options)
+    model = new_model()
+    for at in (1, 4):
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(
+                model,
+                train,
+                valid,
+                3,
+                loss=losses(),
+                resume=True,
+                checkpoint_dir=tmp_path / "b",
+                callbacks=Interrupt(at),
+                **options,
+            )
+    trainer = Trainer.resume(tmp_path / "b", train, valid, loss=losses())
+    trainer.fit()
+    assert same(trainer.model.state_dict(), whole.state_dict())
+    path = train.paths[0]
+    wanted = whole.encode(path, projection=True)
+    assert np.array_equal(trainer.model.encode(path, projection=True), wanted)
+
+
+@pytest.mark.usefixtures("small_core")
+def test_a_checkpoint_is_not_resumed_with_other_targets(train, tmp_path):
+    options = {**EASY, "checkpoint_dir": tmp_path}
+    fine_tune(new_model(), train, epochs=1, loss=Distill(teacher_rows(train)), **options)
+    other = Distill(teacher_rows(train, seed=5))
+    with pytest.raises(ValueError, match="made with loss="):
+        fine_tune(new_model(), train, epochs=2, loss=other, resume=True, **options)
+
+
+@pytest.mark.usefixtures("small_core")
+def test_a_step_that_is_abandoned_leaves_map_and_network_alone(train):
+    trainer = Trainer(new_model(), train, loss=Distill(teacher_rows(train)), **EASY)
+    positions = np.arange(8)
+    x = np.random.default_rng(1).normal(size=(8, 3, 96, 96)).astype("f4")
+    trainer.step(x, train.labels[:8], positions)
+    engine = trainer._run.engine
+    before = {k: a.copy() for k, a in engine.learned().items()}
+
+    def fail(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    apply, engine.core.apply = engine.core.apply, fail
+    with pytest.raises(KeyboardInterrupt):
+        trainer.step(x, train.labels[:8], positions)
+    assert same(engine.learned(), before)
+    engine.core.apply = apply
+    trainer.step(x, train.labels[:8], positions)
+    assert not same(engine.learned(), before)
+
+
+@pytest.mark.usefixtures("small_core")
+def test_a_callable_teacher_sees_the_students_view(train):
+    seen = []
+
+    def teacher(pixels):
+        seen.append(pixels.copy())
+        return pixels.mean(axis=(2, 3)) + 2
+
+    model = new_model()
+    fine_tune(model, train, epochs=1, loss=Distill(teacher), **(EASY | {"augment": "default"}))
+    fit = sum(len(p) for p in seen[:6])
+    assert fit == len(train)  # as they are, once, for the map
+    assert len(seen) == 12
+    assert all(p.shape[1:] == (3, 96, 96) and p.dtype == np.float32 for p in seen)
+    assert model.encode(train.paths[0], projection=True).shape == (3,)
+    for wrong, text in ((lambda p: p[:2, :, 0, 0] + 9, "2 embeddings for"), (np.mean, "shape")):
+        with pytest.raises(ValueError, match=text):
+            fine_tune(new_model(), train, epochs=1, loss=Distill(wrong), **EASY)
+
+
+@pytest.mark.usefixtures("small_core")
+def test_rows_of_nan_have_no_say(train):
+    rows = teacher_rows(train)
+    rows[::2] = np.nan
+    model = new_model()
+    fine_tune(model, train, epochs=2, loss=Distill(rows, 3.0), **EASY)
+    known = ~np.isnan(rows[:, 0])
+    mapped = unit(model.encode(train, projection=True)[known])
+    assert (mapped * unit(rows[known])).sum(axis=1).mean() > 0.5
+    rows[:] = np.nan
+    with pytest.raises(ValueError, match="no row that is not NaN"):
+        fine_tune(new_model(), train, epochs=1, loss=Distill(rows), **EASY)
+
+
+@pytest.mark.usefixtures("small_core")
+def test_targets_must_fit_the_data(train):
+    rows = teacher_rows(train)
+    with pytest.raises(ValueError, match="have 47 rows for 48 images of train"):
+        Trainer(new_model(), train, loss=Distill(rows[:-1]), **EASY)
+    with pytest.raises(ValueError, match="no rows for mixed ones"):
+        Trainer(new_model(), train, loss=[Distill(rows)], mixup=0.2, **EASY)
+    trainer = Trainer(new_model(), train, loss=Distill(rows), **EASY)
+    with pytest.raises(ValueError, match="positions="):
+        trainer.step(np.zeros((2, 3, 96, 96), "f4"), np.array([0, 1]))
+
+
+@pytest.mark.usefixtures("small_core")
+def test_a_loss_that_needs_the_batch_sees_it(train):
+    seen = []
+
+    class Own:
+        needs_batch = True
+
+        def __call__(self, features, batch):
+            seen.append(batch)
+            return 0.0, np.zeros_like(features)
+
+    model = new_model()
+    fine_tune(model, train, epochs=1, loss=[Own()], **EASY)
+    assert np.array_equal(np.sort(np.concatenate([b.positions for b in seen])), np.arange(48))
+    assert all(np.array_equal(train.labels[b.positions], b.labels) for b in seen)
+    assert seen[0].pixels.shape == (8, 3, 96, 96)
+    plain = new_model()
+    fine_tune(plain, train, epochs=1, **EASY)
+    assert same(plain.state_dict(), model.state_dict())
+
+
+@pytest.mark.usefixtures("small_core")
+def test_lr_find_takes_it(train):
+    found = lr_find(new_model(), train, loss=Distill(teacher_rows(train)), steps=12, **EASY)
+    assert found.suggestion > 0
+
+
+# Without labels
+
+
+@pytest.mark.usefixtures("small_core")
+@pytest.mark.parametrize("form", ["map", "relation"])
+def test_images_without_labels_are_enough(train, valid, form, caplog):
+    data = ImageFolder.from_paths(train.root)
+    assert data.paths == train.paths
+    loss = Distill(teacher_rows(train), form=form)
+    model = new_model(num_classes=3)
+    history = fine_tune(model, data, valid, 3, loss=[loss, SupCon()], monitor="map_at_r", **EASY)
+    assert model.num_classes == 0
+    assert model.class_names is None
+    assert "train_accuracy" not in history.epochs[0]
+    assert "valid_accuracy" not in history.epochs[0]
+    assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
+    assert history.best["map_at_r"] > 0.3
+    repr(history)
+
+
+@pytest.mark.usefixtures("small_core")
+def test_without_labels_some_loss_must_do_without(train, valid):
+    data = ImageFolder.from_paths(train.paths)
+    for loss in ("cross_entropy", SupCon()):
+        with pytest.raises(ValueError, match="train has no labels"):
+            Trainer(new_model(), data, loss=loss, **EASY)
+    loss = Distill(teacher_rows(train))
+    with pytest.raises(ValueError, match="'precision_at_1' or 'map_at_r'"):
+        Trainer(new_model(), data, valid, loss=loss, **EASY)
+    with pytest.raises(ValueError, match="class_weights need classes"):
+        Trainer(new_model(), data, loss=loss, class_weights="balanced", **EASY)
+
+
+@pytest.mark.usefixtures("small_core")
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("weights", [None, "balanced"])
+def test_labels_for_a_part(train, valid, tmp_path, balanced, weights):
+    labels = [name if i % 3 else None for i, name in enumerate(train.names)]
+    data = ImageFolder.from_lists(train.paths, labels)
+    options = {**EASY, "balanced": balanced, "class_weights": weights, "accumulate": 2}
+
+    def losses():
+        return [SupCon(), Distill(teacher_rows(train))]
+
+    model = new_model()
+    history = fine_tune(model, data, valid, 4, loss=losses(), **options)
+    assert history.best["valid_accuracy"] > 0.8
+    assert all(0 <= logs["train_accuracy"] <= 1 for logs in history.epochs)
+    again = new_model()
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(
+            again,
+            data,
+            valid,
+            4,
+            loss=losses(),
+            checkpoint_dir=tmp_path,
+            callbacks=Interrupt(4),
+            **options,
+        )
+    fine_tune(again, data, valid, 4, loss=losses(), checkpoint_dir=tmp_path, resume=True, **options)
+    assert same(again.state_dict(), model.state_dict())
+
+
+@pytest.mark.usefixtures("small_core")
+def test_an_unlabelled_image_adds_nothing_to_the_cross_entropy(train):
+    x = np.random.default_rng(1).normal(size=(6, 3, 96, 96)).astype("f4")
+    y = train.labels[[0, 13, 25, 40, 41, 7]]
+    options = {**EASY, "ema": None, "bn": "frozen"}
+    part = Trainer(new_model(num_classes=4), train, **options)
+    loss = part.step(x, np.where(np.arange(6) < 4, y, -1))
+    whole = Trainer(new_model(num_classes=4), train, **options)
+    assert loss == pytest.approx(whole.step(x[:4], y[:4]), rel=1e-5)
+    for name, found in part.gradients().items():
+        assert found == pytest.approx(whole.gradients()[name], abs=1e-6), name
