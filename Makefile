@@ -16,6 +16,7 @@
 #
 #   PYTHON=python3.12        another Python (3.10 to 3.13) for .venv
 #   PYTEST_ARGS="-k search"  more arguments for pytest
+#   WORKERS=1                so many processes for the fast Python tests, not one a core
 #   BIRDEMBED_SANITIZE=undefined   a sanitizer for `make debug`; `address` has to be loaded before
 #                            Python: LD_PRELOAD="$(cc -print-file-name=libasan.so)"
 #   BIRDEMBED_DATA=DIR       real photographs for tests and benchmarks: train/SPECIES/*.jpg, valid/
@@ -131,22 +132,25 @@ fetch: build
 
 CORES := $(shell nproc)
 PYTEST = $(PY) -m pytest --timeout 600 $(PYTEST_ARGS)
+# Of the fast tests. Threads of several processes that wait for each other must not spin.
+WORKERS := $(shell n=$(CORES); [ $$n -lt 8 ] || n=8; echo $$n)
+IN_PARALLEL = OMP_WAIT_POLICY=passive $(PYTEST) -n $(WORKERS) --dist worksteal
 
 TRAINING_OPS := $(addprefix nn/test_,batchnorm residual_relu channel_moments conv_training pool)
 
 # Once more for AVX2: what has kernels of its own there. Without a sanitizer: what forks, which the
 # sanitizers do not survive.
 test-c: build
-	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined
-	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=thread
-	@ONEDNN_MAX_CPU_ISA=AVX2 $(MAKE) --no-print-directory -C csrc -j$(CORES) test \
+	@$(MAKE) --no-print-directory -C csrc -k -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined
+	@$(MAKE) --no-print-directory -C csrc -k -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=thread
+	@ONEDNN_MAX_CPU_ISA=AVX2 $(MAKE) --no-print-directory -C csrc -k -j$(CORES) test \
 	    PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined TESTS="nn/test_layers $(TRAINING_OPS)"
-	@$(MAKE) --no-print-directory -C csrc -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" \
+	@$(MAKE) --no-print-directory -C csrc -k -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" \
 	    TESTS="base/test_executor model/test_inference"
 
 test-python: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
 	@sh tools/system_packages.sh --for-tests chromium chromium-driver curl
-	$(PYTEST) -m "not slow"
+	$(IN_PARALLEL) -m "not slow"
 
 test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
 	@sh tools/system_packages.sh --for-tests debootstrap

@@ -1,1 +1,1 @@
-from tests.support.species import model, others, photos  # noqa: F401 (fixtures)
+from tests.support.species import folder, model, others, photos  # noqa: F401 (fixtures)

@@ -30,6 +30,9 @@ from tests.docs.workplace import ROOT, prepare
 
 RUN = Path(__file__).with_name("run_page.py")
 PAGES = [ROOT / "README.md", ROOT / "docs" / "README.md", *sorted(ROOT.glob("docs/guide/*.md"))]
+SLOW = {"README.md"} | {
+    f"docs/guide/{page}.md" for page in ("fine-tuning", "metaflow", "mlflow", "serving", "stores")
+}
 OTHERS = [
     *(ROOT / f"{page}.md" for page in ("THIRD_PARTY", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")),
     ROOT / "csrc" / "README.md",
@@ -39,6 +42,12 @@ OTHERS = [
 
 def name(page):
     return page.relative_to(ROOT).as_posix()
+
+
+def runs():
+    """Return the pages that have code; those that train, or serve, or fill a database are slow."""
+    pages = [page for page in PAGES if page.is_file() and blocks(page)]
+    return [pytest.param(p, marks=pytest.mark.slow) if name(p) in SLOW else p for p in pages]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +81,7 @@ def end_servers(pids):
                 time.sleep(0.1)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if p.is_file() and blocks(p)], ids=name)
+@pytest.mark.parametrize("page", runs(), ids=name)
 def test_blocks_run(page, cache, tmp_path):
     environment = prepare(tmp_path, cache)
     try:

@@ -179,6 +179,7 @@ def words_of(options):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
     place, environment, tracking_server, tmp_path, monkeypatch
@@ -259,6 +260,7 @@ def check_cards(found):
         assert [] in missing, (name, missing)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_below_the_threshold_nothing_is_registered(
     place, environment, tracking_server, tmp_path, monkeypatch

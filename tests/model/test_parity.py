@@ -22,7 +22,7 @@ def assert_close(found, expected):
     cosine = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * lengths)
     assert distance.max() <= tolerances.NETWORK_REL_L2
     assert cosine.min() >= tolerances.NETWORK_COSINE
-    return distance.max()
+    return float(distance.max())
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)

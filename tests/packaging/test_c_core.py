@@ -8,6 +8,8 @@ import pytest
 
 from tests.support import ROOT
 
+pytestmark = pytest.mark.slow  # `make test` runs them before the Python tests
+
 
 def run(sanitizers):
     """Run `make test` under sanitizers; its output."""

@@ -1,9 +1,8 @@
-"""Model folders: ours, timm's and transformers', and what a fingerprint names."""
+"""Model folders: what is saved comes back, damage is found, and what a fingerprint names."""
 
 import dataclasses
 import json
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -14,14 +13,11 @@ from birdembed._core import WeightsError
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import Pretrained, check_fingerprint
 from birdembed.pretrained.fingerprint import fingerprint
-from birdembed.pretrained.preprocess_config import preprocess_from_transformers
 from birdembed.pretrained.reading import read_bare, read_pretrained
 from birdembed.pretrained.writing import write_pretrained
 from birdembed.weights.projection import Projection, read_projection, write_projection
-from tests.support import tolerances
-from tests.support.networks import embed, numpy_state, parameter_table, random_network, vision
-
-BIRDS = ["kea", "Steller's jay", "årfugl"]
+from tests.support.model_folders import BIRDS, edit, edit_cfg
+from tests.support.networks import parameter_table
 
 
 @pytest.fixture
@@ -35,13 +31,6 @@ def state(monkeypatch):
     monkeypatch.setattr(_core, "parameter_table", tiny_table)
     rng = np.random.default_rng(0)
     return {n: rng.standard_normal(s, np.float32) for n, s in tiny_table("resnet50", 3)}
-
-
-@pytest.fixture
-def big_folder(tmp_path):
-    """A folder for whole models, emptied at once: pytest keeps tmp_path for several runs."""
-    yield tmp_path / "model"
-    shutil.rmtree(tmp_path / "model", ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -290,16 +279,6 @@ def test_damaged_folders(tmp_path, model, damage, message):
         read_pretrained(tmp_path)
 
 
-def edit(folder, **values):
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps({**config, **values}), encoding="utf-8")
-
-
-def edit_cfg(folder, **values):
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    edit(folder, pretrained_cfg={**config["pretrained_cfg"], **values})
-
-
 def test_bare_files(tmp_path, state):
     save_file(state, tmp_path / "x.safetensors")
     bare = read_bare(tmp_path / "x.safetensors", num_classes=0)
@@ -325,182 +304,3 @@ def test_projections(tmp_path, projection):
     save_file({"mean": projection.mean}, tmp_path / "p.safetensors")
     with pytest.raises(WeightsError, match=r"p\.safetensors: expected the tensors mean and matrix"):
         read_projection(tmp_path / "p.safetensors")
-
-
-def pictures():
-    return np.random.default_rng(0).standard_normal((2, 3, 64, 64), dtype=np.float32)
-
-
-def assert_same_embeddings(folder, expected, x):
-    """This package's network, read from the folder, against another library's features."""
-    back = read_pretrained(folder)
-    network = _core.Network(back.architecture, back.num_classes, list(back.state.values()))
-    found = network.features(x)
-    distances = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
-    assert max(distances) <= tolerances.FEATURES_REL_L2
-
-
-@pytest.mark.parametrize(
-    ("architecture", "dtype"),
-    [("resnet50", "float32"), ("resnet50d", "float32"), ("resnet50", "float16")],
-)
-def test_timm_loads_what_is_saved(big_folder, architecture, dtype):
-    torch, _, timm, _ = vision()
-    network = random_network(architecture, 3)
-    if dtype == "float16":
-        for parameter in network.parameters():
-            if parameter.ndim > 1:
-                parameter.data = parameter.data.half().float()
-    saved = {
-        name: array
-        for name, array in numpy_state(network).items()
-        if not name.endswith("num_batches_tracked")
-    }
-    given = Pretrained(architecture, saved, class_names=BIRDS)
-    write_pretrained(big_folder, given, dtype=dtype)
-    loaded = timm.create_model(f"local-dir:{big_folder}", pretrained=True).eval()
-    assert loaded.num_classes == 3
-    assert list(loaded.pretrained_cfg["label_names"]) == BIRDS
-    config = timm.data.resolve_model_data_config(loaded)
-    assert list(config["input_size"]) == [3, 224, 224]
-    assert (config["crop_pct"], config["crop_mode"]) == (1.0, "squash")
-    x = pictures()
-    np.testing.assert_array_equal(embed(loaded, x), embed(network, x))
-    assert_same_embeddings(big_folder, embed(loaded, x), x)
-    with torch.no_grad():
-        assert torch.equal(loaded(torch.from_numpy(x)), network(torch.from_numpy(x)))
-
-
-def test_torchvision_loads_what_is_saved(big_folder):
-    torch, torchvision, _, _ = vision()
-    from safetensors.torch import load_file as torch_load_file
-
-    network = random_network("resnet50", 3)
-    saved = {n: a for n, a in numpy_state(network).items() if "num_batches" not in n}
-    write_pretrained(big_folder, Pretrained("resnet50", saved))
-    twin = torchvision.models.resnet50(weights=None, num_classes=3).eval()
-    twin.load_state_dict(torch_load_file(big_folder / "model.safetensors"), strict=True)
-    x = pictures()
-    np.testing.assert_array_equal(embed(twin, x), embed(network, x))
-    assert_same_embeddings(big_folder, embed(twin, x), x)
-    with torch.no_grad():
-        assert torch.equal(twin(torch.from_numpy(x)), network(torch.from_numpy(x)))
-
-
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
-def test_folders_of_timm(big_folder, architecture):
-    _, _, timm, _ = vision()
-    network = random_network(architecture, 3)
-    timm.models.save_for_hf(
-        network, big_folder, model_config={"label_names": BIRDS}, safe_serialization=True
-    )
-    assert (big_folder / "model.safetensors").is_file()
-    back = read_pretrained(big_folder)
-    assert back.architecture == architecture
-    assert back.class_names == BIRDS
-    config = timm.data.resolve_model_data_config(network)
-    assert back.preprocess == Preprocess(
-        size=config["input_size"][1],
-        resize="shortest",
-        crop_pct=config["crop_pct"],
-        interpolation=config["interpolation"],
-    )
-    expected = numpy_state(network)
-    assert all(np.array_equal(back.state[n], expected[n]) for n in back.state)
-    assert back.fingerprint is None
-    assert len(back.with_fingerprint().fingerprint) == 64
-
-
-#: As microsoft/resnet-50 has it, and as transformers' later versions write the same.
-PROCESSORS = [
-    {
-        "crop_pct": 0.875,
-        "do_normalize": True,
-        "do_resize": True,
-        "feature_extractor_type": "ConvNextFeatureExtractor",
-        "image_mean": [0.485, 0.456, 0.406],
-        "image_std": [0.229, 0.224, 0.225],
-        "resample": 3,
-        "size": 224,
-    },
-    {
-        "crop_pct": 0.875,
-        "do_rescale": True,
-        "rescale_factor": 0.00392156862745098,
-        "image_processor_type": "ConvNextImageProcessor",
-        "image_mean": [0.485, 0.456, 0.406],
-        "image_std": [0.229, 0.224, 0.225],
-        "resample": 3,
-        "size": {"shortest_edge": 224},
-    },
-]
-
-
-@pytest.mark.parametrize("processor", PROCESSORS)
-@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
-def test_folders_of_transformers(big_folder, processor, safe):
-    torch, _, _, _ = vision()
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    labels = dict(enumerate(BIRDS))
-    config = transformers.ResNetConfig(id2label=labels, label2id={n: i for i, n in labels.items()})
-    theirs = transformers.ResNetForImageClassification(config)
-    theirs.save_pretrained(big_folder)
-    if not safe:
-        (big_folder / "model.safetensors").unlink()
-        torch.save(theirs.state_dict(), big_folder / "pytorch_model.bin")
-    with pytest.raises(WeightsError, match=r"preprocessor_config\.json.*pass preprocess="):
-        read_pretrained(big_folder)
-    (big_folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    back = read_pretrained(big_folder)
-    assert back.architecture == "resnet50"
-    assert back.class_names == BIRDS
-    assert back.preprocess == Preprocess(
-        size=224, resize="shortest", crop_pct=0.875, interpolation="bicubic"
-    )
-    name = "resnet.encoder.stages.3.layers.2.layer.1.convolution.weight"
-    np.testing.assert_array_equal(back.state["layer4.2.conv2.weight"], numpy_state(theirs)[name])
-    edit(big_folder, downsample_in_bottleneck=True)
-    with pytest.raises(WeightsError, match="expected downsample_in_bottleneck False, got True"):
-        read_pretrained(big_folder)
-
-
-@pytest.mark.parametrize(
-    ("cfg", "expected"),
-    [
-        ({"size": {"height": 160, "width": 160}}, Preprocess(160, interpolation="bicubic")),
-        (
-            {"size": {"shortest_edge": 256}, "crop_size": 224, "do_center_crop": True},
-            (224, 256),
-        ),
-        (
-            {
-                "size": {"shortest_edge": 236},
-                "crop_size": {"height": 224, "width": 224},
-                "do_center_crop": True,
-            },
-            (224, 236),
-        ),
-        (
-            {"size": {"shortest_edge": 384}, "image_processor_type": "ConvNextImageProcessor"},
-            Preprocess(384, interpolation="bicubic"),
-        ),
-        ({"size": {"height": 160, "width": 200}}, "not understood"),
-        ({"size": 224, "do_resize": False}, "do_resize is false"),
-        ({"size": {"shortest_edge": 224}}, "without a crop"),
-        ({"size": 224, "rescale_factor": 1.0}, "rescale_factor"),
-        ({"size": 224, "resample": 1}, "resample 1"),
-    ],
-)
-def test_processors_of_transformers(cfg, expected):
-    from_config = preprocess_from_transformers
-    if isinstance(expected, str):
-        with pytest.raises(WeightsError, match=f"x: .*{expected}"):
-            from_config(cfg, "x")
-    elif isinstance(expected, tuple):
-        size, edge = expected
-        found = from_config(cfg, "x")
-        assert (found.size, found.resize) == (size, "shortest")
-        assert int(size / found.crop_pct) == edge
-    else:
-        assert from_config(cfg, "x") == expected

@@ -56,6 +56,17 @@ def model():
     return be.Model._of(dataclasses.replace(_weights()))
 
 
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory, photos):
+    """Return a saved model with a gallery."""
+    model = be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64))
+    model.fit_projection(photos, dim=8, shrinkage=0.3)
+    model.fit_gallery(photos)
+    path = tmp_path_factory.mktemp("model") / "m"
+    model.save_pretrained(path)
+    return str(path)
+
+
 def clouds(n_classes, n, dim, *, seed=0, spread=2.0):
     """Return rows of classes that vary alike around their means, and labels."""
     rng = np.random.default_rng(seed)

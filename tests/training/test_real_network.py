@@ -88,6 +88,7 @@ def test_gradients_by_name(train):
     assert trainer.model.num_classes == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_killed_at_three_random_steps_and_resumed_ends_with_the_same_bits(
     root, tmp_path, precision

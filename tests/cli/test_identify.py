@@ -1,0 +1,92 @@
+"""identify on the command line."""
+
+import io
+import json
+import os
+import shutil
+import sys
+
+import pytest
+
+import birdembed as be
+from birdembed.cli import main
+from tests.support.species import SPECIES, write_folder
+
+
+def test_identify(folder, photos, others, capsys):
+    assert main(["identify", photos.paths[0], others.root, "--model", folder, "-k", "2"]) == 0
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    assert len(lines) == 3 * (1 + len(others))
+    assert lines[0].startswith(f"{photos.paths[0]}: ")
+    assert lines[1].split()[0] == "1"
+    assert lines[1].endswith(photos.names[0])
+    found = be.load_model(folder).identify([photos.paths[0], *others.paths], k=2)
+    for line, one in zip(lines[::3], found, strict=True):
+        assert line.endswith(one.species if one.known else "none of the known species")
+    assert any(one.known for one in found)
+
+
+def test_identify_something_else(folder, tmp_path, capsys):
+    strange = write_folder(tmp_path / "strange", range(1), ["X"])
+    model = be.load_model(folder)
+    model.threshold = 1.1
+    model.save_pretrained(tmp_path / "strict")
+    words = ["identify", strange.paths[0], "--model", str(tmp_path / "strict")]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{strange.paths[0]}: none of the known species"
+    assert len(lines) == 1 + len(SPECIES)
+    assert main([*words, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["query"] == strange.paths[0]
+    assert row["known"] is False
+    assert row["species"] is None
+    assert [one["label"] for one in row["results"]] == [line.split()[2] for line in lines[1:]]
+    assert set(row["results"][0]) == {"id", "label", "score"}
+
+
+def test_identify_names_bad_files(folder, photos, tmp_path, capsys):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    assert main(["identify", str(bad), photos.paths[0], "--model", folder]) == 0
+    shown = capsys.readouterr()
+    assert "bad.jpg" in shown.err
+    assert "bad.jpg" not in shown.out
+    assert main(["identify", str(bad), "--model", folder]) == 1
+    (tmp_path / "empty").mkdir()
+    assert main(["identify", str(tmp_path / "empty"), "--model", folder]) == 1
+    assert "no photographs" in capsys.readouterr().err
+
+
+def test_identify_without_a_gallery(photos, tmp_path, capsys, model):
+    model.save_pretrained(tmp_path / "m")
+    assert main(["identify", photos.paths[0], "--model", str(tmp_path / "m")]) == 1
+    assert "fit_gallery" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("encoding", "errors", "text"),
+    [
+        ("utf-8", "strict", "Käuzchen\\udcff.png".encode()),
+        ("utf-8", "surrogateescape", "Käuzchen".encode() + b"\xff.png"),
+        ("ascii", "strict", rb"K\xe4uzchen\udcff.png"),
+        ("ascii", "surrogateescape", rb"K\xe4uzchen\udcff.png"),
+    ],
+)
+def test_identify_prints_names_that_cannot_be_encoded(
+    encoding, errors, text, folder, photos, tmp_path, monkeypatch
+):
+    name = str(tmp_path / os.fsdecode("Käuzchen".encode() + b"\xff.png"))
+    shutil.copyfile(photos.paths[0], name)
+    words = ["identify", name, "--model", folder, "-k", "1"]
+
+    def printed(words):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors)
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main(words) == 0
+        return stream.buffer.getvalue()
+
+    assert os.fsencode(tmp_path) + b"/" + text + b": " in printed(words)
+    (row,) = json.loads(printed([*words, "--json"]).decode(encoding))
+    assert row["query"] == name
