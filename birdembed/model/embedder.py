@@ -17,9 +17,9 @@ from birdembed.base.checks import check_choice, check_threads
 from birdembed.base.progress import progress_bar
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
-from birdembed.images import sources
 from birdembed.images.preprocess import Preprocess
 from birdembed.images.report import EncodeReport, described, warn_of_skipped
+from birdembed.images.sources import Inputs
 from birdembed.model.encoding import check_pixels, embedded, numbered, with_gaps
 from birdembed.model.network import check_preprocess, random_state
 from birdembed.model.snapshot import Snapshot
@@ -169,16 +169,16 @@ class Embedder:
             Something is no image, named by position; an argument is out of range.
         """
         now = self._current
-        single = sources.is_single(images)
         chosen = now.chosen(projection)
+        inputs = Inputs.of(images)
         report = EncodeReport()
         rows: list[np.ndarray] = []
-        bar = progress_bar(show_progress_bar, sources.length(images), "embedding")
+        bar = progress_bar(show_progress_bar, inputs.length, "embedding")
         try:
             for batch, vectors in embedded(
-                now, images, batch_size, chosen, on_error, num_threads, normalize_embeddings
+                now, inputs, batch_size, chosen, on_error, num_threads, normalize_embeddings
             ):
-                if single and batch.failures and on_error != "nan":
+                if inputs.single and batch.failures and on_error != "nan":
                     raise _core.DecodeError(described(batch.failures[0]))
                 rows.append(with_gaps(batch, vectors, report, on_error))
                 bar.update(len(batch.pixels) + len(batch.failures))
@@ -187,7 +187,7 @@ class Embedder:
         if report.failures and on_error == "skip" and not return_report:
             warn_of_skipped(report)
         embeddings = np.concatenate(rows) if rows else np.empty((0, now.dim(chosen)), np.float32)
-        result = embeddings[0] if single else embeddings
+        result = embeddings[0] if inputs.single else embeddings
         return (result, report) if return_report else result
 
     def encode_iter(

@@ -10,8 +10,8 @@ import numpy as np
 from birdembed.base.checks import check_threads
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
-from birdembed.images import sources
 from birdembed.images.report import EncodeReport
+from birdembed.images.sources import Inputs
 from birdembed.model.snapshot import Snapshot
 from birdembed.weights.projection import Projection
 from birdembed.weights.tensors import all_finite
@@ -102,12 +102,13 @@ def logits_of(now: Snapshot, images: Any, batch_size: int, num_threads: int | No
             "reset_classifier or fine_tune"
         )
     threads = check_threads(num_threads)
+    inputs = Inputs.of(images)
     parts = [
         now.logits(batch.pixels, threads, batch.mirrored)
-        for batch in batches_.batches(images, now.preprocess, batch_size, num_threads=threads)
+        for batch in batches_.batches(inputs, now.preprocess, batch_size, num_threads=threads)
     ]
     out = np.concatenate(parts) if parts else np.empty((0, now.num_classes), np.float32)
-    return out[0] if sources.is_single(images) else out
+    return out[0] if inputs.single else out
 
 
 def _entries(batch: batches_.Batch) -> Iterator[tuple[int, str, str]]:

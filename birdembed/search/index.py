@@ -295,10 +295,11 @@ class Index:
         DecodeError
             With ``on_error="raise"``: an image cannot be read; it is named.
         """
-        from birdembed.search import building
+        from birdembed.search.building import build
 
-        task = building.collect(images, ids, labels, metadata)
-        rows, report = building.build(model, task, cache, on_error, show_progress_bar)
+        rows, report = build(
+            model, images, ids, labels, metadata, cache, on_error, show_progress_bar
+        )
         index = cls._of(rows, model)
         index.report = report
         return index
