@@ -58,7 +58,7 @@ def build(
 
 @dataclass
 class Task:
-    """Images, and what the index and the report are to say of each."""
+    """Images to embed, and what the index and the report will say of each."""
 
     images: list[Any]
     names: list[str]
@@ -126,7 +126,7 @@ def _relative(path: str, root: str | None) -> str:
 
 
 def _described(item: Any) -> str:
-    """Return what kind of thing something is that is no image."""
+    """Return what to call something that is no image."""
     if isinstance(item, np.ndarray):
         return f"an array of {item.dtype}, shape {item.shape}"
     return type(item).__name__
@@ -136,7 +136,7 @@ def _described(item: Any) -> str:
 
 
 class Outcome(NamedTuple):
-    """What became of the image at a position: a vector, or a reason why there is none."""
+    """The vector of the image at a position, or the reason why it has none."""
 
     position: int
     vector: NDArray[np.float32] | None
@@ -145,9 +145,10 @@ class Outcome(NamedTuple):
 
 
 class _Finished:
-    """Rows that need not be computed: those of the cache, and of this run by content.
+    """Looks up rows that are computed already, by the content of their images.
 
-    Without a cache nothing is looked up, since telling contents apart means reading the files.
+    They are in the cache or came earlier in this run. Without a cache nothing is looked up, since
+    telling contents apart means reading the files.
     """
 
     def __init__(self, model: Any, cache: str | os.PathLike[str] | None):
@@ -165,7 +166,7 @@ class _Finished:
     def put(
         self, keys: Sequence[Any], vectors: NDArray[np.float32], decoders: Sequence[str], model: Any
     ) -> None:
-        """Keep the rows of those `keys` that are of contents."""
+        """Keep the rows whose key is that of a content, not a position."""
         if self._store is None:
             return
         if model.fingerprint != self._store.fingerprint:
@@ -218,7 +219,7 @@ def _embedded(
 
 
 def _rows(task: Task, found: Sequence[Outcome]) -> tuple[Rows, EncodeReport]:
-    """Return the rows of what was embedded, and the report; `found` by position."""
+    """Return the rows of what was embedded and the report, of outcomes in order."""
     good = [(one, one.vector) for one in found if one.vector is not None]
     kept = [one.position for one, _ in good]
     report = EncodeReport(

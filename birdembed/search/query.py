@@ -60,7 +60,7 @@ def search(
 
 @dataclass
 class Asked:
-    """A query: either `images` for a model's `encode`, or `vectors`."""
+    """A query, either as `images` for a model's `encode` or as `vectors`."""
 
     images: Any = None
     vectors: NDArray[Any] | None = None
@@ -69,7 +69,7 @@ class Asked:
 
 
 def interpret(query: Any) -> Asked:
-    """Sort a query into images and embeddings.
+    """Decide whether a query is images or embeddings.
 
     Raises
     ------
@@ -110,6 +110,7 @@ def _own_array(query: Any) -> Any:
 
 
 def _vectors(array: NDArray[Any]) -> Asked:
+    """Return a query of embeddings; `TypeError` where the array holds no floats."""
     if array.dtype.kind != "f":
         raise TypeError(
             "query must be images (paths, bytes, PIL images, uint8 arrays) or float embeddings, "
