@@ -15,7 +15,7 @@ from birdembed._core import DecodeError
 from birdembed.base.checks import check_choice, check_integer
 from birdembed.images.preprocess import Preprocess, fill, mirrored_batch
 from birdembed.images.report import Failure, described
-from birdembed.images.sources import ON_ERROR, Source, as_many, is_single, source_of
+from birdembed.images.sources import ON_ERROR, Inputs, Source, source_of
 
 
 class Batch(NamedTuple):
@@ -70,7 +70,7 @@ def batches(
     Parameters
     ----------
     images
-        One image or many, see `is_single`.
+        One image or many, or `Inputs` that tell which.
     preprocess : Preprocess
     batch_size : int
         Most images of a batch; the last one may be smaller.
@@ -89,8 +89,7 @@ def batches(
     """
     check_choice("on_error", on_error, ON_ERROR)
     batch_size = check_integer("batch_size", batch_size, 1)
-    many = [images] if is_single(images) else as_many(images)
-    return _batches(many, preprocess, batch_size, num_threads or 0, on_error)
+    return _batches(Inputs.of(images).items, preprocess, batch_size, num_threads or 0, on_error)
 
 
 def _batches(

@@ -9,7 +9,7 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed.images import pillow
-from birdembed.images.sources import EXPECTED, Source, as_many, is_single, source_of, text_of
+from birdembed.images.sources import EXPECTED, Inputs, Source, source_of, text_of
 
 
 def decode_by_pillow(source: Source, kind: str, reason: str) -> Source:
@@ -29,8 +29,7 @@ def decode_by_pillow(source: Source, kind: str, reason: str) -> Source:
 
 def decode(image: Any) -> tuple[np.ndarray, str]:
     """Decode one image; return pixels (h, w, 3) uint8 and the decoder's name."""
-    if not is_single(image):
-        as_many(image)  # the better error, where there is one
+    if not Inputs.of(image).single:
         raise TypeError(f"image is of type {type(image).__name__}: {EXPECTED}")
     source = source_of(image, 0)
     if source.data is not None:

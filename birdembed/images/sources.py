@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,20 @@ class Source(NamedTuple):
     reason: str = ""
 
 
+def is_image(value: Any) -> bool:
+    """Tell whether a value is one image: path, bytes, PIL image or uint8 array."""
+    if isinstance(value, np.ndarray):
+        return value.dtype == np.uint8 and value.ndim in (2, 3)
+    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)) or is_pil(value)
+
+
+def name_of(image: Any, position: int) -> Any:
+    """Return an image's path as text, or its position."""
+    if isinstance(image, (str, os.PathLike)):
+        return os.fspath(image)
+    return position
+
+
 def is_single(images: Any) -> bool:
     """Tell one image from many.
 
@@ -38,22 +53,9 @@ def is_single(images: Any) -> bool:
         One: str, Path, bytes, PIL image, uint8 array (H, W) or (H, W, 1 | 3 | 4). Many: any
         other iterable, arrays (N, H, W, C) and object arrays among them.
     """
-    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview)):
-        return True
-    if isinstance(images, np.ndarray):
+    if isinstance(images, np.ndarray):  # of another type it is one as well, and refused as such
         return images.dtype != object and images.dtype.kind not in "US" and images.ndim in (2, 3)
-    return pillow.is_pil(images)
-
-
-def length(images: Any) -> int | None:
-    """Return how many images there are, None where only iterating tells (a generator)."""
-    if is_single(images):
-        return 1
-    images = as_many(images)
-    try:
-        return len(images)
-    except TypeError:
-        return None
+    return is_image(images)
 
 
 def as_many(images: Any) -> Iterable[Any]:
@@ -79,6 +81,53 @@ def as_many(images: Any) -> Iterable[Any]:
     if not isinstance(images, Iterable):
         raise TypeError(f"images is of type {type(images).__name__}: {EXPECTED}, or many of them")
     return images
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """One image or many: what an argument `images` was found to be.
+
+    Attributes
+    ----------
+    single : bool
+        It was one image, not an iterable of them.
+    items : iterable
+        The images; of a single one a list.
+    """
+
+    single: bool
+    items: Iterable[Any]
+
+    @classmethod
+    def of(cls, images: Any) -> Inputs:
+        """Decide what `images` is; inputs that are decided stay as they are.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It is neither an image nor an iterable; items are not looked at.
+        """
+        if isinstance(images, Inputs):
+            return images
+        single = is_single(images)
+        return cls(single, [images] if single else as_many(images))
+
+    @property
+    def length(self) -> int | None:
+        """Return how many images there are, None where only iterating tells (a generator)."""
+        try:
+            return len(self.items)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+
+    def listed(self) -> Inputs:
+        """Return the same inputs in a list; a generator is used up by it."""
+        return self if isinstance(self.items, list) else Inputs(self.single, list(self.items))
+
+    @property
+    def names(self) -> list[Any]:
+        """Return of each image its path as text, or its position; of inputs that are listed."""
+        return [name_of(item, position) for position, item in enumerate(self.items)]
 
 
 def _array_source(array: np.ndarray, name: str, position: int) -> Source:
@@ -110,7 +159,7 @@ def source_of(item: Any, position: int) -> Source:
         return Source(name, bytes(item), "stb")
     if isinstance(item, np.ndarray):
         return _array_source(item, name, position)
-    if pillow.is_pil(item):
+    if is_pil(item):
         return _pil_source(item, name)
     raise TypeError(f"image {position} is of type {type(item).__name__}: {EXPECTED}")
 
@@ -131,17 +180,3 @@ def text_of(error: BaseException) -> str:
     if type(error).__name__ == "UnidentifiedImageError":
         return "cannot identify the format"
     return str(error) or type(error).__name__
-
-
-def is_image(value: Any) -> bool:
-    """Tell whether a value is one image: path, bytes, PIL image or uint8 array."""
-    if isinstance(value, np.ndarray):
-        return value.dtype == np.uint8 and value.ndim in (2, 3)
-    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)) or is_pil(value)
-
-
-def name_of(image: Any, position: int) -> Any:
-    """Return an image's path as text, or its position."""
-    if isinstance(image, (str, os.PathLike)):
-        return os.fspath(image)
-    return position

@@ -12,7 +12,7 @@ from birdembed.images import files
 from birdembed.images import sources as sources_
 from birdembed.images.preprocess import Preprocess, fill
 from birdembed.images.report import Failure
-from birdembed.images.sources import Source, as_many, is_single, source_of
+from birdembed.images.sources import Inputs, Source, source_of
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def checked_sources(
     images: Any, cfg: Any, batch_size: int, num_threads: int
 ) -> Iterator[list[tuple[int, Source]]]:
     """Decode images in batches; yield their positions and sources, with decoder and reason."""
-    items = iter([images] if is_single(images) else as_many(images))
+    items = iter(Inputs.of(images).items)
     first = 0
     while chunk := list(itertools.islice(items, batch_size)):
         sources = [source_of(item, first + i) for i, item in enumerate(chunk)]

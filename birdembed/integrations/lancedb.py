@@ -25,10 +25,13 @@ from birdembed._core import FingerprintMismatch
 from birdembed.base.checks import check_choice, check_integer
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
+from birdembed.base.vectors import as_vectors, finite_rows
 from birdembed.images.report import described
 from birdembed.model.shared import shared_model
 from birdembed.pretrained.registry import DEFAULT_MODEL
+from birdembed.search import arrow
 from birdembed.search import columns as columns_
+from birdembed.search import query as query_
 from birdembed.search.results import SearchResult
 
 lancedb = need("lancedb", "lancedb", "birdembed.integrations.lancedb")
@@ -73,7 +76,7 @@ class BirdembedFunction(EmbeddingFunction):
 
     @classmethod
     def create(cls, **options: Any) -> BirdembedFunction:
-        """Make one; options as the class takes them."""
+        """Make an embedding function of the options that the class takes."""
         if "name" in options:
             options["name"] = os.fspath(options["name"])
         on_error = options.get("on_error", "null")
@@ -91,6 +94,7 @@ class BirdembedFunction(EmbeddingFunction):
         return {**super().safe_model_dump(), "fingerprint": self._model().fingerprint}
 
     def _model(self) -> Model:
+        """Return the model; `FingerprintMismatch` where its weights are not those of the table."""
         model = shared_model(self.name)
         if self.fingerprint is not None and model.fingerprint != self.fingerprint:
             raise FingerprintMismatch(
@@ -135,11 +139,11 @@ class BirdembedFunction(EmbeddingFunction):
         return [self._model().encode(query)]
 
     def compute_source_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:
-        """Do it once: a bad file does not become better."""
+        """Embed the source column once: a bad file does not become better."""
         return self.compute_source_embeddings(*args, **options)
 
     def compute_query_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:
-        """Do it once."""
+        """Embed what is searched for, once."""
         return self.compute_query_embeddings(*args, **options)
 
 
@@ -182,24 +186,9 @@ def search(
     ValueError
         There is no model to encode an image, or `k` is below 1.
     """
-    from birdembed.base.vectors import as_vectors, finite_rows
-    from birdembed.search import arrow
-    from birdembed.search import query as query_
-
     k = check_integer("k", k, 1)
-    known = arrow.fingerprint_of(table.schema)
     asked = query_.interpret(query)
-    if asked.vectors is None:
-        if model is None:
-            raise ValueError("the query is an image: pass model=, or encode the image first")
-        fingerprint = model.fingerprint
-        asked.vectors = model.encode(asked.images)
-    advice = "search with the model of the table"
-    check_same_model("the query", fingerprint, "the table", known, advice)
-    vectors, single = as_vectors(asked.vectors, "query")
-    finite = finite_rows(vectors)
-    if not finite.all():
-        raise ValueError(f"query row {int(finite.argmin())} holds NaN or infinity")
+    vectors, single = _query_vectors(asked, table, model, fingerprint)
     found = [_search_one(table, vector, k, where) for vector in vectors]
     width = max(map(len, found), default=0)
     for rows in found:  # an approximate index may find fewer for one query than for another
@@ -216,7 +205,28 @@ def search(
     return result[0] if single else result
 
 
+def _query_vectors(
+    asked: query_.Asked, table: Any, model: Any, fingerprint: str | None
+) -> tuple[Any, bool]:
+    """Return the vectors of a query, `(q, dim)`, and whether it is a single one."""
+    known = arrow.fingerprint_of(table.schema)
+    given = asked.vectors
+    if given is None:
+        if model is None:
+            raise ValueError("the query is an image: pass model=, or encode the image first")
+        fingerprint = model.fingerprint
+        given = model.encode(asked.images)
+    advice = "search with the model of the table"
+    check_same_model("the query", fingerprint, "the table", known, advice)
+    vectors, single = as_vectors(given, "query")
+    finite = finite_rows(vectors)
+    if not finite.all():
+        raise ValueError(f"query row {int(finite.argmin())} holds NaN or infinity")
+    return vectors, single
+
+
 def _search_one(table: Any, vector: Any, k: int, where: str | None) -> list[dict[str, Any]]:
+    """Return the rows of the table that match one vector."""
     names = [name for name in ("id", "label", "path") if name in table.schema.names]
     asked = table.search(vector, vector_column_name="vector").distance_type("cosine").limit(k)
     if where is not None:
@@ -226,5 +236,6 @@ def _search_one(table: Any, vector: Any, k: int, where: str | None) -> list[dict
 
 
 def _gathered(found: Sequence[list[dict[str, Any]]], name: str, width: int) -> Any:
+    """Return a column of all the rows found, `(queries, width)`."""
     flat = [row.get(name) for rows in found for row in rows]
     return columns_.objects(flat).reshape(len(found), width)

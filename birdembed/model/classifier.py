@@ -9,9 +9,9 @@ import numpy as np
 
 from birdembed.base.checks import check_integer
 from birdembed.base.vectors import softmax
-from birdembed.images import sources
 from birdembed.images.preprocess import Preprocess
 from birdembed.images.report import EncodeReport
+from birdembed.images.sources import Inputs
 from birdembed.model.embedder import DEFAULT_BATCH, Embedder
 from birdembed.model.encoding import classified, gathered, logits_of
 from birdembed.model.network import check_class_names, check_num_classes
@@ -180,13 +180,13 @@ class Classifier(Embedder):
         twice, as its classifier sees averages.
         """
         now = self._current
-        single = sources.is_single(images)
-        parts = classified(now, images, batch_size, on_error, num_threads)
+        inputs = Inputs.of(images)
+        parts = classified(now, inputs, batch_size, on_error, num_threads)
         dim = now.dim(now.default_projection)
-        rows, report = gathered(parts, images, dim + now.num_classes, on_error, show_progress_bar)
+        rows, report = gathered(parts, inputs, dim + now.num_classes, on_error, show_progress_bar)
         embeddings = np.ascontiguousarray(rows[:, :dim])
         proba = softmax(rows[:, dim:])
-        return (embeddings[0], proba[0], report) if single else (embeddings, proba, report)
+        return (embeddings[0], proba[0], report) if inputs.single else (embeddings, proba, report)
 
     def reset_classifier(
         self, num_classes: int, class_names: Sequence[str] | None = None, *, seed: int = 0

@@ -13,9 +13,9 @@ from birdembed import _core
 from birdembed.base.checks import check_threads
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
-from birdembed.images import sources
 from birdembed.images.preprocess import Preprocess
 from birdembed.images.report import warn_of_skipped
+from birdembed.images.sources import Inputs
 from birdembed.model.encoding import check_pixels, embedded, gathered, numbered
 from birdembed.model.network import check_preprocess
 from birdembed.model.pickling import from_plain_values, plain_values
@@ -159,15 +159,15 @@ class Embedder:
             Something is no image, named by position; an argument is out of range.
         """
         now = self._current
-        single = sources.is_single(images)
         chosen = now.chosen(projection)
+        inputs = Inputs.of(images)
         parts = embedded(
-            now, images, batch_size, chosen, on_error, num_threads, normalize_embeddings
+            now, inputs, batch_size, chosen, on_error, num_threads, normalize_embeddings
         )
-        embeddings, report = gathered(parts, images, now.dim(chosen), on_error, show_progress_bar)
+        embeddings, report = gathered(parts, inputs, now.dim(chosen), on_error, show_progress_bar)
         if report.failures and on_error == "skip" and not return_report:
             warn_of_skipped(report)
-        result = embeddings[0] if single else embeddings
+        result = embeddings[0] if inputs.single else embeddings
         return (result, report) if return_report else result
 
     def encode_iter(
@@ -196,7 +196,7 @@ class Embedder:
         now = self._current
         batches = embedded(
             now,
-            images,
+            Inputs.of(images),
             batch_size,
             now.chosen(projection),
             on_error,

@@ -12,8 +12,8 @@ from birdembed.base.checks import check_threads
 from birdembed.base.progress import progress_bar
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
-from birdembed.images import sources
 from birdembed.images.report import EncodeReport, described
+from birdembed.images.sources import Inputs
 from birdembed.model.snapshot import Snapshot
 from birdembed.weights.projection import Projection
 from birdembed.weights.tensors import all_finite
@@ -74,7 +74,7 @@ def with_gaps(
 
 def embedded(
     now: Snapshot,
-    images: Any,
+    inputs: Inputs,
     batch_size: int,
     projection: Projection | None,
     on_error: str,
@@ -84,7 +84,7 @@ def embedded(
     """Check the arguments at once, and return an iterator that reads and embeds."""
     threads = check_threads(num_threads)
     batches = batches_.batches(
-        images, now.preprocess, batch_size, num_threads=threads, on_error=on_error
+        inputs, now.preprocess, batch_size, num_threads=threads, on_error=on_error
     )
 
     def each() -> Iterator[tuple[batches_.Batch, np.ndarray]]:
@@ -96,13 +96,13 @@ def embedded(
 
 
 def classified(
-    now: Snapshot, images: Any, batch_size: int, on_error: str, num_threads: int | None
+    now: Snapshot, inputs: Inputs, batch_size: int, on_error: str, num_threads: int | None
 ) -> Iterator[tuple[batches_.Batch, np.ndarray]]:
     """Do as `embedded` does, with the classes' logits behind each default embedding."""
     check_classifier(now)
     threads = check_threads(num_threads)
     batches = batches_.batches(
-        images, now.preprocess, batch_size, num_threads=threads, on_error=on_error
+        inputs, now.preprocess, batch_size, num_threads=threads, on_error=on_error
     )
 
     def each() -> Iterator[tuple[batches_.Batch, np.ndarray]]:
@@ -117,19 +117,18 @@ def classified(
 
 def gathered(
     embedded: Iterator[tuple[batches_.Batch, np.ndarray]],
-    images: Any,
+    inputs: Inputs,
     width: int,
     on_error: str,
     show_progress_bar: bool | None,
 ) -> tuple[np.ndarray, EncodeReport]:
     """Return the rows of all batches, ``(n, width)``, and the report on the images."""
-    single = sources.is_single(images)
     report = EncodeReport()
     rows: list[np.ndarray] = []
-    bar = progress_bar(show_progress_bar, sources.length(images), "embedding")
+    bar = progress_bar(show_progress_bar, inputs.length, "embedding")
     try:
         for batch, vectors in embedded:
-            if single and batch.failures and on_error != "nan":
+            if inputs.single and batch.failures and on_error != "nan":
                 raise DecodeError(described(batch.failures[0]))
             rows.append(with_gaps(batch, vectors, report, on_error))
             bar.update(len(batch.pixels) + len(batch.failures))
@@ -152,12 +151,13 @@ def logits_of(now: Snapshot, images: Any, batch_size: int, num_threads: int | No
     """Return what `Model.logits` does, of one snapshot."""
     check_classifier(now)
     threads = check_threads(num_threads)
+    inputs = Inputs.of(images)
     parts = [
         now.logits(batch.pixels, threads, batch.mirrored)
-        for batch in batches_.batches(images, now.preprocess, batch_size, num_threads=threads)
+        for batch in batches_.batches(inputs, now.preprocess, batch_size, num_threads=threads)
     ]
     out = np.concatenate(parts) if parts else np.empty((0, now.num_classes), np.float32)
-    return out[0] if sources.is_single(images) else out
+    return out[0] if inputs.single else out
 
 
 def _entries(batch: batches_.Batch) -> Iterator[tuple[int, str, str]]:

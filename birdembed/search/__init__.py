@@ -1,1 +1,1 @@
-"""Exact cosine search."""
+"""Search embeddings by exact cosine similarity."""

@@ -1,4 +1,4 @@
-"""Rows as Arrow tables and Parquet files."""
+"""Turn rows into Arrow tables and Parquet files, and back."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def to_rows(table: pa.Table, where: str) -> Rows:
 
 
 def _vectors(column: pa.ChunkedArray, where: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the vectors that are there, `(m, dim)`, and which of the `n` those are."""
+    """Return the vectors that are there, `(m, dim)`, and which of the `n` rows have one."""
     import pyarrow as pa
     import pyarrow.types as types
 

@@ -1,11 +1,11 @@
-"""Build an index from a folder or a list of images."""
+"""Build the rows of an index from images, with a cache of finished rows."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from birdembed.base.progress import progress_bar
 from birdembed.data.folder import ImageFolder
 from birdembed.images.files import folder_of_images
 from birdembed.images.report import EncodeReport
-from birdembed.images.sources import is_image, name_of
+from birdembed.images.sources import Inputs, is_image
 from birdembed.search import columns as columns_
 from birdembed.search.columns import Column
 from birdembed.search.embedding_cache import EmbeddingCache, content_key
@@ -25,11 +25,43 @@ from birdembed.search.rows import Rows
 CHUNK = 32  # images between two writes to the cache: what a kill can cost
 
 
+def build(
+    model: Any,
+    images: str | os.PathLike[str] | ImageFolder | Iterable[Any],
+    ids: Sequence[str] | None,
+    labels: Sequence[str | None] | None,
+    metadata: Any,
+    cache: str | os.PathLike[str] | None,
+    on_error: str,
+    show_progress_bar: bool | None,
+) -> tuple[Rows, EncodeReport]:
+    """Embed images and return their rows and what became of each; see `Index.build`."""
+    task = collect(images, ids, labels, metadata)
+    check_choice("on_error", on_error, ("skip", "raise"))
+    finished = _Finished(model, cache)
+    bar = progress_bar(show_progress_bar, len(task.images), "embedding")
+    found = []
+    try:
+        for outcome in outcomes(model, task.images, finished):
+            if outcome.vector is None and on_error == "raise":
+                name, reason = task.names[outcome.position], outcome.reason
+                raise DecodeError(reason if name in reason else f"{name}: {reason}")
+            found.append(outcome)
+            bar.update(1)
+    finally:
+        bar.close()
+    return _rows(task, sorted(found, key=lambda outcome: outcome.position))
+
+
+# What is to be done ----------------------------------------------------------------------
+
+
 @dataclass
 class Task:
-    """Images, and what the index is to say of each."""
+    """Images to embed, and what the index and the report will say of each."""
 
     images: list[Any]
+    names: list[str]
     ids: list[str]
     labels: list[str | None]
     metadata: dict[str, Column]
@@ -45,26 +77,12 @@ def collect(
 
     Raises
     ------
-    OSError, ValueError
-        There is no such folder, or there are no images in it; lists differ in length.
+    OSError, ValueError, TypeError
+        There is no such folder, or there are no images in it; lists differ in length; something
+        is no image.
     """
-    root: str | None
-    if isinstance(images, (str, os.PathLike)):
-        root, relative = folder_of_images(images)
-        items: list[Any] = [os.path.join(root, name) for name in relative]
-        own_ids = relative
-        own_labels = [name.split("/")[0] if "/" in name else None for name in relative]
-    elif isinstance(images, ImageFolder):
-        items = list(images.paths)
-        root = images.root
-        own_ids = [_relative(path, root) for path in items]
-        own_labels = [images.class_names[k] if k >= 0 else None for k in images.labels]
-    else:
-        if is_image(images):
-            raise TypeError("images must be a folder or a list of images, got one image")
-        items = list(images)
-        own_ids = [str(name_of(item, position)) for position, item in enumerate(items)]
-        own_labels = [None] * len(items)
+    inputs, own_ids, own_labels = _found(images)
+    items, names = list(inputs.items), inputs.names
     for position, item in enumerate(items):
         if not is_image(item):
             raise TypeError(
@@ -74,139 +92,115 @@ def collect(
     n = len(items)
     columns = columns_.from_metadata(metadata, n)
     if "path" not in columns:
-        paths = [
-            os.path.abspath(item) if isinstance(item, (str, os.PathLike)) else None
-            for item in items
-        ]
+        paths = [os.path.abspath(name) if isinstance(name, str) else None for name in names]
         if any(path is not None for path in paths):
             columns["path"] = paths
-    chosen = own_ids if ids is None else [str(name) for name in ids]
+    chosen = [str(name) for name in ((own_ids or names) if ids is None else ids)]
     if len(chosen) != n:
         raise ValueError(f"ids and images differ in length: {len(chosen)} and {n}")
-    tags = own_labels if labels is None else columns_.strings(labels, n, "labels")
-    return Task(items, chosen, tags, columns)
+    tags = (own_labels or [None] * n) if labels is None else columns_.strings(labels, n, "labels")
+    texts = [name if isinstance(name, str) else f"image {i}" for i, name in enumerate(names)]
+    return Task(items, texts, chosen, tags, columns)
 
 
-def build(
-    model: Any,
-    task: Task,
-    cache: str | os.PathLike[str] | None,
-    on_error: str,
-    show_progress_bar: bool | None,
-) -> tuple[Rows, EncodeReport]:
-    """Embed the images of a task and return them as rows; see `Index.build`."""
-    vectors, report = embed(model, task.images, cache, on_error, show_progress_bar)
-    rows = Rows(vectors.shape[1] or None)
-    kept = np.asarray(report.kept, np.int64)
-    if len(kept):
-        rows.add(
-            [task.ids[row] for row in kept],
-            vectors,
-            [task.labels[row] for row in kept],
-            {name: columns_.take(column, kept) for name, column in task.metadata.items()},
-        )
-    return rows, report
+def _found(images: Any) -> tuple[Inputs, list[str] | None, list[str | None] | None]:
+    """Return the images in a list, and the ids and labels that a folder gives them."""
+    if isinstance(images, (str, os.PathLike)):
+        root, relative = folder_of_images(images)
+        inputs = Inputs.of([os.path.join(root, name) for name in relative])
+        return inputs, relative, [name.split("/")[0] if "/" in name else None for name in relative]
+    inputs = Inputs.of(images)
+    if inputs.single:
+        raise TypeError("images must be a folder or a list of images, got one image")
+    inputs = inputs.listed()
+    if isinstance(images, ImageFolder):
+        labels = [images.class_names[k] if k >= 0 else None for k in images.labels]
+        return inputs, [_relative(path, images.root) for path in inputs.items], labels
+    return inputs, None, None
 
 
 def _relative(path: str, root: str | None) -> str:
+    """Return a path as seen from a folder, with slashes."""
     if root is None:
         return path
     return os.path.relpath(path, root).replace(os.sep, "/")
 
 
 def _described(item: Any) -> str:
+    """Return what to call something that is no image."""
     if isinstance(item, np.ndarray):
         return f"an array of {item.dtype}, shape {item.shape}"
     return type(item).__name__
 
 
-def _report_name(image: Any, position: int) -> str:
-    """Return what `encode` calls an image in its report."""
-    name = name_of(image, position)
-    return name if isinstance(name, str) else f"image {position}"
+# Doing it --------------------------------------------------------------------------------
 
 
-@dataclass
-class _Rows:
-    """Rows as they come in, and the positions they belong to."""
+class Outcome(NamedTuple):
+    """The vector of the image at a position, or the reason why it has none."""
 
-    positions: list[int] = field(default_factory=list)
-    vectors: list[NDArray[np.float32]] = field(default_factory=list)
-    decoders: list[str] = field(default_factory=list)
-    failures: list[tuple[int, str, str]] = field(default_factory=list)
-    seen: dict[bytes, tuple[NDArray[np.float32], str]] = field(default_factory=dict)
-
-    def add(self, position: int, vector: NDArray[np.float32], decoder: str) -> None:
-        self.positions.append(position)
-        self.vectors.append(vector)
-        self.decoders.append(decoder)
-
-    def result(self, images: Sequence[Any], dim: int) -> tuple[NDArray[np.float32], EncodeReport]:
-        order = np.argsort(self.positions, kind="stable")
-        vectors = np.empty((len(order), dim), np.float32)
-        for row, i in enumerate(order):
-            vectors[row] = self.vectors[i]
-        kept = [self.positions[i] for i in order]
-        return vectors, EncodeReport(
-            kept=kept,
-            names=[_report_name(images[position], position) for position in kept],
-            failures=sorted(self.failures),
-            decoders=[self.decoders[i] for i in order],
-        )
+    position: int
+    vector: NDArray[np.float32] | None
+    decoder: str = ""
+    reason: str = ""
 
 
-def embed(
-    model: Any,
-    images: Sequence[Any],
-    cache: str | os.PathLike[str] | None,
-    on_error: str,
-    show_progress_bar: bool | None,
-) -> tuple[NDArray[np.float32], EncodeReport]:
-    """Embed images, taking finished rows from the cache and keeping new ones there.
+class _Finished:
+    """Looks up rows that are computed already, by the content of their images.
+
+    They are in the cache or came earlier in this run. Without a cache nothing is looked up, since
+    telling contents apart means reading the files.
+    """
+
+    def __init__(self, model: Any, cache: str | os.PathLike[str] | None):
+        self._store = None if cache is None else EmbeddingCache(cache, model.fingerprint)
+        self._seen: dict[bytes, tuple[NDArray[np.float32], str]] = {}
+
+    def key(self, image: Any) -> bytes | None:
+        """Return the key of an image's content; None where it has none."""
+        return None if self._store is None else content_key(image)
+
+    def get(self, key: bytes) -> tuple[NDArray[np.float32], str] | None:
+        """Return the vector and decoder of a content, None where they are not known."""
+        return self._seen.get(key) or (None if self._store is None else self._store.get(key))
+
+    def put(
+        self, keys: Sequence[Any], vectors: NDArray[np.float32], decoders: Sequence[str], model: Any
+    ) -> None:
+        """Keep the rows whose key is that of a content, not a position."""
+        if self._store is None:
+            return
+        if model.fingerprint != self._store.fingerprint:
+            raise BirdembedError("the model was changed while it embedded; run it again")
+        keep = [row for row, key in enumerate(keys) if isinstance(key, bytes)]
+        self._store.put([keys[row] for row in keep], vectors[keep], [decoders[row] for row in keep])
+        self._seen |= {keys[row]: (vectors[row], decoders[row]) for row in keep}
+
+
+def outcomes(model: Any, images: Sequence[Any], finished: _Finished) -> Iterator[Outcome]:
+    """Yield what becomes of each image: finished rows at once, the others a chunk at a time.
 
     Images with the same content are embedded once.
-
-    Returns
-    -------
-    embeddings : ndarray
-        `(n, dim)` float32, in the order of the images that could be read.
-    report : EncodeReport
-        Positions are those of `images`.
     """
-    check_choice("on_error", on_error, ("skip", "raise"))
-    store = None if cache is None else EmbeddingCache(cache, model.fingerprint)
-    rows = _Rows()
     waiting: dict[bytes | int, list[int]] = {}  # content (or position) -> positions
-    bar = progress_bar(show_progress_bar, len(images), "embedding")
-    try:
-        for position, image in enumerate(images):
-            key = content_key(image) if store is not None else None
-            if store is not None and key is not None and key not in waiting:
-                finished = rows.seen.get(key) or store.get(key)
-                if finished is not None:
-                    rows.add(position, *finished)
-                    bar.update(1)
-                    continue
-            waiting.setdefault(position if key is None else key, []).append(position)
-            if len(waiting) == CHUNK:
-                bar.update(_embed_chunk(model, images, waiting, store, rows, on_error))
-                waiting = {}
-        if waiting:
-            bar.update(_embed_chunk(model, images, waiting, store, rows, on_error))
-    finally:
-        bar.close()
-    return rows.result(images, int(rows.vectors[0].shape[0]) if rows.vectors else 0)
+    for position, image in enumerate(images):
+        key = finished.key(image)
+        row = None if key is None or key in waiting else finished.get(key)
+        if row is not None:
+            yield Outcome(position, *row)
+            continue
+        waiting.setdefault(position if key is None else key, []).append(position)
+        if len(waiting) == CHUNK:
+            yield from _embedded(model, images, waiting, finished)
+            waiting = {}
+    if waiting:
+        yield from _embedded(model, images, waiting, finished)
 
 
-def _embed_chunk(
-    model: Any,
-    images: Sequence[Any],
-    waiting: dict[bytes | int, list[int]],
-    store: EmbeddingCache | None,
-    rows: _Rows,
-    on_error: str,
-) -> int:
-    """Embed what waits, keep it, and return how many images that settled."""
+def _embedded(
+    model: Any, images: Sequence[Any], waiting: dict[bytes | int, list[int]], finished: _Finished
+) -> Iterator[Outcome]:
+    """Embed what waits, keep it, and yield what became of it: the failures last."""
     keys, places = list(waiting), list(waiting.values())
     vectors, report = model.encode(
         [images[positions[0]] for positions in places],
@@ -216,25 +210,36 @@ def _embed_chunk(
         return_report=True,
     )
     vectors = np.asarray(vectors, np.float32)
-    if store is not None:
-        if model.fingerprint != store.fingerprint:
-            raise BirdembedError("the model was changed while it embedded; run it again")
-        keep = [row for row, chunk in enumerate(report.kept) if isinstance(keys[chunk], bytes)]
-        store.put(
-            [keys[report.kept[row]] for row in keep],
-            vectors[keep],
-            [report.decoders[row] for row in keep],
-        )
+    finished.put([keys[chunk] for chunk in report.kept], vectors, report.decoders, model)
     for row, chunk in enumerate(report.kept):
-        key = keys[chunk]
-        if isinstance(key, bytes):
-            rows.seen[key] = vectors[row], report.decoders[row]
         for position in places[chunk]:
-            rows.add(position, vectors[row], report.decoders[row])
+            yield Outcome(position, vectors[row], report.decoders[row])
     for chunk, _, reason in report.failures:
         for position in places[chunk]:
-            name = _report_name(images[position], position)
-            if on_error == "raise":
-                raise DecodeError(reason if name in reason else f"{name}: {reason}")
-            rows.failures.append((position, name, reason))
-    return sum(map(len, places))
+            yield Outcome(position, None, reason=reason)
+
+
+def _rows(task: Task, found: Sequence[Outcome]) -> tuple[Rows, EncodeReport]:
+    """Return the rows of what was embedded and the report, of outcomes in order."""
+    good = [(one, one.vector) for one in found if one.vector is not None]
+    kept = [one.position for one, _ in good]
+    report = EncodeReport(
+        kept=kept,
+        names=[task.names[position] for position in kept],
+        failures=[
+            (one.position, task.names[one.position], one.reason)
+            for one in found
+            if one.vector is None
+        ],
+        decoders=[one.decoder for one, _ in good],
+    )
+    rows = Rows(good[0][1].shape[0] if good else None)
+    if good:
+        which = np.asarray(kept, np.int64)
+        rows.add(
+            [task.ids[position] for position in kept],
+            np.stack([vector for _, vector in good]),
+            [task.labels[position] for position in kept],
+            {name: columns_.take(column, which) for name, column in task.metadata.items()},
+        )
+    return rows, report

@@ -1,4 +1,4 @@
-"""Columns of labels and metadata beside the embeddings."""
+"""Check, merge and search the columns of labels and metadata."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def strings(values: Any, n: int, name: str) -> list[str | None]:
 
 
 def _string(value: Any, name: str) -> str | None:
+    """Return a value as text, None where it is missing; `TypeError` where it is something else."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return None  # what pandas writes for a missing string
     if isinstance(value, str):
@@ -76,6 +77,7 @@ def from_metadata(metadata: Any, n: int) -> dict[str, Column]:
 
 
 def _column(values: Any, n: int, name: str) -> Column:
+    """Return `n` values as booleans, integers, floats or, where they are none of these, strings."""
     if isinstance(values, PackedStrings):
         return list(values)
     if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
@@ -94,6 +96,7 @@ def _column(values: Any, n: int, name: str) -> Column:
 
 
 def _is_number(value: Any) -> bool:
+    """Tell whether a value is a number; a boolean is none."""
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
@@ -126,7 +129,7 @@ def matches(column: Column, wanted: Any) -> NDArray[np.bool_]:
 def align(
     columns: Mapping[str, Column], n: int, added: Mapping[str, Column], n_added: int
 ) -> tuple[dict[str, Column], dict[str, Column]]:
-    """Return both sides with the same columns of the same kinds, or say why that cannot be.
+    """Return both sides with the same columns of the same kinds; an error where that cannot be.
 
     A row without a value in a column gets None among strings and NaN among floats; integers and
     booleans have nothing that stands for a missing value, so that is an error.
@@ -149,6 +152,7 @@ def align(
 
 
 def _missing(name: str, like: Column | None, n: int) -> Column:
+    """Return a column of `n` missing values that goes with another; `ValueError` where none can."""
     if not isinstance(like, np.ndarray):
         return [None] * n
     if n and like.dtype != np.float64:

@@ -1,4 +1,4 @@
-"""Cosine similarity and exact top-k search."""
+"""Compute cosine similarities and find the most similar rows, exactly."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def search_rows(
     normalized: bool = False,
     rows: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Do what `cosine_topk` does among some `rows` of the corpus (ascending; None: all)."""
+    """Search some `rows` of the corpus as `cosine_topk` does (ascending; None: all)."""
     vectors, single = as_vectors(queries, "queries")
     table, _ = as_vectors(corpus, "corpus", one=False)
     k = check_integer("k", k, 1)

@@ -1,4 +1,4 @@
-"""Embeddings on disk, found by the images' content.
+"""Keep embeddings on disk, found by the images' content.
 
 One file a model, `FINGERPRINT.rows`: a header, then records of one size that are only ever
 appended, several in one write under a lock. A process that is killed leaves at most one torn
@@ -49,7 +49,7 @@ def content_key(image: Any) -> bytes | None:
 
 
 class EmbeddingCache:
-    """The finished rows of one model in one folder.
+    """Keeps the finished rows of one model in a folder.
 
     Parameters
     ----------
@@ -76,11 +76,13 @@ class EmbeddingCache:
             self._map()
 
     def _header(self, dim: int) -> bytes:
+        """Return the header of the file for rows of `dim` numbers."""
         name = self.fingerprint.encode()[:64]
         start = _HEADER.pack(_MAGIC, name, dim, 0)[:-4]
         return start + struct.pack("<I", zlib.crc32(start))
 
     def _record(self, dim: int) -> np.dtype[Any]:
+        """Return the layout of a record for rows of `dim` numbers."""
         return np.dtype(
             [
                 ("key", "V32"),
@@ -112,6 +114,7 @@ class EmbeddingCache:
         return None
 
     def _map(self) -> None:
+        """Map the records and note where each key is."""
         assert self._dim is not None
         record = self._record(self._dim)
         n = (self.path.stat().st_size - _HEADER.size) // record.itemsize
@@ -173,6 +176,7 @@ class EmbeddingCache:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
+        """Open the file for appending, under a lock."""
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             lock(fd, wait=True)
@@ -182,6 +186,7 @@ class EmbeddingCache:
 
 
 def _write_all(fd: int, data: bytes) -> None:
+    """Write all the bytes, however many `write` takes at a time."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

@@ -1,4 +1,4 @@
-"""Rows as a pandas DataFrame and as an index of faiss."""
+"""Turn rows into a pandas DataFrame or an index of faiss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index: rows, and a model that encodes queries."""
+"""Search an index: rows, and a model that encodes queries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def rows_of(index: Index) -> Rows:
-    """Return the rows of an index as they are stored, for parts of the package that read them."""
+    """Return the rows of an index as they are stored."""
     return index._rows
 
 
@@ -124,12 +124,13 @@ class Index:
         return id_ in self._rows.places
 
     def __repr__(self) -> str:
-        """Say how many rows of what."""
+        """Return one line that says what the index holds."""
         from birdembed.search.index_display import index_text
 
         return index_text(self._rows, self.model is not None)
 
     def _repr_html_(self) -> str:
+        """Return HTML that says what the index holds."""
         from birdembed.search.index_display import index_html
 
         return index_html(self._rows, self.model, self.report)
@@ -295,10 +296,11 @@ class Index:
         DecodeError
             With ``on_error="raise"``: an image cannot be read; it is named.
         """
-        from birdembed.search import building
+        from birdembed.search.building import build
 
-        task = building.collect(images, ids, labels, metadata)
-        rows, report = building.build(model, task, cache, on_error, show_progress_bar)
+        rows, report = build(
+            model, images, ids, labels, metadata, cache, on_error, show_progress_bar
+        )
         index = cls._of(rows, model)
         index.report = report
         return index

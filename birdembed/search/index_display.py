@@ -1,4 +1,4 @@
-"""What an index holds, as text and as HTML."""
+"""Describe an index as text and as HTML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MANY = 1_000_000  # rows from which nothing is counted
 
 
 def index_text(rows: Rows, with_model: bool) -> str:
-    """Return what an index holds, in one line."""
+    """Return one line that says what an index holds."""
     text = f"Index({len(rows)} rows"
     text += f" of {rows.dim} numbers" if rows.dim else ""
     labels = _labels(rows)
@@ -25,7 +25,7 @@ def index_text(rows: Rows, with_model: bool) -> str:
 
 
 def index_html(rows: Rows, model: Any, report: EncodeReport | None) -> str:
-    """Return what an index holds, and some of its pictures."""
+    """Return HTML that says what an index holds, with some of its pictures."""
     facts: list[tuple[str, Any]] = [("rows", len(rows))]
     if rows.dim:
         facts.append(("numbers in a row", rows.dim))
@@ -44,14 +44,14 @@ def index_html(rows: Rows, model: Any, report: EncodeReport | None) -> str:
 
 
 def _labels(rows: Rows) -> set[Any]:
-    """Return the labels that are there; none where counting them takes long."""
+    """Return the different labels; none where there are too many rows to look at."""
     if len(rows) >= _MANY:
         return set()
     return {label for label in rows.labels if label is not None}
 
 
 def _pictures(rows: Rows) -> list[str]:
-    """Return cells of some rows that have a path."""
+    """Return the cells of some rows that have a path."""
     cells, paths = [], rows.paths
     # Spread over the rows: neighbours are of one species.
     places = np.unique(np.linspace(0, len(rows) - 1, html.PICTURES).astype(int))

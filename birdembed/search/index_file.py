@@ -1,4 +1,4 @@
-"""Index files.
+"""Write and read index files.
 
 A column of numbers is `NAME.values`. Strings are a UTF-8 blob (`NAME.bytes`) and int64 offsets
 (`NAME.offsets`, one more than there are rows); where some are missing, `NAME.present` says which
@@ -38,7 +38,7 @@ _METADATA = "metadata."  # how the names of columns of metadata begin
 
 
 class IndexFileError(BirdembedError, ValueError):
-    """A file is no index, or a damaged one."""
+    """A file is not an index, or is damaged."""
 
 
 def write_index(path: str | os.PathLike[str], rows: Rows) -> None:
@@ -154,6 +154,7 @@ def _columns(name: str, tensors: Mapping[str, NDArray[Any]], n: int) -> dict[str
 
 
 def _damaged(name: str, what: str) -> IndexFileError:
+    """Return the error for a file that is damaged."""
     return IndexFileError(f"{name}: truncated or damaged index ({what}); build it again")
 
 
@@ -207,6 +208,7 @@ def _checked_tensors(
 
 
 def _first_offset(item: tuple[str, Any]) -> tuple[int, int]:
+    """Return where a tensor lies in the file; entries that do not say so come first."""
     try:
         begin, end = item[1]["data_offsets"]
         return int(begin), int(end)
@@ -215,6 +217,7 @@ def _first_offset(item: tuple[str, Any]) -> tuple[int, int]:
 
 
 def _strings(name: str, column: str, tensors: Mapping[str, NDArray[Any]]) -> PackedStrings:
+    """Return a column of strings, its offsets checked."""
     offsets = np.array(tensors[f"{column}.offsets"])
     blob = tensors.get(f"{column}.bytes")
     present = tensors.get(f"{column}.present")

@@ -1,4 +1,4 @@
-"""Write rows to a table of LanceDB, and read them back. Extra: ``lancedb``."""
+"""Write rows to a table of LanceDB and read them back. Extra: ``lancedb``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _IMPORT_IT = "import birdembed.integrations.lancedb before a table that embeds w
 
 
 def connect(uri: Any) -> Any:
-    """Return a connection; one that is open already as it is."""
+    """Return a connection to a database; one that is open already is returned as it is."""
     return uri if hasattr(uri, "open_table") else lancedb.connect(os.fspath(uri))
 
 
 def _found(database: Any, table: str) -> Any:
-    """Return a table, None where there is none."""
+    """Return a table, or None where it does not exist."""
     try:
         return database.open_table(table)
     except (ValueError, FileNotFoundError) as error:
@@ -94,7 +94,7 @@ class _NotImported(EmbeddingFunction):
 
 
 def _register_function(metadata: Any) -> None:
-    """Give LanceDB a stand-in for the function "birdembed" if the table names it and nobody did.
+    """Register a stand-in for the function "birdembed" if the table names it and nothing is there.
 
     LanceDB makes the function that a table names whenever it writes to it, also where all rows
     have their vectors. The function itself loads models, which this folder knows nothing of.

@@ -1,4 +1,4 @@
-"""Strings of a column, packed as one text with offsets."""
+"""Pack the strings of a column into one text with offsets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class PackedStrings(Sequence["str | None"]):
-    """Strings as they lie in the file, decoded when asked for.
+    """A sequence of strings as they lie in an index file, decoded when asked for.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class PackedStrings(Sequence["str | None"]):
 
     @classmethod
     def pack(cls, strings: Sequence[str | None]) -> PackedStrings:
-        """Pack a list."""
+        """Return a list of strings packed."""
         if isinstance(strings, PackedStrings):
             return strings
         parts = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in strings]
@@ -51,7 +51,7 @@ class PackedStrings(Sequence["str | None"]):
     @overload
     def __getitem__(self, row: slice) -> list[str | None]: ...
     def __getitem__(self, row: int | slice) -> str | list[str | None] | None:
-        """Decode one string, or several."""
+        """Return one string, or several, decoded."""
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
         row = range(len(self))[row]
@@ -61,7 +61,7 @@ class PackedStrings(Sequence["str | None"]):
         return text.decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str | None]:
-        """Decode all."""
+        """Yield all strings, decoded."""
         text = self.blob.tobytes()
         offsets = self.offsets.tolist()
         present = [True] * len(self) if self.present is None else self.present.tolist()

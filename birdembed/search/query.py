@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.vectors import as_vectors
-from birdembed.images.sources import is_image, name_of
+from birdembed.images.sources import Inputs, is_image, is_single
 from birdembed.search import columns as columns_
 from birdembed.search.cosine import search_rows
 from birdembed.search.results import SearchResult
@@ -60,7 +60,7 @@ def search(
 
 @dataclass
 class Asked:
-    """A query: either `images` for a model's `encode`, or `vectors`."""
+    """A query, either as `images` for a model's `encode` or as `vectors`."""
 
     images: Any = None
     vectors: NDArray[Any] | None = None
@@ -69,33 +69,23 @@ class Asked:
 
 
 def interpret(query: Any) -> Asked:
-    """Sort a query into images and embeddings.
+    """Decide whether a query is images or embeddings.
 
     Raises
     ------
-    TypeError
+    TypeError, ValueError
         It is neither.
     """
-    if isinstance(query, np.ndarray) and query.dtype != object:
-        if query.dtype != np.uint8:
-            return _vectors(query)
-        if query.ndim == 4:
-            return Asked(query, names=list(range(len(query))), shown=list(query))
-    if is_image(query):
-        return Asked(query, names=[name_of(query, 0)], shown=[query])
-    if hasattr(query, "__array__") and not isinstance(query, (np.ndarray, list, tuple)):
-        array = np.asarray(query)  # a Series, or another library's array
-        if array.dtype != object and array.dtype.kind != "U":
-            return interpret(array)
-    if not isinstance(query, Iterable):
+    query = _own_array(query)
+    if isinstance(query, np.ndarray) and query.dtype not in (np.object_, np.uint8):
+        return _vectors(query)
+    if not (is_single(query) or isinstance(query, Iterable)):
         raise TypeError(
             "query must be images (paths, bytes, PIL images, uint8 arrays) or float embeddings, "
             f"got {type(query).__name__}"
         )
-    return _many(list(query))
-
-
-def _many(items: list[Any]) -> Asked:
+    inputs = Inputs.of(query).listed()
+    items = list(inputs.items)
     images = [is_image(item) for item in items]
     if items and not any(images):
         try:
@@ -108,11 +98,19 @@ def _many(items: list[Any]) -> Asked:
                 f"query {position} is a {type(items[position]).__name__}, expected an image like "
                 "the others: a path, bytes, PIL image or uint8 array"
             )
-    names = [name_of(item, position) for position, item in enumerate(items)]
-    return Asked(items, names=names, shown=items)
+    return Asked(items[0] if inputs.single else items, names=inputs.names, shown=items)
+
+
+def _own_array(query: Any) -> Any:
+    """Return a Series, or another library's array, as NumPy's; anything else as it is."""
+    if isinstance(query, (np.ndarray, list, tuple)) or is_image(query):
+        return query
+    array = np.asarray(query) if hasattr(query, "__array__") else None
+    return query if array is None or array.dtype.kind in "OU" else array
 
 
 def _vectors(array: NDArray[Any]) -> Asked:
+    """Return a query of embeddings; `TypeError` where the array holds no floats."""
     if array.dtype.kind != "f":
         raise TypeError(
             "query must be images (paths, bytes, PIL images, uint8 arrays) or float embeddings, "

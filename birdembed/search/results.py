@@ -1,4 +1,4 @@
-"""Search results and matches."""
+"""Hold the result of a search and its matches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MATCHES, _QUERIES = 6, 4  # that notebooks show
 
 
 class Match(NamedTuple):
-    """One found image.
+    """One image that a search found.
 
     Attributes
     ----------
@@ -78,6 +78,7 @@ class SearchResult:
 
     @property
     def _single(self) -> bool:
+        """Tell whether this is the result of one query."""
         return self.scores.ndim == 1
 
     def __len__(self) -> int:
@@ -133,6 +134,7 @@ class SearchResult:
         return plot_grid(self._image if self._image is not None else self.query, self, **options)
 
     def _repr_html_(self) -> str:
+        """Return HTML that shows queries and their best matches."""
         from birdembed.display import html
 
         rows = [self] if self._single else [self[i] for i in range(len(self))]
@@ -171,8 +173,10 @@ class SearchResult:
 
 
 def _shown(query: Any) -> str:
+    """Return what to call a query."""
     return "a query" if query is None else os.fspath(query) if _is_path(query) else f"query {query}"
 
 
 def _is_path(value: Any) -> bool:
+    """Tell whether a value is a path."""
     return isinstance(value, (str, os.PathLike))

@@ -1,4 +1,4 @@
-"""A table of embeddings with ids, labels and columns, and without a model."""
+"""Hold embeddings with ids, labels and columns: a table without a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from birdembed.search.columns import Column
 
 
 class Rows:
-    """Vectors with ids, labels and columns, and the fingerprint of the model they come from.
+    """A table of vectors with ids, labels, columns and the fingerprint of their model.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Rows:
         return rows
 
     def plain(self) -> dict[str, Any]:
-        """Return what `of` makes the same table of: lists and arrays, no class of the package."""
+        """Return the arguments of `of` for this table, as lists and arrays alone."""
         return {
             "vectors": self.vectors,
             "ids": list(self.ids),
@@ -215,7 +215,7 @@ class Rows:
     def _put_vectors(
         self, vectors: NDArray[np.float32], old: NDArray[np.int64], replaced: NDArray[np.bool_]
     ) -> None:
-        """Write the rows to be replaced at `old`, the others behind the last."""
+        """Write the replaced vectors at `old` and the others behind the last."""
         n, more = len(self), int((~replaced).sum())
         needed = n + more
         room, dim = self._buffer.shape

@@ -61,7 +61,7 @@ def folder_of(paths):
 )
 def test_single(image):
     assert sources.is_single(image)
-    assert sources.length(image) == 1
+    assert sources.Inputs.of(image).length == 1
 
 
 def test_many():
@@ -80,7 +80,7 @@ def test_many():
         ((p for p in ["a.jpg"]), None),
     ):
         assert not sources.is_single(images)
-        assert sources.length(images) == n
+        assert sources.Inputs.of(images).length == n
 
 
 def test_every_kind_of_input_gives_the_same_pixels(tmp_path):

@@ -5,10 +5,8 @@ import json
 import pickle
 from types import SimpleNamespace
 
-import fake_core_trainer as fake
 import numpy as np
 import pytest
-from train_data import make_folder
 
 from birdembed import Distill, ImageFolder, Model, Preprocess, SupCon, TrainConfig, fine_tune
 from birdembed.training.callbacks import Callback
@@ -17,6 +15,8 @@ from birdembed.training.lr_find import lr_find
 from birdembed.training.ridge import fit_ridge
 from birdembed.training.similarity_loss import relation_loss
 from birdembed.training.trainer import Trainer
+from tests.support import fake_core_trainer as fake
+from tests.support.train_data import make_folder
 
 EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
 
