@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from birdembed._core import FingerprintMismatch
 from birdembed.base.checks import check_choice, check_integer
+from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
 from birdembed.model.shared import shared_model
 from birdembed.pretrained.registry import DEFAULT_MODEL
@@ -90,12 +90,9 @@ class BirdembedFunction(EmbeddingFunction):
 
     def _model(self) -> Model:
         model = shared_model(self.name)
-        if self.fingerprint is not None and model.fingerprint != self.fingerprint:
-            raise FingerprintMismatch(
-                f"the table was made with the fingerprint {self.fingerprint[:12]}, the model "
-                f"{self.name!r} has {model.fingerprint[:12]} now: vectors of different models "
-                "cannot be compared; make the table again, or put the model back"
-            )
+        advice = "make the table again, or put the model back"
+        other = f"the model {self.name!r} now"
+        check_same_model("the table", self.fingerprint, other, model.fingerprint, advice)
         return model
 
     def ndims(self) -> int:
@@ -196,11 +193,8 @@ def search(
             raise ValueError("the query is an image: pass model=, or encode the image first")
         fingerprint = model.fingerprint
         asked.vectors = model.encode(asked.images)
-    if fingerprint is not None and known is not None and fingerprint != known:
-        raise FingerprintMismatch(
-            f"the query has the fingerprint {fingerprint[:12]}, the table {known[:12]}: vectors "
-            "of different models cannot be compared; search with the model of the table"
-        )
+    advice = "search with the model of the table"
+    check_same_model("the query", fingerprint, "the table", known, advice)
     vectors, single = as_vectors(asked.vectors, "query")
     finite = finite_rows(vectors)
     if not finite.all():
