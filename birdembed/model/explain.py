@@ -32,6 +32,8 @@ class Explanation:
         `(size, size, 3)` uint8: the pictures as the network saw them.
     """
 
+    __module__ = "birdembed"
+
     score: float
     pairs: NDArray[np.float64]
     map_a: NDArray[np.float64]

@@ -43,6 +43,8 @@ class Model(Classifier):
     the weights put a new immutable set in place, and calls in flight finish on the old one.
     """
 
+    __module__ = "birdembed"
+
     @classmethod
     def from_pretrained(
         cls,

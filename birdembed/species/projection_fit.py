@@ -62,6 +62,8 @@ class ProjectionFit:
         Position, name and reason of pictures that could not be read.
     """
 
+    __module__ = "birdembed"
+
     method: str
     dim: int
     shrinkage: float | None
