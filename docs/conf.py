@@ -4,6 +4,7 @@ The pages under reference/ are written from the package's own lists when the bui
 no name can be forgotten; what they say comes from the docstrings.
 """
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -45,3 +46,12 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
 reference.write(HERE / "reference")
+
+# Public classes say that they live in `birdembed`. Sphinx sorts their members, and links their
+# sources, by the file that a class says it comes from.
+for public in (getattr(birdembed, name) for name in birdembed.__all__):
+    if isinstance(public, type) and public.__module__ == "birdembed":
+        methods = filter(inspect.isfunction, vars(public).values())
+        homes = {method.__module__ for method in methods} - {"birdembed"}
+        if len(homes) == 1:
+            public.__module__ = homes.pop()

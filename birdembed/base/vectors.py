@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 _FLOATS = (np.float16, np.float32, np.float64)
 
@@ -65,9 +65,9 @@ def normalized(vectors: np.ndarray) -> np.ndarray:
     return unit_rows(vectors).astype(np.float32)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax along the last axis, in float32."""
-    wide = logits.astype(np.float64)
+def softmax(logits: np.ndarray, dtype: DTypeLike = np.float64) -> np.ndarray:
+    """Return probabilities along the last axis, float32, computed in the type `dtype`."""
+    wide = logits.astype(dtype)
     odds = np.exp(wide - wide.max(axis=-1, keepdims=True))
     return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float32)
 

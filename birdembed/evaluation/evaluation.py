@@ -66,6 +66,8 @@ class Evaluation:
         make every other number too good. None where they were not looked for.
     """
 
+    __module__ = "birdembed"
+
     n: int
     lone: int
     precision_at_1: float | None

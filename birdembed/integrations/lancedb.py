@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from birdembed._core import FingerprintMismatch
 from birdembed.base.checks import check_choice, check_integer
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
@@ -96,12 +95,9 @@ class BirdembedFunction(EmbeddingFunction):
     def _model(self) -> Model:
         """Return the model; `FingerprintMismatch` where its weights are not those of the table."""
         model = shared_model(self.name)
-        if self.fingerprint is not None and model.fingerprint != self.fingerprint:
-            raise FingerprintMismatch(
-                f"the table was made with the fingerprint {self.fingerprint[:12]}, the model "
-                f"{self.name!r} has {model.fingerprint[:12]} now: vectors of different models "
-                "cannot be compared; make the table again, or put the model back"
-            )
+        advice = "make the table again, or put the model back"
+        other = f"the model {self.name!r} now"
+        check_same_model("the table", self.fingerprint, other, model.fingerprint, advice)
         return model
 
     def ndims(self) -> int:

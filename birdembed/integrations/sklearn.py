@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed._core import FingerprintMismatch
+from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
 from birdembed.images.sources import is_image
 from birdembed.model.shared import shared_model
@@ -120,12 +120,9 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         images = _images(X)
         model = self._loaded()
         seen = getattr(self, "fingerprint_", None)
-        if seen is not None and seen != model.fingerprint:
-            raise FingerprintMismatch(
-                f"fitted with the fingerprint {seen[:12]}, the model {os.fspath(self.model)!r} has "
-                f"{model.fingerprint[:12]} now: vectors of different models cannot be compared; "
-                "fit again, or put the model back"
-            )
+        other = f"the model {os.fspath(self.model)!r} now"
+        advice = "fit again, or put the model back"
+        check_same_model("the fitted transformer", seen, other, model.fingerprint, advice)
         vectors: NDArray[np.float32] = model.encode(
             images,
             batch_size=self.batch_size,

@@ -1,1 +1,1 @@
-"""The model, which ties everything together."""
+"""Models, which embed, classify and identify images."""

@@ -1,4 +1,4 @@
-"""A classifier: an embedder with a head that names classes."""
+"""Classify images with the linear layer behind an embedder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from birdembed.model.random_weights import random_contents, random_head
 
 
 class Classifier(Embedder):
-    """A ResNet-50 with or without a linear layer for classes: `Model` without its species.
+    """A ResNet-50 with or without a classifier: what `Model` is without its species.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ class Classifier(Embedder):
 
     @property
     def num_classes(self) -> int:
-        """Rows of the classifier, 0 without one."""
+        """The number of rows of the classifier, 0 without one."""
         return self._current.num_classes
 
     @property
     def class_names(self) -> list[str] | None:
-        """Names of the classifier's rows, where they are known."""
+        """The names of the classifier's rows, or None where they are not known."""
         names = self._current.class_names
         return None if names is None else list(names)
 

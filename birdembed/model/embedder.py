@@ -1,4 +1,4 @@
-"""An embedder: images to vectors, weights in and out."""
+"""Embed images with a network whose weights can be read and replaced."""
 
 from __future__ import annotations
 
@@ -58,11 +58,13 @@ class Embedder:
 
     @classmethod
     def _of(cls, given: Pretrained) -> Self:
+        """Make a model from its contents."""
         model = cls.__new__(cls)
         model._take(given)
         return model
 
     def _take(self, given: Pretrained) -> None:
+        """Become the model that has these contents."""
         self._current = Snapshot.of(given)
         self._write_lock = WriteLock()
 
@@ -70,12 +72,12 @@ class Embedder:
 
     @property
     def architecture(self) -> str:
-        """Name of the network: "resnet50" or "resnet50d"."""
+        """The name of the network: "resnet50" or "resnet50d"."""
         return self._current.architecture
 
     @property
     def embedding_dim(self) -> int:
-        """Length of a vector that `encode` gives by default."""
+        """The length of a vector that `encode` gives by default."""
         return self._current.dim(self._current.default_projection)
 
     @property
@@ -96,7 +98,7 @@ class Embedder:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, 64 hex digits, that names the space of the default embeddings.
+        """The SHA-256, 64 hex digits, that names the space of the default embeddings.
 
         Trunk weights, architecture, pooling, projection and preprocessing count; the
         classifier does not.
@@ -301,9 +303,11 @@ class Embedder:
             self._swap(state, now.class_names)
 
     def _swap(self, state: Mapping[str, np.ndarray], class_names: list[str] | None) -> None:
+        """Replace weights and class names."""
         self._current = self._current.with_state(state, class_names=class_names)
 
     def _writing(self, what: str) -> AbstractContextManager[None]:
+        """Let no other call change the model meanwhile."""
         return self._write_lock.held(what)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -311,7 +315,7 @@ class Embedder:
         return plain_values(self._current.pretrained())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what `__getstate__` gave."""
+        """Restore the model from what `__getstate__` returned."""
         self._take(from_plain_values(state))
 
 
@@ -321,7 +325,7 @@ class Embedder:
 
 
 def model_of(kind: type[Kind], given: Pretrained) -> Kind:
-    """Return a model of that class, of what a folder or a checkpoint holds."""
+    """Make a model of the given class from what a folder or a checkpoint holds."""
     return kind._of(given)
 
 
@@ -336,7 +340,7 @@ def set_snapshot(model: Embedder, snapshot: Snapshot) -> None:
 
 
 def writing(model: Embedder, what: str) -> AbstractContextManager[None]:
-    """Be the only one who changes a model.
+    """Let no other call change a model meanwhile.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from birdembed.weights.tensors import all_finite
 
 
 def check_pixels(x: Any) -> np.ndarray:
-    """Return network input as the core takes it.
+    """Return network input in the form that the core takes.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def check_classifier(now: Snapshot) -> None:
 def with_gaps(
     batch: batches_.Batch, vectors: np.ndarray, report: EncodeReport, on_error: str
 ) -> np.ndarray:
-    """Enter a batch into the report; with "nan", give its failures rows of NaN."""
+    """Enter a batch into the report, and with "nan" give its failures rows of NaN."""
     report.failures += [(f.position, f.name, f.reason) for f in batch.failures]
     if on_error != "nan" or not batch.failures:
         report.kept += [int(p) for p in batch.positions]
@@ -81,7 +81,7 @@ def embedded(
     num_threads: int | None,
     normalize: bool,
 ) -> Iterator[tuple[batches_.Batch, np.ndarray]]:
-    """Check the arguments at once, and return an iterator that reads and embeds."""
+    """Check the arguments now, and return an iterator that reads and embeds batch by batch."""
     threads = check_threads(num_threads)
     batches = batches_.batches(
         inputs, now.preprocess, batch_size, num_threads=threads, on_error=on_error
@@ -98,7 +98,7 @@ def embedded(
 def classified(
     now: Snapshot, inputs: Inputs, batch_size: int, on_error: str, num_threads: int | None
 ) -> Iterator[tuple[batches_.Batch, np.ndarray]]:
-    """Do as `embedded` does, with the classes' logits behind each default embedding."""
+    """Do what `embedded` does, with the logits behind each default embedding."""
     check_classifier(now)
     threads = check_threads(num_threads)
     batches = batches_.batches(
@@ -140,7 +140,7 @@ def gathered(
 def numbered(
     embedded: Iterator[tuple[batches_.Batch, np.ndarray]], on_error: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give batches the form of `Model.encode_iter`."""
+    """Yield positions and embeddings, as `Model.encode_iter` does."""
     for batch, vectors in embedded:
         report = EncodeReport()
         vectors = with_gaps(batch, vectors, report, on_error)
@@ -148,7 +148,7 @@ def numbered(
 
 
 def logits_of(now: Snapshot, images: Any, batch_size: int, num_threads: int | None) -> np.ndarray:
-    """Return what `Model.logits` does, of one snapshot."""
+    """Return the logits that one snapshot gives, as `Model.logits` does."""
     check_classifier(now)
     threads = check_threads(num_threads)
     inputs = Inputs.of(images)
@@ -161,4 +161,5 @@ def logits_of(now: Snapshot, images: Any, batch_size: int, num_threads: int | No
 
 
 def _entries(batch: batches_.Batch) -> Iterator[tuple[int, str, str]]:
+    """Return position, name and decoder of each image."""
     return zip(batch.positions, batch.names, batch.decoders, strict=True)

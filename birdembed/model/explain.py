@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A similarity taken apart into pairs of cells; see `explain_match`.
+    """A similarity of two images, taken apart into pairs of cells by `explain_match`.
 
     Attributes
     ----------
@@ -31,6 +31,8 @@ class Explanation:
     image_a, image_b : ndarray
         `(size, size, 3)` uint8: the pictures as the network saw them.
     """
+
+    __module__ = "birdembed"
 
     score: float
     pairs: NDArray[np.float64]
@@ -78,7 +80,7 @@ class Explanation:
         return plot_explanation(self, **options)
 
     def __repr__(self) -> str:
-        """Say the score and the strongest pair."""
+        """Return the score and the strongest pair as text."""
         a, b, value = self.best_pairs(1)[0]
         return f"Explanation(score {self.score:.4f}, strongest cells {a} and {b}: {value:.3f})"
 

@@ -1,4 +1,4 @@
-"""The model: images to embeddings, classes and species."""
+"""Embed, classify and identify images, and save the model that does."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ class Model(Classifier):
     Threads may share a model; a forked child and a pickle have their own. Calls that change
     the weights put a new immutable set in place, and calls in flight finish on the old one.
     """
+
+    __module__ = "birdembed"
 
     @classmethod
     def from_pretrained(
@@ -90,7 +92,7 @@ class Model(Classifier):
         return cls._of(given)
 
     def __repr__(self) -> str:
-        """Tell architecture, classes, input and embedding size, and source."""
+        """Return architecture, classes, input and embedding size, and source as text."""
         now = self._current
         head = f"{now.num_classes} classes" if now.num_classes else "no classifier"
         return (
@@ -113,7 +115,7 @@ class Model(Classifier):
 
     @property
     def threshold(self) -> float | None:
-        """Least score at which `identify` calls a species known. May be set."""
+        """The least score at which `identify` calls a species known. May be set."""
         return self._current.threshold
 
     @threshold.setter
@@ -352,6 +354,7 @@ class Model(Classifier):
 
 
 def _checked_threshold(value: Any) -> float | None:
+    """Return the threshold as a finite number or None, or raise an error."""
     if value is None:
         return None
     try:

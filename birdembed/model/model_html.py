@@ -1,4 +1,4 @@
-"""Show what a model is as HTML."""
+"""Describe a model in HTML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def model_html(now: Snapshot) -> str:
-    """Return a model's architecture, source, input, embedding, classes and gallery."""
+    """Return a table of architecture, source, input, embedding, classes and gallery."""
     sizes = now.preprocess
     facts: list[tuple[str, Any]] = [
         ("architecture", now.architecture),
@@ -28,6 +28,7 @@ def model_html(now: Snapshot) -> str:
 
 
 def _classes(now: Snapshot) -> str:
+    """Return how many classes there are and the names of some."""
     if not now.num_classes:
         return "none"
     names = now.class_names

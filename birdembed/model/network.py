@@ -1,4 +1,4 @@
-"""The network in the C core, and checks of what a model is made of."""
+"""Hold the network in the C core, and check what a model is made of."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_CLASSES = 1 << 20  # csrc/model/resnet.c has the same
 
 
 class Trunk:
-    """The weights as the C core holds them, and the digest of all but the head."""
+    """A network in the C core, and the digest of its weights without the head."""
 
     def __init__(
         self, architecture: str, state: Mapping[str, np.ndarray], digest: str | None = None
@@ -32,7 +32,7 @@ class Trunk:
 
     @classmethod
     def of_network(cls, network: Any) -> Trunk:
-        """Take over a network that the core made, a trainer's snapshot."""
+        """Wrap a network that the core made from a trainer's weights."""
         trunk = cls.__new__(cls)
         trunk.num_classes = int(network.num_classes)
         table = _core.parameter_table(network.architecture, trunk.num_classes)
@@ -52,7 +52,7 @@ class Trunk:
 
 
 def check_num_classes(num_classes: int) -> int:
-    """Return the number as an int.
+    """Return the number of classes as an int.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def check_num_classes(num_classes: int) -> int:
 
 
 def check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str] | None:
-    """Return the names as a list.
+    """Return the class names as a list.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str
 
 
 def check_preprocess(value: Any) -> Preprocess:
-    """Return it, or raise `TypeError` where it is something else."""
+    """Return the value, or raise `TypeError` where it is no `Preprocess`."""
     if not isinstance(value, Preprocess):
         raise TypeError(f"preprocess must be a Preprocess, got {type(value).__name__}")
     return value

@@ -17,7 +17,7 @@ _PLAIN = (
 
 
 def plain_values(given: Pretrained) -> dict[str, Any]:
-    """Return numbers, strings, arrays, and lists and dicts of them: no class of this package.
+    """Return a model's contents as numbers, strings, arrays, and lists and dicts of them.
 
     The weights are the bytes of a safetensors file.
     """
@@ -36,7 +36,7 @@ def plain_values(given: Pretrained) -> dict[str, Any]:
 
 
 def from_plain_values(values: dict[str, Any]) -> Pretrained:
-    """Return what `plain_values` was given."""
+    """Return the contents of which `plain_values` made these values."""
     from safetensors.numpy import load
 
     projection, gallery = values["projection"], values["gallery"]

@@ -1,4 +1,4 @@
-"""Make the weights of a model that was never trained."""
+"""Make random weights for a model that was never trained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def random_contents(
     preprocess: Preprocess | None,
     class_names: Sequence[str] | None = None,
 ) -> Pretrained:
-    """Check the arguments of a model's constructor, and return what it consists of."""
+    """Check the arguments of a model's constructor, and return the contents of the model."""
     check_choice("architecture", architecture, _core.architectures())
     num_classes = check_num_classes(num_classes)
     preprocess = check_preprocess(Preprocess() if preprocess is None else preprocess)
@@ -36,7 +36,7 @@ def random_contents(
 
 
 def random_state(architecture: str, num_classes: int, seed: int) -> dict[str, np.ndarray]:
-    """Return fresh weights, as torchvision initialises them.
+    """Return random weights, distributed as torchvision initialises them.
 
     Convolutions: normal, variance 2 / (out channels x kernel area) (He et al. 2015, fan out).
     Batch norms: the identity. Head: `random_head`.
@@ -56,7 +56,7 @@ def random_state(architecture: str, num_classes: int, seed: int) -> dict[str, np
 
 
 def random_head(num_classes: int, seed: int) -> dict[str, np.ndarray]:
-    """Return a fresh head: uniform within +-1 / sqrt(2048), torch's default for a linear layer."""
+    """Return a random head, uniform within +-1 / sqrt(2048) like torch's linear layers."""
     rng = np.random.default_rng([seed, 1])
     bound = 1 / math.sqrt(FEATURES)
     return {

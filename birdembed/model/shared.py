@@ -1,4 +1,4 @@
-"""Models loaded once per process."""
+"""Load each model once per process."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def shared_model(name: str | os.PathLike[str] | None = None) -> Model:
 
 
 def _stamps(folder: str) -> tuple[tuple[str, int, int], ...]:
+    """Return name, time and size of the files of a model, which tell when they change."""
     stamps = []
     for file in (CONFIG, *WEIGHT_FILES):
         try:
@@ -55,6 +56,7 @@ def _stamps(folder: str) -> tuple[tuple[str, int, int], ...]:
 
 
 def _new_lock() -> None:
+    """Give a forked child a lock of its own."""
     global _lock
     _lock = threading.Lock()
 

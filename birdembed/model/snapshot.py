@@ -1,4 +1,4 @@
-"""An immutable state of a model."""
+"""Hold an immutable state of a model, and run its network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One state of a model. Fields as `Pretrained` has them."""
+    """One state of a model, with the fields of `Pretrained`."""
 
     trunk: Trunk
     preprocess: Preprocess
@@ -38,7 +38,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, given: Pretrained) -> Snapshot:
-        """Take over what a file or a converter gave."""
+        """Make a snapshot of a model's contents."""
         return cls(
             trunk=Trunk(given.architecture, given.state, given.trunk_digest),
             preprocess=given.preprocess,
@@ -53,7 +53,7 @@ class Snapshot:
         )
 
     def pretrained(self) -> Pretrained:
-        """Return the form that is written to files."""
+        """Return the contents, which can be written to files."""
         return Pretrained(
             architecture=self.architecture,
             state=self.trunk.state(),
@@ -71,17 +71,17 @@ class Snapshot:
         )
 
     def with_state(self, state: Mapping[str, np.ndarray], **changes: Any) -> Snapshot:
-        """Return a snapshot with other weights; the trunk's digest is computed afresh."""
+        """Return a snapshot with other weights, whose digest is computed when asked for."""
         return replace(self, trunk=Trunk(self.architecture, state), **changes)
 
     @property
     def architecture(self) -> str:
-        """Name of the network."""
+        """The name of the network."""
         return self.trunk.network.architecture
 
     @property
     def num_classes(self) -> int:
-        """Rows of the head, 0 without one."""
+        """The number of rows of the head, 0 without one."""
         return self.trunk.num_classes
 
     @property
@@ -91,13 +91,13 @@ class Snapshot:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 that names the space of this snapshot's default embeddings."""
+        """The SHA-256 that names the space of this snapshot's default embeddings."""
         return fingerprint_of(
             self.trunk.digest, self.pooling, self.default_projection, self.preprocess
         )
 
     def chosen(self, projection: bool | None) -> Projection | None:
-        """Return the projection for a call's `projection=`.
+        """Return the projection that a call's `projection=` asks for.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class Snapshot:
         return self.projection if projection else None
 
     def dim(self, projection: Projection | None) -> int:
-        """Length of an embedding with that projection."""
+        """Return the length of an embedding with that projection."""
         return FEATURES if projection is None else projection.dim
 
     def features(
@@ -150,7 +150,7 @@ class Snapshot:
         num_threads: int,
         mirrored: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what `embed` and `logits` do, of one pass.
+        """Return embeddings and the head's output of one pass.
 
         Of two where the embedding is GeM-pooled: the network pools in one way at a time.
         """
@@ -161,6 +161,7 @@ class Snapshot:
         return _projected(features, projection), self.trunk.network.head(averages)
 
     def _gem(self, projection: Projection | None) -> bool:
+        """Return whether an embedding with that projection is GeM-pooled."""
         return (self.pooling if projection is None else projection.pooling) == "gem"
 
     def logits(
@@ -171,6 +172,7 @@ class Snapshot:
 
 
 def _projected(features: np.ndarray, projection: Projection | None) -> np.ndarray:
+    """Return features with a projection applied, if there is one."""
     if projection is None:
         return features
     # Not NumPy's product: its last bits change with the number of rows.
@@ -178,6 +180,7 @@ def _projected(features: np.ndarray, projection: Projection | None) -> np.ndarra
 
 
 def _gallery(given: Pretrained) -> Gallery | None:
+    """Return the gallery that is given, or one that reads the file when asked for."""
     if given.gallery is not None or given.gallery_path is None:
         return given.gallery
     from birdembed.species.gallery import Gallery

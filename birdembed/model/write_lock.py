@@ -11,14 +11,14 @@ from birdembed._core import BirdembedError
 
 
 class WriteLock:
-    """A lock that is never waited for, and that a forked child has for itself."""
+    """A lock that fails where it is taken instead of waiting; a forked child has its own."""
 
     def __init__(self) -> None:
         self._lock, self._pid = threading.Lock(), os.getpid()
 
     @contextlib.contextmanager
     def held(self, what: str) -> Iterator[None]:
-        """Hold the lock.
+        """Hold the lock while the block runs.
 
         Parameters
         ----------

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from birdembed._core import FingerprintMismatch
+from birdembed.base.fingerprints import check_same_model
 from birdembed.base.system import get_num_threads
 from birdembed.model.embedder import snapshot_of
 from birdembed.search.index import Index
@@ -42,11 +42,8 @@ class Service:
         # More than eight at a time bring nothing on two threads; each thread works on four.
         self.batch = max(8, 4 * get_num_threads())
         if index is not None:
-            if index.fingerprint not in (None, model.fingerprint):
-                raise FingerprintMismatch(
-                    f"index has the fingerprint {str(index.fingerprint)[:12]}, the model "
-                    f"{model.fingerprint[:12]}: build the index again with this model"
-                )
+            advice = "build the index again with this model"
+            check_same_model("index", index.fingerprint, "the model", model.fingerprint, advice)
             if index.dim not in (None, model.embedding_dim):
                 raise ValueError(
                     f"index has {index.dim} dimensions, the model gives {model.embedding_dim}"

@@ -43,6 +43,8 @@ class GalleryFit:
         Position, name and reason of pictures that could not be read.
     """
 
+    __module__ = "birdembed"
+
     threshold: float
     criterion: str
     known_accepted: float

@@ -35,6 +35,8 @@ class Identification(_Fields):
         The nearest species and their scores, best first.
     """
 
+    __module__ = "birdembed"
+
     _image: Any = None  # what to show: the photograph as it was given
 
     def __reduce__(self) -> Any:

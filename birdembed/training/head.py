@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.text import some
+from birdembed.base.vectors import softmax
 from birdembed.data.folder import ImageFolder
 from birdembed.images import batches
 from birdembed.model.random_weights import random_head
@@ -105,7 +106,7 @@ def train_head(
             x, target = inputs[rows], smoothed(labels[rows], classes, config.label_smoothing)
             share = np.ones(len(rows)) if weights is None else weights[labels[rows]]
             share = (share / share.sum()).astype(np.float32)[:, None]
-            slope = ((_softmax(x @ value.T) - target) * share).T @ x
+            slope = ((softmax(x @ value.T, np.float32) - target) * share).T @ x
             first += (slope - first) * np.float32(0.1)
             second += (slope**2 - second) * np.float32(0.001)
             step += 1
@@ -124,11 +125,6 @@ def smoothed(labels: NDArray[np.int64], classes: int, smoothing: float) -> NDArr
         target[known] = smoothing / classes
         target[known, labels[known]] += np.float32(1 - smoothing)
     return target
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
 def head_for(model: Snapshot, data: ImageFolder, seed: int) -> tuple[dict[str, Any], bool, str]:
