@@ -7,7 +7,7 @@ and what is searched for:
 >>> from lancedb.pydantic import LanceModel, Vector                      # doctest: +SKIP
 >>> import birdembed.integrations.lancedb                                # doctest: +SKIP
 >>> embed = lancedb.embeddings.get_registry().get("birdembed").create()  # doctest: +SKIP
->>> class Photograph(LanceModel):                                        # doctest: +SKIP
+>>> class Photo(LanceModel):                                             # doctest: +SKIP
 ...     path: str = embed.SourceField()
 ...     vector: Vector(embed.ndims()) = embed.VectorField()
 """
@@ -43,7 +43,7 @@ __all__ = ["search"]
 
 @register("birdembed")
 class BirdembedFunction(EmbeddingFunction):
-    """Embeds photographs for LanceDB, in batches; vectors as `Model.encode` gives them.
+    """An embedding function for LanceDB, with the vectors that `Model.encode` gives.
 
     The source column holds paths (str) or the files themselves (bytes). The model is loaded once
     a process, and its fingerprint goes into the table's metadata: a model of the same name with
@@ -54,9 +54,9 @@ class BirdembedFunction(EmbeddingFunction):
     name : str
         As `birdembed.load_model` takes it.
     batch_size : int
-        Photographs in memory at a time.
+        Images in memory at a time.
     on_error : {"null", "raise"}
-        About a photograph that cannot be read: a null vector and a warning that names it (write
+        About an image that cannot be read: a null vector and a warning that names it (write
         with LanceDB's own ``on_bad_vectors="null"`` or ``"drop"``, else LanceDB refuses the
         rows), or an error that names it. Neither is tried again, as LanceDB would do, with
         growing waits, for a function that raises.
@@ -72,7 +72,7 @@ class BirdembedFunction(EmbeddingFunction):
 
     @classmethod
     def create(cls, **options: Any) -> BirdembedFunction:
-        """Make one; options as the class takes them."""
+        """Create an embedding function; options as the class takes them."""
         if "name" in options:
             options["name"] = os.fspath(options["name"])
         on_error = options.get("on_error", "null")
@@ -86,7 +86,7 @@ class BirdembedFunction(EmbeddingFunction):
         return made
 
     def safe_model_dump(self) -> dict[str, Any]:
-        """Return what LanceDB keeps with the table: the options and the fingerprint."""
+        """Return the options and the fingerprint, which LanceDB keeps with the table."""
         return {**super().safe_model_dump(), "fingerprint": self._model().fingerprint}
 
     def _model(self) -> Model:
@@ -130,15 +130,15 @@ class BirdembedFunction(EmbeddingFunction):
         return rows
 
     def compute_query_embeddings(self, query: Any, *_: Any, **__: Any) -> list[Any]:
-        """Embed what is searched for: a path, bytes, PIL image or uint8 array."""
+        """Embed a query: a path, bytes, PIL image or uint8 array."""
         return [self._model().encode(query)]
 
     def compute_source_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:
-        """Do it once: a bad file does not become better."""
+        """Embed the source column without retries: a bad file stays bad."""
         return self.compute_source_embeddings(*args, **options)
 
     def compute_query_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:
-        """Do it once."""
+        """Embed a query without retries."""
         return self.compute_query_embeddings(*args, **options)
 
 
@@ -181,41 +181,58 @@ def search(
     ValueError
         There is no model to encode an image, or `k` is below 1.
     """
-    from birdembed.base.vectors import as_vectors, finite_rows
-    from birdembed.search import arrow
     from birdembed.search import query as query_
 
     k = check_integer("k", k, 1)
-    known = arrow.fingerprint_of(table.schema)
     asked = query_.interpret(query)
     if asked.vectors is None:
         if model is None:
             raise ValueError("the query is an image: pass model=, or encode the image first")
         fingerprint = model.fingerprint
         asked.vectors = model.encode(asked.images)
+    _check_fingerprint(table, fingerprint)
+    vectors, single = _query_rows(asked.vectors)
+    found = [_search_one(table, vector, k, where) for vector in vectors]
+    result = _result_of(found, asked.names, asked.shown)
+    return result[0] if single else result
+
+
+def _check_fingerprint(table: Any, fingerprint: str | None) -> None:
+    from birdembed.search.arrow import fingerprint_of
+
+    known = fingerprint_of(table.schema)
     if fingerprint is not None and known is not None and fingerprint != known:
         raise FingerprintMismatch(
             f"the query has the fingerprint {fingerprint[:12]}, the table {known[:12]}: vectors "
             "of different models cannot be compared; search with the model of the table"
         )
-    vectors, single = as_vectors(asked.vectors, "query")
-    finite = finite_rows(vectors)
+
+
+def _query_rows(vectors: Any) -> tuple[np.ndarray, bool]:
+    """Return finite rows, and whether they are a single vector."""
+    from birdembed.base.vectors import as_vectors, finite_rows
+
+    rows, single = as_vectors(vectors, "query")
+    finite = finite_rows(rows)
     if not finite.all():
         raise ValueError(f"query row {int(finite.argmin())} holds NaN or infinity")
-    found = [_search_one(table, vector, k, where) for vector in vectors]
+    return rows, single
+
+
+def _result_of(found: list[list[dict[str, Any]]], names: Any, shown: Any) -> SearchResult:
+    """Return the rows that LanceDB found for each query as one result."""
     width = max(map(len, found), default=0)
     for rows in found:  # an approximate index may find fewer for one query than for another
         rows += [{"_distance": np.inf, "_rowid": -1}] * (width - len(rows))
-    result = SearchResult(
+    return SearchResult(
         1 - _gathered(found, "_distance", width).astype(np.float32),
         _gathered(found, "_rowid", width).astype(np.int64),
         _gathered(found, "id", width),
         _gathered(found, "label", width),
         _gathered(found, "path", width),
-        asked.names,
-        asked.shown,
+        names,
+        shown,
     )
-    return result[0] if single else result
 
 
 def _search_one(table: Any, vector: Any, k: int, where: str | None) -> list[dict[str, Any]]:
