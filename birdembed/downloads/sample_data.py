@@ -53,6 +53,8 @@ class SampleData:
         One sentence that says what the images are.
     """
 
+    __module__ = "birdembed"
+
     train: ImageFolder
     valid: ImageFolder
     unseen: ImageFolder

@@ -86,6 +86,8 @@ class Callback:
     `logs` is a dict with the keys of `History`; of a step, those that a step has.
     """
 
+    __module__ = "birdembed"
+
     def on_train_begin(self, trainer: TrainerLike) -> Any:
         """Be told before the first step, also of a resumed run.
 

@@ -153,6 +153,8 @@ class TrainConfig:
         slightly different weights.
     """
 
+    __module__ = "birdembed"
+
     epochs: int = 8
     batch_size: int = 32
     image_size: Any = None

@@ -53,6 +53,8 @@ class History:
         What chooses the best epoch.
     """
 
+    __module__ = "birdembed"
+
     def __init__(
         self,
         epochs: Sequence[dict[str, Any]] = (),

@@ -30,6 +30,8 @@ class LivePlot(Callback):
     Outside of a notebook it does nothing.
     """
 
+    __module__ = "birdembed"
+
     def __init__(self, every: float = 5.0) -> None:
         need("IPython.display", "notebook", "LivePlot")
         self.every = every

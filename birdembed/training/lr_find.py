@@ -32,6 +32,8 @@ class LrFind:
         Two thirds along the longest fall of the loss.
     """
 
+    __module__ = "birdembed"
+
     lrs: list[float]
     losses: list[float]
     suggestion: float

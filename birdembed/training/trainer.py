@@ -53,6 +53,8 @@ class Trainer:
         The data cannot be trained on, or an option is unknown or out of range.
     """
 
+    __module__ = "birdembed"
+
     def __init__(
         self,
         model: Model,
