@@ -16,7 +16,7 @@ from birdembed.training.config import TrainConfig
 
 
 def check_train(data: Any) -> ImageFolder:
-    """Return the data if a classifier can be trained on it.
+    """Check that a classifier can be trained on the data, and return it.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def data_digest(data: ImageFolder, labels: NDArray[np.int64] | None = None) -> s
 
 
 def class_weights(config: TrainConfig, data: ImageFolder) -> NDArray[np.float32] | None:
-    """Return a weight for each class, None where all count alike.
+    """Return a weight for each class, None if all count alike.
 
     "balanced": inverse to the number of images, mean 1 over the images.
 

@@ -22,7 +22,7 @@ class Diverged(BirdembedError):
 
 
 class StepResult(NamedTuple):
-    """What one step of the optimizer tells.
+    """The result of one step of the optimizer.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class StepResult(NamedTuple):
 
 
 class Engine:
-    """The core's trainer under one configuration.
+    """The core's trainer, with the options of one training.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class Engine:
         return Trunk.of_network(self.core.network(ema=averaged))
 
     def arrays(self) -> dict[str, list[np.ndarray]]:
-        """Return everything that must be kept, for `restore`."""
+        """Return the arrays that a checkpoint keeps, for `restore`."""
         arrays: dict[str, list[np.ndarray]] = {"model": self.core.parameters()}
         arrays |= self.core.moments()
         mean = self.core.ema()
@@ -152,7 +152,7 @@ class Engine:
         return arrays
 
     def restore(self, arrays: Mapping[str, list[np.ndarray]], step: int) -> None:
-        """Take what `arrays` gave."""
+        """Set the arrays that `arrays` returned."""
         self.core.set_parameters(arrays["model"])
         self.core.set_moments({k: arrays[k] for k in ("m", "v") if k in arrays}, step)
         self.core.set_ema(arrays.get("ema"))
@@ -162,7 +162,7 @@ _ADVICE = "; a smaller lr, more warmup_epochs or a grad_clip may help"
 
 
 def native_precision(precision: str) -> str:
-    """Return what `precision` of a `TrainConfig` means on this machine.
+    """Return the precision that `precision` of a `TrainConfig` stands for on this machine.
 
     Raises
     ------

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LivePlot(Callback):
-    """Draws loss and accuracy below the cell while a model trains; pass it in `callbacks`.
+    """A callback that draws loss and accuracy below the cell while a model trains.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class LivePlot(Callback):
         self._drawn = 0.0
 
     def on_train_begin(self, trainer: TrainerLike) -> None:
-        """Make a place for the picture."""
+        """Make a place for the plot."""
         from IPython.core.getipython import get_ipython
         from IPython.display import DisplayHandle
 
@@ -50,7 +50,7 @@ class LivePlot(Callback):
         self._shown = False
 
     def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
-        """Note the loss; draw where it is time."""
+        """Record the loss, and draw from time to time."""
         if self._handle is None:
             return
         self.steps.append((logs["step"] / trainer.steps_per_epoch, logs["train_loss"]))
@@ -58,12 +58,12 @@ class LivePlot(Callback):
             self._draw(trainer.history)
 
     def on_epoch_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
-        """Draw."""
+        """Draw the curves."""
         if self._handle is not None:
             self._draw(trainer.history)
 
     def on_train_end(self, trainer: TrainerLike, history: History) -> None:
-        """Draw the whole, with the best epoch."""
+        """Draw the final curves, with the best epoch."""
         if self._handle is not None:
             self._draw(history)
 
