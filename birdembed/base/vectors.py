@@ -66,7 +66,7 @@ def normalized(vectors: np.ndarray) -> np.ndarray:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax along the last axis, in float32."""
+    """Return probabilities along the last axis, float32."""
     wide = logits.astype(np.float64)
     odds = np.exp(wide - wide.max(axis=-1, keepdims=True))
     return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float32)

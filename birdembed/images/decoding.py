@@ -28,7 +28,7 @@ def decode_by_pillow(source: Source, kind: str, reason: str) -> Source:
 
 
 def decode(image: Any) -> tuple[np.ndarray, str]:
-    """Decode one image; return pixels (h, w, 3) uint8 and the decoder's name."""
+    """Decode one image -> ((h, w, 3) uint8, decoder); errors as `batches` raises them."""
     if not is_single(image):
         as_many(image)  # the better error, where there is one
         raise TypeError(f"image is of type {type(image).__name__}: {EXPECTED}")

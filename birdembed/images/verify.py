@@ -86,7 +86,7 @@ def _verify(images: Any, num_threads: int | None) -> VerifyReport:
 def checked_sources(
     images: Any, cfg: Any, batch_size: int, num_threads: int
 ) -> Iterator[list[tuple[int, Source]]]:
-    """Decode images in batches; yield their positions and sources, with decoder and reason."""
+    """Yield `batches`' sources with their decoder and reason instead of pixels."""
     items = iter([images] if is_single(images) else as_many(images))
     first = 0
     while chunk := list(itertools.islice(items, batch_size)):

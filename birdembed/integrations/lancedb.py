@@ -72,7 +72,7 @@ class BirdembedFunction(EmbeddingFunction):
 
     @classmethod
     def create(cls, **options: Any) -> BirdembedFunction:
-        """Create an embedding function; options as the class takes them."""
+        """Make an embedding function of the options that the class takes."""
         if "name" in options:
             options["name"] = os.fspath(options["name"])
         on_error = options.get("on_error", "null")
@@ -134,11 +134,11 @@ class BirdembedFunction(EmbeddingFunction):
         return [self._model().encode(query)]
 
     def compute_source_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:
-        """Embed the source column without retries: a bad file stays bad."""
+        """Embed the source column once: a bad file does not become better."""
         return self.compute_source_embeddings(*args, **options)
 
     def compute_query_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:
-        """Embed a query without retries."""
+        """Embed what is searched for, once."""
         return self.compute_query_embeddings(*args, **options)
 
 
@@ -181,58 +181,41 @@ def search(
     ValueError
         There is no model to encode an image, or `k` is below 1.
     """
+    from birdembed.base.vectors import as_vectors, finite_rows
+    from birdembed.search import arrow
     from birdembed.search import query as query_
 
     k = check_integer("k", k, 1)
+    known = arrow.fingerprint_of(table.schema)
     asked = query_.interpret(query)
     if asked.vectors is None:
         if model is None:
             raise ValueError("the query is an image: pass model=, or encode the image first")
         fingerprint = model.fingerprint
         asked.vectors = model.encode(asked.images)
-    _check_fingerprint(table, fingerprint)
-    vectors, single = _query_rows(asked.vectors)
-    found = [_search_one(table, vector, k, where) for vector in vectors]
-    result = _result_of(found, asked.names, asked.shown)
-    return result[0] if single else result
-
-
-def _check_fingerprint(table: Any, fingerprint: str | None) -> None:
-    from birdembed.search.arrow import fingerprint_of
-
-    known = fingerprint_of(table.schema)
     if fingerprint is not None and known is not None and fingerprint != known:
         raise FingerprintMismatch(
             f"the query has the fingerprint {fingerprint[:12]}, the table {known[:12]}: vectors "
             "of different models cannot be compared; search with the model of the table"
         )
-
-
-def _query_rows(vectors: Any) -> tuple[np.ndarray, bool]:
-    """Return finite rows, and whether they are a single vector."""
-    from birdembed.base.vectors import as_vectors, finite_rows
-
-    rows, single = as_vectors(vectors, "query")
-    finite = finite_rows(rows)
+    vectors, single = as_vectors(asked.vectors, "query")
+    finite = finite_rows(vectors)
     if not finite.all():
         raise ValueError(f"query row {int(finite.argmin())} holds NaN or infinity")
-    return rows, single
-
-
-def _result_of(found: list[list[dict[str, Any]]], names: Any, shown: Any) -> SearchResult:
-    """Return the rows that LanceDB found for each query as one result."""
+    found = [_search_one(table, vector, k, where) for vector in vectors]
     width = max(map(len, found), default=0)
     for rows in found:  # an approximate index may find fewer for one query than for another
         rows += [{"_distance": np.inf, "_rowid": -1}] * (width - len(rows))
-    return SearchResult(
+    result = SearchResult(
         1 - _gathered(found, "_distance", width).astype(np.float32),
         _gathered(found, "_rowid", width).astype(np.int64),
         _gathered(found, "id", width),
         _gathered(found, "label", width),
         _gathered(found, "path", width),
-        names,
-        shown,
+        asked.names,
+        asked.shown,
     )
+    return result[0] if single else result
 
 
 def _search_one(table: Any, vector: Any, k: int, where: str | None) -> list[dict[str, Any]]:

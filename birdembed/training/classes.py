@@ -16,7 +16,7 @@ from birdembed.training.config import TrainConfig
 
 
 def check_train(data: Any) -> ImageFolder:
-    """Check that a classifier can be trained on the data, and return it.
+    """Return the data if a classifier can be trained on it.
 
     Raises
     ------

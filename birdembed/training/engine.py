@@ -152,7 +152,7 @@ class Engine:
         return arrays
 
     def restore(self, arrays: Mapping[str, list[np.ndarray]], step: int) -> None:
-        """Set the arrays that `arrays` returned."""
+        """Take what `arrays` gave."""
         self.core.set_parameters(arrays["model"])
         self.core.set_moments({k: arrays[k] for k in ("m", "v") if k in arrays}, step)
         self.core.set_ema(arrays.get("ema"))

@@ -100,7 +100,7 @@ class Trainer:
         return self._run.step_count
 
     def step(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Train on one batch, whatever `accumulate` says.
+        """Train on one batch, at once, whatever `accumulate` says.
 
         `fit` afterwards runs all its epochs; it trains no new head alone any more.
 

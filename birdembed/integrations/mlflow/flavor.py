@@ -281,5 +281,5 @@ def _load_from(folder: Path, uri: str, num_classes: int | None) -> Model:
 
 
 def _load_pyfunc(path: str) -> Scorer:
-    """Load the model that `mlflow.pyfunc.load_model` wraps; MLflow calls this by its name."""
+    """Load what `mlflow.pyfunc.load_model` wraps; MLflow calls this by its name."""
     return Scorer(load_folder(path))
