@@ -1,4 +1,4 @@
-"""The command line: `birdembed COMMAND ...`, a file a command.
+"""The command line `birdembed COMMAND ...`, one module a command.
 
 Data goes to standard output, progress and bad files to standard error. Exit codes: 0 done,
 1 failed, 2 wrong usage, 130 interrupted.
@@ -15,25 +15,25 @@ from types import ModuleType
 
 # Only the command that was asked for is imported.
 COMMANDS = {
-    "identify": "name the species on photographs",
+    "identify": "name the species on photos",
     "finetune": "train a model on folders of species",
-    "embed": "turn photographs into vectors: .npy, .csv or .parquet",
+    "embed": "turn photos into vectors: .npy, .csv or .parquet",
     "index": "build a file that `search` reads, or a table of LanceDB",
-    "search": "find the photographs most like a given one",
+    "search": "find the photos most like a given one",
     "evaluate": "measure a model on folders of species",
-    "serve": "a page and a JSON service: species and the nearest photographs",
+    "serve": "a page and a JSON service: species and the nearest photos",
     "verify": "find the files of a folder that cannot be decoded",
-    "fetch": "get pre-trained weights or sample photographs",
+    "fetch": "get pre-trained weights or sample photos",
     "info": "show versions, processor features and threads; check a model",
-    "demo": "the whole job on sample photographs",
+    "demo": "the whole job on sample photos",
 }
 
 
 def _parse(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
-    """Parse the arguments; SystemExit where argparse is done or displeased."""
+    """Parse the arguments; raise SystemExit where argparse prints help or an error."""
     parser = argparse.ArgumentParser(
         prog="birdembed",
-        description="Embeds photographs with a ResNet-50 and searches them, on an ordinary CPU.",
+        description="Embeds photos with a ResNet-50 and searches them, on an ordinary CPU.",
         epilog="`birdembed COMMAND --help` says more. To begin: birdembed demo",
     )
     parser.add_argument("--version", action="store_true", help="show the version and exit")

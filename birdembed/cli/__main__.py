@@ -1,4 +1,4 @@
-"""`python -m birdembed.cli`, where the script `birdembed` is not on the path."""
+"""Run the command line as `python -m birdembed.cli`."""
 
 import sys
 

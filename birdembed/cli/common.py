@@ -1,4 +1,4 @@
-"""What the commands share."""
+"""Arguments, output and checks that the commands share."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class UsageError(Exception):
-    """The words of the command line do not fit together: exit code 2."""
+    """The arguments do not fit together; the exit code is 2."""
 
 
 def say(text: str) -> None:
-    """Print a line for the person, on standard error."""
+    """Print a line on standard error, for people."""
     print(text, file=sys.stderr, flush=True)
 
 
 def tolerate_any_name() -> None:
-    r"""Print what a stream cannot encode as \xff: a name is no reason to lose the results."""
+    r"""Let standard output and error print what they cannot encode as \xff."""
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):
             continue
@@ -40,7 +40,7 @@ def _is_utf8(encoding: str | None) -> bool:
 
 
 def print_json(value: Any) -> None:
-    """Print data for a machine, on standard output: UTF-8, or ASCII where that cannot be."""
+    """Print data as JSON on standard output, in UTF-8 or else in ASCII."""
     text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
     try:
         text.encode("utf-8" if _is_utf8(sys.stdout.encoding) else "ascii")
@@ -50,7 +50,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(values: dict[str, Any]) -> None:
-    """Print names and numbers in two columns, on standard output; None is left out."""
+    """Print names and numbers in two columns on standard output, without those that are None."""
     rows = {name: value for name, value in values.items() if value is not None}
     width = max(map(len, rows), default=0)
     for name, value in rows.items():
@@ -80,7 +80,7 @@ def threads(word: str) -> int:
 
 
 def path(word: str) -> str:
-    """Argument type: a file or a folder. Without this an empty word would be the present one."""
+    """Argument type: a file or a folder; an empty word is refused."""
     if not word:
         raise argparse.ArgumentTypeError("expected a file or a folder, got an empty word")
     return word
@@ -124,7 +124,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def use_threads(args: argparse.Namespace) -> None:
-    """Let this process use as many threads as --threads says."""
+    """Set the number of threads that --threads names."""
     import birdembed as be
 
     if args.threads:
@@ -140,11 +140,11 @@ def load_model(args: argparse.Namespace) -> be.Model:
 
 
 def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.Index:
-    """Index a folder, naming the bad files on standard error; none left is an error."""
+    """Index a folder and list its bad files; raise a ValueError if no file can be read."""
     import birdembed as be
 
     if not Path(folder).is_dir():
-        raise NotADirectoryError(f"expected a folder of photographs, got {folder}")
+        raise NotADirectoryError(f"expected a folder of photos, got {folder}")
     index = be.Index.build(model, folder, cache=cache, on_error="skip")
     list_failures(index.report.failures if index.report else ())
     if len(index) == 0:
@@ -153,7 +153,7 @@ def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.In
 
 
 def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
-    """Name the files that were left out, with the reason, on standard error."""
+    """Print the files that were left out, with the reasons, on standard error."""
     from birdembed.images.report import described
 
     for failure in failures:
@@ -161,7 +161,7 @@ def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says, in one line, the file first."""
+    """Return the message of an error in one line, with the file first."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
     words = str(error).split() or [type(error).__name__]
@@ -169,7 +169,7 @@ def one_line(error: BaseException) -> str:
 
 
 def save_figure(figure: Any, path: str) -> None:
-    """Write a matplotlib figure, in the format that the ending of `path` says."""
+    """Write a matplotlib figure in the format that the suffix of `path` names."""
     from birdembed.base.files import replacing
 
     with replacing(path) as unfinished:
@@ -177,18 +177,18 @@ def save_figure(figure: Any, path: str) -> None:
 
 
 def label_count(index: be.Index) -> int:
-    """Return how many different labels the rows of an index have."""
+    """Return the number of different labels in an index."""
     return len({label for label in index.labels if label is not None})
 
 
 def failures_json(index: be.Index) -> list[dict[str, str]]:
-    """Return what `build` could not read, for --json."""
+    """Return the files that `build` could not read, for --json."""
     found = index.report.failures if index.report else []
     return [{"id": str(name), "reason": str(reason)} for _, name, reason in found]
 
 
 def need_target(path: str) -> None:
-    """Refuse an output that cannot be written before any work is done."""
+    """Raise an OSError if an output cannot be written, before any work is done."""
     parent = Path(path).resolve().parent
     if not parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {parent}")

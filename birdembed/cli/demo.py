@@ -1,7 +1,7 @@
-"""The whole job on sample photographs: embed them, then find each one again when it is changed.
+"""The whole job on sample photos: embed them, then search for changed copies of each.
 
-Every photograph is searched for flipped, turned by 90 degrees and darkened. Shows how often the
-original comes first, how alike different photographs score, and writes a picture of it: for the
+Every photo is searched for flipped, turned by 90 degrees and darkened. Shows how often the
+original comes first, how alike different photos score, and writes a plot of it: for the
 pre-trained model, where it was fetched, and then for the one that was fine-tuned on birds.
 
 The samples are fetched once (`birdembed fetch samples`); --images takes your own folder instead.
@@ -51,14 +51,14 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
-        "--images", type=common.path, metavar="DIR", help="your photographs instead of the samples"
+        "--images", type=common.path, metavar="DIR", help="your photos instead of the samples"
     )
     parser.add_argument(
         "--limit",
         type=common.positive,
         default=60,
         metavar="N",
-        help="at most so many photographs, spread over the folder (default: 60)",
+        help="at most so many photos, spread over the folder (default: 60)",
     )
     parser.add_argument(
         "-o",
@@ -66,26 +66,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=common.path,
         default="birdembed-demo.png",
         metavar="PNG",
-        help="the picture to write",
+        help="the plot to write",
     )
     common.add_model(parser)
 
 
 def choose(folder: Path, limit: int) -> tuple[list[str], int]:
-    """Return at most `limit` pictures of a folder, evenly spread, and how many there are."""
+    """Return at most `limit` photos of a folder, evenly spread, and the number of all."""
     from birdembed.images.files import image_paths
 
     if not folder.is_dir():
-        raise NotADirectoryError(f"expected a folder of photographs, got {folder}")
+        raise NotADirectoryError(f"expected a folder of photos, got {folder}")
     paths = image_paths(folder)
     if not paths:
-        raise ValueError(f"{folder}: there is no photograph in it")
+        raise ValueError(f"{folder}: there is no photo in it")
     step = max(1.0, len(paths) / limit)
     return [paths[int(i * step)] for i in range(min(limit, len(paths)))], len(paths)
 
 
 def changed(paths: list[str], change: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-    """Decode the photographs one after the other and change each."""
+    """Yield the pixels of each photo after a change."""
     import numpy as np
 
     import birdembed as be
@@ -95,7 +95,7 @@ def changed(paths: list[str], change: Callable[[np.ndarray], np.ndarray]) -> Ite
 
 
 def ranks(found: be.SearchResult, rows: int) -> np.ndarray:
-    """Return at which place (0 first) query i found row i; TOP where it did not."""
+    """Return the rank (from 0) at which query i found row i, one beyond the last where not."""
     import numpy as np
 
     hits = found.indices == np.arange(rows)[:, None]
@@ -103,13 +103,13 @@ def ranks(found: be.SearchResult, rows: int) -> np.ndarray:
 
 
 def short(name: str) -> str:
-    """Return the name of a photograph for a table: its end, where it is long."""
+    """Return the name of a photo for a table, cut to its end if it is long."""
     name = str(Path(name).with_suffix(""))
     return name if len(name) <= 24 else "..." + name[-21:]
 
 
 def print_table(results: dict[str, be.SearchResult], own: dict[str, np.ndarray], rows: int) -> None:
-    """Print how often the original came back, change by change."""
+    """Print for each change how often the original was found."""
     print(f"{'changed':<10} {'original first':>15} {f'in first {TOP}':>11}   score of the original")
     for name, found in results.items():
         place = ranks(found, rows)
@@ -123,7 +123,7 @@ def print_table(results: dict[str, be.SearchResult], own: dict[str, np.ndarray],
 def print_hardest(
     names: list[str], results: dict[str, be.SearchResult], own: dict[str, np.ndarray]
 ) -> None:
-    """Print in full the search whose original got the lowest score of all."""
+    """Print the search whose original got the lowest score."""
     name = min(own, key=lambda key: float(own[key].min()))
     row = int(own[name].argmin())
     matches = list(results[name][row])
@@ -136,7 +136,7 @@ def print_hardest(
 
 
 def print_similarity(vectors: np.ndarray, names: list[str]) -> None:
-    """Print the similarity matrix in short: how alike different photographs are."""
+    """Print a histogram of the similarities of different photos."""
     import numpy as np
 
     import birdembed as be
@@ -144,7 +144,7 @@ def print_similarity(vectors: np.ndarray, names: list[str]) -> None:
     matrix = np.asarray(be.cosine_similarity(vectors))
     first, second = np.triu_indices(len(matrix), 1)
     pairs = matrix[first, second]
-    print(f"\nHow alike are two different photographs? ({len(pairs)} pairs)\n")
+    print(f"\nHow alike are two different photos? ({len(pairs)} pairs)\n")
     counts, edges = np.histogram(pairs, bins=np.linspace(0, 1, BINS + 1))
     used = np.flatnonzero(counts)
     for i in range(used[0], used[-1] + 1) if len(used) else ():
@@ -158,7 +158,7 @@ def print_similarity(vectors: np.ndarray, names: list[str]) -> None:
 
 
 def why_together() -> None:
-    """Say what the scores of a pre-trained model mean."""
+    """Print what the scores of a pre-trained model mean."""
     print(
         "\nWhy they sit together: the features of such a network are never negative, so any two\n"
         "vectors share a direction, and it was never told which differences matter between birds.\n"
@@ -169,10 +169,10 @@ def why_together() -> None:
 def draw(
     paths: list[str], names: list[str], results: dict[str, be.SearchResult], title: str
 ) -> Figure:
-    """Draw a figure: a row a query, its best matches beside it, the original in green."""
+    """Draw queries with their best matches, the originals in green."""
     import birdembed as be
 
-    # Two queries a change: photographs from all over the list.
+    # Two queries a change: photos from all over the list.
     per_change = min(2, len(paths))
     rows = [
         (name, (place * len(results) + n) * len(paths) // (per_change * len(results)))
@@ -189,7 +189,7 @@ def draw(
 
 
 def print_species(model: be.Model, paths: list[str]) -> None:
-    """Print what the model takes the photographs for, where it has a gallery."""
+    """Print the species that the model takes the photos for."""
     answers = model.identify(paths, k=1)
     known = sorted(
         ((a, path) for a, path in zip(answers, paths, strict=True) if a.known),
@@ -215,14 +215,14 @@ def load_models(args: argparse.Namespace) -> list[be.Model]:
 
 
 class Searched(NamedTuple):
-    """What one model made of the photographs."""
+    """An index of the photos, and what the searches found."""
 
     rows: be.Index
     results: dict[str, be.SearchResult]  # by change
 
 
 def search(model: be.Model, folder: Path, chosen: list[str], total: int) -> Searched:
-    """Embed the photographs, search for each changed one, and print how that went."""
+    """Embed the photos, search for changed copies, and print the scores."""
     import numpy as np
 
     import birdembed as be
@@ -233,12 +233,12 @@ def search(model: be.Model, folder: Path, chosen: list[str], total: int) -> Sear
     seconds = time.perf_counter() - begun
     common.list_failures(index.report.failures if index.report else ())
     if len(index) < 2:
-        raise ValueError(f"{folder}: at least two readable photographs are needed")
+        raise ValueError(f"{folder}: at least two readable photos are needed")
     paths = [str(path) for path in index.paths]
     rows, dim = index.embeddings.shape
     print(f"{model!r}\n")
     print(
-        f"{rows} of {total} photographs in {folder}:\n{dim} numbers each, in {seconds:.1f} s,"
+        f"{rows} of {total} photos in {folder}:\n{dim} numbers each, in {seconds:.1f} s,"
         f" {rows / seconds:.0f} a second with {be.info()['threads']} threads\n"
     )
 
@@ -259,7 +259,7 @@ def search(model: be.Model, folder: Path, chosen: list[str], total: int) -> Sear
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Embed the sample photos, search for changed copies, and print and plot the results."""
     import birdembed as be
 
     common.need_target(args.output)
@@ -268,7 +268,7 @@ def run(args: argparse.Namespace) -> int:
     models = load_models(args)
     for n, model in enumerate(models):
         if len(models) > 1:
-            print(f"{'=' * 78}\n{('Before', 'After')[n]} training on photographs of birds\n")
+            print(f"{'=' * 78}\n{('Before', 'After')[n]} training on photos of birds\n")
         rows, results = search(model, folder, chosen, total)
         print()
     try:
@@ -276,11 +276,11 @@ def run(args: argparse.Namespace) -> int:
             [str(path) for path in rows.paths],
             list(rows.ids),
             results,
-            "Changed photographs and what they found",
+            "Changed photos and what they found",
         )
     except ImportError as error:
-        common.say(f"no picture: {error}")
+        common.say(f"no plot: {error}")
         return 0
     common.save_figure(figure, args.output)
-    print(f"The picture of it: {args.output}")
+    print(f"The plot: {args.output}")
     return 0

@@ -1,6 +1,6 @@
-"""Turn the photographs of a folder into vectors and write them to one file.
+"""Turn the photos of a folder into vectors and write them to one file.
 
-  X.npy      float32, one row a photograph; the names of the rows go to X.names.txt
+  X.npy      float32, one row a photo; the names of the rows go to X.names.txt
   X.csv      columns id, label, v0, v1, ...
   X.parquet  columns id, path, label, vector; needs the extra: pip install 'birdembed[parquet]'
 
@@ -25,7 +25,7 @@ NAMES = "surrogateescape"  # a file's name that is not UTF-8 is written with its
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photographs")
+    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photos")
     parser.add_argument(
         "-o", "--output", type=common.path, required=True, metavar="X.npy|csv|parquet"
     )
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def write_npy(index: be.Index, path: str) -> list[str]:
-    """Write the rows, and their names beside them."""
+    """Write the rows to a .npy file, and their names to a text file."""
     import numpy as np
 
     names = str(Path(path).with_suffix(".names.txt"))
@@ -49,7 +49,7 @@ def write_npy(index: be.Index, path: str) -> list[str]:
 
 
 def write_csv(index: be.Index, path: str) -> list[str]:
-    """Write id, label and the numbers, which read back as the same float32."""
+    """Write ids, labels and numbers that read back as the same float32 to a .csv file."""
     rows = zip(index.ids, index.labels, index.embeddings, strict=True)
     with (
         replacing(path) as name,
@@ -63,7 +63,7 @@ def write_csv(index: be.Index, path: str) -> list[str]:
 
 
 def write_parquet(index: be.Index, path: str) -> list[str]:
-    """Write a table with one vector column."""
+    """Write a table with a vector column to a .parquet file."""
     index.to_parquet(path)
     return [path]
 
@@ -72,7 +72,7 @@ WRITERS = {".npy": write_npy, ".csv": write_csv, ".parquet": write_parquet}
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Embed a folder and write the vectors to a file."""
     write = WRITERS.get(Path(args.output).suffix.lower())
     if write is None:
         raise common.UsageError(f"-o must end in .npy, .csv or .parquet, got {args.output}")

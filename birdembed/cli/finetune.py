@@ -1,7 +1,7 @@
 """Train a model on a folder with one subfolder a species, and write a model folder.
 
 What is written names species at once: `birdembed identify IMAGE --model DIR`. With --valid, the
-best epoch by these photographs is kept, the threshold for `none of the known species` is found on
+best epoch by these photos is kept, the threshold for `none of the known species` is found on
 them, and the finished model is measured on them.
 
 Files that cannot be read are skipped and named. Options that are not given have the defaults of
@@ -48,7 +48,7 @@ def _words(word: str) -> tuple[str, ...]:
 
 # Field of TrainConfig: type, what the help calls its value, one line.
 OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
-    "batch_size": (common.positive, "N", "pictures a step"),
+    "batch_size": (common.positive, "N", "photos a step"),
     "image_size": (_sizes, "PX", "side in training: 160, or 10x128,3x192 (EPOCHSxPX,...)"),
     "eval_size": (common.positive, "PX", "side from then on, somewhat above the last image size"),
     "optimizer": (str, "NAME", "sgd or adamw"),
@@ -73,7 +73,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "monitor": (str, "NAME", "what the best epoch is chosen by"),
     "patience": (common.positive, "N", "stop after so many epochs without a better one"),
     "seed": (int, "N", "of everything random"),
-    "cache_bytes": (int, "N", "memory for decoded pictures"),
+    "cache_bytes": (int, "N", "memory for decoded photos"),
     "checkpoint_every": (common.positive, "STEPS", "by default every epoch"),
 }
 FLAGS = {
@@ -86,13 +86,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument("train", type=common.path, metavar="TRAIN", help="one subfolder a species")
     parser.add_argument(
-        "--valid", type=common.path, metavar="DIR", help="other photographs of these species"
+        "--valid", type=common.path, metavar="DIR", help="other photos of these species"
     )
     parser.add_argument(
         "--unknown",
         type=common.path,
         metavar="DIR",
-        help="pictures of other species or other things: how many pass for a known one is printed",
+        help="photos of other species or other things: how many pass for a known one is printed",
     )
     parser.add_argument(
         "-o", "--output", type=common.path, required=True, metavar="DIR", help="the model's folder"
@@ -133,7 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def config_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of TrainConfig that were given; `UsageError` where one is wrong."""
+    """Return the given fields of TrainConfig; raise a `UsageError` if one is wrong."""
     import birdembed as be
 
     if hasattr(args, "patience") and not args.valid:
@@ -156,7 +156,7 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _as_options(text: str) -> str:
-    """Return a message about a field of TrainConfig as one about an option of the command."""
+    """Reword a message about a field of TrainConfig for the option of the command."""
     name, *rest = text.split(" ")
     name = "supcon" if name == "weight" else name  # SupCon's own word
     if name in (*OPTIONS, "epochs", "supcon"):
@@ -165,7 +165,7 @@ def _as_options(text: str) -> str:
 
 
 def _last_checkpoint(config: dict[str, Any]) -> int | None:
-    """Return when the checkpoint was written, None where there is none."""
+    """Return the time when the checkpoint was written, None where there is none."""
     from birdembed.training.checkpoint import LAST
 
     try:
@@ -175,7 +175,7 @@ def _last_checkpoint(config: dict[str, Any]) -> int | None:
 
 
 def _check_source(source: str, checkpoint_dir: str) -> None:
-    """Refuse to go on with a run that started from another model than the one that was named."""
+    """Raise a ValueError if a run started from another model than the one named."""
     from birdembed.training.checkpoint import LAST
 
     try:
@@ -192,7 +192,7 @@ def _check_source(source: str, checkpoint_dir: str) -> None:
 
 
 def _same_source(source: str, began: str) -> bool:
-    """Tell whether a model is the one that a run began with, however its folder was written."""
+    """Return whether a model is the one that a run began with."""
     given, first = Path(source), Path(began)
     if source == began or not given.exists():
         return source == began
@@ -211,7 +211,7 @@ def _resuming(words: list[str]) -> str:
 def _readable(images: Any) -> Any:
     """Return an `ImageFolder`, or a list of paths, without what cannot be read, which is named.
 
-    It is done before the work, so that training, gallery and numbers are about the same pictures
+    It is done before the work, so that training, gallery and numbers are about the same photos
     and each bad file is named once.
     """
     import numpy as np
@@ -229,7 +229,7 @@ def _readable(images: Any) -> Any:
 
 
 def _read_train(folder: str) -> be.ImageFolder:
-    """Return the pictures below TRAIN; an error where a species has none that can be read."""
+    """Return the photos below TRAIN; raise a ValueError if a species has none that can be read."""
     import numpy as np
 
     import birdembed as be
@@ -248,7 +248,7 @@ def _read_train(folder: str) -> be.ImageFolder:
 
 
 def _read_valid(folder: str | None, train: be.ImageFolder, monitor: str) -> be.ImageFolder | None:
-    """Return the pictures below --valid; an error where nothing can be measured on them."""
+    """Return the photos below --valid; raise a ValueError if none can be measured."""
     import numpy as np
 
     import birdembed as be
@@ -269,7 +269,7 @@ def _read_valid(folder: str | None, train: be.ImageFolder, monitor: str) -> be.I
 
 
 def _read_unknown(folder: str | None) -> list[str] | None:
-    """Return the pictures below --unknown; an error where there are none."""
+    """Return the photos below --unknown; raise a ValueError if there are none."""
     if folder is None:
         return None
     from birdembed.images.files import check_folder, image_paths
@@ -286,7 +286,7 @@ def _read_unknown(folder: str | None) -> list[str] | None:
 def _add_gallery(
     model: be.Model, train: be.ImageFolder, valid: be.ImageFolder | None, unknown: list[str] | None
 ) -> tuple[be.Index, be.GalleryFit]:
-    """Compute the gallery and the threshold; return the index of `train` and how that went."""
+    """Compute gallery and threshold; return the index of `train` and the fit."""
     import birdembed as be
 
     index = be.Index.build(model, train, on_error="skip")
@@ -302,7 +302,7 @@ def _add_gallery(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Train a model, fit its gallery, and write its folder."""
     import birdembed as be
 
     config = config_of(args)  # wrong options are found before any work

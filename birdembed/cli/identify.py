@@ -1,6 +1,6 @@
-"""Name the species on photographs.
+"""Name the species on photos.
 
-Of a folder all photographs below it are taken. Where no species is near enough, the answer is
+Of a folder all photos below it are taken. Where no species is near enough, the answer is
 `none of the known species`, and the nearest are listed all the same.
 
 --json prints a list of objects with `query`, `species`, `score`, `known` and `results`, each
@@ -20,7 +20,7 @@ UNKNOWN = "none of the known species"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
-        "images", type=common.path, metavar="IMAGE|DIR", nargs="+", help="photographs, or folders"
+        "images", type=common.path, metavar="IMAGE|DIR", nargs="+", help="photos, or folders"
     )
     parser.add_argument("-k", type=common.positive, default=5, help="species to list (default: 5)")
     common.add_model(parser)
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def collect(words: list[str]) -> list[str]:
-    """Return the photographs that the arguments name, folders opened."""
+    """Return the paths of the photos that the arguments name, also those in folders."""
     from birdembed.images.files import image_paths
 
     paths: list[str] = []
@@ -44,13 +44,13 @@ def collect(words: list[str]) -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Identify the species on photos and print them."""
     paths = collect(args.images)
     model = common.load_model(args)
     found, report = model.identify(paths, k=args.k, on_error="skip", return_report=True)
     common.list_failures(report.failures)
     if not found:
-        raise ValueError("none of the given photographs could be read")
+        raise ValueError("none of the given photos could be read")
     if args.json:
         common.print_json(
             [

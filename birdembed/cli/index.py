@@ -1,11 +1,11 @@
-"""Embed the photographs of a folder and write an index: a file, a table of LanceDB, or both.
+"""Embed the photos of a folder and write an index: a file, a table of LanceDB, or both.
 
 The file is what `birdembed search` reads. The table has the columns id, path, label and vector;
 one of the same name is replaced (LanceDB keeps the version before). --lancedb needs the extra:
 pip install 'birdembed[lancedb]'
 
 With --cache, finished vectors are kept by the content of their files: a second run after an
-interruption, or after ten new photographs, computes only what is missing.
+interruption, or after ten new photos, computes only what is missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from birdembed.cli import common
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photographs")
+    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photos")
     parser.add_argument(
         "-o", "--output", type=common.path, metavar="FILE", help="the index, as one file"
     )
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Embed a folder and write the index."""
     if not (args.output or args.lancedb):
         raise common.UsageError("where to? -o FILE, or --lancedb URI, or both")
     if args.table and not args.lancedb:
@@ -64,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
             print(args.output)
         if args.lancedb:
             print(f"{args.lancedb} {written['table']}")
-        common.say(f"{len(index)} photographs, {common.label_count(index)} labels")
+        common.say(f"{len(index)} photos, {common.label_count(index)} labels")
     return 0
 
 
 def _connect(uri: str) -> Any:
-    """Open the database before any work is done."""
+    """Connect to the database."""
     from birdembed.search import lancedb
 
     return lancedb.connect(uri)

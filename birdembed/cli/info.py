@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Print the facts about this installation, and check a model."""
     import birdembed as be
 
     facts: dict[str, object] = dict(be.info())

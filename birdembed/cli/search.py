@@ -1,4 +1,4 @@
-"""Find the photographs most like the given ones.
+"""Find the photos most like the given ones.
 
 The first argument is an index that `birdembed index` wrote, or simply a folder: it is indexed
 first, and what was computed is kept for the next time.
@@ -22,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-k", type=common.positive, default=5, help="matches a query (default: 5)")
     parser.add_argument(
-        "--plot", type=common.path, metavar="PNG", help="write queries and matches as a picture"
+        "--plot", type=common.path, metavar="PNG", help="write a plot of queries and matches"
     )
     common.add_model(parser)
     common.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Search an index or a folder for photos and print the matches."""
     import birdembed as be
     from birdembed.base.files import cache_dir
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     vectors, report = model.encode(args.images, on_error="skip", return_report=True)
     common.list_failures(report.failures)
     if len(vectors) == 0:
-        raise ValueError("none of the given photographs could be read")
+        raise ValueError("none of the given photos could be read")
     found = index.search(vectors, k=args.k, fingerprint=model.fingerprint)
     names = [str(name) for name in report.names]
     if args.plot:

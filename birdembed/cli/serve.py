@@ -1,6 +1,6 @@
-"""Serve a page that names species and finds the nearest photographs, and JSON for programs.
+"""Serve a page that names species and finds the nearest photos, and JSON for programs.
 
-Open the address it prints in a browser, and drop a photograph. For programs:
+Open the address it prints in a browser, and drop a photo. For programs:
 
     curl -F file=@robin.jpg http://127.0.0.1:8000/identify    (or /search, /embed)
 
@@ -33,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--index",
         type=common.path,
         metavar="FILE|DIR",
-        help="where to search: an index, or a folder of photographs",
+        help="where to search: an index, or a folder of photos",
     )
     parser.add_argument(
         "--photos",
         type=common.path,
         metavar="DIR",
-        help="folder of the index's photographs, where it is not the one they were indexed in",
+        help="folder of the index's photos, where it is not the one they were indexed in",
     )
     parser.add_argument("--port", type=port, default=8000, help="default: 8000; 0: any free one")
     parser.add_argument("--host", help="address to listen on (default: this machine alone)")
@@ -47,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Load model and index, and serve until interrupted."""
     if args.photos and not args.index:
-        raise common.UsageError("--photos says where the photographs of --index are")
+        raise common.UsageError("--photos says where the photos of --index are")
     if args.index and not Path(args.index).exists():
         raise FileNotFoundError(f"no index and no folder: {args.index}")
     from birdembed.serve import create_app
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             app.add_middleware(LocalNamesOnly)
         common.say(f"birdembed serve: {model!r}")
         common.say(
-            f"birdembed serve: {'no index' if index is None else f'{len(index)} photographs'}, "
+            f"birdembed serve: {'no index' if index is None else f'{len(index)} photos'}, "
             + ("no gallery" if model.gallery is None else f"{len(model.gallery)} species")
         )
         log_to_stderr()

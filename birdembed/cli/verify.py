@@ -1,4 +1,4 @@
-"""Decode every photograph of a folder, without embedding it.
+"""Decode every photo of a folder, without embedding it.
 
 Prints what cannot be read (`bad`) and what only Pillow could read (`suspect`), with the reason.
 Exit code 1 where a file is bad.
@@ -14,16 +14,16 @@ from birdembed.cli import common
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photographs")
+    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photos")
     common.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Decode every photo of a folder and print the bad ones."""
     import birdembed as be
 
     if not Path(args.folder).is_dir():
-        raise NotADirectoryError(f"expected a folder of photographs, got {args.folder}")
+        raise NotADirectoryError(f"expected a folder of photos, got {args.folder}")
     report = be.verify(args.folder)
     kinds = {"bad": report.failures, "suspect": report.suspect}
     if args.json:

@@ -49,6 +49,8 @@ class ImageFolder:
         A class has no images or is not there, or there are no classes at all.
     """
 
+    __module__ = "birdembed"
+
     paths: list[str]
     labels: NDArray[np.int64]
     class_names: list[str]

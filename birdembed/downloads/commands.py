@@ -6,7 +6,7 @@ import subprocess
 
 
 def run(command: list[str]) -> tuple[int, str]:
-    """Run a program; return its exit code and the end of what it said."""
+    """Run a program; return its exit code and the end of its output."""
     try:
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"

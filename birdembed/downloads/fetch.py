@@ -1,4 +1,4 @@
-"""Fetch what does not come with the package."""
+"""Fetch weights and sample images that do not come with the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from birdembed.downloads.sscd import fetch_sscd
 
 
 def fetch(name: str, *, source: str | os.PathLike[str] | None = None) -> Path:
-    """Get weights or pictures into the cache; at once where they are there already.
+    """Fetch weights or sample images into the cache, unless they are there already.
 
     Parameters
     ----------

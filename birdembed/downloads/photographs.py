@@ -16,12 +16,12 @@ _SAMPLES_LICENCE = f"usr/share/doc/{_SAMPLES_PACKAGE}/copyright"
 
 
 def samples_dir() -> Path:
-    """Return the folder in the cache that `fetch("samples")` fills, there or not."""
+    """Return the cache folder that `fetch("samples")` fills; it need not exist."""
     return cache_dir() / "samples"
 
 
 def _stream_members(package: Path, folder: Path) -> int:
-    """Write the photographs and the licence of a .deb into a folder; return how many pictures."""
+    """Unpack the photographs and the licence of a .deb; return the number of photographs."""
     count = 0
     with subprocess.Popen(
         ["dpkg-deb", "--fsys-tarfile", str(package)],
@@ -33,13 +33,13 @@ def _stream_members(package: Path, folder: Path) -> int:
                 name = member.name.removeprefix("./")
                 base = name.rsplit("/", 1)[-1]
                 # Directly in the folder: below it are cartoons, and the one SVG is a drawing.
-                is_picture = name == _SAMPLES_FOLDER + base and base.endswith(".png")
-                if not member.isfile() or not (is_picture or name == _SAMPLES_LICENCE):
+                is_photograph = name == _SAMPLES_FOLDER + base and base.endswith(".png")
+                if not member.isfile() or not (is_photograph or name == _SAMPLES_LICENCE):
                     continue
                 content = archive.extractfile(member)
                 assert content is not None
-                (folder / (base if is_picture else "LICENSE.txt")).write_bytes(content.read())
-                count += is_picture
+                (folder / (base if is_photograph else "LICENSE.txt")).write_bytes(content.read())
+                count += is_photograph
         unpacker.communicate()
     if unpacker.returncode != 0:
         raise tarfile.ReadError("dpkg-deb could not read it")
@@ -47,7 +47,7 @@ def _stream_members(package: Path, folder: Path) -> int:
 
 
 def _download_samples(target: Path) -> Path:
-    """Put Debian's package into a folder, with apt-get; return it."""
+    """Download Debian's package into a folder with apt-get, and return its path."""
     ways_out = (
         "Ways out: use a folder of your own photographs instead (`birdembed demo --images DIR`); "
         f"or download {_SAMPLES_PACKAGE} (a .deb of Debian, any machine will do) and call "

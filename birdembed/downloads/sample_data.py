@@ -1,7 +1,7 @@
 """Labelled sample images for trying out training.
 
-The notebooks get their pictures here. The sample photographs show one bird each, cut out of its
-background; where several pictures of a bird are needed, they are views of its one photograph.
+The notebooks get their images here. The sample photographs show one bird each, cut out of its
+background; where several images of a bird are needed, they are views of its one photograph.
 """
 
 from __future__ import annotations
@@ -41,17 +41,19 @@ _SCENES = (
 
 @dataclass(frozen=True)
 class SampleData:
-    """Labelled photographs to train and to search with.
+    """Labelled images to train and to search with.
 
     Attributes
     ----------
     train, valid : ImageFolder
-        The same classes; no picture of `valid` is in `train`.
+        The same classes; no image of `valid` is in `train`.
     unseen : ImageFolder
-        Pictures of classes that neither of them has.
+        Images of classes that neither of them has.
     source : str
-        One sentence that says what the pictures are.
+        One sentence that says what the images are.
     """
+
+    __module__ = "birdembed"
 
     train: ImageFolder
     valid: ImageFolder
@@ -60,7 +62,7 @@ class SampleData:
 
 
 def sample_photographs(classes: int | None = None, per_class: int = 8) -> tuple[ImageFolder, str]:
-    """Return photographs of birds as they were taken, and a sentence that says which they are.
+    """Return photographs of birds, and a sentence that says which they are.
 
     Parameters
     ----------
@@ -103,10 +105,10 @@ def sample_data(
     size: int = 192,
     seed: int = 0,
 ) -> SampleData:
-    """Return pictures to fine-tune with, and others of birds that are kept out of the training.
+    """Return images to fine-tune with, and images of birds that are kept out of the training.
 
     From `BIRDEMBED_DATA` where it is set (`train/SPECIES/*.jpg`, `valid/SPECIES/*.jpg`). Else
-    each sample photograph is a class, and views of it are its pictures: cropped, turned, lit
+    each sample photograph is a class, and views of it are its images: cropped, turned, lit
     and put before backgrounds of all kinds. They are made once and kept in the cache.
 
     Parameters
@@ -114,7 +116,7 @@ def sample_data(
     classes, unseen : int
         Birds to train with, and others to keep out.
     train, valid : int
-        Pictures of each bird, at most; the unseen ones have `valid` each.
+        Images of each bird, at most; the unseen ones have `valid` each.
     size : int
         Pixels of a view's side.
     seed : int
@@ -140,16 +142,31 @@ def sample_data(
     chosen = _spread(names, classes + unseen)
     apart = _spread(chosen, unseen) if unseen else []
     known = [name for name in chosen if name not in apart]
+    counts = {"train": train, "valid": valid, "unseen": valid}
     if root is not None:
-        seen, held = ImageFolder(root / "train"), ImageFolder(root / "valid")
-        return SampleData(
-            seen.select(known, per_class=train, seed=seed),
-            held.select(known, per_class=valid, seed=seed),
-            held.select(apart, per_class=valid, seed=seed) if apart else _nothing(),
-            f"photographs of {len(known)} species to train with and of {len(apart)} others "
-            f"({VARIABLE})",
-        )
-    folder = _views(known, apart, {"train": train, "valid": valid, "unseen": valid}, size, seed)
+        return _real_data(root, known, apart, counts, seed)
+    return _view_data(known, apart, counts, size, seed)
+
+
+def _real_data(
+    root: Path, known: list[str], apart: list[str], counts: dict[str, int], seed: int
+) -> SampleData:
+    """Return photographs of the folder that BIRDEMBED_DATA names."""
+    seen, held = ImageFolder(root / "train"), ImageFolder(root / "valid")
+    return SampleData(
+        seen.select(known, per_class=counts["train"], seed=seed),
+        held.select(known, per_class=counts["valid"], seed=seed),
+        held.select(apart, per_class=counts["unseen"], seed=seed) if apart else _nothing(),
+        f"photographs of {len(known)} species to train with and of {len(apart)} others "
+        f"({VARIABLE})",
+    )
+
+
+def _view_data(
+    known: list[str], apart: list[str], counts: dict[str, int], size: int, seed: int
+) -> SampleData:
+    """Return views of the sample photographs."""
+    folder = _views(known, apart, counts, size, seed)
     return SampleData(
         ImageFolder(folder / "train"),
         ImageFolder(folder / "valid"),
@@ -177,7 +194,7 @@ def _nothing() -> ImageFolder:
 
 
 def _spread(names: Sequence[str], n: int | None) -> list[str]:
-    """Return n of the names, evenly over the alphabet."""
+    """Return n of the names, spread evenly over the alphabet."""
     if n is None or n >= len(names):
         return list(names)
     return [names[int((i + 0.5) * len(names) / n)] for i in range(n)]
@@ -191,25 +208,25 @@ def _name(path: Path) -> str:
     return path.stem.replace("_", " ").replace("-", " ").capitalize()
 
 
-# Views of a photograph -------------------------------------------------------------------
+# Views of a sample photograph ------------------------------------------------------------------
 
 
 def _views(
     known: Sequence[str], apart: Sequence[str], counts: dict[str, int], size: int, seed: int
 ) -> Path:
-    """Return a folder `train|valid|unseen / BIRD / *.jpg`, made where it is not there yet."""
+    """Return a folder `train|valid|unseen / BIRD / *.jpg` of views; make it if need be."""
     request = repr((_VERSION, known, apart, sorted(counts.items()), size, seed))
     target = cache_dir() / "views" / hashlib.sha256(request.encode()).hexdigest()[:16]
     if target.is_dir():
         return target
     Image = need("PIL.Image", "pillow", "sample_data")
-    photographs = {_name(path): path for path in _photographs()}
+    samples = {_name(path): path for path in _photographs()}
     with replacing_dir(target) as folder:
         for number, part in enumerate(_PARTS):
             for name in apart if part == "unseen" else known:
                 place = folder / part / name
                 place.mkdir(parents=True)
-                with Image.open(photographs[name]) as full:
+                with Image.open(samples[name]) as full:
                     bird = _cut_out(full.convert("RGBA"), 2 * size)
                 for i in range(counts[part]):
                     # Of its own: no view depends on how many others there are.
@@ -218,16 +235,16 @@ def _views(
     return target
 
 
-def _cut_out(photograph: Image, most: int) -> Image:
-    """Return the bird without the empty space around it, its longer side at most `most`."""
-    alpha = photograph.getchannel("A").point(lambda value: 255 if value > 20 else 0)
-    bird = photograph.crop(alpha.getbbox())
+def _cut_out(full: Image, most: int) -> Image:
+    """Cut the empty space off around the bird, and shrink it to at most `most` pixels a side."""
+    alpha = full.getchannel("A").point(lambda value: 255 if value > 20 else 0)
+    bird = full.crop(alpha.getbbox())
     bird.thumbnail((most, most))
     return bird
 
 
 def _view(bird: Image, size: int, rng: np.random.Generator) -> Image:
-    """Return the bird cropped, turned, lit, before a background."""
+    """Draw a view of the bird: cropped, turned, lit, and put before a background."""
     from PIL import Image, ImageEnhance
 
     seen = bird.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else bird
@@ -236,21 +253,21 @@ def _view(bird: Image, size: int, rng: np.random.Generator) -> Image:
     share = size * rng.uniform(0.6, 1.45) / max(seen.size)
     new = [max(1, round(side * share)) for side in seen.size]
     seen = seen.resize((new[0], new[1]), Image.Resampling.LANCZOS)
-    picture = _background(size, rng)
-    # Larger than the picture: its edge crops the bird.
+    image = _background(size, rng)
+    # Larger than the image: its edge crops the bird.
     corner = [round(rng.uniform(min(0, size - side), max(0, size - side))) for side in new]
-    picture.paste(seen, (corner[0], corner[1]), seen)
+    image.paste(seen, (corner[0], corner[1]), seen)
     for enhance, low, high in (
         (ImageEnhance.Brightness, 0.55, 1.4),
         (ImageEnhance.Contrast, 0.75, 1.25),
         (ImageEnhance.Color, 0.6, 1.35),
     ):
-        picture = enhance(picture).enhance(float(rng.uniform(low, high)))
-    return picture
+        image = enhance(image).enhance(float(rng.uniform(low, high)))
+    return image
 
 
 def _background(size: int, rng: np.random.Generator) -> Image:
-    """Return something like a place out of focus: two colours that run into each other."""
+    """Draw a background like a place out of focus: two colours that run into each other."""
     from PIL import Image
 
     pair: Any = np.asarray(_SCENES[rng.integers(len(_SCENES))], np.float64)

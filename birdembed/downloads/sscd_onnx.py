@@ -42,7 +42,7 @@ def folded_batch_norm(bias: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _torchvision_names(node_name: str) -> tuple[str, str]:
-    """Return the names of the convolution and its batch norm, for the name of a Conv node."""
+    """Return the names of a Conv node's convolution and batch norm in torchvision."""
     if node_name == _STEM:
         return "conv1", "bn1"
     match = _BLOCK.match(node_name)
@@ -57,7 +57,7 @@ def _torchvision_names(node_name: str) -> tuple[str, str]:
 
 
 class _Graph:
-    """Constants and producers of an ONNX graph."""
+    """The constants and producers of an ONNX graph."""
 
     def __init__(self, model: ModelProto) -> None:
         from onnx import numpy_helper
@@ -127,7 +127,7 @@ def _projection(graph: _Graph) -> Projection:
 
 
 def convert(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Projection]:
-    """Read sscd.onnx.
+    """Convert sscd.onnx to a native state and a projection.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def convert(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Projec
 
 
 def onnx_library() -> Any:
-    """Return the module onnx; `WeightsError` where it is missing."""
+    """Return the module onnx; raise a `WeightsError` if it is missing."""
     try:
         return need("onnx", "sscd", "converting sscd.onnx")
     except ImportError as error:

@@ -42,6 +42,8 @@ class Preprocess:
         work: `preprocess` gives the image as it is.
     """
 
+    __module__ = "birdembed"
+
     size: int = 224
     resize: Literal["squash", "shortest"] = "squash"
     crop_pct: float = 1.0

@@ -23,6 +23,8 @@ class EncodeReport:
         Which decoder read each row.
     """
 
+    __module__ = "birdembed"
+
     kept: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     failures: list[tuple[int, str, str]] = field(default_factory=list)
@@ -53,6 +55,9 @@ class Failure(NamedTuple):
     position: int
     name: str
     reason: str
+
+
+Failure.__module__ = "birdembed"  # a NamedTuple takes fields alone
 
 
 def described(failure: tuple[int, str, str]) -> str:

@@ -30,6 +30,8 @@ class VerifyReport:
         rare kind. They are embedded, but deserve a look.
     """
 
+    __module__ = "birdembed"
+
     checked: int = 0
     failures: list[Failure] = field(default_factory=list)
     suspect: list[Failure] = field(default_factory=list)

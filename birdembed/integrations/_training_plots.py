@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
     from birdembed.model.model import Model
 
-_MOST = 400  # photographs that are embedded for it
+_MOST = 400  # images that are embedded for the plots
 _QUERIES = 6
 _MATCHES = 5
 
 
 def sample(data: ImageFolder, most: int = _MOST) -> ImageFolder:
-    """Return some photographs of every class, at least two of each where there are two."""
+    """Return some images of every class, at least two of each where there are two."""
     if len(data) <= most:
         return data
     return data.select(per_class=max(most // len(data.class_names), 2))
 
 
-def pictures(model: Model, data: ImageFolder) -> dict[str, Callable[[], Figure]]:
-    """Return what to draw, by name; each is drawn when it is called.
+def plots_of(model: Model, data: ImageFolder) -> dict[str, Callable[[], Figure]]:
+    """Return functions that draw a training's plots, by the plots' names.
 
-    ``matches``: photographs and those most like them. ``similarity``: how alike photographs of the
+    ``matches``: images and those most like them. ``similarity``: how alike images of the
     same and of different classes are. ``confusion``: what the classifier takes for what, where
     the model has one that knows the classes.
     """
@@ -57,7 +57,7 @@ def pictures(model: Model, data: ImageFolder) -> dict[str, Callable[[], Figure]]
 
 
 def match_grid(index: Any, queries: int = _QUERIES, title: str | None = None) -> Figure:
-    """Draw photographs of an index, of as many classes as can be, each beside its nearest."""
+    """Draw images of an index, of as many classes as can be, each beside its nearest."""
     from birdembed.display.grid import plot_grid
 
     labels = np.asarray([str(label) for label in index.labels])
@@ -78,5 +78,5 @@ def png(figure: Figure, width: int = 1100) -> bytes:
 
 
 def without_matplotlib() -> bool:
-    """Tell whether pictures cannot be drawn here; any other error is one."""
+    """Return whether matplotlib is missing."""
     return importlib.util.find_spec("matplotlib") is None

@@ -7,7 +7,7 @@ and what is searched for:
 >>> from lancedb.pydantic import LanceModel, Vector                      # doctest: +SKIP
 >>> import birdembed.integrations.lancedb                                # doctest: +SKIP
 >>> embed = lancedb.embeddings.get_registry().get("birdembed").create()  # doctest: +SKIP
->>> class Photograph(LanceModel):                                        # doctest: +SKIP
+>>> class Photo(LanceModel):                                             # doctest: +SKIP
 ...     path: str = embed.SourceField()
 ...     vector: Vector(embed.ndims()) = embed.VectorField()
 """
@@ -46,7 +46,7 @@ __all__ = ["search"]
 
 @register("birdembed")
 class BirdembedFunction(EmbeddingFunction):
-    """Embeds photographs for LanceDB, in batches; vectors as `Model.encode` gives them.
+    """An embedding function for LanceDB, with the vectors that `Model.encode` gives.
 
     The source column holds paths (str) or the files themselves (bytes). The model is loaded once
     a process, and its fingerprint goes into the table's metadata: a model of the same name with
@@ -57,9 +57,9 @@ class BirdembedFunction(EmbeddingFunction):
     name : str
         As `birdembed.load_model` takes it.
     batch_size : int
-        Photographs in memory at a time.
+        Images in memory at a time.
     on_error : {"null", "raise"}
-        About a photograph that cannot be read: a null vector and a warning that names it (write
+        About an image that cannot be read: a null vector and a warning that names it (write
         with LanceDB's own ``on_bad_vectors="null"`` or ``"drop"``, else LanceDB refuses the
         rows), or an error that names it. Neither is tried again, as LanceDB would do, with
         growing waits, for a function that raises.
@@ -89,7 +89,7 @@ class BirdembedFunction(EmbeddingFunction):
         return made
 
     def safe_model_dump(self) -> dict[str, Any]:
-        """Return what LanceDB keeps with the table: the options and the fingerprint."""
+        """Return the options and the fingerprint, which LanceDB keeps with the table."""
         return {**super().safe_model_dump(), "fingerprint": self._model().fingerprint}
 
     def _model(self) -> Model:
@@ -131,7 +131,7 @@ class BirdembedFunction(EmbeddingFunction):
         return rows
 
     def compute_query_embeddings(self, query: Any, *_: Any, **__: Any) -> list[Any]:
-        """Embed what is searched for: a path, bytes, PIL image or uint8 array."""
+        """Embed a query: a path, bytes, PIL image or uint8 array."""
         return [self._model().encode(query)]
 
     def compute_source_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Metaflow: a training that shows itself in a card and survives the loss of its machine.
+"""Metaflow: cards and checkpoints of a training, and lists of images for a foreach.
 
 >>> from metaflow import FlowSpec, card, checkpoint, current, retry, step   # doctest: +SKIP
 >>> from birdembed.integrations.metaflow import MetaflowCallback            # doctest: +SKIP
@@ -43,7 +43,7 @@ log = logging.getLogger("birdembed")
 
 _REFRESH_EVERY = 15.0  # seconds: each refresh of a card starts a process of its own
 _MOST_POINTS = 300  # of a curve over steps
-_SHOWN = 200  # photographs embedded for the picture grids
+_SHOWN = 200  # images embedded for the grids
 _KEPT = 2  # checkpoints of this attempt that stay
 _NAME = "birdembed"  # of the checkpoints
 _EXTENSION = "metaflow_extensions.obcheckpoint.plugins.machine_learning_utilities"
@@ -71,7 +71,7 @@ _COLUMNS = {
 
 
 class MetaflowCallback(Callback):
-    """Shows a training in the step's card, and hands its checkpoints to ``@checkpoint``.
+    """A training callback that fills the step's card and saves ``@checkpoint`` checkpoints.
 
     Outside of a Metaflow task, and in a step without those decorators, it does nothing, so that
     a training function is the same everywhere.
@@ -81,7 +81,7 @@ class MetaflowCallback(Callback):
     card_id : str, optional
         Which card, where the step has several: ``@card(type="blank", id=card_id)``.
     pictures : bool
-        Draw photographs of `valid` beside their nearest ones, before and after the training.
+        Draw images of `valid` beside their nearest ones, before and after the training.
     refresh_every : float
         Seconds between two refreshes of the card while the model trains.
     keep : int or None
@@ -115,7 +115,7 @@ class MetaflowCallback(Callback):
     # Events
 
     def on_train_begin(self, trainer: TrainerLike) -> None:
-        """Lay the card out."""
+        """Lay out the card."""
         self._card = _card(self._card_id)
         self._began, self._refreshed = time.monotonic(), 0.0
         self._first_step = trainer.step_count
@@ -131,7 +131,7 @@ class MetaflowCallback(Callback):
         self._draw_grid(trainer, "before training")
 
     def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
-        """Note the step; refresh the card from time to time."""
+        """Record the step; refresh the card from time to time."""
         if self._card is None:
             return
         place = logs["step"] / trainer.steps_per_epoch
@@ -143,7 +143,7 @@ class MetaflowCallback(Callback):
             self._refresh()
 
     def on_epoch_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
-        """Renew the table and the curves."""
+        """Update the table and the curves."""
         self._lay_out(trainer)
 
     def on_checkpoint(self, trainer: TrainerLike, path: str) -> None:
@@ -157,13 +157,13 @@ class MetaflowCallback(Callback):
             _delete(self._saved.pop(0))
 
     def on_train_end(self, trainer: TrainerLike, history: History) -> None:
-        """Draw what became of it."""
+        """Draw the final table, curves and images."""
         self._note = "finished"
         self._draw_grid(trainer, "after training")
         self._lay_out(trainer)
 
     def on_train_error(self, trainer: TrainerLike, error: BaseException) -> None:
-        """Say in the card why it stopped."""
+        """Write into the card why the training stopped."""
         self._note = f"stopped: {type(error).__name__}: {error}"
         self._lay_out(trainer)
 
@@ -183,7 +183,7 @@ class MetaflowCallback(Callback):
             self._lay_out(trainer)
 
     def _lay_out(self, trainer: TrainerLike) -> None:
-        """Put the card together anew: only charts and bars can be changed in place."""
+        """Rebuild the card: only charts and bars can be changed in place."""
         if self._card is None:
             return
         self._update(trainer)
@@ -265,7 +265,7 @@ def _shown(value: Any) -> str:
 
 
 def _spec(name: str, points: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return a Vega-Lite chart: thin the steps, with dots the epochs."""
+    """Return a Vega-Lite chart: steps as thin lines, epochs with dots."""
     series = ["step", *(series for _, series in _CHARTS[name])]
     color = {
         "field": "series",
@@ -306,7 +306,7 @@ def _spec(name: str, points: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def figure_image(draw: Callable[[], Any], label: str) -> Any:
-    """Return a matplotlib figure as a picture for a card; a line of text without matplotlib.
+    """Return a matplotlib figure as an image for a card, or a line of text without matplotlib.
 
     Parameters
     ----------
@@ -349,15 +349,15 @@ def _delete(reference: dict[str, Any]) -> None:
 def shard_files(
     folder: str | os.PathLike[str], per_shard: int, most: int | None = None
 ) -> list[list[str]]:
-    """List the pictures below a folder, in pieces for a foreach.
+    """Return the images below a folder in shards, for a foreach.
 
     Parameters
     ----------
     folder : str or Path
     per_shard : int
-        Pictures of a piece.
+        Images of a shard.
     most : int, optional
-        Pieces at most: larger ones where there would be more.
+        Shards at most: larger ones where there would be more.
 
     Returns
     -------
@@ -367,7 +367,7 @@ def shard_files(
     Raises
     ------
     ValueError
-        There is no picture in it, or `per_shard` is below 1.
+        There is no image in it, or `per_shard` is below 1.
     FileNotFoundError, NotADirectoryError
         It is not there, or no folder.
     """
@@ -381,6 +381,6 @@ def shard_files(
         raise NotADirectoryError(f"not a folder: {root}")
     names = list_images(root)
     if not names:
-        raise ValueError(f"{root}: holds no pictures")
+        raise ValueError(f"{root}: holds no images")
     size = max(per_shard, -(-len(names) // most) if most else 0)
     return [names[start : start + size] for start in range(0, len(names), size)]

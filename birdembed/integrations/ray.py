@@ -36,7 +36,7 @@ def embed_dataset(
     num_cpus: float = 1,
     normalize_embeddings: bool = False,
 ) -> Any:
-    """Embed the photographs of a Ray Dataset.
+    """Embed the images of a Ray Dataset.
 
     Nothing is computed before the dataset is consumed (``write_parquet``, ``write_lance``,
     ``iter_batches``, ...). The rows of an actor that dies, or whose machine does, are embedded by
@@ -45,12 +45,12 @@ def embed_dataset(
     Parameters
     ----------
     dataset : ray.data.Dataset
-        Rows with the paths of photographs (str), or their files (bytes). Paths must be readable on
+        Rows with the paths of images (str), or their files (bytes). Paths must be readable on
         every machine.
     model : Model, str or Path
         A `Model` travels to each machine once. A name or folder is loaded there, by each actor.
     column : str
-        Which column holds the photographs.
+        Which column holds the images.
     batch_size : int
         Rows of a batch.
     concurrency : int or (int, int), optional
@@ -75,21 +75,13 @@ def embed_dataset(
     TypeError
         `model` is neither.
     """
-    if isinstance(model, (str, os.PathLike)):
-        given: Any = os.path.abspath(model) if os.path.isdir(model) else os.fspath(model)
-    elif hasattr(model, "encode"):
-        given = ray.put(model)  # once a machine, not once an actor
-    else:
-        raise TypeError(f"model must be a Model, a name or a folder, got {type(model).__name__}")
+    given = _sent(model)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     schema = dataset.schema(fetch_if_missing=False)
     if schema is not None:
         _check_columns(list(schema.names), column)
-    if concurrency is None:
-        processors = ray.cluster_resources().get("CPU", 1)
-        concurrency = (1, max(1, int(processors / num_cpus) if num_cpus else 1))
-    least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
+    least, most = _actors(concurrency, num_cpus)
     return dataset.map_batches(
         _Embedder,
         fn_constructor_args=(given, column, max(1, int(num_cpus)), normalize_embeddings),
@@ -98,6 +90,23 @@ def embed_dataset(
         compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
         num_cpus=num_cpus,
     )  # Ray Data restarts an actor that dies, and gives its batch out again, without being told
+
+
+def _sent(model: Any) -> Any:
+    """Return what the actors get their model from: a reference, a folder or a name."""
+    if isinstance(model, (str, os.PathLike)):
+        return os.path.abspath(model) if os.path.isdir(model) else os.fspath(model)
+    if hasattr(model, "encode"):
+        return ray.put(model)  # once a machine, not once an actor
+    raise TypeError(f"model must be a Model, a name or a folder, got {type(model).__name__}")
+
+
+def _actors(concurrency: int | tuple[int, int] | None, num_cpus: float) -> tuple[int, int]:
+    """Return the least and the greatest number of actors."""
+    if concurrency is None:
+        processors = ray.cluster_resources().get("CPU", 1)
+        return 1, max(1, int(processors / num_cpus) if num_cpus else 1)
+    return (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
 
 
 def _check_columns(names: list[str], column: str) -> None:
@@ -111,7 +120,7 @@ def _check_columns(names: list[str], column: str) -> None:
 
 
 class _Embedder:
-    """What an actor runs: one model, batch after batch."""
+    """An actor that embeds batches with one model."""
 
     def __init__(self, model: Any, column: str, num_threads: int, normalize: bool):
         self.model = ray.get(model) if isinstance(model, ray.ObjectRef) else shared_model(model)
@@ -136,7 +145,7 @@ class _Embedder:
         return batch.append_column("error", pa.array(errors, pa.string()))
 
     def _embed(self, images: list[Any]) -> tuple[np.ndarray, list[str | None]]:
-        """Return `(n, dim)`, and for each row what is wrong with it."""
+        """Return vectors `(n, dim)`, and for each row the error or None."""
         errors: list[str | None] = ["null: no photograph" if i is None else None for i in images]
         given = [row for row, image in enumerate(images) if image is not None]
         found, report = self.model.encode(

@@ -1,4 +1,4 @@
-"""scikit-learn: a transformer that turns photographs into vectors. Extra: ``sklearn``.
+"""scikit-learn: a transformer that turns images into vectors. Extra: ``sklearn``.
 
 >>> from sklearn.neighbors import KNeighborsClassifier                   # doctest: +SKIP
 >>> from sklearn.pipeline import make_pipeline                           # doctest: +SKIP
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Turn photographs into vectors, as `Model.encode` does.
+    """Turn images into vectors, as `Model.encode` does.
 
     It learns nothing: `fit` loads the model and notes its fingerprint. The model is named, not
     held, and loaded once a process: `clone`, grid search and pickles stay small, and every process
@@ -47,7 +47,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         As `birdembed.load_model` takes it. A `Model` that was changed here has to be saved first
         (`save_pretrained`), because each process must find it.
     batch_size : int
-        Photographs in memory at a time. The vectors do not depend on it.
+        Images in memory at a time. The vectors do not depend on it.
     normalize_embeddings : bool
         Scale each vector to length 1, for what measures Euclidean distances.
 
@@ -73,7 +73,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.normalize_embeddings = normalize_embeddings
 
     def fit(self, X: Any, y: Any = None) -> ImageEmbedder:
-        """Load the model; the photographs are not looked at.
+        """Load the model; the images are not looked at.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Embed photographs.
+        """Embed images.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Raises
         ------
         DecodeError
-            A photograph is missing or cannot be decoded; the message names it.
+            An image is missing or cannot be decoded; the message names it.
         FingerprintMismatch
             The model of this name is not the one that `fit` saw.
         """
@@ -140,11 +140,11 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return shared_model(self.model)
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Nothing has to be learnt."""
+        """Return True: there is nothing to fit."""
         return True
 
     def __sklearn_tags__(self) -> Any:
-        """Say that images come in, which are checked here and not by scikit-learn."""
+        """Return scikit-learn's tags: input is images, which scikit-learn does not check."""
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         tags.no_validation = True
@@ -157,7 +157,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
 
 def _images(X: Any) -> Any:
-    """Return what `encode` takes; a table of one column becomes that column."""
+    """Return images as `encode` takes them; a table of one column becomes that column."""
     if is_image(X):
         raise TypeError("X must be a sequence of images, got one image: put it in a list")
     if getattr(X, "ndim", None) == 2 and (hasattr(X, "columns") or X.dtype == object):

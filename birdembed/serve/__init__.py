@@ -1,4 +1,4 @@
-"""A page and a JSON service: photographs in, species and the nearest pictures out.
+"""A web page and a JSON service that name species and find the nearest photographs.
 
 `birdembed serve` runs it; `create_app` makes the same thing for an application of your own. Needs
 the extra ``serve``.

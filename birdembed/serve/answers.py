@@ -1,4 +1,4 @@
-"""What the service answers: FastAPI makes JSON and /openapi.json of these."""
+"""Answers of the service, of which FastAPI makes JSON and /openapi.json."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Result:
 
 @dataclass
 class Photograph(Result):
-    """A photograph of the index with the address of its small picture, where it has one."""
+    """A photograph of the index with the address of its thumbnail, where it has one."""
 
     thumbnail: str | None
 
@@ -50,7 +50,7 @@ class Identified:
 
 @dataclass
 class Look:
-    """Both at once; null where the server has no gallery, or no index."""
+    """Species and nearest photographs; null without a gallery or an index."""
 
     identified: Identified | None
     photographs: list[Photograph] | None
@@ -58,7 +58,7 @@ class Look:
 
 @dataclass
 class Health:
-    """What runs here.
+    """The state of the server, its model and its index.
 
     `species` and `photographs` are null without a gallery or an index; `no_gallery` and `no_index`
     then say how to get one.

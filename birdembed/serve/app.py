@@ -1,4 +1,4 @@
-"""The application: which address does what, and which error becomes which answer."""
+"""The FastAPI application: its addresses and its error answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from birdembed.serve.answers import Embedding, Found, Health, Identified, Look
 from birdembed.serve.batcher import Batcher, Gone, Overloaded, embedder
 from birdembed.serve.middleware import Logged
 from birdembed.serve.service import Missing, Service
-from birdembed.serve.thumbnails import NoPicture
+from birdembed.serve.thumbnails import NoThumbnail
 from birdembed.serve.upload import BODY, MAX_BYTES, received
 
 MAX_K = 100
@@ -35,8 +35,8 @@ _PAGE = {
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
     413: {"description": "the file is too large"},
-    415: {"description": "neither a form nor a picture"},
-    422: {"description": "no picture, or one that cannot be read"},
+    415: {"description": "neither a form nor a photograph"},
+    422: {"description": "no photograph, or one that cannot be read"},
     503: {"description": "busy; the header Retry-After says for how long"},
 }
 _MISSING: dict[int | str, dict[str, Any]] = {
@@ -45,7 +45,7 @@ _MISSING: dict[int | str, dict[str, Any]] = {
 
 
 class _Endpoints:
-    """One method an address."""
+    """The endpoints, one method an address."""
 
     def __init__(self, service: Service, batcher: Batcher, max_bytes: int):
         self.service, self.batcher, self.max_bytes = service, batcher, max_bytes
@@ -62,7 +62,7 @@ class _Endpoints:
                     name = f"{upload.name}: " if upload.name else ""
                     raise HTTPException(422, f"{name}{error}") from None
                 except MemoryError:
-                    raise HTTPException(422, "the picture is too large to be decoded") from None
+                    raise HTTPException(422, "the photograph is too large to be decoded") from None
 
     async def embed(self, request: Request) -> Embedding:
         """Turn a photograph into a vector."""
@@ -86,15 +86,15 @@ class _Endpoints:
         return await run_in_threadpool(self.service.look, *await self._vector(request, k), n)
 
     async def thumbnail(self, row: int) -> Response:
-        """Return a small picture of a photograph of the index, by its row."""
+        """Return the thumbnail of a photograph of the index, by its row."""
         if self.service.thumbnails is None:
-            raise NoPicture("there is no index")
+            raise NoThumbnail("there is no index")
         jpeg = await self.service.thumbnails.jpeg(row)
         headers = {"cache-control": "private, max-age=3600"}
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
     async def health(self) -> Health:
-        """Tell that the server runs, and with what."""
+        """Return the state of the server."""
         return self.service.health(self.batcher.pending, self.max_bytes)
 
 
@@ -114,7 +114,7 @@ def create_app(
     max_pending: int = 128,
     wait_seconds: float = 0.002,
 ) -> FastAPI:
-    """Make the application that `birdembed serve` runs.
+    """Create the application that `birdembed serve` runs.
 
     Parameters
     ----------
@@ -152,6 +152,16 @@ def create_app(
         max_pending=max_pending,
         wait_seconds=wait_seconds,
     )
+    app = _bare_app(batcher)
+    _add_routes(app, _Endpoints(service, batcher, max_bytes))
+    _add_page(app)
+    _add_errors(app)
+    app.add_middleware(Logged)
+    return app
+
+
+def _bare_app(batcher: Batcher) -> FastAPI:
+    """Return an application without addresses, which closes the batcher when it ends."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -161,16 +171,12 @@ def create_app(
     app = FastAPI(
         title="birdembed",
         version=__version__,
-        description="Photographs in, species and the nearest pictures out.",
+        description="Photographs in, species and the nearest photographs out.",
         lifespan=lifespan,
         docs_url=None,  # FastAPI's pages for it load their scripts from elsewhere
         redoc_url=None,
     )
     app.state.batcher = batcher
-    _add_routes(app, _Endpoints(service, batcher, max_bytes))
-    _add_page(app)
-    _add_errors(app)
-    app.add_middleware(Logged)
     return app
 
 
@@ -210,7 +216,7 @@ def _add_errors(app: FastAPI) -> None:
 
     app.add_exception_handler(Overloaded, overloaded)
     app.add_exception_handler(Missing, lambda _, error: answer(404, str(error)))
-    app.add_exception_handler(NoPicture, lambda _, error: answer(404, str(error)))
+    app.add_exception_handler(NoThumbnail, lambda _, error: answer(404, str(error)))
     app.add_exception_handler(Gone, lambda _, error: answer(503, str(error)))
     app.add_exception_handler(BirdembedError, lambda _, error: answer(500, str(error)))
     # Starlette raises it again after answering, so that the server's log has the traceback.

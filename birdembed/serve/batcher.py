@@ -1,7 +1,7 @@
-"""Photographs of requests that arrive together, embedded together.
+"""Batching of concurrent requests: images that arrive together are embedded together.
 
 One thread does the work; everything else here runs in the event loop, so there are no locks.
-While a batch is computed the next one gathers by itself; only the first photograph after a pause
+While a batch is computed the next one gathers by itself; only the first image after a pause
 waits, some milliseconds, for others.
 """
 
@@ -21,7 +21,7 @@ from birdembed._core import DecodeError
 
 
 class Overloaded(Exception):
-    """There is no room for another photograph; `retry_after` is in seconds."""
+    """There is no room for another image; `retry_after` is in seconds."""
 
     def __init__(self, pending: int, retry_after: int):
         super().__init__(
@@ -31,11 +31,11 @@ class Overloaded(Exception):
 
 
 class Gone(Exception):
-    """The one who asked is no longer there."""
+    """The client is no longer there."""
 
 
 class Job(NamedTuple):
-    """A photograph that waits for its vector."""
+    """An image that waits for its vector."""
 
     read: Callable[[], bytes]
     gone: Callable[[], Awaitable[bool]]
@@ -47,19 +47,19 @@ async def _never() -> bool:
 
 
 class Batcher:
-    """Gathers photographs and embeds them in one call.
+    """Gathers the images of requests and embeds them in one call.
 
     Parameters
     ----------
     embed : callable
-        Turns encoded pictures into as many results, each a vector ``(dim,)`` float32 or the
-        exception that this picture alone gets. Called in a thread, one call at a time.
+        Turns encoded images into as many results, each a vector ``(dim,)`` float32 or the
+        exception that this image alone gets. Called in a thread, one call at a time.
     max_batch : int
-        Most pictures of a call.
+        Most images of a call.
     max_pending : int
         Most requests admitted at a time: being received, waiting and being computed.
     wait_seconds : float
-        How long the first picture waits for others.
+        How long the first image waits for others.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Batcher:
         self.wait_seconds = wait_seconds
         self.pending = 0
         self.batches = 0  # calls so far
-        self._seconds = 0.1  # what a picture took lately, for Retry-After
+        self._seconds = 0.1  # what an image took lately, for Retry-After
         self._waiting: deque[Job] = deque()
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -84,7 +84,7 @@ class Batcher:
 
     @contextlib.contextmanager
     def admitted(self) -> Iterator[None]:
-        """Hold one of the `max_pending` places, from before the upload is read to the answer.
+        """Hold one of the `max_pending` places, from the upload to the answer.
 
         Raises
         ------
@@ -102,19 +102,19 @@ class Batcher:
     async def vector(
         self, read: Callable[[], bytes], gone: Callable[[], Awaitable[bool]] = _never
     ) -> np.ndarray:
-        """Return the vector of a picture.
+        """Return the vector of an image.
 
         Parameters
         ----------
         read : callable
-            Returns the encoded picture; called in the thread, when its turn has come.
+            Returns the encoded image; called in the thread, when its turn has come.
         gone : callable
             Asked then whether anybody still waits for the answer.
 
         Raises
         ------
         DecodeError
-            It is no picture.
+            It is no image.
         Gone
             Nobody waited any more.
         """
@@ -125,7 +125,7 @@ class Batcher:
         return await job.result
 
     def _start(self) -> None:
-        """Start the gathering task where none runs in this event loop."""
+        """Start the gathering task unless one runs in this event loop."""
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._loop is not loop:
             self._loop, self._waiting, self._arrived = loop, deque(), asyncio.Event()
@@ -179,7 +179,7 @@ class Batcher:
             _settle(job, result)
 
     def _work(self, batch: list[Job]) -> Sequence[np.ndarray | Exception]:
-        """In the thread: read the pictures and embed them; never raises an Exception."""
+        """Read and embed the images, in the thread; never raise an Exception."""
         results: list[np.ndarray | Exception] = []
         data: list[bytes] = []
         for job in batch:
@@ -197,7 +197,7 @@ class Batcher:
         try:
             return self._embed(data) if data else []
         except Exception as error:
-            # One picture must not fail its neighbours (it may be too large for the memory): alone,
+            # One image must not fail its neighbours (it may be too large for the memory): alone,
             # each gets what is its own.
             if len(data) == 1:
                 return [error]
@@ -221,7 +221,7 @@ def _settle(job: Job, result: np.ndarray | Exception) -> None:
 
 
 def embedder(model: Any) -> Callable[[Sequence[bytes]], Sequence[np.ndarray | Exception]]:
-    """Return a `Batcher`'s `embed` of a model."""
+    """Return a function that embeds for a `Batcher` with a model."""
 
     def embed(data: Sequence[bytes]) -> Sequence[np.ndarray | Exception]:
         vectors, report = model.encode(

@@ -1,4 +1,4 @@
-"""Around every request: a log line, headers that keep the page to itself, a check of the name."""
+"""Middleware: a log line, security headers, and a check of the host name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEADERS = [
 
 
 class Logged:
-    """Logs method, path, status and time of each request, and adds the headers."""
+    """Log method, path, status and time of each request, and add the headers."""
 
     def __init__(self, app: Any):
         self.app = app
@@ -63,7 +63,7 @@ class Logged:
 
 
 class LocalNamesOnly:
-    """Answers only where the request names this machine as loopback.
+    """Refuse requests whose host name is not the loopback interface's.
 
     A page elsewhere can let its own name point to 127.0.0.1 and would then be allowed to read
     what is served here (DNS rebinding); its requests still carry that name.

@@ -1,4 +1,4 @@
-"""The application in uvicorn, from the first request to Ctrl-C or SIGTERM."""
+"""Run the application in uvicorn until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GRACE = 30  # seconds that requests have to finish after Ctrl-C or SIGTERM
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket of that address; it takes connections once uvicorn has it.
+    """Return a socket bound to an address; it takes connections once uvicorn has it.
 
     Raises
     ------
@@ -42,13 +42,13 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def address(listening: socket.socket) -> str:
-    """Return the address to type into a browser."""
+    """Return the URL to open in a browser."""
     host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def log_to_stderr() -> None:
-    """Have each request a line on standard error."""
+    """Log each request in a line on standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log = logging.getLogger("birdembed.serve")

@@ -1,4 +1,4 @@
-"""What the endpoints do, without HTTP: a vector's species and its nearest photographs."""
+"""The service without HTTP: a vector's species and its nearest photographs."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ NO_GALLERY = (
 
 
 class Missing(Exception):
-    """The server lacks what the endpoint needs; says how to get it."""
+    """The server lacks what the endpoint needs; the message says how to get it."""
 
 
 class Service:
-    """A model, its gallery where it has one, and an index where one was given."""
+    """The service of a model, with its gallery and an index where there are such."""
 
     def __init__(self, model: Any, index: Index | None, photos: str | os.PathLike[str] | None):
         self.model = model
@@ -62,7 +62,7 @@ class Service:
                 self.no_gallery = str(error)
 
     def embedded(self, vector: np.ndarray) -> Embedding:
-        """Return the vector as numbers of JSON."""
+        """Return a vector as an answer."""
         return Embedding(vector.tolist(), len(vector), self.model.fingerprint)
 
     def found(self, vector: np.ndarray, k: int) -> Found:
@@ -85,7 +85,7 @@ class Service:
         )
 
     def look(self, vector: np.ndarray, k: int, n: int) -> Look:
-        """Return k species and n photographs."""
+        """Return the k nearest species and the n nearest photographs."""
         return Look(
             None if self.gallery is None else self.identified(vector, k),
             None if self.index is None else self._photographs(vector, n),
@@ -101,7 +101,7 @@ class Service:
         ]
 
     def health(self, pending: int, max_bytes: int) -> Health:
-        """Return what runs here."""
+        """Return the state of the server."""
         from birdembed._version import __version__
 
         now = snapshot_of(self.model)

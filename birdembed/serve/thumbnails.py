@@ -1,4 +1,4 @@
-"""Small pictures of the rows of an index: only those, and only ever decoded and encoded anew."""
+"""Thumbnails of the rows of an index, each decoded and encoded anew."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SIDE = 320  # pixels; cards are at most 160 wide, on screens of two pixels a poi
 _KEPT = 1024  # of some 15 kB each
 
 
-class NoPicture(Exception):
-    """There is no picture to a row; says why."""
+class NoThumbnail(Exception):
+    """A row has no thumbnail; the message says why."""
 
 
 class Thumbnails:
-    """JPEGs of the photographs of an index, made when first asked for.
+    """The thumbnails of an index's images, made when first asked for.
 
     Parameters
     ----------
     index : Index
-        A row's picture is its `path`.
+        A row's image is at its `path`.
     photos : Path, optional
         Folder that the ids are relative to, instead of the paths in the index.
     """
@@ -37,40 +37,40 @@ class Thumbnails:
     def __init__(self, index: Index, photos: Path | None = None):
         self._rows = rows_of(index)
         self._photos = None if photos is None else photos.resolve()
-        # Two at a time: a photograph decodes to up to 600 MB.
+        # Two at a time: an image decodes to up to 600 MB.
         self._threads = ThreadPoolExecutor(2, "birdembed-thumbnails")
         self._jpeg = lru_cache(_KEPT)(self._make)
 
     async def jpeg(self, row: int) -> bytes:
-        """Return the picture of a row.
+        """Return the thumbnail of a row as a JPEG file.
 
         Raises
         ------
-        NoPicture
+        NoThumbnail
             There is no such row, no file, or it cannot be read.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._jpeg, row)
 
     def path(self, row: int) -> Path:
-        """Return where a row's photograph is.
+        """Return the path of a row's image.
 
         Raises
         ------
-        NoPicture
-            The index does not say, or its id leads out of the folder of photographs.
+        NoThumbnail
+            The index does not say, or its id leads out of the folder of images.
         """
         if not 0 <= row < len(self._rows):
-            raise NoPicture(f"the index has no row {row}")
+            raise NoThumbnail(f"the index has no row {row}")
         if self._photos is not None:
             path = (self._photos / self._value("id", row)).resolve()
             if not path.is_relative_to(self._photos):
-                raise NoPicture("the id leads out of the folder of photographs")
+                raise NoThumbnail("the id leads out of the folder of photographs")
             return path
         if "path" not in self._rows.columns:
-            raise NoPicture("the index does not say where its photographs are")
+            raise NoThumbnail("the index does not say where its photographs are")
         path = self._value("path", row)
         if not path:
-            raise NoPicture("the index does not say where this photograph is")
+            raise NoThumbnail("the index does not say where this photograph is")
         return Path(path)
 
     def _value(self, name: str, row: int) -> Any:
@@ -80,18 +80,18 @@ class Thumbnails:
     def _make(self, row: int) -> bytes:
         path = self.path(row)
         if not path.is_file():
-            raise NoPicture("the photograph is no longer where the index says")
+            raise NoThumbnail("the photograph is no longer where the index says")
         try:
             pixels = _reduced(path)
         except Exception as error:  # a decoder's
-            raise NoPicture(f"the photograph cannot be read: {type(error).__name__}") from error
+            raise NoThumbnail(f"the photograph cannot be read: {type(error).__name__}") from error
         small = Image.fromarray(pixels)
         small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         return jpeg(small)
 
 
 def _reduced(path: Path) -> np.ndarray:
-    """Decode; of a JPEG, only to about the size that is needed: a tenth of the time."""
+    """Decode an image, a JPEG only to about the size that is needed: a tenth of the time."""
     try:
         with Image.open(path) as image:
             if image.format == "JPEG":

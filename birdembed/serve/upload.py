@@ -1,4 +1,4 @@
-"""A photograph out of a request's body, without ever holding more of it than is allowed."""
+"""Receive the photograph in a request's body, up to a number of bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from birdembed.serve.batcher import Gone
 #: Most bytes of a photograph: 20 MB.
 MAX_BYTES = 20_000_000
 _MARGIN = 64 * 1024  # what a multipart body has besides the file
-_MEMORY = 1 << 20  # of a photograph, what more there is goes to a temporary file
+_MEMORY = 1 << 20  # bytes of a photograph; what more there is goes to a temporary file
 _SECONDS = 60.0  # for a body to arrive
 #: What the endpoints take, for /openapi.json.
 BODY: dict[str, Any] = {
@@ -50,7 +50,7 @@ class Upload(NamedTuple):
 
 
 def too_large(max_bytes: int) -> HTTPException:
-    """Return the error of a file that is too large."""
+    """Return the error for a file that is too large."""
     return HTTPException(413, f"the file is larger than {max_bytes / 1e6:g} MB, the limit here")
 
 
@@ -64,7 +64,7 @@ async def received(
     ------
     HTTPException
         400 a broken form or several files; 408 it takes too long; 413 larger than `max_bytes`;
-        415 neither a form nor a picture; 422 no file, or an empty one.
+        415 neither a form nor a photograph; 422 no file, or an empty one.
     Gone
         The client went away.
     """
@@ -105,7 +105,7 @@ def _declared(headers: Mapping[str, str]) -> int:
 
 
 def _limited(request: Request, most: int, max_bytes: int) -> Request:
-    """Return the request with a body that ends in 413 once it is longer than `most`."""
+    """Return the request with a body that raises 413 once it is longer than `most`."""
     seen = 0
 
     async def receive() -> Any:

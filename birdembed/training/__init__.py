@@ -1,1 +1,1 @@
-"""Train a model."""
+"""Training: fine-tuning of a model on labelled images."""

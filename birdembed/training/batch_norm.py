@@ -31,7 +31,7 @@ Table = Sequence[tuple[str, tuple[int, ...]]]
 
 
 def is_folded(state: Mapping[str, np.ndarray], table: Table) -> bool:
-    """Tell whether a model's batch norms are folded into its convolutions, by their values.
+    """Return whether a model's batch norms are folded into its convolutions.
 
     Each then only adds a bias. A fresh model, whose biases are all zero, is not folded: its
     batch norms have not learned yet.
@@ -129,7 +129,7 @@ def unfold_on(
     seed: int = 0,
     num_threads: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Unfold with statistics of up to 200 images of a dataset, prepared by `preprocess`."""
+    """Unfold a model with the statistics of up to 200 images of a dataset."""
     rows = spread_rows(data.labels, UNFOLD_IMAGES, seed)
     batches = batches_.batches(
         [data.paths[row] for row in rows],
@@ -155,7 +155,7 @@ def recalibrate_batch_norm(
 ) -> None:
     """Measure the running statistics of a model's batch norms anew on a dataset.
 
-    Worth it where the pictures, their size or their light differ from those it was trained on.
+    Worth it where the images, their size or their light differ from those it was trained on.
     The learned weights stay as they are; embeddings change, hence the fingerprint.
 
     Parameters

@@ -26,7 +26,7 @@ _EVENTS = (
 
 
 class TrainerLike(Protocol):
-    """What a callback may use of a `Trainer`."""
+    """The parts of a `Trainer` that a callback may use."""
 
     config: TrainConfig
     history: History
@@ -45,7 +45,7 @@ class TrainerLike(Protocol):
 
     @property
     def source(self) -> str:
-        """Where the model came from that the training started from."""
+        """The source of the model that the training started from."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class TrainerLike(Protocol):
 
     @property
     def given_model(self) -> Model:
-        """The model that is trained, as it stands."""
+        """The model that is trained, with the weights it has at present."""
         ...
 
     def evaluate(self) -> dict[str, float]:
@@ -67,7 +67,7 @@ class TrainerLike(Protocol):
         ...
 
     def save_checkpoint(self, directory: str | os.PathLike[str]) -> None:
-        """Write everything from which the training can go on bit for bit."""
+        """Write a checkpoint from which the training resumes bit for bit."""
         ...
 
     def say(self, text: str) -> None:
@@ -76,7 +76,7 @@ class TrainerLike(Protocol):
 
 
 class Callback:
-    """Something that is told how a training goes; a subclass takes up what it wants.
+    """Base class of training callbacks; a subclass overrides the methods it needs.
 
     Any method that returns ``False`` (not None) ends the training after the present step, as if
     it were complete. A plain callable serves as `on_epoch_end`.
@@ -86,8 +86,10 @@ class Callback:
     `logs` is a dict with the keys of `History`; of a step, those that a step has.
     """
 
+    __module__ = "birdembed"
+
     def on_train_begin(self, trainer: TrainerLike) -> Any:
-        """Be told before the first step, also of a resumed run.
+        """Handle the start of a training, also of a resumed one.
 
         Parameters
         ----------
@@ -95,7 +97,7 @@ class Callback:
         """
 
     def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> Any:
-        """Be told after each step of the optimizer.
+        """Handle a finished step of the optimizer.
 
         Parameters
         ----------
@@ -105,7 +107,7 @@ class Callback:
         """
 
     def on_epoch_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> Any:
-        """Be told after each epoch, once `valid` has been measured.
+        """Handle a finished epoch, after `valid` was measured.
 
         Parameters
         ----------
@@ -115,7 +117,7 @@ class Callback:
         """
 
     def on_checkpoint(self, trainer: TrainerLike, path: str) -> Any:
-        """Be told after a checkpoint was written.
+        """Handle a written checkpoint.
 
         Parameters
         ----------
@@ -125,7 +127,7 @@ class Callback:
         """
 
     def on_train_end(self, trainer: TrainerLike, history: History) -> Any:
-        """Be told at the end, once the model holds its final weights.
+        """Handle the end of a training, when the model holds its final weights.
 
         Parameters
         ----------
@@ -134,7 +136,7 @@ class Callback:
         """
 
     def on_train_error(self, trainer: TrainerLike, error: BaseException) -> Any:
-        """Be told that an error, or Ctrl-C, ends the training.
+        """Handle an error, or Ctrl-C, that ends the training.
 
         Parameters
         ----------
@@ -145,7 +147,7 @@ class Callback:
 
 
 class Callbacks:
-    """A list of callbacks, told one after the other."""
+    """A list of callbacks that are called one after the other."""
 
     def __init__(self, callbacks: Any) -> None:
         if isinstance(callbacks, Callback) or callable(callbacks):
@@ -155,7 +157,7 @@ class Callbacks:
         self._callbacks = [_as_callback(callback) for callback in callbacks]
 
     def tell(self, event: str, trainer: TrainerLike, *arguments: Any) -> bool:
-        """Return False where one of them wants to stop; all are told in any case."""
+        """Call all callbacks; return False if one of them wants to stop."""
         answers = [getattr(callback, event)(trainer, *arguments) for callback in self._callbacks]
         # A method that happens to return 0 does not mean to stop.
         return not any(isinstance(a, (bool, np.bool_)) and not a for a in answers)
@@ -170,7 +172,7 @@ class _EpochFunction(Callback):
 
 
 class _Partial(Callback):
-    """An object that is no `Callback` but has some of its methods."""
+    """A callback made of an object that has some of the methods of `Callback`."""
 
     def __init__(self, target: Any) -> None:
         for event in _EVENTS:

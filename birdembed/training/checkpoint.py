@@ -43,7 +43,7 @@ _NO_JSON = ("arrays", "learned", "preprocess")
 
 @dataclass
 class Checkpoint:
-    """Everything a training consists of between two steps.
+    """The state of a training between two steps.
 
     Attributes
     ----------
@@ -97,24 +97,24 @@ def _checksum(tensors: Mapping[str, np.ndarray]) -> int:
 
 
 def _own_checksum(values: Mapping[str, Any]) -> int:
-    """Return that of last.json's values, as they are once they went through JSON."""
+    """Return the checksum of last.json's values, after a round trip through JSON."""
     rest = {name: value for name, value in values.items() if name != _OWN}
     return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
 
 
 def _or_best(folder: Path) -> str:
-    """Return where else to start, for an error about a checkpoint."""
+    """Return a hint where else to start, for an error about a checkpoint."""
     best = folder / BEST
     return f"start anew, or from the model in {best}" if best.exists() else "start anew"
 
 
 def has_checkpoint(directory: str | os.PathLike[str]) -> bool:
-    """Tell whether there is a checkpoint in a folder, whole or not."""
+    """Return whether a folder holds a checkpoint, whole or not."""
     return (Path(directory) / LAST).exists()
 
 
 def prepare_folder(directory: str | os.PathLike[str]) -> None:
-    """Make the folder, and find out before the work whether it can be written.
+    """Create the folder, and check before the work that it can be written.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def take_folder(directory: str | os.PathLike[str]) -> int:
 
 
 def sweep_folder(directory: str | os.PathLike[str]) -> None:
-    """Remove what killed runs left half written; the caller holds the folder's lock."""
+    """Remove files that killed runs left half written; the caller holds the folder's lock."""
     for name in (LAST, "step-", BEST, "probe"):
         for path in Path(directory).glob(f".{name}*.tmp"):
             if path.is_dir():
@@ -339,7 +339,7 @@ def write_best(directory: str | os.PathLike[str], pretrained: Pretrained) -> Non
 
 
 def _recover_best(folder: Path) -> None:
-    """Undo the first of the two renames where the second did not happen."""
+    """Undo the first of two renames if the second did not happen."""
     if (folder / _OLD_BEST).exists() and not (folder / BEST).exists():
         os.rename(folder / _OLD_BEST, folder / BEST)
 

@@ -101,7 +101,7 @@ def data_digest(data: ImageFolder, labels: NDArray[np.int64] | None = None) -> s
 
 
 def class_weights(config: TrainConfig, data: ImageFolder) -> NDArray[np.float32] | None:
-    """Return a weight for each class, None where all count alike.
+    """Return a weight for each class, None if all count alike.
 
     "balanced": inverse to the number of images, mean 1 over the images.
 

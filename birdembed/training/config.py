@@ -123,7 +123,7 @@ class TrainConfig:
     balanced : bool
         Draw all classes equally often.
     augment : {"default", "turned", "robust", "strong", None}
-        What `Batches` does to the pictures.
+        The augmentation of the images, see `BatchOptions`.
     mixup, cutmix : float
         Alpha of the mixing; 0: off.
     freeze : sequence of str
@@ -160,6 +160,8 @@ class TrainConfig:
         By default as `set_num_threads` says. A run on another number of threads ends with
         slightly different weights.
     """
+
+    __module__ = "birdembed"
 
     epochs: int = 8
     batch_size: int = 32
@@ -198,12 +200,12 @@ class TrainConfig:
     num_threads: int | None = None
 
     def __new__(cls, *args: Any, **options: Any) -> TrainConfig:  # noqa: PYI034
-        """Refuse unknown names, with the name that was probably meant."""
+        """Raise a TypeError for unknown names that says which were probably meant."""
         check_option_names(options)
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
-        """Check every field; what follows from others is filled in."""
+        """Check every field, and fill in those that follow from others."""
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         for name, (low, high, optional) in _INTEGERS.items():
@@ -244,7 +246,7 @@ class TrainConfig:
         return {"cosine": 0.1, "onecycle": 0.25}.get(self.schedule, 0.0) * self.epochs
 
     def with_options(self, **changes: Any) -> TrainConfig:
-        """Return a copy with changes; what was filled in follows them.
+        """Return a copy with changes; fields that were filled in follow them.
 
         Parameters
         ----------
@@ -261,7 +263,7 @@ class TrainConfig:
         return TrainConfig(**{**{name: getattr(self, name) for name in names}, **changes})
 
     def for_steps(self, steps: int) -> TrainConfig:
-        """Return the options of a run of so many `steps`: a rate nobody chose fits its length.
+        """Return the options for a run of `steps` steps, to whose length the default rates fit.
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ SMALLEST, LARGEST, GRID = 96, 384, 32
 
 
 def check_side(size: Any) -> int:
-    """Return a side the network can be trained at; ValueError for any other."""
+    """Return the side if the network can be trained at it; raise a ValueError if not."""
     side = check_integer("image_size", size, 1, 8192)
     if side % GRID or not SMALLEST <= side <= LARGEST:
         raise ValueError(
@@ -24,7 +24,7 @@ def check_side(size: Any) -> int:
 
 
 def check_image_size(value: Any) -> Any:
-    """Return None, a side, or pairs of (epochs, side)."""
+    """Check an image size: None, a side, or pairs of (epochs, side)."""
     if value is None:
         return None
     if not isinstance(value, (list, tuple)):
@@ -49,7 +49,7 @@ def check_prefixes(value: Any) -> tuple[str, ...]:
 
 
 def check_class_weights(value: Any) -> Any:
-    """Return "balanced", a dict by name, a tuple or None."""
+    """Check class weights: "balanced", a dict by name, a sequence or None."""
     if value is None or (isinstance(value, str) and value == "balanced"):
         return value
     if isinstance(value, Mapping):

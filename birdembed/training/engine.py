@@ -25,7 +25,7 @@ class Diverged(BirdembedError):
 
 
 class StepResult(NamedTuple):
-    """What one step of the optimizer tells.
+    """The result of one step of the optimizer.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class StepResult(NamedTuple):
 
 
 class Engine:
-    """The core's trainer under one configuration.
+    """The core's trainer, with the options of one training.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class Engine:
         return self.losses.projections(ema and self._config.ema is not None and self.steps > 0)
 
     def arrays(self) -> dict[str, list[np.ndarray]]:
-        """Return everything that must be kept, for `restore`."""
+        """Return the arrays that a checkpoint keeps, for `restore`."""
         arrays: dict[str, list[np.ndarray]] = {"model": self.core.parameters()}
         arrays |= self.core.moments()
         mean = self.core.ema()
@@ -205,7 +205,7 @@ _ADVICE = "; a smaller lr, more warmup_epochs or a grad_clip may help"
 
 
 def native_precision(precision: str) -> str:
-    """Return what `precision` of a `TrainConfig` means on this machine.
+    """Return the precision that `precision` of a `TrainConfig` stands for on this machine.
 
     Raises
     ------

@@ -22,7 +22,7 @@ MONITORED = {
 
 
 def rank(logs: dict[str, Any], monitor: str) -> tuple[float, float]:
-    """Return what is larger for a better epoch; equal ones are told apart by their loss.
+    """Return a key that is larger for a better epoch; of equal ones the lower loss wins.
 
     On a small `valid` many epochs have the same accuracy.
     """
@@ -41,7 +41,7 @@ def _worth(value: Any) -> float:
 
 
 class History:
-    """How a training went, epoch by epoch.
+    """The metrics of a training, epoch by epoch.
 
     Attributes
     ----------
@@ -52,6 +52,8 @@ class History:
     monitor : str
         What chooses the best epoch.
     """
+
+    __module__ = "birdembed"
 
     def __init__(
         self,
@@ -107,7 +109,7 @@ class History:
         return plot_history(self)
 
     def __repr__(self) -> str:
-        """Say how many epochs, and what the best one reached."""
+        """Return the number of epochs and the best score as text."""
         best = ", ".join(
             f"{key} {best:.4f}" if isinstance(best, float) else f"{key} {best}"
             for key, best in self.best.items()

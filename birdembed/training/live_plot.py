@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LivePlot(Callback):
-    """Draws loss and accuracy below the cell while a model trains; pass it in `callbacks`.
+    """A callback that draws loss and accuracy below the cell while a model trains.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ class LivePlot(Callback):
     Outside of a notebook it does nothing.
     """
 
+    __module__ = "birdembed"
+
     def __init__(self, every: float = 5.0) -> None:
         need("IPython.display", "notebook", "LivePlot")
         self.every = every
@@ -39,7 +41,7 @@ class LivePlot(Callback):
         self._drawn = 0.0
 
     def on_train_begin(self, trainer: TrainerLike) -> None:
-        """Make a place for the picture."""
+        """Make a place for the plot."""
         from IPython.core.getipython import get_ipython
         from IPython.display import DisplayHandle
 
@@ -48,7 +50,7 @@ class LivePlot(Callback):
         self._shown = False
 
     def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
-        """Note the loss; draw where it is time."""
+        """Record the loss, and draw from time to time."""
         if self._handle is None:
             return
         self.steps.append((logs["step"] / trainer.steps_per_epoch, logs["train_loss"]))
@@ -56,12 +58,12 @@ class LivePlot(Callback):
             self._draw(trainer.history)
 
     def on_epoch_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
-        """Draw."""
+        """Draw the curves."""
         if self._handle is not None:
             self._draw(trainer.history)
 
     def on_train_end(self, trainer: TrainerLike, history: History) -> None:
-        """Draw the whole, with the best epoch."""
+        """Draw the final curves, with the best epoch."""
         if self._handle is not None:
             self._draw(history)
 

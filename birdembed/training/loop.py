@@ -28,7 +28,7 @@ from birdembed.training.validation import validate
 
 
 class Loop:
-    """Trains until the last epoch.
+    """The loop that trains a run until the last epoch.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class Loop:
         return self._tell("on_step_end", logs)
 
     def _epoch_end(self) -> bool:
-        """Measure, choose the best, write down. Safe to do again after an interruption."""
+        """Validate, choose the best epoch and record it; may be repeated after an interruption."""
         run, cfg, at = self._run, self._config, self._run.position
         began, history = time.perf_counter(), run.history
         if not at.images:
@@ -217,7 +217,7 @@ class Loop:
         return None if given is None else Snapshot.of(given)
 
     def _checkpoint(self) -> bool:
-        """Write one where there is a folder; False where a callback wants to stop."""
+        """Write a checkpoint if there is a folder; return False if a callback wants to stop."""
         path = self._config.checkpoint_dir
         if path is None:
             return True
@@ -226,7 +226,7 @@ class Loop:
         return self._tell("on_checkpoint", path)
 
     def _interrupted(self, before: Snapshot) -> None:
-        """After Ctrl-C: keep what was done, and say how to go on."""
+        """Write a checkpoint after Ctrl-C, and say how to resume."""
         run, path = self._run, self._config.checkpoint_dir
         if self._ended:
             return
@@ -245,7 +245,7 @@ class Loop:
         self._report.warn(text)
 
     def _failed(self, error: BaseException, before: Snapshot) -> None:
-        """After an error: keep what was done, unless that is what went wrong."""
+        """Write a checkpoint after an error, unless writing it is what failed."""
         run, path = self._run, self._config.checkpoint_dir
         if self._ended:
             return
@@ -259,7 +259,7 @@ class Loop:
         self._report.warn(text)
 
     def _tell_error(self, error: BaseException) -> None:
-        """Tell the callbacks; what goes wrong in one of them must not hide the error itself."""
+        """Tell the callbacks of an error; errors of their own must not hide it."""
         try:
             self._tell("on_train_error", error)
         except Exception as another:

@@ -36,6 +36,8 @@ class SupCon:
     images. An image that is alone in its class counts only among the others.
     """
 
+    __module__ = "birdembed"
+
     temperature: float = 0.1
     weight: float = 0.2
 

@@ -22,7 +22,7 @@ _GONE = 4.0  # times the least loss: it has diverged, the rest tells nothing
 
 @dataclass(frozen=True)
 class LrFind:
-    """What `lr_find` saw.
+    """The result of `lr_find`.
 
     Attributes
     ----------
@@ -31,6 +31,8 @@ class LrFind:
     suggestion : float
         Two thirds along the longest fall of the loss.
     """
+
+    __module__ = "birdembed"
 
     lrs: list[float]
     losses: list[float]
@@ -56,7 +58,7 @@ class LrFind:
         return figure
 
     def __repr__(self) -> str:
-        """Say what is suggested."""
+        """Return the suggestion as text."""
         return f"LrFind(suggestion={self.suggestion:.3g}, {len(self.lrs)} steps)"
 
 
@@ -70,7 +72,7 @@ def lr_find(
     show_progress_bar: bool | None = None,
     **config: Any,
 ) -> LrFind:
-    """Train a copy of a model with a rising learning rate; the model stays as it is.
+    """Find a learning rate by training a copy of a model with a rising one.
 
     Parameters
     ----------

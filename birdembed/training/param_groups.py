@@ -19,7 +19,7 @@ HEAD = "fc."
 
 @dataclass(frozen=True)
 class ParameterPlan:
-    """One value a parameter, in the order of the core's table.
+    """The learning rates and other settings of each parameter, in the order of the core's table.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class ParameterPlan:
 
 
 def is_statistic(name: str) -> bool:
-    """Tell the running statistics of batch norm, which are computed and not learned."""
+    """Return whether a name is that of a running statistic, which is not learned."""
     return name.endswith(_STATISTICS)
 
 
@@ -51,7 +51,7 @@ def batch_norms(table: Sequence[tuple[str, tuple[int, ...]]]) -> list[str]:
 
 
 def layer_of(name: str, blocks: Sequence[str]) -> int:
-    """Return how deep a parameter lies: 0 the stem, then each block, last the head."""
+    """Return the layer of a parameter: 0 the stem, then each block, last the head."""
     if name.startswith(HEAD):
         return len(blocks) + 1
     match = _BLOCK.match(name)
@@ -61,7 +61,7 @@ def layer_of(name: str, blocks: Sequence[str]) -> int:
 def plan_parameters(
     table: Sequence[tuple[str, tuple[int, ...]]], config: TrainConfig
 ) -> ParameterPlan:
-    """Return what a configuration means for each parameter.
+    """Return the plan of a configuration for each parameter.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ _LINE_EVERY = 30.0
 
 
 class Reporter:
-    """Says how a training goes.
+    """A reporter that shows the progress of a training.
 
     Parameters
     ----------
@@ -42,14 +42,14 @@ class Reporter:
             print(text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
-        """Print a line that people must see."""
+        """Print a warning."""
         if self._show:
             self.say(text)
         else:
             log.warning(text)
 
     def start(self, title: str, total: int, done: int = 0) -> None:
-        """Begin a bar over images."""
+        """Start a progress bar over images."""
         self._title, self._total, self._done = title, total, done
         self._began = self._line_at = time.monotonic()
         self._first = done
@@ -95,12 +95,12 @@ def duration(seconds: float) -> str:
 
 
 def seconds_left(sizes: list[int], trained: float, afterwards: float) -> float:
-    """Guess what the epochs to come take, from the one that is over.
+    """Estimate the seconds that the epochs to come take, from the last one.
 
     Parameters
     ----------
     sizes : list of int
-        Sides of the training images: of the finished epoch, then of those to come. A picture of
+        Sides of the training images: of the finished epoch, then of those to come. An image of
         twice the side takes four times as long.
     trained, afterwards : float
         Seconds of the finished epoch: training, and what does not depend on its size.

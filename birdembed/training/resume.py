@@ -35,7 +35,7 @@ _FREE = {
 
 
 def check_config(config: TrainConfig, found: dict[str, Any], path: str) -> None:
-    """Raise ValueError that names the options that differ from a checkpoint's."""
+    """Raise a ValueError that names the options that differ from a checkpoint's."""
     # What follows from the number of epochs is compared as if that were the same.
     mine = config.with_options(epochs=found["epochs"]).to_dict()
     mine = json.loads(json.dumps(mine))
@@ -52,7 +52,7 @@ def check_config(config: TrainConfig, found: dict[str, Any], path: str) -> None:
 
 
 def check_classes(found: Checkpoint, architecture: str, train: ImageFolder, path: str) -> str:
-    """Hold a checkpoint against model and data; return a note where the images differ.
+    """Check that a checkpoint fits model and data; return a note if the images differ.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def check_classes(found: Checkpoint, architecture: str, train: ImageFolder, path
 
 
 def capture(run: Run) -> Checkpoint:
-    """Return everything from which a training can go on."""
+    """Return a checkpoint of a run."""
     engine, train = run.ready(), run.train_data
     return Checkpoint(
         architecture=engine.architecture,
@@ -113,7 +113,7 @@ def save(run: Run, directory: str | os.PathLike[str]) -> None:
 
 
 def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> None:
-    """Stand where a checkpoint was written; the caller holds the model's lock.
+    """Set a run to the state of a checkpoint; the caller holds the model's lock.
 
     Raises
     ------

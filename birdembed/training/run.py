@@ -34,7 +34,7 @@ from birdembed.training.start import (
 
 @dataclass
 class Position:
-    """Where a training stands: complete epochs, and the sums of the present one."""
+    """The position of a training: complete epochs, and the sums of the present one."""
 
     epoch: int = 0
     epoch_start: int = 0  # step of the optimizer at which the present epoch began
@@ -46,14 +46,14 @@ class Position:
 
 
 class Origin(NamedTuple):
-    """The model that a training started from: where it is from, and the record it brought."""
+    """The source and the training record of the model that a training started from."""
 
     source: str
     training: dict[str, Any]
 
 
 class Run:
-    """One training: what is trained on what, and how far it is.
+    """One training: model, data, options and position.
 
     `Trainer` is its public face, `Loop` drives it, a checkpoint keeps it.
 
@@ -224,7 +224,7 @@ class Run:
         self.published = self.step_count
 
     def record(self, best: dict[str, Any]) -> dict[str, Any]:
-        """Return what config.json keeps of it: options, data, best epoch, versions.
+        """Return the record for config.json: options, data, best epoch, versions.
 
         No place on somebody's machine is kept.
         """
@@ -251,7 +251,7 @@ class Run:
 
 
 def _settled(config: TrainConfig, images: int) -> TrainConfig:
-    """Return the options with what follows from the machine and the number of steps."""
+    """Return the options, completed for this machine and the number of steps."""
     per_epoch = -(-images // (config.batch_size * config.accumulate))
     # Part of the run's name: a checkpoint says with which precision it was made.
     config = config.with_options(precision=native_precision(config.precision))

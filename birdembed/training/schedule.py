@@ -11,7 +11,7 @@ ONECYCLE_START, ONECYCLE_END = 1 / 25, 1e-5
 
 
 def schedule_factor(kind: str, step: int, total: int, warmup: float = 0.0) -> float:
-    """Return what the highest learning rate is multiplied by at a step.
+    """Return the factor of the highest learning rate at a step.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def _onecycle(step: int, total: int, warmup: float) -> float:
 
 
 def _half_cosine(part: float) -> float:
-    """Fall from 1 at 0 to 0 at 1."""
+    """Return a half cosine that falls from 1 at 0 to 0 at 1."""
     return 0.5 * (1 + math.cos(math.pi * part))
 
 

@@ -26,7 +26,7 @@ from birdembed.training.progress import Reporter
 
 @dataclass
 class Start:
-    """What a training starts from.
+    """The state that a training starts from.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Start:
 def starting_state(
     model: Snapshot, data: ImageFolder, config: TrainConfig, size: int, say: Callable[[str], None]
 ) -> Start:
-    """Return the weights to train: a folded model unfolded, the head as `head_for` has it."""
+    """Return the weights to train, with batch norms unfolded and a head for the classes."""
     state = model.trunk.state()
     table = _core.parameter_table(model.architecture, 0)
     preprocess = replace(model.preprocess, size=size)
@@ -129,7 +129,7 @@ def read_images(
     size: int,
     report: Reporter,
 ) -> None:
-    """Decode every file, so that what cannot be read is known before the work.
+    """Decode every file before the work, so that bad ones are known.
 
     Raises
     ------

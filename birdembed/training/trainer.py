@@ -26,7 +26,7 @@ from birdembed.training.validation import validate
 
 
 class Trainer:
-    """Trains a model as a classifier, in place.
+    """A trainer that fine-tunes a model as a classifier, in place.
 
     Parameters
     ----------
@@ -54,6 +54,8 @@ class Trainer:
         The data cannot be trained on, or an option is unknown or out of range.
     """
 
+    __module__ = "birdembed"
+
     def __init__(
         self,
         model: Model,
@@ -67,7 +69,7 @@ class Trainer:
         self._take(Run(model, train, valid, config, show_progress_bar, **options), callbacks)
 
     def _take(self, run: Run, callbacks: Any) -> None:
-        """Be the face of a run."""
+        """Make a run this trainer's own."""
         self._run = run
         self._callbacks = Callbacks(callbacks)
         self.train_data, self.valid_data = run.train_data, run.valid_data
@@ -171,12 +173,12 @@ class Trainer:
 
     @property
     def given_model(self) -> Model:
-        """The model that is trained, as it stands: `model` first gives it the present weights."""
+        """The model that is trained, without giving it the present weights as `model` does."""
         return self._run.model
 
     @property
     def source(self) -> str:
-        """Where the model came from that the training started from."""
+        """The source of the model that the training started from."""
         return self._run.origin.source
 
     def evaluate(self) -> dict[str, float]:
@@ -232,7 +234,7 @@ class Trainer:
     # Checkpoints
 
     def save_checkpoint(self, directory: str | os.PathLike[str]) -> None:
-        """Write everything from which the training can go on bit for bit.
+        """Write a checkpoint from which the training resumes bit for bit.
 
         Parameters
         ----------
@@ -256,7 +258,7 @@ class Trainer:
         show_progress_bar: bool | None = None,
         **changes: Any,
     ) -> Trainer:
-        """Return a trainer that stands where a checkpoint was written.
+        """Return a trainer that continues from a checkpoint.
 
         Parameters
         ----------

@@ -32,6 +32,8 @@ class Projection:
         ``(features, dim) float32``.
     """
 
+    __module__ = "birdembed"
+
     pooling: str
     mean: np.ndarray
     matrix: np.ndarray

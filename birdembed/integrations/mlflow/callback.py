@@ -15,7 +15,7 @@ import mlflow
 from mlflow.entities import Metric, Param
 
 from birdembed._version import __version__
-from birdembed.integrations._training_plots import pictures, without_matplotlib
+from birdembed.integrations._training_plots import plots_of, without_matplotlib
 from birdembed.training.callbacks import Callback, TrainerLike
 from birdembed.training.checkpoint import BEST, LAST
 
@@ -34,7 +34,7 @@ _PLOTS = "plots"
 
 
 class MlflowCallback(Callback):
-    """Records a training in MLflow.
+    """A training callback that logs to MLflow.
 
     Epoch values are metrics under History's own keys, with the epoch (from 1) as their step; values
     of single steps are under ``step/``, with the number of the step. All options of the training
@@ -130,19 +130,19 @@ class MlflowCallback(Callback):
                 self._figure(trainer.history.plot, "history")
 
     def on_checkpoint(self, trainer: TrainerLike, path: str) -> None:
-        """Put the checkpoint in the place of the one before it."""
+        """Log the checkpoint in place of the one before it."""
         if self._checkpoints:
             with _warned("the checkpoint"):
                 self._upload(Path(path))
 
     def on_train_end(self, trainer: TrainerLike, history: History) -> None:
-        """Log the rest, the pictures and the model, and end the run if it is our own."""
+        """Log the rest, the plots and the model, and end the run if it is our own."""
         self._send()
         best = history.best
         if best:
             self._client.set_tag(self.run_id, "birdembed.best_epoch", best["epoch"])
         if self._plots:
-            self._log_pictures(trainer)
+            self._log_plots(trainer)
         if self._log_model:
             from birdembed.integrations.mlflow.flavor import log_model
 
@@ -151,7 +151,7 @@ class MlflowCallback(Callback):
         self._end("FINISHED")
 
     def on_train_error(self, trainer: TrainerLike, error: BaseException) -> None:
-        """Send what is left, and end our own run as failed, or as killed after Ctrl-C."""
+        """Log what is left, and end our own run as failed, or as killed after Ctrl-C."""
         if self.run_id is None:
             return
         self._send_or_warn()
@@ -224,7 +224,7 @@ class MlflowCallback(Callback):
     # Files
 
     def _upload(self, folder: Path) -> None:
-        """Upload a checkpoint folder so that what is there is whole at every moment.
+        """Upload a checkpoint folder so that a whole one is there at every moment.
 
         The arrays first, then `last.json`, which names them, then the old arrays go.
         """
@@ -248,14 +248,14 @@ class MlflowCallback(Callback):
 
     def _figure(self, draw: Any, name: str) -> None:
         if without_matplotlib():
-            log.warning("mlflow: no picture %s: matplotlib is not installed", name)
+            log.warning("mlflow: no plot %s: matplotlib is not installed", name)
             return
         self._client.log_figure(self.run_id, draw(), f"{_PLOTS}/{name}.png")
 
-    def _log_pictures(self, trainer: TrainerLike) -> None:
+    def _log_plots(self, trainer: TrainerLike) -> None:
         if trainer.valid_data is None:
             return
-        for name, draw in pictures(trainer.model, trainer.valid_data).items():
+        for name, draw in plots_of(trainer.model, trainer.valid_data).items():
             self._figure(draw, name)
 
 

@@ -37,12 +37,12 @@ _DATA = f"data/{_FOLDER}"  # where pyfunc puts it
 
 
 def get_default_pip_requirements() -> list[str]:
-    """Return what an environment needs to load the model, besides MLflow."""
+    """Return the requirements of an environment that loads the model, besides MLflow."""
     return [f"birdembed=={__version__}"]
 
 
 def default_signature(model: Model) -> ModelSignature:
-    """Return what MLflow is told of input and output.
+    """Return the default signature of a model: its output and parameters.
 
     No input is declared: with a column declared, MLflow 3 refuses arrays and lists.
     """
@@ -59,13 +59,13 @@ def default_signature(model: Model) -> ModelSignature:
 
 
 def default_input_example() -> Any:
-    """Return a DataFrame with one small picture, as the bytes of a BMP file."""
+    """Return a DataFrame with one small image, as the bytes of a BMP file."""
     import pandas
 
-    return pandas.DataFrame({"image": [_small_picture()]})
+    return pandas.DataFrame({"image": [_small_image()]})
 
 
-def _small_picture() -> bytes:
+def _small_image() -> bytes:
     """Return a BMP of 32 x 32 pixels, a green disc: written by hand, it needs no library."""
     y, x = np.mgrid[:32, :32] - 15.5
     disc = (x * x + y * y < 144)[..., None]
@@ -74,6 +74,11 @@ def _small_picture() -> bytes:
     header = b"BM" + np.array([54 + size, 0, 54, 40, 32, 32], "<i4").tobytes()
     header += np.array([1, 24], "<i2").tobytes() + np.array([0, size, 0, 0, 0, 0], "<i4").tobytes()
     return header + pixels.tobytes()
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, Model):
+        raise TypeError(f"model must be a birdembed.Model, got {type(model).__name__}")
 
 
 def save_model(
@@ -102,7 +107,7 @@ def save_model(
         Default: the output, ``(-1, dim)`` float32, and the parameters ``task``, ``k`` and
         ``on_error`` with their defaults.
     input_example : optional
-        Default: a DataFrame with one small picture as bytes. ``False``: none.
+        Default: a DataFrame with one small image as bytes. ``False``: none.
     pip_requirements, extra_pip_requirements, conda_env, code_paths, metadata
         As MLflow's own flavours take them. By default this version of birdembed is required;
         where it is on no index, name a wheel: ``pip_requirements=["birdembed-...whl"]``.
@@ -114,26 +119,11 @@ def save_model(
     MlflowException
         There is something in `path` already.
     """
-    if not isinstance(model, Model):
-        raise TypeError(f"model must be a birdembed.Model, got {type(model).__name__}")
-    record = MlflowModel() if mlflow_model is None else mlflow_model
-    config = {
-        "birdembed_version": __version__,
-        "data": _DATA,
-        "architecture": model.architecture,
-        "embedding_dim": model.embedding_dim,
-        "fingerprint": model.fingerprint,
-        "classes": model.num_classes,
-    }
-    record.add_flavor(FLAVOR_NAME, **config)
+    _check_model(model)
     given = default_signature(model) if signature is None else signature
-    record.signature = given
     example = default_input_example() if input_example is None else input_example
     if pip_requirements is None and conda_env is None:
-        # Not left to MLflow, which would load the model to watch what it imports.
-        extra = extra_pip_requirements or []
-        pip_requirements = get_default_pip_requirements()
-        pip_requirements += [extra] if isinstance(extra, str) else list(extra)
+        pip_requirements = _requirements_with(extra_pip_requirements)
         extra_pip_requirements = None
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / _FOLDER
@@ -142,7 +132,7 @@ def save_model(
             path=os.fspath(path),
             loader_module=_LOADER,
             data_path=str(data),
-            mlflow_model=record,
+            mlflow_model=_record_of(model, mlflow_model, given),
             signature=given,
             input_example=None if example is False else example,
             pip_requirements=pip_requirements,
@@ -151,6 +141,38 @@ def save_model(
             code_paths=code_paths,
             metadata=metadata,
         )
+
+
+def _record_of(model: Model, record: MlflowModel | None, signature: ModelSignature) -> MlflowModel:
+    """Return MLflow's record of a model, a new one where none is given, with our flavour."""
+    record = MlflowModel() if record is None else record
+    record.add_flavor(
+        FLAVOR_NAME,
+        birdembed_version=__version__,
+        data=_DATA,
+        architecture=model.architecture,
+        embedding_dim=model.embedding_dim,
+        fingerprint=model.fingerprint,
+        classes=model.num_classes,
+    )
+    record.signature = signature
+    return record
+
+
+def _requirements_with(extra: Any) -> list[str]:
+    """Return the default requirements and further ones: a list, a single one or None.
+
+    They are not left to MLflow, which would load the model to watch what it imports.
+    """
+    given = extra or []
+    return get_default_pip_requirements() + ([given] if isinstance(given, str) else list(given))
+
+
+def _set_alias(name: str | None, alias: str, info: Any) -> None:
+    """Let an alias point to the version of a registered model that was just logged."""
+    mlflow.MlflowClient().set_registered_model_alias(
+        name, alias, str(info.registered_model_version)
+    )
 
 
 def log_model(
@@ -196,27 +218,21 @@ def log_model(
     MlflowException
         The tracking server refuses it or does not answer.
     """
-    if not isinstance(model, Model):
-        raise TypeError(f"model must be a birdembed.Model, got {type(model).__name__}")
+    _check_model(model)
     if alias is not None and registered_model_name is None:
         raise ValueError("alias needs registered_model_name=, the model whose version it names")
+    about = {"name": name, "run_id": run_id, "step": step, "tags": tags}
     info = MlflowModel.log(
         artifact_path=None,
-        name=name,
         flavor=sys.modules[__name__],
         flavor_name=FLAVOR_NAME,
         registered_model_name=registered_model_name,
-        run_id=run_id,
-        step=step,
-        tags=tags,
         model=model,
+        **about,
         **options,
     )
     if alias is not None:
-        client = mlflow.MlflowClient()
-        client.set_registered_model_alias(
-            registered_model_name, alias, str(info.registered_model_version)
-        )
+        _set_alias(registered_model_name, alias, info)
     return info
 
 

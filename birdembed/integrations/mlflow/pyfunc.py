@@ -45,22 +45,22 @@ class Scorer:
         return self.model
 
     def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:
-        """Embed, classify or identify pictures.
+        """Embed, classify or identify images.
 
         Parameters
         ----------
         data
             A DataFrame with a column ``image`` (or one column only) of bytes, paths or uint8
             arrays; a uint8 array ``(h, w)``, ``(h, w, c)`` or ``(n, h, w, c)``; a list, a Series,
-            one path or one picture's bytes. In JSON a picture is the base64 text of its file.
+            one path or one image's bytes. In JSON an image is the base64 text of its file.
         params : mapping, optional
             ``task``: "embed" (default), "predict" or "identify". ``k``: how many matches.
-            ``on_error``: "raise" (default), or "nan": an unreadable picture gives NaN.
+            ``on_error``: "raise" (default), or "nan": an unreadable image gives NaN.
 
         Returns
         -------
         ndarray or DataFrame
-            ``(n, dim)`` float32; for the other tasks one row a picture: ``label``, ``score`` and
+            ``(n, dim)`` float32; for the other tasks one row an image: ``label``, ``score`` and
             ``matches``, or ``species``, ``score``, ``known`` and ``matches``; ``matches`` is a
             list of {label, score}, best first.
         """
@@ -144,12 +144,12 @@ def _table(
 
 
 def images_of(data: Any) -> tuple[Any, Any]:
-    """Return pictures as `Model.encode` takes many of them, and the index of a DataFrame.
+    """Return images as `Model.encode` takes many of them, and the index of a DataFrame.
 
     Raises
     ------
     TypeError, ValueError
-        A table without a column of pictures, or numbers that are no pixels.
+        A table without a column of images, or numbers that are no pixels.
     """
     if hasattr(data, "columns"):
         names = list(data.columns)
@@ -183,7 +183,7 @@ def _cell(value: Any, position: int) -> Any:
 
 
 def _pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Return uint8 pixels; JSON has but one kind of integer."""
+    """Return pixels as uint8: JSON has but one kind of integer."""
     if array.dtype == np.uint8:
         return array
     whole = array.dtype.kind in "ui" and array.ndim in (2, 3, 4) and array.size
@@ -196,7 +196,7 @@ def _pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def _from_base64(text: str) -> str | bytes:
-    """Return a picture's bytes where the text is their base64, else the text: a path."""
+    """Return an image's bytes where the text is their base64, else the text: a path."""
     head, comma, rest = text.partition(",")
     if head.startswith("data:") and head.endswith(";base64") and comma:
         return base64.b64decode(rest)
