@@ -68,10 +68,11 @@ class Distill:
     Examples
     --------
     >>> import birdembed as be
+    >>> teacher, student = be.load_model(), be.Model("resnet50")
     >>> train = be.ImageFolder("photos")
-    >>> teacher = be.Distill(teacher_embeddings, weight=2.0)  # (len(train), d)
-    >>> be.fine_tune(model, train, loss=[teacher, be.SupCon()])
-    >>> model.encode("unknown.jpg", projection=True)  # in the teacher's space
+    >>> loss = be.Distill(teacher.encode(train), weight=2.0)  # any array (len(train), d)
+    >>> history = be.fine_tune(student, train, epochs=1, image_size=96, loss=[loss, be.SupCon()])
+    >>> vector = student.encode("unknown.jpg", projection=True)  # in the teacher's space
     """
 
     targets: Any
