@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_choice, check_number
 from birdembed.training.similarity_loss import relation_loss
+from birdembed.training.teacher import checked_rows, rows_of
 
 FORMS = ("map", "relation")
 #: Measured with features held fast, 1,000 images, 2048 to 1280 numbers, 300 steps: at the full
@@ -68,10 +68,11 @@ class Distill:
     Examples
     --------
     >>> import birdembed as be
+    >>> teacher, student = be.load_model(), be.Model("resnet50")
     >>> train = be.ImageFolder("photos")
-    >>> teacher = be.Distill(teacher_embeddings, weight=2.0)  # (len(train), d)
-    >>> be.fine_tune(model, train, loss=[teacher, be.SupCon()])
-    >>> model.encode("unknown.jpg", projection=True)  # in the teacher's space
+    >>> loss = be.Distill(teacher.encode(train), weight=2.0)  # any array (len(train), d)
+    >>> history = be.fine_tune(student, train, epochs=1, image_size=96, loss=[loss, be.SupCon()])
+    >>> vector = student.encode("unknown.jpg", projection=True)  # in the teacher's space
     """
 
     targets: Any
@@ -143,82 +144,5 @@ class Distill:
         """
         if self.form == "map":
             raise TypeError("Distill of the form 'map' has its map in a training: loss= takes it")
-        loss, slope = relation_loss(features, self.rows(batch), self.temperature)
+        loss, slope = relation_loss(features, rows_of(self.targets, batch), self.temperature)
         return self.weight * loss, (self.weight * slope).astype(features.dtype)
-
-    @property
-    def by_position(self) -> bool:
-        """Whether targets are looked up by an image's position in the data."""
-        return not callable(self.targets)
-
-    def check_data(self, images: int, mixed: bool) -> None:
-        """Hold the targets against the data.
-
-        Parameters
-        ----------
-        images : int
-        mixed : bool
-            Whether a batch's pictures are mixed with each other.
-
-        Raises
-        ------
-        ValueError
-            There is not one row for each image, or images are mixed and rows are not.
-        """
-        if not self.by_position:
-            return
-        if len(self.targets) != images:
-            raise ValueError(
-                f"targets of Distill have {len(self.targets)} rows for {images} images of train: "
-                "they must be one for each, in the order of train.paths"
-            )
-        if mixed:
-            raise ValueError(
-                "mixup and cutmix mix images, and an array of targets has no rows for mixed ones: "
-                "give Distill a callable, or leave them out"
-            )
-
-    def rows(self, batch: Any) -> NDArray[np.float32]:
-        """Return the targets ``(n, d)`` of a batch, rows of length 1 or NaN."""
-        if not self.by_position:
-            pixels = batch.pixels
-            given = checked_rows(self.targets(pixels), "the embeddings that targets returned")
-            if len(given) != len(pixels):
-                raise ValueError(
-                    f"targets returned {len(given)} embeddings for {len(pixels)} pictures"
-                )
-            return given
-        if batch.positions is None:
-            raise ValueError(
-                "Distill finds its targets by the images' positions in train, and this batch "
-                "has none: Trainer.step(x, y, positions=...)"
-            )
-        return np.asarray(self.targets[batch.positions], np.float32)
-
-
-def checked_rows(given: Any, name: str) -> NDArray[np.float32]:
-    """Return embeddings as float32 rows of length 1; rows of NaN stay.
-
-    Raises
-    ------
-    TypeError, ValueError
-        They are not two-dimensional numbers, or a row has no direction.
-    """
-    array = np.asarray(given)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be numbers (n, d), got dtype {array.dtype}")
-    if array.ndim != 2 or not array.shape[1]:
-        raise ValueError(f"{name} must have the shape (n, d), got {array.shape}")
-    wide = array.astype(np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide, dtype=np.float64))
-    absent = np.isnan(wide).all(axis=1)
-    bad = np.flatnonzero(~absent & ~(np.isfinite(lengths) & (lengths > 0)))
-    if len(bad):
-        raise ValueError(
-            f"{name}: row {bad[0]} is all zero or not finite; a row of NaN says that there is no "
-            "target"
-        )
-    lengths[absent] = 1
-    wide /= lengths.astype(np.float32)[:, None]
-    wide.flags.writeable = False
-    return wide

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from birdembed._core import WeightsError
 from birdembed.training.distill import Distill
 from birdembed.training.ridge import fit_ridge
+from birdembed.training.teacher import rows_of
 from birdembed.weights.projection import Projection
 
 Array = NDArray[np.float32]
@@ -71,7 +72,7 @@ class LearnedMap:
 
     def see(self, batch: Any) -> None:
         """Keep the targets of images whose features `fit` will get, in the same order."""
-        self._seen.append(self.spec.rows(batch))
+        self._seen.append(rows_of(self.spec.targets, batch))
 
     def fit(self, features: Array) -> str:
         """Fit the map to the features of what it has seen; return a sentence about it."""
@@ -97,7 +98,7 @@ class LearnedMap:
     def __call__(self, features: Array, batch: Any) -> tuple[float, Array]:
         """Return loss and gradient for the features; `gradient` is the map's afterwards."""
         assert self.state is not None
-        targets = self.spec.rows(batch)
+        targets = rows_of(self.spec.targets, batch)
         loss, d_features, d_matrix = cosine_loss(features, self.state.matrix, targets)
         weight = np.float32(self.spec.weight)
         self.gradient = weight * d_matrix

@@ -30,6 +30,7 @@ from birdembed.training.start import (
     read_images,
     starting_state,
 )
+from birdembed.training.teacher import check_targets
 
 
 @dataclass
@@ -114,7 +115,7 @@ class Run:
         self._class_weights = class_weights(cfg, train)
         for loss in cfg.losses:
             if isinstance(loss, Distill):
-                loss.check_data(len(train), mixed=cfg.mixup > 0 or cfg.cutmix > 0)
+                check_targets(loss.targets, len(train), mixed=cfg.mixup > 0 or cfg.cutmix > 0)
         self.base_size = model.preprocess.size
         plan_parameters(_core.parameter_table(model.architecture, len(train.class_names)), cfg)
         sizes = [cfg.size_at(epoch, self.base_size) for epoch in range(cfg.epochs)]

@@ -11,6 +11,7 @@ import pytest
 
 from birdembed import (
     Callback,
+    Distill,
     ImageFolder,
     Model,
     Preprocess,
@@ -63,6 +64,50 @@ def test_it_learns(train, valid):
     assert losses[-1] < 0.8 * losses[0], losses
     assert model.predict(valid.paths[0], 1)[0][1] > 0.25
     assert model.encode(valid.paths[:2]).shape == (2, 2048)
+
+
+@pytest.mark.parametrize("form", ["map", "relation"])
+def test_it_learns_from_a_teacher_that_sees_the_same_view_without_labels(train, form):
+    teacher = new_model(seed=1)
+
+    def embed(pixels):
+        return teacher.forward_tensor(pixels)[:, :8] + 0.01
+
+    model, data = new_model(), ImageFolder.from_paths(train.paths)
+    history = fine_tune(model, data, epochs=4, loss=Distill(embed, form=form), **OPTIONS)
+    losses = [logs["train_loss"] for logs in history.epochs]
+    assert losses[-1] < losses[0], losses
+    assert model.num_classes == 0
+    assert model.encode(train.paths[:2]).shape == (2, 2048)
+    if form == "map":
+        assert model.encode(train.paths[:2], projection=True).shape == (2, 8)
+
+
+def test_unlabelled_images_and_a_map_resume_to_the_bit(train, tmp_path):
+    labels = [name if i % 3 else None for i, name in enumerate(train.names)]
+    data = ImageFolder.from_lists(train.paths, labels)
+    rows = np.random.default_rng(0).normal(size=(len(data), 5))
+
+    def run(model, folder, **options):
+        loss = [SupCon(), Distill(rows)]
+        fine_tune(model, data, epochs=2, loss=loss, checkpoint_dir=folder, **OPTIONS | options)
+        return model
+
+    whole = run(new_model(), tmp_path / "a")
+
+    class Stop(Callback):
+        def on_step_end(self, trainer, logs):
+            if logs["step"] == 3:
+                raise KeyboardInterrupt
+
+    model = new_model()
+    with pytest.raises(KeyboardInterrupt):
+        run(model, tmp_path / "b", callbacks=Stop())
+    run(model, tmp_path / "b", resume=True)
+    assert same(model.state_dict(), whole.state_dict())
+    paths = train.paths[:2]
+    wanted = whole.encode(paths, projection=True)
+    assert np.array_equal(model.encode(paths, projection=True), wanted)
 
 
 def test_frozen_parts_stay_to_the_bit(train):

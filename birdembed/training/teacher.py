@@ -1,0 +1,88 @@
+"""A teacher's embeddings: rows of an array, or what a callable says of a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def check_targets(targets: Any, images: int, mixed: bool) -> None:
+    """Hold targets against the data.
+
+    Parameters
+    ----------
+    targets : (n, d) array, or callable
+    images : int
+    mixed : bool
+        Whether a batch's pictures are mixed with each other.
+
+    Raises
+    ------
+    ValueError
+        An array has not one row for each image, or images are mixed and rows are not.
+    """
+    if callable(targets):
+        return
+    if len(targets) != images:
+        raise ValueError(
+            f"targets of Distill have {len(targets)} rows for {images} images of train: they must "
+            "be one for each, in the order of train.paths"
+        )
+    if mixed:
+        raise ValueError(
+            "mixup and cutmix mix images, and an array of targets has no rows for mixed ones: "
+            "give Distill a callable, or leave them out"
+        )
+
+
+def rows_of(targets: Any, batch: Any) -> NDArray[np.float32]:
+    """Return the targets ``(n, d)`` of a batch, rows of length 1 or NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A callable returned anything but an embedding for each picture, or the batch has no
+        positions to look up.
+    """
+    if not callable(targets):
+        if batch.positions is None:
+            raise ValueError(
+                "Distill finds its targets by the images' positions in train, and this batch "
+                "has none: Trainer.step(x, y, positions=...)"
+            )
+        return np.asarray(targets[batch.positions], np.float32)
+    pixels = batch.pixels
+    given = checked_rows(targets(pixels), "the embeddings that targets returned")
+    if len(given) != len(pixels):
+        raise ValueError(f"targets returned {len(given)} embeddings for {len(pixels)} pictures")
+    return given
+
+
+def checked_rows(given: Any, name: str) -> NDArray[np.float32]:
+    """Return embeddings as float32 rows of length 1; rows of NaN stay.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They are not two-dimensional numbers, or a row has no direction.
+    """
+    array = np.asarray(given)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be numbers (n, d), got dtype {array.dtype}")
+    if array.ndim != 2 or not array.shape[1]:
+        raise ValueError(f"{name} must have the shape (n, d), got {array.shape}")
+    wide = array.astype(np.float32)
+    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide, dtype=np.float64))
+    absent = np.isnan(wide).all(axis=1)
+    bad = np.flatnonzero(~absent & ~(np.isfinite(lengths) & (lengths > 0)))
+    if len(bad):
+        raise ValueError(
+            f"{name}: row {bad[0]} is all zero or not finite; a row of NaN says that there is no "
+            "target"
+        )
+    lengths[absent] = 1
+    wide /= lengths.astype(np.float32)[:, None]
+    wide.flags.writeable = False
+    return wide
