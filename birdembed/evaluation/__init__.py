@@ -1,1 +1,1 @@
-"""Measure how good embeddings are."""
+"""Evaluation of embeddings and classifiers."""

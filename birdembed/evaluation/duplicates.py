@@ -1,4 +1,4 @@
-"""Find duplicate images."""
+"""Find images that come twice."""
 
 from __future__ import annotations
 

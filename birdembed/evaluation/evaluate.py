@@ -22,6 +22,8 @@ _CHUNK = 32  # decoded images in memory at a time
 
 
 def _brightness(factor: float) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """Return a function that multiplies pixels by a factor."""
+
     def change(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         changed: NDArray[np.uint8] = np.clip(np.rint(pixels * factor), 0, 255).astype(np.uint8)
         return changed
@@ -127,6 +129,7 @@ def _duplicates(
 
 
 def _class_order(data: ImageFolder, corpus_tags: list[str]) -> list[str]:
+    """Return the classes of the data, then those that only the reference has."""
     more = set(corpus_tags) - set(data.class_names)
     return [*data.class_names, *sorted(more)]
 
@@ -137,6 +140,7 @@ def _add_classifier(
     labels: NDArray[np.int64],
     names: list[str],
 ) -> None:
+    """Enter the classifier's accuracy and confusion into the result."""
     order = np.argsort(-probabilities, axis=1, kind="stable")
     right = order[:, 0] == labels
     result.accuracy = float(right.mean())
@@ -150,7 +154,7 @@ def _add_classifier(
 
 
 def _changed_vectors(model: Any, paths: list[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Encode every changed form of the images, decoding each image once."""
+    """Yield the name of each change and the embeddings of the changed images."""
     from birdembed.images.decoding import decode_image
 
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in CHANGES}
@@ -163,6 +167,7 @@ def _changed_vectors(model: Any, paths: list[str]) -> Iterator[tuple[str, NDArra
 
 
 def _mean_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Return the mean cosine of the rows of one array with those of another."""
     wide, other = a.astype(np.float64), b.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1) * np.linalg.norm(other, axis=1)
     return float(((wide * other).sum(axis=1) / np.where(norms == 0, 1, norms)).mean())

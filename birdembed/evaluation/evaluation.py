@@ -1,4 +1,4 @@
-"""The result of an evaluation."""
+"""Compute and show the result of an evaluation."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class Evaluation:
         return plot_confusion(self.confusion, self.class_names, **options)
 
     def __repr__(self) -> str:
-        """List the single numbers."""
+        """Return the single numbers as lines of text."""
         values = self.to_dict(scalars=True)
         width = max(map(len, values))
         shown = [f"{v:.4f}" if isinstance(v, float) else str(v) for v in values.values()]
@@ -256,12 +256,14 @@ def retrieval_metrics(
 
 
 def _finite(array: ArrayLike, name: str) -> NDArray[np.float32]:
+    """Return an array's rows as float32, or raise an error where one is not finite."""
     vectors, _ = as_vectors(array, name, one=False)
     check_finite(vectors, name)
     return vectors
 
 
 def _label_list(labels: Sequence[Any], n: int, name: str) -> list[Any]:
+    """Return labels as a list, or raise an error where they are not `n`."""
     tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
     if len(tags) != n:
         raise ValueError(f"{name} has {len(tags)} values, expected {n}, one a row")
@@ -269,7 +271,7 @@ def _label_list(labels: Sequence[Any], n: int, name: str) -> list[Any]:
 
 
 class Confusion(NamedTuple):
-    """One kind of mistake: so many pictures of `true` were taken for `found`."""
+    """A kind of mistake: so many pictures of `true` were taken for `found`."""
 
     true: str
     found: str
@@ -321,7 +323,10 @@ def measure(
     own: NDArray[np.int64],
     class_names: Sequence[Any] | None = None,
 ) -> Evaluation:
-    """Compute the metrics of neighbours; `own` is each query's own row in the corpus, or -1."""
+    """Compute the metrics of neighbours.
+
+    `own` is each query's own row in the corpus, or -1.
+    """
     return measure_each(vectors, tags, corpus, corpus_tags, own, class_names)[0]
 
 
@@ -333,7 +338,7 @@ def measure_each(
     own: NDArray[np.int64],
     class_names: Sequence[Any] | None = None,
 ) -> tuple[Evaluation, NDArray[np.bool_]]:
-    """Also tell of each query that is not lone whether its nearest neighbour is right."""
+    """Return the metrics, and of each query that is not lone whether its neighbour is right."""
     if vectors.shape[1] != corpus.shape[1]:
         raise ValueError(
             f"embeddings have {vectors.shape[1]} dimensions, the reference has {corpus.shape[1]}"

@@ -1,4 +1,4 @@
-"""Encode the images that an evaluation judges, and the reference it compares them with."""
+"""Encode the images that are judged, and the reference that they are compared with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Judged(NamedTuple):
 
 
 def judged(model: Any, data: ImageFolder) -> Judged:
-    """Encode and, where the classifier applies, classify the images of a dataset.
+    """Encode the images of a dataset, and classify them where the classifier applies.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def _encoded(
 
 
 def check_data(data: Any) -> None:
-    """Raise TypeError that says what to do where a folder was given by its path."""
+    """Raise `TypeError` where the data are no `ImageFolder`."""
     if not isinstance(data, ImageFolder):
         raise TypeError(
             f"data must be an ImageFolder, got {type(data).__name__}; "
@@ -70,7 +70,7 @@ def check_data(data: Any) -> None:
 def reference_of(
     model: Any, data: ImageFolder, reference: ImageFolder | Index | None
 ) -> tuple[NDArray[np.float32] | None, list[str], list[str | None]]:
-    """Return vectors, labels and paths to search in; None for leave-one-out."""
+    """Return vectors, labels and paths of the reference; None where the data are their own."""
     if reference is None:
         return None, [], []
     if isinstance(reference, Index):
@@ -96,6 +96,7 @@ def reference_of(
 
 
 def _check_classes(data: ImageFolder, there: set[str]) -> None:
+    """Raise `ValueError` where the data have classes that are not there."""
     missing = sorted(set(data.names) - there)
     if missing:
         shown = ", ".join(map(repr, missing[:5])) + (" ..." if len(missing) > 5 else "")
@@ -109,7 +110,7 @@ def own_rows(paths: list[str], corpus_paths: list[str | None]) -> NDArray[np.int
 
 
 def head_classes(model: Any, data: ImageFolder) -> dict[str, int] | None:
-    """Return the classifier's number of each class of the data; None where it does not apply."""
+    """Return the classifier's numbers of the classes, or None where it lacks one of them."""
     n = getattr(model, "num_classes", 0)
     if not n:
         return None

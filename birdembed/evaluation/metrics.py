@@ -1,4 +1,4 @@
-"""Retrieval metrics of embeddings."""
+"""Compute retrieval metrics of embeddings."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ def pair_means(
     own: NDArray[np.int64],
     n_classes: int,
 ) -> tuple[float | None, float | None]:
-    """Mean cosine over all pairs, from sums: a sum of dot products is the dot product of sums."""
+    """Return the mean cosine of pairs with the same and with different labels.
+
+    They come from sums: a sum of dot products is the dot product of sums.
+    """
     ours = _class_sums(vectors, labels, n_classes)
     theirs = ours if corpus is vectors else _class_sums(corpus, corpus_labels, n_classes)
     counts = np.bincount(labels, minlength=n_classes)
@@ -110,6 +113,7 @@ def pair_means(
 def _class_sums(
     vectors: NDArray[np.float32], labels: NDArray[np.int64], n_classes: int
 ) -> NDArray[np.float64]:
+    """Return the sum of the unit vectors of each class."""
     sums = np.zeros((n_classes, vectors.shape[1]))
     for start in range(0, len(vectors), PIECE):
         np.add.at(sums, labels[start : start + PIECE], unit_rows(vectors[start : start + PIECE]))

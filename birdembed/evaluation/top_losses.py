@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Loss(NamedTuple):
-    """One picture and how wrong the model is about it."""
+    """A picture, and how wrong the model is about it."""
 
     path: str
     label: str
@@ -69,6 +69,7 @@ def top_losses(
 def _cross_entropies(
     model: Any, data: ImageFolder, found: Judged
 ) -> tuple[NDArray[np.float64], list[str]]:
+    """Return the losses of the classifier, and the classes it finds."""
     proba = np.asarray(found.proba, np.float64)
     own = np.asarray([found.numbers[tag] for tag in found.tags])
     tiny = np.finfo(np.float32).tiny
@@ -80,6 +81,7 @@ def _cross_entropies(
 def _margins(
     model: Any, data: ImageFolder, found: Judged, reference: ImageFolder | Index | None
 ) -> tuple[NDArray[np.float64], list[str]]:
+    """Return how much nearer the nearest other class is, and the class of the nearest."""
     vectors, tags = found.vectors, found.tags
     corpus, corpus_tags, corpus_paths = reference_of(model, data, reference)
     if corpus is None:

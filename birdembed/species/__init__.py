@@ -1,1 +1,1 @@
-"""Identify species, or say that none of the known ones matches."""
+"""Identification of species, known and unknown."""

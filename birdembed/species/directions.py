@@ -19,7 +19,7 @@ Matrix = NDArray[np.float64]
 
 
 class Span:
-    """Data in the coordinates of their own principal axes, all that differ from rounding."""
+    """Data in the coordinates of their principal axes, those of rounding left out."""
 
     def __init__(self, x: Matrix, axes: int) -> None:
         self.mean = x.mean(axis=0)
@@ -50,7 +50,7 @@ def _eigh(symmetric: Matrix) -> tuple[Matrix, Matrix]:
 
 
 class Directions:
-    """The part of a fit that does not depend on shrinkage and dimension.
+    """The part of a projection fit that does not depend on shrinkage and dimension.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A gallery of prototypes, one per species."""
+"""Hold a gallery of prototypes, one per species."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Gallery:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Gallery:
-        """Return the gallery of which `__getstate__` gave this."""
+        """Make a gallery of what `__getstate__` returned."""
         gallery = cls.__new__(cls)
         gallery.__setstate__(state)
         return gallery
 
     @property
     def index(self) -> Index:
-        """The gallery itself."""
+        """The index of the prototypes, read when it is first asked for."""
         if self._index is None:
             from birdembed.search.index import Index
 
@@ -55,7 +55,7 @@ class Gallery:
         return self._index
 
     def of(self, model: Any) -> Index:
-        """Return the gallery, able to look up images with the model it belongs to."""
+        """Return the index, with the model it belongs to for looking up images."""
         index = self.index
         if index.model is None and index.fingerprint == model.fingerprint:
             index.model = model
@@ -73,7 +73,7 @@ class Gallery:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what `__getstate__` gave."""
+        """Restore the gallery from what `__getstate__` returned."""
         from birdembed.search.index import Index
 
         vectors = state["embeddings"]

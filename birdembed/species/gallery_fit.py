@@ -1,4 +1,4 @@
-"""Compute a gallery and its threshold."""
+"""Compute a gallery of species and its threshold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from birdembed.species.threshold import choose_threshold, held_out_scores, open_
 
 @dataclass(frozen=True)
 class GalleryFit:
-    """How `fit_gallery` found its threshold. Rates run from 0 to 1.
+    """The threshold that `fit_gallery` found, and how. Rates run from 0 to 1.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ def _judged(
     source: str,
     failures: list[tuple[int, str, str]],
 ) -> GalleryFit:
-    """Choose the threshold, and count what it accepts."""
+    """Choose the threshold, and return what it accepts."""
     _check_counts(inside, outside)
     threshold, criterion = choose_threshold(inside, outside, accept)
     return GalleryFit(
@@ -132,6 +132,7 @@ def _judged(
 
 
 def _gallery(model: Any, species: list[str], table: NDArray[np.float64]) -> Gallery:
+    """Return a gallery with a row for each species."""
     from birdembed.search.index import Index
 
     index = Index(model=model)
@@ -140,7 +141,7 @@ def _gallery(model: Any, species: list[str], table: NDArray[np.float64]) -> Gall
 
 
 def _warn_of_lost(data: Any, species: list[str]) -> None:
-    """Name the species of a folder of which no picture could be read: `identify` cannot."""
+    """Warn of the species of a folder of which no picture could be read."""
     from birdembed.data.folder import ImageFolder
 
     lost = sorted(set(data.names) - set(species)) if isinstance(data, ImageFolder) else []
@@ -154,6 +155,7 @@ def _warn_of_lost(data: Any, species: list[str]) -> None:
 
 
 def _check_counts(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> None:
+    """Raise `ValueError` where there are no scores of known or of unknown pictures."""
     if not len(inside):
         raise ValueError(
             "each species has a single picture: at least one needs two, so that one can be judged "
@@ -166,7 +168,7 @@ def _check_counts(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> 
 def _valid_scores(
     model: Any, table: NDArray[np.float64], number: dict[str, int], valid: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], list[tuple[int, str, str]]]:
-    """Return what `held_out_scores` returns, of pictures that are not in the gallery."""
+    """Return the scores of other pictures than the gallery's, as `held_out_scores` does."""
     vectors, names, failures = labelled_vectors(model, valid, None, None, "valid")
     lacking = sorted(set(names) - set(number))
     if lacking:

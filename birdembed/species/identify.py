@@ -14,6 +14,8 @@ from birdembed.species.gallery import NO_GALLERY, STALE
 
 
 class _Fields(NamedTuple):
+    """The values of an `Identification`."""
+
     species: str
     score: float
     known: bool
@@ -21,7 +23,7 @@ class _Fields(NamedTuple):
 
 
 class Identification(_Fields):
-    """What `Model.identify` says about one photograph.
+    """The species that `Model.identify` finds in one photograph.
 
     Attributes
     ----------
@@ -58,7 +60,7 @@ class Identification(_Fields):
 
 
 class _Identifications(list[Identification]):
-    """A list that shows itself in notebooks."""
+    """A list of identifications that notebooks show as pictures."""
 
     def __reduce__(self) -> Any:
         return list, (list(self),)
@@ -136,7 +138,7 @@ def checked_gallery(now: Any) -> tuple[Index, float]:
 def nearest_species(
     vectors: NDArray[np.float32], index: Index, threshold: float, k: int
 ) -> list[Identification]:
-    """Look vectors up in a gallery; of a species with several rows the best one counts."""
+    """Return the nearest species of each vector, by the best row of each species."""
     if not len(vectors):
         return []
     names = [str(label) for label in index.labels]

@@ -1,4 +1,4 @@
-"""Embeddings with labels, from images or arrays."""
+"""Get embeddings and their labels from images, an index or arrays."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def labelled_vectors(
 def plain_vectors(
     model: Any, images: Any, name: str, show_progress_bar: bool | None = None
 ) -> tuple[NDArray[np.float32], list[tuple[int, str, str]]]:
-    """Return default embeddings of images, or of what are embeddings already; and failures."""
+    """Return the default embeddings of images, or embeddings as they are, and the failures."""
     from birdembed.search.index import Index
 
     if isinstance(images, Index):
@@ -93,6 +93,7 @@ def plain_vectors(
 
 
 def _check_index(model: Any, index: Index) -> None:
+    """Raise `FingerprintMismatch` where an index is of another model."""
     advice = "build the index again with this model or use the index's own"
     check_same_model("the model", model.fingerprint, "the index has", index.fingerprint, advice)
 
@@ -107,7 +108,7 @@ def check_dimensions(model: Any, vectors: NDArray[np.float32], name: str) -> Non
 
 
 def is_one(images: Any) -> bool:
-    """Return whether the input is one image or one vector, rather than many."""
+    """Return whether the input is one image or vector, not many."""
     from birdembed.images.sources import is_single
 
     return is_single(images)

@@ -23,7 +23,7 @@ _AS_GOOD = 0.99  # of the best merit
 
 
 class Choice(NamedTuple):
-    """What was chosen, by what, and the scores of all that was tried."""
+    """A shrinkage and a dimension, what chose them, and the scores of all that was tried."""
 
     shrinkage: float | None
     dim: int
@@ -75,6 +75,7 @@ def choose(
 
 
 def _best(judged_by: str, tried: list[dict[str, float]]) -> Choice:
+    """Return the best of what was tried."""
     best = max(tried, key=_merit)
     # The least of those that are as good: known species gain by less shrinkage, and what
     # judges here are unseen ones.
@@ -87,6 +88,7 @@ def _best(judged_by: str, tried: list[dict[str, float]]) -> Choice:
 
 
 def _merit(row: dict[str, float]) -> float:
+    """Return the mean of the two scores of a fit."""
     return (row["map_at_r"] + row["precision_at_1"]) / 2
 
 
@@ -125,11 +127,12 @@ def _tried(
     values: Sequence[float | None],
     features: int,
 ) -> tuple[str, list[dict[str, float]]]:
-    """Judge every shrinkage and dimension on what the fit did not see.
+    """Return what judges, and the scores of every shrinkage and dimension.
 
-    Held-out pictures are looked up among all others, those of their own class included: leave one
-    out. The mean over the folds counts a picture once. There are no rows where nothing can judge:
-    too few pictures are left to fit on, or none held out has another of its class.
+    A fit is judged on what it did not see. Held-out pictures are looked up among all others, those
+    of their own class included: leave one out. The mean over the folds counts a picture once. There
+    are no rows where nothing can judge: too few pictures are left to fit on, or none held out has
+    another of its class.
     """
     rows = rows[:, :_JUDGED_DIMS]
     judged_by, folds = _folds(y, n_classes)

@@ -22,7 +22,7 @@ _AXES = 1024
 
 @dataclass(frozen=True)
 class ProjectionFit:
-    """How a projection was fitted.
+    """The way in which a projection was fitted.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ def _raw(
     method: str,
     show_progress_bar: bool | None,
 ) -> tuple[NDArray[np.float32], list[str] | None, list[tuple[int, str, str]]]:
-    """Return raw embeddings, labels where there are any, failures."""
+    """Return raw embeddings, their labels or None, and the failures."""
     from birdembed.base.vectors import as_vectors
     from birdembed.data.folder import ImageFolder
     from birdembed.search.index import Index
@@ -175,6 +175,7 @@ def fit_matrix(
 
 
 def _check_enough(x: Matrix, names: list[Any], method: str) -> None:
+    """Raise `ValueError` where there are too few pictures or classes to fit anything."""
     if len(x) < 2:
         raise ValueError(f"data have {len(x)} pictures, at least 2 are needed")
     if method == "lda" and (len(names) < 2 or len(x) <= len(names)):
