@@ -63,8 +63,8 @@ class ImageFolder:
         )
         if not here:
             raise ValueError(
-                f"{folder}: no class folders in it; expected one subfolder a class (without labels: "
-                "ImageFolder.from_paths)"
+                f"{folder}: no class folders in it; expected one subfolder a class, or "
+                "ImageFolder.from_paths for images without labels"
             )
         wanted = here if classes is None else _checked_names(classes, "classes")
         missing = [name for name in wanted if name not in here]
