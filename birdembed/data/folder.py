@@ -64,7 +64,10 @@ class ImageFolder:
             if entry.is_dir() and not entry.name.startswith(".")
         )
         if not here:
-            raise ValueError(f"{folder}: no class folders in it; expected one subfolder a class")
+            raise ValueError(
+                f"{folder}: no class folders in it; expected one subfolder a class, or "
+                "ImageFolder.from_paths for images without labels"
+            )
         wanted = here if classes is None else _checked_names(classes, "classes")
         missing = [name for name in wanted if name not in here]
         if missing:

@@ -32,7 +32,6 @@ from birdembed.training.loss_options import (
     check_loss,
     loss_of_json,
     loss_to_json,
-    own_losses,
 )
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -76,9 +75,8 @@ class TrainConfig:
     """Options of a training.
 
     The defaults suit about 50 classes of 100 photographs on two cores, starting from a
-    pre-trained trunk such as `sscd`; with ``image_size=128, eval_size=160`` such a run takes
-    minutes an epoch. ``loss=SupCon(temperature=0.1, weight=0.2)`` draws photographs of one
-    class closer together.
+    pre-trained trunk such as `sscd`; with ``image_size=128, eval_size=160`` an epoch then takes
+    minutes. ``loss=SupCon(temperature=0.1, weight=0.2)`` draws photographs of one class together.
 
     Parameters
     ----------
@@ -113,10 +111,10 @@ class TrainConfig:
     warmup_epochs : float, optional
         Linear start; a tenth of the epochs with cosine, a quarter with onecycle, else none.
     loss : "cross_entropy", callable, or a list of callables
-        A callable ``(features, labels) -> (loss, d_features)`` in NumPy is added to the
-        cross-entropy; several add up. features: ``(n, 2048)`` float32, labels: ``(n,)`` int64.
-        `SupCon` is one. One that has ``needs_batch = True`` gets the `TrainBatch` in place of the
-        labels: ``pixels, labels, targets, positions``. `Distill` is one.
+        A callable ``(features, labels) -> (loss, d_features)`` in NumPy, such as `SupCon`, is added
+        to the cross-entropy; several add up. features: ``(n, 2048)`` float32, labels: ``(n,)``
+        int64. With ``needs_batch = True``, as `Distill` has it, it gets the batch in place of the
+        labels: ``pixels, labels, targets, positions``.
     label_smoothing : float
     class_weights : "balanced", sequence or mapping of class name to float, optional
         Weight of each class in the cross-entropy.
@@ -151,7 +149,7 @@ class TrainConfig:
     cache_bytes : int
         Memory for decoded images.
     on_error : {"raise", "skip"}
-        What becomes of a training image that cannot be read.
+        Whether a training image that cannot be read is an error.
     checkpoint_dir : str or Path, optional
         Where checkpoints go: `last.json` and its arrays, and `best`, a model folder.
     checkpoint_every : int, optional
@@ -301,11 +299,6 @@ class TrainConfig:
             if epoch < done:
                 return int(size)
         return int(self.image_size[-1][1])
-
-    @property
-    def losses(self) -> tuple[Any, ...]:
-        """The callables of `loss`."""
-        return own_losses(self.loss)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all options as values that JSON takes; a callable loss by its repr."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -97,8 +96,9 @@ class Distill:
     def _text(self) -> str:
         """What is written of the targets: functions by name, arrays by shape and SHA-256."""
         if callable(self.targets):
-            # Without the address of a function, which is another one in each process.
-            return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.targets))
+            # Not its repr: that may hold an address, or a place on somebody's machine.
+            named = self.targets if hasattr(self.targets, "__qualname__") else type(self.targets)
+            return f"<{named.__module__}.{named.__qualname__}>"
         digest = hashlib.sha256(self.targets.tobytes()).hexdigest()[:16]
         n, dim = self.targets.shape
         return f"<{n} x {dim}, sha256 {digest}>"

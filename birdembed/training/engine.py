@@ -14,6 +14,7 @@ from birdembed._core import BackendError, BirdembedError
 from birdembed.model.network import Trunk
 from birdembed.training.config import TrainConfig
 from birdembed.training.learned_map import Rules
+from birdembed.training.loss_options import own_losses
 from birdembed.training.loss_sum import LossSum
 from birdembed.training.param_groups import is_statistic, plan_parameters
 from birdembed.training.schedule import ema_decay
@@ -81,7 +82,7 @@ class Engine:
             [np.ascontiguousarray(state[name], np.float32) for name in self.names],
         )
         self.core.configure(config.bn, self.plan.trainable, precision=config.precision)
-        self.losses = LossSum(config.losses)
+        self.losses = LossSum(own_losses(config.loss))
 
     @property
     def steps(self) -> int:

@@ -30,7 +30,9 @@ def fine_tune(
     """Train a model as a classifier of train's classes, in place.
 
     First a new classifier is trained alone, on features computed once (`head_epochs`), then all
-    layers. The defaults suit about 50 classes of 100 photographs on two cores.
+    layers. The defaults suit about 50 classes of 100 photographs on two cores. Images without
+    labels teach by a `loss` that needs none, such as `Distill`; where no image has one, there is
+    no classifier.
 
     Parameters
     ----------
@@ -38,7 +40,8 @@ def fine_tune(
         With the classifier dropped (``reset_classifier(0)``) it embeds as before, only better.
     train : ImageFolder
     valid : ImageFolder, optional
-        Chooses the best epoch; classes are matched by name.
+        Chooses the best epoch; classes are matched by name. Where train has none, it is searched
+        only: `monitor` is then "precision_at_1" or "map_at_r".
     epochs : int
     resume : bool
         Go on where `checkpoint_dir` holds a checkpoint, and start where it does not. A larger

@@ -40,10 +40,6 @@ class LossSum:
         self._gradients: dict[int, Array] = {}
         self._staged: tuple[int, dict[int, MapState]] | None = None
 
-    def __bool__(self) -> bool:
-        """Tell whether there is any."""
-        return bool(self._terms)
-
     # Before the first step
 
     @property

@@ -19,6 +19,7 @@ from birdembed.training.config import TrainConfig
 from birdembed.training.distill import Distill
 from birdembed.training.engine import Engine, native_precision
 from birdembed.training.history import History
+from birdembed.training.loss_options import own_losses
 from birdembed.training.param_groups import plan_parameters
 from birdembed.training.progress import Reporter
 from birdembed.training.schedule import schedule_factor
@@ -31,6 +32,7 @@ from birdembed.training.start import (
     starting_state,
 )
 from birdembed.training.teacher import check_targets
+from birdembed.weights.projection import Projection
 
 
 @dataclass
@@ -107,13 +109,13 @@ class Run:
             raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
         cfg = (config or TrainConfig()).with_options(**options)
         self.model = model
-        self.train_data, self.valid_data = check_train(train, cfg.losses), valid
+        self.train_data, self.valid_data = check_train(train, own_losses(cfg.loss)), valid
         self.config = cfg = _settled(cfg, len(train))
         self.valid_labels = None if valid is None else check_valid(valid, train, cfg.monitor)
         if valid is None and cfg.patience is not None:
             raise ValueError("patience needs valid=: without it no epoch is better than another")
         self._class_weights = class_weights(cfg, train)
-        for loss in cfg.losses:
+        for loss in own_losses(cfg.loss):
             if isinstance(loss, Distill):
                 check_targets(loss.targets, len(train), mixed=cfg.mixup > 0 or cfg.cutmix > 0)
         self.base_size = model.preprocess.size
@@ -205,19 +207,27 @@ class Run:
         What belonged to the old embeddings goes: projection, gallery and threshold. The first
         map that a loss has learned is the new projection.
         """
-        engine, ema = self.ready(), self.position.epoch > 0 or self.position.images > 0
         return replace(
             snapshot_of(self.model),
-            trunk=engine.trunk(ema=ema),
+            trunk=self.ready().trunk(ema=self._averaged),
             class_names=list(self.train_data.class_names) or None,
             pooling="avg",
-            projection=next(iter(engine.projections(ema)), None),
+            projection=next(iter(self.projections()), None),
             project_by_default=False,
             threshold=None,
             gallery=None,
             training=self.record(self.history.best),
             source=f"fine-tuned from {self.origin.source}",
         )
+
+    def projections(self) -> list[Projection]:
+        """Return the maps that losses have learned, as `snapshot` has the weights."""
+        return self.ready().projections(ema=self._averaged)
+
+    @property
+    def _averaged(self) -> bool:
+        """Whether the model gets the running mean: of steps by hand it gets the weights."""
+        return self.position.epoch > 0 or self.position.images > 0
 
     def publish(self, snapshot: Snapshot) -> None:
         """Give the model these weights; the caller holds its lock."""

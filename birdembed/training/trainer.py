@@ -23,10 +23,11 @@ from birdembed.training.loop import Loop
 from birdembed.training.resume import check_config, restore, save, state_of
 from birdembed.training.run import Run
 from birdembed.training.validation import validate
+from birdembed.weights.projection import Projection
 
 
 class Trainer:
-    """A trainer that fine-tunes a model as a classifier, in place.
+    """A trainer that fine-tunes a model in place, as a classifier and by other losses.
 
     Parameters
     ----------
@@ -170,6 +171,14 @@ class Trainer:
                 with writing(run.model, "trainer.model"):
                     run.publish(run.snapshot())
         return run.model
+
+    @property
+    def projections(self) -> list[Projection]:
+        """The linear maps of the losses that learn one (`Distill`), in the order of `loss`.
+
+        The model's projection is the first one.
+        """
+        return self._run.projections()
 
     @property
     def given_model(self) -> Model:

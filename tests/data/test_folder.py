@@ -108,6 +108,43 @@ def test_from_lists():
         ImageFolder.from_lists(["a", "b"], ["x", 1])
 
 
+def test_from_paths(root):
+    data = ImageFolder.from_paths(root)
+    assert set(data.paths) == {*ImageFolder(root).paths, str(root / "stray.jpg")}
+    assert data.paths == sorted(data.paths)
+    assert data.root == str(root)
+    assert data.class_names == []
+    assert set(data.labels.tolist()) == {-1}
+    assert "without a label" in repr(data)
+    assert "without a label" in data._repr_html_()
+    assert list(ImageFolder.from_paths(["b.jpg", root / "a.jpg"])) == ["b.jpg", str(root / "a.jpg")]
+    with pytest.raises(ValueError, match=f"{len(data)} of {len(data)} images have no label"):
+        data.names  # noqa: B018
+    (root / "empty").mkdir()
+    with pytest.raises(ValueError, match="no images"):
+        ImageFolder.from_paths(root / "empty")
+    (root / "empty").rmdir()
+    with pytest.raises(FileNotFoundError):
+        ImageFolder.from_paths(root / "nowhere")
+
+
+def test_labels_for_a_part():
+    data = ImageFolder.from_lists(["a.jpg", "b.jpg", "c.jpg", "d.jpg"], ["wren", None, "auk", None])
+    assert data.labels.tolist() == [1, -1, 0, -1]
+    assert repr(data) == "ImageFolder(4 images, 2 classes: 'auk', 'wren', 2 without a label)"
+    assert "2 images without a label" in data._repr_html_()
+    with pytest.raises(ValueError, match=r"2 of 4 images have no label, the first is b\.jpg"):
+        data.names  # noqa: B018
+    assert data.select().names == ["auk", "wren"]
+    assert data.select(["wren"]).paths == ["a.jpg"]
+    many = ImageFolder.from_lists(list("abcdefgh"), [*["x"] * 5, *[None] * 3])
+    train, valid = many.split(0.4)
+    assert set(train.paths) >= set("fgh")
+    assert valid.names == ["x", "x"]
+    assert ImageFolder.from_lists(["a"], [None]).class_names == []
+    assert ImageFolder.from_lists(["a", "b"], [None, 3]).class_names == ["3"]
+
+
 def test_select(root):
     data = ImageFolder(root)
     some = data.select(classes=["wren", "robin"], per_class=4)

@@ -223,6 +223,38 @@ def test_mixing_matches_its_targets(data, alphas):
 # Balance
 
 
+@pytest.mark.parametrize("options", [{}, {"mixup": 0.4, "cutmix": 1.0}])
+def test_pictures_without_a_label(data, options):
+    """7 of 23; in balanced epochs they come once each, and the 16 others balanced."""
+    labels = [None if name == "kite" else name for name in data.names]
+    part = ImageFolder.from_lists(data.paths, labels)
+    plain = list(Batches(data, 4, CFG, **options).epoch(2, 64))
+    seen = list(Batches(part, 4, CFG, label_smoothing=0.1, **options).epoch(2, 64))
+    for a, b in zip(plain, seen, strict=True):
+        assert np.array_equal(a.positions, b.positions)
+        assert np.array_equal(a.pixels, b.pixels)
+        assert np.array_equal(part.labels[b.positions], b.labels)
+        if not options:
+            assert b.targets.sum(axis=1) == pytest.approx((b.labels >= 0).astype(float))
+            assert not b.targets[b.labels < 0].any()
+    batches = Batches(part, 4, CFG, balanced=True, **options)
+    whole = list(batches.epoch(1, 64))
+    labels = np.concatenate([b.labels for b in whole])
+    assert Counter(labels.tolist()) == {-1: 7, 0: 8, 1: 8}
+    positions = np.concatenate([b.positions for b in whole])
+    assert len(set(positions[labels < 0].tolist())) == 7
+    assert (labels[:12] < 0).any()
+    assert (labels[12:] < 0).any()
+    for a, b in zip(batches.epoch(1, 64, start_step=3), whole[3:], strict=True):
+        assert equal_batches(a, b)
+    nothing = ImageFolder.from_paths(data.paths)
+    for balanced in (False, True):
+        batches = Batches(nothing, 4, CFG, balanced=balanced, **options)
+        found = list(batches.epoch(0, 64))
+        assert sorted(np.concatenate([b.positions for b in found])) == list(range(len(data)))
+        assert found[0].targets.shape == (4, 0)
+
+
 def test_balanced_epochs(data):
     batches = made(data, 4, CFG, balanced=True)
     assert batches.steps_per_epoch == 6

@@ -58,6 +58,8 @@ def test_an_image_folder(folder):
     index = Index.build(FakeModel(), ImageFolder(folder, classes=["wren"]))
     assert index.ids.tolist() == ["wren/a.png", "wren/b.jpg"]
     assert index.labels.tolist() == ["wren", "wren"]
+    part = ImageFolder.from_lists([folder / "flat.jpg"], [None])
+    assert Index.build(FakeModel(), part).labels.tolist() == [None]
     lists = ImageFolder.from_lists([folder / "flat.jpg"], ["owl"])
     index = Index.build(FakeModel(), lists)
     assert index.ids.tolist() == [str(folder / "flat.jpg")]

@@ -11,6 +11,7 @@ import pytest
 from birdembed import Distill, ImageFolder, Model, Preprocess, SupCon, TrainConfig, fine_tune
 from birdembed.training.callbacks import Callback
 from birdembed.training.learned_map import MapState, Rules, cosine_loss, optimized
+from birdembed.training.loss_options import own_losses
 from birdembed.training.lr_find import lr_find
 from birdembed.training.ridge import fit_ridge
 from birdembed.training.similarity_loss import relation_loss
@@ -236,7 +237,7 @@ def test_a_relation_can_be_called_and_a_map_only_in_a_training():
 def test_a_list_of_losses_survives_json_but_for_what_must_be_given_again():
     losses = ["cross_entropy", SupCon(0.2, 0.5)]
     config = TrainConfig(loss=losses)
-    assert config.losses == (SupCon(0.2, 0.5),)
+    assert own_losses(config.loss) == (SupCon(0.2, 0.5),)
     stored = json.loads(json.dumps(config.to_dict()))
     assert TrainConfig.from_dict(stored) == config
     own = [*losses, Distill(np.eye(3))]
@@ -347,6 +348,7 @@ def test_ctrl_c_and_resume_ends_with_the_same_bits(train, valid, tmp_path, optim
             )
     trainer = Trainer.resume(tmp_path / "b", train, valid, loss=losses())
     trainer.fit()
+    assert [p.dim for p in trainer.projections] == [6, 3]
     assert same(trainer.model.state_dict(), whole.state_dict())
     path = train.paths[0]
     wanted = whole.encode(path, projection=True)
