@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "measure a model on folders of species",
     "serve": "a page and a JSON service: species and the nearest photos",
     "verify": "find the files of a folder that cannot be decoded",
+    "duplicates": "find the photos of a folder that show the same picture",
     "fetch": "get pre-trained weights or sample photos",
     "info": "show versions, processor features and threads; check a model",
     "demo": "the whole job on sample photos",

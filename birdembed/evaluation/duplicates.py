@@ -1,18 +1,21 @@
-"""Find images that come twice."""
+"""Find duplicate images: pairs of them, or groups."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.progress import progress_bar
 from birdembed.search.cosine import cosine_topk
 
 if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
+    from birdembed.images.report import Failure
 
 _SIDE = 32  # pixels of a thumbnail, the smallest input there is
 CHUNK = 256  # pictures in memory at a time
@@ -26,6 +29,21 @@ class Duplicate(NamedTuple):
     other: str
     label: str
     other_label: str
+    score: float
+
+
+class Group(NamedTuple):
+    """Files that show the same picture.
+
+    Attributes
+    ----------
+    paths : list of str
+        In the order of their names.
+    score : float
+        The highest threshold at which they are one group.
+    """
+
+    paths: list[str]
     score: float
 
 
@@ -62,8 +80,7 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
         `threshold` does not lie between 0 and 1, there are no images in a folder, or none of the
         images could be read.
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
+    _check_threshold(threshold)
     ours, our_names, our_labels = _thumbnails(data, "data")
     if reference is None:
         theirs, their_names, their_labels = ours, our_names, our_labels
@@ -72,16 +89,13 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
     if not len(ours) or not len(theirs):
         return []
     best: dict[tuple[int, int], float] = {}
-    k = min(_NEIGHBOURS + (reference is None), len(theirs))
-    for turned in (ours, mirrored_copy(ours)):
-        scores, places = cosine_topk(turned, theirs, k)
-        for row, column in np.argwhere(scores >= threshold):
-            pair = (int(row), int(places[row, column]))
-            if reference is None:
-                if pair[0] == pair[1]:
-                    continue
-                pair = (min(pair), max(pair))
-            best[pair] = max(best.get(pair, -1.0), float(scores[row, column]))
+    for row, column, score in _alike(ours, theirs, threshold, _NEIGHBOURS + (reference is None)):
+        pair = (row, column)
+        if reference is None:
+            if row == column:
+                continue
+            pair = (min(pair), max(pair))
+        best[pair] = max(best.get(pair, -1.0), score)
     found = [
         Duplicate(our_names[i], their_names[j], our_labels[i], their_labels[j], score)
         for (i, j), score in best.items()
@@ -89,35 +103,137 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
     return sorted(found, key=lambda pair: (-pair.score, pair.path, pair.other))
 
 
+def duplicate_groups(
+    folder: str | os.PathLike[str],
+    *,
+    threshold: float = 0.9,
+    show_progress_bar: bool | None = None,
+) -> tuple[list[Group], list[Failure]]:
+    """Return groups of images below a folder that show the same picture, and what is unreadable.
+
+    Images are compared as `find_duplicates` does, but each with all that are alike, not with the
+    nearest few. Two of a group that are not alike have others between them that are. The groups
+    that are most alike come first.
+
+    Raises
+    ------
+    OSError
+        There is no such folder.
+    ValueError
+        `threshold` does not lie between 0 and 1, the folder has no images, or none can be read.
+    """
+    _check_threshold(threshold)
+    small = _read(below(folder), os.fspath(folder), show_progress_bar)
+    alike = _alike(small.rows, small.rows, threshold, _NEIGHBOURS + 1, complete=True)
+    links = {(max(row, column), min(row, column), score) for row, column, score in alike}
+    groups = _joined(len(small.names), sorted(links, key=lambda link: -link[2]))
+    found = [Group(sorted(small.names[i] for i in rows), score) for rows, score in groups]
+    return sorted(found, key=lambda group: (-group.score, group.paths)), small.failures
+
+
+def _joined(n: int, links: list[tuple[int, int, float]]) -> Iterator[tuple[list[int], float]]:
+    """Yield what links, best first, make of 0 to n - 1, and the score of the last link needed."""
+    groups = {i: [i] for i in range(n)}
+    scores: dict[int, float] = {}
+    group_of = list(range(n))
+    for a, b, score in links:
+        kept, joined = group_of[a], group_of[b]
+        if kept == joined:
+            continue
+        if len(groups[kept]) < len(groups[joined]):
+            kept, joined = joined, kept
+        for i in groups[joined]:
+            group_of[i] = kept
+        groups[kept] += groups.pop(joined)
+        scores[kept] = score
+    return ((rows, scores[kept]) for kept, rows in groups.items() if len(rows) > 1)
+
+
+def _alike(
+    ours: NDArray[np.float32],
+    theirs: NDArray[np.float32],
+    threshold: float,
+    k: int,
+    complete: bool = False,
+) -> Iterator[tuple[int, int, float]]:
+    """Yield rows of both and their score, of the `k` nearest as they are and as many mirrored.
+
+    `complete`: where all `k` are alike, look at more; some are yielded again.
+    """
+    for turned in (ours, mirrored_copy(ours)):
+        rows, n = np.arange(len(ours)), min(k, len(theirs))
+        while len(rows):
+            scores, places = cosine_topk(turned[rows], theirs, n)
+            near = scores >= threshold
+            for i, j in np.argwhere(near):
+                yield int(rows[i]), int(places[i, j]), float(scores[i, j])
+            if not complete or n == len(theirs):
+                break
+            rows = rows[near[:, -1]]
+            n = min(4 * n, len(theirs))
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
+
+
+# Thumbnails ------------------------------------------------------------------------------
+
+
+class _Thumbnails(NamedTuple):
+    """Centred thumbnails ``(n, 3072)``, names, labels ("" where there are none), unread images."""
+
+    rows: NDArray[np.float32]
+    names: list[str]
+    labels: list[str]
+    failures: list[Failure]
+
+
 def _thumbnails(images: Any, argument: str) -> tuple[NDArray[np.float32], list[str], list[str]]:
-    """Return centred thumbnails ``(n, 3072)``, names and labels ("" where there are none)."""
-    from birdembed.images import batches
-    from birdembed.images.preprocess import Preprocess
+    """Return thumbnails, names and labels; warn of images that cannot be read."""
     from birdembed.images.report import described
 
-    small = Preprocess(size=_SIDE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):
         images = below(images)
-    tags = getattr(images, "names", None)
-    rows, names, labels = [np.empty((0, 3 * _SIDE * _SIDE), np.float32)], [], []
-    failures = []
-    for batch in batches.batches(images, small, CHUNK, on_error="skip"):
-        flat = batch.pixels.reshape(len(batch.pixels), 3 * _SIDE * _SIDE)
-        rows.append(flat - flat.mean(axis=1, keepdims=True))
-        names += batch.names
-        labels += [tags[i] if tags is not None else "" for i in batch.positions]
-        failures += batch.failures
+    rows, names, labels, failures = _read(images, argument, show_progress_bar=False)
     if failures:
-        first = described(failures[0])
-        if not names:
-            raise ValueError(f"{argument}: none of its images could be read; the first: {first}")
         warnings.warn(
             f"{argument}: {len(failures)} images could not be read and are not compared; "
-            f"the first: {first}",
+            f"the first: {described(failures[0])}",
             UserWarning,
             stacklevel=3,
         )
-    return np.concatenate(rows), names, labels
+    return rows, names, labels
+
+
+def _read(images: Any, argument: str, show_progress_bar: bool | None) -> _Thumbnails:
+    """Return the thumbnails of images; raise a `ValueError` if none of them can be read."""
+    from birdembed.images import batches
+    from birdembed.images.preprocess import Preprocess
+    from birdembed.images.report import described
+    from birdembed.images.sources import Inputs
+
+    small = Preprocess(size=_SIDE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    inputs = Inputs.of(images)
+    tags = getattr(images, "names", None)
+    rows, names, labels = [np.empty((0, 3 * _SIDE * _SIDE), np.float32)], [], []
+    failures = []
+    bar = progress_bar(show_progress_bar, inputs.length, "comparing")
+    try:
+        for batch in batches.batches(inputs, small, CHUNK, on_error="skip"):
+            flat = batch.pixels.reshape(len(batch.pixels), 3 * _SIDE * _SIDE)
+            rows.append(flat - flat.mean(axis=1, keepdims=True))
+            names += batch.names
+            labels += [tags[i] if tags is not None else "" for i in batch.positions]
+            failures += batch.failures
+            bar.update(len(batch.pixels) + len(batch.failures))
+    finally:
+        bar.close()
+    if failures and not names:
+        first = described(failures[0])
+        raise ValueError(f"{argument}: none of its images could be read; the first: {first}")
+    return _Thumbnails(np.concatenate(rows), names, labels, failures)
 
 
 def below(folder: str | os.PathLike[str]) -> ImageFolder:

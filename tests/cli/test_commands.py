@@ -130,6 +130,7 @@ def test_help_is_light():
         ["index", "{no}", "-o", "{tmp}/x.idx"],
         ["search", "{no}", "a.jpg"],
         ["verify", "{no}"],
+        ["duplicates", "{no}"],
         ["evaluate", "{model}", "{no}"],
         ["demo", "--images", "{no}", "--model", "{model}"],
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import birdembed as be
+from birdembed.evaluation.duplicates import duplicate_groups
 from birdembed.evaluation.evaluation import Evaluation
 from tests.support.species import SPECIES, picture, write_folder
 
@@ -193,6 +194,22 @@ def test_copies_below_folders(copies, tmp_path):
         be.find_duplicates(tmp_path)
     with pytest.raises(ValueError, match="data: none of its"):
         be.find_duplicates(tmp_path / "nowhere")
+
+
+def test_a_group_has_more_than_the_nearest_few(tmp_path):
+    """Of two heaps of equal files each file's nearest few are in its own heap."""
+    first = picture(10, 0, 120)
+    second = first.rotate(2)
+    for number in range(12):
+        (first if number % 2 else second).save(tmp_path / f"{number:02}.png")
+    picture(99, 0, 120).save(tmp_path / "another.png")
+    across = [p for p in be.find_duplicates(tmp_path) if p.score < 0.9999]
+    assert across == []
+    ((paths, score),), failures = duplicate_groups(tmp_path)
+    assert paths == [str(tmp_path / f"{number:02}.png") for number in range(12)]
+    assert 0.9 < score < 0.9999
+    assert failures == []
+    assert [len(group.paths) for group in duplicate_groups(tmp_path, threshold=1)[0]] == [6, 6]
 
 
 def test_evaluate_reports_copies_first(model, photos, tmp_path):

@@ -1,0 +1,56 @@
+"""Find the photos of a folder that show the same picture, in groups.
+
+Another size or quality, and the mirror image, count as the same picture. No model is needed:
+pictures are compared, not vectors. Prints one path a line and an empty line between two groups,
+those most alike first. Files that cannot be read are skipped and named.
+
+--json prints `groups`, each with `paths` and `score`, the highest --threshold at which it is one
+group, and `failures`.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from birdembed.cli import common
+
+
+def threshold(word: str) -> float:
+    """Argument type: a number above 0 and at most 1."""
+    number = common.number(word)
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, at most 1, got {word!r}")
+    return number
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photos")
+    parser.add_argument(
+        "--threshold",
+        type=threshold,
+        default=0.9,
+        metavar="T",
+        help="how alike two photos have to be, up to 1 (default: 0.9)",
+    )
+    common.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare the photos of a folder and print those that show the same picture."""
+    from birdembed.evaluation.duplicates import duplicate_groups
+
+    groups, failures = duplicate_groups(args.folder, threshold=args.threshold)
+    common.list_failures(failures)
+    if args.json:
+        common.print_json(
+            {
+                "groups": [group._asdict() for group in groups],
+                "failures": [{"name": name, "reason": reason} for _, name, reason in failures],
+            }
+        )
+    else:
+        if groups:
+            print("\n\n".join("\n".join(group.paths) for group in groups))
+        common.say(f"{len(groups)} groups, {sum(len(group.paths) for group in groups)} photos")
+    return 0
