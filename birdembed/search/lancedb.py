@@ -92,6 +92,10 @@ class _NotImported(EmbeddingFunction):
         """Raise an error that says what to import."""
         raise ImportError(_IMPORT_IT)
 
+    # LanceDB's own would try again, with growing waits.
+    compute_source_embeddings_with_retry = compute_source_embeddings
+    compute_query_embeddings_with_retry = compute_query_embeddings
+
 
 def _register_function(metadata: Any) -> None:
     """Register a stand-in for the function "birdembed" if the table names it and nothing is there.

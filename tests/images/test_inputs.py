@@ -176,6 +176,19 @@ def test_what_is_no_image_raises_whatever_on_error(images, error, words, on_erro
         read(images, on_error=on_error)
 
 
+def test_inputs_are_decided_once():
+    """What was decided is handed on as it is; a list says names, a generator no length."""
+    many = sources.Inputs.of(["a.jpg", RGB, Path("b.jpg")])
+    assert sources.Inputs.of(many) is many
+    assert many.listed() is many
+    assert (many.single, many.length, many.names) == (False, 3, ["a.jpg", 1, "b.jpg"])
+    one = sources.Inputs.of(RGB)
+    assert (one.single, one.length, one.names) == (True, 1, [0])
+    some = sources.Inputs.of(name for name in ("a.jpg", "b.jpg"))
+    assert some.length is None
+    assert some.listed().length == 2
+
+
 def test_a_table_is_asked_for_its_column():
     pandas = pytest.importorskip("pandas")
     with pytest.raises(TypeError, match="column"):

@@ -269,7 +269,10 @@ def test_an_index_is_merged_into_a_table_of_the_function(tmp_path, model_dir, ph
     program = (
         "import sys, birdembed as be; index = be.Index.from_lancedb(sys.argv[1], 't'); "
         "index.add(['b'], index.embeddings, ['ROBIN'], {'path': ['b.png']}); "
-        "index.to_lancedb(sys.argv[1], 't', mode='merge')"
+        "table = index.to_lancedb(sys.argv[1], 't', mode='merge')\n"
+        "try: table.search('b.png').to_list()\n"
+        "except ImportError as error: assert 'birdembed.integrations.lancedb' in str(error)\n"
+        "else: raise AssertionError('the function itself was imported')"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
     assert lancedb.connect(tmp_path).open_table("t").count_rows() == 2
