@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.images import batches, sources
-from birdembed.model.embedder import Embedder, snapshot_of
+from birdembed.model.embedder import snapshot_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from birdembed.model.model import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +87,7 @@ class Explanation:
         return f"Explanation(score {self.score:.4f}, strongest cells {a} and {b}: {value:.3f})"
 
 
-def explain_match(
-    model: Embedder, a: Any, b: Any, *, projection: bool | None = None
-) -> Explanation:
+def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = None) -> Explanation:
     """Take the similarity of two pictures apart into pairs of cells.
 
     Parameters
