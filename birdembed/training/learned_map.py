@@ -99,10 +99,9 @@ class LearnedMap:
         """Return loss and gradient for the features; `gradient` is the map's afterwards."""
         assert self.state is not None
         targets = rows_of(self.spec.targets, batch)
-        loss, d_features, d_matrix = cosine_loss(features, self.state.matrix, targets)
-        weight = np.float32(self.spec.weight)
-        self.gradient = weight * d_matrix
-        return self.spec.weight * loss, weight * d_features
+        weight = self.spec.weight
+        loss, d_features, self.gradient = cosine_loss(features, self.state.matrix, targets, weight)
+        return loss, d_features
 
     def stepped(self, gradient: Array, step: int, rules: Rules) -> MapState:
         """Return the state after the optimizer's step number `step`, from 1."""
@@ -150,7 +149,7 @@ class LearnedMap:
 
 
 def cosine_loss(
-    features: NDArray[Any], matrix: NDArray[Any], targets: NDArray[Any]
+    features: NDArray[Any], matrix: NDArray[Any], targets: NDArray[Any], weight: float = 1.0
 ) -> tuple[float, NDArray[Any], NDArray[Any]]:
     """Return 1 minus the mean cosine of ``features @ matrix`` and targets, and its gradients.
 
@@ -160,6 +159,8 @@ def cosine_loss(
     matrix : (features, dim) floats
     targets : (n, dim) floats
         Rows of length 1; rows of NaN do not count.
+    weight : float
+        What loss and gradients are multiplied by.
 
     Returns
     -------
@@ -179,10 +180,10 @@ def cosine_loss(
     wanted = targets[known].astype(np.float64)
     cosines = (unit * wanted).sum(axis=1, keepdims=True)
     slope = np.divide(cosines * unit - wanted, lengths, out=np.zeros_like(unit), where=lengths > 0)
-    slope = (slope / len(x)).astype(matrix.dtype)
+    slope = (weight * slope / len(x)).astype(matrix.dtype)
     d_features = np.zeros_like(features)
     d_features[known] = slope @ matrix.T
-    return float(1 - cosines.mean()), d_features, x.T @ slope
+    return weight * float(1 - cosines.mean()), d_features, x.T @ slope
 
 
 def optimized(state: MapState, gradient: Array, step: int, rules: Rules) -> MapState:
