@@ -54,6 +54,7 @@ def test_gradients_of_photographs(architecture, bn):
 
 
 @native
+@pytest.mark.slow
 def test_losses_of_ten_steps():
     pytest.importorskip("torch")
     state = unfolded_sscd()
