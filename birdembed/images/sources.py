@@ -13,10 +13,6 @@ from birdembed.images import pillow
 from birdembed.images.pillow import is_pil
 
 ON_ERROR = ("raise", "skip", "nan")
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif .jp2 "
-    ".ppm .pgm .pbm .pnm .tga .mpo".split()
-)
 UNKNOWN = "not a JPEG, PNG, GIF or BMP"  # the core's words for a format it does not know
 EXPECTED = "expected a path, bytes, PIL image or uint8 array"
 
