@@ -192,8 +192,12 @@ def test_copies_below_folders(copies, tmp_path):
     assert be.find_duplicates(Path(ours.root), theirs) == want
     with pytest.raises(ValueError, match="no images"):
         be.find_duplicates(tmp_path)
-    with pytest.raises(ValueError, match="data: none of its"):
-        be.find_duplicates(tmp_path / "nowhere")
+    for find in (be.find_duplicates, duplicate_groups):
+        with pytest.raises(FileNotFoundError, match=r"no such folder: .*nowhere"):
+            find(tmp_path / "nowhere")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="data: none of its"):  # a file is one image
+        be.find_duplicates(tmp_path / "bad.png")
 
 
 def test_a_group_has_more_than_the_nearest_few(tmp_path):
