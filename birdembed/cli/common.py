@@ -143,8 +143,6 @@ def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.In
     """Index a folder and list its bad files; raise a ValueError if no file can be read."""
     import birdembed as be
 
-    if not Path(folder).is_dir():
-        raise NotADirectoryError(f"expected a folder of photos, got {folder}")
     index = be.Index.build(model, folder, cache=cache, on_error="skip")
     list_failures(index.report.failures if index.report else ())
     if len(index) == 0:

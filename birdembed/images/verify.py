@@ -61,11 +61,7 @@ def verify(folder: Any, *, num_threads: int | None = None) -> VerifyReport:
         `folder` is no folder.
     """
     if isinstance(folder, (str, os.PathLike)):
-        if not os.path.exists(folder):
-            raise FileNotFoundError(f"folder does not exist: {os.fspath(folder)}")
-        if not os.path.isdir(folder):
-            raise NotADirectoryError(f"not a folder: {os.fspath(folder)}")
-        folder = files.image_paths(folder)
+        folder = files.image_paths(files.check_folder(folder))
     return _verify(folder, num_threads)
 
 

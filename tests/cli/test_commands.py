@@ -144,6 +144,15 @@ def test_what_is_missing_is_named(words, tmp_path, model, capsys):
     assert "nowhere" in one_line_error(capsys)
 
 
+@pytest.mark.parametrize("command", ["embed", "index", "verify", "duplicates"])
+def test_a_file_is_no_folder(command, model, tmp_path, capsys):
+    file = tmp_path / "file.jpg"
+    file.write_bytes(b"no picture")
+    output = ["-o", str(tmp_path / "x.npy"), "--model", model]
+    assert main([command, str(file), *(output if command in ("embed", "index") else [])]) == 1
+    assert one_line_error(capsys) == f"birdembed: expected a folder, got a file: {file}"
+
+
 @pytest.mark.parametrize("command", ["embed", "index"])
 def test_target_is_checked_before_the_work(command, photos, model, tmp_path, capsys):
     target = tmp_path / "no" / "such" / "x.npy"
