@@ -2,6 +2,8 @@
 
 Prints what cannot be read (`bad`) and what only Pillow could read (`suspect`), with the reason.
 Exit code 1 where a file is bad.
+
+--json prints `bad` and `suspect`, lists of objects with `id`, the path, and `reason`.
 """
 
 from __future__ import annotations
@@ -24,12 +26,7 @@ def run(args: argparse.Namespace) -> int:
     report = be.verify(args.folder)
     kinds = {"bad": report.failures, "suspect": report.suspect}
     if args.json:
-        common.print_json(
-            {
-                kind: [{"name": str(name), "reason": str(reason)} for _, name, reason in items]
-                for kind, items in kinds.items()
-            }
-        )
+        common.print_json({kind: common.failures_json(items) for kind, items in kinds.items()})
     else:
         for kind, items in kinds.items():
             for _, name, reason in items:

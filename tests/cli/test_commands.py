@@ -277,6 +277,18 @@ def test_verify(photos, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == {"bad": [], "suspect": []}
 
 
+@pytest.mark.parametrize("command", ["embed", "index", "verify", "duplicates"])
+def test_unreadable_files_have_one_form_in_json(command, photos, model, tmp_path, capsys):
+    output = ["-o", str(tmp_path / "x.npy"), "--model", model]
+    words = [command, str(photos), *(output if command in ("embed", "index") else []), "--json"]
+    assert main(words) == (1 if command == "verify" else 0)
+    found = json.loads(capsys.readouterr().out)
+    (one,) = found["bad" if command == "verify" else "failures"]
+    assert set(one) == {"id", "reason"}
+    assert one["id"] == str(photos / "WREN" / "bad.jpg")
+    assert "not a JPEG" in one["reason"]
+
+
 def test_info(capsys):
     assert main(["info", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
