@@ -143,13 +143,16 @@ def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.In
     """Index a folder and list its bad files; raise a ValueError if no file can be read."""
     import birdembed as be
 
-    if not Path(folder).is_dir():
-        raise NotADirectoryError(f"expected a folder of photos, got {folder}")
     index = be.Index.build(model, folder, cache=cache, on_error="skip")
-    list_failures(index.report.failures if index.report else ())
+    list_failures(failures_of(index))
     if len(index) == 0:
         raise ValueError(f"{folder}: no photograph in it could be read")
     return index
+
+
+def failures_of(index: be.Index) -> list[tuple[int, str, str]]:
+    """Return position, name and reason of the files that `Index.build` could not read."""
+    return index.report.failures if index.report else []
 
 
 def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
@@ -181,10 +184,9 @@ def label_count(index: be.Index) -> int:
     return len({label for label in index.labels if label is not None})
 
 
-def failures_json(index: be.Index) -> list[dict[str, str]]:
-    """Return the files that `build` could not read, for --json."""
-    found = index.report.failures if index.report else []
-    return [{"id": str(name), "reason": str(reason)} for _, name, reason in found]
+def failures_json(failures: Iterable[tuple[int, str, str]]) -> list[dict[str, str]]:
+    """Return the files that could not be read, each with `id` and `reason`, for --json."""
+    return [{"id": str(name), "reason": str(reason)} for _, name, reason in failures]
 
 
 def need_target(path: str) -> None:

@@ -231,7 +231,7 @@ def search(model: be.Model, folder: Path, chosen: list[str], total: int) -> Sear
     ids = [Path(path).relative_to(folder).as_posix() for path in chosen]
     index = be.Index.build(model, chosen, ids=ids, on_error="skip")
     seconds = time.perf_counter() - begun
-    common.list_failures(index.report.failures if index.report else ())
+    common.list_failures(common.failures_of(index))
     if len(index) < 2:
         raise ValueError(f"{folder}: at least two readable photos are needed")
     paths = [str(path) for path in index.paths]

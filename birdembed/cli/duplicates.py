@@ -5,7 +5,7 @@ pictures are compared, not vectors. Prints one path a line and an empty line bet
 those most alike first. Files that cannot be read are skipped and named.
 
 --json prints `groups`, each with `paths` and `score`, the highest --threshold at which it is one
-group, and `failures`.
+group, and `failures`, each with `id`, the path, and `reason`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         common.print_json(
             {
                 "groups": [group._asdict() for group in groups],
-                "failures": [{"name": name, "reason": reason} for _, name, reason in failures],
+                "failures": common.failures_json(failures),
             }
         )
     else:

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
                 "files": files,
                 "rows": len(index),
                 "dim": int(index.embeddings.shape[1]),
-                "failures": common.failures_json(index),
+                "failures": common.failures_json(common.failures_of(index)),
             }
         )
     else:

@@ -135,8 +135,8 @@ def run(args: argparse.Namespace) -> int:
     # Embedded once for all that is searched in it.
     reference = be.Index.build(model, be.ImageFolder(args.reference)) if args.reference else None
     result = be.evaluate(model, data, reference=reference, robustness=args.robustness)
-    if reference is not None and reference.report is not None:
-        common.list_failures(reference.report.failures)
+    if reference is not None:
+        common.list_failures(common.failures_of(reference))
     common.list_failures(result.failures or ())
     for pair in (result.duplicates or ())[:20]:
         common.say(f"copy: {pair.path} is in the reference too: {pair.other}")

@@ -290,7 +290,7 @@ def _add_gallery(
     import birdembed as be
 
     index = be.Index.build(model, train, on_error="skip")
-    common.list_failures(index.report.failures if index.report else ())
+    common.list_failures(common.failures_of(index))
     if valid is None:
         common.say(
             "the threshold is found on training pictures, which score higher than new ones do; "

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
                 **written,
                 "rows": len(index),
                 "labels": common.label_count(index),
-                "failures": common.failures_json(index),
+                "failures": common.failures_json(common.failures_of(index)),
             }
         )
     else:

@@ -2,12 +2,13 @@
 
 Prints what cannot be read (`bad`) and what only Pillow could read (`suspect`), with the reason.
 Exit code 1 where a file is bad.
+
+--json prints `bad` and `suspect`, lists of objects with `id`, the path, and `reason`.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from birdembed.cli import common
 
@@ -22,17 +23,10 @@ def run(args: argparse.Namespace) -> int:
     """Decode every photo of a folder and print the bad ones."""
     import birdembed as be
 
-    if not Path(args.folder).is_dir():
-        raise NotADirectoryError(f"expected a folder of photos, got {args.folder}")
     report = be.verify(args.folder)
     kinds = {"bad": report.failures, "suspect": report.suspect}
     if args.json:
-        common.print_json(
-            {
-                kind: [{"name": str(name), "reason": str(reason)} for _, name, reason in items]
-                for kind, items in kinds.items()
-            }
-        )
+        common.print_json({kind: common.failures_json(items) for kind, items in kinds.items()})
     else:
         for kind, items in kinds.items():
             for _, name, reason in items:

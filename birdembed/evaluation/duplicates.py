@@ -53,6 +53,9 @@ class Group(NamedTuple):
 def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9) -> list[Duplicate]:
     """Find pictures that come twice: the same file, another size or quality, or mirrored.
 
+    The result is pairs of a picture and the nearest few of its copies. Where a picture has more
+    copies than that, the pairs do not add up to groups: `birdembed duplicates` prints those.
+
     Pictures are compared, not embeddings, so that no model is needed, and two photographs of one
     species, which a good model puts side by side, are not mistaken for copies. Each is squashed
     to 32 x 32 pixels and centred; the score is the correlation of two such thumbnails.
@@ -71,11 +74,12 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
     Returns
     -------
     list of Duplicate
-        ``path, other, label, other_label, score``, the most alike first. Of a picture the nearest
-        few copies are listed.
+        ``path, other, label, other_label, score``, the most alike first.
 
     Raises
     ------
+    OSError
+        There is no such folder.
     ValueError
         `threshold` does not lie between 0 and 1, there are no images in a folder, or none of the
         images could be read.
@@ -194,7 +198,7 @@ def _thumbnails(images: Any, argument: str) -> tuple[NDArray[np.float32], list[s
     """Return thumbnails, names and labels; warn of images that cannot be read."""
     from birdembed.images.report import described
 
-    if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):
+    if isinstance(images, (str, os.PathLike)) and not os.path.isfile(images):
         images = below(images)
     rows, names, labels, failures = _read(images, argument, show_progress_bar=False)
     if failures:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from birdembed.base.progress import progress_bar
 from birdembed.images import files
 from birdembed.images import sources as sources_
 from birdembed.images.preprocess import Preprocess, fill
@@ -41,7 +42,9 @@ class VerifyReport:
         return not self.failures and not self.suspect
 
 
-def verify(folder: Any, *, num_threads: int | None = None) -> VerifyReport:
+def verify(
+    folder: Any, *, num_threads: int | None = None, show_progress_bar: bool | None = None
+) -> VerifyReport:
     """Decode every image below a folder, without embedding.
 
     Parameters
@@ -49,6 +52,8 @@ def verify(folder: Any, *, num_threads: int | None = None) -> VerifyReport:
     folder : str or Path, an ImageFolder, or a list of images
         Of a folder: files whose name ends like an image's, hidden ones left out.
     num_threads : int, optional
+    show_progress_bar : bool, optional
+        Default: in a terminal or notebook only.
 
     Returns
     -------
@@ -61,18 +66,19 @@ def verify(folder: Any, *, num_threads: int | None = None) -> VerifyReport:
         `folder` is no folder.
     """
     if isinstance(folder, (str, os.PathLike)):
-        if not os.path.exists(folder):
-            raise FileNotFoundError(f"folder does not exist: {os.fspath(folder)}")
-        if not os.path.isdir(folder):
-            raise NotADirectoryError(f"not a folder: {os.fspath(folder)}")
-        folder = files.image_paths(folder)
-    return _verify(folder, num_threads)
+        folder = files.image_paths(files.check_folder(folder))
+    inputs = Inputs.of(folder)
+    bar = progress_bar(show_progress_bar, inputs.length, "decoding")
+    try:
+        return _verify(inputs, num_threads or 0, bar)
+    finally:
+        bar.close()
 
 
-def _verify(images: Any, num_threads: int | None) -> VerifyReport:
+def _verify(inputs: Inputs, num_threads: int, bar: Any) -> VerifyReport:
     cfg = Preprocess(size=8)  # decoding is what counts; the rest as cheap as can be
     checked, failures, suspect = 0, [], []
-    for sources in checked_sources(images, cfg, 64, num_threads or 0):
+    for sources in checked_sources(inputs, cfg, 64, num_threads):
         for position, source in sources:
             checked += 1
             finding = Failure(position, source.name, source.reason)
@@ -80,6 +86,7 @@ def _verify(images: Any, num_threads: int | None) -> VerifyReport:
                 failures.append(finding)
             elif source.reason and source.reason != sources_.UNKNOWN:
                 suspect.append(finding)
+        bar.update(len(sources))
     return VerifyReport(checked, failures, suspect)
 
 

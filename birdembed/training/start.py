@@ -155,7 +155,7 @@ def read_images(
 
 
 def _check_valid_files(valid: ImageFolder, config: TrainConfig, report: Reporter) -> None:
-    failures = verify(valid, num_threads=config.num_threads).failures
+    failures = verify(valid, num_threads=config.num_threads, show_progress_bar=False).failures
     if not failures:
         return
     if config.on_error == "raise":

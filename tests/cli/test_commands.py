@@ -13,42 +13,35 @@ import pytest
 
 import birdembed as be
 from birdembed.cli import COMMANDS, main
+from tests.support.species import picture, write_folder
 
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
-
-
-def picture(seed, size=96):
-    """Return a smooth random picture, different for each seed."""
-    small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC)
 
 
 def some_pictures(folder, n):
     """Return a new folder of n pictures, 0.png and on."""
     folder.mkdir()
     for seed in range(n):
-        picture(seed).save(folder / f"{seed}.png")
+        picture(seed, 0, 96).save(folder / f"{seed}.png")
     return folder
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
+def damaged(tmp_path_factory):
     """Two species with three pictures each, a note, and one file that is no picture."""
-    root = tmp_path_factory.mktemp("photos")
-    for i, species in enumerate(["ROBIN", "WREN"]):
-        (root / species).mkdir()
-        for j in range(3):
-            picture(3 * i + j).save(root / species / f"{j}.png")
+    root = tmp_path_factory.mktemp("damaged")
+    write_folder(root, range(3), ["ROBIN", "WREN"])
     (root / "WREN" / "bad.jpg").write_bytes(b"no picture at all")
     (root / "notes.txt").write_text("not an image")
     return root
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model") / "random"
-    be.Model("resnet50", num_classes=0, seed=0).save_pretrained(folder)
-    return str(folder)
+def bare(tmp_path_factory):
+    """Return a saved model without a gallery, of as many numbers as the network has."""
+    path = tmp_path_factory.mktemp("bare") / "random"
+    be.Model("resnet50", num_classes=0, seed=0).save_pretrained(path)
+    return str(path)
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +89,8 @@ def test_version(capsys):
         ["fetch"],
         ["fetch", "penguins"],
         ["evaluate", "sscd"],
+        ["verify"],
+        ["duplicates", "somewhere", "--threshold", "0"],
         ["info", "--nonsense"],
     ],
 )
@@ -105,7 +100,7 @@ def test_wrong_usage_is_2(words, capsys):
 
 
 def test_embed_refuses_an_unknown_ending(photos, tmp_path, capsys):
-    assert main(["embed", str(photos), "-o", str(tmp_path / "x.xls")]) == 2
+    assert main(["embed", photos.root, "-o", str(tmp_path / "x.xls")]) == 2
     assert ".parquet" in one_line_error(capsys)
 
 
@@ -135,31 +130,40 @@ def test_help_is_light():
         ["demo", "--images", "{no}", "--model", "{model}"],
     ],
 )
-def test_what_is_missing_is_named(words, tmp_path, model, capsys):
-    names = {"no": str(tmp_path / "nowhere"), "tmp": str(tmp_path), "model": model}
+def test_what_is_missing_is_named(words, tmp_path, folder, capsys):
+    names = {"no": str(tmp_path / "nowhere"), "tmp": str(tmp_path), "model": folder}
     words = [word.format(**names) for word in words]
     if words[0] in ("embed", "index"):
-        words += ["--model", model]
+        words += ["--model", folder]
     assert main(words) == 1
     assert "nowhere" in one_line_error(capsys)
 
 
+@pytest.mark.parametrize("command", ["embed", "index", "verify", "duplicates"])
+def test_a_file_is_no_folder(command, folder, tmp_path, capsys):
+    file = tmp_path / "file.jpg"
+    file.write_bytes(b"no picture")
+    output = ["-o", str(tmp_path / "x.npy"), "--model", folder]
+    assert main([command, str(file), *(output if command in ("embed", "index") else [])]) == 1
+    assert one_line_error(capsys) == f"birdembed: expected a folder, got a file: {file}"
+
+
 @pytest.mark.parametrize("command", ["embed", "index"])
-def test_target_is_checked_before_the_work(command, photos, model, tmp_path, capsys):
+def test_target_is_checked_before_the_work(command, photos, folder, tmp_path, capsys):
     target = tmp_path / "no" / "such" / "x.npy"
-    assert main([command, str(photos), "-o", str(target), "--model", model]) == 1
+    assert main([command, photos.root, "-o", str(target), "--model", folder]) == 1
     assert str(target) in one_line_error(capsys)
     assert not (tmp_path / "no").exists()
 
 
 def test_unfetched_weights_say_how(photos, tmp_path, capsys):
-    assert main(["embed", str(photos), "-o", str(tmp_path / "x.npy"), "--model", "sscd"]) == 1
+    assert main(["embed", photos.root, "-o", str(tmp_path / "x.npy"), "--model", "sscd"]) == 1
     assert "birdembed fetch sscd" in one_line_error(capsys)
 
 
-def test_a_folder_without_pictures_fails(tmp_path, model, capsys):
+def test_a_folder_without_pictures_fails(tmp_path, folder, capsys):
     (tmp_path / "empty").mkdir()
-    words = ["index", str(tmp_path / "empty"), "-o", str(tmp_path / "x"), "--model", model]
+    words = ["index", str(tmp_path / "empty"), "-o", str(tmp_path / "x"), "--model", folder]
     assert main(words) == 1
     assert "empty" in one_line_error(capsys)
 
@@ -167,9 +171,9 @@ def test_a_folder_without_pictures_fails(tmp_path, model, capsys):
 # --- the work ------------------------------------------------------------------------
 
 
-def test_embed_npy(photos, model, tmp_path, capsys):
+def test_embed_npy(damaged, bare, tmp_path, capsys):
     target = tmp_path / "x.npy"
-    assert main(["embed", str(photos), "-o", str(target), "--model", model]) == 0
+    assert main(["embed", str(damaged), "-o", str(target), "--model", bare]) == 0
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [str(target), str(tmp_path / "x.names.txt")]
     assert "skipped" in shown.err
@@ -182,9 +186,9 @@ def test_embed_npy(photos, model, tmp_path, capsys):
     assert not list(tmp_path.glob(".x*"))  # nothing half-written stays
 
 
-def test_embed_csv_has_the_same_numbers(photos, model, tmp_path, capsys):
-    main(["embed", str(photos), "-o", str(tmp_path / "x.npy"), "--model", model])
-    assert main(["embed", str(photos), "-o", str(tmp_path / "x.csv"), "--model", model]) == 0
+def test_embed_csv_has_the_same_numbers(damaged, folder, tmp_path, capsys):
+    main(["embed", str(damaged), "-o", str(tmp_path / "x.npy"), "--model", folder])
+    assert main(["embed", str(damaged), "-o", str(tmp_path / "x.csv"), "--model", folder]) == 0
     with open(tmp_path / "x.csv", newline="", encoding="utf-8") as file:
         head, *rows = csv.reader(file)
     assert head[:3] == ["id", "label", "v0"]
@@ -194,12 +198,12 @@ def test_embed_csv_has_the_same_numbers(photos, model, tmp_path, capsys):
     np.testing.assert_array_equal(numbers, np.load(tmp_path / "x.npy"))
 
 
-def test_index_then_search(photos, model, tmp_path, capsys):
+def test_index_then_search(damaged, folder, tmp_path, capsys):
     target = str(tmp_path / "birds.index")
-    assert main(["index", str(photos), "-o", target, "--model", model]) == 0
+    assert main(["index", str(damaged), "-o", target, "--model", folder]) == 0
     assert capsys.readouterr().out == target + "\n"
-    query = str(photos / "WREN" / "1.png")
-    assert main(["search", target, query, "-k", "3", "--model", model, "--json"]) == 0
+    query = str(damaged / "WREN" / "1.png")
+    assert main(["search", target, query, "-k", "3", "--model", folder, "--json"]) == 0
     ((found,),) = [json.loads(capsys.readouterr().out)]
     assert found["query"] == query
     assert len(found["results"]) == 3
@@ -210,9 +214,9 @@ def test_index_then_search(photos, model, tmp_path, capsys):
     assert best["score"] == pytest.approx(1, abs=1e-5)
 
 
-def test_search_folder_as_text(photos, model, tmp_path, capsys):
-    queries = [str(photos / "ROBIN" / "0.png"), str(photos / "WREN" / "2.png")]
-    words = ["search", str(photos), *queries, "-k", "2", "--model", model]
+def test_search_folder_as_text(damaged, folder, tmp_path, capsys):
+    queries = [str(damaged / "ROBIN" / "0.png"), str(damaged / "WREN" / "2.png")]
+    words = ["search", str(damaged), *queries, "-k", "2", "--model", folder]
     assert main(words) == 0
     first = capsys.readouterr()
     lines = first.out.splitlines()
@@ -226,46 +230,58 @@ def test_search_folder_as_text(photos, model, tmp_path, capsys):
     assert capsys.readouterr().out == first.out
 
 
-def test_search_skips_a_bad_query(photos, model, capsys):
-    good, bad = str(photos / "ROBIN" / "0.png"), str(photos / "WREN" / "bad.jpg")
-    words = ["search", str(photos), bad, good, "--model", model, "--json"]
+def test_search_skips_a_bad_query(damaged, folder, capsys):
+    good, bad = str(damaged / "ROBIN" / "0.png"), str(damaged / "WREN" / "bad.jpg")
+    words = ["search", str(damaged), bad, good, "--model", folder, "--json"]
     assert main(words) == 0
     shown = capsys.readouterr()
     assert [found["query"] for found in json.loads(shown.out)] == [good]
     assert "bad.jpg" in shown.err
-    assert main(["search", str(photos), bad, "--model", model]) == 1
+    assert main(["search", str(damaged), bad, "--model", folder]) == 1
 
 
-def test_search_plot(photos, model, tmp_path, capsys):
+def test_search_plot(photos, folder, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     target = tmp_path / "found.png"
-    query = str(photos / "ROBIN" / "0.png")
-    assert main(["search", str(photos), query, "--model", model, "--plot", str(target)]) == 0
+    query = photos.paths[0]
+    assert main(["search", photos.root, query, "--model", folder, "--plot", str(target)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(target)
     assert Image.open(target).size > (100, 100)
 
 
-def test_another_models_index_is_refused(photos, model, tmp_path, capsys):
+def test_another_models_index_is_refused(photos, folder, tmp_path, capsys):
     import birdembed as be
 
     other = tmp_path / "other"
     be.Model("resnet50", num_classes=0, seed=1).save_pretrained(other)
     target = str(tmp_path / "birds.index")
-    main(["index", str(photos), "-o", target, "--model", model])
+    main(["index", photos.root, "-o", target, "--model", folder])
     capsys.readouterr()
-    query = str(photos / "ROBIN" / "0.png")
+    query = photos.paths[0]
     assert main(["search", target, query, "--model", str(other)]) == 1
     assert "fingerprint" in one_line_error(capsys)
 
 
-def test_verify(photos, tmp_path, capsys):
-    assert main(["verify", str(photos)]) == 1
+def test_verify(damaged, tmp_path, capsys):
+    assert main(["verify", str(damaged)]) == 1
     shown = capsys.readouterr()
     (line,) = shown.out.splitlines()
     assert line.startswith("bad\t")
     assert "bad.jpg" in line
-    assert main(["verify", str(photos / "ROBIN"), "--json"]) == 0
+    assert main(["verify", str(damaged / "ROBIN"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"bad": [], "suspect": []}
+
+
+@pytest.mark.parametrize("command", ["embed", "index", "verify", "duplicates"])
+def test_unreadable_files_have_one_form_in_json(command, damaged, folder, tmp_path, capsys):
+    output = ["-o", str(tmp_path / "x.npy"), "--model", folder]
+    words = [command, str(damaged), *(output if command in ("embed", "index") else []), "--json"]
+    assert main(words) == (1 if command == "verify" else 0)
+    found = json.loads(capsys.readouterr().out)
+    (one,) = found["bad" if command == "verify" else "failures"]
+    assert set(one) == {"id", "reason"}
+    assert one["id"] == str(damaged / "WREN" / "bad.jpg")
+    assert "not a JPEG" in one["reason"]
 
 
 def test_info(capsys):
@@ -276,12 +292,12 @@ def test_info(capsys):
     assert facts["version"] in capsys.readouterr().out
 
 
-def test_info_check(model, tmp_path, capsys):
+def test_info_check(folder, tmp_path, capsys):
     import shutil
 
-    assert main(["info", "--check", model]) == 0
+    assert main(["info", "--check", folder]) == 0
     changed = tmp_path / "changed"
-    shutil.copytree(model, changed)
+    shutil.copytree(folder, changed)
     weights = bytearray((changed / "model.safetensors").read_bytes())
     weights[-3] ^= 1  # in the last number of some tensor
     (changed / "model.safetensors").write_bytes(weights)
@@ -290,23 +306,19 @@ def test_info_check(model, tmp_path, capsys):
     assert "fingerprint" in capsys.readouterr().err
 
 
-def test_evaluate(photos, model, tmp_path, capsys):
-    import shutil
-
-    clean = tmp_path / "clean"
-    shutil.copytree(photos, clean, ignore=shutil.ignore_patterns("bad.jpg"))
-    assert main(["evaluate", model, str(clean), "--json"]) == 0
+def test_evaluate(photos, folder, capsys):
+    assert main(["evaluate", folder, photos.root, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert 0 <= found["precision_at_1"] <= 1
-    assert main(["evaluate", model, str(clean)]) == 0
+    assert main(["evaluate", folder, photos.root]) == 0
     assert "precision_at_1" in capsys.readouterr().out
 
 
-def test_demo(tmp_path, model, capsys, monkeypatch):
+def test_demo(tmp_path, bare, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
     images = some_pictures(tmp_path / "images", 4)
     monkeypatch.chdir(tmp_path)
-    assert main(["demo", "--images", str(images), "--model", model]) == 0
+    assert main(["demo", "--images", str(images), "--model", bare]) == 0
     out = capsys.readouterr().out
     for word in ("flipped", "rotated", "darkened"):
         assert word in out
@@ -314,7 +326,7 @@ def test_demo(tmp_path, model, capsys, monkeypatch):
     assert Image.open(tmp_path / name).size > (100, 100)
     assert "never told which differences matter" in out
 
-    knowing = be.load_model(model)
+    knowing = be.load_model(bare)
     knowing.fit_gallery(
         knowing.encode([images / f"{i}.png" for i in (0, 0, 1, 1)]),
         labels=["kea", "kea", "tui", "tui"],
@@ -327,7 +339,7 @@ def test_demo(tmp_path, model, capsys, monkeypatch):
     assert "never told" not in out
 
 
-def test_demo_before_and_after(tmp_path, model, capsys, monkeypatch):
+def test_demo_before_and_after(tmp_path, bare, capsys, monkeypatch):
     """Without --model: the pre-trained one, where it was fetched, and then the default."""
     pytest.importorskip("matplotlib")
     images = some_pictures(tmp_path / "images", 3)
@@ -336,7 +348,7 @@ def test_demo_before_and_after(tmp_path, model, capsys, monkeypatch):
 
     def fake_load(name=None):
         asked.append(name)
-        return load(model) if name == "sscd" else load()
+        return load(bare) if name == "sscd" else load()
 
     monkeypatch.setattr(be, "load_model", fake_load)
     monkeypatch.setattr(be, "list_models", lambda: ["birds51", "sscd"])
@@ -359,22 +371,22 @@ def test_control_c_at_the_start(place, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("ending", ["npy", "csv"])
-def test_embed_writes_a_name_with_its_own_bytes(ending, model, tmp_path, capsys):
+def test_embed_writes_a_name_with_its_own_bytes(ending, folder, tmp_path, capsys):
     (tmp_path / "in").mkdir()
-    picture(0).save(tmp_path / "in" / os.fsdecode(b"\xff.png"))
-    words = ["embed", str(tmp_path / "in"), "-o", str(tmp_path / f"x.{ending}"), "--model", model]
+    picture(0, 0).save(tmp_path / "in" / os.fsdecode(b"\xff.png"))
+    words = ["embed", str(tmp_path / "in"), "-o", str(tmp_path / f"x.{ending}"), "--model", folder]
     assert main(words) == 0
     written = tmp_path / ("x.names.txt" if ending == "npy" else "x.csv")
     assert b"\xff.png" in written.read_bytes()
 
 
-def test_control_c(tmp_path, model):
+def test_control_c(tmp_path, bare):
     """One short line and 130; what was finished is in the cache."""
     images = tmp_path / "many"
     images.mkdir()
     for seed in range(400):
-        picture(seed, 224).save(images / f"{seed}.png", compress_level=1)
-    words = ["index", str(images), "-o", str(tmp_path / "x.index"), "--model", model]
+        picture(seed, 0, 224).save(images / f"{seed}.png", compress_level=1)
+    words = ["index", str(images), "-o", str(tmp_path / "x.index"), "--model", bare]
     process = subprocess.Popen(
         [sys.executable, "-m", "birdembed.cli", *words, "--cache", str(tmp_path / "kept")],
         stderr=subprocess.PIPE,

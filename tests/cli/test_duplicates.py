@@ -45,7 +45,7 @@ def test_duplicates_json(doubled, capsys):
     found = json.loads(capsys.readouterr().out)
     assert [len(group["paths"]) for group in found["groups"]] == [2, 3]
     assert [group["score"] for group in found["groups"]] == [1, pytest.approx(0.99, abs=0.01)]
-    assert [one["name"] for one in found["failures"]] == [str(doubled / "bad.png")]
+    assert [one["id"] for one in found["failures"]] == [str(doubled / "bad.png")]
 
 
 def test_duplicates_threshold(doubled, capsys):

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -251,10 +252,18 @@ def test_verify(bad_paths, tmp_path):
 
 
 def test_verify_wants_a_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no such folder: .*nowhere"):
         be.verify(tmp_path / "nowhere")
-    with pytest.raises(NotADirectoryError, match="file"):
+    with pytest.raises(NotADirectoryError, match=r"expected a folder, got a file: .*file"):
         be.verify(write(tmp_path, "file", JPEG))
+
+
+@pytest.mark.parametrize(("show", "expected"), [(None, False), (True, True), (False, False)])
+def test_verify_shows_its_progress(monkeypatch, show, expected):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    be.verify([JPEG, b"bad", PNG], show_progress_bar=show)
+    assert ("3/3" in stream.getvalue()) == expected
 
 
 def test_failure_is_not_another_picture(tmp_path):

@@ -78,8 +78,8 @@ class Scorer:
                 )
             return vectors
         if skip and len(good):
-            bad = {failure.position for failure in verify(_at(images, good)).failures}
-            good = np.delete(good, list(bad))
+            report = verify(_at(images, good), show_progress_bar=False)
+            good = np.delete(good, [failure.position for failure in report.failures])
         rows = self._rows(_at(images, good), options) if len(good) else []
         return _table(rows, good, len(images), index, options["task"])
 
