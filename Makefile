@@ -131,7 +131,7 @@ fetch: build
 # --- tests ---------------------------------------------------------------------------
 
 CORES := $(shell nproc)
-PYTEST = $(PY) -m pytest --timeout 600 $(PYTEST_ARGS)
+PYTEST = $(PY) -m pytest --timeout 600 --durations 10 $(PYTEST_ARGS)
 # Of the fast tests. Threads of several processes that wait for each other must not spin.
 WORKERS := $(shell n=$(CORES); [ $$n -lt 8 ] || n=8; echo $$n)
 IN_PARALLEL = OMP_WAIT_POLICY=passive $(PYTEST) -n $(WORKERS) --dist worksteal

@@ -123,7 +123,7 @@ def test_threads_and_batch_size_change_no_pixel(data, augment):
 
 @pytest.mark.parametrize("options", [{}, {"mixup": 0.4, "cutmix": 1.0, "balanced": True}])
 def test_resuming_changes_nothing(data, options):
-    whole = list(made(data, 4, CFG, **options)).epoch(2, 64))
+    whole = list(made(data, 4, CFG, **options).epoch(2, 64))
     for start in range(len(whole) + 1):
         rest = list(made(data, 4, CFG, **options).epoch(2, 64, start))
         assert len(rest) == len(whole) - start
@@ -228,8 +228,8 @@ def test_pictures_without_a_label(data, options):
     """7 of 23; in balanced epochs they come once each, and the 16 others balanced."""
     labels = [None if name == "kite" else name for name in data.names]
     part = ImageFolder.from_lists(data.paths, labels)
-    plain = list(Batches(data, BatchOptions(4, CFG, **options)).epoch(2, 64))
-    seen = list(Batches(part, BatchOptions(4, CFG, label_smoothing=0.1, **options)).epoch(2, 64))
+    plain = list(made(data, 4, CFG, **options).epoch(2, 64))
+    seen = list(made(part, 4, CFG, label_smoothing=0.1, **options).epoch(2, 64))
     for a, b in zip(plain, seen, strict=True):
         assert np.array_equal(a.positions, b.positions)
         assert np.array_equal(a.pixels, b.pixels)
@@ -237,7 +237,7 @@ def test_pictures_without_a_label(data, options):
         if not options:
             assert b.targets.sum(axis=1) == pytest.approx((b.labels >= 0).astype(float))
             assert not b.targets[b.labels < 0].any()
-    batches = Batches(part, BatchOptions(4, CFG, balanced=True, **options))
+    batches = made(part, 4, CFG, balanced=True, **options)
     whole = list(batches.epoch(1, 64))
     labels = np.concatenate([b.labels for b in whole])
     assert Counter(labels.tolist()) == {-1: 7, 0: 8, 1: 8}

@@ -130,6 +130,7 @@ def test_projection_is_the_files_linear_map(folder, model):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_against_a_float_run_of_the_file(folder, photographs, record_property):
     pytest.importorskip("onnxruntime")
     reference = session(float_graph(folder / "sscd.onnx"))

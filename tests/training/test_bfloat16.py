@@ -24,6 +24,7 @@ native = pytest.mark.skipif(
 
 
 @native
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "bn"), [("resnet50", "train"), ("resnet50d", "frozen_stats")]
 )
