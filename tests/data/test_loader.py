@@ -249,7 +249,7 @@ def test_pictures_without_a_label(data, options):
         assert equal_batches(a, b)
     nothing = ImageFolder.from_paths(data.paths)
     for balanced in (False, True):
-        batches = Batches(nothing, 4, CFG, balanced=balanced, **options)
+        batches = made(nothing, 4, CFG, balanced=balanced, **options)
         found = list(batches.epoch(0, 64))
         assert sorted(np.concatenate([b.positions for b in found])) == list(range(len(data)))
         assert found[0].targets.shape == (4, 0)
