@@ -84,7 +84,7 @@ class Identification(_Fields):
 
     def __repr__(self) -> str:
         """Return the values as text, the names behind the label where there are such."""
-        values = {"species": self.species}
+        values: dict[str, Any] = {"species": self.species}
         if self.common_name is not None:
             values |= {key: name for key, name in self._named(self.species).items() if name}
         values |= {"score": self.score, "known": self.known, "matches": self.matches}
@@ -94,9 +94,8 @@ class Identification(_Fields):
         from birdembed.display import html
 
         names = self.full_names()
-        verdict = (
-            full_name(self.species, self._names) if self.known else "none of the known species"
-        )
+        nearest = full_name(self.species, self._names)
+        verdict = nearest if self.known else "none of the known species"
         lines = [(name, html.score(x)) for name, (_, x) in zip(names, self.matches, strict=True)]
         rows = html.table(("species", "similarity"), lines)
         if self._image is None:
