@@ -269,6 +269,10 @@ def test_num_classes_and_preprocess_may_be_chosen(tmp_path, model):
         read_pretrained(tmp_path, architecture="resnet50d")
 
 
+def edit_species(folder, species):
+    edit(folder, birdembed={"format": 1, "species": species})
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -280,14 +284,8 @@ def test_num_classes_and_preprocess_may_be_chosen(tmp_path, model):
         (lambda f: os.truncate(f / "model.safetensors", 5000), "not a whole safetensors file"),
         (lambda f: edit(f, architecture="vit"), "architecture 'vit' is not one of"),
         (lambda f: edit(f, birdembed={"format": 9}), "format 9, this version reads 1"),
-        (
-            lambda f: edit(f, birdembed={"format": 1, "species": ["one"]}),
-            "species: not names by label",
-        ),
-        (
-            lambda f: edit(f, birdembed={"format": 1, "species": {"one": {"common_name": 1}}}),
-            "species: not names by label",
-        ),
+        (lambda f: edit_species(f, ["one"]), "species: not names by label"),
+        (lambda f: edit_species(f, {"one": {"common_name": 1}}), "species: not names by label"),
         (lambda f: edit_cfg(f, label_names=["one"]), "names 1 classes, the head .* has 3"),
         (lambda f: edit_cfg(f, crop_mode="border"), "crop_mode 'border'.*pass preprocess="),
         (lambda f: edit_cfg(f, input_size=[3, 224, 160]), "is not .3, n, n."),
