@@ -10,6 +10,7 @@ The photographs of valid/ take no part in training. They find the gallery's thre
 figures in training.json are theirs, beside those of `sscd`.
 """
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import birdembed as be
 
 COMMAND = "python tools/train_birds51.py BIRDS WORK"
 TARGET = Path(__file__).resolve().parent.parent / "birdembed" / "pretrained" / "bundled" / "birds51"
+NAMES = Path(__file__).resolve().parent / "species_names.csv"
 SIZE = 192
 #: The first stage learns the species. The second draws each of them together and apart from the
 #: others: larger batches hold more pairs for the contrastive loss, which counts for more. The third
@@ -106,6 +108,16 @@ def tell_of_the_mean(config: Path) -> None:
     config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def species_names(labels: list[str]) -> dict[str, tuple[str, str]]:
+    """Return the common and the scientific name of each label, as species_names.csv has them.
+
+    The collection misspells some folders, and some hold another species than they say.
+    """
+    with NAMES.open(encoding="utf-8", newline="") as file:
+        rows = {row["folder"]: row for row in csv.DictReader(file)}
+    return {name: (rows[name]["common_name"], rows[name]["scientific_name"]) for name in labels}
+
+
 def figures(model: be.Model, train: be.Index, valid: be.ImageFolder) -> dict[str, float]:
     """Measure on photographs that were not trained on, as they are and changed."""
     found = be.evaluate(model, valid, reference=train, robustness=True)
@@ -127,6 +139,7 @@ def main(birds: str, work: str) -> None:
     model = be.load_model(Path(work) / "stored")
     index = be.Index.build(model, data)
     print(model.fit_gallery(index, valid=valid))
+    model.species_names = species_names(data.class_names)
     model.save_pretrained(TARGET, dtype="float16")
     tell_of_the_mean(TARGET / "config.json")
 

@@ -201,7 +201,7 @@ def print_species(model: be.Model, paths: list[str]) -> None:
         + (", it says; what it takes the others for:\n" if known else ", it says.")
     )
     for answer, path in known[:SHOWN]:
-        print(f"  {answer.score:.3f}  {short(Path(path).name)}: {answer.species}")
+        print(f"  {answer.score:.3f}  {short(Path(path).name)}: {answer.full_names()[0]}")
 
 
 def load_models(args: argparse.Namespace) -> list[be.Model]:

@@ -4,13 +4,14 @@ Of a folder all photos below it are taken. Where no species is near enough, the 
 `none of the known species`, and the nearest are listed all the same.
 
 --json prints a list of objects with `query`, `species`, `score`, `known` and `results`, each
-result with id, label, score.
+result with id, label, score, and common_name and scientific_name where the model has them.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from birdembed.cli import common
 
@@ -59,17 +60,24 @@ def run(args: argparse.Namespace) -> int:
                     "species": one.species if one.known else None,
                     "score": one.score,
                     "known": one.known,
-                    "results": [
-                        {"id": label, "label": label, "score": score}
-                        for label, score in one.matches
-                    ],
+                    "results": [_result(match) for match in one.to_dict()["matches"]],
                 }
                 for name, one in zip(report.names, found, strict=True)
             ]
         )
         return 0
     for name, one in zip(report.names, found, strict=True):
-        print(f"{name}: {one.species if one.known else UNKNOWN}")
-        for rank, (label, score) in enumerate(one.matches, 1):
-            print(f"{rank:>4}  {score:.4f}  {label}")
+        shown = one.full_names()
+        print(f"{name}: {shown[0] if one.known else UNKNOWN}")
+        for rank, (match, (_, score)) in enumerate(zip(shown, one.matches, strict=True), 1):
+            print(f"{rank:>4}  {score:.4f}  {match}")
     return 0
+
+
+def _result(match: dict[str, Any]) -> dict[str, Any]:
+    """Return a match as --json prints it; names only where there are any."""
+    label = match["species"]
+    result = {"id": label, "label": label, "score": match["score"]}
+    if match["common_name"] is not None:
+        result |= {key: match[key] for key in ("common_name", "scientific_name")}
+    return result

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.checks import check_choice
+from birdembed.base.species_names import checked_species_names
 from birdembed.images.preprocess import Preprocess
 from birdembed.model.classifier import Classifier
 from birdembed.pretrained.registry import DEFAULT_MODEL, read_model
@@ -123,6 +124,21 @@ class Model(Classifier):
         with self._writing("setting threshold"):
             self._current = replace(self._current, threshold=_checked_threshold(value))
 
+    @property
+    def species_names(self) -> dict[str, tuple[str, str]]:
+        """The common and the scientific name of each label, as people write them. May be set.
+
+        ``{"BALD EAGLE": ("Bald Eagle", "Haliaeetus leucocephalus")}``; empty where there are none.
+        `identify` shows them, `save_pretrained` keeps them, also for timm as descriptions of the
+        labels. The labels themselves stay as they are. A text alone is a common name.
+        """
+        return dict(self._current.species_names)
+
+    @species_names.setter
+    def species_names(self, names: Mapping[str, str | Sequence[str]] | None) -> None:
+        with self._writing("setting species_names"):
+            self._current = replace(self._current, species_names=checked_species_names(names))
+
     def identify(
         self,
         images: Any,
@@ -151,7 +167,8 @@ class Model(Classifier):
         Identification or list of Identification
             For one image one, with ``species`` (the nearest), ``score`` (its cosine),
             ``known`` (whether that reaches `threshold`) and ``matches`` as (species, score),
-            best first.
+            best first; with ``common_name`` and ``scientific_name`` of the nearest where
+            `species_names` has them.
 
         Raises
         ------

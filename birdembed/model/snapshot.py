@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from birdembed import _core
+from birdembed.base.species_names import SpeciesNames
 from birdembed.images.preprocess import Preprocess
 from birdembed.model.network import Trunk
 from birdembed.pretrained.contents import Pretrained
@@ -28,6 +29,7 @@ class Snapshot:
     trunk: Trunk
     preprocess: Preprocess
     class_names: list[str] | None = None
+    species_names: SpeciesNames = field(default_factory=dict)
     pooling: str = "avg"
     projection: Projection | None = None
     project_by_default: bool = False
@@ -43,6 +45,7 @@ class Snapshot:
             trunk=Trunk(given.architecture, given.state, given.trunk_digest),
             preprocess=given.preprocess,
             class_names=given.class_names,
+            species_names=given.species_names,
             pooling=given.pooling,
             projection=given.projection,
             project_by_default=given.project_by_default,
@@ -59,6 +62,7 @@ class Snapshot:
             state=self.trunk.state(),
             preprocess=self.preprocess,
             class_names=self.class_names,
+            species_names=self.species_names,
             pooling=self.pooling,
             projection=self.projection,
             project_by_default=self.project_by_default,

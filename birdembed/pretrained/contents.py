@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from birdembed._core import WeightsError
+from birdembed.base.species_names import SpeciesNames
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.fingerprint import fingerprint_of, trunk_digest
 from birdembed.weights.float16 import check_dtype, rounded
@@ -37,6 +38,8 @@ class Pretrained:
     preprocess : Preprocess
         How images become its input.
     class_names : list of str or None
+    species_names : dict
+        (common name, scientific name) by label.
         Of the head's rows.
     pooling : str
         "avg" or "gem": of embeddings without a projection.
@@ -61,6 +64,7 @@ class Pretrained:
     state: dict[str, np.ndarray]
     preprocess: Preprocess = field(default_factory=Preprocess)
     class_names: list[str] | None = None
+    species_names: SpeciesNames = field(default_factory=dict)
     pooling: str = "avg"
     projection: Projection | None = None
     project_by_default: bool = False

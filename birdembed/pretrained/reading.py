@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from birdembed._core import WeightsError
+from birdembed.base.species_names import SpeciesNames, checked_species_names
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import (
     CONFIG,
@@ -53,6 +54,19 @@ def _class_names(names: Any, count: int, config_path: Path) -> list[str] | None:
             f"{config_path}: names {len(listed)} classes, the head of the weights has {count}"
         )
     return listed
+
+
+def _species_names(species: Any, config_path: Path) -> SpeciesNames:
+    """Return the names of the object "species" of our own part of config.json."""
+    try:
+        return checked_species_names(
+            {
+                label: (names["common_name"], names.get("scientific_name", ""))
+                for label, names in (species or {}).items()
+            }
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{config_path}: species: not names by label: {error!r}") from error
 
 
 def _architecture(config: Mapping[str, Any], path: Path) -> str:
@@ -106,6 +120,7 @@ def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> N
     pretrained.pooling = own.get("pooling", "avg")
     pretrained.training = dict(own.get("training") or {})
     pretrained.threshold = own.get("threshold")
+    pretrained.species_names = _species_names(own.get("species"), path)
     if own.get("projection"):
         pretrained.projection = read_projection(folder / PROJECTION)
         pretrained.project_by_default = bool(own["projection"].get("default"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from birdembed.base.files import with_path
+from birdembed.base.species_names import full_name
 from birdembed.pretrained.contents import (
     CONFIG,
     FORMAT,
@@ -36,6 +37,8 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
     }
     if pretrained.class_names is not None:
         cfg["label_names"] = list(pretrained.class_names)
+        if names := pretrained.species_names:  # timm wants all labels described, or none
+            cfg["label_descriptions"] = {n: full_name(n, names) for n in pretrained.class_names}
     own: dict[str, Any] = {
         "format": FORMAT,
         "dtype": dtype,  # for people: the weights file says it tensor by tensor
@@ -46,6 +49,11 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
         "threshold": pretrained.threshold,
         "training": pretrained.training,
     }
+    if pretrained.species_names:
+        own["species"] = {
+            label: {"common_name": common, "scientific_name": scientific}
+            for label, (common, scientific) in pretrained.species_names.items()
+        }
     if pretrained.projection is not None:
         own["projection"] = {"file": PROJECTION, "default": pretrained.project_by_default}
     if has_gallery:

@@ -15,10 +15,22 @@ class Result:
 
 
 @dataclass
+class Species(Result):
+    """A species of a model that has names for it; the scientific one may be missing."""
+
+    common_name: str
+    scientific_name: str | None
+
+
+@dataclass
 class Photograph(Result):
-    """A photograph of the index with the address of its thumbnail, where it has one."""
+    """A photograph of the index with the address of its thumbnail, where it has one.
+
+    `common_name` is that of the label, where the model has one.
+    """
 
     thumbnail: str | None
+    common_name: str | None
 
 
 @dataclass
@@ -45,7 +57,7 @@ class Identified:
     score: float
     known: bool
     threshold: float
-    results: list[Result]
+    results: list[Species | Result]
 
 
 @dataclass

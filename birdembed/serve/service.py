@@ -12,7 +12,16 @@ from birdembed.base.fingerprints import check_same_model
 from birdembed.base.system import get_num_threads
 from birdembed.model.embedder import snapshot_of
 from birdembed.search.index import Index
-from birdembed.serve.answers import Embedding, Found, Health, Identified, Look, Photograph, Result
+from birdembed.serve.answers import (
+    Embedding,
+    Found,
+    Health,
+    Identified,
+    Look,
+    Photograph,
+    Result,
+    Species,
+)
 from birdembed.serve.thumbnails import Thumbnails
 from birdembed.species.identify import checked_gallery, nearest_species
 
@@ -55,6 +64,7 @@ class Service:
             raise NotADirectoryError(f"photos: expected a folder, got {folder}")
         self.thumbnails = None if index is None else Thumbnails(index, folder)
         now = snapshot_of(model)
+        self.species_names = now.species_names
         if now.gallery is not None:
             try:
                 self.gallery = checked_gallery(now)
@@ -75,13 +85,13 @@ class Service:
         if self.gallery is None:
             raise Missing(self.no_gallery)
         index, threshold = self.gallery
-        (one,) = nearest_species(vector[None], index, threshold, k)
+        (one,) = nearest_species(vector[None], index, threshold, k, self.species_names)
         return Identified(
             species=one.species if one.known else None,
             score=one.score,
             known=bool(one.known),
             threshold=threshold,
-            results=[Result(label, label, score) for label, score in one.matches],
+            results=[_result(match) for match in one.to_dict()["matches"]],
         )
 
     def look(self, vector: np.ndarray, k: int, n: int) -> Look:
@@ -96,7 +106,13 @@ class Service:
             raise Missing(NO_INDEX)
         found = self.index.search(vector, k=k)
         return [
-            Photograph(match.id, match.label, float(match.score), f"thumbnail/{row}")
+            Photograph(
+                match.id,
+                match.label,
+                float(match.score),
+                f"thumbnail/{row}",
+                self.species_names.get(match.label, (None,))[0],
+            )
             for match, row in zip(found, found.indices.tolist(), strict=True)
         ]
 
@@ -120,6 +136,14 @@ class Service:
             max_bytes=max_bytes,
             pending=pending,
         )
+
+
+def _result(match: dict[str, Any]) -> Species | Result:
+    """Return a match of `Identification.to_dict` as an answer."""
+    label, common = match["species"], match["common_name"]
+    if common is None:
+        return Result(label, label, match["score"])
+    return Species(label, label, match["score"], common, match["scientific_name"])
 
 
 def _shown(source: str) -> str:

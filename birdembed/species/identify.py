@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_integer
+from birdembed.base.species_names import full_name
 from birdembed.search.cosine import cosine_similarity
 from birdembed.search.index import Index
 from birdembed.species.gallery import NO_GALLERY, STALE
@@ -40,16 +43,60 @@ class Identification(_Fields):
     __module__ = "birdembed"
 
     _image: Any = None  # what to show: the photograph as it was given
+    _names: Mapping[str, tuple[str, str]] = MappingProxyType({})  # of the matches
+
+    @property
+    def common_name(self) -> str | None:
+        """The common name of the nearest species, None where the model has no names for it."""
+        return self._name(self.species, 0)
+
+    @property
+    def scientific_name(self) -> str | None:
+        """The scientific name of the nearest species, None where the model does not have it."""
+        return self._name(self.species, 1)
+
+    def _name(self, label: str, which: int) -> str | None:
+        return self._names[label][which] or None if label in self._names else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as a dict that JSON can hold, each species with its names."""
+        matches = [{**self._named(label), "score": score} for label, score in self.matches]
+        named = self._named(self.species)
+        return {**named, "score": self.score, "known": bool(self.known), "matches": matches}
+
+    def _named(self, label: str) -> dict[str, str | None]:
+        return {
+            "species": label,
+            "common_name": self._name(label, 0),
+            "scientific_name": self._name(label, 1),
+        }
+
+    def full_names(self) -> list[str]:
+        """Return the matches as text, ``Bald Eagle (Haliaeetus leucocephalus)``.
+
+        A species without names is given by its label.
+        """
+        return [full_name(label, self._names) for label, _ in self.matches]
 
     def __reduce__(self) -> Any:
-        """Pickle the four values, not the photograph."""
-        return type(self), tuple(self)
+        """Pickle the values and the names, not the photograph."""
+        return type(self), tuple(self), {"_names": dict(self._names)}
+
+    def __repr__(self) -> str:
+        """Return the values as text, the names behind the label where there are such."""
+        values: dict[str, Any] = {"species": self.species}
+        if self.common_name is not None:
+            values |= {key: name for key, name in self._named(self.species).items() if name}
+        values |= {"score": self.score, "known": self.known, "matches": self.matches}
+        return f"Identification({', '.join(f'{key}={value!r}' for key, value in values.items())})"
 
     def _repr_html_(self) -> str:
         from birdembed.display import html
 
-        verdict = f"{self.species}" if self.known else "none of the known species"
-        lines = [(name, html.score(x)) for name, x in self.matches]
+        names = self.full_names()
+        nearest = full_name(self.species, self._names)
+        verdict = nearest if self.known else "none of the known species"
+        lines = [(name, html.score(x)) for name, (_, x) in zip(names, self.matches, strict=True)]
         rows = html.table(("species", "similarity"), lines)
         if self._image is None:
             return html.heading(verdict) + rows
@@ -71,10 +118,12 @@ class _Identifications(list[Identification]):
         cells = []
         across = html.PICTURES
         for one in self[: 2 * across]:
-            lines = [one.species, html.score(one.score)]
+            names, common = one.full_names(), one.common_name or one.species
+            lines = [common, one.scientific_name, html.score(one.score)]
             if not one.known:
-                lines = ["none of the known", f"nearest: {one.species}", html.score(one.score)]
-            title = "\n".join(f"{name}: {html.score(value)}" for name, value in one.matches)
+                lines = ["none of the known", f"nearest: {common}", html.score(one.score)]
+            scores = [html.score(value) for _, value in one.matches]
+            title = "\n".join(f"{n}: {score}" for n, score in zip(names, scores, strict=True))
             frame = html.RIGHT if one.known else html.WRONG
             cells.append(html.cell(one._image, lines, title=title, frame=frame))
         rest = len(self) - len(cells)
@@ -95,7 +144,8 @@ def identify(
     index, threshold = checked_gallery(state)
     single = is_single(images)
     vectors, report = model.encode(images, return_report=True, **options)
-    found = _Identifications(nearest_species(np.atleast_2d(vectors), index, threshold, k))
+    rows = nearest_species(np.atleast_2d(vectors), index, threshold, k, state.species_names)
+    found = _Identifications(rows)
     for one, image in zip(found, _given(images, single, report), strict=True):
         one._image = image
     return (found[0] if single else found), report
@@ -136,15 +186,22 @@ def checked_gallery(now: Any) -> tuple[Index, float]:
 
 
 def nearest_species(
-    vectors: NDArray[np.float32], index: Index, threshold: float, k: int
+    vectors: NDArray[np.float32],
+    index: Index,
+    threshold: float,
+    k: int,
+    names: Mapping[str, tuple[str, str]],
 ) -> list[Identification]:
-    """Return the nearest species of each vector, by the best row of each species."""
+    """Return the nearest species of each vector, by the best row of each species.
+
+    `names` are the model's `species_names`.
+    """
     if not len(vectors):
         return []
-    names = [str(label) for label in index.labels]
-    species = list(dict.fromkeys(names))
+    labels = [str(label) for label in index.labels]
+    species = list(dict.fromkeys(labels))
     number = {name: i for i, name in enumerate(species)}
-    row_species = np.asarray([number[name] for name in names], np.int64)
+    row_species = np.asarray([number[label] for label in labels], np.int64)
     scores = np.atleast_2d(cosine_similarity(vectors, index.embeddings))
     best = np.full((len(vectors), len(species)), -np.inf, np.float32)
     for row, column in enumerate(row_species):
@@ -154,5 +211,7 @@ def nearest_species(
         order = np.argsort(-line, kind="stable")[:k]
         matches = [(species[i], float(line[i])) for i in order]
         top, score = matches[0]
-        found.append(Identification(top, score, score >= threshold, matches))
+        one = Identification(top, score, score >= threshold, matches)
+        one._names = {label: names[label] for label, _ in matches if label in names}
+        found.append(one)
     return found

@@ -24,6 +24,7 @@ from birdembed import _core
 from birdembed._core import BirdembedError, WeightsError
 from birdembed._version import __version__
 from birdembed.base.files import lock, replacing, with_path
+from birdembed.base.species_names import SpeciesNames, checked_species_names
 from birdembed.base.text import some
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import Pretrained
@@ -47,7 +48,7 @@ class Checkpoint:
 
     Attributes
     ----------
-    architecture, class_names, preprocess
+    architecture, class_names, preprocess, species_names
         Of the model.
     arrays : dict
         `model`, the optimizer's `m` and, with adamw, `v`, and, where it is on, `ema`: each a
@@ -83,6 +84,7 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     learned: dict[str, np.ndarray] = field(default_factory=dict)
+    species_names: SpeciesNames = field(default_factory=dict)
 
 
 def _names(architecture: str, classes: int) -> list[tuple[str, tuple[int, ...]]]:
@@ -268,6 +270,7 @@ def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:
         base_size=int(values["base_size"]),
         training=dict(values.get("training") or {}),
         source=str(values.get("source", "")),
+        species_names=checked_species_names(values.get("species_names")),
         learned={n.removeprefix(_LEARNED): np.array(a, "f4") for n, a in learned.items()},
     )
 

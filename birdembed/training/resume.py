@@ -98,6 +98,7 @@ def capture(run: Run) -> Checkpoint:
         training=run.origin.training,
         source=run.origin.source,
         learned=engine.learned(),
+        species_names=run.model.species_names,
     )
 
 

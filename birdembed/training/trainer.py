@@ -300,6 +300,7 @@ class Trainer:
             state_of(found),
             replace(found.preprocess, size=found.base_size),
             class_names=found.class_names,
+            species_names=found.species_names,
             source=found.source,
         )
         trainer = cls(model_of(Model, given), train, valid, config, callbacks, show_progress_bar)

@@ -46,6 +46,28 @@ def test_identify_something_else(folder, tmp_path, capsys):
     assert set(row["results"][0]) == {"id", "label", "score"}
 
 
+def test_identify_shows_common_and_scientific_names(folder, photos, tmp_path, capsys):
+    model = be.load_model(folder)
+    label = model.identify(photos.paths[0]).species
+    model.species_names = {label: ("Hedge Sparrow", "Prunella modularis")}
+    model.threshold = -1
+    model.save_pretrained(tmp_path / "named")
+    words = ["identify", photos.paths[0], "--model", str(tmp_path / "named"), "-k", "2"]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{photos.paths[0]}: Hedge Sparrow (Prunella modularis)"
+    assert lines[1].endswith("  Hedge Sparrow (Prunella modularis)")
+    assert main([*words, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["species"] == label
+    first, second = row["results"]
+    assert (first["common_name"], first["scientific_name"]) == (
+        "Hedge Sparrow",
+        "Prunella modularis",
+    )
+    assert set(second) == {"id", "label", "score"}
+
+
 def test_identify_names_bad_files(folder, photos, tmp_path, capsys):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")

@@ -1,5 +1,6 @@
 """A model that comes with the package: found by name, identifying with no download."""
 
+import csv
 import json
 import os
 import pickle
@@ -128,6 +129,10 @@ def test_what_comes_with_birds51(birds51):
     assert "before and after" in config["birdembed"]["training"]["mean_of"]
     assert birds51.num_classes == len(birds51.class_names) == 51
     assert birds51.preprocess.size == 192
+    table = Path(__file__).parents[2] / "tools" / "species_names.csv"
+    rows = csv.DictReader(table.read_text("utf-8").splitlines())
+    listed = {row.pop("folder"): tuple(row.values()) for row in rows}
+    assert birds51.species_names == {label: listed[label] for label in birds51.class_names}
 
 
 def test_birds51_is_what_timm_makes_of_it(birds51):

@@ -50,6 +50,7 @@ def model(state, projection):
         state,
         Preprocess(size=160, resize="shortest", crop_pct=0.875, interpolation="bicubic"),
         class_names=BIRDS,
+        species_names={BIRDS[0]: ("Ō'ō", "Moho nobilis"), "elsewhere": ("Rail", "")},
         projection=projection,
         project_by_default=True,
         training={"epochs": 3, "species": BIRDS},
@@ -66,7 +67,14 @@ def test_everything_comes_back(tmp_path, model):
     back = read_pretrained(folder)
     for name in ("architecture", "preprocess", "class_names", "pooling", "project_by_default"):
         assert getattr(back, name) == getattr(model, name), name
-    for name in ("training", "threshold", "fingerprint", "trunk_digest", "num_classes"):
+    for name in (
+        "training",
+        "threshold",
+        "species_names",
+        "fingerprint",
+        "trunk_digest",
+        "num_classes",
+    ):
         assert getattr(back, name) == getattr(model, name), name
     assert list(back.state) == list(model.state)
     assert all(np.array_equal(back.state[n], model.state[n]) for n in model.state)
@@ -90,10 +98,16 @@ def test_config_has_the_hubs_schema(tmp_path, model):
     assert cfg["mean"] == [0.485, 0.456, 0.406]
     assert cfg["std"] == [0.229, 0.224, 0.225]
     assert cfg["label_names"] == BIRDS
+    described = {**{label: label for label in BIRDS}, BIRDS[0]: "Ō'ō (Moho nobilis)"}
+    assert cfg["label_descriptions"] == described  # timm wants one of each label
     own = config["birdembed"]
     assert own["training"] == model.training
     assert own["pooling"] == "avg"
     assert own["threshold"] == 0.625
+    assert own["species"] == {
+        BIRDS[0]: {"common_name": "Ō'ō", "scientific_name": "Moho nobilis"},
+        "elsewhere": {"common_name": "Rail", "scientific_name": ""},
+    }
     assert own["fingerprint"] == model.fingerprint
     assert len(model.fingerprint) == 64
 
@@ -255,6 +269,10 @@ def test_num_classes_and_preprocess_may_be_chosen(tmp_path, model):
         read_pretrained(tmp_path, architecture="resnet50d")
 
 
+def edit_species(folder, species):
+    edit(folder, birdembed={"format": 1, "species": species})
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -266,6 +284,8 @@ def test_num_classes_and_preprocess_may_be_chosen(tmp_path, model):
         (lambda f: os.truncate(f / "model.safetensors", 5000), "not a whole safetensors file"),
         (lambda f: edit(f, architecture="vit"), "architecture 'vit' is not one of"),
         (lambda f: edit(f, birdembed={"format": 9}), "format 9, this version reads 1"),
+        (lambda f: edit_species(f, ["one"]), "species: not names by label"),
+        (lambda f: edit_species(f, {"one": {"common_name": 1}}), "species: not names by label"),
         (lambda f: edit_cfg(f, label_names=["one"]), "names 1 classes, the head .* has 3"),
         (lambda f: edit_cfg(f, crop_mode="border"), "crop_mode 'border'.*pass preprocess="),
         (lambda f: edit_cfg(f, input_size=[3, 224, 160]), "is not .3, n, n."),

@@ -54,11 +54,15 @@ def test_timm_loads_what_is_saved(big_folder, architecture, dtype):
         for name, array in numpy_state(network).items()
         if not name.endswith("num_batches_tracked")
     }
-    given = Pretrained(architecture, saved, class_names=BIRDS)
+    names = {BIRDS[0]: ("Robin", "Erithacus rubecula")}
+    given = Pretrained(architecture, saved, class_names=BIRDS, species_names=names)
     write_pretrained(big_folder, given, dtype=dtype)
     loaded = timm.create_model(f"local-dir:{big_folder}", pretrained=True).eval()
     assert loaded.num_classes == 3
-    assert list(loaded.pretrained_cfg["label_names"]) == BIRDS
+    labels = loaded.pretrained_cfg["label_names"], loaded.pretrained_cfg["label_descriptions"]
+    assert list(labels[0]) == BIRDS
+    described = timm.data.CustomDatasetInfo(*labels).index_to_description
+    assert [described(i) for i in range(3)] == ["Robin (Erithacus rubecula)", *BIRDS[1:]]
     config = timm.data.resolve_model_data_config(loaded)
     assert list(config["input_size"]) == [3, 224, 224]
     assert (config["crop_pct"], config["crop_mode"]) == (1.0, "squash")

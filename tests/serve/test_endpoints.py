@@ -80,6 +80,21 @@ def test_identify(client, model, known):
     }
 
 
+def test_identify_with_names(files, index, known):
+    named = be.load_model(files / "model")
+    named.species_names = {"FIRECREST": ("Common Firecrest", "Regulus ignicapilla"), "JAY": "Jay"}
+    with TestClient(create_app(named, index)) as client:
+        found = post(client, "look", known).json()
+    assert found["identified"]["species"] == "FIRECREST"
+    by_label = {one["label"]: one for one in found["identified"]["results"]}
+    first = by_label["FIRECREST"]
+    assert first["common_name"] == "Common Firecrest"
+    assert first["scientific_name"] == "Regulus ignicapilla"
+    assert by_label["JAY"]["scientific_name"] is None
+    assert set(by_label["DUNNOCK"]) == {"id", "label", "score"}
+    assert found["photographs"][0]["common_name"] == "Common Firecrest"
+
+
 def test_identify_none_known(model, known, files):
     strict = be.load_model(files / "model")
     strict.threshold = 1.5

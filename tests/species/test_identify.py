@@ -1,5 +1,6 @@
 """Galleries, thresholds and identify, against brute force."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -115,6 +116,60 @@ def test_below_the_threshold_the_nearest_is_still_listed(model, photos):
     one = model.identify(photos.paths[0])
     assert not one.known
     assert one.species == one.matches[0][0] == photos.names[0]
+
+
+def test_names(model, photos, tmp_path):
+    model.fit_gallery(photos)
+    bare = model.identify(photos.paths[0])
+    assert (bare.common_name, bare.scientific_name) == (None, None)
+    assert (
+        repr(bare)
+        == f"Identification({', '.join(f'{k}={v!r}' for k, v in bare._asdict().items())})"
+    )
+    fingerprint = model.fingerprint
+    label, other = (name for name, _ in bare.matches[:2])
+    model.species_names = {label: ("Dunnock", "Prunella modularis"), other: "Jay", "far": "Far"}
+    assert model.fingerprint == fingerprint
+    one = model.identify(photos.paths[0], k=3)
+    assert one == (*bare[:3], bare.matches[:3])
+    assert (one.common_name, one.scientific_name) == ("Dunnock", "Prunella modularis")
+    third = bare.matches[2][0]
+    assert one.full_names() == ["Dunnock (Prunella modularis)", "Jay", third]
+    assert f"species={label!r}, common_name='Dunnock', scientific_name=" in repr(one)
+    assert "Dunnock (Prunella modularis)" in one._repr_html_()
+    assert "Prunella modularis" in model.identify(photos)._repr_html_()
+    found = json.loads(json.dumps(one.to_dict()))
+    assert found["matches"][1] == {
+        "species": other,
+        "common_name": "Jay",
+        "scientific_name": None,
+        "score": one.matches[1][1],
+    }
+    assert (found["species"], found["common_name"], found["known"]) == (label, "Dunnock", True)
+    assert pickle.loads(pickle.dumps(one)).to_dict() == one.to_dict()
+    model.save_pretrained(tmp_path / "m")
+    for again in (be.load_model(tmp_path / "m"), pickle.loads(pickle.dumps(model))):
+        assert again.species_names == model.species_names
+        assert again.fingerprint == fingerprint
+        assert again.identify(photos.paths[0]).common_name == "Dunnock"
+    model.species_names = None
+    assert model.species_names == {}
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "match"),
+    [
+        (["JAY"], TypeError, "must be a dict"),
+        ({"JAY": 3}, TypeError, "'JAY'"),
+        ({"JAY": ("Jay",)}, TypeError, "'JAY'"),
+        ({"JAY": ("Jay", None)}, TypeError, "'JAY'"),
+        ({"JAY": ("", "Garrulus glandarius")}, ValueError, "no common name"),
+    ],
+)
+def test_names_refused(model, names, error, match):
+    with pytest.raises(error, match=match):
+        model.species_names = names
+    assert model.species_names == {}
 
 
 def test_bad_files(model, photos, tmp_path):

@@ -154,6 +154,7 @@ def test_trainer_resume_makes_its_own_model(train, valid, tmp_path):
     trainer = Trainer(
         new_model(), train, valid, epochs=3, callbacks=Interrupt(8), eval_size=128, **EASY
     )
+    trainer.model.species_names = {NAMES[0]: ("Wren", "Troglodytes troglodytes")}
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
     trainer.save_checkpoint(tmp_path)
@@ -162,10 +163,12 @@ def test_trainer_resume_makes_its_own_model(train, valid, tmp_path):
     assert len(again.history) == 1
     assert again.config.checkpoint_dir == str(tmp_path)
     assert again.model.preprocess.size == 128
+    assert again.model.species_names == trainer.model.species_names
     trainer._callbacks = type(trainer._callbacks)(())
     trainer.fit()
     again.fit()
     assert same(again.model.state_dict(), trainer.model.state_dict())
+    assert len(again.model.species_names) == 1
     longer = Trainer.resume(tmp_path, train, valid, epochs=4)
     assert len(longer.fit()) == 4
 

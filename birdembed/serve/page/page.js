@@ -127,7 +127,7 @@ function show(file, answer) {
 
 function summary(answer) {
   const parts = [];
-  if (answer.identified) parts.push(answer.identified.species || UNKNOWN);
+  if (answer.identified) parts.push(verdict(answer.identified));
   if (answer.photographs) parts.push(`${answer.photographs.length} nearest photographs`);
   return parts.length ? `Done: ${parts.join(", ")}.` : "Done.";
 }
@@ -137,11 +137,13 @@ function showSpecies(found) {
   get("species").replaceChildren();
   get("asked").classList.toggle("unknown", !found || !found.known);
   get("over").textContent = !found ? "" : found.known ? "most likely" : "this seems to be";
-  get("verdict").textContent = !found ? "No species to compare with" : found.known ? found.species : UNKNOWN;
+  get("verdict").textContent = !found ? "No species to compare with" : verdict(found);
+  get("scientific").textContent = (found && found.known && found.results[0].scientific_name) || "";
   get("explained").textContent = !found ? "" : explained(found);
   for (const one of found ? found.results : []) {
     const item = get("bar").content.cloneNode(true);
-    item.querySelector(".label").textContent = one.label;
+    item.querySelector(".label").textContent = one.common_name || one.label;
+    item.querySelector(".scientific").textContent = one.scientific_name || "";
     item.querySelector(".score").textContent = one.score.toFixed(3);
     item.querySelector(".fill").style.width = percent(one.score);
     item.querySelector(".mark").style.left = percent(found.threshold);
@@ -149,6 +151,9 @@ function showSpecies(found) {
     get("species").append(item);
   }
 }
+
+/* The best result is the species; without names of its own it is called by its label. */
+const verdict = (found) => (found.known ? found.results[0].common_name || found.species : UNKNOWN);
 
 function explained(found) {
   const needed = found.threshold.toFixed(3);
@@ -165,8 +170,9 @@ function showPhotographs(found) {
     const image = item.querySelector("img");
     image.onerror = () => image.parentElement.classList.add("none");
     image.src = one.thumbnail;
-    image.alt = one.label ? `photograph of ${one.label}` : `photograph ${one.id}`;
-    item.querySelector(".label").textContent = one.label || "";
+    const name = one.common_name || one.label;
+    image.alt = name ? `photograph of ${name}` : `photograph ${one.id}`;
+    item.querySelector(".label").textContent = name || "";
     item.querySelector(".id").textContent = shortened(one);
     item.querySelector("li").title = one.id;
     item.querySelector(".score").textContent = one.score.toFixed(3);
