@@ -26,11 +26,6 @@ from tests.support.train_data import make_folder
 EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None}
 
 
-@pytest.fixture
-def small_core(monkeypatch):
-    fake.install(monkeypatch)
-
-
 @pytest.fixture(scope="module")
 def train(tmp_path_factory):
     return make_folder(tmp_path_factory.mktemp("start") / "train")

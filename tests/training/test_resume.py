@@ -1,0 +1,222 @@
+"""A run that goes on as if it had never stopped, and options and data that it may not change."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from birdembed import ImageFolder, Trainer, WeightsError, fine_tune, load_model
+from birdembed.training import loop
+from tests.support import ROOT, train_run
+from tests.support.small_training import EASY, Stop, interrupt, new_model, same
+
+pytestmark = pytest.mark.usefixtures("small_core")
+
+
+@pytest.fixture
+def train(uneven):
+    return ImageFolder(uneven / "train")
+
+
+@pytest.fixture
+def valid(uneven):
+    return ImageFolder(uneven / "valid")
+
+
+def arrays_of(path):
+    with np.load(path) as file:
+        return dict(file)
+
+
+# Going on
+
+
+def test_killed_at_any_step_and_resumed_ends_with_the_same_bits(uneven, tmp_path):
+    train_run.main(uneven, tmp_path / "whole", tmp_path / "whole.npz")
+    wanted = arrays_of(tmp_path / "whole.npz")
+    assert len(wanted["losses"]) == 3
+    for i, steps in enumerate([(1, 7), (3, 5, 8), (6,)]):
+        folder = tmp_path / f"killed{i}"
+        for kill_at in (*steps, 0):
+            run = subprocess.run(
+                [
+                    sys.executable,
+                    ROOT / "tests/support/train_run.py",
+                    uneven,
+                    folder,
+                    tmp_path / f"{i}.npz",
+                ]
+                + ([str(kill_at)] if kill_at else []),
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+            )
+            assert run.returncode == (-signal.SIGKILL if kill_at else 0), run.stderr
+        found = arrays_of(tmp_path / f"{i}.npz")
+        assert same(found, wanted), f"killed at {steps}"
+
+
+@pytest.mark.parametrize("every", [None, 2])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_ctrl_c_and_resume_ends_with_the_same_bits(train, valid, tmp_path, every, optimizer):
+    options = {**EASY, "optimizer": optimizer, "checkpoint_every": every, "monitor": "loss"}
+    whole = new_model()
+    history = fine_tune(whole, train, valid, 3, checkpoint_dir=tmp_path / "a", **options)
+    model = new_model()
+    for at in (2, 9):
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(
+                model,
+                train,
+                valid,
+                3,
+                resume=True,
+                checkpoint_dir=tmp_path / "b",
+                callbacks=Stop(at, interrupt),
+                **options,
+            )
+    again = fine_tune(model, train, valid, 3, resume=True, checkpoint_dir=tmp_path / "b", **options)
+    assert same(model.state_dict(), whole.state_dict())
+    timed = ("seconds", "images_per_second")
+    for a, b in zip(history.epochs, again.epochs, strict=True):
+        assert {k: v for k, v in a.items() if k not in timed} == {
+            k: v for k, v in b.items() if k not in timed
+        }
+
+
+def test_a_finished_run_is_extended(train, valid, tmp_path):
+    options = {**EASY, "checkpoint_dir": tmp_path, "schedule": "constant"}
+    model = new_model()
+    first = fine_tune(model, train, valid, 2, resume=True, **options)
+    done = fine_tune(new_model(), train, valid, 2, resume=True, **options)
+    assert done.epochs == first.epochs
+    longer = fine_tune(model, train, valid, 4, resume=True, **options)
+    assert longer.epochs[:2] == first.epochs
+    assert [logs["epoch"] for logs in longer.epochs] == [1, 2, 3, 4]
+    whole = new_model()
+    fine_tune(whole, train, valid, 4, **{**options, "checkpoint_dir": None})
+    assert same(model.state_dict(), whole.state_dict())
+
+
+def test_a_rate_nobody_chose_fits_the_run_and_stays_with_it(train, tmp_path):
+    options = {k: v for k, v in EASY.items() if k != "lr"} | {"checkpoint_dir": tmp_path}
+    assert Trainer(new_model(), train, epochs=2, **options).config.lr == pytest.approx(
+        1e-3 * (12 / 1000) ** 0.5
+    )
+    assert Trainer(new_model(), train, epochs=500, **options).config.lr == 1e-3
+    first = fine_tune(new_model(), train, None, 2, schedule="constant", **options)
+    longer = fine_tune(new_model(), train, None, 3, schedule="constant", resume=True, **options)
+    assert longer.epochs[2]["lr"] == first.epochs[1]["lr"] == pytest.approx(1.0954e-4, rel=1e-3)
+
+
+def test_trainer_resume_makes_its_own_model(train, valid, tmp_path):
+    trainer = Trainer(
+        new_model(), train, valid, epochs=3, callbacks=Stop(8, interrupt), eval_size=128, **EASY
+    )
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    trainer.save_checkpoint(tmp_path)
+    again = Trainer.resume(tmp_path, train, valid)
+    assert again.step_count == 8
+    assert len(again.history) == 1
+    assert again.config.checkpoint_dir == str(tmp_path)
+    assert again.model.preprocess.size == 128
+    trainer._callbacks = type(trainer._callbacks)(())
+    trainer.fit()
+    again.fit()
+    assert same(again.model.state_dict(), trainer.model.state_dict())
+    longer = Trainer.resume(tmp_path, train, valid, epochs=4)
+    assert len(longer.fit()) == 4
+
+
+def own_loss(features, labels):
+    return 0.0, np.zeros_like(features)
+
+
+def test_an_own_loss_is_known_in_another_process(train, tmp_path):
+    options = {**EASY, "checkpoint_dir": tmp_path}
+    fine_tune(new_model(), train, None, 1, loss=own_loss, **options)
+    text = (tmp_path / "last.json").read_text()
+    assert '"<function own_loss>"' in text  # no address, which is another one each time
+    assert len(fine_tune(new_model(), train, None, 2, loss=own_loss, resume=True, **options)) == 2
+    assert len(Trainer.resume(tmp_path, train, loss=own_loss, epochs=3).fit()) == 3
+
+
+def test_both_ways_to_extend_a_run_are_one(train, tmp_path):
+    options = {**EASY, "schedule": "cosine"}
+    for name in "ab":
+        fine_tune(new_model(), train, None, 2, checkpoint_dir=tmp_path / name, **options)
+    a, b = new_model(), Trainer.resume(tmp_path / "b", train, epochs=12)
+    fine_tune(a, train, None, 12, checkpoint_dir=tmp_path / "a", resume=True, **options)
+    b.fit()
+    assert same(a.state_dict(), b.model.state_dict())
+    for other in ({"optimizer": "sgd"}, {"lr": 1.0}, {"batch_size": 4}):
+        with pytest.raises(ValueError, match=f"made with .*{next(iter(other))}"):
+            Trainer.resume(tmp_path / "b", train, **other)
+
+
+def test_saved_before_the_first_step(train, tmp_path):
+    trainer = Trainer(new_model(), train, epochs=1, **EASY)
+    trainer.save_checkpoint(tmp_path)
+    again = Trainer.resume(tmp_path, train)
+    trainer.fit()
+    again.fit()
+    assert same(again.model.state_dict(), trainer.model.state_dict())
+
+
+def test_the_best_epoch_survives_a_resume(train, valid, tmp_path, monkeypatch):
+    losses = iter([1.0, 2.0, 3.0])
+    measure = loop.validate
+    monkeypatch.setattr(
+        loop, "validate", lambda *args: measure(*args) | {"valid_loss": next(losses)}
+    )
+    model = new_model()
+    kept = {}
+    options = {**EASY, "monitor": "loss", "checkpoint_dir": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(
+            model,
+            train,
+            valid,
+            3,
+            callbacks=[
+                Stop(13, interrupt),
+                lambda t, logs: kept.setdefault(logs["epoch"], t.model.state_dict()),
+            ],
+            **options,
+        )
+    assert same(load_model(tmp_path / "best").state_dict(), kept[1])
+    model = new_model()
+    fine_tune(model, train, valid, 3, resume=True, **options)
+    assert same(model.state_dict(), kept[1])
+
+
+# Mismatch
+
+
+def test_other_classes_than_train(saved, train):
+    few = train.select(["finch", "jay", "owl"])
+    with pytest.raises(WeightsError, match="other classes: train lacks its 'wren'"):
+        Trainer.resume(saved, few)
+    turned = train.select(["wren", "finch", "jay", "owl"])
+    with pytest.raises(WeightsError, match="another order"):
+        Trainer.resume(saved, turned)
+
+
+def test_other_options_are_named(train, valid, tmp_path):
+    options = {**EASY, "checkpoint_dir": tmp_path}
+    fine_tune(new_model(), train, valid, 1, **options)
+    with pytest.raises(ValueError, match=r"lr=0\.005 \(now 0\.1\)"):
+        fine_tune(new_model(), train, valid, 2, resume=True, **{**options, "lr": 0.1})
+    history = fine_tune(
+        new_model(), train, valid, 2, resume=True, patience=3, cache_bytes=0, **options
+    )
+    assert len(history) == 2
+
+
+def test_changed_data_is_said(saved, train, caplog):
+    Trainer.resume(saved, train.select(per_class=5))
+    assert "train is not what it was (44 images then, 20 now)" in caplog.text
