@@ -237,6 +237,10 @@ def float64(array):
     return array.astype(np.float64)
 
 
+def adamw_with(core, **options):
+    core.apply("adamw", constant_rates, constant_rates, **options)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
@@ -263,6 +267,13 @@ def float64(array):
             r"lr.*\(267,\), got \(3,\)",
         ),
         (lambda c: c.apply("sgd", constant_rates, None), TypeError, "weight_decay"),
+        (lambda c: adamw_with(c, beta1=-0.1), ValueError, "beta1.*at least 0"),
+        (lambda c: adamw_with(c, beta1=np.nan), ValueError, "beta1"),
+        (lambda c: adamw_with(c, beta2=1.0), ValueError, "beta2.*below 1"),
+        (lambda c: adamw_with(c, beta2=1 - 1e-8), ValueError, "beta2.*float32"),
+        (lambda c: adamw_with(c, eps=0.0), ValueError, "eps.*above 0"),
+        (lambda c: adamw_with(c, eps=1e-50), ValueError, "eps.*float32"),
+        (lambda c: adamw_with(c, eps=np.inf), ValueError, "eps.*finite"),
         (lambda c: c.configure("frosty", [True]), ValueError, "bn.*frosty"),
         (lambda c: c.configure("train", [True]), ValueError, "trainable.*got 1"),
         (lambda c: c.configure("train", 3), TypeError, "trainable"),
@@ -280,6 +291,14 @@ def test_errors_name_the_argument(shared, call, error, match):
 @pytest.fixture(scope="module")
 def shared():
     return training.trainer("resnet50", STATE)
+
+
+def test_adamw_takes_the_ends_of_its_ranges(core):
+    backward(core, X, Y)
+    nearest = float(np.nextafter(np.float32(1), np.float32(0)))
+    for options in ({"beta1": 0.0, "beta2": 0.0}, {"beta1": nearest, "beta2": nearest}):
+        core.apply("adamw", constant(core, 1e-3), constant(core, 0.1), **options)
+        assert all(np.isfinite(array).all() for array in core.parameters())
 
 
 def test_errors_of_order(core):
