@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from birdembed import _core
+from birdembed.training import adamw
 from tests.support import core_training as training
 from tests.support import seeded, tolerances
 from tests.support.core_training import CLASSES, backward, constant
@@ -79,6 +80,18 @@ def test_optimizers_follow_torch(options):
             assert difference <= tolerances.OPTIMIZER, name
         elif not training.is_statistic(name):
             np.testing.assert_array_equal(found[i], STATE[name], err_msg=name)
+
+
+def test_adamw_in_python_has_the_cores_numbers():
+    found = []
+    for given in ({}, {"beta1": adamw.BETA1, "beta2": adamw.BETA2, "eps": adamw.EPS}):
+        core = training.trainer("resnet50", STATE, trainable=SMALL)
+        backward(core, X, Y)
+        core.apply("adamw", constant(core, 1e-3), constant(core, 0.1), **given)
+        found.append({"parameters": core.parameters(), **core.moments()})
+    for key in found[0]:
+        for name, a, b in zip(TABLE, found[0][key], found[1][key], strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=f"{key} {name}")
 
 
 def test_average_of_weights(core):
