@@ -1,8 +1,11 @@
 """What the tests of a whole training share; their fixtures are in tests/training/conftest.py."""
 
+from contextlib import contextmanager
+
 import numpy as np
 
 from birdembed import Callback, Model, Preprocess
+from birdembed.training.checkpoint import read_checkpoint, write_checkpoint
 
 EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
 
@@ -31,3 +34,11 @@ class Stop(Callback):
 
 def interrupt():
     raise KeyboardInterrupt
+
+
+@contextmanager
+def edited(folder):
+    """Give a folder's checkpoint to change; it is written back as a whole one."""
+    found = read_checkpoint(folder)
+    yield found
+    write_checkpoint(folder, found)

@@ -1,5 +1,6 @@
 """A run that goes on as if it had never stopped, and options and data that it may not change."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -8,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from birdembed import ImageFolder, Trainer, WeightsError, fine_tune, load_model
-from birdembed.training import loop
+from birdembed import ImageFolder, TrainConfig, Trainer, WeightsError, fine_tune, load_model
+from birdembed.training import checkpoint, loop, resume
 from tests.support import ROOT, train_run
-from tests.support.small_training import EASY, Stop, interrupt, new_model, same
+from tests.support.small_training import EASY, Stop, edited, interrupt, new_model, same
 
 pytestmark = pytest.mark.usefixtures("small_core")
 
@@ -220,3 +221,52 @@ def test_other_options_are_named(train, valid, tmp_path):
 def test_changed_data_is_said(saved, train, caplog):
     Trainer.resume(saved, train.select(per_class=5))
     assert "train is not what it was (44 images then, 20 now)" in caplog.text
+
+
+# Checkpoints from before an option: as if `layer_decay` were new, with a default of 1.0 that is
+# not what was done before there was one.
+
+
+@pytest.fixture
+def older(train, tmp_path):
+    """A folder with a checkpoint that knows nothing of `layer_decay`."""
+    fine_tune(new_model(), train, None, 1, checkpoint_dir=tmp_path, layer_decay=0.8, **EASY)
+    with edited(tmp_path) as found:
+        assert found.config.pop("layer_decay") == 0.8
+    return tmp_path
+
+
+def test_an_option_that_a_checkpoint_lacks_means_what_the_table_says(older, train, monkeypatch):
+    options = {**EASY, "checkpoint_dir": older, "resume": True}
+    with pytest.raises(ValueError, match=r"layer_decay=None \(now 1\.0\)"):
+        fine_tune(new_model(), train, None, 2, **options)
+    monkeypatch.setitem(resume.NEWER_OPTIONS, "layer_decay", 0.8)
+    with pytest.raises(ValueError, match=r"layer_decay=0\.8 \(now 1\.0\)"):
+        fine_tune(new_model(), train, None, 2, **options)
+    assert len(fine_tune(new_model(), train, None, 2, layer_decay=0.8, **options)) == 2
+
+
+def test_a_trainer_takes_such_an_option_from_the_table(older, train, monkeypatch):
+    monkeypatch.setitem(resume.NEWER_OPTIONS, "layer_decay", 0.8)
+    monkeypatch.setitem(resume.NEWER_OPTIONS, "seed", EASY["seed"] + 1)  # this one it has
+    again = Trainer.resume(older, train, epochs=2)
+    assert (again.config.layer_decay, again.config.seed) == (0.8, EASY["seed"])
+    assert len(again.fit()) == 2
+    assert checkpoint.read_checkpoint(older).config["layer_decay"] == 0.8
+
+
+#: What every checkpoint has. A field of TrainConfig that is not here came later: it belongs in
+#: `NEWER_OPTIONS`, and this list stays as it is.
+FIRST = """
+    accumulate augment balanced batch_size bn cache_bytes checkpoint_dir checkpoint_every
+    class_weights cutmix ema epochs eval_size freeze grad_clip head_epochs head_lr image_size
+    label_smoothing layer_decay loss lr mixup momentum monitor nesterov num_threads on_error
+    optimizer patience precision schedule seed warmup_epochs weight_decay
+"""
+
+
+def test_newer_options_are_in_the_table():
+    config = TrainConfig()
+    newer = {field.name for field in dataclasses.fields(config)} - set(FIRST.split())
+    assert newer == set(resume.NEWER_OPTIONS)
+    TrainConfig.from_dict({**config.to_dict(), **resume.NEWER_OPTIONS})  # values that it takes
