@@ -5,6 +5,8 @@ import logging
 import numpy as np
 import pytest
 
+from birdembed import TrainConfig
+from birdembed.training.head import train_head
 from birdembed.training.trainer import Trainer
 from tests.support.small_training import EASY, new_model, weights
 from tests.support.train_data import NAMES
@@ -47,3 +49,20 @@ def test_another_head_is_replaced_and_said_so(train, caplog, names):
     model = Trainer(model, train, **EASY).model
     assert not np.array_equal(weights(model)["fc.weight"], old[:4])
     assert "replaced by a new one for the 4 classes" in caplog.text
+
+
+def test_a_head_trained_first_tells_the_classes_apart():
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    centers = np.eye(3, 20, dtype=np.float32)
+    features = centers[labels] + 0.3 * rng.standard_normal((300, 20)).astype(np.float32)
+    config = TrainConfig(head_epochs=60)
+    start = np.zeros((3, 20), np.float32), np.zeros(3, np.float32)
+    weight, bias, accuracy = train_head(*start, features, labels, config)
+    assert accuracy > 0.95
+    assert not start[0].any()
+    again = train_head(*start, features, labels, config)
+    assert np.array_equal(weight, again[0])
+    only = train_head(*start, features, labels, config, np.array([1, 0, 0], np.float32))
+    assert ((features @ only[0].T + only[1]).argmax(axis=1) == 0).mean() > 0.9
+    assert bias.shape == (3,)
