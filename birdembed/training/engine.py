@@ -118,6 +118,8 @@ class Engine:
             raise Diverged(f"the gradient is {norm} at step {self.steps + 1}{_ADVICE}")
         clip = config.grad_clip
         scale = 1.0 if clip is None or norm <= clip else clip / norm
+        # The network's step, in C, and that of what losses learn, in Python, are one step: both
+        # take all of this, so a new key is a field of `Rules` and an argument of `core.apply`.
         how: dict[str, Any] = {
             "momentum": config.momentum,
             "nesterov": config.nesterov,

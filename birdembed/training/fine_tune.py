@@ -97,7 +97,7 @@ def fine_tune(
     run = Run(model, train, valid, None, show_progress_bar, epochs=epochs, **config)
     trainer = trainer_of(run, callbacks)
     if found is not None:
-        check_config(run.config, found.config, str(path))
+        check_config(run.config, found, str(path))
         with writing(model, "fine_tune"):
             restore(run, found, str(path))
     return trainer.fit()

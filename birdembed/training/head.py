@@ -15,6 +15,7 @@ from birdembed.data.folder import ImageFolder
 from birdembed.images import batches
 from birdembed.model.random_weights import random_head
 from birdembed.model.snapshot import Snapshot
+from birdembed.training.adamw import BETA1, BETA2, EPS
 from birdembed.training.classes import spread_rows
 from birdembed.training.config import TrainConfig
 from birdembed.training.schedule import schedule_factor
@@ -107,11 +108,12 @@ def train_head(
             share = np.ones(len(rows)) if weights is None else weights[labels[rows]]
             share = (share / share.sum()).astype(np.float32)[:, None]
             slope = ((softmax(x @ value.T, np.float32) - target) * share).T @ x
-            first += (slope - first) * np.float32(0.1)
-            second += (slope**2 - second) * np.float32(0.001)
+            first += (slope - first) * np.float32(1 - BETA1)
+            second += (slope**2 - second) * np.float32(1 - BETA2)
             step += 1
             lr = RATE * schedule_factor("cosine", step - 1, total, total / 10)
-            move = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+            root = np.sqrt(second / (1 - BETA2**step))
+            move = first / (1 - BETA1**step) / (root + EPS)
             value -= (lr * (move + decay * shrink * value)).astype(np.float32)
     accuracy = float(((inputs @ value.T).argmax(axis=1) == labels).mean()) if len(labels) else 0.0
     return np.ascontiguousarray(value[:, :-1]), np.ascontiguousarray(value[:, -1]), accuracy

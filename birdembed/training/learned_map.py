@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed._core import WeightsError
+from birdembed.training.adamw import BETA1, BETA2, EPS
 from birdembed.training.distill import Distill
 from birdembed.training.ridge import fit_ridge
 from birdembed.training.teacher import rows_of
 from birdembed.weights.projection import Projection
 
 Array = NDArray[np.float32]
-#: As the core's AdamW has them.
-_BETA1, _BETA2, _EPS = np.float32(0.9), np.float32(0.999), np.float32(1e-8)
 
 
 @dataclass(frozen=True)
@@ -198,9 +197,10 @@ def optimized(state: MapState, gradient: Array, step: int, rules: Rules) -> MapS
         move = g + momentum * m if rules.nesterov else m
         return replace(state, matrix=p - lr * move, m=m)
     v = np.zeros_like(p) if state.v is None else state.v
-    m = m + (1 - _BETA1) * (g - m)
-    v = _BETA2 * v + (1 - _BETA2) * g * g
-    rate = np.float32(rules.lr / (1 - 0.9**step))
-    root = np.float32(np.sqrt(1 - 0.999**step))
-    matrix = p * (1 - lr * decay) - rate * (m / (np.sqrt(v) / root + _EPS))
+    beta1, beta2, eps = np.float32(BETA1), np.float32(BETA2), np.float32(EPS)  # as the core's
+    m = m + (1 - beta1) * (g - m)
+    v = beta2 * v + (1 - beta2) * g * g
+    rate = np.float32(rules.lr / (1 - BETA1**step))
+    root = np.float32(np.sqrt(1 - BETA2**step))
+    matrix = p * (1 - lr * decay) - rate * (m / (np.sqrt(v) / root + eps))
     return replace(state, matrix=matrix, m=m, v=v)

@@ -33,16 +33,25 @@ _FREE = {
     "on_error",
 }
 
+#: Options that older checkpoints lack, and the value that their steps were made with.
+NEWER_OPTIONS: dict[str, Any] = {}
 
-def check_config(config: TrainConfig, found: dict[str, Any], path: str) -> None:
+
+def options_of(found: Checkpoint) -> dict[str, Any]:
+    """Return the options that a checkpoint was made with, as `TrainConfig.to_dict` gives them."""
+    return {**NEWER_OPTIONS, **found.config}
+
+
+def check_config(config: TrainConfig, found: Checkpoint, path: str) -> None:
     """Raise a ValueError that names the options that differ from a checkpoint's."""
+    theirs = options_of(found)
     # What follows from the number of epochs is compared as if that were the same.
-    mine = config.with_options(epochs=found["epochs"]).to_dict()
+    mine = config.with_options(epochs=theirs["epochs"]).to_dict()
     mine = json.loads(json.dumps(mine))
     differ = [
-        f"{name}={found.get(name)!r} (now {value!r})"
+        f"{name}={theirs.get(name)!r} (now {value!r})"
         for name, value in mine.items()
-        if name not in _FREE and found.get(name) != value
+        if name not in _FREE and theirs.get(name) != value
     ]
     if differ:
         raise ValueError(

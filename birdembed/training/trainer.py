@@ -20,7 +20,7 @@ from birdembed.training.config import TrainConfig
 from birdembed.training.head import smoothed
 from birdembed.training.history import History
 from birdembed.training.loop import Loop
-from birdembed.training.resume import check_config, restore, save, state_of
+from birdembed.training.resume import check_config, options_of, restore, save, state_of
 from birdembed.training.run import Run
 from birdembed.training.validation import validate
 from birdembed.weights.projection import Projection
@@ -294,7 +294,7 @@ class Trainer:
         """
         found = read_checkpoint(directory)
         options = {"checkpoint_dir": os.fspath(directory), **changes}
-        config = TrainConfig.from_dict(found.config, **options)
+        config = TrainConfig.from_dict(options_of(found), **options)
         given = Pretrained(
             found.architecture,
             state_of(found),
@@ -304,7 +304,7 @@ class Trainer:
             source=found.source,
         )
         trainer = cls(model_of(Model, given), train, valid, config, callbacks, show_progress_bar)
-        check_config(trainer.config, found.config, os.fspath(directory))
+        check_config(trainer.config, found, os.fspath(directory))
         restore(trainer._run, found, directory)
         return trainer
 

@@ -1,4 +1,5 @@
 /* Methods of Trainer that are the parts of one step: forward, loss, backward, norm, apply. */
+#include <math.h>
 #include <string.h>
 
 #include "base/threads.h"
@@ -151,6 +152,22 @@ PyObject *bird_glue_trainer_grad_norm(PyObject *self, PyObject *args, PyObject *
     return PyFloat_FromDouble(norm);
 }
 
+/* Whether AdamW can compute with them; sets ValueError where not. They are judged as the float32
+ * that they are by now: a double closer to 1 than 3e-8 has become 1. */
+static bool check_adamw(const bird_optimizer *how) {
+    const struct { const char *name; float value; } betas[] = {{"beta1", how->beta1},
+                                                               {"beta2", how->beta2}};
+    for (size_t i = 0; i < 2; i++) {
+        if (betas[i].value >= 0 && betas[i].value < 1) continue; /* NaN is not */
+        PyErr_Format(PyExc_ValueError, "%s must be at least 0 and, as float32, below 1",
+                     betas[i].name);
+        return false;
+    }
+    if (how->eps > 0 && how->eps < INFINITY) return true;
+    PyErr_SetString(PyExc_ValueError, "eps must be finite and, as float32, above 0");
+    return false;
+}
+
 PyObject *bird_glue_trainer_apply(PyObject *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"kind",  "lr",    "weight_decay", "momentum",  "nesterov",
                             "beta1", "beta2", "eps",          "grad_scale", "ema_decay",
@@ -176,6 +193,7 @@ PyObject *bird_glue_trainer_apply(PyObject *self, PyObject *args, PyObject *kwar
     if (strcmp(kind, "sgd") != 0 && strcmp(kind, "adamw") != 0)
         return PyErr_Format(PyExc_ValueError, "kind must be 'sgd' or 'adamw', got '%s'", kind);
     how.kind = strcmp(kind, "sgd") == 0 ? BIRD_SGD : BIRD_ADAMW;
+    if (!check_adamw(&how)) return NULL;
     if (!idle(self) || optional_array(&lr, given_lr, "lr", n, 0) < 0 ||
         optional_array(&decay, given_decay, "weight_decay", n, 0) < 0 || !lr || !decay) {
         if (!PyErr_Occurred())

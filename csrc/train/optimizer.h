@@ -13,8 +13,9 @@ typedef struct bird_optimizer {
     bird_optimizer_kind kind;
     float momentum; /* SGD */
     bool nesterov;  /* SGD */
-    float beta1, beta2, eps; /* AdamW */
-    float grad_scale;        /* multiplies every gradient first: clipping */
+    float beta1, beta2; /* AdamW; at least 0, below 1: with 1, the step divides 0 by 0 */
+    float eps;          /* AdamW; above 0: a gradient that was always 0 divides by it alone */
+    float grad_scale;   /* multiplies every gradient first: clipping */
 } bird_optimizer;
 
 /* Slabs of one layout; borrowed from the trainer. */

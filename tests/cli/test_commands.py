@@ -70,10 +70,15 @@ def test_help(command, capsys):
 
 
 def test_version(capsys):
-    import birdembed
-
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"birdembed {birdembed.__version__}\n"
+    assert capsys.readouterr().out == f"birdembed {be.__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["birdembed", "birdembed.cli"])
+def test_python_runs_it_as_a_module(name):
+    for words, code, out in ((["--version"], 0, f"birdembed {be.__version__}\n"), (["fly"], 2, "")):
+        run = subprocess.run([sys.executable, "-m", name, *words], capture_output=True, text=True)
+        assert (run.returncode, run.stdout) == (code, out), run.stderr
 
 
 @pytest.mark.parametrize(

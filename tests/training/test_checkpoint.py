@@ -1,211 +1,35 @@
-"""Checkpoints: whole or not at all, and a run that goes on as if it had never stopped."""
+"""Checkpoints: whole or not at all, and damage that is named."""
 
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from birdembed import Callback, Model, Preprocess, Trainer, WeightsError, fine_tune, load_model
-from birdembed.training import checkpoint, loop
-from tests.support import ROOT, train_run
+from birdembed import ImageFolder, Trainer, WeightsError, fine_tune, load_model
+from birdembed.training import checkpoint
+from tests.support import ROOT
 from tests.support import fake_core_trainer as fake
-from tests.support.train_data import NAMES, make_folder
+from tests.support.small_training import EASY, new_model
+from tests.support.train_data import NAMES
 
-EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
-
-
-@pytest.fixture(autouse=True)
-def small_core(monkeypatch):
-    fake.install(monkeypatch)
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("resume")
-    make_folder(root / "train", per_class=11)
-    make_folder(root / "valid", per_class=3, seed=1)
-    return root
+pytestmark = pytest.mark.usefixtures("small_core")
 
 
 @pytest.fixture
-def train(root):
-    from birdembed import ImageFolder
-
-    return ImageFolder(root / "train")
+def train(uneven):
+    return ImageFolder(uneven / "train")
 
 
 @pytest.fixture
-def valid(root):
-    from birdembed import ImageFolder
-
-    return ImageFolder(root / "valid")
+def valid(uneven):
+    return ImageFolder(uneven / "valid")
 
 
-def new_model(**options):
-    return Model("resnet50", preprocess=Preprocess(size=96), **options)
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
-
-
-def arrays_of(path):
-    with np.load(path) as file:
-        return dict(file)
-
-
-class Interrupt(Callback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, trainer, logs):
-        if logs["step"] == self.step:
-            raise KeyboardInterrupt
-
-
-# Going on
-
-
-def test_killed_at_any_step_and_resumed_ends_with_the_same_bits(root, tmp_path):
-    train_run.main(root, tmp_path / "whole", tmp_path / "whole.npz")
-    wanted = arrays_of(tmp_path / "whole.npz")
-    assert len(wanted["losses"]) == 3
-    for i, steps in enumerate([(1, 7), (3, 5, 8), (6,)]):
-        folder = tmp_path / f"killed{i}"
-        for kill_at in (*steps, 0):
-            run = subprocess.run(
-                [
-                    sys.executable,
-                    ROOT / "tests/support/train_run.py",
-                    root,
-                    folder,
-                    tmp_path / f"{i}.npz",
-                ]
-                + ([str(kill_at)] if kill_at else []),
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                capture_output=True,
-                text=True,
-            )
-            assert run.returncode == (-signal.SIGKILL if kill_at else 0), run.stderr
-        found = arrays_of(tmp_path / f"{i}.npz")
-        assert same(found, wanted), f"killed at {steps}"
-
-
-@pytest.mark.parametrize("every", [None, 2])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_ctrl_c_and_resume_ends_with_the_same_bits(train, valid, tmp_path, every, optimizer):
-    options = {**EASY, "optimizer": optimizer, "checkpoint_every": every, "monitor": "loss"}
-    whole = new_model()
-    history = fine_tune(whole, train, valid, 3, checkpoint_dir=tmp_path / "a", **options)
-    model = new_model()
-    for at in (2, 9):
-        with pytest.raises(KeyboardInterrupt):
-            fine_tune(
-                model,
-                train,
-                valid,
-                3,
-                resume=True,
-                checkpoint_dir=tmp_path / "b",
-                callbacks=Interrupt(at),
-                **options,
-            )
-    again = fine_tune(model, train, valid, 3, resume=True, checkpoint_dir=tmp_path / "b", **options)
-    assert same(model.state_dict(), whole.state_dict())
-    timed = ("seconds", "images_per_second")
-    for a, b in zip(history.epochs, again.epochs, strict=True):
-        assert {k: v for k, v in a.items() if k not in timed} == {
-            k: v for k, v in b.items() if k not in timed
-        }
-
-
-def test_a_finished_run_is_extended(train, valid, tmp_path):
-    options = {**EASY, "checkpoint_dir": tmp_path, "schedule": "constant"}
-    model = new_model()
-    first = fine_tune(model, train, valid, 2, resume=True, **options)
-    done = fine_tune(new_model(), train, valid, 2, resume=True, **options)
-    assert done.epochs == first.epochs
-    longer = fine_tune(model, train, valid, 4, resume=True, **options)
-    assert longer.epochs[:2] == first.epochs
-    assert [logs["epoch"] for logs in longer.epochs] == [1, 2, 3, 4]
-    whole = new_model()
-    fine_tune(whole, train, valid, 4, **{**options, "checkpoint_dir": None})
-    assert same(model.state_dict(), whole.state_dict())
-
-
-def test_a_rate_nobody_chose_fits_the_run_and_stays_with_it(train, tmp_path):
-    options = {k: v for k, v in EASY.items() if k != "lr"} | {"checkpoint_dir": tmp_path}
-    assert Trainer(new_model(), train, epochs=2, **options).config.lr == pytest.approx(
-        1e-3 * (12 / 1000) ** 0.5
-    )
-    assert Trainer(new_model(), train, epochs=500, **options).config.lr == 1e-3
-    first = fine_tune(new_model(), train, None, 2, schedule="constant", **options)
-    longer = fine_tune(new_model(), train, None, 3, schedule="constant", resume=True, **options)
-    assert longer.epochs[2]["lr"] == first.epochs[1]["lr"] == pytest.approx(1.0954e-4, rel=1e-3)
-
-
-def test_trainer_resume_makes_its_own_model(train, valid, tmp_path):
-    trainer = Trainer(
-        new_model(), train, valid, epochs=3, callbacks=Interrupt(8), eval_size=128, **EASY
-    )
-    trainer.model.species_names = {NAMES[0]: ("Wren", "Troglodytes troglodytes")}
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit()
-    trainer.save_checkpoint(tmp_path)
-    again = Trainer.resume(tmp_path, train, valid)
-    assert again.step_count == 8
-    assert len(again.history) == 1
-    assert again.config.checkpoint_dir == str(tmp_path)
-    assert again.model.preprocess.size == 128
-    assert again.model.species_names == trainer.model.species_names
-    trainer._callbacks = type(trainer._callbacks)(())
-    trainer.fit()
-    again.fit()
-    assert same(again.model.state_dict(), trainer.model.state_dict())
-    assert len(again.model.species_names) == 1
-    longer = Trainer.resume(tmp_path, train, valid, epochs=4)
-    assert len(longer.fit()) == 4
-
-
-def own_loss(features, labels):
-    return 0.0, np.zeros_like(features)
-
-
-def test_an_own_loss_is_known_in_another_process(train, tmp_path):
-    options = {**EASY, "checkpoint_dir": tmp_path}
-    fine_tune(new_model(), train, None, 1, loss=own_loss, **options)
-    text = (tmp_path / "last.json").read_text()
-    assert '"<function own_loss>"' in text  # no address, which is another one each time
-    assert len(fine_tune(new_model(), train, None, 2, loss=own_loss, resume=True, **options)) == 2
-    assert len(Trainer.resume(tmp_path, train, loss=own_loss, epochs=3).fit()) == 3
-
-
-def test_both_ways_to_extend_a_run_are_one(train, tmp_path):
-    options = {**EASY, "schedule": "cosine"}
-    for name in "ab":
-        fine_tune(new_model(), train, None, 2, checkpoint_dir=tmp_path / name, **options)
-    a, b = new_model(), Trainer.resume(tmp_path / "b", train, epochs=12)
-    fine_tune(a, train, None, 12, checkpoint_dir=tmp_path / "a", resume=True, **options)
-    b.fit()
-    assert same(a.state_dict(), b.model.state_dict())
-    for other in ({"optimizer": "sgd"}, {"lr": 1.0}, {"batch_size": 4}):
-        with pytest.raises(ValueError, match=f"made with .*{next(iter(other))}"):
-            Trainer.resume(tmp_path / "b", train, **other)
-
-
-def test_saved_before_the_first_step(train, tmp_path):
-    trainer = Trainer(new_model(), train, epochs=1, **EASY)
-    trainer.save_checkpoint(tmp_path)
-    again = Trainer.resume(tmp_path, train)
-    trainer.fit()
-    again.fit()
-    assert same(again.model.state_dict(), trainer.model.state_dict())
+# Files
 
 
 def test_what_a_killed_run_left_half_written_goes(train, tmp_path):
@@ -214,36 +38,6 @@ def test_what_a_killed_run_left_half_written_goes(train, tmp_path):
     (tmp_path / ".mine.tmp").write_bytes(b"not ours")
     fine_tune(new_model(), train, None, 1, checkpoint_dir=tmp_path, **EASY)
     assert [path.name for path in tmp_path.glob(".*.tmp")] == [".mine.tmp"]
-
-
-def test_the_best_epoch_survives_a_resume(train, valid, tmp_path, monkeypatch):
-    losses = iter([1.0, 2.0, 3.0])
-    measure = loop.validate
-    monkeypatch.setattr(
-        loop, "validate", lambda *args: measure(*args) | {"valid_loss": next(losses)}
-    )
-    model = new_model()
-    kept = {}
-    options = {**EASY, "monitor": "loss", "checkpoint_dir": tmp_path}
-    with pytest.raises(KeyboardInterrupt):
-        fine_tune(
-            model,
-            train,
-            valid,
-            3,
-            callbacks=[
-                Interrupt(13),
-                lambda t, logs: kept.setdefault(logs["epoch"], t.model.state_dict()),
-            ],
-            **options,
-        )
-    assert same(load_model(tmp_path / "best").state_dict(), kept[1])
-    model = new_model()
-    fine_tune(model, train, valid, 3, resume=True, **options)
-    assert same(model.state_dict(), kept[1])
-
-
-# Files
 
 
 def test_the_folder_holds_last_and_best_and_nothing_else(train, valid, tmp_path):
@@ -328,12 +122,6 @@ def test_a_kill_between_the_renames_of_best_is_mended(train, valid, tmp_path):
 # Damage and mismatch
 
 
-@pytest.fixture
-def saved(train, tmp_path):
-    Trainer(new_model(), train, epochs=1, ema=None, **EASY).save_checkpoint(tmp_path)
-    return tmp_path
-
-
 def edit(folder, **changes):
     path = folder / "last.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
@@ -393,28 +181,3 @@ def test_an_architecture_the_arrays_do_not_have(saved, train, monkeypatch):
     edit(saved, architecture="resnet50d")
     with pytest.raises(WeightsError, match=r"a resnet50d with 4 classes: lacks model/conv1\.0"):
         Trainer.resume(saved, train)
-
-
-def test_other_classes_than_train(saved, train):
-    few = train.select(["finch", "jay", "owl"])
-    with pytest.raises(WeightsError, match="other classes: train lacks its 'wren'"):
-        Trainer.resume(saved, few)
-    turned = train.select(["wren", "finch", "jay", "owl"])
-    with pytest.raises(WeightsError, match="another order"):
-        Trainer.resume(saved, turned)
-
-
-def test_other_options_are_named(train, valid, tmp_path):
-    options = {**EASY, "checkpoint_dir": tmp_path}
-    fine_tune(new_model(), train, valid, 1, **options)
-    with pytest.raises(ValueError, match=r"lr=0\.005 \(now 0\.1\)"):
-        fine_tune(new_model(), train, valid, 2, resume=True, **{**options, "lr": 0.1})
-    history = fine_tune(
-        new_model(), train, valid, 2, resume=True, patience=3, cache_bytes=0, **options
-    )
-    assert len(history) == 2
-
-
-def test_changed_data_is_said(saved, train, caplog):
-    Trainer.resume(saved, train.select(per_class=5))
-    assert "train is not what it was (44 images then, 20 now)" in caplog.text

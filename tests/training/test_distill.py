@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from birdembed import Distill, ImageFolder, Model, Preprocess, SupCon, TrainConfig, fine_tune
+from birdembed import Distill, ImageFolder, SupCon, TrainConfig, fine_tune
 from birdembed.training.callbacks import Callback
 from birdembed.training.learned_map import MapState, Rules, cosine_loss, optimized
 from birdembed.training.loss_options import own_losses
@@ -16,31 +16,7 @@ from birdembed.training.lr_find import lr_find
 from birdembed.training.ridge import fit_ridge
 from birdembed.training.similarity_loss import relation_loss
 from birdembed.training.trainer import Trainer
-from tests.support import fake_core_trainer as fake
-from tests.support.train_data import make_folder
-
-EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
-
-
-@pytest.fixture
-def small_core(monkeypatch):
-    fake.install(monkeypatch)
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("distill")
-    return make_folder(root / "train"), make_folder(root / "valid", per_class=5, seed=1)
-
-
-@pytest.fixture
-def train(folder):
-    return folder[0]
-
-
-@pytest.fixture
-def valid(folder):
-    return folder[1]
+from tests.support.small_training import EASY, Stop, interrupt, new_model, same
 
 
 def teacher_rows(data, dim=6, seed=0):
@@ -48,14 +24,6 @@ def teacher_rows(data, dim=6, seed=0):
     rng = np.random.default_rng(seed)
     middle = rng.normal(size=(int(data.labels.max()) + 1, dim))
     return (middle[data.labels] + 0.3 * rng.normal(size=(len(data), dim))).astype(np.float32)
-
-
-def new_model(**options):
-    return Model("resnet50", preprocess=Preprocess(size=96), **options)
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def unit(rows):
@@ -70,15 +38,6 @@ def numeric(f, at, eps=1e-6):
         down[i] -= eps
         slope[i] = (f(up) - f(down)) / (2 * eps)
     return slope
-
-
-class Interrupt(Callback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, trainer, logs):
-        if logs["step"] == self.step:
-            raise KeyboardInterrupt
 
 
 # Losses and gradients
@@ -343,7 +302,7 @@ def test_ctrl_c_and_resume_ends_with_the_same_bits(train, valid, tmp_path, optim
                 loss=losses(),
                 resume=True,
                 checkpoint_dir=tmp_path / "b",
-                callbacks=Interrupt(at),
+                callbacks=Stop(at, interrupt),
                 **options,
             )
     trainer = Trainer.resume(tmp_path / "b", train, valid, loss=losses())
@@ -515,7 +474,7 @@ def test_labels_for_a_part(train, valid, tmp_path, balanced, weights):
             4,
             loss=losses(),
             checkpoint_dir=tmp_path,
-            callbacks=Interrupt(4),
+            callbacks=Stop(4, interrupt),
             **options,
         )
     fine_tune(again, data, valid, 4, loss=losses(), checkpoint_dir=tmp_path, resume=True, **options)

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from birdembed import BackendError, BirdembedError, ImageFolder, Preprocess, _core
+from birdembed import BirdembedError, ImageFolder
 from birdembed.model.model import Model
 from birdembed.training import loop
 from birdembed.training.callbacks import Callback
@@ -16,57 +16,10 @@ from birdembed.training.fine_tune import fine_tune
 from birdembed.training.losses import SupCon
 from birdembed.training.progress import seconds_left
 from birdembed.training.trainer import Trainer
-from tests.support import fake_core_trainer as fake
+from tests.support.small_training import EASY, Stop, interrupt, new_model, same, weights
 from tests.support.train_data import NAMES, make_folder
 
-EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
-
-
-@pytest.fixture(autouse=True)
-def small_core(monkeypatch):
-    fake.install(monkeypatch)
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("train")
-    return make_folder(root / "train"), make_folder(root / "valid", per_class=5, seed=1)
-
-
-@pytest.fixture
-def train(folder):
-    return folder[0]
-
-
-@pytest.fixture
-def valid(folder):
-    return folder[1]
-
-
-def new_model(**options):
-    return Model("resnet50", preprocess=Preprocess(size=96), **options)
-
-
-def weights(model):
-    return model.state_dict()
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
-
-
-class Stop(Callback):
-    """Do something at a step."""
-
-    def __init__(self, step, action):
-        self.step, self.action = step, action
-
-    def on_step_end(self, trainer, logs):
-        return self.action() if logs["step"] == self.step else None
-
-
-def interrupt():
-    raise KeyboardInterrupt
+pytestmark = pytest.mark.usefixtures("small_core")
 
 
 # What it does
@@ -179,111 +132,6 @@ def test_a_callback_stops_after_its_step(train):
     assert trainer.model.num_classes == 4
 
 
-def test_accumulation_is_one_step_of_the_mean(train):
-    options = {**EASY, "batch_size": 4, "bn": "frozen_stats", "head_epochs": 0}
-    options |= {"ema": None, "grad_clip": None, "epochs": 1, "label_smoothing": 0.0}
-    ends = []
-    for size, accumulate in ((8, 1), (4, 2)):
-        trainer = Trainer(
-            new_model(), train, **{**options, "batch_size": size, "accumulate": accumulate}
-        )
-        assert trainer.steps_per_epoch == 6
-        trainer.fit()
-        assert trainer.step_count == 6
-        ends.append(weights(trainer.model))
-    for name in ends[0]:
-        np.testing.assert_allclose(ends[0][name], ends[1][name], atol=2e-5, err_msg=name)
-
-
-def test_clipping_bounds_the_gradient_and_gradients_are_before_it(train):
-    scales = []
-    trainer = Trainer(new_model(), train, grad_clip=1e-3, **EASY)
-    core = trainer._run.ready().core
-    apply = core.apply
-    core.apply = lambda *a, **k: (scales.append(k["grad_scale"]), apply(*a, **k))
-    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
-    trainer.step(x, np.arange(4))
-    norm = np.sqrt(sum((g.astype(float) ** 2).sum() for g in trainer.gradients().values()))
-    assert scales[0] == pytest.approx(1e-3 / norm)
-    assert norm > 0.1
-    assert not any("running" in name for name in trainer.gradients())
-
-
-def test_a_step_by_hand_is_a_step_of_the_core(train):
-    options = {**EASY, "optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0}
-    trainer = Trainer(
-        new_model(),
-        train,
-        schedule="constant",
-        head_lr=5e-3,
-        grad_clip=None,
-        label_smoothing=0.0,
-        **options,
-    )
-    start = weights(trainer.model)
-    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
-    loss = trainer.step(x, np.arange(4))
-    end, slope = weights(trainer.model), trainer.gradients()
-    for name, gradient in slope.items():
-        np.testing.assert_allclose(end[name], start[name] - 5e-3 * gradient, atol=1e-7)
-    assert not np.array_equal(end["bn1.running_mean"], start["bn1.running_mean"])
-    moved = {n: (start[n] - 2e-5 * slope[n] if n in slope else start[n]) for n in start}
-    other = Trainer(_model_of(moved), train, schedule="constant", label_smoothing=0.0, **options)
-    wanted = sum((g.astype(float) ** 2).sum() for g in slope.values())
-    assert (loss - other.step(x, np.arange(4))) / 2e-5 == pytest.approx(wanted, rel=0.05)
-    with pytest.raises(ValueError, match="y must be 0 to 3, got 0 to 9"):
-        trainer.step(x, np.array([0, 1, 2, 9]))
-    with pytest.raises(ValueError, match="x must be float32"):
-        trainer.step(x.astype(np.float64), np.arange(4))
-
-
-def _model_of(state):
-    model = new_model(num_classes=4, class_names=NAMES)
-    model.load_state_dict(state)
-    return model
-
-
-def test_own_losses_are_added_and_checked(train):
-    x = np.random.default_rng(0).standard_normal((6, 3, 96, 96)).astype(np.float32)
-    y = np.array([0, 0, 1, 1, 2, 2])
-    plain = Trainer(new_model(), train, **EASY)
-    joined = Trainer(new_model(), train, loss=SupCon(0.1, 0.2), **EASY)
-    features = plain._run.ready().core.forward(x)
-    extra, slope = SupCon(0.1, 0.2)(features, y)
-    assert joined.step(x, y) == pytest.approx(plain.step(x, y) + extra, rel=1e-6)
-    assert not np.allclose(joined.gradients()["conv1.weight"], plain.gradients()["conv1.weight"])
-    wrong = Trainer(new_model(), train, loss=lambda f, y: (1.0, slope[:1]), **EASY)
-    with pytest.raises(ValueError, match="d_features of shape"):
-        wrong.step(x, y)
-    wrong = Trainer(new_model(), train, loss=lambda f, y: 1.0, **EASY)
-    with pytest.raises(TypeError, match="loss must return"):
-        wrong.step(x, y)
-
-
-def test_class_weights(train):
-    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
-    only = {"finch": 1, "jay": 0, "owl": 0, "wren": 0}
-    options = {**EASY, "label_smoothing": 0.0, "bn": "frozen_stats"}
-    weighted = Trainer(new_model(), train, class_weights=only, **options)
-    alone = Trainer(new_model(), train, **options)
-    assert weighted.step(x, np.arange(4)) == pytest.approx(alone.step(x[:1], np.arange(1)))
-    with pytest.raises(ValueError, match="disagree about class 'owl'"):
-        Trainer(new_model(), train, class_weights={"finch": 1, "jay": 1, "wren": 2}, **EASY)
-    with pytest.raises(ValueError, match="2 numbers for 4 classes"):
-        Trainer(new_model(), train, class_weights=[1, 2], **EASY)
-    with pytest.raises(ValueError, match="all 0"):
-        Trainer(new_model(), train, class_weights=np.zeros(4), **EASY)
-
-
-def test_a_step_before_fit_takes_nothing_from_its_epochs(train):
-    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
-    trainer = Trainer(new_model(), train, epochs=1, **EASY)
-    for _ in range(2):
-        trainer.step(x, np.arange(4))
-    trainer.fit()
-    assert trainer.step_count == 2 + trainer.steps_per_epoch
-
-
 def test_on_checkpoint_can_stop(train, tmp_path):
     class Enough(Callback):
         def on_checkpoint(self, trainer, path):
@@ -320,44 +168,7 @@ def test_eval_size_is_set_when_training_starts(train, valid):
     assert model.preprocess.size == 128
 
 
-# Heads
-
-
-def test_a_new_head_is_trained_first(train, caplog):
-    caplog.set_level(logging.INFO, "birdembed")
-    trainer = Trainer(new_model(), train, epochs=1, **EASY)
-    trainer.fit()
-    assert "classifier trained first" in caplog.text
-    caplog.clear()
-    Trainer(trainer.model, train, epochs=1, **EASY).fit()
-    assert "classifier trained first" not in caplog.text
-
-
-def test_an_own_head_is_kept_in_the_datas_order(train, caplog):
-    caplog.set_level(logging.INFO, "birdembed")
-    order = ["owl", "wren", "finch", "jay"]
-    model = new_model(num_classes=4, class_names=order, seed=5)
-    old = weights(model)
-    model = Trainer(model, train, **EASY).model
-    rows = [order.index(name) for name in NAMES]
-    assert model.class_names == list(NAMES)
-    assert np.array_equal(weights(model)["fc.weight"], old["fc.weight"][rows])
-    assert np.array_equal(weights(model)["fc.bias"], old["fc.bias"][rows])
-    assert "replaced" not in caplog.text
-    unnamed = new_model(num_classes=4, seed=5)
-    assert np.array_equal(
-        weights(Trainer(unnamed, train, **EASY).model)["fc.weight"], old["fc.weight"]
-    )
-
-
-@pytest.mark.parametrize("names", [["a", "b", "c", "d"], None])
-def test_another_head_is_replaced_and_said_so(train, caplog, names):
-    caplog.set_level(logging.INFO, "birdembed")
-    model = new_model(num_classes=4 if names else 7, class_names=names, seed=5)
-    old = weights(model)["fc.weight"]
-    model = Trainer(model, train, **EASY).model
-    assert not np.array_equal(weights(model)["fc.weight"], old[:4])
-    assert "replaced by a new one for the 4 classes" in caplog.text
+# What goes with the weights
 
 
 def test_a_gallery_of_the_old_weights_goes_and_that_is_said(train, caplog):
@@ -417,21 +228,6 @@ def test_data_that_cannot_be_trained_on(train, valid, tmp_path):
         Trainer("sscd", train)
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_precision_is_what_the_machine_has(train, native, monkeypatch):
-    found = _core.backend() | {"bfloat16": native, "isa": "AVX2"}
-    monkeypatch.setattr(_core, "backend", lambda: found)
-    best = "bfloat16" if native else "float32"
-    trainer = Trainer(new_model(), train, precision="auto", **EASY)
-    assert trainer.config.precision == best  # what checkpoints are held against
-    trainer.fit()
-    assert trainer.model._current.training["config"]["precision"] == best
-    assert Trainer(new_model(), train, **EASY).config.precision == "float32"
-    if not native:
-        with pytest.raises(BackendError, match=r"AVX512_BF16 or AMX.*AVX2.*'auto'"):
-            Trainer(new_model(), train, precision="bfloat16", **EASY)
-
-
 def test_valid_is_matched_by_name(train, valid):
     other = valid.select(["wren", "finch"])
     trainer = Trainer(new_model(), train, other, epochs=3, **EASY)
@@ -458,34 +254,6 @@ def test_broken_files(train, valid, tmp_path, caplog):
         fine_tune(model, broken, valid, 1, on_error="skip", **EASY)
     assert model._current is before
     assert len(data) == 24
-
-
-def test_nan_stops_and_leaves_model_and_checkpoint(train, valid, tmp_path):
-    model = new_model()
-    before = weights(model)
-    calls = []
-
-    def loss(features, labels):
-        calls.append(1)
-        return (float("nan") if len(calls) == 9 else 0.0), np.zeros_like(features)
-
-    options = {**EASY, "loss": loss, "checkpoint_dir": tmp_path, "eval_size": 128}
-    with pytest.raises(BirdembedError, match="loss is nan at step 9"):
-        fine_tune(model, train, valid, 3, **options)
-    assert same(weights(model), before)
-    assert model.preprocess.size == 96
-    assert json.loads((tmp_path / "last.json").read_text())["step"] == 6
-
-
-def test_an_infinite_gradient_stops_too(train):
-    def loss(features, labels):
-        return 0.0, np.full_like(features, np.inf)
-
-    with (
-        np.errstate(all="ignore"),
-        pytest.raises(BirdembedError, match=r"gradient is (inf|nan) at step 1"),
-    ):
-        fine_tune(new_model(), train, None, 1, loss=loss, **EASY)
 
 
 def test_two_trainings_of_one_model_at_once(train):

@@ -13,8 +13,6 @@ from birdembed import (
     Callback,
     Distill,
     ImageFolder,
-    Model,
-    Preprocess,
     SupCon,
     Trainer,
     _core,
@@ -22,6 +20,7 @@ from birdembed import (
     recalibrate_batch_norm,
 )
 from tests.support import ROOT, train_run
+from tests.support.small_training import new_model, same
 from tests.support.train_data import make_folder
 
 if not hasattr(_core, "Trainer"):
@@ -47,14 +46,6 @@ def train(root):
 @pytest.fixture(scope="module")
 def valid(root):
     return ImageFolder(root / "valid")
-
-
-def new_model(**options):
-    return Model("resnet50", preprocess=Preprocess(size=96), **options)
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def test_it_learns(train, valid):

@@ -1,4 +1,4 @@
-"""What a training starts from: unfolded batch norm, a head trained first, a learning rate."""
+"""What a training starts from: unfolded batch norm, a learning rate."""
 
 from pathlib import Path
 
@@ -9,14 +9,12 @@ from birdembed import (
     Callback,
     Model,
     Preprocess,
-    TrainConfig,
     Trainer,
     _core,
     lr_find,
     recalibrate_batch_norm,
 )
 from birdembed.training.batch_norm import conv_statistics, is_folded, unfold
-from birdembed.training.head import train_head
 from birdembed.training.lr_find import suggest
 from birdembed.training.param_groups import batch_norms
 from tests.support import fake_core_trainer as fake
@@ -24,11 +22,6 @@ from tests.support import tolerances
 from tests.support.train_data import make_folder
 
 EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None}
-
-
-@pytest.fixture
-def small_core(monkeypatch):
-    fake.install(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -149,23 +142,6 @@ def _batches(data, preprocess):
     from birdembed.images import batches
 
     return batches.batches(data, preprocess, 64)
-
-
-def test_a_head_trained_first_tells_the_classes_apart():
-    rng = np.random.default_rng(0)
-    labels = np.arange(300) % 3
-    centers = np.eye(3, 20, dtype=np.float32)
-    features = centers[labels] + 0.3 * rng.standard_normal((300, 20)).astype(np.float32)
-    config = TrainConfig(head_epochs=60)
-    start = np.zeros((3, 20), np.float32), np.zeros(3, np.float32)
-    weight, bias, accuracy = train_head(*start, features, labels, config)
-    assert accuracy > 0.95
-    assert not start[0].any()
-    again = train_head(*start, features, labels, config)
-    assert np.array_equal(weight, again[0])
-    only = train_head(*start, features, labels, config, np.array([1, 0, 0], np.float32))
-    assert ((features @ only[0].T + only[1]).argmax(axis=1) == 0).mean() > 0.9
-    assert bias.shape == (3,)
 
 
 def test_a_rate_is_found_and_the_weights_stay(small_core, train):

@@ -1,0 +1,163 @@
+"""Steps of the optimizer on the small stand-in: what they add up, and how they end."""
+
+import json
+
+import numpy as np
+import pytest
+
+from birdembed import BackendError, BirdembedError, _core
+from birdembed.training.fine_tune import fine_tune
+from birdembed.training.losses import SupCon
+from birdembed.training.trainer import Trainer
+from tests.support.small_training import EASY, new_model, same, weights
+from tests.support.train_data import NAMES
+
+pytestmark = pytest.mark.usefixtures("small_core")
+
+
+def test_accumulation_is_one_step_of_the_mean(train):
+    options = {**EASY, "batch_size": 4, "bn": "frozen_stats", "head_epochs": 0}
+    options |= {"ema": None, "grad_clip": None, "epochs": 1, "label_smoothing": 0.0}
+    ends = []
+    for size, accumulate in ((8, 1), (4, 2)):
+        trainer = Trainer(
+            new_model(), train, **{**options, "batch_size": size, "accumulate": accumulate}
+        )
+        assert trainer.steps_per_epoch == 6
+        trainer.fit()
+        assert trainer.step_count == 6
+        ends.append(weights(trainer.model))
+    for name in ends[0]:
+        np.testing.assert_allclose(ends[0][name], ends[1][name], atol=2e-5, err_msg=name)
+
+
+def test_clipping_bounds_the_gradient_and_gradients_are_before_it(train):
+    scales = []
+    trainer = Trainer(new_model(), train, grad_clip=1e-3, **EASY)
+    core = trainer._run.ready().core
+    apply = core.apply
+    core.apply = lambda *a, **k: (scales.append(k["grad_scale"]), apply(*a, **k))
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    trainer.step(x, np.arange(4))
+    norm = np.sqrt(sum((g.astype(float) ** 2).sum() for g in trainer.gradients().values()))
+    assert scales[0] == pytest.approx(1e-3 / norm)
+    assert norm > 0.1
+    assert not any("running" in name for name in trainer.gradients())
+
+
+def test_a_step_by_hand_is_a_step_of_the_core(train):
+    options = {**EASY, "optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0}
+    trainer = Trainer(
+        new_model(),
+        train,
+        schedule="constant",
+        head_lr=5e-3,
+        grad_clip=None,
+        label_smoothing=0.0,
+        **options,
+    )
+    start = weights(trainer.model)
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    loss = trainer.step(x, np.arange(4))
+    end, slope = weights(trainer.model), trainer.gradients()
+    for name, gradient in slope.items():
+        np.testing.assert_allclose(end[name], start[name] - 5e-3 * gradient, atol=1e-7)
+    assert not np.array_equal(end["bn1.running_mean"], start["bn1.running_mean"])
+    moved = {n: (start[n] - 2e-5 * slope[n] if n in slope else start[n]) for n in start}
+    other = Trainer(_model_of(moved), train, schedule="constant", label_smoothing=0.0, **options)
+    wanted = sum((g.astype(float) ** 2).sum() for g in slope.values())
+    assert (loss - other.step(x, np.arange(4))) / 2e-5 == pytest.approx(wanted, rel=0.05)
+    with pytest.raises(ValueError, match="y must be 0 to 3, got 0 to 9"):
+        trainer.step(x, np.array([0, 1, 2, 9]))
+    with pytest.raises(ValueError, match="x must be float32"):
+        trainer.step(x.astype(np.float64), np.arange(4))
+
+
+def _model_of(state):
+    model = new_model(num_classes=4, class_names=NAMES)
+    model.load_state_dict(state)
+    return model
+
+
+def test_own_losses_are_added_and_checked(train):
+    x = np.random.default_rng(0).standard_normal((6, 3, 96, 96)).astype(np.float32)
+    y = np.array([0, 0, 1, 1, 2, 2])
+    plain = Trainer(new_model(), train, **EASY)
+    joined = Trainer(new_model(), train, loss=SupCon(0.1, 0.2), **EASY)
+    features = plain._run.ready().core.forward(x)
+    extra, slope = SupCon(0.1, 0.2)(features, y)
+    assert joined.step(x, y) == pytest.approx(plain.step(x, y) + extra, rel=1e-6)
+    assert not np.allclose(joined.gradients()["conv1.weight"], plain.gradients()["conv1.weight"])
+    wrong = Trainer(new_model(), train, loss=lambda f, y: (1.0, slope[:1]), **EASY)
+    with pytest.raises(ValueError, match="d_features of shape"):
+        wrong.step(x, y)
+    wrong = Trainer(new_model(), train, loss=lambda f, y: 1.0, **EASY)
+    with pytest.raises(TypeError, match="loss must return"):
+        wrong.step(x, y)
+
+
+def test_class_weights(train):
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    only = {"finch": 1, "jay": 0, "owl": 0, "wren": 0}
+    options = {**EASY, "label_smoothing": 0.0, "bn": "frozen_stats"}
+    weighted = Trainer(new_model(), train, class_weights=only, **options)
+    alone = Trainer(new_model(), train, **options)
+    assert weighted.step(x, np.arange(4)) == pytest.approx(alone.step(x[:1], np.arange(1)))
+    with pytest.raises(ValueError, match="disagree about class 'owl'"):
+        Trainer(new_model(), train, class_weights={"finch": 1, "jay": 1, "wren": 2}, **EASY)
+    with pytest.raises(ValueError, match="2 numbers for 4 classes"):
+        Trainer(new_model(), train, class_weights=[1, 2], **EASY)
+    with pytest.raises(ValueError, match="all 0"):
+        Trainer(new_model(), train, class_weights=np.zeros(4), **EASY)
+
+
+def test_a_step_before_fit_takes_nothing_from_its_epochs(train):
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    trainer = Trainer(new_model(), train, epochs=1, **EASY)
+    for _ in range(2):
+        trainer.step(x, np.arange(4))
+    trainer.fit()
+    assert trainer.step_count == 2 + trainer.steps_per_epoch
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_precision_is_what_the_machine_has(train, native, monkeypatch):
+    found = _core.backend() | {"bfloat16": native, "isa": "AVX2"}
+    monkeypatch.setattr(_core, "backend", lambda: found)
+    best = "bfloat16" if native else "float32"
+    trainer = Trainer(new_model(), train, precision="auto", **EASY)
+    assert trainer.config.precision == best  # what checkpoints are held against
+    trainer.fit()
+    assert trainer.model._current.training["config"]["precision"] == best
+    assert Trainer(new_model(), train, **EASY).config.precision == "float32"
+    if not native:
+        with pytest.raises(BackendError, match=r"AVX512_BF16 or AMX.*AVX2.*'auto'"):
+            Trainer(new_model(), train, precision="bfloat16", **EASY)
+
+
+def test_nan_stops_and_leaves_model_and_checkpoint(train, valid, tmp_path):
+    model = new_model()
+    before = weights(model)
+    calls = []
+
+    def loss(features, labels):
+        calls.append(1)
+        return (float("nan") if len(calls) == 9 else 0.0), np.zeros_like(features)
+
+    options = {**EASY, "loss": loss, "checkpoint_dir": tmp_path, "eval_size": 128}
+    with pytest.raises(BirdembedError, match="loss is nan at step 9"):
+        fine_tune(model, train, valid, 3, **options)
+    assert same(weights(model), before)
+    assert model.preprocess.size == 96
+    assert json.loads((tmp_path / "last.json").read_text())["step"] == 6
+
+
+def test_an_infinite_gradient_stops_too(train):
+    def loss(features, labels):
+        return 0.0, np.full_like(features, np.inf)
+
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(BirdembedError, match=r"gradient is (inf|nan) at step 1"),
+    ):
+        fine_tune(new_model(), train, None, 1, loss=loss, **EASY)

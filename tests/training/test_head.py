@@ -1,0 +1,68 @@
+"""The head that a training starts with: a new one trained first, or the model's own."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from birdembed import TrainConfig
+from birdembed.training.head import train_head
+from birdembed.training.trainer import Trainer
+from tests.support.small_training import EASY, new_model, weights
+from tests.support.train_data import NAMES
+
+pytestmark = pytest.mark.usefixtures("small_core")
+
+
+def test_a_new_head_is_trained_first(train, caplog):
+    caplog.set_level(logging.INFO, "birdembed")
+    trainer = Trainer(new_model(), train, epochs=1, **EASY)
+    trainer.fit()
+    assert "classifier trained first" in caplog.text
+    caplog.clear()
+    Trainer(trainer.model, train, epochs=1, **EASY).fit()
+    assert "classifier trained first" not in caplog.text
+
+
+def test_an_own_head_is_kept_in_the_datas_order(train, caplog):
+    caplog.set_level(logging.INFO, "birdembed")
+    order = ["owl", "wren", "finch", "jay"]
+    model = new_model(num_classes=4, class_names=order, seed=5)
+    old = weights(model)
+    model = Trainer(model, train, **EASY).model
+    rows = [order.index(name) for name in NAMES]
+    assert model.class_names == list(NAMES)
+    assert np.array_equal(weights(model)["fc.weight"], old["fc.weight"][rows])
+    assert np.array_equal(weights(model)["fc.bias"], old["fc.bias"][rows])
+    assert "replaced" not in caplog.text
+    unnamed = new_model(num_classes=4, seed=5)
+    assert np.array_equal(
+        weights(Trainer(unnamed, train, **EASY).model)["fc.weight"], old["fc.weight"]
+    )
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c", "d"], None])
+def test_another_head_is_replaced_and_said_so(train, caplog, names):
+    caplog.set_level(logging.INFO, "birdembed")
+    model = new_model(num_classes=4 if names else 7, class_names=names, seed=5)
+    old = weights(model)["fc.weight"]
+    model = Trainer(model, train, **EASY).model
+    assert not np.array_equal(weights(model)["fc.weight"], old[:4])
+    assert "replaced by a new one for the 4 classes" in caplog.text
+
+
+def test_a_head_trained_first_tells_the_classes_apart():
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    centers = np.eye(3, 20, dtype=np.float32)
+    features = centers[labels] + 0.3 * rng.standard_normal((300, 20)).astype(np.float32)
+    config = TrainConfig(head_epochs=60)
+    start = np.zeros((3, 20), np.float32), np.zeros(3, np.float32)
+    weight, bias, accuracy = train_head(*start, features, labels, config)
+    assert accuracy > 0.95
+    assert not start[0].any()
+    again = train_head(*start, features, labels, config)
+    assert np.array_equal(weight, again[0])
+    only = train_head(*start, features, labels, config, np.array([1, 0, 0], np.float32))
+    assert ((features @ only[0].T + only[1]).argmax(axis=1) == 0).mean() > 0.9
+    assert bias.shape == (3,)
