@@ -236,7 +236,7 @@ def _rows(task: Task, found: Sequence[Outcome]) -> tuple[Rows, EncodeReport]:
     rows = Rows(good[0][1].shape[0] if good else None)
     if good:
         which = np.asarray(kept, np.int64)
-        rows.add(
+        rows = rows.added(
             [task.ids[position] for position in kept],
             np.stack([vector for _, vector in good]),
             [task.labels[position] for position in kept],

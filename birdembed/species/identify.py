@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.checks import check_integer
 from birdembed.search.cosine import cosine_similarity
-from birdembed.search.index import Index
+from birdembed.search.index import Index, rows_of
 from birdembed.species.gallery import NO_GALLERY, STALE
 
 
@@ -141,11 +141,12 @@ def nearest_species(
     """Return the nearest species of each vector, by the best row of each species."""
     if not len(vectors):
         return []
-    names = [str(label) for label in index.labels]
+    rows = rows_of(index)
+    names = [str(label) for label in rows.labels]
     species = list(dict.fromkeys(names))
     number = {name: i for i, name in enumerate(species)}
     row_species = np.asarray([number[name] for name in names], np.int64)
-    scores = np.atleast_2d(cosine_similarity(vectors, index.embeddings))
+    scores = np.atleast_2d(cosine_similarity(vectors, rows.vectors))
     best = np.full((len(vectors), len(species)), -np.inf, np.float32)
     for row, column in enumerate(row_species):
         np.maximum(best[:, column], scores[:, row], out=best[:, column])
