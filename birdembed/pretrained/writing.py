@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from birdembed._core import WeightsError
 from birdembed.base.files import with_path
 from birdembed.pretrained.contents import (
     CONFIG,
@@ -22,6 +23,7 @@ from birdembed.weights.float16 import as_stored
 from birdembed.weights.projection import write_projection
 from birdembed.weights.safetensors_file import write_safetensors
 from birdembed.weights.state_dict import FEATURES, to_saved
+from birdembed.weights.tensors import not_finite
 
 
 def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, Any]:
@@ -100,8 +102,13 @@ def write_pretrained(
         The folder cannot be written; the error names it, and what stood there stays.
     ValueError
         A weight is beyond what float16 holds.
+    WeightsError
+        A weight is NaN or infinite.
     """
     pretrained = pretrained.with_fingerprint().stored_as(dtype)
+    name = not_finite(pretrained.state)
+    if name is not None:  # no loader would take it
+        raise WeightsError(f"{name} holds NaN or infinity, as after a training that diverged")
     folder = Path(directory)
     config = _config(pretrained, write_gallery is not None, dtype)
     text = json.dumps(config, indent=2, ensure_ascii=False)
