@@ -24,7 +24,8 @@ class VerifyReport:
     checked : int
         Number of files looked at.
     failures : list of Failure
-        ``(position, name, reason)`` of files that cannot be read.
+        ``(position, name, reason)`` of files that cannot be read; of folders that cannot be
+        read the position is -1.
     suspect : list of Failure
         JPEG, PNG, GIF or BMP files that only Pillow could read: damaged somewhere, or of a
         rare kind. They are embedded, but deserve a look.
@@ -59,13 +60,16 @@ def verify(folder: Any, *, num_threads: int | None = None) -> VerifyReport:
     ------
     NotADirectoryError, FileNotFoundError
         `folder` is no folder.
+    ValueError
+        There is no image in it.
     """
     if isinstance(folder, (str, os.PathLike)):
-        if not os.path.exists(folder):
-            raise FileNotFoundError(f"folder does not exist: {os.fspath(folder)}")
-        if not os.path.isdir(folder):
-            raise NotADirectoryError(f"not a folder: {os.fspath(folder)}")
-        folder = files.image_paths(folder)
+        found = files.list_images(files.check_folder(folder))
+        if not found.names and not found.failures:
+            raise ValueError(f"{found.root}: no images in it")
+        report = _verify(found.paths, num_threads)
+        report.failures.extend(Failure(-1, path, reason) for path, reason in found.reasons)
+        return report
     return _verify(folder, num_threads)
 
 

@@ -223,8 +223,7 @@ def recalibrate_batch_norm(
 def _all_images(data: Any) -> list[Any]:
     """Return the images of a folder, a dataset or an iterable."""
     if isinstance(data, (str, os.PathLike)):
-        root, found = folder_of_images(data)
-        return [os.path.join(root, name) for name in found]
+        return list(folder_of_images(data).whole().paths)
     if sources.is_single(data):
         raise TypeError("data must be a folder, an ImageFolder or a list of images, got one image")
     return list(getattr(data, "paths", data))
