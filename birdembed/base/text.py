@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable
 
 
 def shortened(text: str, limit: int) -> str:
     """Return a text of at most `limit` characters; what is cut off is marked by an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def composed(text: str) -> str:
+    """Return a text with each accent and its letter as one character (NFC).
+
+    File systems give the same name back in one form or the other; compared are composed names.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def some(

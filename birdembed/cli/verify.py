@@ -31,5 +31,7 @@ def run(args: argparse.Namespace) -> int:
         for kind, items in kinds.items():
             for _, name, reason in items:
                 print(f"{kind}\t{name}\t{reason}")
-        common.say(f"{len(report.failures)} bad, {len(report.suspect)} suspect")
+        common.say(
+            f"{report.checked} checked: {len(report.failures)} bad, {len(report.suspect)} suspect"
+        )
     return 1 if report.failures else 0

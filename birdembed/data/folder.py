@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.text import some
-from birdembed.images.files import check_folder, folder_of_images, image_paths
+from birdembed.base.text import composed, some
+from birdembed.images.files import check_folder, folder_of_images, image_paths, subfolders
 
 
 class ImageFolder:
@@ -18,8 +18,10 @@ class ImageFolder:
 
     `from_lists` makes one of paths and labels, `from_paths` one of images without labels.
 
-    Images may lie deeper within their class's folder. Hidden files and folders and files that
-    are no images are ignored.
+    Images may lie deeper within their class's folder. Hidden files and folders, those of systems
+    (`@eaDir`, `#recycle`, `__MACOSX`) and files that are no images are ignored. Links are followed,
+    and each folder counts once in a class. Class names that differ only in how an accent is
+    written are one.
 
     Parameters
     ----------
@@ -44,7 +46,7 @@ class ImageFolder:
     Raises
     ------
     OSError
-        There is no such folder.
+        There is no such folder, or one in it cannot be read.
     ValueError
         A class has no images or is not there, or there are no classes at all.
     """
@@ -58,17 +60,13 @@ class ImageFolder:
 
     def __init__(self, root: str | os.PathLike[str], classes: Sequence[str] | None = None):
         folder = check_folder(root)
-        here = sorted(
-            entry.name
-            for entry in os.scandir(folder)
-            if entry.is_dir() and not entry.name.startswith(".")
-        )
+        here = subfolders(folder)
         if not here:
             raise ValueError(
                 f"{folder}: no class folders in it; expected one subfolder a class, or "
                 "ImageFolder.from_paths for images without labels"
             )
-        wanted = here if classes is None else _checked_names(classes, "classes")
+        wanted = list(here) if classes is None else _checked_names(classes, "classes")
         missing = [name for name in wanted if name not in here]
         if missing:
             raise ValueError(f"{folder}: no class folder {some(missing)}; it has {some(here)}")
@@ -76,7 +74,9 @@ class ImageFolder:
         labels: list[int] = []
         empty = []
         for label, name in enumerate(wanted):
-            images = image_paths(os.path.join(folder, name))
+            images = []
+            for spelling in here[name]:
+                images += image_paths(os.path.join(folder, spelling))
             if not images:
                 empty.append(name)
             paths += images
@@ -126,6 +126,7 @@ class ImageFolder:
         """
         rows = [os.fspath(path) for path in paths]
         given = [label.item() if isinstance(label, np.generic) else label for label in labels]
+        given = [composed(label) if isinstance(label, str) else label for label in given]
         if len(rows) != len(given):
             raise ValueError(f"paths and labels differ in length: {len(rows)} and {len(given)}")
         there = [label for label in given if label is not None]
@@ -173,8 +174,8 @@ class ImageFolder:
         data = cls.__new__(cls)
         root = None
         if isinstance(images, (str, os.PathLike)):
-            root, found = folder_of_images(images)
-            rows = [os.path.join(root, name) for name in found]
+            listing = folder_of_images(images).whole()
+            root, rows = listing.root, listing.paths
         else:
             rows = [os.fspath(path) for path in images]
         data._set(rows, np.full(len(rows), -1, np.int64), [], root)
@@ -253,7 +254,7 @@ class ImageFolder:
 
     def _shuffled(self, label: int, seed: int) -> NDArray[np.int64]:
         """Return the rows of a class in an order that other classes have no part in."""
-        name = self.class_names[label].encode()
+        name = self.class_names[label].encode("utf-8", "surrogatepass")  # as files have them
         rng = np.random.default_rng(
             [seed, int.from_bytes(hashlib.sha256(name).digest()[:8], "little")]
         )
@@ -332,12 +333,13 @@ def images_at(folder: ImageFolder, rows: NDArray[np.int64]) -> ImageFolder:
 def _checked_names(names: Sequence[str], argument: str) -> list[str]:
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"{argument} must be a sequence of names")
-    twice = sorted({name for name in names if list(names).count(name) > 1})
+    names = [composed(name) for name in names]
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{argument} names {some(twice)} twice")
     if not len(names):
         raise ValueError(f"{argument} is empty")
-    return [str(name) for name in names]
+    return names
 
 
 def _count(names: Sequence[str]) -> str:

@@ -127,12 +127,13 @@ def duplicate_groups(
         `threshold` does not lie between 0 and 1, the folder has no images, or none can be read.
     """
     _check_threshold(threshold)
-    small = _read(below(folder), os.fspath(folder), show_progress_bar)
+    images, closed = below(folder)
+    small = _read(images, os.fspath(folder), show_progress_bar)
     alike = _alike(small.rows, small.rows, threshold, _NEIGHBOURS + 1, complete=True)
     links = {(max(row, column), min(row, column), score) for row, column, score in alike}
     groups = _joined(len(small.names), sorted(links, key=lambda link: -link[2]))
     found = [Group(sorted(small.names[i] for i in rows), score) for rows, score in groups]
-    return sorted(found, key=lambda group: (-group.score, group.paths)), small.failures
+    return sorted(found, key=lambda group: (-group.score, group.paths)), small.failures + closed
 
 
 def _joined(n: int, links: list[tuple[int, int, float]]) -> Iterator[tuple[list[int], float]]:
@@ -198,9 +199,11 @@ def _thumbnails(images: Any, argument: str) -> tuple[NDArray[np.float32], list[s
     """Return thumbnails, names and labels; warn of images that cannot be read."""
     from birdembed.images.report import described
 
+    closed: list[Failure] = []
     if isinstance(images, (str, os.PathLike)) and not os.path.isfile(images):
-        images = below(images)
+        images, closed = below(images)
     rows, names, labels, failures = _read(images, argument, show_progress_bar=False)
+    failures += closed
     if failures:
         warnings.warn(
             f"{argument}: {len(failures)} images could not be read and are not compared; "
@@ -240,14 +243,19 @@ def _read(images: Any, argument: str, show_progress_bar: bool | None) -> _Thumbn
     return _Thumbnails(np.concatenate(rows), names, labels, failures)
 
 
-def below(folder: str | os.PathLike[str]) -> ImageFolder:
-    """Return all images below a folder, labelled by the first folder of their relative path."""
+def below(folder: str | os.PathLike[str]) -> tuple[ImageFolder, list[Failure]]:
+    """Return all images below a folder, and the folders in it that cannot be read.
+
+    The labels are the first folders of the relative paths.
+    """
     from birdembed.data.folder import ImageFolder
     from birdembed.images.files import folder_of_images
+    from birdembed.images.report import Failure
 
-    root, found = folder_of_images(folder)
-    labels = [name.split("/")[0] if "/" in name else "" for name in found]
-    return ImageFolder.from_lists([os.path.join(root, name) for name in found], labels)
+    found = folder_of_images(folder)
+    labels = [name.split("/")[0] if "/" in name else "" for name in found.names]
+    closed = [Failure(-1, path, reason) for path, reason in found.reasons]
+    return ImageFolder.from_lists(found.paths, labels), closed
 
 
 def mirrored_copy(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.fingerprints import check_same_model
 from birdembed.data.folder import ImageFolder
-from birdembed.search.index import Index
+from birdembed.search.index import Index, rows_of
 
 
 class Judged(NamedTuple):
@@ -75,13 +75,12 @@ def reference_of(
         return None, [], []
     if isinstance(reference, Index):
         advice = "build the index again with this model"
-        check_same_model("reference", reference.fingerprint, "the model", model.fingerprint, advice)
-        labels = reference.labels.tolist()
+        table = rows_of(reference)
+        check_same_model("reference", table.fingerprint, "the model", model.fingerprint, advice)
+        labels, paths = list(table.labels), table.paths
         rows = [row for row, label in enumerate(labels) if label is not None]
         _check_classes(data, {labels[row] for row in rows})
-        paths = reference.paths
-        whole = len(rows) == len(reference)
-        vectors = reference.embeddings if whole else reference.embeddings[rows]
+        vectors = table.vectors if len(rows) == len(table) else table.vectors[rows]
         return vectors, [labels[row] for row in rows], [paths[row] for row in rows]
     if not isinstance(reference, ImageFolder):
         raise TypeError(

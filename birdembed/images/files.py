@@ -3,43 +3,163 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from birdembed.base.text import composed
 
 IMAGE_ENDINGS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif "
     ".ppm .pgm .pbm .pnm .jp2 .tga .mpo".split()
 )
+#: What systems put beside photographs: thumbnails, recycle bins, halves of unpacked files.
+_SYSTEM = frozenset(
+    ("@eadir", "#recycle", "$recycle.bin", "system volume information", "__macosx", "lost+found")
+)
 
 
-def list_images(root: str | os.PathLike[str]) -> list[str]:
-    """Return the images below a folder as sorted POSIX paths relative to it.
+@dataclass
+class Listing:
+    """The images below a folder, and what of it cannot be read.
 
-    Hidden files and folders, and files with other endings, are left out. Links to folders are
-    followed, but not those to a folder that they lie in.
+    Attributes
+    ----------
+    root : str
+        The folder.
+    names : list of str
+        The images as sorted POSIX paths relative to it.
+    failures : list of (str, OSError)
+        Path and error of each folder below it, or itself, that cannot be read.
     """
-    found = []
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not name.startswith(".") and not _leads_back(os.path.join(folder, name))
+
+    root: str
+    names: list[str] = field(default_factory=list)
+    failures: list[tuple[str, OSError]] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the images, in the order of `names`."""
+        return [os.path.join(self.root, name) for name in self.names]
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        """Path and reason of each folder that cannot be read."""
+        return [
+            (path, f"this folder cannot be read: {(error.strerror or str(error)).lower()}")
+            for path, error in self.failures
         ]
-        for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_ENDINGS:
-                found.append(os.path.relpath(os.path.join(folder, name), root))
-    return sorted(path.replace(os.sep, "/") for path in found)
+
+    def whole(self) -> Listing:
+        """Return the listing; raise the first `OSError` where it is not complete."""
+        if self.failures:
+            path, error = self.failures[0]
+            raise OSError(error.errno, error.strerror, path) from error
+        return self
+
+
+def list_images(root: str | os.PathLike[str]) -> Listing:
+    """List the images below a folder.
+
+    Hidden files and folders, those of systems (`@eaDir`, `#recycle`, `$RECYCLE.BIN`, `__MACOSX`,
+    `lost+found`), and files with other endings are left out. Links to folders are followed. A
+    folder that is reached in several ways is listed once: where it lies if that is below the
+    root, else by the first of its links in the order of their names.
+    """
+    walk = _Walk(os.fspath(root))
+    walk.folder("")
+    walk.follow_links()
+    walk.found.names.sort()
+    walk.found.failures.sort(key=lambda failure: failure[0])
+    return walk.found
+
+
+class _Walk:
+    """A walk through the folders below a root, first without links and then by them."""
+
+    def __init__(self, root: str) -> None:
+        self.found = Listing(root)
+        self._seen: set[tuple[int, int]] = set()
+        self._links: list[str] = []
+
+    def folder(self, name: str) -> None:
+        """List a folder, given by its path relative to the root, and its subfolders."""
+        waiting = [name]
+        while waiting:
+            name = waiting.pop()
+            path = os.path.join(self.found.root, name) if name else self.found.root
+            try:
+                if not name or not os.path.islink(path):
+                    waiting += self._listed(name, path)
+                else:
+                    self._links.append(name)
+            except OSError as error:
+                self.found.failures.append((path, error))
+
+    def _listed(self, name: str, path: str) -> list[str]:
+        """Take the images of one folder; return its subfolders."""
+        state = os.stat(path)
+        if (state.st_dev, state.st_ino) in self._seen:
+            return []
+        self._seen.add((state.st_dev, state.st_ino))
+        subfolders = []
+        for entry in entries(path):
+            below = f"{name}/{entry.name}" if name else entry.name
+            image = os.path.splitext(entry.name)[1].lower() in IMAGE_ENDINGS
+            try:
+                if entry.is_dir():
+                    subfolders.append(below)
+                elif image:
+                    self.found.names.append(below)
+            except OSError as error:  # a link that leads to itself, or where nobody may look
+                if image:  # what is wrong with it shows where it is read
+                    self.found.names.append(below)
+                else:
+                    self.found.failures.append((entry.path, error))
+        return subfolders
+
+    def follow_links(self) -> None:
+        """List what the links lead to, in the order of their names, and the links in there."""
+        while self._links:
+            links, self._links = sorted(self._links), []
+            for name in links:
+                path = os.path.join(self.found.root, name) if name else self.found.root
+                try:
+                    if _leads_back(path):
+                        continue
+                    for below in self._listed(name, path):
+                        self.folder(below)
+                except OSError as error:
+                    self.found.failures.append((path, error))
+
+
+def _leads_back(link: str) -> bool:
+    """Return whether a link leads to a folder that contains it, such as one above the root."""
+    place = os.path.join(os.path.realpath(os.path.dirname(link)), "")
+    return place.startswith(os.path.join(os.path.realpath(link), ""))
+
+
+def entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Yield what is in a folder, without what is hidden or a system's own."""
+    with os.scandir(folder) as found:
+        for entry in found:
+            if not entry.name.startswith(".") and entry.name.lower() not in _SYSTEM:
+                yield entry
+
+
+def subfolders(root: str) -> dict[str, list[str]]:
+    """Return the names of a folder's subfolders by their composed form, sorted.
+
+    Two that differ only in how an accent is written are one.
+    """
+    found: dict[str, list[str]] = {}
+    for name in sorted(entry.name for entry in entries(root) if entry.is_dir()):
+        found.setdefault(composed(name), []).append(name)
+    return dict(sorted(found.items()))
 
 
 def image_paths(root: str | os.PathLike[str]) -> list[str]:
-    """Return the paths of the images below a folder, in the order of `list_images`."""
-    return [os.path.join(root, name) for name in list_images(root)]
-
-
-def _leads_back(folder: str) -> bool:
-    """Return whether a folder is a link to a folder that contains it."""
-    if not os.path.islink(folder):
-        return False
-    place = os.path.join(os.path.realpath(os.path.dirname(folder)), "")
-    return place.startswith(os.path.join(os.path.realpath(folder), ""))
+    """Return the paths of the images below a folder; `OSError` where not all can be listed."""
+    return list_images(root).whole().paths
 
 
 def check_folder(root: str | os.PathLike[str]) -> str:
@@ -54,10 +174,10 @@ def check_folder(root: str | os.PathLike[str]) -> str:
     return path
 
 
-def folder_of_images(folder: str | os.PathLike[str]) -> tuple[str, list[str]]:
-    """Return a folder's path as text and its images; raise a `ValueError` if it has none."""
-    root = check_folder(folder)
-    found = list_images(root)
-    if not found:
-        raise ValueError(f"{root}: no images in it")
-    return root, found
+def folder_of_images(folder: str | os.PathLike[str]) -> Listing:
+    """Return the images below a folder; raise an error where there are none."""
+    found = list_images(check_folder(folder))
+    if not found.names:
+        found.whole()
+        raise ValueError(f"{found.root}: no images in it")
+    return found

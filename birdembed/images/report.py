@@ -18,7 +18,8 @@ class EncodeReport:
     names : list of str
         Name of each row: its path, or what stands for one.
     failures : list of (int, str, str)
-        Position, name and reason of each image that could not be read.
+        Position, name and reason of each image that could not be read; of a folder that could not
+        be read, -1, its path and the reason.
     decoders : list of str
         Which decoder read each row.
     """
@@ -45,7 +46,7 @@ class Failure(NamedTuple):
     Attributes
     ----------
     position : int
-        Where it stands in the input, from 0.
+        Where it stands in the input, from 0; -1 of a folder that cannot be read.
     name : str
         Its path, or what stands for one.
     reason : str

@@ -25,7 +25,8 @@ class VerifyReport:
     checked : int
         Number of files looked at.
     failures : list of Failure
-        ``(position, name, reason)`` of files that cannot be read.
+        ``(position, name, reason)`` of files that cannot be read; of folders that cannot be
+        read the position is -1.
     suspect : list of Failure
         JPEG, PNG, GIF or BMP files that only Pillow could read: damaged somewhere, or of a
         rare kind. They are embedded, but deserve a look.
@@ -64,11 +65,22 @@ def verify(
     ------
     NotADirectoryError, FileNotFoundError
         `folder` is no folder.
+    ValueError
+        There is no image in it.
     """
     if isinstance(folder, (str, os.PathLike)):
-        folder = files.image_paths(files.check_folder(folder))
-    inputs = Inputs.of(folder)
-    bar = progress_bar(show_progress_bar, inputs.length, "decoding")
+        found = files.list_images(files.check_folder(folder))
+        if not found.names and not found.failures:
+            raise ValueError(f"{found.root}: no images in it")
+        report = _with_bar(found.paths, num_threads, show_progress_bar)
+        report.failures.extend(Failure(-1, path, reason) for path, reason in found.reasons)
+        return report
+    return _with_bar(folder, num_threads, show_progress_bar)
+
+
+def _with_bar(images: Any, num_threads: int | None, show: bool | None) -> VerifyReport:
+    inputs = Inputs.of(images)
+    bar = progress_bar(show, inputs.length, "decoding")
     try:
         return _verify(inputs, num_threads or 0, bar)
     finally:

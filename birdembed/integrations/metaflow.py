@@ -379,7 +379,7 @@ def shard_files(
     os.stat(root)
     if not os.path.isdir(root):
         raise NotADirectoryError(f"not a folder: {root}")
-    names = list_images(root)
+    names = list_images(root).whole().names
     if not names:
         raise ValueError(f"{root}: holds no images")
     size = max(per_shard, -(-len(names) // most) if most else 0)

@@ -22,6 +22,7 @@ GALLERY = "gallery.safetensors"
 PREPROCESSOR = "preprocessor_config.json"  # transformers'
 #: In the order they are looked for.
 WEIGHT_FILES = (WEIGHTS, "pytorch_model.bin")
+COMMITTED = ".saved"  # a whole save, whose files are about to take their places
 FORMAT = 1  # of the object "birdembed" in config.json
 
 
@@ -103,6 +104,12 @@ class Pretrained:
         if all(np.array_equal(state[name], self.state[name]) for name in state):
             return self
         return replace(self, state=state, trunk_digest=None, fingerprint=None).with_fingerprint()
+
+
+def file_in(folder: Path, name: str) -> Path:
+    """Return the path of a model folder's file: where a save has just put it, or its place."""
+    committed = folder / COMMITTED / name
+    return committed if committed.is_file() else folder / name
 
 
 def check_fingerprint(pretrained: Pretrained) -> str:

@@ -12,13 +12,16 @@ from birdembed._core import WeightsError
 from birdembed.base.species_names import SpeciesNames, checked_species_names
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import (
+    COMMITTED,
     CONFIG,
     FORMAT,
     GALLERY,
     PREPROCESSOR,
     PROJECTION,
     WEIGHT_FILES,
+    WEIGHTS,
     Pretrained,
+    file_in,
 )
 from birdembed.pretrained.preprocess_config import (
     preprocess_from_timm,
@@ -27,6 +30,8 @@ from birdembed.pretrained.preprocess_config import (
 from birdembed.weights.projection import POOLINGS, read_projection
 from birdembed.weights.reading import read_weights
 from birdembed.weights.state_dict import ARCHITECTURES, to_native
+
+_TRIES = 20  # saves by others that may come while a folder is read
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -122,10 +127,10 @@ def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> N
     pretrained.threshold = own.get("threshold")
     pretrained.species_names = _species_names(own.get("species"), path)
     if own.get("projection"):
-        pretrained.projection = read_projection(folder / PROJECTION)
+        pretrained.projection = read_projection(file_in(folder, PROJECTION))
         pretrained.project_by_default = bool(own["projection"].get("default"))
     if own.get("gallery"):
-        pretrained.gallery_path = folder / GALLERY
+        pretrained.gallery_path = file_in(folder, GALLERY)
     pretrained.trunk_digest = own.get("trunk_digest")
     pretrained.fingerprint = own.get("fingerprint")
 
@@ -157,7 +162,43 @@ def read_pretrained(
         A file is missing, damaged, or does not fit; the error names it.
     """
     folder = Path(directory)
-    config_path = folder / CONFIG
+    for _ in range(_TRIES):
+        before = _state(folder)
+        try:
+            found = _read(folder, architecture, num_classes, preprocess)
+        except WeightsError:
+            if _state(folder) == before:
+                raise
+            continue
+        if _state(folder) == before:
+            break
+    else:
+        raise WeightsError(f"{folder}: is written again and again; wait for it")
+    found.source = source or str(folder)
+    return found
+
+
+def _state(folder: Path) -> list[tuple[int, int] | None]:
+    """Return what tells whether a save came between two looks at a model folder."""
+    states: list[tuple[int, int] | None] = []
+    for name in (COMMITTED, CONFIG, WEIGHTS):
+        try:
+            state = os.stat(folder / name)
+        except OSError:
+            states.append(None)
+        else:
+            states.append((state.st_ino, state.st_mtime_ns if name != COMMITTED else 0))
+    return states
+
+
+def _read(
+    folder: Path,
+    architecture: str | None,
+    num_classes: int | None,
+    preprocess: Preprocess | None,
+) -> Pretrained:
+    """Read a model folder once; see `read_pretrained`."""
+    config_path = file_in(folder, CONFIG)
     if not config_path.is_file():
         raise WeightsError(
             f"{config_path}: no such file: not a model folder, or a save was interrupted; "
@@ -167,13 +208,14 @@ def read_pretrained(
     declared = _architecture(config, config_path)
     if architecture is not None and architecture != declared:
         raise WeightsError(f"{config_path}: holds a {declared}, expected a {architecture}")
-    weights = next((folder / n for n in WEIGHT_FILES if (folder / n).is_file()), None)
+    places = [file_in(folder, name) for name in WEIGHT_FILES]
+    weights = next((path for path in places if path.is_file()), None)
     if weights is None:
         raise WeightsError(f"{folder}: holds none of {', '.join(WEIGHT_FILES)}")
     own = config.get("birdembed")
     name, state = to_native(read_weights(weights), str(weights), declared, num_classes)
     given = preprocess if preprocess is not None else _read_preprocess(folder, config)
-    pretrained = Pretrained(name, state, given, source=source or str(folder))
+    pretrained = Pretrained(name, state, given, source=str(folder))
     cfg = config.get("pretrained_cfg") or {}
     labels = cfg.get("label_names") or config.get("label_names") or config.get("id2label")
     pretrained.class_names = _class_names(labels, pretrained.num_classes, config_path)

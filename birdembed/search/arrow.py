@@ -156,10 +156,9 @@ def to_rows(table: pa.Table, where: str) -> Rows:
     if all(path is None for path in columns.get("path", ())):
         columns.pop("path", None)
     try:
-        rows.add(ids, vectors, labels, columns)
+        return rows.added(ids, vectors, labels, columns)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{where}: {error}") from error
-    return rows
 
 
 def _vectors(column: pa.ChunkedArray, where: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

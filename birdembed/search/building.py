@@ -38,6 +38,8 @@ def build(
     """Embed images and return their rows and what became of each; see `Index.build`."""
     task = collect(images, ids, labels, metadata)
     check_choice("on_error", on_error, ("skip", "raise"))
+    if task.closed and on_error == "raise":
+        raise OSError("{}: {}".format(*task.closed[0]))
     finished = _Finished(model, cache)
     bar = progress_bar(show_progress_bar, len(task.images), "embedding")
     found = []
@@ -65,6 +67,7 @@ class Task:
     ids: list[str]
     labels: list[str | None]
     metadata: dict[str, Column]
+    closed: list[tuple[str, str]]  # folders that cannot be read, and why
 
 
 def collect(
@@ -81,7 +84,7 @@ def collect(
         There is no such folder, or there are no images in it; lists differ in length; something
         is no image.
     """
-    inputs, own_ids, own_labels = _found(images)
+    inputs, own_ids, own_labels, closed = _found(images)
     items, names = list(inputs.items), inputs.names
     for position, item in enumerate(items):
         if not is_image(item):
@@ -100,23 +103,25 @@ def collect(
         raise ValueError(f"ids and images differ in length: {len(chosen)} and {n}")
     tags = (own_labels or [None] * n) if labels is None else columns_.strings(labels, n, "labels")
     texts = [name if isinstance(name, str) else f"image {i}" for i, name in enumerate(names)]
-    return Task(items, texts, chosen, tags, columns)
+    return Task(items, texts, chosen, tags, columns, closed)
 
 
-def _found(images: Any) -> tuple[Inputs, list[str] | None, list[str | None] | None]:
-    """Return the images in a list, and the ids and labels that a folder gives them."""
+def _found(
+    images: Any,
+) -> tuple[Inputs, list[str] | None, list[str | None] | None, list[tuple[str, str]]]:
+    """Return the images in a list, the ids and labels of a folder, and what it has unreadable."""
     if isinstance(images, (str, os.PathLike)):
-        root, relative = folder_of_images(images)
-        inputs = Inputs.of([os.path.join(root, name) for name in relative])
-        return inputs, relative, [name.split("/")[0] if "/" in name else None for name in relative]
+        listing = folder_of_images(images)
+        labels = [name.split("/")[0] if "/" in name else None for name in listing.names]
+        return Inputs.of(listing.paths), listing.names, labels, listing.reasons
     inputs = Inputs.of(images)
     if inputs.single:
         raise TypeError("images must be a folder or a list of images, got one image")
     inputs = inputs.listed()
     if isinstance(images, ImageFolder):
         labels = [images.class_names[k] if k >= 0 else None for k in images.labels]
-        return inputs, [_relative(path, images.root) for path in inputs.items], labels
-    return inputs, None, None
+        return inputs, [_relative(path, images.root) for path in inputs.items], labels, []
+    return inputs, None, None, []
 
 
 def _relative(path: str, root: str | None) -> str:
@@ -230,13 +235,14 @@ def _rows(task: Task, found: Sequence[Outcome]) -> tuple[Rows, EncodeReport]:
             (one.position, task.names[one.position], one.reason)
             for one in found
             if one.vector is None
-        ],
+        ]
+        + [(-1, path, reason) for path, reason in task.closed],
         decoders=[one.decoder for one, _ in good],
     )
     rows = Rows(good[0][1].shape[0] if good else None)
     if good:
         which = np.asarray(kept, np.int64)
-        rows.add(
+        rows = rows.added(
             [task.ids[position] for position in kept],
             np.stack([vector for _, vector in good]),
             [task.labels[position] for position in kept],

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.search.growing_strings import GrowingStrings
 from birdembed.search.packed_strings import PackedStrings
 
 #: Strings or numbers, one a row.
@@ -165,15 +166,18 @@ def merge(
 ) -> Column:
     """Return a column with added rows, those `replaced` put at `old`, the others at the end.
 
-    A list is changed in place, so that adding row by row stays cheap.
+    `before` stays as it is. Where nothing is replaced, strings are appended to a list that both
+    share, so that adding row by row stays cheap.
     """
     if isinstance(before, np.ndarray):
         added = np.asarray(after)
         values = np.concatenate([before, added[~replaced]])
         values[old] = added[replaced]
         return values
-    texts = before if isinstance(before, list) else list(before)
+    more = [after[value] for value in np.flatnonzero(~replaced).tolist()]
+    if not len(old) and isinstance(before, GrowingStrings):
+        return before.followed_by(more)
+    texts = list(before)
     for row, value in zip(old.tolist(), np.flatnonzero(replaced).tolist(), strict=True):
         texts[row] = after[value]
-    texts.extend(after[value] for value in np.flatnonzero(~replaced).tolist())
-    return texts
+    return GrowingStrings(texts + more)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from birdembed.base.locks import WaitingLock
 from birdembed.images.report import EncodeReport
 from birdembed.search import arrow, exports
 from birdembed.search import columns as columns_
@@ -24,8 +25,16 @@ if TYPE_CHECKING:
 
 
 def rows_of(index: Index) -> Rows:
-    """Return the rows of an index as they are stored."""
-    return index._rows
+    """Return the rows an index has now, in a table that never changes.
+
+    Raises
+    ------
+    IndexFileError
+        The file that they are mapped from was written into since it was loaded.
+    """
+    rows = index._rows
+    rows.check_file()
+    return rows
 
 
 class Index:
@@ -44,12 +53,19 @@ class Index:
     ----------
     report : EncodeReport or None
         What became of each image, after `build`.
+
+    Notes
+    -----
+    Threads may share an index: `add` and `remove` wait for each other, and every other call
+    answers from the rows that were there when it began. Two calls may see different rows, so
+    take what belongs together (`match.id`, not ``index.ids[match.row]``) from one answer.
     """
 
     __module__ = "birdembed"
 
     def __init__(self, dim: int | None = None, fingerprint: str | None = None, model: Any = None):
         self._rows = Rows(dim, fingerprint)
+        self._lock = WaitingLock()
         self.model = model
         self.report: EncodeReport | None = None
         if model is not None:
@@ -61,17 +77,17 @@ class Index:
     def _of(cls, rows: Rows, model: Any) -> Index:
         """Return an index of rows; `FingerprintMismatch` where they are another model's."""
         index = cls(rows.dim, rows.fingerprint, model)
-        rows.fingerprint = index.fingerprint
-        index._rows = rows
+        index._rows = rows.with_fingerprint(index.fingerprint)
         return index
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the rows as lists and arrays, the model and the report."""
-        return {"rows": self._rows.plain(), "model": self.model, "report": self.report}
+        return {"rows": rows_of(self).plain(), "model": self.model, "report": self.report}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what `__getstate__` gave."""
         self._rows = Rows.of(**state["rows"])
+        self._lock = WaitingLock()
         self.model, self.report = state["model"], state["report"]
 
     # What it holds -----------------------------------------------------------------------
@@ -92,48 +108,49 @@ class Index:
 
     @fingerprint.setter
     def fingerprint(self, value: str | None) -> None:
-        self._rows.fingerprint = value
+        with self._lock.held():
+            self._rows = self._rows.with_fingerprint(value)
 
     @property
     def embeddings(self) -> NDArray[np.float32]:
         """`(n, dim)` float32, read-only, as they were added."""
-        return self._rows.vectors
+        return rows_of(self).vectors
 
     @property
     def ids(self) -> NDArray[np.object_]:
         """`(n,)` strings."""
-        return self._rows.objects("ids")
+        return rows_of(self).objects("ids")
 
     @property
     def labels(self) -> NDArray[np.object_]:
         """`(n,)` strings, None where a row has no label."""
-        return self._rows.objects("labels")
+        return rows_of(self).objects("labels")
 
     @property
     def paths(self) -> NDArray[np.object_]:
         """`(n,)` strings, None where a row has no path: the metadata column `path`."""
-        return self._rows.objects("paths")
+        return rows_of(self).objects("paths")
 
     @property
     def metadata(self) -> dict[str, NDArray[Any]]:
         """The other columns by name, `(n,)` each."""
-        return columns_.arrays(self._rows.columns)
+        return columns_.arrays(rows_of(self).columns)
 
     def __contains__(self, id_: str) -> bool:
         """Tell whether an id is there."""
-        return id_ in self._rows.places
+        return rows_of(self).place(id_) is not None
 
     def __repr__(self) -> str:
         """Return one line that says what the index holds."""
         from birdembed.search.index_display import index_text
 
-        return index_text(self._rows, self.model is not None)
+        return index_text(rows_of(self), self.model is not None)
 
     def _repr_html_(self) -> str:
         """Return HTML that says what the index holds."""
         from birdembed.search.index_display import index_html
 
-        return index_html(self._rows, self.model, self.report)
+        return index_html(rows_of(self), self.model, self.report)
 
     # Adding and removing -----------------------------------------------------------------
 
@@ -172,11 +189,15 @@ class Index:
         FingerprintMismatch
             The embeddings come from another model.
         """
-        self._rows.add(ids, embeddings, labels, metadata, fingerprint, replace)
+        with self._lock.held():
+            self._rows = rows_of(self).added(
+                ids, embeddings, labels, metadata, fingerprint, replace
+            )
 
     def remove(self, ids: Sequence[str] | str) -> None:
         """Remove the rows of `ids`, one or many: all of them or, on a `KeyError`, none."""
-        self._rows.remove(ids)
+        with self._lock.held():
+            self._rows = rows_of(self).removed(ids)
 
     # Searching ---------------------------------------------------------------------------
 
@@ -218,7 +239,7 @@ class Index:
         ValueError
             There is no model to encode an image, dimensions differ, or `k` is below 1.
         """
-        return query_.search(self._rows, self.model, query, k, where, exclude_ids, fingerprint)
+        return query_.search(rows_of(self), self.model, query, k, where, exclude_ids, fingerprint)
 
     # Files -------------------------------------------------------------------------------
 
@@ -228,7 +249,7 @@ class Index:
         An older file there is replaced. Where it cannot be written, an `OSError` names the file,
         and an older one stays as it was.
         """
-        write_index(path, self._rows)
+        write_index(path, rows_of(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], mmap: bool = True, model: Any = None) -> Index:
@@ -333,7 +354,7 @@ class Index:
         """
         from birdembed.search import lancedb
 
-        return lancedb.write_rows(self._rows, uri, table, mode)
+        return lancedb.write_rows(rows_of(self), uri, table, mode)
 
     @staticmethod
     def from_lancedb(uri: Any, table: str, model: Any = None) -> Index:
@@ -361,7 +382,7 @@ class Index:
 
         An older file there is replaced, or stays as it was after an `OSError`. Extra: ``parquet``.
         """
-        arrow.write_parquet(self._rows, path)
+        arrow.write_parquet(rows_of(self), path)
 
     @staticmethod
     def from_parquet(path: str | os.PathLike[str], model: Any = None) -> Index:
@@ -386,7 +407,7 @@ class Index:
         Its columns are `id`, `path`, `label`, `vector` (arrays of `(dim,)` float32) and those of
         the metadata; `ValueError` where one of those is named `vector`. Extra: ``pandas``.
         """
-        return exports.to_pandas(self._rows)
+        return exports.to_pandas(rows_of(self))
 
     def to_faiss(self) -> Any:
         """Return the embeddings as a `faiss.IndexFlatIP` that finds by cosine similarity.
@@ -396,4 +417,4 @@ class Index:
         are row numbers: ``index.ids[row]`` names the image. `ValueError` where the index is empty
         and knows no dimension. Extra: ``faiss``.
         """
-        return exports.to_faiss(self._rows)
+        return exports.to_faiss(rows_of(self))

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed._core import BirdembedError
 from birdembed.base.files import replacing
 from birdembed.search.columns import Column
+from birdembed.search.mapped_file import IndexFileError, MappedFile
 from birdembed.search.packed_strings import PackedStrings
 from birdembed.search.rows import Rows
 
@@ -35,10 +35,6 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _ALIGNMENT = 64
 _HEADER_LIMIT = 100 << 20
 _METADATA = "metadata."  # how the names of columns of metadata begin
-
-
-class IndexFileError(BirdembedError, ValueError):
-    """A file is not an index, or is damaged."""
 
 
 def write_index(path: str | os.PathLike[str], rows: Rows) -> None:
@@ -121,7 +117,7 @@ def read_index(path: str | os.PathLike[str], *, mapped: bool = True) -> Rows:
         It cannot be read.
     """
     name = os.fspath(path)
-    header, data = _read_tensors(name, mapped)
+    header, data, file = _read_tensors(name, mapped)
     info = header.pop("__metadata__", None)
     if not isinstance(info, dict) or info.get("format") != FORMAT or "embeddings" not in header:
         raise IndexFileError(f"{name}: a safetensors file, but no index of birdembed")
@@ -135,7 +131,7 @@ def read_index(path: str | os.PathLike[str], *, mapped: bool = True) -> Rows:
             raise IndexFileError(f"{name}: the index has no column {needed}")
     ids, labels = columns.pop("id"), columns.pop("label")
     others = {key.removeprefix(_METADATA): column for key, column in columns.items()}
-    return Rows.of(vectors, ids, labels, others, info.get("fingerprint"))
+    return Rows.of(vectors, ids, labels, others, info.get("fingerprint"), file)
 
 
 def _columns(name: str, tensors: Mapping[str, NDArray[Any]], n: int) -> dict[str, Column]:
@@ -158,8 +154,11 @@ def _damaged(name: str, what: str) -> IndexFileError:
     return IndexFileError(f"{name}: truncated or damaged index ({what}); build it again")
 
 
-def _read_tensors(name: str, mapped: bool) -> tuple[dict[str, Any], NDArray[np.uint8]]:
-    """Return the header and the bytes after it."""
+def _read_tensors(
+    name: str, mapped: bool
+) -> tuple[dict[str, Any], NDArray[np.uint8], MappedFile | None]:
+    """Return the header, the bytes after it, and the file that they are mapped from."""
+    watched = None
     with open(name, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
@@ -174,11 +173,12 @@ def _read_tensors(name: str, mapped: bool) -> tuple[dict[str, Any], NDArray[np.u
         if not isinstance(header, dict):
             raise IndexFileError(f"{name}: not an index, its header is no JSON object")
         if mapped:
+            watched = MappedFile(name, file)
             whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             data = np.frombuffer(whole, np.uint8)[8 + length :]
         else:
             data = np.fromfile(file, np.uint8)
-    return header, data
+    return header, data, watched
 
 
 def _checked_tensors(

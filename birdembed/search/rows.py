@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,10 +14,15 @@ from birdembed.base.text import some
 from birdembed.base.vectors import as_vectors, finite_rows
 from birdembed.search import columns as columns_
 from birdembed.search.columns import Column
+from birdembed.search.growing_strings import GrowingStrings
+from birdembed.search.mapped_file import MappedFile
 
 
 class Rows:
     """A table of vectors with ids, labels, columns and the fingerprint of their model.
+
+    A table never changes: `added` and `removed` return another one. Threads read the one they
+    hold, whatever becomes of the index. What they share is only ever appended to.
 
     Parameters
     ----------
@@ -27,7 +33,7 @@ class Rows:
 
     Attributes
     ----------
-    ids, labels : list of str, or PackedStrings
+    ids, labels : sequences of str
         As they are stored: the strings of a file are decoded when asked for.
     columns : dict
         The other columns by name, strings or arrays of numbers.
@@ -41,9 +47,10 @@ class Rows:
         self.ids: Column = []
         self.labels: Column = []
         self.columns: dict[str, Column] = {}
-        # Rows in use are the first len(self) of the buffer, which grows by doubling.
+        # The vectors are the first len(self) rows of the buffer, which grows by doubling.
         self._buffer: NDArray[np.float32] = np.empty((0, dim or 0), np.float32)
-        # Made when first needed, dropped when rows change:
+        self._file: MappedFile | None = None
+        # Made when first needed. The places are shared with later tables, see `place`.
         self._places: dict[str, int] | None = None
         self._objects: dict[str, NDArray[np.object_]] = {}
 
@@ -55,11 +62,27 @@ class Rows:
         labels: Column,
         columns: dict[str, Column],
         fingerprint: str | None = None,
+        file: MappedFile | None = None,
     ) -> Rows:
-        """Return the table of columns that fit each other; they are neither checked nor copied."""
+        """Return the table of columns that fit each other; they are neither checked nor copied.
+
+        `file` is what they are mapped from, where they are.
+        """
         rows = cls(vectors.shape[1] or None, fingerprint)
         rows._buffer, rows.ids, rows.labels, rows.columns = vectors, ids, labels, columns
+        rows._file = file
         return rows
+
+    def with_fingerprint(self, fingerprint: str | None) -> Rows:
+        """Return the same table with another fingerprint."""
+        rows = copy.copy(self)
+        rows.fingerprint = fingerprint
+        return rows
+
+    def check_file(self) -> None:
+        """Raise `IndexFileError` where the file the table is mapped from was written into."""
+        if self._file is not None:
+            self._file.check()
 
     def plain(self) -> dict[str, Any]:
         """Return the arguments of `of` for this table, as lists and arrays alone."""
@@ -92,12 +115,13 @@ class Rows:
         """Return the column `path`, None in each row where there is no such column."""
         return self.columns.get("path", [None] * len(self))
 
-    @property
-    def places(self) -> dict[str, int]:
-        """Return the row number of each id."""
+    def place(self, id_: str) -> int | None:
+        """Return the row number of an id, None where it is not there."""
         if self._places is None:
-            self._places = {id_: row for row, id_ in enumerate(self.ids) if id_ is not None}
-        return self._places
+            self._places = {name: row for row, name in enumerate(self.ids) if name is not None}
+        row = self._places.get(id_)
+        # Tables that grew from this one share the dict, and have added theirs.
+        return row if row is not None and row < len(self) and self.ids[row] == id_ else None
 
     def objects(self, name: str) -> NDArray[np.object_]:
         """Return `ids`, `labels` or `paths` as a read-only array of Python objects."""
@@ -137,8 +161,7 @@ class Rows:
             keep = mask if keep is None else keep & mask
         if exclude_ids is not None:
             names = [exclude_ids] if isinstance(exclude_ids, str) else exclude_ids
-            places = self.places
-            out = [places[name] for name in names if name in places]
+            out = [row for name in names if (row := self.place(name)) is not None]
             keep = np.ones(len(self), bool) if keep is None else keep
             keep[out] = False
         return None if keep is None else np.flatnonzero(keep).astype(np.int64)
@@ -150,7 +173,7 @@ class Rows:
 
     # Changing ----------------------------------------------------------------------------
 
-    def add(
+    def added(
         self,
         ids: Sequence[str] | str,
         embeddings: ArrayLike,
@@ -158,8 +181,8 @@ class Rows:
         metadata: Any = None,
         fingerprint: str | None = None,
         replace: bool = False,
-    ) -> None:
-        """Add rows, all of them or none; arguments and errors are those of `Index.add`."""
+    ) -> Rows:
+        """Return the table with rows added; arguments and errors are those of `Index.add`."""
         vectors, single = as_vectors(embeddings, "embeddings")
         if single and isinstance(ids, str):
             ids = [ids]
@@ -169,29 +192,31 @@ class Rows:
         n = len(names)
         tags = columns_.strings(labels, n, "labels")
         columns = columns_.from_metadata(metadata, n)
-        places = self.places
-        known = [name for name in names if name in places]
+        places = [self.place(name) for name in names]
+        known = [name for name, row in zip(names, places, strict=True) if row is not None]
         if known and not replace:
             raise ValueError(
                 f"ids {some(known)} are in the index already; replace=True replaces them"
             )
-        old = np.asarray([places[name] for name in known], np.int64)
-        replaced = np.asarray([name in places for name in names], bool)
+        old = np.asarray([row for row in places if row is not None], np.int64)
+        replaced = np.asarray([row is not None for row in places], bool)
         before, after = columns_.align(self.columns, len(self), columns, n)
-        # From here on nothing can fail but memory.
-        self._objects = {}
+        rows = Rows(vectors.shape[1], self.fingerprint)
         if fingerprint is not None and self.fingerprint is None and len(self) == 0:
-            self.fingerprint = fingerprint
-        self._put_vectors(vectors, old, replaced)
-        self.dim = vectors.shape[1]
-        self.labels = columns_.merge(self.labels, tags, old, replaced)
-        self.columns = {
+            rows.fingerprint = fingerprint
+        rows._buffer = self._with_vectors(vectors, old, replaced)
+        rows.labels = columns_.merge(self.labels, tags, old, replaced)
+        rows.columns = {
             name: columns_.merge(before[name], after[name], old, replaced) for name in before
         }
-        new = [name for name, there in zip(names, replaced.tolist(), strict=True) if not there]
-        places.update(zip(new, range(len(self), len(self) + len(new)), strict=True))
-        self.ids = self.ids if isinstance(self.ids, list) else [*self.ids]
-        self.ids.extend(new)
+        new = [name for name, row in zip(names, places, strict=True) if row is None]
+        nothing = np.empty(0, np.int64)
+        # The ids come last: as long as they did not grow, the rest may be written again.
+        rows.ids = columns_.merge(self.ids, new, nothing, np.zeros(len(new), bool))
+        if self._places is not None:
+            self._places.update(zip(new, range(len(self), len(rows)), strict=True))
+            rows._places = self._places
+        return rows
 
     def _check_vectors(
         self, names: list[str], vectors: NDArray[np.float32], fingerprint: str | None
@@ -212,37 +237,40 @@ class Rows:
             bad = [names[row] for row in np.flatnonzero(~finite)]
             raise ValueError(f"embeddings of {some(bad)} hold NaN or infinity")
 
-    def _put_vectors(
+    def _with_vectors(
         self, vectors: NDArray[np.float32], old: NDArray[np.int64], replaced: NDArray[np.bool_]
-    ) -> None:
-        """Write the replaced vectors at `old` and the others behind the last."""
+    ) -> NDArray[np.float32]:
+        """Return a buffer with the replaced vectors at `old` and the others behind the last."""
         n, more = len(self), int((~replaced).sum())
         needed = n + more
-        room, dim = self._buffer.shape
-        if needed > room or dim != vectors.shape[1] or not self._buffer.flags.writeable:
+        buffer = self._buffer
+        free = isinstance(self.ids, GrowingStrings) and self.ids.is_newest
+        room, dim = buffer.shape
+        if len(old) or not free or needed > room or dim != vectors.shape[1]:
             # The first rows get exactly the room they need: most indexes are filled once.
             room = needed if n == 0 else max(needed, 2 * n if more else n)
             buffer = np.empty((room, vectors.shape[1]), np.float32)
             if n:
                 buffer[:n] = self._buffer[:n]
-            self._buffer = buffer
-        self._buffer[old] = vectors[replaced]
-        self._buffer[n:needed] = vectors[~replaced] if len(old) else vectors
+        buffer[old] = vectors[replaced]
+        buffer[n:needed] = vectors[~replaced] if len(old) else vectors
+        return buffer
 
-    def remove(self, ids: Sequence[str] | str) -> None:
-        """Remove rows by id, all of them or none; `KeyError` where an id is not there."""
+    def removed(self, ids: Sequence[str] | str) -> Rows:
+        """Return the table without some ids; `KeyError` where one is not there."""
         names = [ids] if isinstance(ids, str) else list(ids)
-        places = self.places
-        missing = [name for name in names if name not in places]
+        places = [self.place(name) for name in names]
+        missing = [name for name, row in zip(names, places, strict=True) if row is None]
         if missing:
             raise KeyError(f"ids {some(missing)} are not in the index")
         keep = np.ones(len(self), bool)
-        keep[[places[name] for name in names]] = False
-        self._buffer = self._buffer[: len(self)][keep]
-        self.labels = columns_.take(self.labels, keep)
-        self.columns = {name: columns_.take(column, keep) for name, column in self.columns.items()}
-        self.ids = columns_.take(self.ids, keep)
-        self._places, self._objects = None, {}
+        keep[[row for row in places if row is not None]] = False
+        rows = Rows(self.dim, self.fingerprint)
+        rows._buffer = self._buffer[: len(self)][keep]
+        rows.labels = columns_.take(self.labels, keep)
+        rows.columns = {name: columns_.take(column, keep) for name, column in self.columns.items()}
+        rows.ids = columns_.take(self.ids, keep)
+        return rows
 
 
 def _checked_ids(ids: Sequence[str] | str) -> list[str]:

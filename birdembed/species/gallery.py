@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.locks import WaitingLock
 from birdembed.base.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Gallery:
 
     def __init__(self, index: Index | None = None, path: Any = None) -> None:
         self._index, self.path = index, path
+        self._reading = WaitingLock()
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Gallery:
@@ -47,12 +49,13 @@ class Gallery:
     @property
     def index(self) -> Index:
         """The index of the prototypes, read when it is first asked for."""
-        if self._index is None:
-            from birdembed.search.index import Index
+        with self._reading.held():  # one index for all threads: rows may be added to it
+            if self._index is None:
+                from birdembed.search.index import Index
 
-            # Small, and its file may be replaced by a later save: read, not mapped.
-            self._index = Index.load(self.path, mmap=False)
-        return self._index
+                # Small, and its file may be replaced by a later save: read, not mapped.
+                self._index = Index.load(self.path, mmap=False)
+            return self._index
 
     def of(self, model: Any) -> Index:
         """Return the index, with the model it belongs to for looking up images."""
@@ -63,13 +66,15 @@ class Gallery:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the rows, without the model."""
-        index = self.index
+        from birdembed.search.index import rows_of
+
+        rows = rows_of(self.index)
         return {
-            "ids": index.ids.tolist(),
-            "labels": index.labels.tolist(),
-            "embeddings": np.array(index.embeddings),
-            "metadata": {name: list(column) for name, column in index.metadata.items()},
-            "fingerprint": index.fingerprint,
+            "ids": list(rows.ids),
+            "labels": list(rows.labels),
+            "embeddings": np.array(rows.vectors),
+            "metadata": {name: list(column) for name, column in rows.columns.items()},
+            "fingerprint": rows.fingerprint,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -81,3 +86,4 @@ class Gallery:
         if len(vectors):
             index.add(state["ids"], vectors, state["labels"], state["metadata"] or None)
         self._index, self.path = index, None
+        self._reading = WaitingLock()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from birdembed.base.checks import check_integer
 from birdembed.base.species_names import full_name
 from birdembed.search.cosine import cosine_similarity
-from birdembed.search.index import Index
+from birdembed.search.index import Index, rows_of
 from birdembed.species.gallery import NO_GALLERY, STALE
 
 
@@ -198,11 +198,12 @@ def nearest_species(
     """
     if not len(vectors):
         return []
-    labels = [str(label) for label in index.labels]
+    rows = rows_of(index)
+    labels = [str(label) for label in rows.labels]
     species = list(dict.fromkeys(labels))
     number = {name: i for i, name in enumerate(species)}
     row_species = np.asarray([number[label] for label in labels], np.int64)
-    scores = np.atleast_2d(cosine_similarity(vectors, index.embeddings))
+    scores = np.atleast_2d(cosine_similarity(vectors, rows.vectors))
     best = np.full((len(vectors), len(species)), -np.inf, np.float32)
     for row, column in enumerate(row_species):
         np.maximum(best[:, column], scores[:, row], out=best[:, column])

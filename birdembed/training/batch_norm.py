@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed import _core
+from birdembed._core import BirdembedError
 from birdembed.images import batches as batches_
 from birdembed.images import sources
 from birdembed.images.files import folder_of_images
 from birdembed.model.embedder import set_snapshot, snapshot_of, writing
 from birdembed.training.classes import spread_rows
 from birdembed.training.param_groups import batch_norms
+from birdembed.weights.tensors import not_finite
 
 if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
@@ -181,7 +183,7 @@ def recalibrate_batch_norm(
     OSError
         There is no such folder.
     BirdembedError
-        Another call is changing the model.
+        Another call is changing the model, or a statistic would be NaN or infinite.
     """
     paths = _all_images(data)
     order = np.random.default_rng([seed, 3]).permutation(len(paths))[:max_images]
@@ -212,14 +214,16 @@ def recalibrate_batch_norm(
         if not seen:
             raise ValueError("recalibrate_batch_norm: none of the images could be read")
         fresh = dict(zip([name for name, _ in table], core.parameters(), strict=True))
+        name = not_finite(fresh)
+        if name is not None:
+            raise BirdembedError(f"recalibrate_batch_norm: {name} became NaN or infinite")
         set_snapshot(model, now.with_state(fresh, class_names=now.class_names))
 
 
 def _all_images(data: Any) -> list[Any]:
     """Return the images of a folder, a dataset or an iterable."""
     if isinstance(data, (str, os.PathLike)):
-        root, found = folder_of_images(data)
-        return [os.path.join(root, name) for name in found]
+        return list(folder_of_images(data).whole().paths)
     if sources.is_single(data):
         raise TypeError("data must be a folder, an ImageFolder or a list of images, got one image")
     return list(getattr(data, "paths", data))

@@ -23,7 +23,7 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import BirdembedError, WeightsError
 from birdembed._version import __version__
-from birdembed.base.files import lock, replacing, with_path
+from birdembed.base.files import lock, replacing, staging, sweep, with_path
 from birdembed.base.species_names import SpeciesNames, checked_species_names
 from birdembed.base.text import some
 from birdembed.images.preprocess import Preprocess
@@ -124,11 +124,10 @@ def prepare_folder(directory: str | os.PathLike[str]) -> None:
         It cannot; the error names it.
     """
     folder = Path(directory)
-    probe = folder / f".probe.{os.getpid()}.{secrets.token_hex(3)}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        with staging(folder, "probe") as probe:
+            (probe / "file").write_bytes(b"")
     except OSError as error:
         raise with_path(error, folder) from error
 
@@ -155,8 +154,11 @@ def take_folder(directory: str | os.PathLike[str]) -> int:
 
 def sweep_folder(directory: str | os.PathLike[str]) -> None:
     """Remove files that killed runs left half written; the caller holds the folder's lock."""
+    sweep(directory)
     for name in (LAST, "step-", BEST, "probe"):
         for path in Path(directory).glob(f".{name}*.tmp"):
+            if path.name.endswith(".birdembed.tmp"):
+                continue  # a living process's: the others are gone
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -324,19 +326,18 @@ def write_best(directory: str | os.PathLike[str], pretrained: Pretrained) -> Non
         The folder cannot be written; the former best stays.
     """
     folder = Path(directory)
-    new = folder / f".best.{os.getpid()}.{secrets.token_hex(3)}.tmp"
     old = folder / _OLD_BEST
     try:
         _recover_best(folder)
-        write_pretrained(new, pretrained)
-        if (folder / BEST).exists():
-            shutil.rmtree(old, ignore_errors=True)
-            os.rename(folder / BEST, old)
-        os.rename(new, folder / BEST)
+        with staging(folder, "best") as staged:
+            write_pretrained(staged / BEST, pretrained)
+            if (folder / BEST).exists():
+                shutil.rmtree(old, ignore_errors=True)
+                os.rename(folder / BEST, old)
+            os.rename(staged / BEST, folder / BEST)
     except OSError as error:
         raise with_path(error, folder / BEST) from error
     finally:
-        shutil.rmtree(new, ignore_errors=True)
         _recover_best(folder)
     shutil.rmtree(old, ignore_errors=True)
 

@@ -19,10 +19,21 @@ from birdembed.training.loss_sum import LossSum
 from birdembed.training.param_groups import is_statistic, plan_parameters
 from birdembed.training.schedule import ema_decay
 from birdembed.weights.projection import Projection
+from birdembed.weights.tensors import not_finite
 
 
 class Diverged(BirdembedError):
-    """The loss or the gradient is NaN or infinite."""
+    """The loss, the gradient or a weight is NaN or infinite."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; a smaller lr, more warmup_epochs or a grad_clip may help")
+
+
+def check_finite(arrays: Mapping[str, np.ndarray], step: int) -> None:
+    """Raise `Diverged` where one of the arrays holds NaN or infinity after a step."""
+    name = not_finite(arrays)
+    if name is not None:
+        raise Diverged(f"training has diverged: {name} holds NaN or infinity after step {step}")
 
 
 class StepResult(NamedTuple):
@@ -115,7 +126,7 @@ class Engine:
             images += len(batch.labels)
         norm = losses.grad_norm(float(core.grad_norm(self._threads)))
         if not math.isfinite(norm):
-            raise Diverged(f"the gradient is {norm} at step {self.steps + 1}{_ADVICE}")
+            raise Diverged(f"the gradient is {norm} at step {self.steps + 1}")
         clip = config.grad_clip
         scale = 1.0 if clip is None or norm <= clip else clip / norm
         # The network's step, in C, and that of what losses learn, in Python, are one step: both
@@ -145,7 +156,7 @@ class Engine:
         extra, d_features = self.losses(features, batch, accumulate, scale)
         loss += extra
         if not math.isfinite(loss):
-            raise Diverged(f"the loss is {loss} at step {self.steps + 1}{_ADVICE}")
+            raise Diverged(f"the loss is {loss} at step {self.steps + 1}")
         core.backward(d_features, accumulate=accumulate, scale=scale)
         return float(loss), right
 
@@ -174,7 +185,7 @@ class Engine:
 
     def projections(self, ema: bool) -> list[Projection]:
         """Return the linear maps that losses have learned, as `trunk` returns the weights."""
-        self.losses.settle(self.steps)
+        check_finite(self.learned(), self.steps)
         return self.losses.projections(ema and self._config.ema is not None and self.steps > 0)
 
     def arrays(self) -> dict[str, list[np.ndarray]]:
@@ -202,9 +213,6 @@ class Engine:
         self.core.set_moments({k: arrays[k] for k in ("m", "v") if k in arrays}, step)
         self.core.set_ema(arrays.get("ema"))
         self.losses.restore(learned)
-
-
-_ADVICE = "; a smaller lr, more warmup_epochs or a grad_clip may help"
 
 
 def native_precision(precision: str) -> str:

@@ -234,7 +234,8 @@ class Loop:
             set_snapshot(run.model, before)
             self._report.warn("interrupted before the first step; the model is as it was")
             return
-        run.publish(run.snapshot())
+        if not self._published(before):
+            return
         text = f"interrupted after step {run.step_count}, whose weights the model has"
         if path is None:
             text += "; a run with checkpoint_dir= can be resumed"
@@ -252,11 +253,22 @@ class Loop:
         if isinstance(error, Diverged) or not run.step_count:
             set_snapshot(run.model, before)
             return
-        run.publish(run.snapshot())
+        if not self._published(before):
+            return
         text = f"stopped by an error after step {run.step_count}, whose weights the model has"
         if path is not None and not isinstance(error, OSError):
             text += self._saved_or_not(f"; {path} has a checkpoint of it")
         self._report.warn(text)
+
+    def _published(self, before: Snapshot) -> bool:
+        """Give the model the present weights, or, where they are not finite, those before."""
+        try:
+            self._run.publish(self._run.snapshot())
+        except Diverged as error:
+            set_snapshot(self._run.model, before)
+            self._report.warn(f"{error}; the model is as it was")
+            return False
+        return True
 
     def _tell_error(self, error: BaseException) -> None:
         """Tell the callbacks of an error; errors of their own must not hide it."""
@@ -272,7 +284,7 @@ class Loop:
             if self._saved != self._run.step_count:
                 self._report.say(f"writing the checkpoint of step {self._run.step_count}")
                 save(self._run, path)
-        except OSError as error:
+        except (OSError, Diverged) as error:
             return f"; no checkpoint of it could be written: {error}"
         return text
 

@@ -17,6 +17,7 @@ from birdembed.model.snapshot import Snapshot
 from birdembed.training.checkpoint import Checkpoint, read_best, write_best, write_checkpoint
 from birdembed.training.classes import data_digest
 from birdembed.training.config import TrainConfig
+from birdembed.training.engine import check_finite
 from birdembed.training.run import Origin, Position, Run
 
 if TYPE_CHECKING:
@@ -112,10 +113,21 @@ def capture(run: Run) -> Checkpoint:
 
 
 def save(run: Run, directory: str | os.PathLike[str]) -> None:
-    """Write a checkpoint, and the best epoch where the folder is not `checkpoint_dir`."""
+    """Write a checkpoint, and the best epoch where the folder is not `checkpoint_dir`.
+
+    Raises
+    ------
+    Diverged
+        An array is not finite; the earlier checkpoint stays.
+    """
     if not run.step_count:
         run.begin()  # what a resumed run would have no model for
     checkpoint = capture(run)
+    names = run.ready().names
+    for kind, arrays in checkpoint.arrays.items():
+        named = {f"{kind}/{name}": array for name, array in zip(names, arrays, strict=True)}
+        check_finite(named, checkpoint.step)
+    check_finite(checkpoint.learned, checkpoint.step)
     write_checkpoint(directory, checkpoint)
     elsewhere = str(directory) != str(run.config.checkpoint_dir)
     if elsewhere and run.best is not None:

@@ -17,7 +17,7 @@ from birdembed.model.snapshot import Snapshot
 from birdembed.training.classes import check_train, check_valid, class_weights
 from birdembed.training.config import TrainConfig
 from birdembed.training.distill import Distill
-from birdembed.training.engine import Engine, native_precision
+from birdembed.training.engine import Engine, check_finite, native_precision
 from birdembed.training.history import History
 from birdembed.training.loss_options import own_losses
 from birdembed.training.param_groups import plan_parameters
@@ -230,7 +230,14 @@ class Run:
         return self.position.epoch > 0 or self.position.images > 0
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Give the model these weights; the caller holds its lock."""
+        """Give the model these weights; the caller holds its lock.
+
+        Raises
+        ------
+        Diverged
+            One of them is NaN or infinite; the model stays as it was.
+        """
+        check_finite(snapshot.trunk.state(), self.step_count)
         set_snapshot(self.model, replace(snapshot, preprocess=self.model.preprocess))
         self.published = self.step_count
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed._core import BirdembedError
 from birdembed.evaluation.evaluation import measure
 from birdembed.images import batches
 from birdembed.model.snapshot import Snapshot
+from birdembed.training.engine import Diverged
 from birdembed.training.run import Run
 
 _BATCH = 32
@@ -36,7 +36,7 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
     ------
     ValueError
         None of the images could be read.
-    BirdembedError
+    Diverged
         The network gives NaN or infinity.
     """
     valid, labels, config = run.valid_data, run.valid_labels, run.config
@@ -58,10 +58,7 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
     if snapshot.num_classes:
         logits = np.asarray(snapshot.trunk.network.head(vectors), np.float64)
     if not (np.isfinite(vectors).all() and (logits is None or np.isfinite(logits).all())):
-        raise BirdembedError(
-            "the network gives NaN or infinity on valid: training has diverged; a smaller lr, "
-            "more warmup_epochs or grad_clip may help"
-        )
+        raise Diverged("the network gives NaN or infinity on valid: training has diverged")
     found = {} if logits is None else classified(logits, truth)
     return found | _retrieved(vectors, truth)
 

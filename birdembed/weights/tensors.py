@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,14 @@ def all_finite(array: np.ndarray) -> bool:
         if np.isfinite(np.dot(flat, flat)):
             return True
     return bool(np.isfinite(flat).all())
+
+
+def not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """Return the name of the first array that holds NaN or infinity, None where all are finite."""
+    for name, array in arrays.items():
+        if not all_finite(np.ascontiguousarray(array, np.float32)):
+            return name
+    return None
 
 
 @dataclass(frozen=True)

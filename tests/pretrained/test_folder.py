@@ -248,6 +248,15 @@ def test_what_float16_cannot_hold_is_refused(tmp_path, model, value):
         write_pretrained(tmp_path / "m", model, dtype="int8")
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_what_no_loader_takes_is_not_written(tmp_path, model, value):
+    write_pretrained(tmp_path / "m", model)
+    model.state["layer1.0.bn1.running_var"][1] = value
+    with pytest.raises(WeightsError, match=r"layer1\.0\.bn1\.running_var holds NaN or infinity"):
+        write_pretrained(tmp_path / "m", model)
+    assert read_pretrained(tmp_path / "m").threshold == 0.625  # what was there stays
+
+
 def test_running_variances_keep_their_range(tmp_path, model):
     model.state["bn1.running_var"][:2] = 3e5, 1e-12
     write_pretrained(tmp_path / "m", model, dtype="float16")

@@ -1,0 +1,276 @@
+"""Test that writers leave the old file or the new one, and nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import birdembed as be
+from birdembed.base import files
+from birdembed.base.files import replacing, replacing_dir, staging, sweep
+from birdembed.pretrained.contents import COMMITTED, Pretrained
+from birdembed.pretrained.reading import read_pretrained
+from birdembed.pretrained.writing import write_pretrained
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write(path, text="new"):
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def hidden(folder):
+    return sorted(name for name in os.listdir(folder) if name.startswith("."))
+
+
+# Modes and owners ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path, mode):
+    path = tmp_path / "x"
+    path.write_text("old")
+    path.chmod(mode)
+    write(path)
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_new_file_has_the_mode_of_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "x")
+        with replacing_dir(tmp_path / "folder") as folder:
+            (folder / "a").write_text("")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_is_replaced_keeps_its_owner(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("old")
+    os.chown(path, 1234, 1235)
+    path.chmod(0o640)
+    write(path)
+    state = path.stat()
+    assert (state.st_uid, state.st_gid, state.st_mode & 0o777) == (1234, 1235, 0o640)
+
+
+def test_where_the_group_cannot_be_kept_ours_may_no_more_than_all(tmp_path, monkeypatch):
+    def refused(*args):
+        raise PermissionError(1, "Operation not permitted")
+
+    path = tmp_path / "x"
+    path.write_text("old")
+    path.chmod(0o664)
+    real = os.stat
+
+    def other(name, *args, **options):
+        state = real(name, *args, **options)
+        if Path(name) == path:
+            state = os.stat_result((*state[:4], 1234, 1235, *state[6:]))
+        return state
+
+    monkeypatch.setattr(files.os, "chown", refused)
+    monkeypatch.setattr(files.os, "stat", other)
+    write(path)
+    monkeypatch.undo()
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_every_file_of_a_model_keeps_its_mode(tmp_path):
+    model = be.Model("resnet50", seed=0)
+    model.save_pretrained(tmp_path)
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).chmod(0o600)
+    model.save_pretrained(tmp_path)
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_unfinished_is_nobody_elses(tmp_path):
+    with staging(tmp_path, "x") as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+# What others left ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", [".x.12345678.birdembed.tmp", ".save.{}.tmp", ".x.{}.0a1b2c3d.tmp"]
+)
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_dead_processes_left_goes(tmp_path, name, kind):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    path = tmp_path / name.format(dead.pid)
+    if kind == "file":
+        path.write_text("half")
+    else:
+        path.mkdir()
+        (path / "half").write_text("half")
+    write(tmp_path / "y")
+    assert os.listdir(tmp_path) == ["y"]
+
+
+def test_what_is_not_ours_stays(tmp_path):
+    names = [".mine.tmp", "x.birdembed.tmp", ".x.tmp", f".x.{os.getppid()}.0a1b2c3d.tmp", ".tmp"]
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    os.symlink(ROOT, tmp_path / ".link.birdembed.tmp")
+    os.mkfifo(tmp_path / ".fifo.tmp")
+    write(tmp_path / "y")
+    assert sorted(os.listdir(tmp_path)) == sorted([*names, ".fifo.tmp", ".link.birdembed.tmp", "y"])
+
+
+def test_what_a_living_process_writes_stays(tmp_path):
+    code = (
+        "import sys; from birdembed.base.files import replacing\n"
+        "with replacing(sys.argv[1]) as path:\n"
+        "    path.write_text('theirs'); print('ready', flush=True); sys.stdin.read()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "x")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert child.stdout.readline() == b"ready\n"
+    with replacing(tmp_path / "x") as mine:
+        sweep(tmp_path)
+        assert len(hidden(tmp_path)) == 2
+        mine.write_text("mine")
+    assert (tmp_path / "x").read_text() == "mine"
+    child.communicate()
+    assert child.returncode == 0
+    assert (tmp_path / "x").read_text() == "theirs"
+    assert hidden(tmp_path) == []
+
+
+def test_a_sweep_between_making_and_locking(tmp_path, monkeypatch):
+    real, calls = files.lock, []
+
+    def late(fd, *, wait):
+        if not calls:
+            calls.append(fd)
+            sweep(tmp_path)
+        return real(fd, wait=wait)
+
+    monkeypatch.setattr(files, "lock", late)
+    write(tmp_path / "x")
+    assert (tmp_path / "x").read_text() == "new"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+# Model folders ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Return two models, one of them with a projection."""
+    state = be.Model("resnet50", seed=0).state_dict()
+    a = Pretrained("resnet50", state, be.Preprocess(size=64)).with_fingerprint()
+    b = Pretrained("resnet50", {n: x + 1 for n, x in state.items()}, be.Preprocess(size=96))
+    b.projection = be.Projection("avg", np.zeros(2048, "f4"), np.ones((2048, 3), "f4"))
+    return a, b.with_fingerprint()
+
+
+def test_threads_that_save_to_one_folder(tmp_path, two):
+    errors = []
+
+    def run(call):
+        try:
+            for _ in range(3):
+                call()
+        except BaseException as error:
+            errors.append(error)
+
+    def load():
+        if (tmp_path / "config.json").exists():
+            back = read_pretrained(tmp_path)
+            model = next(one for one in two if one.fingerprint == back.fingerprint)
+            np.testing.assert_array_equal(back.state["bn1.weight"], model.state["bn1.weight"])
+            assert (back.projection is None) == (model.projection is None)
+
+    calls = [lambda i=i: write_pretrained(tmp_path, two[i % 2]) for i in range(3)]
+    threads = [threading.Thread(target=run, args=(call,)) for call in (*calls, load)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not errors
+    load()
+    assert hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize("moved", range(4))
+def test_a_save_that_was_killed_at_its_end(tmp_path, two, moved):
+    """It counts, whichever of its files were in their places already; the next save tidies up."""
+    write_pretrained(tmp_path, two[0])
+    write_pretrained(tmp_path / "other", two[1])
+    os.rename(tmp_path / "other", tmp_path / COMMITTED)
+    names = sorted(os.listdir(tmp_path / COMMITTED), key=lambda name: name == "config.json")
+    for name in names[:moved]:
+        os.replace(tmp_path / COMMITTED / name, tmp_path / name)
+    back = read_pretrained(tmp_path)
+    assert back.fingerprint == two[1].fingerprint
+    np.testing.assert_array_equal(back.state["bn1.weight"], two[1].state["bn1.weight"])
+    assert back.projection is not None
+    assert be.load_model(tmp_path).preprocess.size == 96
+    write_pretrained(tmp_path, two[0])
+    assert sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors"]
+    assert read_pretrained(tmp_path).fingerprint == two[0].fingerprint
+
+
+CHILD = """
+import sys
+import numpy as np
+import birdembed as be
+kind, path = sys.argv[1:]
+if kind == "index":
+    index = be.Index(256)
+    index.add([str(i) for i in range(4000)], np.full((4000, 256), 2, "f4"))
+    save = index.save
+else:
+    save = be.Model("resnet50", seed=0).save_pretrained
+save(path)
+print("ready", flush=True)
+while True:
+    save(path)
+"""
+
+
+@pytest.mark.parametrize("kind", ["index", "model"])
+def test_killed_at_any_moment(tmp_path, kind):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = folder / "x.index" if kind == "index" else folder
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, kind, str(path)], stdout=subprocess.PIPE, cwd=ROOT
+        )
+        assert child.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0, 0.4))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        if kind == "index":
+            assert be.Index.load(path).embeddings[3999, 255] == 2
+        else:
+            assert be.load_model(path).state_dict().keys()
+    if kind == "index":
+        be.Index(4).save(path)
+    else:
+        be.Model("resnet50", seed=0).save_pretrained(path)
+    assert hidden(folder) == []

@@ -1,0 +1,195 @@
+"""Test which images of a folder are found."""
+
+import errno
+import os
+import unicodedata
+
+import pytest
+from PIL import Image
+
+import birdembed as be
+from birdembed.evaluation.duplicates import duplicate_groups
+from birdembed.images import files
+from birdembed.images.files import list_images
+
+
+def picture(path, colour="red"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 40), colour).save(path)
+    return path
+
+
+def names(root):
+    return list_images(root).whole().names
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Return a function that makes folders unreadable, also for root."""
+    shut = {}
+    scandir = os.scandir
+
+    def scan(path):
+        if os.path.basename(path) in shut:
+            raise OSError(shut[os.path.basename(path)], os.strerror(shut[os.path.basename(path)]))
+        return scandir(path)
+
+    monkeypatch.setattr(files.os, "scandir", scan)
+    return shut
+
+
+# Links -----------------------------------------------------------------------------------
+
+
+def test_links_are_followed_by_all(tmp_path):
+    picture(tmp_path / "disk/OWL/good.png")
+    (tmp_path / "disk/OWL/bad.png").write_bytes(b"<html>404</html>")
+    (tmp_path / "photos").mkdir()
+    os.symlink("../disk/OWL", tmp_path / "photos/OWL")
+    os.symlink(tmp_path / "disk/OWL/good.png", tmp_path / "photos/one.png")
+    assert names(tmp_path / "photos") == ["OWL/bad.png", "OWL/good.png", "one.png"]
+    assert len(be.ImageFolder(tmp_path / "photos")) == 2
+    report = be.verify(tmp_path / "photos")
+    assert report.checked == 3
+    assert [os.path.basename(f.name) for f in report.failures] == ["bad.png"]
+
+
+def test_folders_linked_in_a_ring_count_once(tmp_path):
+    for name in "ABC":
+        picture(tmp_path / name / f"{name}.png")
+    for name, other in ("AB", "BC", "CA", "AC"):
+        os.symlink(f"../{other}", tmp_path / name / f"to{other}")
+    os.symlink("..", tmp_path / "A" / "up")
+    os.symlink(tmp_path.parent, tmp_path / "A" / "above")
+    os.symlink(".", tmp_path / "A" / "here")
+    assert names(tmp_path) == ["A/A.png", "B/B.png", "C/C.png"]
+    # Each class has what its links lead to, once.
+    data = be.ImageFolder(tmp_path)
+    assert [os.path.basename(path) for path in data.paths] == [f"{n}.png" for n in "ABCBCACA"] + [
+        "B.png"
+    ]
+    assert data.names == [*"AAABBBCCC"]
+
+
+def test_a_folder_that_two_links_lead_to_counts_once(tmp_path):
+    picture(tmp_path / "disk/a.png")
+    (tmp_path / "photos/x").mkdir(parents=True)
+    for name in ("photos/second", "photos/first", "photos/x/third"):
+        os.symlink(tmp_path / "disk", tmp_path / name)
+    assert names(tmp_path / "photos") == ["first/a.png"]
+
+
+def test_links_that_lead_nowhere(tmp_path):
+    picture(tmp_path / "a.png")
+    os.symlink("gone", tmp_path / "b.png")
+    os.symlink("gone", tmp_path / "folder")
+    assert names(tmp_path) == ["a.png", "b.png"]
+    os.symlink("itself", tmp_path / "itself")
+    found = list_images(tmp_path)
+    assert found.names == ["a.png", "b.png"]
+    assert [(path, error.errno) for path, error in found.failures] == [
+        (str(tmp_path / "itself"), errno.ELOOP)
+    ]
+
+
+# What cannot be read ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(tmp_path):
+    picture(tmp_path / "JAY/a.png")
+    picture(tmp_path / "OWL/b.png", "green")
+    picture(tmp_path / "OWL/2024/c.png", "blue")
+    return tmp_path
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO])
+def test_a_folder_that_cannot_be_read_is_named(three, closed, error):
+    closed["2024"] = error
+    place, why = (
+        str(three / "OWL/2024"),
+        f"this folder cannot be read: {os.strerror(error).lower()}",
+    )
+    report = be.verify(three)
+    assert report.checked == 2
+    assert report.failures == [(-1, place, why)]
+    assert not report
+    assert duplicate_groups(three)[1] == [(-1, place, why)]
+    model = be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64))
+    index = be.Index.build(model, three)
+    assert list(index.ids) == ["JAY/a.png", "OWL/b.png"]
+    assert index.report.failures == [(-1, place, why)]
+    for call in (
+        lambda: be.Index.build(model, three, on_error="raise"),
+        lambda: be.ImageFolder(three),
+        lambda: be.ImageFolder.from_paths(three),
+        lambda: be.recalibrate_batch_norm(model, three),
+        lambda: files.image_paths(three),
+    ):
+        with pytest.raises(OSError, match="2024"):
+            call()
+    assert len(be.ImageFolder(three, classes=["JAY"])) == 1
+
+
+def test_a_root_that_cannot_be_read(three, closed):
+    closed[three.name] = errno.EACCES
+    assert [failure.name for failure in be.verify(three).failures] == [str(three)]
+    for call in (be.ImageFolder, be.ImageFolder.from_paths):
+        with pytest.raises(PermissionError):
+            call(three)
+
+
+def test_a_disk_that_fails_half_way(three, closed, monkeypatch):
+    def entries(path):
+        yield from real(path)
+        if path.endswith("OWL"):
+            raise OSError(errno.EIO, "Input/output error")
+
+    real = files.entries
+    monkeypatch.setattr(files, "entries", entries)
+    found = list_images(three)
+    assert [path for path, _ in found.failures] == [str(three / "OWL")]
+    assert "OWL/b.png" in found.names
+
+
+def test_nothing_is_not_all_well(tmp_path):
+    (tmp_path / "DSC_0001.NEF").write_bytes(b"MM\0*" + bytes(100))
+    with pytest.raises(ValueError, match="no images in it"):
+        be.verify(tmp_path)
+
+
+# Names -----------------------------------------------------------------------------------
+
+
+def test_folders_of_systems_are_left_out(tmp_path):
+    picture(tmp_path / "OWL/a.png")
+    for name in (
+        "OWL/@eaDir/a.png/SYNOPHOTO_THUMB_M.png",
+        "#recycle/old.png",
+        "$RECYCLE.BIN/S-1/b.png",
+        "System Volume Information/c.png",
+        "__MACOSX/OWL/d.png",
+        "lost+found/e.png",
+        ".git/f.png",
+        "OWL/._a.png",
+    ):
+        picture(tmp_path / name)
+    assert names(tmp_path) == ["OWL/a.png"]
+    assert be.ImageFolder(tmp_path).class_names == ["OWL"]
+
+
+def test_classes_whose_accents_are_written_in_two_ways_are_one(tmp_path):
+    one, two = (unicodedata.normalize(form, "Wendehälse") for form in ("NFC", "NFD"))
+    picture(tmp_path / one / "a.png")
+    picture(tmp_path / two / "b.png")
+    picture(tmp_path / "Owl/c.png")
+    if len(os.listdir(tmp_path)) == 2:
+        pytest.skip("this file system knows one form")
+    for classes in (None, ["Owl", one], ["Owl", two]):
+        data = be.ImageFolder(tmp_path, classes=classes)
+        assert data.class_names == ["Owl", one]
+        assert data.names == ["Owl", one, one]
+        assert all(os.path.exists(path) for path in data.paths)
+    assert len(data.select([two])) == 2
+    assert be.ImageFolder.from_lists(["a", "b"], [one, two]).class_names == [one]
+    assert be.ImageFolder.from_lists(["a", "b"], [two, one], [two]).class_names == [one]
