@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.vectors import unit_rows
+from birdembed.species.calibration import Calibration
 
 if TYPE_CHECKING:
     from birdembed.search.index import Index
@@ -32,10 +33,15 @@ def prototypes(
 
 
 class Gallery:
-    """A gallery in memory, or in a file that is read when it is first asked for."""
+    """A gallery in memory, or in a file that is read when it is first asked for.
 
-    def __init__(self, index: Index | None = None, path: Any = None) -> None:
-        self._index, self.path = index, path
+    `calibration` tells how probable its answers are, None where that is not known.
+    """
+
+    def __init__(
+        self, index: Index | None = None, path: Any = None, calibration: Calibration | None = None
+    ) -> None:
+        self._index, self.path, self.calibration = index, path, calibration
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Gallery:
@@ -70,7 +76,12 @@ class Gallery:
             "embeddings": np.array(index.embeddings),
             "metadata": {name: list(column) for name, column in index.metadata.items()},
             "fingerprint": index.fingerprint,
+            "calibration": self.calibration_values(),
         }
+
+    def calibration_values(self) -> dict[str, float] | None:
+        """Return the numbers of the calibration, None where there is none."""
+        return None if self.calibration is None else self.calibration.to_dict()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the gallery from what `__getstate__` returned."""
@@ -81,3 +92,4 @@ class Gallery:
         if len(vectors):
             index.add(state["ids"], vectors, state["labels"], state["metadata"] or None)
         self._index, self.path = index, None
+        self.calibration = Calibration.from_values(state.get("calibration"))
