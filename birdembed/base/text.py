@@ -30,3 +30,12 @@ def some(
     listed = list(names)
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return between.join(map(show, listed[:limit])) + more
+
+
+def probability(value: float | None) -> str:
+    """Return a probability as text, "" for None. Nothing is certain: 1.00 is not said."""
+    if value is None:
+        return ""
+    if value >= 0.995:
+        return "probability above 0.99"
+    return f"probability {value:.2f}" if value >= 0.005 else "probability below 0.01"

@@ -3,8 +3,13 @@
 Of a folder all photos below it are taken. Where no species is near enough, the answer is
 `none of the known species`, and the nearest are listed all the same.
 
+The probability that a named species is right stands beside it where the model's gallery has
+one. It is that of a photo of one of the gallery's species, unless the gallery was made with
+photos of other things too.
+
 --json prints a list of objects with `query`, `species`, `score`, `known` and `results`, each
-result with id, label, score, and common_name and scientific_name where the model has them.
+result with id, label, score, and common_name and scientific_name where the model has them;
+and with `probability` where there is one.
 """
 
 from __future__ import annotations
@@ -46,6 +51,8 @@ def collect(words: list[str]) -> list[str]:
 
 def run(args: argparse.Namespace) -> int:
     """Identify the species on photos and print them."""
+    from birdembed.base.text import probability
+
     paths = collect(args.images)
     model = common.load_model(args)
     found, report = model.identify(paths, k=args.k, on_error="skip", return_report=True)
@@ -59,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
                     "query": name,
                     "species": one.species if one.known else None,
                     "score": one.score,
+                    **({} if one.probability is None else {"probability": one.probability}),
                     "known": one.known,
                     "results": [_result(match) for match in one.to_dict()["matches"]],
                 }
@@ -68,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for name, one in zip(report.names, found, strict=True):
         shown = one.full_names()
-        print(f"{name}: {shown[0] if one.known else UNKNOWN}")
+        stated = [shown[0], probability(one.probability)] if one.known else [UNKNOWN]
+        print(f"{name}: {', '.join(filter(None, stated))}")
         for rank, (match, (_, score)) in enumerate(zip(shown, one.matches, strict=True), 1):
             print(f"{rank:>4}  {score:.4f}  {match}")
     return 0

@@ -168,7 +168,8 @@ class Model(Classifier):
             For one image one, with ``species`` (the nearest), ``score`` (its cosine),
             ``known`` (whether that reaches `threshold`) and ``matches`` as (species, score),
             best first; with ``common_name`` and ``scientific_name`` of the nearest where
-            `species_names` has them.
+            `species_names` has them, and ``probability``, that the nearest is right, where
+            `fit_gallery` could find it.
 
         Raises
         ------
@@ -211,6 +212,12 @@ class Model(Classifier):
         known species, each judged without itself; what it lets pass of unknown ones is stated
         in the result.
 
+        From the same pictures comes how probable an answer is: a logistic function of the best
+        score and its margin over the second species, kept with the gallery. It is the probability
+        for a picture of one of the species; with `unknown` it is that for a mixture of as many
+        known as unknown pictures. Fewer than 50 pictures of known species give none, and after
+        a change of the gallery by hand it is that of the gallery as it was fitted.
+
         Parameters
         ----------
         data : ImageFolder, Index or array
@@ -239,7 +246,8 @@ class Model(Classifier):
         Returns
         -------
         GalleryFit
-            ``threshold, known_accepted, unknown_accepted, auroc, accuracy`` and more.
+            ``threshold, known_accepted, unknown_accepted, auroc, accuracy`` and more; its
+            ``plot_reliability()`` shows whether the probabilities hold.
 
         Raises
         ------

@@ -71,6 +71,7 @@ class Snapshot:
             fingerprint=self.fingerprint,
             source=self.source,
             threshold=self.threshold,
+            calibration=None if self.gallery is None else self.gallery.calibration_values(),
             gallery=self.gallery,
         )
 
@@ -187,6 +188,8 @@ def _gallery(given: Pretrained) -> Gallery | None:
     """Return the gallery that is given, or one that reads the file when asked for."""
     if given.gallery is not None or given.gallery_path is None:
         return given.gallery
+    from birdembed.species.calibration import Calibration
     from birdembed.species.gallery import Gallery
 
-    return Gallery(path=given.gallery_path)
+    calibration = Calibration.from_values(given.calibration)
+    return Gallery(path=given.gallery_path, calibration=calibration)

@@ -57,6 +57,8 @@ class Pretrained:
         Least score at which `identify` calls a species known.
     gallery_path : Path or None
         File of the gallery, an `Index`.
+    calibration : dict or None
+        ``bias, score, margin`` of the probability that the gallery's nearest species is right.
     gallery : Gallery or None
         The gallery itself, of a model in memory.
     """
@@ -75,6 +77,7 @@ class Pretrained:
     source: str = ""
     threshold: float | None = None
     gallery_path: Path | None = None
+    calibration: dict[str, float] | None = None
     gallery: Any = None
 
     @property

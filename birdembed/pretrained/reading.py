@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,6 +75,19 @@ def _species_names(species: Any, config_path: Path) -> SpeciesNames:
         raise WeightsError(f"{config_path}: species: not names by label: {error!r}") from error
 
 
+def _calibration(values: Any, config_path: Path) -> dict[str, float] | None:
+    """Return the numbers of the object "calibration" of our own part of config.json."""
+    if values is None:
+        return None
+    try:
+        numbers = {name: float(values[name]) for name in ("bias", "score", "margin")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{config_path}: calibration: not three numbers: {error!r}") from error
+    if not all(map(math.isfinite, numbers.values())):
+        raise WeightsError(f"{config_path}: calibration: not finite: {numbers}")
+    return numbers
+
+
 def _architecture(config: Mapping[str, Any], path: Path) -> str:
     """Return the architecture that a timm or transformers config describes."""
     if config.get("model_type") == "resnet" and "architecture" not in config:
@@ -131,6 +145,7 @@ def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> N
         pretrained.project_by_default = bool(own["projection"].get("default"))
     if own.get("gallery"):
         pretrained.gallery_path = file_in(folder, GALLERY)
+        pretrained.calibration = _calibration(own.get("calibration"), path)
     pretrained.trunk_digest = own.get("trunk_digest")
     pretrained.fingerprint = own.get("fingerprint")
 

@@ -65,6 +65,8 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
         own["projection"] = {"file": PROJECTION, "default": pretrained.project_by_default}
     if has_gallery:
         own["gallery"] = GALLERY
+        if pretrained.calibration is not None:
+            own["calibration"] = pretrained.calibration
     return {
         "architecture": pretrained.architecture,
         "num_classes": classes,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.locks import WaitingLock
 from birdembed.base.vectors import unit_rows
+from birdembed.species.calibration import Calibration
 
 if TYPE_CHECKING:
     from birdembed.search.index import Index
@@ -33,10 +34,15 @@ def prototypes(
 
 
 class Gallery:
-    """A gallery in memory, or in a file that is read when it is first asked for."""
+    """A gallery in memory, or in a file that is read when it is first asked for.
 
-    def __init__(self, index: Index | None = None, path: Any = None) -> None:
-        self._index, self.path = index, path
+    `calibration` tells how probable its answers are, None where that is not known.
+    """
+
+    def __init__(
+        self, index: Index | None = None, path: Any = None, calibration: Calibration | None = None
+    ) -> None:
+        self._index, self.path, self.calibration = index, path, calibration
         self._reading = WaitingLock()
 
     @classmethod
@@ -75,7 +81,12 @@ class Gallery:
             "embeddings": np.array(rows.vectors),
             "metadata": {name: list(column) for name, column in rows.columns.items()},
             "fingerprint": rows.fingerprint,
+            "calibration": self.calibration_values(),
         }
+
+    def calibration_values(self) -> dict[str, float] | None:
+        """Return the numbers of the calibration, None where there is none."""
+        return None if self.calibration is None else self.calibration.to_dict()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the gallery from what `__getstate__` returned."""
@@ -87,3 +98,4 @@ class Gallery:
             index.add(state["ids"], vectors, state["labels"], state["metadata"] or None)
         self._index, self.path = index, None
         self._reading = WaitingLock()
+        self.calibration = Calibration.from_values(state.get("calibration"))

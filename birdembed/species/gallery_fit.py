@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_number
 from birdembed.base.vectors import unit_rows
+from birdembed.species.calibration import (
+    LEAST,
+    Calibration,
+    best_and_margin,
+    fit_calibration,
+    held_out_probabilities,
+    reliability,
+)
 from birdembed.species.gallery import Gallery, prototypes
 from birdembed.species.labelled import check_dimensions, labelled_vectors, plain_vectors
-from birdembed.species.threshold import choose_threshold, held_out_scores, open_set_auroc
+from birdembed.species.threshold import (
+    choose_threshold,
+    held_out_margins,
+    held_out_scores,
+    open_set_auroc,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -41,6 +57,12 @@ class GalleryFit:
         "held-out species" or "given pictures".
     failures : list of (int, str, str)
         Position, name and reason of pictures that could not be read.
+    calibration_error : float or None
+        Expected calibration error of `Identification.probability`: how far it is from the share
+        that is right, each picture judged by a fit without it. None where the gallery has no
+        probability: fewer than 50 known pictures, or one species.
+    reliability : list of dict
+        ``probability, right, n`` of each tenth of the probabilities, behind that error.
     """
 
     __module__ = "birdembed"
@@ -55,10 +77,45 @@ class GalleryFit:
     n_unknown: int
     unknown_from: str
     failures: list[tuple[int, str, str]]
+    calibration_error: float | None = None
+    reliability: list[dict[str, float]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers as plain values, without the failures."""
-        return {k: v for k, v in vars(self).items() if k != "failures"}
+        """Return the numbers as plain values, without the failures and the bins."""
+        return {k: v for k, v in vars(self).items() if k not in ("failures", "reliability")}
+
+    def plot_reliability(self, *, title: str | None = None) -> Figure:
+        """Draw the share of right answers over the probability that `identify` states.
+
+        Parameters
+        ----------
+        title : str, optional
+            Heading.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            The gallery has no probability.
+        """
+        from birdembed.display.reliability import plot_reliability
+
+        return plot_reliability(self.reliability, error=self.calibration_error, title=title)
+
+
+class _Scores(NamedTuple):
+    """The scores of pictures of known species, of unknown ones, and what `right` says of the first.
+
+    The margins are None where there is nothing to tell the best from: a single species.
+    """
+
+    inside: NDArray[np.float64]
+    outside: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    margins: NDArray[np.float64] | None
 
 
 def check_accept(accept: float | None) -> None:
@@ -92,29 +149,29 @@ def fit_gallery(
     rows = np.asarray([number[name] for name in names], np.int64)
     units = unit_rows(vectors)
     table = prototypes(units, rows, len(species))
-    inside, outside, right = held_out_scores(units, rows, len(species))
-    if valid is not None:
-        inside, outside, right, more = _valid_scores(model, table, number, valid)
+    if valid is None:
+        margins = held_out_margins(units, rows, len(species)) if len(species) > 1 else None
+        scores = _Scores(*held_out_scores(units, rows, len(species)), margins)
+    else:
+        scores, more = _valid_scores(model, table, number, valid)
         failures += more
-    source = "held-out species"
+    source, strange = "held-out species", None
     if unknown is not None:
-        strange, more = plain_vectors(model, unknown, "unknown", show_progress_bar)
-        outside = (unit_rows(strange) @ table.T).max(axis=1)
+        vectors, more = plain_vectors(model, unknown, "unknown", show_progress_bar)
+        strange = unit_rows(vectors) @ table.T
+        scores = scores._replace(outside=strange.max(axis=1))
         failures += more
         source = "given pictures"
-    fit = _judged(inside, outside, right, accept, source, failures)
-    return _gallery(model, species, table), fit
+    fit = _judged(scores, accept, source, failures)
+    calibration, judged = _calibrated(scores, strange)
+    return _gallery(model, species, table, calibration), replace(fit, **judged)
 
 
 def _judged(
-    inside: NDArray[np.float64],
-    outside: NDArray[np.float64],
-    right: NDArray[np.bool_],
-    accept: float | None,
-    source: str,
-    failures: list[tuple[int, str, str]],
+    scores: _Scores, accept: float | None, source: str, failures: list[tuple[int, str, str]]
 ) -> GalleryFit:
     """Choose the threshold, and return what it accepts."""
+    inside, outside = scores.inside, scores.outside
     _check_counts(inside, outside)
     threshold, criterion = choose_threshold(inside, outside, accept)
     return GalleryFit(
@@ -123,7 +180,7 @@ def _judged(
         known_accepted=float((inside >= threshold).mean()),
         unknown_accepted=float((outside >= threshold).mean()),
         auroc=open_set_auroc(inside, outside),
-        accuracy=float(right.mean()),
+        accuracy=float(scores.right.mean()),
         n_known=len(inside),
         n_unknown=len(outside),
         unknown_from=source,
@@ -131,13 +188,38 @@ def _judged(
     )
 
 
-def _gallery(model: Any, species: list[str], table: NDArray[np.float64]) -> Gallery:
+def _calibrated(
+    scores: _Scores, strange: NDArray[np.float64] | None
+) -> tuple[Calibration | None, dict[str, Any]]:
+    """Return the calibration, and the fields of `GalleryFit` that judge it.
+
+    Scores of given unknown pictures take part, together as heavy as the known ones. Held-out
+    species do not: a model that was trained on them refuses them as it will not refuse strangers.
+    """
+    best, right, margins = scores.inside, scores.right, scores.margins
+    if margins is None or len(best) < LEAST:
+        return None, {}
+    weights = np.ones(len(best))
+    if strange is not None:
+        more, over = best_and_margin(strange)
+        best, margins = np.concatenate([best, more]), np.concatenate([margins, over])
+        right = np.concatenate([right, np.zeros(len(more), bool)])
+        weights = np.concatenate([weights, np.full(len(more), len(weights) / len(more))])
+    stated = held_out_probabilities(best, margins, right, weights)
+    error, bins = reliability(stated, right, weights)
+    fit = fit_calibration(best, margins, right, weights)
+    return fit, {"calibration_error": error, "reliability": bins}
+
+
+def _gallery(
+    model: Any, species: list[str], table: NDArray[np.float64], calibration: Calibration | None
+) -> Gallery:
     """Return a gallery with a row for each species."""
     from birdembed.search.index import Index
 
     index = Index(model=model)
     index.add(species, table.astype(np.float32), species)
-    return Gallery(index)
+    return Gallery(index, calibration=calibration)
 
 
 def _warn_of_lost(data: Any, species: list[str]) -> None:
@@ -167,7 +249,7 @@ def _check_counts(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> 
 
 def _valid_scores(
     model: Any, table: NDArray[np.float64], number: dict[str, int], valid: Any
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], list[tuple[int, str, str]]]:
+) -> tuple[_Scores, list[tuple[int, str, str]]]:
     """Return the scores of other pictures than the gallery's, as `held_out_scores` does."""
     vectors, names, failures = labelled_vectors(model, valid, None, None, "valid")
     lacking = sorted(set(names) - set(number))
@@ -177,6 +259,7 @@ def _valid_scores(
     scores = unit_rows(vectors) @ table.T
     own = np.asarray([number[name] for name in names], np.int64)
     known = scores.max(axis=1)
+    margins = best_and_margin(scores)[1] if len(number) > 1 else None
     right = scores.argmax(axis=1) == own
     scores[np.arange(len(own)), own] = -np.inf
-    return known, scores.max(axis=1), right, failures
+    return _Scores(known, scores.max(axis=1), right, margins), failures

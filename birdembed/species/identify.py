@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base import text
 from birdembed.base.checks import check_integer
 from birdembed.base.species_names import full_name
 from birdembed.search.cosine import cosine_similarity
 from birdembed.search.index import Index, rows_of
+from birdembed.species.calibration import Calibration, best_and_margin
 from birdembed.species.gallery import NO_GALLERY, STALE
 
 
@@ -38,10 +40,15 @@ class Identification(_Fields):
         Whether the score reaches the model's threshold.
     matches : list of (str, float)
         The nearest species and their scores, best first.
+    probability : float or None
+        How probable it is that the nearest species is right, 0 to 1, if the photograph shows one
+        of the gallery's species; of any photograph where `fit_gallery` was given `unknown`. None
+        where the gallery has no calibration.
     """
 
     __module__ = "birdembed"
 
+    probability: float | None = None
     _image: Any = None  # what to show: the photograph as it was given
     _names: Mapping[str, tuple[str, str]] = MappingProxyType({})  # of the matches
 
@@ -62,7 +69,13 @@ class Identification(_Fields):
         """Return the values as a dict that JSON can hold, each species with its names."""
         matches = [{**self._named(label), "score": score} for label, score in self.matches]
         named = self._named(self.species)
-        return {**named, "score": self.score, "known": bool(self.known), "matches": matches}
+        return {
+            **named,
+            "score": self.score,
+            "probability": self.probability,
+            "known": bool(self.known),
+            "matches": matches,
+        }
 
     def _named(self, label: str) -> dict[str, str | None]:
         return {
@@ -80,7 +93,8 @@ class Identification(_Fields):
 
     def __reduce__(self) -> Any:
         """Pickle the values and the names, not the photograph."""
-        return type(self), tuple(self), {"_names": dict(self._names)}
+        more = {"_names": dict(self._names), "probability": self.probability}
+        return type(self), tuple(self), more
 
     def __repr__(self) -> str:
         """Return the values as text, the names behind the label where there are such."""
@@ -98,12 +112,14 @@ class Identification(_Fields):
         verdict = nearest if self.known else "none of the known species"
         lines = [(name, html.score(x)) for name, (_, x) in zip(names, self.matches, strict=True)]
         rows = html.table(("species", "similarity"), lines)
+        stated = text.probability(self.probability) if self.known else ""
+        heading = html.heading(verdict, stated)
         if self._image is None:
-            return html.heading(verdict) + rows
+            return heading + rows
         frame = html.RIGHT if self.known else html.WRONG
         photo = html.cell(self._image, [], title=verdict, frame=frame)
         beside = f'<td style="border:0">{rows}</td>'
-        return html.heading(verdict) + html.grid([[photo, beside]])
+        return heading + html.grid([[photo, beside]])
 
 
 class _Identifications(list[Identification]):
@@ -119,7 +135,8 @@ class _Identifications(list[Identification]):
         across = html.PICTURES
         for one in self[: 2 * across]:
             names, common = one.full_names(), one.common_name or one.species
-            lines = [common, one.scientific_name, html.score(one.score)]
+            stated = text.probability(one.probability)
+            lines = [common, one.scientific_name, html.score(one.score), stated]
             if not one.known:
                 lines = ["none of the known", f"nearest: {common}", html.score(one.score)]
             scores = [html.score(value) for _, value in one.matches]
@@ -144,7 +161,8 @@ def identify(
     index, threshold = checked_gallery(state)
     single = is_single(images)
     vectors, report = model.encode(images, return_report=True, **options)
-    rows = nearest_species(np.atleast_2d(vectors), index, threshold, k, state.species_names)
+    calibration, names = state.gallery.calibration, state.species_names
+    rows = nearest_species(np.atleast_2d(vectors), index, threshold, k, names, calibration)
     found = _Identifications(rows)
     for one, image in zip(found, _given(images, single, report), strict=True):
         one._image = image
@@ -191,10 +209,11 @@ def nearest_species(
     threshold: float,
     k: int,
     names: Mapping[str, tuple[str, str]],
+    calibration: Calibration | None = None,
 ) -> list[Identification]:
     """Return the nearest species of each vector, by the best row of each species.
 
-    `names` are the model's `species_names`.
+    `names` are the model's `species_names`, `calibration` is that of its gallery.
     """
     if not len(vectors):
         return []
@@ -207,12 +226,16 @@ def nearest_species(
     best = np.full((len(vectors), len(species)), -np.inf, np.float32)
     for row, column in enumerate(row_species):
         np.maximum(best[:, column], scores[:, row], out=best[:, column])
+    stated: list[float | None] = [None] * len(best)
+    if calibration is not None and len(species) > 1:
+        stated = calibration.probability(*best_and_margin(best.astype(np.float64))).tolist()
     found = []
-    for line in best:
+    for line, probability in zip(best, stated, strict=True):
         order = np.argsort(-line, kind="stable")[:k]
         matches = [(species[i], float(line[i])) for i in order]
         top, score = matches[0]
         one = Identification(top, score, score >= threshold, matches)
         one._names = {label: names[label] for label, _ in matches if label in names}
+        one.probability = probability
         found.append(one)
     return found

@@ -79,13 +79,37 @@ def held_out_scores(
     right : (m,) bool
         Whether the best score of `known` is its own species'.
     """
-    sums = np.zeros((n_classes, units.shape[1]))
-    np.add.at(sums, labels, units)
-    scores = units @ unit_rows(sums).T
-    rows = np.arange(len(units))
-    own = (units * unit_rows(sums[labels] - units)).sum(axis=1)
-    scores[rows, labels] = -np.inf
+    own, scores = _left_out(units, labels, n_classes)
     unknown = scores.max(axis=1)
     several = np.bincount(labels, minlength=n_classes)[labels] > 1
     known = np.maximum(own, unknown)[several]
     return known, unknown, (own > unknown)[several]
+
+
+def held_out_margins(
+    units: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
+) -> NDArray[np.float64]:
+    """Return what each of the `known` of `held_out_scores` has over its second species.
+
+    There are two species or more.
+    """
+    own, scores = _left_out(units, labels, n_classes)
+    scores[np.arange(len(units)), labels] = own
+    several = np.bincount(labels, minlength=n_classes)[labels] > 1
+    top = np.partition(scores[several], n_classes - 2, axis=1)[:, -2:]
+    return np.asarray(top[:, 1] - top[:, 0])
+
+
+def _left_out(
+    units: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each row's score with its own species, itself left out, and with the others.
+
+    The second is ``(n, classes)``, -inf at the own species.
+    """
+    sums = np.zeros((n_classes, units.shape[1]))
+    np.add.at(sums, labels, units)
+    scores = units @ unit_rows(sums).T
+    own = (units * unit_rows(sums[labels] - units)).sum(axis=1)
+    scores[np.arange(len(units)), labels] = -np.inf
+    return own, scores

@@ -6,9 +6,11 @@ import os
 import shutil
 import sys
 
+import numpy as np
 import pytest
 
 import birdembed as be
+from birdembed.base.text import probability
 from birdembed.cli import main
 from tests.support.species import SPECIES, write_folder
 
@@ -66,6 +68,25 @@ def test_identify_shows_common_and_scientific_names(folder, photos, tmp_path, ca
         "Prunella modularis",
     )
     assert set(second) == {"id", "label", "score"}
+
+
+def test_identify_prints_the_probability_of_a_known_species(folder, photos, tmp_path, capsys):
+    model = be.load_model(folder)
+    model.fit_gallery(np.tile(model.encode(photos), (3, 1)), labels=photos.names * 3)
+    model.threshold = -1
+    model.save_pretrained(tmp_path / "sure")
+    one = be.load_model(tmp_path / "sure").identify(photos.paths[0])
+    words = ["identify", photos.paths[0], "--model", str(tmp_path / "sure")]
+    assert main(words) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == f"{photos.paths[0]}: {one.species}, {probability(one.probability)}"
+    assert main([*words, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["probability"] == one.probability
+    model.threshold = 2
+    model.save_pretrained(tmp_path / "sure")
+    assert main(words) == 0
+    assert "probability" not in capsys.readouterr().out
 
 
 def test_identify_names_bad_files(folder, photos, tmp_path, capsys):
