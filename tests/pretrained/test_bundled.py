@@ -129,10 +129,27 @@ def test_what_comes_with_birds51(birds51):
     assert "before and after" in config["birdembed"]["training"]["mean_of"]
     assert birds51.num_classes == len(birds51.class_names) == 51
     assert birds51.preprocess.size == 192
+    listed = listed_names()
+    assert birds51.species_names == {label: listed[label] for label in birds51.class_names}
+
+
+def listed_names():
     table = Path(__file__).parents[2] / "tools" / "species_names.csv"
     rows = csv.DictReader(table.read_text("utf-8").splitlines())
-    listed = {row.pop("folder"): tuple(row.values()) for row in rows}
-    assert birds51.species_names == {label: listed[label] for label in birds51.class_names}
+    return {row["folder"]: (row["common_name"], row["scientific_name"]) for row in rows}
+
+
+def test_names_of_the_collection():
+    """A species, two or three that its photographs mix, a genus, a family; one holds no birds."""
+    listed = listed_names()
+    assert len(listed) == 477
+    assert listed.pop("LOONEY BIRDS") == ("", "")
+    for folder, (common, scientific) in listed.items():
+        assert re.fullmatch(r"[A-Z][A-Za-z'/-]+( [A-Za-z][A-Za-z'/-]+)*", common), folder
+        assert re.fullmatch(
+            r"[A-Z][a-z]+(( [a-z]+){1,2}| [a-z]+/[a-z]+| sp\.)|Diomedeidae", scientific
+        ), folder
+    assert len({common for common, _ in listed.values()}) == len(listed)
 
 
 def test_birds51_is_what_timm_makes_of_it(birds51):

@@ -197,6 +197,23 @@ def test_by_keyboard_and_ear(page, photo):
     assert page.execute_script("return document.documentElement.lang") == "en"
 
 
+def test_common_and_scientific_names(browser, start, files, photo, tmp_path):
+    named = be.load_model(files / "model")
+    named.species_names = {"FIRECREST": ("Common Firecrest", "Regulus ignicapilla"), "JAY": "Jay"}
+    named.save_pretrained(tmp_path / "named")
+    server = start("--model", tmp_path / "named", "--index", files / "birds.index")
+    browser.get(server.url)
+    wait(browser, lambda: text(browser, "facts"))
+    assert not get(browser, "scientific").is_displayed()
+    choose(browser, photo)
+    assert text(browser, "verdict") == "Common Firecrest"
+    assert text(browser, "scientific") == "Regulus ignicapilla"
+    assert sorted(texts(browser, "#species .label")) == ["Common Firecrest", "DUNNOCK", "Jay"]
+    assert texts(browser, "#species .scientific")[0] == "Regulus ignicapilla"
+    assert texts(browser, "#photographs .label")[0] == "Common Firecrest"
+    keep(browser, "named")
+
+
 def test_none_of_the_known_species(browser, start, files, photo, tmp_path):
     """And photographs of the index that are no longer there leave a gap."""
     strict = be.load_model(files / "model")
