@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.json_text import json_text
+
 if TYPE_CHECKING:
     import birdembed as be
 
@@ -41,12 +43,10 @@ def _is_utf8(encoding: str | None) -> bool:
 
 def print_json(value: Any) -> None:
     """Print data as JSON on standard output, in UTF-8 or else in ASCII."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
-    try:
-        text.encode("utf-8" if _is_utf8(sys.stdout.encoding) else "ascii")
-    except UnicodeEncodeError:
-        text = json.dumps(value, indent=1, default=str)
-    print(text)
+    if _is_utf8(sys.stdout.encoding):
+        print(json_text(value, indent=1, default=str))
+    else:
+        print(json.dumps(value, indent=1, default=str))
 
 
 def print_table(values: dict[str, Any]) -> None:

@@ -11,13 +11,13 @@ birdembed.TrainConfig.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.json_text import json_object
 from birdembed.cli import common
 from birdembed.model.embedder import snapshot_of
 
@@ -180,7 +180,7 @@ def _check_source(source: str, checkpoint_dir: str) -> None:
 
     try:
         text = (Path(checkpoint_dir) / LAST).read_text(encoding="utf-8")
-        began = str(json.loads(text)["source"])
+        began = str(json_object(text)["source"])
     except (OSError, ValueError, KeyError, TypeError):
         return  # none, or a damaged one: the training itself says so
     if began and not _same_source(source, began):
