@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.json_text import json_text
+from birdembed.base.text import in_one_line
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -157,7 +158,7 @@ def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
     from birdembed.images.report import described
 
     for failure in failures:
-        say(f"skipped: {described(failure)}")
+        say(f"skipped: {in_one_line(described(failure))}")
 
 
 def one_line(error: BaseException) -> str:

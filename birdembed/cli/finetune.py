@@ -234,9 +234,17 @@ def _read_train(folder: str) -> be.ImageFolder:
 
     import birdembed as be
     from birdembed.base.text import some
-    from birdembed.training.classes import check_train
+    from birdembed.training.classes import check_train, parts_of
 
-    train: be.ImageFolder = _readable(check_train(be.ImageFolder(folder)))
+    given = be.ImageFolder(folder)
+    parts = parts_of(given)
+    if parts is not None:
+        train_part, valid_part = map(shlex.quote, parts)
+        raise ValueError(
+            f"{folder}: its subfolders are parts, not species; perhaps you mean: "
+            f"birdembed finetune {train_part} --valid {valid_part} -o DIR"
+        )
+    train: be.ImageFolder = _readable(check_train(given))
     counts = np.bincount(train.labels, minlength=len(train.class_names))
     lost = [name for name, count in zip(train.class_names, counts, strict=True) if not count]
     if lost:

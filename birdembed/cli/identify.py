@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from birdembed.base.text import in_one_line
 from birdembed.cli import common
 
 UNKNOWN = "none of the known species"
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     for name, one in zip(report.names, found, strict=True):
-        print(f"{name}: {one.species if one.known else UNKNOWN}")
+        print(f"{in_one_line(str(name))}: {one.species if one.known else UNKNOWN}")
         for rank, (label, score) in enumerate(one.matches, 1):
-            print(f"{rank:>4}  {score:.4f}  {label}")
+            print(f"{rank:>4}  {score:.4f}  {in_one_line(label)}")
     return 0
