@@ -50,6 +50,13 @@ def check_threads(num_threads: int | None) -> int:
     return 0 if num_threads is None else check_integer("num_threads", num_threads, 1, MAX_THREADS)
 
 
+def is_missing(value: Any) -> bool:
+    """Return whether a value of a table is missing: None, NaN, pandas' NA or NaT."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and value != value
+
+
 def check_boolean(name: str, value: Any) -> bool:
     """Return a bool."""
     if not isinstance(value, (bool, np.bool_)):

@@ -7,6 +7,7 @@ Data goes to standard output, progress and bad files to standard error. Exit cod
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -79,17 +80,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _open_streams() -> None:
+    """Let what is printed go nowhere where standard output or error was closed (``>&-``)."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+
+
+def _give_up_output() -> None:
+    """Let what is left to be printed go nowhere: Python would fail again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(argv: list[str]) -> int:
     from birdembed._core import BirdembedError
     from birdembed.cli.common import UsageError, one_line, say, tolerate_any_name
 
+    _open_streams()
     tolerate_any_name()
     try:
-        module, args = _parse(argv)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
-    args.words = argv
-    try:
+        try:
+            module, args = _parse(argv)
+        except SystemExit as stop:
+            sys.stdout.flush()
+            return stop.code if isinstance(stop.code, int) else 0
+        args.words = argv
         code = int(module.run(args))
         sys.stdout.flush()
         return code
@@ -97,8 +113,13 @@ def _run(argv: list[str]) -> int:
         say(f"birdembed {args.command}: {error}")
         return 2
     except BrokenPipeError:  # `birdembed search ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         return 1
     except (BirdembedError, TypeError, ValueError, OSError, ImportError, MemoryError) as error:
-        say(f"birdembed: {one_line(error)}")
+        with contextlib.suppress(OSError):  # standard error may be full as well
+            say(f"birdembed: {one_line(error)}")
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            return 1
+        _give_up_output()
         return 1

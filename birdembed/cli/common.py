@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.json_text import json_text
+from birdembed.base.text import in_one_line
+
 if TYPE_CHECKING:
     import birdembed as be
 
@@ -41,12 +44,10 @@ def _is_utf8(encoding: str | None) -> bool:
 
 def print_json(value: Any) -> None:
     """Print data as JSON on standard output, in UTF-8 or else in ASCII."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
-    try:
-        text.encode("utf-8" if _is_utf8(sys.stdout.encoding) else "ascii")
-    except UnicodeEncodeError:
-        text = json.dumps(value, indent=1, default=str)
-    print(text)
+    if _is_utf8(sys.stdout.encoding):
+        print(json_text(value, indent=1, default=str))
+    else:
+        print(json.dumps(value, indent=1, default=str))
 
 
 def print_table(values: dict[str, Any]) -> None:
@@ -160,7 +161,7 @@ def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
     from birdembed.images.report import described
 
     for failure in failures:
-        say(f"skipped: {described(failure)}")
+        say(f"skipped: {in_one_line(described(failure))}")
 
 
 def one_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 
+from birdembed.base.text import in_one_line
 from birdembed.cli import common
 
 
@@ -51,6 +52,6 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         if groups:
-            print("\n\n".join("\n".join(group.paths) for group in groups))
+            print("\n\n".join("\n".join(map(in_one_line, group.paths)) for group in groups))
         common.say(f"{len(groups)} groups, {sum(len(group.paths) for group in groups)} photos")
     return 0

@@ -1,6 +1,7 @@
 """Turn the photos of a folder into vectors and write them to one file.
 
-  X.npy      float32, one row a photo; the names of the rows go to X.names.txt
+  X.npy      float32, one row a photo; the names of the rows go to X.names.txt, one a line, where a
+             line break in a name is a backslash and an n
   X.csv      columns id, label, v0, v1, ...
   X.parquet  columns id, path, label, vector; needs the extra: pip install 'birdembed[parquet]'
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birdembed.base.files import replacing
+from birdembed.base.text import in_one_line
 from birdembed.cli import common
 
 if TYPE_CHECKING:
@@ -44,7 +46,9 @@ def write_npy(index: be.Index, path: str) -> list[str]:
     with replacing(path) as rows, replacing(names) as text:
         with open(rows, "wb") as file:
             np.save(file, index.embeddings)
-        text.write_text("".join(f"{name}\n" for name in index.ids), encoding="utf-8", errors=NAMES)
+        text.write_text(
+            "".join(f"{in_one_line(name)}\n" for name in index.ids), encoding="utf-8", errors=NAMES
+        )
     return [path, names]
 
 

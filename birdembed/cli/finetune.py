@@ -11,13 +11,13 @@ birdembed.TrainConfig.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.json_text import json_object
 from birdembed.cli import common
 from birdembed.model.embedder import snapshot_of
 
@@ -180,7 +180,7 @@ def _check_source(source: str, checkpoint_dir: str) -> None:
 
     try:
         text = (Path(checkpoint_dir) / LAST).read_text(encoding="utf-8")
-        began = str(json.loads(text)["source"])
+        began = str(json_object(text)["source"])
     except (OSError, ValueError, KeyError, TypeError):
         return  # none, or a damaged one: the training itself says so
     if began and not _same_source(source, began):
@@ -234,9 +234,17 @@ def _read_train(folder: str) -> be.ImageFolder:
 
     import birdembed as be
     from birdembed.base.text import some
-    from birdembed.training.classes import check_train
+    from birdembed.training.classes import check_train, parts_of
 
-    train: be.ImageFolder = _readable(check_train(be.ImageFolder(folder)))
+    given = be.ImageFolder(folder)
+    parts = parts_of(given)
+    if parts is not None:
+        train_part, valid_part = map(shlex.quote, parts)
+        raise ValueError(
+            f"{folder}: its subfolders are parts, not species; perhaps you mean: "
+            f"birdembed finetune {train_part} --valid {valid_part} -o DIR"
+        )
+    train: be.ImageFolder = _readable(check_train(given))
     counts = np.bincount(train.labels, minlength=len(train.class_names))
     lost = [name for name, count in zip(train.class_names, counts, strict=True) if not count]
     if lost:

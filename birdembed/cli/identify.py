@@ -18,6 +18,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from birdembed.base.text import in_one_line
 from birdembed.cli import common
 
 UNKNOWN = "none of the known species"
@@ -75,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     for name, one in zip(report.names, found, strict=True):
-        shown = one.full_names()
+        shown = [in_one_line(match) for match in one.full_names()]
         stated = [shown[0], probability(one.probability)] if one.known else [UNKNOWN]
-        print(f"{name}: {', '.join(filter(None, stated))}")
+        print(f"{in_one_line(str(name))}: {', '.join(filter(None, stated))}")
         for rank, (match, (_, score)) in enumerate(zip(shown, one.matches, strict=True), 1):
             print(f"{rank:>4}  {score:.4f}  {match}")
     return 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from birdembed.base.text import in_one_line
 from birdembed.cli import common
 
 
@@ -28,10 +29,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_json(parser)
 
 
+def _cache() -> Path | None:
+    """Return the folder that keeps vectors; None, which is said, where it cannot be written."""
+    from birdembed.base.files import cache_dir, staging
+
+    try:
+        folder = cache_dir() / "vectors"
+        folder.mkdir(parents=True, exist_ok=True)
+        with staging(folder, "probe"):
+            return folder
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows of a home
+        common.say(
+            f"vectors are not kept for the next time: {common.one_line(error)}; "
+            "BIRDEMBED_CACHE=FOLDER names another place"
+        )
+        return None
+
+
 def run(args: argparse.Namespace) -> int:
     """Search an index or a folder for photos and print the matches."""
     import birdembed as be
-    from birdembed.base.files import cache_dir
 
     if args.plot:
         common.need_target(args.plot)
@@ -39,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"no index and no folder: {args.index}")
     model = common.load_model(args)
     if Path(args.index).is_dir():
-        index = common.build_index(model, args.index, cache_dir() / "vectors")
+        index = common.build_index(model, args.index, _cache())
     else:
         index = be.Index.load(args.index, model=model)
     vectors, report = model.encode(args.images, on_error="skip", return_report=True)
@@ -65,9 +82,10 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         for name, result in zip(names, found, strict=True):
-            print(name)
+            print(in_one_line(name))
             for rank, match in enumerate(result, 1):
-                print(f"{rank:>4}  {match.score:.4f}  {match.label or '-'}  {match.id}")
+                label, id_ = in_one_line(match.label or "-"), in_one_line(match.id)
+                print(f"{rank:>4}  {match.score:.4f}  {label}  {id_}")
     if args.plot:
         common.say(args.plot) if args.json else print(args.plot)
     return 0

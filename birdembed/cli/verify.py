@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 
+from birdembed.base.text import in_one_line
 from birdembed.cli import common
 
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         for kind, items in kinds.items():
             for _, name, reason in items:
-                print(f"{kind}\t{name}\t{reason}")
+                print(f"{kind}\t{in_one_line(str(name))}\t{in_one_line(reason)}")
         common.say(
             f"{report.checked} checked: {len(report.failures)} bad, {len(report.suspect)} suspect"
         )

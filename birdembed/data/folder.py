@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.checks import is_missing
 from birdembed.base.text import composed, some
 from birdembed.images.files import check_folder, folder_of_images, image_paths, subfolders
 
@@ -124,8 +125,9 @@ class ImageFolder:
         TypeError
             Labels are neither all names nor all numbers.
         """
-        rows = [os.fspath(path) for path in paths]
+        rows = _paths(paths)
         given = [label.item() if isinstance(label, np.generic) else label for label in labels]
+        given = [None if is_missing(label) else label for label in given]
         given = [composed(label) if isinstance(label, str) else label for label in given]
         if len(rows) != len(given):
             raise ValueError(f"paths and labels differ in length: {len(rows)} and {len(given)}")
@@ -177,7 +179,7 @@ class ImageFolder:
             listing = folder_of_images(images).whole()
             root, rows = listing.root, listing.paths
         else:
-            rows = [os.fspath(path) for path in images]
+            rows = _paths(images)
         data._set(rows, np.full(len(rows), -1, np.int64), [], root)
         return data
 
@@ -340,6 +342,16 @@ def _checked_names(names: Sequence[str], argument: str) -> list[str]:
     if not len(names):
         raise ValueError(f"{argument} is empty")
     return names
+
+
+def _paths(given: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Return paths as text; `ValueError` where one is missing."""
+    rows = []
+    for row, path in enumerate(given):
+        if is_missing(path):
+            raise ValueError(f"paths has a missing value at position {row}: leave that row out")
+        rows.append(os.fspath(path))
+    return rows
 
 
 def _count(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.optional import need
-from birdembed.base.text import shortened
+from birdembed.base.text import readable, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,4 +30,4 @@ def new_figure(width: float, height: float, *, images: bool = False) -> Figure:
 def shorten(text: str) -> str:
     """Shorten a caption so that it fits beside an axis."""
     # matplotlib reads $...$ as mathematics.
-    return shortened(text.replace("$", r"\$"), TITLE)
+    return shortened(readable(text).replace("$", r"\$"), TITLE)

@@ -25,7 +25,7 @@ PICTURES = 8
 
 def escaped(value: Any) -> str:
     """Return a value as text, escaped for use between tags and in quoted attributes."""
-    return html.escape(str(value), quote=True)
+    return html.escape(text.readable(str(value)), quote=True)
 
 
 def name_of(path: Any) -> str:

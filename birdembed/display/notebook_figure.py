@@ -7,6 +7,9 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as _Figure
+from matplotlib.text import Text
+
+from birdembed.base.text import readable
 
 DPI = 80  # on the screen; savefig(..., dpi=200) for print
 
@@ -23,6 +26,12 @@ class Figure(_Figure):
         super().__init__(*arguments, **options)
         self._as_jpeg = images
         FigureCanvasAgg(self)
+
+    def draw(self, renderer: Any) -> None:
+        """Draw the figure; names that are no Unicode text, which no font has, become readable."""
+        for text in self.findobj(Text):
+            text.set_text(readable(text.get_text()))
+        super().draw(renderer)
 
     def savefig(self, fname: Any, **options: Any) -> None:
         """Write the figure to a file, with what reaches beyond its edge, such as long names."""

@@ -15,7 +15,7 @@ from birdembed._core import DecodeError
 from birdembed.base.checks import check_choice, check_integer
 from birdembed.images.preprocess import Preprocess, fill, mirrored_batch
 from birdembed.images.report import Failure, described
-from birdembed.images.sources import ON_ERROR, Inputs, Source, source_of
+from birdembed.images.sources import ON_ERROR, Inputs, Source, source_of, source_or_failure
 
 
 class Batch(NamedTuple):
@@ -85,7 +85,8 @@ def batches(
     DecodeError
         With ``on_error="raise"``: a missing, damaged or unknown file, named in the message.
     TypeError, ValueError
-        Whatever `on_error`: something that is no image, named by position.
+        Whatever `on_error`: something that is no image, named by position. A missing value
+        (None, NaN, pandas.NA) is, unless ``on_error="raise"``, an image that cannot be read.
     """
     check_choice("on_error", on_error, ON_ERROR)
     batch_size = check_integer("batch_size", batch_size, 1)
@@ -98,7 +99,8 @@ def _batches(
     items = iter(many)
     first = 0
     while chunk := list(itertools.islice(items, batch_size)):
-        sources = [source_of(item, first + i) for i, item in enumerate(chunk)]
+        check = source_of if on_error == "raise" else source_or_failure
+        sources = [check(item, first + i) for i, item in enumerate(chunk)]
         _read_ahead(many, first + len(chunk), batch_size)
         batch = _batch(sources, first, cfg, num_threads)
         if batch.failures and on_error == "raise":

@@ -46,8 +46,9 @@ def to_rgb(image: Any) -> np.ndarray:
     from PIL import Image
 
     check_pixels(*image.size)
+    sixteen = _is_sixteen_bits(image)
     image = _upright(image)
-    if image.mode.startswith("I;16"):
+    if sixteen:
         # The high byte, as of 16-bit colour; Pillow's own conversion would saturate.
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
@@ -56,6 +57,32 @@ def to_rgb(image: Any) -> np.ndarray:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return np.asarray(image.convert("RGB"))
+
+
+def _is_sixteen_bits(image: Any) -> bool:
+    """Return whether samples are grey values of 16 bits, before the image is turned.
+
+    Raises
+    ------
+    ValueError
+        They are wider, or of a range that nothing tells: what is white is not known.
+    """
+    if image.mode.startswith("I;16"):
+        return True
+    # Pillow's readers of PNG and PNM bring grey values of 16 bits to 0 .. 65535.
+    if image.mode == "I" and image.format in ("PNG", "PPM"):
+        return True
+    if image.mode in ("I", "F"):
+        values = np.asarray(image)
+        least, most = values.min(), values.max()  # NaN where there is one
+        # What `convert` makes of 8 bits is 0 to 255; floats up to 1 are another convention.
+        if not 0 <= least <= most <= 255 or (image.mode == "F" and 0 < most <= 1):
+            kind = "floating-point" if image.mode == "F" else "32-bit"
+            raise ValueError(
+                f"its samples are {kind} numbers from {least:g} to {most:g} (mode {image.mode}), "
+                "and nothing says which of them is white; convert them to 8 or 16 bits"
+            )
+    return False
 
 
 def _upright(image: Any) -> Any:

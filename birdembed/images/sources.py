@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from birdembed.base.checks import is_missing
+from birdembed.base.text import shown
 from birdembed.images import pillow
 from birdembed.images.pillow import is_pil
 
 ON_ERROR = ("raise", "skip", "nan")
 UNKNOWN = "not a JPEG, PNG, GIF or BMP"  # the core's words for a format it does not know
+_LONG = 300  # characters from which on a text is looked at before it is taken for a path
+_BASE64 = re.compile(r"(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_\-\s]+=*")
 EXPECTED = "expected a path, bytes, PIL image or uint8 array"
 
 
@@ -148,9 +153,7 @@ def source_of(item: Any, position: int) -> Source:
         path = os.fspath(item)
         if isinstance(path, bytes):
             path = os.fsdecode(path)
-        if "\0" in path:
-            return Source(repr(path), None, "stb", "a path cannot hold a NUL character")
-        return Source(path, path, "stb")
+        return _path_source(path)
     if isinstance(item, (bytes, bytearray, memoryview)):
         return Source(name, bytes(item), "stb")
     if isinstance(item, np.ndarray):
@@ -158,6 +161,27 @@ def source_of(item: Any, position: int) -> Source:
     if is_pil(item):
         return _pil_source(item, name)
     raise TypeError(f"image {position} is of type {type(item).__name__}: {EXPECTED}")
+
+
+def source_or_failure(item: Any, position: int) -> Source:
+    """Check one image as `source_of` does; a missing value is an image that cannot be read."""
+    if is_missing(item):
+        return Source(f"image {position}", None, "stb", f"missing value ({item})")
+    return source_of(item, position)
+
+
+def _path_source(path: str) -> Source:
+    """Return the source of a path; what cannot be one has failed already."""
+    if "\0" in path:
+        return Source(shown(path), None, "stb", "a path cannot hold a NUL character")
+    if not path:
+        return Source("''", None, "stb", "an empty text is no path")
+    if len(path) > _LONG and not os.path.exists(path):
+        reason = f"no path, but a text of {len(path)} characters"
+        if _BASE64.fullmatch(path[:_LONG]):
+            reason += " that looks like base64: decode it first (base64.b64decode) and pass bytes"
+        return Source(shown(path), None, "stb", reason)
+    return Source(path, path, "stb")
 
 
 def _pil_source(image: Any, name: str) -> Source:

@@ -13,7 +13,7 @@ from birdembed.images import files
 from birdembed.images import sources as sources_
 from birdembed.images.preprocess import Preprocess, fill
 from birdembed.images.report import Failure
-from birdembed.images.sources import Inputs, Source, source_of
+from birdembed.images.sources import Inputs, Source, source_or_failure
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def checked_sources(
     items = iter(Inputs.of(images).items)
     first = 0
     while chunk := list(itertools.islice(items, batch_size)):
-        sources = [source_of(item, first + i) for i, item in enumerate(chunk)]
+        sources = [source_or_failure(item, first + i) for i, item in enumerate(chunk)]
         fill(sources, cfg, num_threads)
         yield [(first + i, source) for i, source in enumerate(sources)]
         first += len(chunk)

@@ -15,6 +15,7 @@ from typing import Any
 
 from birdembed._core import WeightsError
 from birdembed.base.files import cache_dir, replacing, sha256_of_file
+from birdembed.base.json_text import json_object
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import CONFIG, PREPROCESSOR, WEIGHT_FILES, Pretrained
 from birdembed.pretrained.reading import read_pretrained
@@ -57,9 +58,9 @@ class _Record:
         if not path.is_file():
             return cls(path)
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = json_object(path.read_text(encoding="utf-8"))
             return cls(path, dict(value["commits"]), dict(value["files"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, LookupError, ValueError, TypeError) as error:
             raise WeightsError(f"{path}: damaged ({error}); delete it to pin again") from error
 
     def write(self) -> None:

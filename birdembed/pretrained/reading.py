@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -10,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from birdembed._core import WeightsError
+from birdembed.base.json_text import json_object
 from birdembed.base.species_names import SpeciesNames, checked_species_names
+from birdembed.base.text import composed, shortened, shown
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import (
     COMMITTED,
@@ -37,12 +38,23 @@ _TRIES = 20  # saves by others that may come while a folder is read
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return json_object(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise WeightsError(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
+
+
+def _field(values: Mapping[str, Any], name: str, kind: Any, what: str, path: Path) -> Any:
+    """Return a value of a config, None where it is missing or null.
+
+    Raises
+    ------
+    WeightsError
+        It is of another type; the error names the field.
+    """
+    value = values.get(name)
+    if value is None or (isinstance(value, kind) and type(value) is not bool) or kind is object:
+        return value
+    raise WeightsError(f"{path}: {name} must be {what}, got {shown(value)}")
 
 
 def _class_names(names: Any, count: int, config_path: Path) -> list[str] | None:
@@ -52,8 +64,10 @@ def _class_names(names: Any, count: int, config_path: Path) -> list[str] | None:
     try:
         if isinstance(names, Mapping):
             names = [names[i] for i in sorted(names, key=int)]
-        listed = [str(name) for name in names]
-    except (TypeError, ValueError) as error:
+        if isinstance(names, (str, bytes)):
+            raise TypeError("they are one text")
+        listed = [composed(str(name)) for name in names]
+    except (TypeError, ValueError, OverflowError) as error:
         raise WeightsError(f"{config_path}: the label names are not a list: {error}") from error
     if len(listed) != count:
         raise WeightsError(
@@ -105,15 +119,15 @@ def _architecture(config: Mapping[str, Any], path: Path) -> str:
     name = config.get("architecture")
     if name == "tv_resnet50":  # timm's older name
         return "resnet50"
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise WeightsError(
-            f"{path}: architecture {name!r} is not one of {', '.join(ARCHITECTURES)}"
+            f"{path}: architecture {shown(name)} is not one of {', '.join(ARCHITECTURES)}"
         )
     return str(name)
 
 
 def _read_preprocess(folder: Path, config: Mapping[str, Any]) -> Preprocess:
-    own = config.get("birdembed", {})
+    own = config.get("birdembed") or {}
     cfg = config.get("pretrained_cfg")
     if isinstance(cfg, Mapping):
         return preprocess_from_timm(cfg, str(folder / CONFIG), mirror=bool(own.get("mirror")))
@@ -134,20 +148,25 @@ def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> N
         raise WeightsError(
             f"{path}: written in format {own.get('format')!r}, this version reads {FORMAT}"
         )
-    if own.get("pooling", "avg") not in POOLINGS:
-        raise WeightsError(f"{path}: pooling must be one of {POOLINGS}, got {own['pooling']!r}")
-    pretrained.pooling = own.get("pooling", "avg")
-    pretrained.training = dict(own.get("training") or {})
-    pretrained.threshold = own.get("threshold")
+    pooling = own.get("pooling", "avg")
+    if not isinstance(pooling, str) or pooling not in POOLINGS:
+        raise WeightsError(f"{path}: pooling must be one of {POOLINGS}, got {shown(pooling)}")
+    pretrained.pooling = pooling
+    pretrained.training = dict(_field(own, "training", Mapping, "an object", path) or {})
+    threshold = _field(own, "threshold", (int, float), "a number", path)
+    if threshold is not None and not abs(threshold) < math.inf:
+        raise WeightsError(f"{path}: threshold must be finite, got {threshold}")
+    pretrained.threshold = threshold
     pretrained.species_names = _species_names(own.get("species"), path)
-    if own.get("projection"):
+    projection = _field(own, "projection", Mapping, "an object", path)
+    if projection:
         pretrained.projection = read_projection(file_in(folder, PROJECTION))
-        pretrained.project_by_default = bool(own["projection"].get("default"))
+        pretrained.project_by_default = bool(projection.get("default"))
     if own.get("gallery"):
         pretrained.gallery_path = file_in(folder, GALLERY)
         pretrained.calibration = _calibration(own.get("calibration"), path)
-    pretrained.trunk_digest = own.get("trunk_digest")
-    pretrained.fingerprint = own.get("fingerprint")
+    pretrained.trunk_digest = _field(own, "trunk_digest", str, "text", path)
+    pretrained.fingerprint = _field(own, "fingerprint", str, "text", path)
 
 
 def read_pretrained(
@@ -185,6 +204,9 @@ def read_pretrained(
             if _state(folder) == before:
                 raise
             continue
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            what = f"{type(error).__name__}: {shortened(str(error), 200)}"
+            raise WeightsError(f"{folder / CONFIG}: damaged: {what}") from error
         if _state(folder) == before:
             break
     else:
@@ -227,11 +249,11 @@ def _read(
     weights = next((path for path in places if path.is_file()), None)
     if weights is None:
         raise WeightsError(f"{folder}: holds none of {', '.join(WEIGHT_FILES)}")
-    own = config.get("birdembed")
+    own = _field(config, "birdembed", Mapping, "an object", config_path)
     name, state = to_native(read_weights(weights), str(weights), declared, num_classes)
     given = preprocess if preprocess is not None else _read_preprocess(folder, config)
     pretrained = Pretrained(name, state, given, source=str(folder))
-    cfg = config.get("pretrained_cfg") or {}
+    cfg = _field(config, "pretrained_cfg", Mapping, "an object", config_path) or {}
     labels = cfg.get("label_names") or config.get("label_names") or config.get("id2label")
     pretrained.class_names = _class_names(labels, pretrained.num_classes, config_path)
     if own:

@@ -12,6 +12,7 @@ from typing import Any
 
 from birdembed._core import WeightsError
 from birdembed.base.files import keep_owner, lock, open_to_others, staging, with_path
+from birdembed.base.json_text import json_text
 from birdembed.base.species_names import full_name
 from birdembed.pretrained.contents import (
     COMMITTED,
@@ -165,7 +166,7 @@ def write_pretrained(
         raise WeightsError(f"{name} holds NaN or infinity, as after a training that diverged")
     folder = Path(directory)
     config = _config(pretrained, write_gallery is not None, dtype)
-    text = json.dumps(config, indent=2, ensure_ascii=False)
+    text = json_text(config, indent=2)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with staging(folder, "save.") as staged:

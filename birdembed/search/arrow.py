@@ -199,6 +199,17 @@ def write_parquet(rows: Rows, path: str | os.PathLike[str]) -> None:
         parquet.write_table(table, temporary)
 
 
+def _as_text(table: pa.Table) -> pa.Table:
+    """Return a table with ids, labels and paths as text, where names of folders gave numbers."""
+    import pyarrow as pa
+    import pyarrow.types as types
+
+    for place, field in enumerate(table.schema):
+        if field.name in ("id", "label", "path") and types.is_integer(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
+    return table
+
+
 def read_parquet(path: str | os.PathLike[str]) -> Rows:
     """Read the rows of a Parquet file or a folder of them; see `Index.from_parquet`."""
     need("pyarrow.parquet", "parquet", "Parquet")
@@ -208,9 +219,11 @@ def read_parquet(path: str | os.PathLike[str]) -> Rows:
     where = os.fspath(path)
     os.stat(where)  # an error of the usual kind where there is nothing
     try:
-        source = dataset.dataset(where, format="parquet")
+        # Of a folder, columns may stand in the names of its folders: label=OWL/part-0.parquet.
+        named = "hive" if os.path.isdir(where) else None
+        source = dataset.dataset(where, format="parquet", partitioning=named)
         columns = readable(source.schema, where)
-        table = source.to_table(columns=columns)
+        table = _as_text(source.to_table(columns=columns))
     except OSError as error:
         raise with_path(error, path) from error
     except pyarrow.ArrowInvalid as error:

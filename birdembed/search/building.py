@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed._core import BirdembedError, DecodeError
-from birdembed.base.checks import check_choice
+from birdembed.base.checks import check_choice, is_missing
 from birdembed.base.progress import progress_bar
 from birdembed.data.folder import ImageFolder
 from birdembed.images.files import folder_of_images
@@ -36,8 +36,8 @@ def build(
     show_progress_bar: bool | None,
 ) -> tuple[Rows, EncodeReport]:
     """Embed images and return their rows and what became of each; see `Index.build`."""
-    task = collect(images, ids, labels, metadata)
     check_choice("on_error", on_error, ("skip", "raise"))
+    task = collect(images, ids, labels, metadata, gaps=on_error == "skip")
     if task.closed and on_error == "raise":
         raise OSError("{}: {}".format(*task.closed[0]))
     finished = _Finished(model, cache)
@@ -75,8 +75,11 @@ def collect(
     ids: Sequence[str] | None,
     labels: Sequence[str | None] | None,
     metadata: Any,
+    gaps: bool = False,
 ) -> Task:
     """Find the images, and their ids, labels and paths where they are not given.
+
+    With `gaps` a missing value stands for an image that cannot be read.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def collect(
     inputs, own_ids, own_labels, closed = _found(images)
     items, names = list(inputs.items), inputs.names
     for position, item in enumerate(items):
-        if not is_image(item):
+        if not is_image(item) and not (gaps and is_missing(item)):
             raise TypeError(
                 f"image {position}: expected a path, bytes, PIL image or uint8 array, got "
                 f"{_described(item)}"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.checks import is_missing
+from birdembed.base.text import composed, shown
 from birdembed.search.growing_strings import GrowingStrings
 from birdembed.search.packed_strings import PackedStrings
 
@@ -41,18 +43,20 @@ def strings(values: Any, n: int, name: str) -> list[str | None]:
     column = [_string(value, name) for value in values]
     if len(column) != n:
         raise ValueError(f"{name} has {len(column)} values, expected {n}")
+    if name == "labels":  # of one species one spelling
+        return [tag if tag is None else composed(tag) for tag in column]
     return column
 
 
 def _string(value: Any, name: str) -> str | None:
     """Return a value as text, None where it is missing; `TypeError` where it is something else."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return None  # what pandas writes for a missing string
+    if is_missing(value):
+        return None
     if isinstance(value, str):
         return str(value)
     if isinstance(value, os.PathLike):
         return str(os.fspath(value))
-    raise TypeError(f"{name} must hold strings, got {type(value).__name__} ({value!r})")
+    raise TypeError(f"{name} must hold strings, got {type(value).__name__} ({shown(value)})")
 
 
 def from_metadata(metadata: Any, n: int) -> dict[str, Column]:
@@ -86,13 +90,25 @@ def _column(values: Any, n: int, name: str) -> Column:
     listed = values if isinstance(values, np.ndarray) else list(values)
     if len(listed) != n:
         raise ValueError(f"{name} has {len(listed)} values, expected {n}")
-    present = [value for value in listed if value is not None]
-    if present and all(isinstance(value, (bool, np.bool_)) for value in listed):
+    present = [value for value in listed if not is_missing(value)]
+    if present and all(isinstance(value, (bool, np.bool_)) for value in present):
+        if len(present) < n:
+            row = next(row for row, value in enumerate(listed) if is_missing(value))
+            raise ValueError(
+                f"{name} has a missing value (row {row}) among booleans, which have none; give "
+                "strings or numbers"
+            )
         return np.asarray(listed, bool)
+    if len(present) < n and not present and isinstance(values, np.ndarray):
+        if values.dtype.kind == "f":
+            return np.asarray(values, np.float64)
     if present and all(_is_number(value) for value in present):
         whole = len(present) == n and all(isinstance(v, (int, np.integer)) for v in present)
-        numbers = [np.nan if value is None else value for value in listed]
-        return np.asarray(numbers, np.int64 if whole else np.float64)
+        numbers = [np.nan if is_missing(value) else value for value in listed]
+        try:
+            return np.asarray(numbers, np.int64 if whole else np.float64)
+        except OverflowError:
+            raise ValueError(f"{name} has a number beyond 64 bits") from None
     return strings(listed, n, name)
 
 
@@ -117,14 +133,27 @@ def gather(column: Column, rows: NDArray[np.int64]) -> NDArray[np.object_]:
     return array
 
 
-def matches(column: Column, wanted: Any) -> NDArray[np.bool_]:
-    """Return which rows of a column hold the value, or one of a list of values."""
+def matches(name: str, column: Column, wanted: Any) -> NDArray[np.bool_]:
+    """Return which rows of a column hold the value, or one of a list of values.
+
+    Raises
+    ------
+    ValueError
+        The column holds text and the value is a number, or the other way round.
+    """
     if isinstance(wanted, np.ndarray):
         wanted = wanted.tolist()
     values = set(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else {wanted}
+    numbers = isinstance(column, np.ndarray)
+    for value in values:
+        if not is_missing(value) and isinstance(value, str) == numbers:
+            held, kind = ("numbers", "text") if numbers else ("text", type(value).__name__)
+            raise ValueError(f"where: column {name!r} holds {held}, got the {kind} {shown(value)}")
     if isinstance(column, np.ndarray):
         return np.isin(column, [value for value in values if value is not None])
-    return np.fromiter((value in values for value in column), bool, len(column))
+    texts = {composed(value) if isinstance(value, str) else None for value in values}
+    found = (value if value is None else composed(value) for value in column)
+    return np.fromiter((value in texts for value in found), bool, len(column))
 
 
 def align(

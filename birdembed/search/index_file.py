@@ -8,7 +8,6 @@ they are mapped.
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 from collections.abc import Mapping
@@ -18,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.files import replacing
+from birdembed.base.json_text import json_object, json_text
+from birdembed.base.text import shown
 from birdembed.search.columns import Column
 from birdembed.search.mapped_file import IndexFileError, MappedFile
 from birdembed.search.packed_strings import PackedStrings
@@ -34,6 +35,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _ALIGNMENT = 64
 _HEADER_LIMIT = 100 << 20
+_MOST_AXES = 2  # of what an index holds
 _METADATA = "metadata."  # how the names of columns of metadata begin
 
 
@@ -65,7 +67,7 @@ def write_index(path: str | os.PathLike[str], rows: Rows) -> None:
     for name, tensor in tensors:
         header[name]["data_offsets"] = [at, at + tensor.nbytes]
         at += tensor.nbytes
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json_text(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
@@ -131,6 +133,8 @@ def read_index(path: str | os.PathLike[str], *, mapped: bool = True) -> Rows:
             raise IndexFileError(f"{name}: the index has no column {needed}")
     ids, labels = columns.pop("id"), columns.pop("label")
     others = {key.removeprefix(_METADATA): column for key, column in columns.items()}
+    if not isinstance(info.get("fingerprint"), (str, type(None))):
+        raise _damaged(name, "the fingerprint is no text")
     return Rows.of(vectors, ids, labels, others, info.get("fingerprint"), file)
 
 
@@ -143,6 +147,8 @@ def _columns(name: str, tensors: Mapping[str, NDArray[Any]], n: int) -> dict[str
             columns[column] = _strings(name, column, tensors)
         elif part == "values":
             columns[column] = tensors[tensor]
+            if tensors[tensor].ndim != 1:
+                raise _damaged(name, f"{shown(column)} is no column")
     for column, values in columns.items():
         if len(values) != n:
             raise _damaged(name, f"{column} has {len(values)} rows, the embeddings have {n}")
@@ -167,11 +173,11 @@ def _read_tensors(
                 f"{name}: not an index, or truncated ({size} bytes, header of {length})"
             )
         try:
-            header = json.loads(file.read(length))
+            header = json_object(file.read(length))
         except ValueError as error:
-            raise IndexFileError(f"{name}: not an index, its header is no JSON") from error
-        if not isinstance(header, dict):
-            raise IndexFileError(f"{name}: not an index, its header is no JSON object")
+            raise IndexFileError(
+                f"{name}: not an index, its header is no JSON object ({error})"
+            ) from error
         if mapped:
             watched = MappedFile(name, file)
             whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -190,15 +196,17 @@ def _checked_tensors(
     for key, entry in sorted(header.items(), key=_first_offset):
         try:
             dtype = _DTYPES[entry["dtype"]]
-            shape = tuple(int(n) for n in entry["shape"])
-            begin, end = (int(n) for n in entry["data_offsets"])
+            shape = _integers(entry["shape"])
+            begin, end = _integers(entry["data_offsets"])
         except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(name, f"entry {key!r} of the header") from error
+            raise _damaged(name, f"entry {shown(key)} of the header") from error
+        if len(shape) > _MOST_AXES:
+            raise _damaged(name, f"{shown(key)} has {len(shape)} axes")
         size = dtype.itemsize
         for n in shape:
             size *= n
         if min(shape, default=0) < 0 or begin != at or end - begin != size:
-            raise _damaged(name, f"offsets of {key!r} do not fit its shape")
+            raise _damaged(name, f"offsets of {shown(key)} do not fit its shape")
         at = end
         if end <= len(data):
             tensors[key] = data[begin:end].view(dtype).reshape(shape)
@@ -207,11 +215,18 @@ def _checked_tensors(
     return {key: tensors[key] for key in header}
 
 
+def _integers(values: Any) -> tuple[int, ...]:
+    """Return a list of whole numbers; `TypeError` where it is none."""
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise TypeError("expected a list of whole numbers")
+    return tuple(values)
+
+
 def _first_offset(item: tuple[str, Any]) -> tuple[int, int]:
     """Return where a tensor lies in the file; entries that do not say so come first."""
     try:
-        begin, end = item[1]["data_offsets"]
-        return int(begin), int(end)
+        begin, end = _integers(item[1]["data_offsets"])
+        return begin, end
     except (KeyError, TypeError, ValueError):
         return -1, -1
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.fingerprints import check_same_model
-from birdembed.base.text import some
+from birdembed.base.text import composed, some
 from birdembed.base.vectors import as_vectors, finite_rows
 from birdembed.search import columns as columns_
 from birdembed.search.columns import Column
@@ -118,10 +118,16 @@ class Rows:
     def place(self, id_: str) -> int | None:
         """Return the row number of an id, None where it is not there."""
         if self._places is None:
-            self._places = {name: row for row, name in enumerate(self.ids) if name is not None}
+            self._places = {
+                composed(name): row for row, name in enumerate(self.ids) if name is not None
+            }
+        id_ = composed(id_) if isinstance(id_, str) else id_
         row = self._places.get(id_)
+        if row is None or row >= len(self):
+            return None
         # Tables that grew from this one share the dict, and have added theirs.
-        return row if row is not None and row < len(self) and self.ids[row] == id_ else None
+        there = self.ids[row]
+        return row if there is not None and composed(there) == id_ else None
 
     def objects(self, name: str) -> NDArray[np.object_]:
         """Return `ids`, `labels` or `paths` as a read-only array of Python objects."""
@@ -153,11 +159,11 @@ class Rows:
         Raises
         ------
         ValueError
-            There is no such column.
+            There is no such column, or it holds values of another kind.
         """
         keep = None
         for name, value in (where or {}).items():
-            mask = columns_.matches(self.column(name), value)
+            mask = columns_.matches(name, self.column(name), value)
             keep = mask if keep is None else keep & mask
         if exclude_ids is not None:
             names = [exclude_ids] if isinstance(exclude_ids, str) else exclude_ids
@@ -214,7 +220,7 @@ class Rows:
         # The ids come last: as long as they did not grow, the rest may be written again.
         rows.ids = columns_.merge(self.ids, new, nothing, np.zeros(len(new), bool))
         if self._places is not None:
-            self._places.update(zip(new, range(len(self), len(rows)), strict=True))
+            self._places.update(zip(map(composed, new), range(len(self), len(rows)), strict=True))
             rows._places = self._places
         return rows
 
@@ -282,8 +288,8 @@ def _checked_ids(ids: Sequence[str] | str) -> list[str]:
     if wrong:
         raise TypeError(f"ids must be strings, got {type(wrong[0]).__name__} ({wrong[0]!r})")
     names = [str(name) for name in names]  # NumPy's strings become ordinary ones
-    if len(set(names)) != len(names):
+    if len(set(map(composed, names))) != len(names):
         seen: set[str] = set()
-        twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+        twice = [name for name in names if composed(name) in seen or seen.add(composed(name))]  # type: ignore[func-returns-value]
         raise ValueError(f"ids {some(twice)} come twice")
     return names

@@ -24,8 +24,9 @@ from birdembed import _core
 from birdembed._core import BirdembedError, WeightsError
 from birdembed._version import __version__
 from birdembed.base.files import lock, replacing, staging, sweep, with_path
+from birdembed.base.json_text import json_object, json_text
 from birdembed.base.species_names import SpeciesNames, checked_species_names
-from birdembed.base.text import some
+from birdembed.base.text import shortened, some
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import Pretrained
 from birdembed.pretrained.reading import read_pretrained
@@ -193,7 +194,7 @@ def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) 
     }
     values = json.loads(json.dumps(values))
     values[_OWN] = _own_checksum(values)
-    text = json.dumps(values, indent=1, ensure_ascii=False)
+    text = json_text(values, indent=1)
     try:
         write_safetensors(folder / file, tensors)
         with replacing(folder / LAST) as temporary:
@@ -219,9 +220,7 @@ def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
     """
     path = Path(directory) / LAST
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError(f"expected an object, got {type(values).__name__}")
+        values = json_object(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file: there is no checkpoint in this folder") from None
     except (OSError, ValueError) as error:
@@ -232,10 +231,11 @@ def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
         )
     try:
         return _checkpoint(path, values)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, WeightsError):
             raise
-        raise WeightsError(f"{path}: damaged: {type(error).__name__}: {error}") from error
+        what = shortened(str(error), 200)
+        raise WeightsError(f"{path}: damaged: {type(error).__name__}: {what}") from error
 
 
 def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:

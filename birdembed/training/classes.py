@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.text import some
 from birdembed.data.folder import ImageFolder
+from birdembed.images.files import subfolders
 from birdembed.training.config import TrainConfig
 
 
@@ -36,6 +37,7 @@ def check_train(data: Any, losses: Sequence[Any] = ()) -> ImageFolder:
                 "does not"
             )
         return data
+    check_not_parts(data)
     counts = class_counts(data)
     empty = [name for name, count in zip(data.class_names, counts, strict=True) if not count]
     if empty:
@@ -48,6 +50,34 @@ def check_train(data: Any, losses: Sequence[Any] = ()) -> ImageFolder:
             "needs two at least"
         )
     return data
+
+
+_PARTS = ({"train", "training"}, {"valid", "validation", "val", "test", "dev", "holdout"})
+
+
+def parts_of(data: ImageFolder) -> tuple[str, str] | None:
+    """Return the folders of training and of validation where these were taken for classes."""
+    if data.root is None:
+        return None
+    found = [
+        next((name for name in data.class_names if name.lower() in names), None) for names in _PARTS
+    ]
+    train, valid = (name and os.path.join(data.root, name) for name in found)
+    if train and valid and all(subfolders(part) for part in (train, valid)):
+        return train, valid
+    return None
+
+
+def check_not_parts(data: ImageFolder) -> None:
+    """Raise a `ValueError` where the classes of data are parts, such as train and valid."""
+    parts = parts_of(data)
+    if parts is not None:
+        train, valid = (os.path.basename(part) for part in parts)
+        raise ValueError(
+            f"{data.root}: holds the parts {train!r} and {valid!r}, each with folders of classes: "
+            f"they are no classes; pass ImageFolder({parts[0]!r}) as train and "
+            f"ImageFolder({parts[1]!r}) as valid"
+        )
 
 
 def class_counts(data: ImageFolder) -> NDArray[np.int64]:

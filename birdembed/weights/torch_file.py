@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from birdembed._core import WeightsError
+from birdembed.base.text import error_text, shortened, shown
+from birdembed.weights.pickle_check import check_pickle
 from birdembed.weights.tensors import StoredTensor
 
 #: torch's storage classes: safetensors' name of the dtype, NumPy's (bfloat16: its bits).
@@ -98,11 +100,14 @@ class _Tensor:
         size, stride = self.size, self.stride
         numbers = (self.offset, *size, *stride)
         if len(size) != len(stride) or not all(type(n) is int and n >= 0 for n in numbers):
-            raise WeightsError(f"a tensor has size {size}, stride {stride}, offset {self.offset}")
+            raise WeightsError(
+                f"a tensor has size {shown(size)}, stride {shown(stride)}, "
+                f"offset {shown(self.offset)}"
+            )
         last = self.offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
         if 0 not in size and last >= self.storage.numel:
             raise WeightsError(
-                f"a tensor of size {size} and stride {stride} reaches beyond the "
+                f"a tensor of size {shown(size)} and stride {shown(stride)} reaches beyond the "
                 f"{self.storage.numel} elements of its storage"
             )
         if 0 in size:
@@ -186,11 +191,11 @@ class _Unpickler(pickle.Unpickler):
         try:
             return self._allowed[module, name]
         except KeyError:
-            raise _Refused(f"{module}.{name}") from None
+            raise _Refused(shortened(f"{module}.{name}", 200)) from None
 
     def persistent_load(self, pid: Any) -> _Storage:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
-            raise pickle.UnpicklingError(f"unknown persistent id {str(pid)[:40]!r}")
+            raise pickle.UnpicklingError(f"unknown persistent id {shown(pid)}")
         return self._load_storage(pid)
 
 
@@ -198,9 +203,9 @@ def _storage_facts(pid: tuple[Any, ...]) -> tuple[str, str, str, int]:
     """Return (key, dtype, NumPy's dtype, elements) of a persistent id."""
     _, types, key, _, numel = pid[:5]
     if types not in _STORAGES.values() or not isinstance(key, str) or type(numel) is not int:
-        raise pickle.UnpicklingError(f"unknown kind of storage {str(types)[:40]!r}")
+        raise pickle.UnpicklingError(f"unknown kind of storage {shown(types)}")
     if numel < 0:
-        raise pickle.UnpicklingError(f"storage {key!r} has {numel} elements")
+        raise pickle.UnpicklingError(f"storage {shown(key)} has {shown(numel)} elements")
     return key, types[0], types[1], numel
 
 
@@ -208,7 +213,7 @@ def _stored_member(archive: zipfile.ZipFile, member: str) -> bytes:
     info = archive.getinfo(member)
     if info.compress_type != zipfile.ZIP_STORED:
         # torch.save never compresses; unpacking could swell a small file without end.
-        raise WeightsError(f"its member {member} is compressed, so not torch.save's")
+        raise WeightsError(f"its member {shown(member)} is compressed, so not torch.save's")
     return archive.read(info)
 
 
@@ -223,6 +228,8 @@ def _read_zip(path: str | os.PathLike[str]) -> Any:
         raise WeightsError("a TorchScript archive; save the module's state_dict() instead")
     if f"{root}byteorder" in names and _stored_member(archive, f"{root}byteorder") != b"little":
         raise WeightsError("written on a big-endian machine")
+    if sum(info.file_size for info in archive.infolist()) > os.stat(path).st_size:
+        raise WeightsError("its members are larger than the file")
     storages: dict[str, _Storage] = {}
 
     def load_storage(pid: Any) -> _Storage:
@@ -232,20 +239,28 @@ def _read_zip(path: str | os.PathLike[str]) -> Any:
             storages[key] = _Storage(dtype, numpy_type, numel, read)
         return storages[key]
 
-    return _Unpickler(io.BytesIO(_stored_member(archive, pickled)), load_storage).load()
+    return _load(io.BytesIO(_stored_member(archive, pickled)), load_storage)
+
+
+def _load(file: Any, load_storage: Callable[[Any], _Storage]) -> Any:
+    """Return what a pickle holds, once its opcodes have been looked through."""
+    begin = file.tell()
+    check_pickle(file)
+    file.seek(begin)
+    return _Unpickler(file, load_storage).load()
 
 
 def _read_legacy_storages(file: BinaryIO, storages: dict[str, _Storage]) -> None:
     """Read the storages of a legacy file, which follow its pickles."""
     end = os.fstat(file.fileno()).st_size
-    keys = _Unpickler(file, _no_storage).load()
+    keys = _load(file, _no_storage)
     for key in keys:
         storage = storages[key]
         (numel,) = struct.unpack("<q", file.read(8))
         start, size = file.tell(), numel * np.dtype(storage.numpy_type).itemsize
         if numel != storage.numel or size > end - start:
             raise WeightsError(
-                f"storage {key} should have {storage.numel} elements, the file says {numel} "
+                f"storage {shown(key)} should have {storage.numel} elements, the file says {numel} "
                 f"and has {end - start} bytes left"
             )
         storage.cached = np.fromfile(file, storage.numpy_type, numel)
@@ -265,14 +280,14 @@ def _read_legacy(path: str | os.PathLike[str]) -> Any:
         return storages.setdefault(key, _Storage(dtype, numpy_type, numel, lambda: b""))
 
     with open(path, "rb") as file:
-        if _Unpickler(file, _no_storage).load() != _LEGACY_MAGIC:
+        if _load(file, _no_storage) != _LEGACY_MAGIC:
             raise WeightsError("a pickle, but not torch.save's")
-        if _Unpickler(file, _no_storage).load() != _LEGACY_PROTOCOL:
+        if _load(file, _no_storage) != _LEGACY_PROTOCOL:
             raise WeightsError("of an unknown protocol of torch.save")
-        system = _Unpickler(file, _no_storage).load()
+        system = _load(file, _no_storage)
         if isinstance(system, dict) and not system.get("little_endian", True):
             raise WeightsError("written on a big-endian machine")
-        value = _Unpickler(file, load_storage).load()
+        value = _load(file, load_storage)
         _read_legacy_storages(file, storages)
     return value
 
@@ -292,7 +307,7 @@ def _unwrap(value: Any) -> dict[str, _Tensor]:
         if not isinstance(name, str) or not isinstance(tensor, _Tensor):
             raise WeightsError(
                 f"expected a dict of tensors, bare or under {', '.join(_WRAPPERS)}; "
-                f"{str(name)[:60]!r} is a {type(tensor).__name__}"
+                f"{shown(name)} is a {type(tensor).__name__}"
             )
     return value
 
@@ -334,5 +349,6 @@ def read_pth(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
     except Exception as error:
         # A damaged pickle fails in any way at all: opcodes on wrong types, short reads, ...
         raise WeightsError(
-            f"{name}: truncated or damaged, or not a .pth file ({type(error).__name__}: {error})"
+            f"{name}: truncated or damaged, or not a .pth file ({type(error).__name__}: "
+            f"{error_text(error)})"
         ) from error

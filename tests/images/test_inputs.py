@@ -1,5 +1,6 @@
 """What counts as an image: every kind of input, names, EXIF, PIL images, interruptions."""
 
+import base64
 import io
 import os
 import signal
@@ -156,7 +157,7 @@ def test_decoding_gives_arrays_of_ones_own():
         (7, TypeError, "int"),
         ([JPEG, 7], TypeError, "image 1 .*int"),
         ([JPEG, JPEG, JPEG, [JPEG]], TypeError, "image 3 .*list"),
-        ([None], TypeError, "image 0 .*NoneType"),
+        ([None, 7], TypeError, "image [01] .*(NoneType|int)"),
         ({"image": [JPEG]}, TypeError, "dict"),
         (io.BytesIO(JPEG), TypeError, "open file"),
         (np.zeros((4, 4, 3)), TypeError, "float64.*uint8"),
@@ -412,3 +413,37 @@ def test_ctrl_c_comes_through_and_leaves_the_package_usable(tmp_path):
     assert done.stdout.strip() == "interrupted (1, 3, 224, 224)", done.stderr
     assert done.returncode == 0
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+MISSING = [None, float("nan"), np.float32("nan")]
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_a_missing_value_is_an_image_that_cannot_be_read(missing):
+    for on_error in ("skip", "nan"):
+        batch = read([JPEG, missing, PNG], on_error=on_error)
+        assert batch.positions.tolist() == [0, 2]
+        assert [(f.position, f.name) for f in batch.failures] == [(1, "image 1")]
+        assert "missing value" in batch.failures[0].reason
+    with pytest.raises(TypeError, match="image 1 "):
+        read([JPEG, missing])
+    assert [f.position for f in be.verify([JPEG, missing]).failures] == [1]
+    model = be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64))
+    index = be.Index.build(model, [JPEG, missing], labels=["a", missing])
+    assert index.report.failures[0][0] == 1
+    assert len(index) == 1
+    with pytest.raises(TypeError, match="image 1"):
+        be.Index.build(model, [JPEG, missing], on_error="raise")
+
+
+def test_a_text_that_is_no_path_is_not_repeated():
+    for text, why in (
+        (base64.b64encode(JPEG * 50).decode(), "looks like base64"),
+        ("data:image/jpeg;base64," + base64.b64encode(JPEG * 50).decode(), "looks like base64"),
+        ("{'a': 1} " * 5000, "no path, but a text of 45000 characters"),
+        ("", "'': an empty text is no path"),
+    ):
+        with pytest.raises(be.DecodeError, match=why) as caught:
+            be.decode_image(text)
+        assert len(str(caught.value)) < 500
+        assert len(read([text], on_error="skip").failures[0].name) < 200

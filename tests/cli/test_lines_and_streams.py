@@ -1,0 +1,116 @@
+"""Test names with line breaks, closed and full streams, and a home that cannot be written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import birdembed as be
+from birdembed.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Return a model that is quick."""
+    folder = tmp_path_factory.mktemp("small")
+    be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64)).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def birds(tmp_path):
+    folder = tmp_path / "birds"
+    folder.mkdir()
+    for name, colour in {"a.png": "red", "b\nc.png": "green", "d\\n.png": "blue"}.items():
+        Image.new("RGB", (64, 64), colour).save(folder / name)
+    return folder
+
+
+def test_every_name_is_one_line(birds, small, tmp_path, capsys):
+    assert main(["embed", str(birds), "-o", str(tmp_path / "x.npy"), "--model", small]) == 0
+    lines = (tmp_path / "x.names.txt").read_text().splitlines()
+    assert lines == ["a.png", "b\\nc.png", "d\\n.png"]
+    assert len(np.load(tmp_path / "x.npy")) == 3
+    (birds / "bad\r\n\x1b.jpg").write_bytes(b"no image")
+    capsys.readouterr()
+    assert main(["verify", str(birds)]) == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 1
+    assert "bad\\r\\n\\x1b.jpg" in shown.out
+    assert shown.err.splitlines() == ["4 checked: 1 bad, 0 suspect"]
+    assert main(["search", str(birds), str(birds / "b\nc.png"), "-k", "3", "--model", small]) == 0
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 4
+    assert len(shown.err.splitlines()) == 1
+    assert main(["duplicates", str(birds)]) == 0
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def run(words, **options):
+    return subprocess.run(
+        ["sh", "-c", words, "sh", sys.executable],
+        cwd=ROOT,
+        timeout=100,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["info", "--version", "--help"])
+def test_closed_streams(words, streams):
+    done = run(f'"$1" -m birdembed.cli {words} {streams}')
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("words", ["info", "--version"])
+def test_full_streams(words):
+    done = run(f'"$1" -m birdembed.cli {words} >/dev/full')
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "No space left" in done.stderr
+    assert run(f'"$1" -m birdembed.cli {words} >/dev/full 2>/dev/full').returncode == 1
+
+
+def test_a_home_that_cannot_be_written(birds, small):
+    place = {k: v for k, v in os.environ.items() if k not in ("BIRDEMBED_CACHE", "XDG_CACHE_HOME")}
+    place["HOME"] = "/proc/no-home"
+    query = birds / "a.png"
+    done = run(f'"$1" -m birdembed.cli search {birds} {query} --model {small}', env=place)
+    assert done.returncode == 0
+    assert "1.0000  -  a.png" in done.stdout
+    assert [line for line in done.stderr.splitlines() if "BIRDEMBED_CACHE" in line]
+    assert done.stderr.count("BIRDEMBED_CACHE") == 1
+
+
+def test_finetune_on_the_parent_of_its_parts(tmp_path, capsys):
+    for part in ("train", "valid"):
+        for name in ("OWL", "JAY"):
+            (tmp_path / "b" / part / name).mkdir(parents=True)
+            Image.new("RGB", (40, 40)).save(tmp_path / "b" / part / name / "a.png")
+    assert main(["finetune", str(tmp_path / "b"), "-o", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert f"birdembed finetune {tmp_path}/b/train --valid {tmp_path}/b/valid -o DIR" in said
+    assert not (tmp_path / "out").exists()
+    model = be.Model("resnet50", seed=0, num_classes=2)
+    with pytest.raises(ValueError, match="holds the parts 'train' and 'valid'"):
+        be.fine_tune(model, be.ImageFolder(tmp_path / "b"), epochs=1)
+
+
+def test_species_of_these_names_are_species(tmp_path):
+    from birdembed.training.classes import check_train
+
+    for name in ("train", "valid"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (40, 40)).save(tmp_path / name / "a.png")
+    assert check_train(be.ImageFolder(tmp_path)).class_names == ["train", "valid"]

@@ -1,0 +1,104 @@
+"""Test the values of an index: gaps, kinds, spellings, columns in folders' names."""
+
+import unicodedata
+
+import numpy as np
+import pytest
+
+import birdembed as be
+
+EYE = np.eye(4, dtype=np.float32)
+
+
+def filled():
+    index = be.Index(4)
+    columns = {"year": [2020, 2021, 2022], "place": ["x", None, "z"], "seen": [True, False, True]}
+    index.add(["a", "b", "c"], EYE[:3], ["OWL", None, "JAY"], columns)
+    return index
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"year": "2020"}, "'year' holds numbers, got the text '2020'"),
+        ({"year": [2020, "2021"]}, "'year' holds numbers, got the text '2021'"),
+        ({"place": 7}, "'place' holds text, got the int 7"),
+        ({"label": ["OWL", 1.5]}, "'label' holds text, got the float 1.5"),
+        ({"id": 0}, "'id' holds text, got the int 0"),
+        ({"seen": "True"}, "'seen' holds numbers, got the text 'True'"),
+    ],
+)
+def test_where_of_another_kind_is_an_error(where, message):
+    with pytest.raises(ValueError, match=message):
+        filled().search(EYE[0], where=where)
+
+
+@pytest.mark.parametrize(
+    ("where", "ids"),
+    [
+        ({"year": 2020}, "a"),
+        ({"year": np.int32(2021)}, "b"),
+        ({"year": [2020.0, 2022]}, "ac"),
+        ({"place": None}, "b"),
+        ({"place": ["x", None]}, "ab"),
+        ({"seen": True}, "ac"),
+        ({"label": ["OWL", "nobody"]}, "a"),
+    ],
+)
+def test_where_finds(where, ids):
+    assert sorted(filled().search(EYE[0], where=where).ids) == [*ids]
+
+
+def test_two_spellings_of_an_accent_are_one():
+    one, two = (unicodedata.normalize(form, "Wendehälse") for form in ("NFC", "NFD"))
+    index = be.Index(4)
+    index.add([two, "b"], EYE[:2], [two, "OWL"], {"t": [two, "x"]})
+    assert one in index
+    assert two in index
+    assert index.ids[0] == two  # names of files stay as they are
+    for where in ({"label": one}, {"label": two}, {"id": one}, {"t": one}, {"t": [two]}):
+        assert list(index.search(EYE[0], where=where).ids) == [two]
+    assert list(index.search(EYE[0], exclude_ids=[one]).ids) == ["b"]
+    with pytest.raises(ValueError, match="already"):
+        index.add([one], EYE[:1])
+    with pytest.raises(ValueError, match="twice"):
+        index.add(["c" + one, "c" + two], EYE[:2])
+    assert index.labels[0] == one
+    index.remove(one)
+    assert list(index.ids) == ["b"]
+
+
+def test_gaps():
+    pandas = pytest.importorskip("pandas")
+    index = be.Index(4)
+    table = pandas.DataFrame(
+        {
+            "y": pandas.array([1, None, 3], dtype="Int64"),
+            "f": [1.5, None, 2.5],
+            "t": pandas.array(["u", pandas.NA, "v"], dtype="string"),
+        }
+    )
+    index.add([*"abc"], EYE[:3], pandas.array(["A", pandas.NA, None], dtype="string"), table)
+    assert list(index.labels) == ["A", None, None]
+    np.testing.assert_array_equal(index.metadata["y"], [1, np.nan, 3])
+    assert list(index.metadata["t"]) == ["u", None, "v"]
+    gaps = {"seen": pandas.array([True, None], dtype="boolean")}
+    with pytest.raises(ValueError, match=r"'seen' has a missing value \(row 1\)"):
+        index.add([*"de"], EYE[:2], metadata=gaps)
+    data = be.ImageFolder.from_lists(["a", "b", "c"], ["A", pandas.NA, float("nan")])
+    assert data.labels.tolist() == [0, -1, -1]
+    with pytest.raises(ValueError, match="paths has a missing value at position 1"):
+        be.ImageFolder.from_lists(["a", None], ["A", "B"])
+
+
+@pytest.mark.parametrize("labels", [["OWL", "JAY"], [7, 8], ["a b/c", "ä"]])
+def test_columns_in_the_names_of_folders(tmp_path, labels):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    vectors = pa.array(EYE[:2].tolist(), pa.list_(pa.float32()))
+    table = pa.table({"id": ["a", "b"], "label": labels, "vector": vectors, "n": [1, 2]})
+    parquet.write_to_dataset(table, tmp_path / "birds", partition_cols=["n", "label"])
+    index = be.Index.from_parquet(tmp_path / "birds")
+    found = dict(zip(index.ids, index.labels, strict=True))
+    assert found == {"a": str(labels[0]), "b": str(labels[1])}
+    assert sorted(index.metadata["n"].tolist()) == [1, 2]
