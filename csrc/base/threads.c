@@ -135,6 +135,7 @@ int bird_default_threads(void) {
 }
 
 int bird_threads_or_default(int n_threads) {
+    if (n_threads > BIRD_MAX_THREADS) return BIRD_MAX_THREADS;
     return n_threads > 0 ? n_threads : bird_default_threads();
 }
 

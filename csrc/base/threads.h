@@ -20,7 +20,7 @@ int bird_available_cpus(void);
 /* bird_set_threads' number, else OMP_NUM_THREADS' first number, else bird_available_cpus. */
 int bird_default_threads(void);
 
-/* A call's own number where it is positive, else bird_default_threads. */
+/* A call's own number where it is positive, at most BIRD_MAX_THREADS; else bird_default_threads. */
 int bird_threads_or_default(int n_threads);
 
 /* Set the process-wide number; 0 gives the choice back to the environment. */
