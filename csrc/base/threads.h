@@ -32,7 +32,7 @@ typedef void (*bird_item_fn)(void *context, size_t item, int thread);
 /* Run fn for 0 .. n_items-1 on up to n_threads threads, the caller's being one of them.
  * Items are handed out one by one in order, each exactly once. fn reports through context.
  * Returns BIRD_CANCELLED where the hook said stop (items begun are finished first). A thread
- * that cannot be started is done without. */
+ * that cannot be started is done without. BIRD_BACKEND in a child that the hook forked. */
 bird_status bird_parallel_for(size_t n_items, int n_threads, bird_item_fn fn, void *context,
                               bird_cancel *cancel, bird_error *err);
 
