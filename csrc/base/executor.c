@@ -7,7 +7,8 @@
  *
  * Jobs live on the stack of the caller that waits for them, so nothing is allocated.
  * In a forked child the callers of the jobs under way do not exist: the child forgets the
- * list, makes the locks anew, and starts a thread with its first job.
+ * list, makes the locks anew, and starts a thread with its first job. One caller may exist, whose
+ * hook forked: it sees that by bird_fork_count.
  */
 #include "base/executor.h"
 
@@ -21,6 +22,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/forks.h"
+
 struct bird_job {
     bird_job_fn fn;
     void *context;       /* borrowed from the caller, which waits */
@@ -29,6 +32,7 @@ struct bird_job {
     bool begun, done;    /* guarded by queue */
     atomic_bool cancel;  /* set by the caller */
     bird_job *next;      /* guarded by queue */
+    int forks;           /* bird_fork_count when it was handed in */
 };
 
 static struct {
@@ -39,7 +43,8 @@ static struct {
     pthread_cond_t finished;  /* a job was done */
     bird_job *first, *last;
     bool running;         /* the compute thread exists; guarded by queue */
-    atomic_int forks;     /* threads that wait at the gate to fork */
+    atomic_int forks;     /* threads that wait at the gate to fork, or to end the process */
+    atomic_bool closed;   /* the process ends */
 } executor = {.once = PTHREAD_ONCE_INIT};
 
 static void init_locks(void) {
@@ -53,6 +58,8 @@ static void init_locks(void) {
     pthread_cond_init(&executor.finished, &monotonic);
     pthread_condattr_destroy(&monotonic);
 }
+
+static void set_up(void);
 
 static void before_fork(void) {
     atomic_fetch_add(&executor.forks, 1);
@@ -74,17 +81,23 @@ static void after_fork_in_child(void) {
     atomic_store(&executor.forks, 0);
 }
 
-/* The destructors of oneDNN and OpenMP run after this (their libraries were loaded before it
- * was registered): a job that a daemon thread of the host still waits for must rest. */
-static void close_gate(void) {
+/* OpenMP ends the process from the compute thread where the system gives it no thread. */
+static _Thread_local bool on_compute_thread;
+
+void bird_executor_close(void) {
+    pthread_once(&executor.once, set_up);
+    if (on_compute_thread || atomic_exchange(&executor.closed, true)) return;
     atomic_fetch_add(&executor.forks, 1);
     pthread_mutex_lock(&executor.gate);
 }
 
+
 static void set_up(void) {
     init_locks();
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-    atexit(close_gate);
+    /* For hosts that do not close the executor themselves. What oneDNN has made since is
+     * destroyed before this. */
+    atexit(bird_executor_close);
 }
 
 /* Let waiting forks pass. The gate is held before and after. */
@@ -95,6 +108,7 @@ static void open_gate_for_forks(void) {
 
 static void *compute_main(void *unused) {
     (void)unused;
+    on_compute_thread = true;
     for (;;) {
         bird_job *job;
         bird_status status;
@@ -167,6 +181,7 @@ static struct timespec next_poll(void) {
 static void abandon(void *context) {
     bird_job *job = context;
     atomic_store(&job->cancel, true);
+    if (bird_fork_count() != job->forks) return; /* the compute thread is not in this process */
     pthread_mutex_lock(&executor.queue);
     if (!withdraw(job))
         while (!job->done) pthread_cond_wait(&executor.finished, &executor.queue);
@@ -191,6 +206,7 @@ static bird_status wait_for(bird_job *job, bird_cancel *cancel, bird_error *err)
         ask_hook(job, cancel);
         until = next_poll();
         pthread_mutex_lock(&executor.queue);
+        if (bird_check_forks(job->forks, err) != BIRD_OK) return BIRD_BACKEND;
         if (atomic_load(&job->cancel) && !job->done && withdraw(job))
             return bird_fail(err, BIRD_CANCELLED, "cancelled");
     }
@@ -199,7 +215,7 @@ static bird_status wait_for(bird_job *job, bird_cancel *cancel, bird_error *err)
 
 bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel,
                               bird_error *err) {
-    bird_job job = {.fn = fn, .context = context, .err = err};
+    bird_job job = {.fn = fn, .context = context, .err = err, .forks = bird_fork_count()};
     bird_status status;
     atomic_init(&job.cancel, false);
     pthread_once(&executor.once, set_up);

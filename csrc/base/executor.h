@@ -21,7 +21,8 @@ typedef bird_status (*bird_job_fn)(void *context, bird_job *job, bird_error *err
 /* Run fn on the compute thread and wait for it, asking `cancel` at least every 100 ms.
  * Jobs run in the order they came. Returns what fn returned; a job that is cancelled
  * before it began returns BIRD_CANCELLED without running, and one that ended well just as
- * the hook said stop returns it too. Must not be called by a job. */
+ * the hook said stop returns it too. BIRD_BACKEND in a child that the hook forked. Must not be
+ * called by a job. */
 bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel,
                               bird_error *err);
 
@@ -32,5 +33,10 @@ bird_status bird_job_checkpoint(bird_job *job, bird_error *err);
 /* True where the caller wants to stop. For threads that help the compute thread with a job,
  * which must not touch the gate: forks wait for the end of such a part. */
 bool bird_job_stopped(const bird_job *job);
+
+/* Let the compute thread rest between two primitives, for good: to be called before the process
+ * ends, by its last thread and while oneDNN's and OpenMP's own tables are still there. A job that
+ * another thread of the host waits for is never done. A second call does nothing. */
+void bird_executor_close(void);
 
 #endif

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/forks.h"
 
 static atomic_int configured_threads;
 
@@ -135,6 +136,7 @@ int bird_default_threads(void) {
 }
 
 int bird_threads_or_default(int n_threads) {
+    if (n_threads > BIRD_MAX_THREADS) return BIRD_MAX_THREADS;
     return n_threads > 0 ? n_threads : bird_default_threads();
 }
 
@@ -152,6 +154,10 @@ typedef struct loop {
     bird_item_fn fn;
     void *context;       /* borrowed from the caller */
     bird_cancel *cancel; /* borrowed from the caller; may be NULL */
+    atomic_bool abandoned;
+    struct worker *workers; /* owned */
+    int started;
+    int forks; /* before the first was started */
 } loop;
 
 typedef struct worker {
@@ -163,7 +169,7 @@ typedef struct worker {
 static void *worker_main(void *argument) {
     worker *self = argument;
     loop *shared = self->shared;
-    while (!bird_cancel_requested(shared->cancel)) {
+    while (!bird_cancel_requested(shared->cancel) && !atomic_load(&shared->abandoned)) {
         size_t item = atomic_fetch_add(&shared->next, 1);
         if (item >= shared->n_items) break;
         shared->fn(shared->context, item, self->thread);
@@ -171,34 +177,64 @@ static void *worker_main(void *argument) {
     return NULL;
 }
 
+static void start_workers(loop *shared, int n) {
+    for (; shared->started < n; shared->started++) {
+        worker *next = &shared->workers[shared->started];
+        next->shared = shared;
+        next->thread = shared->started + 1;
+        if (pthread_create(&next->id, NULL, worker_main, next) != 0) break;
+    }
+}
+
+/* In a forked child there is nobody to join. */
+static bird_status join_workers(loop *shared, bird_error *err) {
+    bird_status status = bird_check_forks(shared->forks, err);
+    for (int i = 0; status == BIRD_OK && i < shared->started; i++)
+        pthread_join(shared->workers[i].id, NULL);
+    bird_free(shared->workers);
+    return status;
+}
+
+/* The caller's thread ends inside its hook (a host that shuts down does that to daemon
+ * threads), and with it the stack that the workers read. */
+static void abandon(void *context) {
+    loop *shared = context;
+    atomic_store(&shared->abandoned, true);
+    (void)join_workers(shared, NULL);
+}
+
+static bool ask_hook(loop *shared) {
+    bool stop;
+    pthread_cleanup_push(abandon, shared);
+    stop = bird_cancel_poll(shared->cancel);
+    pthread_cleanup_pop(0);
+    return stop;
+}
+
 bird_status bird_parallel_for(size_t n_items, int n_threads, bird_item_fn fn, void *context,
                               bird_cancel *cancel, bird_error *err) {
-    loop shared = {.n_items = n_items, .fn = fn, .context = context, .cancel = cancel};
-    worker *workers = NULL;
-    int started = 0;
-    bool cancelled = false;
+    loop shared = {.n_items = n_items, .fn = fn, .context = context, .cancel = cancel,
+                   .forks = bird_fork_count()};
+    bird_status status;
 
     atomic_init(&shared.next, 0);
+    atomic_init(&shared.abandoned, false);
     if (n_threads > BIRD_MAX_THREADS) n_threads = BIRD_MAX_THREADS;
     if ((size_t)n_threads > n_items) n_threads = (int)n_items;
     if (n_threads > 1) {
-        workers = bird_alloc((size_t)(n_threads - 1) * sizeof *workers);
-        if (!workers) return bird_fail(err, BIRD_NOMEM, "out of memory for %d threads", n_threads);
-    }
-    for (; started < n_threads - 1; started++) {
-        workers[started].shared = &shared;
-        workers[started].thread = started + 1;
-        if (pthread_create(&workers[started].id, NULL, worker_main, &workers[started]) != 0) break;
+        shared.workers = bird_alloc((size_t)(n_threads - 1) * sizeof *shared.workers);
+        if (!shared.workers)
+            return bird_fail(err, BIRD_NOMEM, "out of memory for %d threads", n_threads);
+        start_workers(&shared, n_threads - 1);
     }
     for (;;) {
         size_t item;
-        if (bird_cancel_poll(cancel)) break;
+        if (ask_hook(&shared)) break;
         item = atomic_fetch_add(&shared.next, 1);
         if (item >= n_items) break;
         fn(context, item, 0);
     }
-    for (int i = 0; i < started; i++) pthread_join(workers[i].id, NULL);
-    bird_free(workers);
-    cancelled = bird_cancel_requested(cancel);
-    return cancelled ? bird_fail(err, BIRD_CANCELLED, "cancelled") : BIRD_OK;
+    status = join_workers(&shared, err);
+    if (bird_cancel_requested(cancel)) return bird_fail(err, BIRD_CANCELLED, "cancelled");
+    return status;
 }

@@ -45,11 +45,13 @@ bird_status bird_sampler_balanced(int64_t *draws, const int64_t *labels, size_t 
     bird_rng rng = bird_rng_stream(seed, BIRD_STREAM_ORDER, epoch, 0);
     size_t n_there = 0, filled = 0;
     int64_t *members = bird_alloc(n * sizeof *members);
+    int64_t *mine = bird_alloc(n * sizeof *mine); /* others may write to the caller's meanwhile */
     int64_t *there = bird_calloc(n_classes, sizeof *there); /* classes that occur */
     size_t *begin = bird_calloc(n_classes + 1, sizeof *begin);
-    if (!members || !there || !begin)
+    if (!members || !mine || !there || !begin)
         BIRD_FAIL(BIRD_NOMEM, "out of memory for an epoch of %zu samples", n);
-    BIRD_TRY(sort_by_class(members, begin, labels, n, n_classes, err));
+    memcpy(mine, labels, n * sizeof *mine);
+    BIRD_TRY(sort_by_class(members, begin, mine, n, n_classes, err));
     for (size_t c = 0; c < n_classes; c++)
         if (begin[c + 1] > begin[c]) there[n_there++] = (int64_t)c;
     /* The first classes of this order get what does not divide evenly. */
@@ -63,6 +65,7 @@ bird_status bird_sampler_balanced(int64_t *draws, const int64_t *labels, size_t 
     bird_rng_shuffle(draws, n, &rng);
 cleanup:
     bird_free(members);
+    bird_free(mine);
     bird_free(there);
     bird_free(begin);
     return status;

@@ -63,7 +63,8 @@ static bird_status span_init(span *s, double begin, double length, double size, 
     lowest += fmin(s->right, 0) * (size - 1) + fmin(s->down, 0) * (size - 1);
     highest += fmax(s->right, 0) * (size - 1) + fmax(s->down, 0) * (size - 1);
     /* Negated: NaN must fail too. */
-    if (!(fabs(lowest) < 1 << 24 && fabs(highest) < 1 << 24))
+    if (!(fabs(lowest) < 1 << 24 && fabs(highest) < 1 << 24 && fabs(s->right) < 1 << 24 &&
+          fabs(s->down) < 1 << 24))
         return bird_fail(err, BIRD_ARG, "a warp reaches %g to %g pixels, beyond reason", lowest,
                          highest);
     /* Bilinear sampling looks one pixel further, and antialiasing one pixel of the view. */
@@ -179,6 +180,9 @@ bird_status bird_geometry_apply(uint8_t *dst, const bird_image *image,
         BIRD_TRY(span_init(&y, (double)g->y, (double)g->height, (double)size, false,
                            g->matrix + 2, g->shift[1], err));
     }
+    /* A turned box reaches beyond the image, but not so far. */
+    if (x.n > 4 * BIRD_MAX_PIXELS / y.n)
+        BIRD_FAIL(BIRD_ARG, "a warp looks at %zu x %zu pixels, beyond reason", x.n, y.n);
     if (!bird_size_mul(x.n, 3, &bytes) || !bird_size_mul(bytes, y.n, &bytes) ||
         !(part = bird_alloc(bytes)))
         BIRD_FAIL(BIRD_NOMEM, "out of memory for a view of %zu x %zu pixels", x.n, y.n);

@@ -1,5 +1,4 @@
-/* Training batches: an epoch's order, images decoded to keep, views of them, mixing; and
- * single views, for tests and for looking at. */
+/* Training batches: an epoch's order, images decoded to keep, views of them, mixing. */
 #include <string.h>
 
 #include "base/threads.h"
@@ -8,6 +7,9 @@
 #include "data/sampler.h"
 #include "python/glue.h"
 #include "python/sources.h"
+
+/* Memory is asked for by their number: a bound that no data set comes near. */
+enum { MAX_CLASSES = 1 << 24 };
 
 static PyObject *epoch_order(PyObject *module, PyObject *args) {
     PyObject *object;
@@ -21,6 +23,12 @@ static PyObject *epoch_order(PyObject *module, PyObject *args) {
         return NULL;
     labels = bird_require_array(object, "labels", NPY_INT64, 1);
     if (!labels) return NULL;
+    if (n_classes > MAX_CLASSES) {
+        PyErr_Format(PyExc_ValueError, "num_classes must be at most %d, got %zd", MAX_CLASSES,
+                     n_classes);
+        Py_DECREF(labels);
+        return NULL;
+    }
     size_t n = (size_t)PyArray_DIM(labels, 0);
     draws = bird_new_array(1, PyArray_DIMS(labels), NPY_INT64);
     if (draws && n > 0) {
@@ -116,59 +124,31 @@ static PyObject *load_images(PyObject *module, PyObject *args) {
     return result;
 }
 
-static int parse_policy(bird_policy *policy, const char *name) {
-    if (!name) {
-        *policy = BIRD_POLICY_NONE;
-    } else if (strcmp(name, "default") == 0) {
-        *policy = BIRD_POLICY_DEFAULT;
-    } else if (strcmp(name, "turned") == 0) {
-        *policy = BIRD_POLICY_TURNED;
-    } else if (strcmp(name, "robust") == 0) {
-        *policy = BIRD_POLICY_ROBUST;
-    } else if (strcmp(name, "strong") == 0) {
-        *policy = BIRD_POLICY_STRONG;
-    } else {
-        PyErr_Format(PyExc_ValueError,
-                     "augment must be None, 'default', 'turned', 'robust' or 'strong', got '%s'",
-                     name);
-        return -1;
-    }
-    return 0;
-}
-
-/* An image that borrows the array's pixels. */
-static int borrow_image(bird_image *image, PyObject *object) {
-    PyArrayObject *array = bird_require_array(object, "image", NPY_UINT8, 3);
-    if (!array) return -1;
-    image->pixels = PyArray_DATA(array);
-    image->height = (size_t)PyArray_DIM(array, 0);
-    image->width = (size_t)PyArray_DIM(array, 1);
-    npy_intp channels = PyArray_DIM(array, 2);
-    Py_DECREF(array); /* whoever holds `object` keeps it alive */
-    if (channels == 3 && image->height > 0 && image->width > 0 && image->height < 1u << 20 &&
-        image->width < 1u << 20)
-        return 0;
-    PyErr_Format(PyExc_ValueError, "image must have shape (height, width, 3), got (%zu, %zu, %zd)",
-                 image->height, image->width, (Py_ssize_t)channels);
-    return -1;
-}
-
 static PyObject *fill_parsed(PyObject *module, PyObject *tuple, PyArrayObject *keys,
                              bird_policy policy, const bird_preprocess *cfg,
                              unsigned long long seed, unsigned long long epoch, int n_threads) {
     Py_ssize_t n = PyTuple_Size(tuple);
     bird_image *images = PyMem_Calloc(n > 0 ? (size_t)n : 1, sizeof *images);
     PyArrayObject *pixels = NULL;
+    PyObject *keep = PyList_New(0);
     bird_unlocked unlocked;
     bird_error err;
-    bird_status status = images ? bird_preprocess_check(cfg, &err) : BIRD_OK;
-    if (!images) return PyErr_NoMemory();
+    bird_status status = bird_preprocess_check(cfg, &err);
+    if (!images || !keep) {
+        PyErr_NoMemory();
+        goto cleanup;
+    }
     if (status != BIRD_OK) {
         bird_raise(bird_get_state(module), &err);
         goto cleanup;
     }
-    for (Py_ssize_t i = 0; i < n; i++)
-        if (borrow_image(&images[i], PyTuple_GetItem(tuple, i)) < 0) goto cleanup;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *one;
+        if (bird_borrow_image(&images[i], &one, PyTuple_GetItem(tuple, i)) < 0) goto cleanup;
+        int failed = PyList_Append(keep, one) < 0;
+        Py_DECREF(one);
+        if (failed) goto cleanup;
+    }
     npy_intp dims[4] = {n, 3, cfg->size, cfg->size};
     pixels = bird_new_array(4, dims, NPY_FLOAT32);
     if (!pixels) goto cleanup;
@@ -183,6 +163,7 @@ static PyObject *fill_parsed(PyObject *module, PyObject *tuple, PyArrayObject *k
         bird_raise(bird_get_state(module), &err);
     }
 cleanup:
+    Py_XDECREF(keep);
     PyMem_Free(images);
     return (PyObject *)pixels;
 }
@@ -201,7 +182,7 @@ static PyObject *fill_batch(PyObject *module, PyObject *args) {
                           &n_threads))
         return NULL;
     if (bird_parse_fit(&cfg.fit, fit) < 0 || bird_parse_filter(&cfg.filter, filter) < 0 ||
-        parse_policy(&policy, name) < 0)
+        bird_parse_policy(&policy, name) < 0)
         return NULL;
     n_threads = bird_threads_or_default(n_threads);
     tuple = PySequence_Tuple(items);
@@ -266,104 +247,6 @@ static PyObject *mix_batch(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-static const char *const color_names[BIRD_COLOR_KINDS] = {
-    "brightness", "contrast", "saturation",   "sharpness",
-    "posterize",  "solarize", "autocontrast", "equalize"};
-
-static PyObject *draw_view(PyObject *module, PyObject *args) {
-    const char *name;
-    Py_ssize_t height, width, size;
-    unsigned long long seed, epoch, key;
-    bird_policy policy;
-    (void)module;
-    if (!PyArg_ParseTuple(args, "snnnKKK:draw_view", &name, &height, &width, &size, &seed, &epoch,
-                          &key) ||
-        parse_policy(&policy, name) < 0)
-        return NULL;
-    if (height < 1 || width < 1 || size < 1) {
-        PyErr_SetString(PyExc_ValueError, "height, width and size must be at least 1");
-        return NULL;
-    }
-    bird_rng rng = bird_rng_stream(seed, BIRD_STREAM_AUGMENT, epoch, key);
-    bird_view v =
-        bird_view_draw(policy, (size_t)height, (size_t)width, (size_t)size, &rng);
-    const bird_geometry *g = &v.geometry;
-    PyObject *ops = PyList_New(0);
-    for (int i = 0; ops && i < v.n_ops; i++) {
-        PyObject *op = Py_BuildValue("(sd)", color_names[v.ops[i].kind], v.ops[i].amount);
-        if (!op || PyList_Append(ops, op) < 0) Py_CLEAR(ops);
-        Py_XDECREF(op);
-    }
-    if (!ops) return NULL;
-    return Py_BuildValue("((nnnn)O(dddddd)N(nnnn))", (Py_ssize_t)g->x, (Py_ssize_t)g->y,
-                         (Py_ssize_t)g->width, (Py_ssize_t)g->height,
-                         g->flip ? Py_True : Py_False, g->matrix[0], g->matrix[1], g->matrix[2],
-                         g->matrix[3], g->shift[0], g->shift[1], ops, (Py_ssize_t)v.erase_x,
-                         (Py_ssize_t)v.erase_y, (Py_ssize_t)v.erase_width,
-                         (Py_ssize_t)v.erase_height);
-}
-
-static int parse_ops(bird_view *view, PyObject *list) {
-    Py_ssize_t n = PyList_Size(list);
-    if (n > BIRD_MAX_COLOR_OPS) {
-        PyErr_Format(PyExc_ValueError, "ops holds %zd changes, at most %d", n, BIRD_MAX_COLOR_OPS);
-        return -1;
-    }
-    for (; view->n_ops < n; view->n_ops++) {
-        const char *name;
-        bird_color_op *op = &view->ops[view->n_ops];
-        int kind = 0;
-        if (!PyArg_ParseTuple(PyList_GetItem(list, view->n_ops), "sd", &name, &op->amount))
-            return -1;
-        while (kind < BIRD_COLOR_KINDS && strcmp(name, color_names[kind]) != 0) kind++;
-        if (kind == BIRD_COLOR_KINDS) {
-            PyErr_Format(PyExc_ValueError, "ops names '%s', no change of colour", name);
-            return -1;
-        }
-        op->kind = (bird_color_kind)kind;
-    }
-    return 0;
-}
-
-static PyObject *render_view(PyObject *module, PyObject *args) {
-    PyObject *object, *ops;
-    bird_image image;
-    bird_view view = {0};
-    bird_geometry *g = &view.geometry;
-    bird_filter filter;
-    bird_error err;
-    Py_ssize_t size, x, y, width, height;
-    const char *name;
-    PyArrayObject *dst;
-    int flip;
-    if (!PyArg_ParseTuple(args, "Ons(nnnn)p(dddddd)O!:render_view", &object, &size, &name, &x, &y,
-                          &width, &height, &flip, &g->matrix[0], &g->matrix[1], &g->matrix[2],
-                          &g->matrix[3], &g->shift[0], &g->shift[1], &PyList_Type, &ops) ||
-        bird_parse_filter(&filter, name) < 0 || borrow_image(&image, object) < 0 ||
-        parse_ops(&view, ops) < 0)
-        return NULL;
-    if (size < 1 || size > 8192 || x < 0 || y < 0 || width < 1 || height < 1 ||
-        (size_t)width > image.width || (size_t)x > image.width - (size_t)width ||
-        (size_t)height > image.height || (size_t)y > image.height - (size_t)height) {
-        PyErr_Format(PyExc_ValueError, "box (%zd, %zd, %zd, %zd) or size %zd is out of range", x,
-                     y, width, height, size);
-        return NULL;
-    }
-    g->x = (size_t)x;
-    g->y = (size_t)y;
-    g->width = (size_t)width;
-    g->height = (size_t)height;
-    g->flip = flip != 0;
-    npy_intp dims[3] = {size, size, 3};
-    dst = bird_new_array(3, dims, NPY_UINT8);
-    if (!dst) return NULL;
-    if (bird_view_render(PyArray_DATA(dst), &image, &view, (size_t)size, filter, &err) != BIRD_OK) {
-        Py_DECREF(dst);
-        return bird_raise(bird_get_state(module), &err);
-    }
-    return (PyObject *)dst;
-}
-
 PyMethodDef bird_batch_methods[] = {
     {"epoch_order", epoch_order, METH_VARARGS,
      PyDoc_STR("epoch_order(labels, num_classes, balanced, seed, epoch) -> (n,) int64 draws: row\n"
@@ -376,11 +259,5 @@ PyMethodDef bird_batch_methods[] = {
                "std, seed, epoch, num_threads) -> (n, 3, size, size) float32.")},
     {"mix_batch", mix_batch, METH_VARARGS,
      PyDoc_STR("mix_batch(pixels, targets, keys, mixup, cutmix, seed, epoch): in place.")},
-    {"draw_view", draw_view, METH_VARARGS,
-     PyDoc_STR("draw_view(augment, height, width, size, seed, epoch, key) -> (box, flip, warp,\n"
-               "ops, erase), the box (x, y, width, height), the warp matrix and shift.")},
-    {"render_view", render_view, METH_VARARGS,
-     PyDoc_STR("render_view(image, size, interpolation, box, flip, warp, ops) -> (size, size, 3)\n"
-               "uint8. Holds the GIL: for tests and contact sheets.")},
     {NULL, NULL, 0, NULL},
 };

@@ -71,6 +71,25 @@ PyObject *bird_raise(bird_state *state, const bird_error *err) {
     return NULL;
 }
 
+/* See bird_require_array. */
+static PyArrayObject *pinned(PyArrayObject *array) {
+    PyObject *weak = PyWeakref_NewRef((PyObject *)array, NULL);
+    PyObject *owners = weak ? PyTuple_Pack(2, weak, (PyObject *)array) : NULL;
+    PyObject *view = NULL;
+    Py_XDECREF(weak);
+    if (!owners) return NULL;
+    view = PyArray_SimpleNewFromData(PyArray_NDIM(array), PyArray_DIMS(array),
+                                     PyArray_TYPE(array), PyArray_DATA(array));
+    if (!view) {
+        Py_DECREF(owners);
+        return NULL;
+    }
+    if (!PyArray_ISWRITEABLE(array)) PyArray_CLEARFLAGS((PyArrayObject *)view, NPY_ARRAY_WRITEABLE);
+    /* Takes over `owners`, also where it fails. */
+    if (PyArray_SetBaseObject((PyArrayObject *)view, owners) < 0) Py_CLEAR(view);
+    return (PyArrayObject *)view;
+}
+
 PyArrayObject *bird_require_array(PyObject *object, const char *name, int dtype, int ndim) {
     PyArrayObject *array;
     if (!PyArray_Check(object)) {
@@ -96,8 +115,7 @@ PyArrayObject *bird_require_array(PyObject *object, const char *name, int dtype,
                      name);
         return NULL;
     }
-    Py_INCREF(object);
-    return array;
+    return pinned(array);
 }
 
 PyArrayObject *bird_new_array(int ndim, const npy_intp *dims, int dtype) {

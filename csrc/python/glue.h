@@ -42,9 +42,11 @@ int bird_add_errors(PyObject *module, bird_state *state);
  * Returns NULL, so that callers can `return bird_raise(...)`. */
 PyObject *bird_raise(bird_state *state, const bird_error *err);
 
-/* A C-contiguous, aligned array of exactly this dtype and number of dimensions: `object`
- * itself where it is one, otherwise a TypeError / ValueError that begins with `name`.
- * New reference. Never converts: callers in Python do that in sight. */
+/* An array of our own over the data of `object`, which must be a C-contiguous, aligned array of
+ * exactly this dtype and number of dimensions: otherwise a TypeError / ValueError that begins with
+ * `name`. Never converts: callers in Python do that in sight. New reference. Its shape cannot
+ * change, and as long as it lives the data stay where they are: it holds a weak reference to
+ * `object`, for which NumPy refuses to resize it, even with refcheck=False. */
 PyArrayObject *bird_require_array(PyObject *object, const char *name, int dtype, int ndim);
 
 /* An uninitialised C-contiguous array. New reference. */
@@ -73,6 +75,7 @@ extern PyMethodDef bird_search_methods[];
 extern PyMethodDef bird_system_methods[];
 extern PyMethodDef bird_model_methods[];
 extern PyMethodDef bird_batch_methods[];
+extern PyMethodDef bird_view_methods[];
 
 /* Create the Network type (csrc/python/network.c) and add it to the module. */
 int bird_add_network(PyObject *module, bird_state *state);

@@ -2,11 +2,25 @@
 #define BIRD_IMPORT_ARRAY
 #include "python/glue.h"
 
+#include <pthread.h>
+
+#include "base/executor.h"
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* A daemon thread may still wait for the compute thread. Python calls this at its very end, when
+ * C's own handlers, and with them the destructors of oneDNN's tables, are still to come. Where
+ * Python's list is full, the executor's own handler remains. */
+static void close_at_exit(void) {
+    (void)Py_AtExit(bird_executor_close);
+}
+
 static int module_exec(PyObject *module) {
     bird_state *state = bird_get_state(module);
     PyMethodDef *const tables[] = {bird_image_methods, bird_search_methods, bird_model_methods,
-                                   bird_system_methods, bird_batch_methods};
+                                   bird_system_methods, bird_batch_methods, bird_view_methods};
     import_array1(-1);
+    pthread_once(&once, close_at_exit);
     if (bird_add_errors(module, state) < 0) return -1;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;

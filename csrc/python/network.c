@@ -37,7 +37,8 @@ static network *allocate_network(PyTypeObject *type, bird_state *state,
 
 static PyObject *network_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"architecture", "num_classes", "parameters", NULL};
-    PyObject *architecture, *parameters;
+    PyObject *architecture, *parameters, *taken;
+    bird_state *state = PyType_GetModuleState(type);
     int num_classes;
     network *self;
     const bird_resnet_spec *spec;
@@ -47,10 +48,13 @@ static PyObject *network_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     spec = bird_find_spec(architecture);
     if (!spec) return NULL;
-    self = allocate_network(type, PyType_GetModuleState(type), spec, num_classes);
-    if (self && bird_fill_slab(bird_weights_fill(self->weights),
-                               &bird_weights_net(self->weights)->params, parameters) < 0)
-        Py_CLEAR(self);
+    taken = bird_take_parameters_of(state, spec, num_classes, parameters);
+    if (!taken) return NULL;
+    self = allocate_network(type, state, spec, num_classes);
+    if (self)
+        bird_fill_slab(bird_weights_fill(self->weights), &bird_weights_net(self->weights)->params,
+                       taken);
+    Py_DECREF(taken);
     return (PyObject *)self;
 }
 

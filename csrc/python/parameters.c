@@ -1,5 +1,6 @@
 #include "python/parameters.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 const bird_resnet_spec *bird_find_spec(PyObject *name) {
@@ -20,45 +21,61 @@ PyObject *bird_param_shape(const bird_param *param) {
     return shape;
 }
 
-/* `to` NULL: only see whether it fits. */
-static int fill_one(float *to, const bird_param *param, PyObject *object) {
+/* The array of one tensor. New reference. */
+static PyArrayObject *take_one(const bird_param *param, PyObject *object) {
     PyArrayObject *array = bird_require_array(object, param->name, NPY_FLOAT32, param->ndim);
-    int result = 0;
-    if (!array) return -1;
+    bool fits = true;
+    if (!array) return NULL;
     for (int i = 0; i < param->ndim; i++)
-        if ((size_t)PyArray_DIM(array, i) != param->dims[i]) result = -1;
-    if (result < 0) {
+        if ((size_t)PyArray_DIM(array, i) != param->dims[i]) fits = false;
+    if (!fits) {
         PyObject *expected = bird_param_shape(param);
-        PyObject *found = PyObject_GetAttrString(object, "shape");
+        PyObject *found = PyObject_GetAttrString((PyObject *)array, "shape");
         if (expected && found)
             PyErr_Format(PyExc_ValueError, "%s must have shape %R, got %R", param->name, expected,
                          found);
         Py_XDECREF(expected);
         Py_XDECREF(found);
-    } else if (to) {
-        memcpy(to, PyArray_DATA(array), param->count * sizeof *to);
+        Py_CLEAR(array);
     }
-    Py_DECREF(array);
-    return result;
+    return array;
 }
 
-int bird_fill_slab(float *slab, const bird_params *params, PyObject *sequence) {
+PyObject *bird_take_parameters(const bird_params *params, PyObject *sequence) {
     Py_ssize_t given = PySequence_Size(sequence);
-    if (given < 0) return -1;
-    if (given != params->n) {
-        PyErr_Format(PyExc_ValueError, "parameters must hold %d arrays, got %zd", params->n,
-                     given);
-        return -1;
-    }
-    for (int i = 0; i < 2 * params->n; i++) { /* once to check all, once to copy all */
-        const bird_param *param = &params->items[i % params->n];
-        float *to = i < params->n ? NULL : slab + param->offset;
-        PyObject *object = PySequence_GetItem(sequence, i % params->n);
-        int result = object ? fill_one(to, param, object) : -1;
+    PyObject *taken;
+    if (given < 0) return NULL;
+    if (given != params->n)
+        return PyErr_Format(PyExc_ValueError, "parameters must hold %d arrays, got %zd", params->n,
+                            given);
+    taken = PyTuple_New(params->n);
+    for (int i = 0; taken && i < params->n; i++) {
+        PyObject *object = PySequence_GetItem(sequence, i);
+        PyArrayObject *array = object ? take_one(&params->items[i], object) : NULL;
         Py_XDECREF(object);
-        if (result < 0) return -1;
+        if (!array || PyTuple_SetItem(taken, i, (PyObject *)array) < 0) Py_CLEAR(taken);
     }
-    return 0;
+    return taken;
+}
+
+PyObject *bird_take_parameters_of(bird_state *state, const bird_resnet_spec *spec,
+                                  int num_classes, PyObject *sequence) {
+    bird_resnet *net;
+    bird_error err;
+    PyObject *taken;
+    if (bird_resnet_create(&net, spec, num_classes, &err) != BIRD_OK)
+        return bird_raise(state, &err);
+    taken = bird_take_parameters(&net->params, sequence);
+    bird_resnet_destroy(net);
+    return taken;
+}
+
+void bird_fill_slab(float *slab, const bird_params *params, PyObject *taken) {
+    for (int i = 0; i < params->n; i++) {
+        const bird_param *param = &params->items[i];
+        PyArrayObject *array = (PyArrayObject *)PyTuple_GetItem(taken, i); /* borrowed */
+        memcpy(slab + param->offset, PyArray_DATA(array), param->count * sizeof *slab);
+    }
 }
 
 PyObject *bird_copy_slab(const float *slab, const bird_params *params) {

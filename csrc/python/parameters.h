@@ -11,9 +11,17 @@ const bird_resnet_spec *bird_find_spec(PyObject *name);
 /* A tensor's shape as a tuple. New reference. */
 PyObject *bird_param_shape(const bird_param *param);
 
-/* Copy a sequence of arrays, one a tensor and in the table's order, into a slab; -1 with an
- * exception that names the tensor where one does not fit; the slab is then as it was. */
-int bird_fill_slab(float *slab, const bird_params *params, PyObject *sequence);
+/* The arrays of a sequence, one a tensor and in the table's order, as a new tuple of arrays that
+ * stay as they are; NULL with an exception that names the tensor where one does not fit. A
+ * sequence may run Python code that calls whatever it likes, so nothing is written here. */
+PyObject *bird_take_parameters(const bird_params *params, PyObject *sequence);
+
+/* The same by an architecture's name, before anything of that size is allocated. */
+PyObject *bird_take_parameters_of(bird_state *state, const bird_resnet_spec *spec,
+                                  int num_classes, PyObject *sequence);
+
+/* Copy what bird_take_parameters took into a slab. Runs no Python code. */
+void bird_fill_slab(float *slab, const bird_params *params, PyObject *taken);
 
 /* A list of copies. New reference. */
 PyObject *bird_copy_slab(const float *slab, const bird_params *params);

@@ -8,7 +8,7 @@
 typedef struct arguments {
     PyArrayObject *queries; /* owned: (q, dim) float32 */
     PyArrayObject *corpus;  /* owned: (n, dim) float32 */
-    PyArrayObject *rows;    /* owned: (m,) int64, or NULL */
+    PyArrayObject *rows;    /* owned: (m,) int64, a copy, or NULL */
     bird_scan scan;
 } arguments;
 
@@ -50,7 +50,11 @@ static bool arguments_init(arguments *args, PyObject *queries, PyObject *corpus,
     }
     args->scan.n_rows = (size_t)PyArray_DIM(args->corpus, 0);
     if (rows != Py_None) {
-        args->rows = bird_require_array(rows, "rows", NPY_INT64, 1);
+        PyArrayObject *given = bird_require_array(rows, "rows", NPY_INT64, 1);
+        if (!given) return false;
+        /* A copy: another thread may write to the caller's while the search runs. */
+        args->rows = (PyArrayObject *)PyArray_NewCopy(given, NPY_CORDER);
+        Py_DECREF((PyObject *)given);
         if (!args->rows || !rows_in_range(args->rows, PyArray_DIM(args->corpus, 0))) return false;
         args->scan.rows = PyArray_DATA(args->rows);
         args->scan.n_rows = (size_t)PyArray_DIM(args->rows, 0);

@@ -7,7 +7,8 @@
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"architecture", "num_classes", "parameters", NULL};
-    PyObject *architecture, *parameters;
+    PyObject *architecture, *parameters, *taken;
+    bird_state *state = PyType_GetModuleState(type);
     int num_classes;
     bird_error err;
     trainer_object *self;
@@ -19,18 +20,17 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     spec = bird_find_spec(architecture);
     if (!spec) return NULL;
+    taken = bird_take_parameters_of(state, spec, num_classes, parameters);
+    if (!taken) return NULL;
     self = (trainer_object *)allocate(type, 0);
-    if (!self) return NULL;
-    if (bird_trainer_create(&self->core, spec, num_classes, &err) != BIRD_OK) {
-        bird_raise(state_of((PyObject *)self), &err);
-        Py_DECREF(self);
-        return NULL;
+    if (self && bird_trainer_create(&self->core, spec, num_classes, &err) != BIRD_OK) {
+        bird_raise(state, &err);
+        Py_CLEAR(self);
     }
-    if (bird_fill_slab(bird_trainer_slab(self->core, BIRD_SLAB_PARAMS),
-                       &bird_trainer_net(self->core)->params, parameters) < 0) {
-        Py_DECREF(self);
-        return NULL;
-    }
+    if (self)
+        bird_fill_slab(bird_trainer_slab(self->core, BIRD_SLAB_PARAMS),
+                       &bird_trainer_net(self->core)->params, taken);
+    Py_DECREF(taken);
     return (PyObject *)self;
 }
 
@@ -105,7 +105,10 @@ static PyObject *trainer_network(PyObject *self, PyObject *args, PyObject *kwarg
         PyErr_SetString(PyExc_ValueError, "no average of the weights is kept: ema_decay was 0");
         return NULL;
     }
-    return bird_network_of_slab(state_of(self), net_of(self), slab);
+    ((trainer_object *)self)->busy = true; /* as in copy_of */
+    PyObject *network = bird_network_of_slab(state_of(self), net_of(self), slab);
+    ((trainer_object *)self)->busy = false;
+    return network;
 }
 
 static PyObject *trainer_step_count(PyObject *self, void *closure) {

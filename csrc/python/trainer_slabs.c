@@ -1,15 +1,22 @@
 /* Methods of Trainer that hand out copies of its slabs and set them: parameters, gradients,
  * moments, the average of the weights. */
+#include <limits.h>
 #include <string.h>
 
 #include "python/parameters.h"
 #include "python/trainer_internal.h"
 
 static PyObject *copy_of(PyObject *self, bird_slab which) {
-    const float *slab = bird_trainer_slab(core_of(self), which);
+    const float *slab;
+    PyObject *list;
     if (!idle(self)) return NULL;
+    slab = bird_trainer_slab(core_of(self), which);
     if (!slab) Py_RETURN_NONE;
-    return bird_copy_slab(slab, &net_of(self)->params);
+    /* Making a list may collect garbage, and that may run a finalizer that calls this trainer. */
+    ((trainer_object *)self)->busy = true;
+    list = bird_copy_slab(slab, &net_of(self)->params);
+    ((trainer_object *)self)->busy = false;
+    return list;
 }
 
 PyObject *bird_glue_trainer_parameters(PyObject *self, PyObject *noargs) {
@@ -29,18 +36,22 @@ PyObject *bird_glue_trainer_gradients(PyObject *self, PyObject *noargs) {
     return list;
 }
 
-static PyObject *fill(PyObject *self, bird_slab which, PyObject *list) {
-    const bool is_new = !bird_trainer_slab(core_of(self), which);
+/* Write what was taken; nothing between the look at `busy` and the end runs Python code. */
+static PyObject *fill_taken(PyObject *self, bird_slab which, PyObject *taken) {
     float *slab;
     bird_error err;
     if (!idle(self)) return NULL;
     if (bird_trainer_need_slab(core_of(self), &slab, which, &err) != BIRD_OK)
         return bird_raise(state_of(self), &err);
-    if (bird_fill_slab(slab, &net_of(self)->params, list) < 0) {
-        if (is_new) bird_trainer_drop_slab(core_of(self), which);
-        return NULL;
-    }
+    bird_fill_slab(slab, &net_of(self)->params, taken);
     Py_RETURN_NONE;
+}
+
+static PyObject *fill(PyObject *self, bird_slab which, PyObject *list) {
+    PyObject *taken = bird_take_parameters(&net_of(self)->params, list);
+    PyObject *result = taken ? fill_taken(self, which, taken) : NULL;
+    Py_XDECREF(taken);
+    return result;
 }
 
 PyObject *bird_glue_trainer_set_parameters(PyObject *self, PyObject *list) {
@@ -66,25 +77,41 @@ PyObject *bird_glue_trainer_set_moments(PyObject *self, PyObject *args, PyObject
     static char *keywords[] = {"moments", "step", NULL};
     const bird_slab slabs[] = {BIRD_SLAB_FIRST, BIRD_SLAB_SECOND};
     const char *const names[] = {"m", "v"};
-    PyObject *dict;
+    PyObject *dict, *taken[2] = {NULL, NULL};
+    const bird_params *params = &net_of(self)->params;
     long step;
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!l", keywords, &PyDict_Type, &dict, &step))
         return NULL;
-    if (step < 0) return PyErr_Format(PyExc_ValueError, "step must not be negative, got %ld", step);
-    if (!idle(self)) return NULL;
+    if (step < 0 || step > LONG_MAX / 2) /* it is counted on */
+        return PyErr_Format(PyExc_ValueError, "step must not be negative, got %ld", step);
+    /* Both are taken before the first is written. */
     for (int i = 0; i < 2; i++) {
         PyObject *list = PyDict_GetItemString(dict, names[i]); /* borrowed */
-        if (!list) {
+        if (!list) continue;
+        Py_INCREF(list); /* its methods may take it out of the dict */
+        taken[i] = bird_take_parameters(params, list);
+        Py_DECREF(list);
+        if (!taken[i]) goto cleanup;
+    }
+    for (int i = 0; i < 2; i++) {
+        PyObject *result;
+        if (taken[i]) {
+            result = fill_taken(self, slabs[i], taken[i]);
+        } else if (idle(self)) {
             bird_trainer_drop_slab(core_of(self), slabs[i]);
-            continue;
+            result = Py_NewRef(Py_None);
+        } else {
+            result = NULL;
         }
-        PyObject *result = fill(self, slabs[i], list);
-        if (!result) return NULL;
+        if (!result) goto cleanup;
         Py_DECREF(result);
     }
     bird_trainer_set_steps(core_of(self), step);
-    Py_RETURN_NONE;
+cleanup:
+    Py_XDECREF(taken[0]);
+    Py_XDECREF(taken[1]);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
 PyObject *bird_glue_trainer_ema(PyObject *self, PyObject *noargs) {

@@ -137,8 +137,13 @@ bird_status bird_trainer_loss(bird_trainer *trainer, double *loss, float *logits
     if (net->num_classes == 0)
         return bird_fail(err, BIRD_ARG, "this network has no classifier to train");
     double total = weights ? 0 : 1;
-    for (int i = 0; weights && i < trainer->n; i++) total += (double)weights[i];
-    if (total < 0) return bird_fail(err, BIRD_ARG, "weights must not be negative");
+    for (int i = 0; weights && i < trainer->n; i++) {
+        /* Negated: NaN must fail too. */
+        if (!(weights[i] >= 0 && isfinite(weights[i])))
+            return bird_fail(err, BIRD_ARG, "weights must be finite and not negative, got %g",
+                             (double)weights[i]);
+        total += (double)weights[i];
+    }
     bird_linear(logits, trainer->features, params + net->params.items[net->head_weight].offset,
                 params + net->params.items[net->head_bias].offset, (size_t)trainer->n,
                 (size_t)net->num_features, (size_t)net->num_classes);

@@ -6,6 +6,13 @@
 
 static int check_failures;
 
+/* ThreadSanitizer has no threads after a fork. */
+#ifdef __SANITIZE_THREAD__
+enum { THREADS_SURVIVE_FORKS = 0 };
+#else
+enum { THREADS_SURVIVE_FORKS = 1 };
+#endif
+
 #define CHECK(condition)                                                             \
     do {                                                                             \
         if (!(condition)) {                                                          \

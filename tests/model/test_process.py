@@ -232,6 +232,67 @@ def test_exit_while_a_daemon_thread_encodes():
         run(text, NAP=nap)
 
 
+@pytest.mark.parametrize(
+    "work",
+    [
+        # The first call makes oneDNN's tables, which are destroyed in the opposite order.
+        "be.Model('resnet50', seed=0).encode(pictures * 8)",
+        "be.preprocess(pictures * 500, num_threads=4)",
+        "be.cosine_similarity(np.ones((2000, 512), np.float32), np.ones((9000, 512), np.float32))",
+        "_core.Trainer('resnet50', 0, weights).forward(np.ones((8, 3, 64, 64), np.float32))",
+        "be.Index(model).add(pictures * 8)",
+    ],
+)
+def test_exit_while_a_daemon_thread_is_at_work(work):
+    text = f"""
+        from birdembed import _core
+
+        weights = [np.zeros(shape, "f4") for _, shape in _core.parameter_table("resnet50", 0)]
+
+        def work():
+            while True:
+                {work}
+
+        threading.Thread(target=work, daemon=True).start()
+        time.sleep(float(os.environ["NAP"]))
+    """
+    for nap in ("0.05", "0.2", "0.5"):
+        run(text, NAP=nap)
+
+
+def test_fork_in_a_signal_handler_while_the_call_waits():
+    """The child's call ends with an error that says so, and the next one works."""
+    run("""
+        import signal
+
+        children = []
+
+        def handler(*_):
+            children.append(os.fork())
+            if not children[0]:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.alarm(60)  # ends the child where it hangs
+
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        outcome = "no signal"
+        try:
+            while not children:
+                model.forward_tensor(np.zeros((64, 3, 224, 224), np.float32))
+            outcome = "done"
+        except be.BackendError as error:
+            assert "forked during the call" in str(error)
+            outcome = "told"
+        if not children[0]:
+            assert outcome == "told"
+            assert same()
+            os._exit(0)
+        assert outcome == "done"
+        _, status = os.waitpid(children[0], 0)
+        assert status == 0
+    """)
+
+
 def test_exit_after_an_exception():
     """Half-used iterators and models go in whatever order the interpreter likes."""
     run("""

@@ -39,6 +39,17 @@ static bird_status spin(void *context, bird_job *job, bird_error *err) {
     return BIRD_OK;
 }
 
+static bird_status spin_to_10000(void *context, bird_job *job, bird_error *err) {
+    atomic_int *rounds = context;
+    while (atomic_load(rounds) < 10000) {
+        bird_status status = bird_job_checkpoint(job, err);
+        if (status != BIRD_OK) return status;
+        atomic_fetch_add(rounds, 1);
+        nap(1);
+    }
+    return BIRD_OK;
+}
+
 static bool stop_now(void *context) {
     (void)context;
     return true;
@@ -178,6 +189,69 @@ static void forks_under_load(void) {
     pthread_join(caller, NULL);
 }
 
+static bool fork_once(void *context) {
+    pid_t *child = context;
+    if (*child < 0) *child = fork();
+    return false;
+}
+
+/* The host's signal handler forks: the child hears of it, and its next job is done. */
+static void fork_inside_the_hook(void) {
+    pid_t child = -1;
+    atomic_int rounds = 9800; /* of 10000 that take a millisecond each */
+    bird_cancel cancel;
+    bird_error err = {0};
+    int number = 0, code = -1;
+    bird_cancel_init(&cancel, fork_once, &child);
+    bird_status status = bird_executor_run(spin_to_10000, &rounds, &cancel, &err);
+    if (child == 0) {
+        bool fine = status == BIRD_BACKEND && err.code == BIRD_BACKEND;
+        fine = fine && bird_executor_run(add_one, &number, NULL, NULL) == BIRD_OK && number == 1;
+        _exit(fine ? 0 : 1);
+    }
+    CHECK(status == BIRD_OK && child > 0);
+    CHECK(waitpid(child, &code, 0) == child && code == 0);
+}
+
+static bird_status close_itself(void *context, bird_job *job, bird_error *err) {
+    (void)job;
+    (void)err;
+    bird_executor_close(); /* what OpenMP's exit() on the compute thread comes to */
+    *(int *)context = 1;
+    return BIRD_OK;
+}
+
+static atomic_int rounds_at_end;
+
+static void *spin_for_ever(void *unused) {
+    (void)unused;
+    for (;;) {
+        atomic_store(&rounds_at_end, 0);
+        bird_executor_run(spin, &rounds_at_end, NULL, NULL);
+    }
+    return NULL;
+}
+
+/* In a process of its own: nothing computes afterwards. */
+static void jobs_rest_after_the_end(void) {
+    pid_t child = fork();
+    int code = -1;
+    if (child == 0) {
+        pthread_t caller;
+        int done = 0, before;
+        bird_status status = bird_executor_run(close_itself, &done, NULL, NULL);
+        if (status != BIRD_OK || done != 1) _exit(1);
+        pthread_create(&caller, NULL, spin_for_ever, NULL);
+        while (atomic_load(&rounds_at_end) < 5) nap(1);
+        bird_executor_close();
+        bird_executor_close();
+        before = rounds_at_end;
+        nap(30);
+        _exit(rounds_at_end == before ? 0 : 2);
+    }
+    CHECK(waitpid(child, &code, 0) == child && code == 0);
+}
+
 int main(void) {
     callers_take_turns();
     errors_come_back();
@@ -186,5 +260,7 @@ int main(void) {
     caller_ends_inside_its_hook();
     waiting_job_is_withdrawn();
     forks_under_load();
+    if (THREADS_SURVIVE_FORKS) fork_inside_the_hook();
+    if (THREADS_SURVIVE_FORKS) jobs_rest_after_the_end();
     return check_failures;
 }

@@ -1,10 +1,13 @@
 /* The parallel loop: every item once, the cancel hook, thread counts. */
 #include "base/threads.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "check.h"
 
@@ -46,6 +49,55 @@ static void cancel_stops_the_loop(void) {
     CHECK(done > 0 && done < 200);
 }
 
+static bool end_thread(void *context) {
+    (void)context;
+    pthread_exit(NULL);
+}
+
+static void *ends_in_its_loop(void *context) {
+    bird_cancel cancel;
+    bird_cancel_init(&cancel, end_thread, NULL);
+    bird_parallel_for(100000, 4, sleep_item, context, &cancel, NULL);
+    CHECK(0);
+    return NULL;
+}
+
+/* What a host does to daemon threads when it shuts down: the workers go with their caller. */
+static void caller_ends_inside_its_hook(void) {
+    pthread_t caller;
+    atomic_int done = 0;
+    int before;
+    struct timespec nap = {0, 30 * 1000 * 1000};
+    pthread_create(&caller, NULL, ends_in_its_loop, &done);
+    pthread_join(caller, NULL);
+    before = done;
+    nanosleep(&nap, NULL);
+    CHECK(before > 0 && done == before);
+}
+
+static bool fork_once(void *context) {
+    pid_t *child = context;
+    if (*child < 0) *child = fork();
+    return false;
+}
+
+/* The host's signal handler forks: the child does not wait for threads that it has not. */
+static void fork_inside_the_hook(void) {
+    pid_t child = -1;
+    atomic_int done = 0;
+    bird_cancel cancel;
+    int code = -1;
+    bird_cancel_init(&cancel, fork_once, &child);
+    bird_status status = bird_parallel_for(100, 4, sleep_item, &done, &cancel, NULL);
+    if (child == 0) {
+        bool fine = status == BIRD_BACKEND;
+        fine = fine && bird_parallel_for(9, 2, sleep_item, &done, NULL, NULL) == BIRD_OK;
+        _exit(fine ? 0 : 1);
+    }
+    CHECK(status == BIRD_OK && child > 0 && done == 100);
+    CHECK(waitpid(child, &code, 0) == child && code == 0);
+}
+
 static void numbers(void) {
     CHECK(bird_available_cpus() >= 1);
     setenv("OMP_NUM_THREADS", "3,2", 1);
@@ -65,6 +117,8 @@ int main(void) {
     every_item_once(7);
     every_item_once(2000);
     cancel_stops_the_loop();
+    caller_ends_inside_its_hook();
+    if (THREADS_SURVIVE_FORKS) fork_inside_the_hook();
     numbers();
     return check_failures;
 }
