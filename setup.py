@@ -104,10 +104,23 @@ def copy_if_other(source, target):
         shutil.copyfile(source, target)
 
 
+def fortify_level(compiler):
+    """Return 3 where compiler and C library know that level of _FORTIFY_SOURCE, else 2."""
+    source = "#include <features.h>\nint level[__USE_FORTIFY_LEVEL == 3 ? 1 : -1];\n"
+    command = [compiler, "-O2", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3", "-fsyntax-only"]
+    known = subprocess.run([*command, "-xc", "-"], input=source, capture_output=True, text=True)
+    return 2 if known.returncode else 3
+
+
 class BuildExt(build_ext):
     def build_extension(self, ext):
         include, library, licences = find_onednn()
-        gomp = find_libgomp(self.compiler.compiler_so[0])
+        compiler = self.compiler.compiler_so[0]
+        gomp = find_libgomp(compiler)
+        # Without optimisation the checks are not there; Python's own flags may name another level.
+        if not {"BIRDEMBED_SANITIZE", "BIRDEMBED_COVERAGE", "BIRDEMBED_DEBUG"} & set(os.environ):
+            level = fortify_level(compiler)
+            ext.extra_compile_args += ["-U_FORTIFY_SOURCE", f"-D_FORTIFY_SOURCE={level}"]
         lib_dir = Path(self.get_ext_fullpath(ext.name)).parent / LIB_DIR
         copy_if_other(library, lib_dir / "libdnnl.so.3")
         copy_if_other(gomp, lib_dir / "libgomp.so.1")
@@ -146,6 +159,7 @@ def extension():
         "-std=c11",
         "-O3",
         "-fvisibility=hidden",
+        "-fstack-protector-strong",
         "-fno-math-errno",
         "-pthread",
         "-fopenmp",
@@ -158,6 +172,7 @@ def extension():
         f"-ffile-prefix-map={ROOT}=.",
     ]
     links = ["-pthread", f"-Wl,-rpath,$ORIGIN/{LIB_DIR}", "-Wl,--no-as-needed", "-lm"]
+    links += ["-Wl,-z,relro", "-Wl,-z,now"]
     if os.environ.get("BIRDEMBED_WERROR") == "1":
         flags.append("-Werror")
     sanitize = os.environ.get("BIRDEMBED_SANITIZE")

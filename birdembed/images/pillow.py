@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from typing import Any
 
 import numpy as np
 
-MAX_PIXELS = 200_000_000  # csrc/image/image.h has the same
+from birdembed.images.pillow_open import check_pixels, opened, our_limit
 
 
 def is_pil(value: Any) -> bool:
@@ -38,9 +37,7 @@ def decode(source: str | bytes) -> np.ndarray:
     Exception
         Whatever Pillow raises: its plugins keep to no common class.
     """
-    from PIL import Image
-
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+    with opened(source) as image:
         return to_rgb(image)
 
 
@@ -48,9 +45,7 @@ def to_rgb(image: Any) -> np.ndarray:
     """Convert a PIL image to (h, w, 3) uint8 by the rules of the C core."""
     from PIL import Image
 
-    width, height = image.size
-    if width * height > MAX_PIXELS or width * height == 0:
-        raise ValueError(f"image of {width}x{height} pixels, the limit is {MAX_PIXELS}")
+    check_pixels(*image.size)
     image = _upright(image)
     if image.mode.startswith("I;16"):
         # The high byte, as of 16-bit colour; Pillow's own conversion would saturate.
@@ -67,7 +62,8 @@ def _upright(image: Any) -> Any:
     """Apply EXIF orientation; damaged EXIF data do not make an image unreadable."""
     from PIL import ImageOps
 
-    image.load()
+    with our_limit():
+        image.load()
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
@@ -83,7 +79,7 @@ def original_bytes(image: Any) -> bytes | None:
     what they show) is compared with a fresh decode of its file. None where the file is gone,
     the image was opened from memory and loaded, or anything differs.
     """
-    from PIL import Image, ImageFile
+    from PIL import ImageFile
 
     if not isinstance(image, ImageFile.ImageFile):
         return None
@@ -94,7 +90,7 @@ def original_bytes(image: Any) -> bytes | None:
         data = _from_path(image) if loaded else _from_stream(image)
         if data is None:
             return None
-        with Image.open(io.BytesIO(data)) as fresh:
+        with opened(data) as fresh:
             if not _same_header(image, fresh) or (loaded and not _same_pixels(image, fresh)):
                 return None
     except Exception:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from birdembed.images import decoding, pillow
+from birdembed.images.pillow_open import opened
 from birdembed.images.thumbnails import jpeg
 from birdembed.search.index import Index, rows_of
 
@@ -93,7 +94,7 @@ class Thumbnails:
 def _reduced(path: Path) -> np.ndarray:
     """Decode an image, a JPEG only to about the size that is needed: a tenth of the time."""
     try:
-        with Image.open(path) as image:
+        with opened(str(path)) as image:
             if image.format == "JPEG":
                 image.draft("RGB", (2 * SIDE, 2 * SIDE))
                 return pillow.to_rgb(image)

@@ -13,6 +13,7 @@ typedef struct header {
 static bird_status read_header(header *h, bird_image_info *info, const uint8_t *data,
                                bird_error *err) {
     int32_t height;
+    bird_status status;
     h->offset = bird_le32(data + 10);
     h->size = bird_le32(data + 14);
     if (h->size != INFO_HEADER && h->size != V4_HEADER && h->size != V5_HEADER)
@@ -24,9 +25,11 @@ static bird_status read_header(header *h, bird_image_info *info, const uint8_t *
     h->bits = bird_le16(data + 28);
     h->compression = bird_le32(data + 30);
     h->alpha_mask = h->size > INFO_HEADER ? bird_le32(data + 66) : 0;
+    status = bird_image_check_pixels(info, err);
+    if (status != BIRD_OK) return status;
     h->row = (info->width * h->bits + 31) / 32 * 4;
-    info->bytes_per_pixel = 4 + 3;
-    return bird_image_check_size(info, err);
+    info->decode_bytes = info->width * info->height * (4 + 3);
+    return bird_image_check_memory(info, err);
 }
 
 static bird_status check_kind(const header *h, bird_error *err) {

@@ -75,18 +75,19 @@ bird_status bird_decode(bird_image *image, const uint8_t *data, size_t size, bir
     bird_image_info info = {0};
     bird_image result = {0};
     uint8_t *filled = NULL;
-    size_t largest_block;
+    bird_stb_request request;
 
     *image = result;
     BIRD_TRY(check_bytes(data, size, err));
     BIRD_TRY(scan(&info, data, size, err));
-    /* 16 bytes: 16-bit RGBA in a buffer that was doubled once; the constants cover MCUs that
-     * reach over the edge, and the decoders' own tables. */
-    largest_block = (size_t)(info.width + 64) * (size_t)(info.height + 64) * 17 + 2 * size + 65536;
+    request.channels = info.channels;
+    /* A PNG's data are gathered in a buffer that doubles; 64 KB cover the decoders' own tables. */
+    request.largest_block = (size_t)info.decode_bytes + 2 * size + 65536;
+    request.png_bytes = info.png_bytes;
     if (info.short_palette > 0)
         BIRD_TRY(bird_png_fill_palette(&filled, &size, data, size, &info, err));
     BIRD_TRY(bird_stb_load(&result.pixels, &result.width, &result.height,
-                           filled ? filled : data, size, info.channels, largest_block, err));
+                           filled ? filled : data, size, &request, err));
     drop_alpha(&result, &info);
     BIRD_TRY(bird_image_orient(&result, bird_exif_orientation(info.exif, info.exif_size), err));
     *image = result;

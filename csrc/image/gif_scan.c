@@ -112,8 +112,9 @@ bird_status bird_gif_scan(bird_image_info *info, const uint8_t *data, size_t siz
     info->width = bird_le16(data + 6);
     info->height = bird_le16(data + 8);
     /* stb_image: the image and a background of 4 bytes each, and a mark; then our result. */
-    info->bytes_per_pixel = 9 + 4;
-    status = bird_image_check_size(info, err);
+    info->decode_bytes = info->width * info->height * (9 + 4);
+    status = bird_image_check_pixels(info, err);
+    if (status == BIRD_OK) status = bird_image_check_memory(info, err);
     if (status != BIRD_OK) return status;
     has_palette = data[10] & 0x80;
     if (has_palette) {

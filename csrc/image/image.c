@@ -23,7 +23,7 @@ void bird_image_mirror(bird_image *image) {
     }
 }
 
-bird_status bird_image_check_size(const bird_image_info *info, bird_error *err) {
+bird_status bird_image_check_pixels(const bird_image_info *info, bird_error *err) {
     uint64_t width = info->width, height = info->height;
     if (width == 0 || height == 0)
         return bird_fail(err, BIRD_FORMAT, "%s header says %" PRIu64 "x%" PRIu64 " pixels",
@@ -34,12 +34,15 @@ bird_status bird_image_check_size(const bird_image_info *info, bird_error *err) 
                          "%s header says %" PRIu64 "x%" PRIu64
                          " pixels, more than the limit of %" PRIu64 " million",
                          info->format, width, height, BIRD_MAX_PIXELS / 1000000);
-    if (info->bytes_per_pixel > BIRD_MAX_DECODE_BYTES / (width * height))
+    return BIRD_OK;
+}
+
+bird_status bird_image_check_memory(const bird_image_info *info, bird_error *err) {
+    if (info->decode_bytes > BIRD_MAX_DECODE_BYTES)
         return bird_fail(err, BIRD_FORMAT,
                          "%s of %" PRIu64 "x%" PRIu64 " pixels would need %" PRIu64
                          " MB to decode, more than the limit of %" PRIu64,
-                         info->format, width, height,
-                         width * height * info->bytes_per_pixel >> 20,
+                         info->format, info->width, info->height, info->decode_bytes >> 20,
                          BIRD_MAX_DECODE_BYTES >> 20);
     return BIRD_OK;
 }

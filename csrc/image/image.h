@@ -34,15 +34,19 @@ typedef struct bird_image_info {
     uint64_t width, height;
     int channels;            /* to be asked of stb_image: 3, or 4 where there is alpha */
     bool opaque;             /* the fourth channel is only filling (faster for JPEG) */
-    uint64_t bytes_per_pixel; /* working memory of the decoder, rounded up */
+    uint64_t decode_bytes;   /* working memory of the decoder at its peak, the result included */
+    size_t png_bytes;        /* PNG only: what its compressed data unfold to */
     const uint8_t *exif;     /* borrowed from the file's bytes: TIFF structure, or NULL */
     size_t exif_size;
     /* PNG only: where a palette with fewer colours than the depth can name stands, else 0. */
     size_t short_palette;
 } bird_image_info;
 
-/* BIRD_OK where width, height and memory keep the limits; otherwise the message says which
- * limit was passed. To be called before anything of that size is allocated. */
-bird_status bird_image_check_size(const bird_image_info *info, bird_error *err);
+/* BIRD_OK where width and height keep the limit of pixels; otherwise the message names it. To be
+ * called before anything is reckoned with them. */
+bird_status bird_image_check_pixels(const bird_image_info *info, bird_error *err);
+
+/* The same for decode_bytes. To be called before anything of that size is allocated. */
+bird_status bird_image_check_memory(const bird_image_info *info, bird_error *err);
 
 #endif

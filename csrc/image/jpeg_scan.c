@@ -9,8 +9,10 @@
 enum {
     SOF0 = 0xC0, SOF2 = 0xC2, DHT = 0xC4, SOI = 0xD8, EOI = 0xD9, SOS = 0xDA, DQT = 0xDB,
     DNL = 0xDC, DRI = 0xDD, APP0 = 0xE0, APP1 = 0xE1, APP14 = 0xEE, APP15 = 0xEF, COM = 0xFE,
-    /* A sound file needs about ten; each costs a pass over all blocks. */
+    /* A sound file needs about ten; each costs a pass over its components' blocks. */
     MAX_SCANS = 100,
+    /* Of all scans together. 200 million pixels in colour, in libjpeg's ten scans: 44 million. */
+    MAX_BLOCKS = 64 << 20,
     NOTHING_CAME = 255
 };
 
@@ -63,10 +65,24 @@ static void lay_out(bird_jpeg *jpeg, int h_max, int v_max) {
     }
 }
 
+/* Of a component, those included that only fill up an MCU. */
+static uint64_t all_blocks(const bird_jpeg *jpeg, const bird_jpeg_component *component) {
+    return (uint64_t)component->stride * jpeg->mcus_y * (uint64_t)component->v;
+}
+
+/* The planes of samples, for progressive files two bytes a coefficient, rows that are widened,
+ * and the result. Our own bits of the coefficients (an eighth of a byte each) are gone by then. */
+static uint64_t decode_bytes(const bird_jpeg *jpeg, const bird_image_info *info) {
+    uint64_t planes = 0;
+    for (int c = 0; c < jpeg->n_components; c++)
+        planes += 64 * all_blocks(jpeg, &jpeg->component[c]);
+    return planes * (jpeg->progressive ? 3 : 1) + info->width * (4 * info->height + 4);
+}
+
 static bird_status read_frame(bird_jpeg *jpeg, bird_image_info *info, const uint8_t *at,
                               size_t left, bird_error *err) {
     int h_max = 1, v_max = 1;
-    uint64_t samples = 0;
+    bird_status status;
     if (left < 6 || left != 6 + 3 * (size_t)at[5])
         return bird_fail(err, BIRD_FORMAT, "damaged JPEG: bad frame header");
     if (at[0] != 8)
@@ -100,14 +116,12 @@ static bird_status read_frame(bird_jpeg *jpeg, bird_image_info *info, const uint
         const bird_jpeg_component *component = &jpeg->component[c];
         if (h_max % component->h != 0 || v_max % component->v != 0)
             return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with fractional subsampling");
-        samples += (uint64_t)component->h * (uint64_t)component->v;
     }
-    /* Per pixel: the sample planes, for progressive files two bytes a coefficient and our
-     * own bits of it (64 a block), and the result. */
-    samples = (samples + (uint64_t)(h_max * v_max) - 1) / (uint64_t)(h_max * v_max);
-    info->bytes_per_pixel = samples * (jpeg->progressive ? 4 : 1) + 4;
+    status = bird_image_check_pixels(info, err);
+    if (status != BIRD_OK) return status;
     lay_out(jpeg, h_max, v_max);
-    return bird_image_check_size(info, err);
+    info->decode_bytes = decode_bytes(jpeg, info);
+    return bird_image_check_memory(info, err);
 }
 
 /* The tables that a scan uses must have come before it. */
@@ -173,21 +187,37 @@ static bird_status reserve_history(bird_jpeg *jpeg, bird_error *err) {
     for (int c = 0; c < jpeg->n_components && jpeg->progressive; c++) {
         bird_jpeg_component *component = &jpeg->component[c];
         if (component->nonzero) continue;
-        component->nonzero = bird_calloc(
-            component->stride * jpeg->mcus_y * (size_t)component->v, sizeof *component->nonzero);
+        component->nonzero = bird_calloc(all_blocks(jpeg, component), sizeof *component->nonzero);
         if (!component->nonzero) return bird_fail(err, BIRD_NOMEM, "out of memory for a JPEG");
     }
     return BIRD_OK;
 }
 
+/* Blocks that a scan goes over: inside the image where it is of one component, else in MCUs. */
+static uint64_t blocks_of_scan(const bird_jpeg *jpeg, const bird_jpeg_scan_header *scan) {
+    const bird_jpeg_component *first = &jpeg->component[scan->component[0]];
+    uint64_t sum = 0;
+    if (scan->n_components == 1) return (uint64_t)first->blocks_x * first->blocks_y;
+    for (int i = 0; i < scan->n_components; i++)
+        sum += all_blocks(jpeg, &jpeg->component[scan->component[i]]);
+    return sum;
+}
+
 static bird_status read_scan(const uint8_t **at, const uint8_t *end, bird_jpeg *jpeg,
-                             const uint8_t *segment, size_t length, bird_error *err) {
+                             uint64_t *blocks, const uint8_t *segment, size_t length,
+                             bird_error *err) {
     bird_jpeg_scan_header scan;
     bird_status status;
     if (jpeg->n_components == 0)
         return bird_fail(err, BIRD_FORMAT, "damaged JPEG: data come before the frame header");
     status = read_scan_header(&scan, jpeg, segment, length, err);
-    if (status == BIRD_OK) status = reserve_history(jpeg, err);
+    if (status != BIRD_OK) return status;
+    *blocks += blocks_of_scan(jpeg, &scan);
+    if (*blocks > MAX_BLOCKS)
+        return bird_fail(err, BIRD_FORMAT,
+                         "JPEG whose scans go over more than the limit of %d million blocks",
+                         MAX_BLOCKS >> 20);
+    status = reserve_history(jpeg, err);
     if (status == BIRD_OK) status = bird_jpeg_walk_scan(at, end, jpeg, &scan, err);
     if (status != BIRD_OK) return status;
     for (int i = 0; i < scan.n_components; i++) {
@@ -203,6 +233,7 @@ typedef struct walk {
     const uint8_t *at, *end;
     int adobe; /* colour transform of the Adobe marker, -1 without one */
     int n_scans;
+    uint64_t blocks; /* of all scans so far */
 } walk;
 
 /* One segment behind its marker; w->at stands behind it afterwards. */
@@ -226,7 +257,7 @@ static bird_status read_segment(walk *w, bird_image_info *info, int marker, bird
     if (marker == SOS) {
         if (++w->n_scans > MAX_SCANS)
             return bird_fail(err, BIRD_FORMAT, "JPEG with more than %d scans", MAX_SCANS);
-        return read_scan(&w->at, w->end, w->jpeg, body, length, err);
+        return read_scan(&w->at, w->end, w->jpeg, &w->blocks, body, length, err);
     }
     if (marker == DRI) {
         if (length != 2) return bird_fail(err, BIRD_FORMAT, "damaged JPEG: bad restart segment");

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "image/bytes.h"
+#include "image/inflate.h"
 
 enum { GREY = 0, RGB = 2, PALETTE = 3, GREY_ALPHA = 4, RGB_ALPHA = 6 };
 
@@ -54,12 +55,13 @@ typedef struct walk {
     int colour, depth;   /* colour -1 until the header has come */
     size_t palette_size; /* bytes of PLTE */
     size_t palette_at;   /* its chunk's offset in the file */
+    size_t data_size;    /* bytes of all IDAT together */
+    bool interlaced, transparent; /* transparent: tRNS has come */
     bool pixels;         /* IDAT has come */
 } walk;
 
 static bird_status read_header(walk *w, bird_image_info *info, const uint8_t *body,
                                uint32_t length, bird_error *err) {
-    uint64_t sample_bytes, channels;
     if (w->colour >= 0 || length != 13)
         return bird_fail(err, BIRD_FORMAT, "damaged PNG: bad header chunk");
     info->width = bird_be32(body);
@@ -70,11 +72,8 @@ static bird_status read_header(walk *w, bird_image_info *info, const uint8_t *bo
         return bird_fail(err, BIRD_FORMAT, "damaged PNG: bad header (depth %d, colour type %d)",
                          w->depth, w->colour);
     if (w->colour == GREY_ALPHA || w->colour == RGB_ALPHA) info->channels = 4;
-    /* Unfolded rows, pixels, and one conversion: at most four channels each. */
-    sample_bytes = w->depth == 16 ? 2 : 1;
-    channels = w->colour == GREY || w->colour == PALETTE ? 1 : w->colour == GREY_ALPHA ? 2 : 4;
-    info->bytes_per_pixel = sample_bytes * (2 * channels + 4);
-    return bird_image_check_size(info, err);
+    w->interlaced = body[12] == 1;
+    return bird_image_check_pixels(info, err);
 }
 
 static bird_status read_chunk(walk *w, bird_image_info *info, const uint8_t *body,
@@ -92,10 +91,12 @@ static bird_status read_chunk(walk *w, bird_image_info *info, const uint8_t *bod
         w->palette_at = (size_t)(body - 8 - w->data);
     } else if (memcmp(type, "tRNS", 4) == 0) {
         info->channels = 4;
+        w->transparent = true;
     } else if (memcmp(type, "IDAT", 4) == 0) {
         if (w->colour == PALETTE && w->palette_size == 0)
             return bird_fail(err, BIRD_FORMAT, "damaged PNG: the palette is missing");
         w->pixels = true;
+        w->data_size += length;
     } else if (memcmp(type, "eXIf", 4) == 0) {
         info->exif = body;
         info->exif_size = length;
@@ -105,8 +106,64 @@ static bird_status read_chunk(walk *w, bird_image_info *info, const uint8_t *bod
     return BIRD_OK;
 }
 
+static uint64_t channels_of(int colour) {
+    return colour == RGB ? 3 : colour == GREY_ALPHA ? 2 : colour == RGB_ALPHA ? 4 : 1;
+}
+
+/* Bytes of `height` rows, each with the byte that names its filter. */
+static uint64_t bytes_of_rows(const walk *w, uint64_t width, uint64_t height) {
+    if (width == 0) return 0;
+    return height * (1 + (width * channels_of(w->colour) * (uint64_t)w->depth + 7) / 8);
+}
+
+/* What the data unfold to, to the byte. */
+static uint64_t raw_bytes(const walk *w, const bird_image_info *info) {
+    /* Adam7: offset and step of each pass. */
+    static const uint8_t x[7] = {0, 4, 0, 2, 0, 1, 0}, step_x[7] = {8, 8, 4, 4, 2, 2, 1};
+    static const uint8_t y[7] = {0, 0, 4, 0, 2, 0, 1}, step_y[7] = {8, 8, 8, 4, 4, 2, 2};
+    uint64_t sum = 0;
+    if (!w->interlaced) return bytes_of_rows(w, info->width, info->height);
+    for (int i = 0; i < 7; i++)
+        sum += bytes_of_rows(w, (info->width - x[i] + step_x[i] - 1) / step_x[i],
+                             (info->height - y[i] + step_y[i] - 1) / step_y[i]);
+    return sum;
+}
+
+static inline uint64_t larger(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+/* What stb_image asks for: unfolded rows, samples (once more for a pass of an interlaced file),
+ * colours of a palette, a conversion to our channels, and one from 16 bits. */
+static uint64_t decode_bytes(const walk *w, const bird_image_info *info, uint64_t raw) {
+    uint64_t n = info->width * info->height, sample = w->depth == 16 ? 2 : 1;
+    uint64_t wanted = n * (uint64_t)info->channels;
+    uint64_t in_file = channels_of(w->colour);
+    uint64_t samples, peak;
+    if (w->colour == PALETTE) {
+        samples = n;
+        peak = raw + n + wanted;
+    } else {
+        if (w->transparent) in_file++; /* alpha is made from one colour */
+        samples = n * in_file * sample;
+        peak = in_file == (uint64_t)info->channels ? samples : samples + wanted * sample;
+    }
+    peak = larger(peak, raw + samples * (w->interlaced ? 2 : 1));
+    return sample == 2 ? larger(peak, wanted * 3) : peak;
+}
+
 static bird_status finish(const walk *w, bird_image_info *info, bird_error *err) {
+    uint64_t raw;
+    bird_status status;
     if (!w->pixels) return bird_fail(err, BIRD_FORMAT, "damaged PNG: it holds no picture");
+    raw = raw_bytes(w, info);
+    if (raw > bird_inflate_limit(w->data_size))
+        return bird_fail(err, BIRD_FORMAT, "truncated PNG: %zu bytes cannot hold its pixels",
+                         w->data_size);
+    info->decode_bytes = decode_bytes(w, info, raw);
+    status = bird_image_check_memory(info, err);
+    if (status != BIRD_OK) return status;
+    info->png_bytes = (size_t)raw;
     if (w->colour == PALETTE && w->palette_size / 3 < (size_t)1 << w->depth)
         info->short_palette = w->palette_at;
     return BIRD_OK;

@@ -7,10 +7,16 @@
 
 #include "base/status.h"
 
-/* Decode to (height, width, channels) uint8, channels 3 or 4. The caller owns *pixels and
- * frees them with bird_free. No single block larger than `largest_block` is allocated:
- * compressed data that unfold beyond what the header announced end there. */
+/* What is asked of it. */
+typedef struct bird_stb_request {
+    int channels;         /* of the result: 3 or 4 */
+    size_t largest_block; /* no block larger than this is allocated */
+    size_t png_bytes;     /* PNG only: what its data unfold to, no more and no less */
+} bird_stb_request;
+
+/* Decode to (height, width, channels) uint8. The caller owns *pixels and frees them with
+ * bird_free. */
 bird_status bird_stb_load(uint8_t **pixels, size_t *width, size_t *height, const uint8_t *data,
-                          size_t size, int channels, size_t largest_block, bird_error *err);
+                          size_t size, const bird_stb_request *request, bird_error *err);
 
 #endif

@@ -148,6 +148,19 @@ def test_core_exports_its_entry_alone(libraries, tmp_path):
     assert defined == {"PyInit__core"}
 
 
+def test_core_is_hardened(libraries, tmp_path):
+    """Stack protector, checked string functions, and tables of addresses that are read-only."""
+    core = libraries["_core.abi3.so"]
+    dynamic = run("readelf", "--dynamic", "--wide", core, cwd=tmp_path)
+    assert re.search(r"\(FLAGS_1\).*\bNOW\b", dynamic)
+    segments = run("readelf", "--segments", "--wide", core, cwd=tmp_path)
+    assert "GNU_RELRO" in segments
+    assert re.search(r"GNU_STACK.* RW +0x", segments)  # not executable
+    symbols = run("readelf", "--dyn-syms", "--wide", core, cwd=tmp_path)
+    assert "__stack_chk_fail" in symbols
+    assert {"__vsnprintf_chk", "__memcpy_chk"} <= set(re.findall(r"__\w+_chk", symbols))
+
+
 def test_libraries_are_looked_for_beside_the_module_only(libraries, tmp_path):
     paths = {}
     needed = {}

@@ -90,11 +90,13 @@ static void huge_headers_are_refused(void) {
     CHECK(strstr(err.message, "60000x60000") != NULL);
     CHECK(bird_decode(&image, png, sizeof png, &err) == BIRD_FORMAT);
     bird_image_info info = {.format = "PNG", .width = 0xFFFFFFFF, .height = 0xFFFFFFFF};
-    CHECK(bird_image_check_size(&info, &err) == BIRD_FORMAT);
-    info = (bird_image_info){.format = "GIF", .width = 16000, .height = 12000, .bytes_per_pixel = 13};
-    CHECK(bird_image_check_size(&info, &err) == BIRD_FORMAT); /* memory, not pixels */
-    info.bytes_per_pixel = 6;
-    CHECK(bird_image_check_size(&info, &err) == BIRD_OK);
+    CHECK(bird_image_check_pixels(&info, &err) == BIRD_FORMAT);
+    info = (bird_image_info){.format = "GIF", .width = 16000, .height = 12000};
+    info.decode_bytes = 13 * info.width * info.height;
+    CHECK(bird_image_check_pixels(&info, &err) == BIRD_OK);
+    CHECK(bird_image_check_memory(&info, &err) == BIRD_FORMAT);
+    info.decode_bytes = 6 * info.width * info.height;
+    CHECK(bird_image_check_memory(&info, &err) == BIRD_OK);
 }
 
 static void composite_is_exact(void) {

@@ -1,0 +1,117 @@
+"""Limits on what one image may cost, the same for the core and for Pillow."""
+
+import io
+import struct
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from PIL import Image
+
+import birdembed as be
+from birdembed.images import preprocess
+from birdembed.images.pillow_open import PILLOWS, opened, our_limit
+from tests.support.pictures import encode, photo
+
+
+def tiff(width, height):
+    out = io.BytesIO()
+    Image.new("1", (width, height)).save(out, "TIFF", compression="group4")
+    return out.getvalue()
+
+
+def segment(marker, body):
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def empty_blocks(n):
+    """Write n blocks without coefficients: runs of end-of-band, 15 codes of 4 bits."""
+    text = ""
+    while n:
+        run = min(n, 32767)
+        r = run.bit_length() - 1
+        text += format(r, "04b") + (format(run - (1 << r), f"0{r}b") if r else "")
+        n -= run
+    text += "1" * (-len(text) % 8)
+    data = bytes(int(text[i : i + 8], 2) for i in range(0, len(text), 8))
+    return data.replace(b"\xff", b"\xff\0")
+
+
+def progressive(width, height, most):
+    """Write a grey progressive JPEG of up to 100 scans, nearly all of them empty."""
+    blocks = -(-width // 8) * -(-height // 8)
+    table = segment(0xC4, b"\x00" + bytes([1] + [0] * 15) + b"\0") + segment(
+        0xC4, b"\x10" + bytes([0, 0, 0, 15] + [0] * 12) + bytes(r << 4 for r in range(15))
+    )
+    data = empty_blocks(blocks)
+
+    def scan(first, last, high, low, body=data):
+        return segment(0xDA, b"\1\1\0" + bytes([first, last, high << 4 | low])) + body
+
+    frame = struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0"
+    out = [b"\xff\xd8", segment(0xDB, b"\0" + b"\1" * 64), segment(0xC2, frame), table]
+    ones = bytes([(1 << (-blocks % 8)) - 1])
+    scans = [scan(0, 0, 0, 0, bytes((blocks + 7) // 8 - 1) + ones)]
+    k = 1
+    while len(scans) + 15 <= most:
+        scans.append(scan(k, k, 0, 13))
+        scans += [scan(k, k, low + 1, low) for low in range(12, -1, -1)]
+        k += 1
+    return b"".join([*out, *scans, scan(k, 63, 0, 0), b"\xff\xd9"])
+
+
+def test_a_jpeg_of_many_scans_is_read_where_it_is_small():
+    pixels = be.decode_image(progressive(640, 480, 100))
+    assert pixels.shape == (480, 640, 3)
+    assert (pixels == 128).all()
+
+
+def test_scans_are_weighed_by_their_blocks():
+    """13,000 x 15,000 pixels with 100 scans kept one decode busy for 12 seconds."""
+    data = progressive(13000, 15000, 100)
+    began = time.process_time()
+    with pytest.raises(be.DecodeError, match=r"64 million blocks \(Pillow: scans over more"):
+        be.decode_image(data)
+    assert time.process_time() - began < 5
+
+
+def test_a_large_jpeg_of_the_usual_ten_scans_is_within_the_limit():
+    """In the core 10 scans of libjpeg's script are 44 million blocks for 200 million pixels."""
+    data = encode(photo(64, 96), "JPEG", progressive=True)
+    ((kind, _),) = preprocess.prepare([data], be.Preprocess(size=8), 1)[1]
+    assert kind == ""
+    assert data.count(b"\xff\xda") == 10
+
+
+def test_pillow_reads_up_to_the_core_s_limit_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert be.decode_image(tiff(10000, 19000)).shape == (19000, 10000, 3)
+    assert Image.MAX_IMAGE_PIXELS == PILLOWS
+    with pytest.raises(be.DecodeError, match="10000x20001 pixels, the limit is 200000000"):
+        be.decode_image(tiff(10000, 20001))
+    assert Image.MAX_IMAGE_PIXELS == PILLOWS
+
+
+def test_a_limit_that_a_user_has_set_stays(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(be.DecodeError, match="exceeds limit of 200 pixels"):
+        be.decode_image(tiff(20, 20))
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_pillow_s_limit_comes_back_after_the_last_thread():
+    data = tiff(300, 200)
+
+    def read(_):
+        for _ in range(20):
+            with opened(data) as image:
+                image.load()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, range(4)))
+    assert Image.MAX_IMAGE_PIXELS == PILLOWS
+    with our_limit(), our_limit():
+        assert Image.MAX_IMAGE_PIXELS == 200_000_000
+    assert Image.MAX_IMAGE_PIXELS == PILLOWS
