@@ -53,6 +53,7 @@ def decode_image(src: Any) -> np.ndarray:
     Parameters
     ----------
     src : str, Path, bytes, PIL image, or uint8 array (H, W) or (H, W, 1 | 3 | 4)
+        An array is grey or RGB(A); OpenCV's are BGR: give ``image[..., ::-1]``.
 
     Returns
     -------
