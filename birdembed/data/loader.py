@@ -34,7 +34,7 @@ class TrainBatch(NamedTuple):
 
     Attributes
     ----------
-    pixels : (n, 3, size, size) float32, augmented, normalised, mixed
+    pixels : (n, 3, size, size) float32, red, green, blue; augmented, normalised, mixed
     labels : (n,) int64, each sample's own class, -1 where it has none
     targets : (n, num_classes) float32, each row adding up to 1: label smoothing and mixing applied.
         A sample without a label adds nothing.

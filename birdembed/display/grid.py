@@ -103,8 +103,8 @@ def plot_grid(
     Parameters
     ----------
     queries : image or sequence of images
-        What was asked: paths, bytes, PIL images or uint8 arrays; anything else (a position, None)
-        gives a cell with its name.
+        What was asked: paths, bytes, PIL images or uint8 arrays in RGB; anything else (a
+        position, None) gives a cell with its name.
     results : SearchResult or sequence of them
         The matches; they are drawn from their paths.
     expected : str or sequence of str, optional

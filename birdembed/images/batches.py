@@ -126,13 +126,14 @@ def preprocess(images: Any, cfg: Preprocess | None = None) -> np.ndarray:
     Parameters
     ----------
     images : one image or many, as `Model.encode` takes them
+        Arrays are grey or RGB(A); OpenCV's are BGR: give ``image[..., ::-1]``.
     cfg : Preprocess, optional
         ``Preprocess()`` by default.
 
     Returns
     -------
     (n, 3, size, size) float32
-        n is 1 for one image, 0 for an empty list.
+        Red, green, blue; n is 1 for one image, 0 for an empty list.
 
     Raises
     ------

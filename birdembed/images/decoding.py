@@ -9,6 +9,7 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed.images import pillow
+from birdembed.images.heif import lacking
 from birdembed.images.sources import EXPECTED, Inputs, Source, source_of, text_of
 
 
@@ -16,6 +17,9 @@ def decode_by_pillow(source: Source, kind: str, reason: str) -> Source:
     """Decode with Pillow what the C core refused; where that fails, `data` is None."""
     if kind not in ("format", "unsupported") or isinstance(source.data, np.ndarray):
         return source._replace(data=None, reason=reason)
+    missing = lacking(source.data)  # type: ignore[arg-type]
+    if missing:
+        return source._replace(data=None, reason=f"{reason} ({missing})")
     if not pillow.installed():
         reason += " (Pillow might read it: pip install 'birdembed[pillow]')"
         return source._replace(data=None, reason=reason)
@@ -49,6 +53,7 @@ def decode_image(src: Any) -> np.ndarray:
     Parameters
     ----------
     src : str, Path, bytes, PIL image, or uint8 array (H, W) or (H, W, 1 | 3 | 4)
+        An array is grey or RGB(A); OpenCV's are BGR: give ``image[..., ::-1]``.
 
     Returns
     -------

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from birdembed.images import heif
+
 MAX_PIXELS = 200_000_000  # csrc/image/image.h has the same
 MAX_BLOCKS = 64 << 20  # csrc/image/jpeg_scan.c has the same
 PILLOWS = 1024 * 1024 * 1024 // 4 // 3  # PIL.Image.MAX_IMAGE_PIXELS as Pillow sets it
@@ -30,6 +32,9 @@ def opened(source: str | bytes) -> Iterator[Any]:
     from PIL import Image
 
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+        if heif.format_of(file.read(heif.HEAD)) == "HEIC":
+            heif.register()
+        file.seek(0)
         with our_limit(), Image.open(file) as image:
             check_pixels(*image.size)
             if image.format in ("JPEG", "MPO"):

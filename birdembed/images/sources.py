@@ -32,7 +32,7 @@ class Source(NamedTuple):
 
 
 def is_image(value: Any) -> bool:
-    """Tell whether a value is one image: path, bytes, PIL image or uint8 array."""
+    """Tell whether a value is one image: path, bytes, PIL image or uint8 array (grey, RGB)."""
     if isinstance(value, np.ndarray):
         return value.dtype == np.uint8 and value.ndim in (2, 3)
     return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)) or is_pil(value)
@@ -51,8 +51,8 @@ def is_single(images: Any) -> bool:
     Parameters
     ----------
     images
-        One: str, Path, bytes, PIL image, uint8 array (H, W) or (H, W, 1 | 3 | 4). Many: any
-        other iterable, arrays (N, H, W, C) and object arrays among them.
+        One: str, Path, bytes, PIL image, uint8 array (H, W) or (H, W, 1 | 3 | 4), grey or RGB(A).
+        Many: any other iterable, arrays (N, H, W, C) and object arrays among them.
     """
     if isinstance(images, np.ndarray):  # of another type it is one as well, and refused as such
         return images.dtype != object and images.dtype.kind not in "US" and images.ndim in (2, 3)

@@ -131,7 +131,7 @@ class BirdembedFunction(EmbeddingFunction):
         return rows
 
     def compute_query_embeddings(self, query: Any, *_: Any, **__: Any) -> list[Any]:
-        """Embed a query: a path, bytes, PIL image or uint8 array."""
+        """Embed a query: a path, bytes, PIL image or uint8 array in RGB."""
         return [self._model().encode(query)]
 
     def compute_source_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:

@@ -59,7 +59,8 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     Notes
     -----
     Inputs are paths, bytes, PIL images or uint8 arrays, as a list, an object array, a Series, or a
-    table with one column; a uint8 array ``(n, h, w, c)``; an `ImageFolder`.
+    table with one column; a uint8 array ``(n, h, w, c)``; an `ImageFolder`. Arrays are grey or
+    RGB(A); OpenCV's are BGR: ``image[..., ::-1]``.
     """
 
     def __init__(

@@ -114,6 +114,7 @@ class Classifier(Embedder):
         Parameters
         ----------
         images : one image or many
+            As `encode` takes them; arrays in RGB.
         k : int
             How many classes, at most.
         batch_size, num_threads

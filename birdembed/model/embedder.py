@@ -124,8 +124,9 @@ class Embedder:
         Parameters
         ----------
         images : one image or many
-            Path, bytes, PIL image or uint8 array (H, W) or (H, W, 1 | 3 | 4); any iterable of
-            them, an array (N, H, W, C), an `ImageFolder`.
+            Path, bytes, PIL image or uint8 array (H, W) or (H, W, 1 | 3 | 4), grey or RGB(A);
+            any iterable of them, an array (N, H, W, C), an `ImageFolder`. OpenCV's arrays are
+            BGR: give ``image[..., ::-1]``, of four channels ``image[..., [2, 1, 0, 3]]``.
         batch_size : int
             Images in memory at a time. The vectors do not depend on it.
         normalize_embeddings : bool

@@ -155,6 +155,7 @@ class Model(Classifier):
         Parameters
         ----------
         images : one image or many
+            As `encode` takes them; arrays in RGB.
         k : int
             How many species to list, at most.
         batch_size, show_progress_bar, return_report, num_threads

@@ -214,8 +214,8 @@ class Index:
         Parameters
         ----------
         query
-            Images (paths, bytes, PIL images, uint8 arrays, an `ImageFolder`), encoded by the
-            index's model, or embeddings (float arrays); one or many.
+            Images (paths, bytes, PIL images, uint8 arrays in RGB, an `ImageFolder`), encoded by
+            the index's model, or embeddings (float arrays); one or many.
         k : int
             Matches a query.
         where : mapping, optional
@@ -293,7 +293,8 @@ class Index:
         model : Model
             Encodes the images, and later the queries.
         images : folder, ImageFolder or iterable of images
-            Of a folder: all images below it, in the order of their names.
+            Of a folder: all images below it, in the order of their names. Arrays are RGB, as
+            `Model.encode` takes them; OpenCV's are BGR.
         ids : sequence of str, optional
             Default: paths relative to the folder; of a list the paths as given, or else the
             positions.

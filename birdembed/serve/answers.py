@@ -72,6 +72,10 @@ class Look:
 class Health:
     """The state of the server, its model and its index.
 
+    `status` is "ok", or "busy" where all `max_pending` places are taken, so that a further
+    photograph gets 503. `pending` counts the requests under way; `receiving` of them are still
+    being received and take no place.
+
     `species` and `photographs` are null without a gallery or an index; `no_gallery` and `no_index`
     then say how to get one.
     """
@@ -87,5 +91,14 @@ class Health:
     photographs: int | None
     no_gallery: str | None
     no_index: str | None
-    max_bytes: int
-    pending: int
+    max_bytes: int = 0
+    pending: int = 0
+    receiving: int = 0
+    max_pending: int = 0
+
+
+@dataclass
+class Problem:
+    """An error; the status says of what kind."""
+
+    detail: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from importlib import resources
 from typing import Annotated, Any
@@ -12,19 +13,20 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
-from birdembed._core import BirdembedError, DecodeError
+from birdembed._core import DecodeError
 from birdembed._version import __version__
 from birdembed.search.index import Index
 from birdembed.serve.answers import Embedding, Found, Health, Identified, Look
-from birdembed.serve.batcher import Batcher, Gone, Overloaded, embedder
+from birdembed.serve.errors import MAX_K, Json, add_errors, bad_number, described
+from birdembed.serve.lanes import Lanes
 from birdembed.serve.middleware import Logged
-from birdembed.serve.service import Missing, Service
+from birdembed.serve.receiving import Receiving
+from birdembed.serve.service import Service
 from birdembed.serve.thumbnails import NoThumbnail
 from birdembed.serve.upload import BODY, MAX_BYTES, received
 
-MAX_K = 100
 K = Annotated[int | None, Query(ge=1, le=MAX_K, description="how many, best first; 5 if not said")]
 N = Annotated[int, Query(ge=1, le=MAX_K, description="how many photographs")]
 _PAGE = {
@@ -33,57 +35,65 @@ _PAGE = {
     "page.js": ("page.js", "text/javascript"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    413: {"description": "the file is too large"},
-    415: {"description": "neither a form nor a photograph"},
-    422: {"description": "no photograph, or one that cannot be read"},
-    503: {"description": "busy; the header Retry-After says for how long"},
-}
-_MISSING: dict[int | str, dict[str, Any]] = {
-    404: {"description": "the server has no gallery, or no index; says how to get it"}
-}
+_ERRORS = described(
+    {
+        400: "a broken form, or several files",
+        408: "the file took too long to arrive, or stopped coming",
+        413: "the file is too large",
+        415: "neither a form nor a photograph",
+        422: "no photograph, one that cannot be read, or a k or n out of range",
+        503: "busy; the header Retry-After says for how long",
+    }
+)
+_MISSING = described({404: "the server has no gallery, or no index; says how to get it"})
+_NO_ROW = described({422: "the row is no number"}) | _MISSING
 
 
 class _Endpoints:
     """The endpoints, one method an address."""
 
-    def __init__(self, service: Service, batcher: Batcher, max_bytes: int):
-        self.service, self.batcher, self.max_bytes = service, batcher, max_bytes
+    def __init__(self, service: Service, lanes: Lanes, max_bytes: int):
+        self.service, self.lanes, self.max_bytes = service, lanes, max_bytes
+        self.receiving = Receiving()
 
     async def _vector(self, request: Request, k: int | None = None) -> tuple[np.ndarray, int]:
         """Return the vector of the photograph that was sent, and the k of the address or form."""
-        with self.batcher.admitted():
-            async with received(request, self.max_bytes) as upload:
-                k = k or _form_k(upload.fields)
-                try:
-                    vector = await self.batcher.vector(upload.read, request.is_disconnected)
-                    return vector, k
-                except DecodeError as error:
-                    name = f"{upload.name}: " if upload.name else ""
-                    raise HTTPException(422, f"{name}{error}") from None
-                except MemoryError:
-                    raise HTTPException(422, "the photograph is too large to be decoded") from None
+        self.lanes.ordinary.check_room()  # before a byte of it is read
+        async with received(request, self.max_bytes, self.receiving) as upload:
+            k = k or _form_k(upload.fields)
+            lane = await run_in_threadpool(lambda: self.lanes.lane(upload.read()))
+            try:
+                with lane.admitted():
+                    return await lane.vector(upload.read, request.is_disconnected), k
+            except DecodeError as error:
+                name = f"{upload.name}: " if upload.name else ""
+                raise HTTPException(422, f"{name}{error}") from None
+            except MemoryError:
+                raise HTTPException(422, "the photograph is too large to be decoded") from None
 
-    async def embed(self, request: Request) -> Embedding:
+    async def embed(self, request: Request) -> Response:
         """Turn a photograph into a vector."""
         vector, _ = await self._vector(request)
-        return self.service.embedded(vector)
+        return Json(asdict(self.service.embedded(vector)))
 
-    async def search(self, request: Request, k: K = None) -> Found:
+    async def search(self, request: Request, k: K = None) -> Response:
         """Find the photographs of the index most like the one sent."""
         if self.service.index is None:
-            return self.service.found(np.empty(0), 1)  # says what is missing
-        return await run_in_threadpool(self.service.found, *await self._vector(request, k))
+            self.service.found(np.empty(0), 1)  # says what is missing
+        found = await run_in_threadpool(self.service.found, *await self._vector(request, k))
+        return Json(asdict(found))
 
-    async def identify(self, request: Request, k: K = None) -> Identified:
+    async def identify(self, request: Request, k: K = None) -> Response:
         """Name the species on a photograph."""
         if self.service.gallery is None:
-            return self.service.identified(np.empty(0), 1)
-        return await run_in_threadpool(self.service.identified, *await self._vector(request, k))
+            self.service.identified(np.empty(0), 1)  # says what is missing
+        found = await run_in_threadpool(self.service.identified, *await self._vector(request, k))
+        return Json(asdict(found))
 
-    async def look(self, request: Request, k: K = None, n: N = 12) -> Look:
+    async def look(self, request: Request, k: K = None, n: N = 12) -> Response:
         """Name the species and find the nearest photographs: what the page shows."""
-        return await run_in_threadpool(self.service.look, *await self._vector(request, k), n)
+        found = await run_in_threadpool(self.service.look, *await self._vector(request, k), n)
+        return Json(asdict(found))
 
     async def thumbnail(self, row: int) -> Response:
         """Return the thumbnail of a photograph of the index, by its row."""
@@ -93,15 +103,22 @@ class _Endpoints:
         headers = {"cache-control": "private, max-age=3600"}
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
-    async def health(self) -> Health:
+    async def health(self) -> Response:
         """Return the state of the server."""
-        return self.service.health(self.batcher.pending, self.max_bytes)
+        health = self.service.health()
+        health.max_bytes = self.max_bytes
+        health.receiving = len(self.receiving)
+        health.pending = health.receiving + self.lanes.pending
+        health.max_pending = self.lanes.ordinary.max_pending
+        if self.lanes.ordinary.full:
+            health.status = "busy"
+        return Json(asdict(health))
 
 
 def _form_k(fields: Mapping[str, str]) -> int:
     word = fields.get("k", "5").strip()
-    if not word.isdecimal() or not 1 <= int(word) <= MAX_K:
-        raise HTTPException(422, f"k must be a whole number, 1 to {MAX_K}, got {word[:20]!r}")
+    if not word.isdecimal() or len(word) > 9 or not 1 <= int(word) <= MAX_K:
+        raise HTTPException(422, bad_number("k", word))
     return int(word)
 
 
@@ -128,7 +145,8 @@ def create_app(
     max_bytes : int
         Largest photograph, 20 MB by default; a larger one gets 413.
     max_pending : int
-        Requests at a time; further ones get 503 with Retry-After.
+        Photographs that wait or are computed at a time; further ones get 503 with Retry-After.
+        One that is still being received takes no place.
     wait_seconds : float
         How long the first photograph after a pause waits for others to be embedded with.
 
@@ -146,27 +164,22 @@ def create_app(
         `photos` without an index, or dimensions differ.
     """
     service = Service(model, index, photos)
-    batcher = Batcher(
-        embedder(model),
-        max_batch=service.batch,
-        max_pending=max_pending,
-        wait_seconds=wait_seconds,
-    )
-    app = _bare_app(batcher)
-    _add_routes(app, _Endpoints(service, batcher, max_bytes))
+    lanes = Lanes(model, service.batch, max_pending, wait_seconds)
+    app = _bare_app(lanes)
+    _add_routes(app, _Endpoints(service, lanes, max_bytes))
     _add_page(app)
-    _add_errors(app)
+    add_errors(app)
     app.add_middleware(Logged)
     return app
 
 
-def _bare_app(batcher: Batcher) -> FastAPI:
-    """Return an application without addresses, which closes the batcher when it ends."""
+def _bare_app(lanes: Lanes) -> FastAPI:
+    """Return an application without addresses, which closes the lanes when it ends."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await batcher.close()
+        await lanes.close()
 
     app = FastAPI(
         title="birdembed",
@@ -176,24 +189,30 @@ def _bare_app(batcher: Batcher) -> FastAPI:
         docs_url=None,  # FastAPI's pages for it load their scripts from elsewhere
         redoc_url=None,
     )
-    app.state.batcher = batcher
+    app.state.batcher = lanes.ordinary
     return app
 
 
 def _add_routes(app: FastAPI, ends: _Endpoints) -> None:
-    for name, end in (("embed", ends.embed), ("search", ends.search), ("identify", ends.identify)):
+    posts: list[tuple[Any, Any, dict[int | str, dict[str, Any]]]] = [
+        (ends.embed, Embedding, _ERRORS),
+        (ends.search, Found, _ERRORS | _MISSING),
+        (ends.identify, Identified, _ERRORS | _MISSING),
+        (ends.look, Look, _ERRORS),
+    ]
+    for end, model, errors in posts:
         app.add_api_route(
-            f"/{name}",
+            f"/{end.__name__}",
             end,
             methods=["POST"],
             openapi_extra=BODY,
-            responses=_ERRORS | ({} if name == "embed" else _MISSING),
+            response_model=model,
+            responses=errors,
         )
-    app.add_api_route("/look", ends.look, methods=["POST"], openapi_extra=BODY, responses=_ERRORS)
     app.add_api_route(
-        "/thumbnail/{row}", ends.thumbnail, response_class=Response, responses=_MISSING
+        "/thumbnail/{row}", ends.thumbnail, response_class=Response, responses=_NO_ROW
     )
-    app.add_api_route("/health", ends.health)
+    app.add_api_route("/health", ends.health, response_model=Health)
 
 
 def _add_page(app: FastAPI) -> None:
@@ -205,19 +224,3 @@ def _add_page(app: FastAPI) -> None:
 
 async def _file(content: bytes, kind: str, _: Request) -> Response:
     return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
-
-
-def _add_errors(app: FastAPI) -> None:
-    def answer(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
-        return JSONResponse({"detail": text}, status, headers)
-
-    def overloaded(_: Request, error: Any) -> Response:
-        return answer(503, str(error), {"retry-after": str(error.retry_after)})
-
-    app.add_exception_handler(Overloaded, overloaded)
-    app.add_exception_handler(Missing, lambda _, error: answer(404, str(error)))
-    app.add_exception_handler(NoThumbnail, lambda _, error: answer(404, str(error)))
-    app.add_exception_handler(Gone, lambda _, error: answer(503, str(error)))
-    app.add_exception_handler(BirdembedError, lambda _, error: answer(500, str(error)))
-    # Starlette raises it again after answering, so that the server's log has the traceback.
-    app.add_exception_handler(Exception, lambda _, error: answer(500, "internal error"))

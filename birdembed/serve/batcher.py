@@ -23,10 +23,8 @@ from birdembed._core import DecodeError
 class Overloaded(Exception):
     """There is no room for another image; `retry_after` is in seconds."""
 
-    def __init__(self, pending: int, retry_after: int):
-        super().__init__(
-            f"the server is busy: {pending} photographs are waiting; try again in {retry_after} s"
-        )
+    def __init__(self, text: str, retry_after: int):
+        super().__init__(text)
         self.retry_after = retry_after
 
 
@@ -57,7 +55,7 @@ class Batcher:
     max_batch : int
         Most images of a call.
     max_pending : int
-        Most requests admitted at a time: being received, waiting and being computed.
+        Most images at a time, waiting and being computed.
     wait_seconds : float
         How long the first image waits for others.
     """
@@ -82,17 +80,31 @@ class Batcher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: ThreadPoolExecutor | None = None
 
+    @property
+    def full(self) -> bool:
+        """Whether none of the `max_pending` places is free."""
+        return self.pending >= self.max_pending
+
+    def check_room(self) -> None:
+        """Raise `Overloaded` if none of the `max_pending` places is free."""
+        if self.full:
+            seconds = max(1, math.ceil(self.pending * self._seconds))
+            raise Overloaded(
+                f"the server is busy: {self.pending} photographs are waiting; try again in "
+                f"{seconds} s",
+                seconds,
+            )
+
     @contextlib.contextmanager
     def admitted(self) -> Iterator[None]:
-        """Hold one of the `max_pending` places, from the upload to the answer.
+        """Hold one of the `max_pending` places, from the end of the upload to the vector.
 
         Raises
         ------
         Overloaded
             None is free.
         """
-        if self.pending >= self.max_pending:
-            raise Overloaded(self.pending, max(1, math.ceil(self.pending * self._seconds)))
+        self.check_room()
         self.pending += 1
         try:
             yield

@@ -12,6 +12,8 @@ from typing import Any
 
 import uvicorn
 
+from birdembed.serve.connection import Connection
+
 _GRACE = 30  # seconds that requests have to finish after Ctrl-C or SIGTERM
 
 
@@ -62,7 +64,7 @@ def serve(app: Any, listening: socket.socket, say: Callable[[str], None]) -> Non
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",  # the one that always comes with uvicorn
+        http=Connection,
         ws="none",
         log_level="warning",
         access_log=False,

@@ -116,8 +116,8 @@ class Service:
             for match, row in zip(found, found.indices.tolist(), strict=True)
         ]
 
-    def health(self, pending: int, max_bytes: int) -> Health:
-        """Return the state of the server."""
+    def health(self) -> Health:
+        """Return the state of the model and the index."""
         from birdembed._version import __version__
 
         now = snapshot_of(self.model)
@@ -133,8 +133,6 @@ class Service:
             photographs=None if self.index is None else len(self.index),
             no_gallery=self.no_gallery if self.gallery is None else None,
             no_index=NO_INDEX if self.index is None else None,
-            max_bytes=max_bytes,
-            pending=pending,
         )
 
 

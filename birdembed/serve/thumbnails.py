@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -63,14 +64,14 @@ class Thumbnails:
         if not 0 <= row < len(self._rows):
             raise NoThumbnail(f"the index has no row {row}")
         if self._photos is not None:
-            path = (self._photos / self._value("id", row)).resolve()
+            path = _resolved(self._photos, self._value("id", row))
             if not path.is_relative_to(self._photos):
                 raise NoThumbnail("the id leads out of the folder of photographs")
             return path
         if "path" not in self._rows.columns:
             raise NoThumbnail("the index does not say where its photographs are")
         path = self._value("path", row)
-        if not path:
+        if not isinstance(path, str) or not path:
             raise NoThumbnail("the index does not say where this photograph is")
         return Path(path)
 
@@ -80,7 +81,7 @@ class Thumbnails:
 
     def _make(self, row: int) -> bytes:
         path = self.path(row)
-        if not path.is_file():
+        if not os.path.isfile(path):  # False too for what no file can be called
             raise NoThumbnail("the photograph is no longer where the index says")
         try:
             pixels = _reduced(path)
@@ -89,6 +90,14 @@ class Thumbnails:
         small = Image.fromarray(pixels)
         small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         return jpeg(small)
+
+
+def _resolved(folder: Path, name: Any) -> Path:
+    """Return the path of what is below a folder, links followed."""
+    try:
+        return (folder / str(name)).resolve()
+    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, links in a ring
+        raise NoThumbnail("no file can have this id as its name") from None
 
 
 def _reduced(path: Path) -> np.ndarray:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple, TypeAlias
 
-import anyio
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
 from birdembed.serve.batcher import Gone
+from birdembed.serve.receiving import Arriving, Receiving
 
 #: Most bytes of a photograph: 20 MB.
 MAX_BYTES = 20_000_000
 _MARGIN = 64 * 1024  # what a multipart body has besides the file
 _MEMORY = 1 << 20  # bytes of a photograph; what more there is goes to a temporary file
-_SECONDS = 60.0  # for a body to arrive
 #: What the endpoints take, for /openapi.json.
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -45,7 +45,7 @@ class Upload(NamedTuple):
     """A received photograph."""
 
     name: str  # as the client calls it, for messages only
-    read: Callable[[], bytes]
+    read: Callable[[], bytes]  # the whole of it, at each call
     fields: dict[str, str]  # what else the form has
 
 
@@ -55,18 +55,18 @@ def too_large(max_bytes: int) -> HTTPException:
 
 
 @contextlib.asynccontextmanager
-async def received(
-    request: Request, max_bytes: int, seconds: float = _SECONDS
-) -> AsyncIterator[Upload]:
+async def received(request: Request, max_bytes: int, receiving: Receiving) -> AsyncIterator[Upload]:
     """Receive the photograph of a request: the one file of a form, or the body itself.
 
     Raises
     ------
     HTTPException
-        400 a broken form or several files; 408 it takes too long; 413 larger than `max_bytes`;
-        415 neither a form nor a photograph; 422 no file, or an empty one.
+        400 a broken form or several files; 408 it takes too long or stops; 413 larger than
+        `max_bytes`; 415 neither a form nor a photograph; 422 no file, or an empty one.
     Gone
         The client went away.
+    Overloaded
+        Too many uploads come in, and this one is the slowest.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     form = kind == "multipart/form-data"
@@ -81,20 +81,23 @@ async def received(
         raise too_large(max_bytes)  # before a byte of it is read
     async with contextlib.AsyncExitStack() as stack:
         try:
-            with anyio.fail_after(seconds):
+            with receiving.one(request.client.host if request.client else None) as arriving:
                 take = _of_form if form else _of_body
-                file, name, fields = await take(_limited(request, most, max_bytes), stack)
-        except TimeoutError:
-            raise HTTPException(408, f"the file took longer than {seconds:g} s to arrive") from None
+                limited = _limited(request, arriving, most, max_bytes)
+                file, name, fields = await take(limited, stack)
         except ClientDisconnect:
             raise Gone("the client is gone") from None
         size = file.seek(0, 2)
-        file.seek(0)
         if size > max_bytes:
             raise too_large(max_bytes)
         if size == 0:
             raise HTTPException(422, f"{name or 'the file'} is empty")
-        yield Upload(name, file.read, fields)
+        yield Upload(name, partial(_whole, file), fields)
+
+
+def _whole(file: Any) -> bytes:
+    file.seek(0)
+    return bytes(file.read())
 
 
 def _declared(headers: Mapping[str, str]) -> int:
@@ -104,13 +107,13 @@ def _declared(headers: Mapping[str, str]) -> int:
         return 0
 
 
-def _limited(request: Request, most: int, max_bytes: int) -> Request:
+def _limited(request: Request, arriving: Arriving, most: int, max_bytes: int) -> Request:
     """Return the request with a body that raises 413 once it is longer than `most`."""
     seen = 0
 
     async def receive() -> Any:
         nonlocal seen
-        message = await request.receive()
+        message = await arriving.next(request.receive)
         seen += len(message.get("body", b""))
         if seen > most:
             raise too_large(max_bytes)

@@ -32,8 +32,8 @@ class Distill:
     targets : array or callable
         The teacher's embeddings. An array ``(n, d)``, one row for each image of the training
         data in its order; a row of NaN is an image the teacher has nothing to say about. Or a
-        callable: it gets each batch's pixels ``(n, 3, size, size)`` float32, cut, turned and lit
-        as the model sees them and normalised as its `preprocess` says, and returns ``(n, d)``:
+        callable: it gets each batch's pixels ``(n, 3, size, size)`` float32, RGB, cut, turned and
+        lit as the model sees them and normalised as its `preprocess` says, and returns ``(n, d)``:
         then both see the same view, which teaches more in a long training (Beyer et al. 2022).
         Lengths do not count.
     weight : float

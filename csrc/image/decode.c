@@ -75,6 +75,7 @@ bird_status bird_decode(bird_image *image, const uint8_t *data, size_t size, bir
     bird_image_info info = {0};
     bird_image result = {0};
     uint8_t *filled = NULL;
+    int orientation;
     bird_stb_request request;
 
     *image = result;
@@ -89,7 +90,9 @@ bird_status bird_decode(bird_image *image, const uint8_t *data, size_t size, bir
     BIRD_TRY(bird_stb_load(&result.pixels, &result.width, &result.height,
                            filled ? filled : data, size, &request, err));
     drop_alpha(&result, &info);
-    BIRD_TRY(bird_image_orient(&result, bird_exif_orientation(info.exif, info.exif_size), err));
+    orientation = info.exif ? bird_exif_orientation(info.exif, info.exif_size)
+                            : info.text_orientation;
+    BIRD_TRY(bird_image_orient(&result, orientation, err));
     *image = result;
     result.pixels = NULL;
 cleanup:

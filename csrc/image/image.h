@@ -38,6 +38,7 @@ typedef struct bird_image_info {
     size_t png_bytes;        /* PNG only: what its compressed data unfold to */
     const uint8_t *exif;     /* borrowed from the file's bytes: TIFF structure, or NULL */
     size_t exif_size;
+    int text_orientation;    /* PNG only: of a profile in a text chunk, 1 to 8; 0: there is none */
     /* PNG only: where a palette with fewer colours than the depth can name stands, else 0. */
     size_t short_palette;
 } bird_image_info;

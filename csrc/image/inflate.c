@@ -324,34 +324,51 @@ static bird_status check_sum(stream *s, bird_error *err) {
     return BIRD_OK;
 }
 
-bird_status bird_inflate(uint8_t *out, size_t size, const uint8_t *data, size_t data_size,
-                         bird_error *err) {
-    stream s = {.at = data + 2, .end = data + data_size, .out = out, .start = out,
-                .out_end = out + size};
+/* All blocks of a stream, from its header on. */
+static bird_status unfold(stream *s, bird_error *err) {
+    const uint8_t *data = s->at;
     int last = 0;
     pthread_once(&fixed.once, build_fixed);
-    s.cut = data_size < 2;
-    if (s.cut || (data[0] & 15) != 8 || data[0] >> 4 > 7 || bird_be16(data) % 31 != 0 ||
+    s->cut = s->end - data < 2;
+    if (s->cut || (data[0] & 15) != 8 || data[0] >> 4 > 7 || bird_be16(data) % 31 != 0 ||
         (data[1] & 0x20) != 0)
-        return damaged(&s, err, "a bad header");
+        return damaged(s, err, "a bad header");
+    s->at += 2;
     while (!last) {
         bird_status status;
         int kind;
-        refill(&s);
-        last = take(&s, 1);
-        kind = take(&s, 2);
+        refill(s);
+        last = take(s, 1);
+        kind = take(s, 2);
         if (kind == 0)
-            status = unfold_stored(&s, err);
+            status = unfold_stored(s, err);
         else if (kind == 1)
-            status = unfold_codes(&s, &fixed.literals, &fixed.distances, err);
+            status = unfold_codes(s, &fixed.literals, &fixed.distances, err);
         else if (kind == 2)
-            status = unfold_dynamic(&s, err);
+            status = unfold_dynamic(s, err);
         else
-            status = damaged(&s, err, "a block of no known kind");
+            status = damaged(s, err, "a block of no known kind");
         if (status != BIRD_OK) return status;
     }
+    return BIRD_OK;
+}
+
+bird_status bird_inflate(uint8_t *out, size_t size, const uint8_t *data, size_t data_size,
+                         bird_error *err) {
+    stream s = {.at = data, .end = data + data_size, .out = out, .start = out,
+                .out_end = out + size};
+    bird_status status = unfold(&s, err);
+    if (status != BIRD_OK) return status;
     if (s.out != s.out_end)
         return bird_fail(err, BIRD_FORMAT, "truncated PNG: data for %zu of %zu bytes",
                          (size_t)(s.out - out), size);
     return check_sum(&s, err);
+}
+
+size_t bird_inflate_some(uint8_t *out, size_t size, const uint8_t *data, size_t data_size) {
+    stream s = {.at = data, .end = data + data_size, .out = out, .start = out,
+                .out_end = out + size};
+    bird_error ignored;
+    unfold(&s, &ignored);
+    return (size_t)(s.out - out);
 }

@@ -13,6 +13,10 @@
 bird_status bird_inflate(uint8_t *out, size_t size, const uint8_t *data, size_t data_size,
                          bird_error *err);
 
+/* Unfold the beginning of a stream; return how many bytes, at most `size`, came out before it ended
+ * or was found to be damaged. */
+size_t bird_inflate_some(uint8_t *out, size_t size, const uint8_t *data, size_t data_size);
+
 /* The most that n bytes of a stream can unfold to: two bits a run of 258. */
 static inline uint64_t bird_inflate_limit(size_t n) {
     return (uint64_t)n * 1032;

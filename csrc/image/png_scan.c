@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "image/bytes.h"
 #include "image/inflate.h"
+#include "image/png_exif.h"
 
 enum { GREY = 0, RGB = 2, PALETTE = 3, GREY_ALPHA = 4, RGB_ALPHA = 6 };
 
@@ -98,10 +99,11 @@ static bird_status read_chunk(walk *w, bird_image_info *info, const uint8_t *bod
         w->pixels = true;
         w->data_size += length;
     } else if (memcmp(type, "eXIf", 4) == 0) {
-        info->exif = body;
-        info->exif_size = length;
+        bird_png_exif(info, body, length);
     } else if ((type[0] & 0x20) == 0) { /* lower case: may be ignored */
         return bird_fail(err, BIRD_UNSUPPORTED, "PNG with an unknown critical chunk");
+    } else {
+        bird_png_text_exif(info, type, body, length);
     }
     return BIRD_OK;
 }

@@ -37,6 +37,7 @@ IMPORTS = {
 # or the first call into it, found below.
 USES = {
     "pillow": "be.Model('resnet50').encode(b'RIFF0000WEBPVP8 0000')",
+    "heic": "be.decode_image(bytes([0, 0, 0, 16]) + b'ftypheic' + bytes(4))",
     "hub": "be.load_model('someone/some-model')",
     "sscd": "be.fetch('sscd')",
     "plot": "be.plot_similarity(np.eye(2, dtype=np.float32), ['a', 'b'])",

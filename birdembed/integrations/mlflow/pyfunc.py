@@ -51,8 +51,9 @@ class Scorer:
         ----------
         data
             A DataFrame with a column ``image`` (or one column only) of bytes, paths or uint8
-            arrays; a uint8 array ``(h, w)``, ``(h, w, c)`` or ``(n, h, w, c)``; a list, a Series,
-            one path or one image's bytes. In JSON an image is the base64 text of its file.
+            arrays; a uint8 array ``(h, w)``, ``(h, w, c)`` or ``(n, h, w, c)``, grey or RGB(A)
+            (OpenCV's are BGR: ``image[..., ::-1]``); a list, a Series, one path or one image's
+            bytes. In JSON an image is the base64 text of its file.
         params : mapping, optional
             ``task``: "embed" (default), "predict" or "identify". ``k``: how many matches.
             ``on_error``: "raise" (default), or "nan": an unreadable image gives NaN.

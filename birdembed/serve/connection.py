@@ -1,0 +1,96 @@
+"""HTTP connections that end when no request comes, and are limited in number."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Collection
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+SECONDS = 10.0  # from the connection, or the answer before, to the end of a request's head
+SHARE = 256  # connections of one client
+MOST = 512  # connections; with a temporary file each they are within the usual 1024 open files
+
+
+class Connection(H11Protocol):
+    """A connection to a client.
+
+    uvicorn waits for ever for the head of a first request, for the rest of a head, and for the
+    rest of a body that was answered already.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._limit: asyncio.TimerHandle | None = None
+        self.idle_since = time.monotonic()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin, and end the connection that has been idle for longest if there are too many."""
+        super().connection_made(transport)
+        self._watch()
+        everyone = [one for one in self.connections if isinstance(one, Connection)]
+        host = self.client[0] if self.client else None
+        mine = [one for one in everyone if (one.client[0] if one.client else None) == host]
+        if len(mine) > SHARE:
+            _end_one(mine)
+        elif len(everyone) > MOST:
+            _end_one(everyone)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        """Take what has come in; a request that has begun to be answered is watched no longer."""
+        super().handle_events()
+        if not self.idle:
+            self._unwatch()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        if self.idle:
+            self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, in the form of all errors."""
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        body = json.dumps({"detail": msg}).encode()
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def end(self) -> None:
+        """Close the connection, on which no request is under way."""
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _watch(self) -> None:
+        self._unwatch()
+        self.idle_since = time.monotonic()
+        self._limit = self.loop.call_later(SECONDS, self.end)
+
+    def _unwatch(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+
+def _end_one(connections: Collection[Connection]) -> None:
+    idle = [one for one in connections if one.idle]
+    if idle:
+        min(idle, key=lambda one: one.idle_since).end()

@@ -1,0 +1,74 @@
+"""Answers to what goes wrong: a status and ``{"detail": "..."}``, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+
+from birdembed._core import BirdembedError
+from birdembed.base.text import shortened
+from birdembed.serve.answers import Problem
+from birdembed.serve.batcher import Gone, Overloaded
+from birdembed.serve.service import Missing
+from birdembed.serve.thumbnails import NoThumbnail
+
+MAX_K = 100
+_SHOWN = 20  # characters of a value
+
+
+def described(texts: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return the errors of an endpoint for /openapi.json, by their status."""
+    return {status: {"model": Problem, "description": text} for status, text in texts.items()}
+
+
+def bad_number(name: str, value: Any) -> str:
+    """Return the message for a k or n that is none."""
+    return f"{name} must be a whole number, 1 to {MAX_K}, got {shortened(str(value), _SHOWN)!r}"
+
+
+class Json(JSONResponse):
+    """JSON in ASCII: names of files that are not UTF-8 can be sent and come back the same."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def _answer(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    return Json({"detail": text}, status, headers)
+
+
+def _overloaded(_: Request, error: Any) -> Response:
+    return _answer(503, str(error), {"retry-after": str(error.retry_after)})
+
+
+def _http(_: Request, error: Any) -> Response:
+    return _answer(error.status_code, str(error.detail), error.headers)
+
+
+def _invalid(_: Request, error: Any) -> Response:
+    """Answer an address whose row, k or n is none."""
+    first = error.errors()[0]
+    name, value = str(first["loc"][-1]), first.get("input")
+    if name in ("k", "n"):
+        return _answer(422, bad_number(name, value))
+    return _answer(422, f"{name}: {first['msg']}, got {shortened(str(value), _SHOWN)!r}")
+
+
+def add_errors(app: FastAPI) -> None:
+    """Have an application answer every error in the documented form."""
+    from starlette.exceptions import HTTPException
+
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Overloaded, _overloaded)
+    app.add_exception_handler(Missing, lambda _, error: _answer(404, str(error)))
+    app.add_exception_handler(NoThumbnail, lambda _, error: _answer(404, str(error)))
+    app.add_exception_handler(Gone, lambda _, error: _answer(503, str(error)))
+    app.add_exception_handler(BirdembedError, lambda _, error: _answer(500, str(error)))
+    # Starlette raises it again after answering, so that the server's log has the traceback.
+    app.add_exception_handler(Exception, lambda _, error: _answer(500, "internal error"))

@@ -1,0 +1,123 @@
+"""Every error is `{"detail": "..."}`; odd ids and numbers are errors of those who ask."""
+
+import threading
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+import birdembed as be
+from birdembed.serve import create_app
+from tests.serve.test_endpoints import detail, post
+
+LONG = "9" * 5000
+BAD_NUMBERS = ["abc", "", "0", "101", LONG, "\u00b2"]
+
+
+@pytest.fixture(scope="module")
+def full(model, index):
+    with TestClient(create_app(model, index)) as client:
+        yield client
+
+
+@pytest.mark.parametrize("value", [*BAD_NUMBERS, "1.5", "\x00"])
+def test_numbers_of_the_address(full, known, value):
+    for name in ("search", "identify", "look"):
+        said = detail(post(full, name, known, params={"k": value}), 422)
+        assert said.startswith("k must be a whole number, 1 to 100, got ")
+        assert len(said) < 100
+    said = detail(post(full, "look", known, params={"n": value}), 422)
+    assert said.startswith("n must be a whole number, 1 to 100, got ")
+
+
+@pytest.mark.parametrize("value", BAD_NUMBERS)
+def test_numbers_of_the_form(full, known, value):
+    said = detail(post(full, "search", known, data={"k": value}), 422)
+    assert said.startswith("k must be a whole number, 1 to 100, got ")
+    assert len(said) < 100
+
+
+@pytest.mark.parametrize("row", ["x", "1.5", "x" * 5000, LONG, "-1", "99", "%00", "%ff"])
+def test_rows(full, row):
+    answer = full.get(f"/thumbnail/{row}")
+    assert len(detail(answer, answer.status_code)) < 200
+    assert answer.status_code in (404, 422)
+
+
+def test_openapi_tells_the_form(full):
+    document = full.get("/openapi.json").json()
+    assert set(document["components"]["schemas"]["Problem"]["properties"]) == {"detail"}
+    for path in document["paths"].values():
+        for method in path.values():
+            for status, answer in method["responses"].items():
+                if status != "200":
+                    schema = answer["content"]["application/json"]["schema"]
+                    assert schema == {"$ref": "#/components/schemas/Problem"}, (path, status)
+
+
+ODD = ["x" * 5000, "a/" * 2500, "zero\0byte", "y" * 300, "\udcff.jpg"]
+
+
+@pytest.mark.parametrize("where", ["id", "path"])
+def test_ids_and_paths_no_file_can_have(model, photos, where):
+    index = be.Index(model=model)
+    vectors = np.eye(len(ODD), 2, dtype=np.float32) + 1
+    metadata = {"path": ODD} if where == "path" else None
+    index.add(ODD if where == "id" else list("abcde"), vectors, metadata=metadata)
+    folder = photos if where == "id" else None
+    with TestClient(create_app(model, index, photos=folder)) as client:
+        for row in range(len(ODD)):
+            assert len(detail(client.get(f"/thumbnail/{row}"), 404)) < 200
+
+
+def test_paths_that_are_no_text(model):
+    index = be.Index(model=model)
+    index.add(["a"], np.ones((1, 2), np.float32), metadata={"path": [7]})
+    with TestClient(create_app(model, index)) as client:
+        assert detail(client.get("/thumbnail/0"), 404)
+
+
+def test_links_in_a_ring(model, tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    index = be.Index(model=model)
+    index.add(["a"], np.ones((1, 2), np.float32))
+    with TestClient(create_app(model, index, photos=tmp_path)) as client:
+        assert detail(client.get("/thumbnail/0"), 404)
+
+
+def test_ids_that_are_not_utf8_are_told_as_they_are(model, known):
+    index = be.Index(model=model)
+    name = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")
+    index.add([name], model.encode(known)[None], labels=["L\udcff"])
+    with TestClient(create_app(model, index)) as client:
+        (found,) = post(client, "search", known).json()["results"]
+        assert (found["id"], found["label"]) == (name, "L\udcff")
+        assert post(client, "look", known).json()["photographs"][0]["id"] == name
+
+
+def test_health_tells_saturation(bare, known):
+    """Two places, both taken: "busy", until they are free again."""
+    app = create_app(bare, max_pending=2)
+    batcher, may_go = app.state.batcher, threading.Event()
+    embed = batcher._embed
+
+    def held(data):
+        assert may_go.wait(60)
+        return embed(data)
+
+    batcher._embed = held
+    with TestClient(app) as client:
+        assert client.get("/health").json()["status"] == "ok"
+        threads = [threading.Thread(target=post, args=(client, "embed", known)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        while not batcher.full:
+            pass
+        state = client.get("/health").json()
+        assert (state["status"], state["pending"], state["max_pending"]) == ("busy", 2, 2)
+        may_go.set()
+        for thread in threads:
+            thread.join()
+        state = client.get("/health").json()
+        assert (state["status"], state["pending"], state["receiving"]) == ("ok", 0, 0)

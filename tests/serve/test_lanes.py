@@ -1,0 +1,73 @@
+"""A photograph that takes long to decode keeps no other waiting."""
+
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from starlette.testclient import TestClient
+
+from birdembed.serve import create_app, lanes
+from birdembed.serve.lanes import takes_long
+from tests.serve.conftest import Image, encoded
+from tests.support.species import picture
+
+
+def png_header(width, height):
+    """A PNG as far as it says how large it is."""
+    data = encoded(Image.new("L", (1, 1)))
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + data[24:29]
+    return data[:16] + header + zlib.crc32(b"IHDR" + header).to_bytes(4, "big") + data[33:]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"])
+def test_ordinary_photographs(kind):
+    assert not takes_long(encoded(picture(0, 0), kind))
+
+
+def test_what_takes_long():
+    assert not takes_long(png_header(6000, 5000))
+    assert takes_long(png_header(16000, 12000))
+    assert takes_long(png_header(30_000, 30_000))  # too large at all
+    scans = encoded(Image.new("RGB", (2000, 2000)), "JPEG", progressive=True)
+    assert not takes_long(scans)
+    assert takes_long(scans + b"\xff\xda" * 20)
+    assert takes_long(encoded(Image.new("RGB", (8, 8)), "EPS"))  # another program's work
+    assert takes_long(b"no picture")
+    assert takes_long(b"")
+
+
+def test_one_that_takes_long_keeps_none_waiting(bare, known, monkeypatch):
+    """The large one is held up; ordinary ones are answered meanwhile, and then it as well."""
+    monkeypatch.setattr(lanes, "takes_long", lambda data: data.endswith(b"large"))
+    made, may_go = lanes.embedder, threading.Event()
+
+    def embedder(model):
+        embed = made(model)
+
+        def held(data):
+            if any(one.endswith(b"large") for one in data):
+                assert may_go.wait(60)
+            return embed(data)
+
+        return held
+
+    monkeypatch.setattr(lanes, "embedder", embedder)
+    image = {"content-type": "image/png"}
+    with TestClient(create_app(bare)) as client, ThreadPoolExecutor(20) as pool:
+
+        def ask(data):
+            return client.post("/embed", content=data, headers=image)
+
+        large = [pool.submit(ask, known + b"large") for _ in range(12)]
+        ordinary = [ask(known) for _ in range(3)]
+        assert [answer.status_code for answer in ordinary] == [200] * 3
+        while client.get("/health").json()["pending"] < 8:
+            pass
+        refused = [one for one in large if one.done()]
+        may_go.set()
+        codes = sorted(one.result().status_code for one in large)
+        assert codes == [200] * 8 + [503] * 4  # eight may wait
+        assert all(one.result().status_code == 503 for one in refused)
+        (good, *_) = (one.result() for one in large if one.result().status_code == 200)
+        assert good.json() == ordinary[0].json()
