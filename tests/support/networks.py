@@ -6,6 +6,8 @@ The table here is written down a second time on purpose: it is what the core's i
 from __future__ import annotations
 
 import functools
+import importlib
+import sys
 
 import pytest
 
@@ -52,17 +54,22 @@ def parameter_table(architecture, num_classes):
 def vision():
     """Import and return (torch, torchvision, timm); skip the test where one is missing.
 
-    A torchvision built for another torch stops at operators it cannot load; declared first, they
-    let it import.
+    A torchvision built for another torch stops at operators it cannot load. Declared first, they
+    let it import; declared for one that does load them, they would end the process.
     """
     torch = pytest.importorskip("torch")
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        try:
+    library = None
+    try:
+        torchvision = importlib.import_module("torchvision")
+    except ImportError as error:
+        pytest.skip(str(error))
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor a, Tensor b, float c) -> Tensor")
-        except RuntimeError:
-            pass  # a torchvision that fits has them
-    torchvision = pytest.importorskip("torchvision")
+        torchvision = importlib.import_module("torchvision")
     timm = pytest.importorskip("timm")
     return torch, torchvision, timm, library  # the library's definitions live as long as it
 
