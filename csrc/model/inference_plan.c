@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "nn/conv.h"
 #include "nn/lanes.h"
+#include "nn/team.h"
 #include "nn/plan.h"
 #include "nn/pool.h"
 
@@ -96,6 +97,10 @@ cleanup:
 static int lanes_of(bird_inference_key key) {
     if (key.n_threads > BIRD_MAX_LANES || key.batch % key.n_threads != 0) return 1;
     return key.batch / key.n_threads >= LEAST_LANE ? key.n_threads : 1;
+}
+
+int bird_inference_threads(int n_threads) {
+    return bird_team_size(n_threads);
 }
 
 int bird_inference_batches(int sizes[BIRD_N_BATCHES], int n_threads) {
