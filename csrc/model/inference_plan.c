@@ -3,9 +3,9 @@
 #include "base/alloc.h"
 #include "nn/conv.h"
 #include "nn/lanes.h"
-#include "nn/team.h"
 #include "nn/plan.h"
 #include "nn/pool.h"
+#include "nn/team.h"
 
 /* Images of a lane at least: fewer would read the weights too often. And the batch that
  * threads share where there is not enough for lanes; larger ones bring nothing. */
