@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/forks.h"
+#include "base/thread_probe.h"
 
 static atomic_int configured_threads;
 
@@ -177,13 +178,16 @@ static void *worker_main(void *argument) {
     return NULL;
 }
 
+/* As many of n as the system gives; none while the compute thread counts on them. */
 static void start_workers(loop *shared, int n) {
+    if (!bird_starting_begin()) return;
     for (; shared->started < n; shared->started++) {
         worker *next = &shared->workers[shared->started];
         next->shared = shared;
         next->thread = shared->started + 1;
         if (pthread_create(&next->id, NULL, worker_main, next) != 0) break;
     }
+    bird_starting_end();
 }
 
 /* In a forked child there is nobody to join. */

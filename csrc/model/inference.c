@@ -90,13 +90,16 @@ typedef struct forward_job {
 static bird_status forward(void *context, bird_job *job, bird_error *err) {
     bird_status status = BIRD_OK;
     const forward_job *asked = context;
+    bird_inference_key key = asked->key;
     const bird_resnet *net = bird_weights_net(asked->inference->weights);
     const size_t pixels = (size_t)bird_inference_map_side(asked->key.height) *
                           (size_t)bird_inference_map_side(asked->key.width);
     const size_t c = (size_t)net->num_features;
     bird_inference_plan *plan;
 
-    BIRD_TRY(find_plan(&plan, asked->inference, asked->key, err));
+    /* The rows are the same whatever the number. */
+    key.n_threads = bird_inference_threads(key.n_threads);
+    BIRD_TRY(find_plan(&plan, asked->inference, key, err));
     BIRD_TRY(bird_inference_plan_run(plan, asked->pixels, job, err));
     for (int i = 0; i < asked->key.batch; i++) {
         const float *map = bird_inference_plan_map(plan, i);

@@ -5,6 +5,7 @@
 #include "nn/lanes.h"
 #include "nn/plan.h"
 #include "nn/pool.h"
+#include "nn/team.h"
 
 /* Images of a lane at least: fewer would read the weights too often. And the batch that
  * threads share where there is not enough for lanes; larger ones bring nothing. */
@@ -96,6 +97,10 @@ cleanup:
 static int lanes_of(bird_inference_key key) {
     if (key.n_threads > BIRD_MAX_LANES || key.batch % key.n_threads != 0) return 1;
     return key.batch / key.n_threads >= LEAST_LANE ? key.n_threads : 1;
+}
+
+int bird_inference_threads(int n_threads) {
+    return bird_team_size(n_threads);
 }
 
 int bird_inference_batches(int sizes[BIRD_N_BATCHES], int n_threads) {

@@ -40,4 +40,7 @@ const float *bird_inference_plan_map(const bird_inference_plan *plan, int image)
 enum { BIRD_N_BATCHES = 4 };
 int bird_inference_batches(int sizes[BIRD_N_BATCHES], int n_threads);
 
+/* How many threads a key may name: what was asked for, or as many as the system gives. */
+int bird_inference_threads(int n_threads);
+
 #endif

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/executor.h"
 #include "model/training_plan.h"
+#include "nn/team.h"
 
 typedef struct statistics_job {
     const bird_weights *weights; /* borrowed from the caller, which waits; so are the others */
@@ -14,6 +15,7 @@ typedef struct statistics_job {
 static bird_status measure(void *context, bird_job *job, bird_error *err) {
     bird_status status = BIRD_OK;
     const statistics_job *asked = context;
+    bird_training_key key = asked->key;
     const bird_resnet *net = bird_weights_net(asked->weights);
     /* Nothing is trainable: the plan has no backward pass, and writes no parameter. */
     const bird_training_slabs slabs = {(float *)bird_weights_param(asked->weights, 0), NULL,
@@ -24,7 +26,8 @@ static bird_status measure(void *context, bird_job *job, bird_error *err) {
     bird_training_plan *plan = NULL;
 
     if (!trainable || !features) BIRD_FAIL(BIRD_NOMEM, "out of memory for statistics");
-    BIRD_TRY(bird_training_plan_create(&plan, net, asked->key, slabs, trainable, err));
+    key.n_threads = bird_team_size(key.n_threads);
+    BIRD_TRY(bird_training_plan_create(&plan, net, key, slabs, trainable, err));
     BIRD_TRY(bird_training_plan_forward(plan, features, asked->pixels, job, err));
 cleanup:
     bird_training_plan_destroy(plan);

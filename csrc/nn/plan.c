@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "nn/plan_internal.h"
+#include "nn/team.h"
 
 bird_status bird_plan_create(bird_plan **plan, int n_threads, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -13,6 +14,7 @@ bird_status bird_plan_create(bird_plan **plan, int n_threads, bird_error *err) {
     if (!made) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
     BIRD_TRY(bird_engine_get(&made->engine, err));
     made->n_threads = n_threads;
+    BIRD_TRY(bird_team_require(n_threads, err));
     bird_engine_set_threads(n_threads);
     *plan = made;
     made = NULL;

@@ -1,5 +1,6 @@
 /* Running a finished plan: binding what lies outside the slab, and its steps one after another. */
 #include "nn/plan_internal.h"
+#include "nn/team.h"
 
 bird_status bird_plan_bind(bird_plan *plan, bird_value bound, void *data, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -30,6 +31,7 @@ cleanup:
 bird_status bird_plan_execute_range(bird_plan *plan, int from, int to, bird_job *job,
                                     bird_error *err) {
     bird_status status = BIRD_OK;
+    BIRD_TRY(bird_team_require(plan->n_threads, err));
     bird_engine_set_threads(plan->n_threads);
     for (int i = from; i < to; i++) {
         BIRD_TRY(bird_job_checkpoint(job, err));

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "nn/team.h"
+
 bird_state *bird_get_state(PyObject *module) {
     return PyModule_GetState(module);
 }
@@ -120,6 +122,18 @@ PyArrayObject *bird_require_array(PyObject *object, const char *name, int dtype,
 
 PyArrayObject *bird_new_array(int ndim, const npy_intp *dims, int dtype) {
     return (PyArrayObject *)PyArray_SimpleNew(ndim, dims, dtype);
+}
+
+int bird_warn_of_threads(void) {
+    int wanted, given;
+    char text[192];
+    if (!bird_team_shortage(&wanted, &given)) return 0;
+    PyOS_snprintf(text, sizeof text,
+                  "the system gives the process %d of %d threads (a limit on processes, as of "
+                  "ulimit -u or a container): it computes with fewer",
+                  given, wanted);
+    /* No line of a program is to blame. */
+    return PyErr_WarnExplicit(PyExc_RuntimeWarning, text, "birdembed", 0, "birdembed", NULL);
 }
 
 static bool signal_came(void *context) {

@@ -66,6 +66,10 @@ typedef struct bird_unlocked {
     PyThreadState *thread; /* borrowed from the interpreter */
 } bird_unlocked;
 
+/* Warn, once in the process, where the system gave fewer threads than were asked for. -1 with
+ * an exception set where warnings are errors. */
+int bird_warn_of_threads(void);
+
 void bird_unlock(bird_unlocked *unlocked);
 void bird_lock(bird_unlocked *unlocked);
 

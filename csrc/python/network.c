@@ -119,10 +119,8 @@ static PyObject *network_features(PyObject *object, PyObject *args, PyObject *kw
             gem ? BIRD_POOL_GEM : BIRD_POOL_AVERAGE, bird_threads_or_default(n_threads),
             &unlocked.cancel, &err);
         bird_lock(&unlocked);
-        if (status != BIRD_OK) {
-            bird_raise(state_of(object), &err);
-            Py_CLEAR(features);
-        }
+        if (status != BIRD_OK) bird_raise(state_of(object), &err);
+        if (status != BIRD_OK || bird_warn_of_threads() < 0) Py_CLEAR(features);
     }
     Py_DECREF(pixels);
     return (PyObject *)features;
@@ -151,10 +149,8 @@ static PyObject *network_maps(PyObject *object, PyObject *args, PyObject *kwargs
                                      (size_t)n, height, width, bird_threads_or_default(n_threads),
                                      &unlocked.cancel, &err);
         bird_lock(&unlocked);
-        if (status != BIRD_OK) {
-            bird_raise(state_of(object), &err);
-            Py_CLEAR(maps);
-        }
+        if (status != BIRD_OK) bird_raise(state_of(object), &err);
+        if (status != BIRD_OK || bird_warn_of_threads() < 0) Py_CLEAR(maps);
     }
     Py_DECREF(pixels);
     return (PyObject *)maps;

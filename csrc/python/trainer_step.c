@@ -33,10 +33,8 @@ PyObject *bird_glue_trainer_forward(PyObject *self, PyObject *args, PyObject *kw
                                       PyArray_DATA(pixels), (int)shape[0], (int)shape[2],
                                       bird_threads_or_default(n_threads), &unlocked.cancel, &err);
         end(self, &unlocked);
-        if (status != BIRD_OK) {
-            bird_raise(state_of(self), &err);
-            Py_CLEAR(features);
-        }
+        if (status != BIRD_OK) bird_raise(state_of(self), &err);
+        if (status != BIRD_OK || bird_warn_of_threads() < 0) Py_CLEAR(features);
     }
     Py_DECREF(pixels);
     return (PyObject *)features;

@@ -6,6 +6,7 @@
 #include "base/executor.h"
 #include "model/linear.h"
 #include "model/loss.h"
+#include "nn/team.h"
 #include "train/reductions.h"
 #include "train/trainer_internal.h"
 
@@ -49,9 +50,11 @@ static bird_status forward_job(void *context, bird_job *job, bird_error *err) {
     bird_status status = BIRD_OK;
     const step_job *asked = context;
     bird_trainer *trainer = asked->trainer;
+    bird_training_key key = asked->key;
     bird_training_plan *plan;
 
-    BIRD_TRY(find_plan(&plan, trainer, asked->key, err));
+    key.n_threads = bird_team_size(key.n_threads);
+    BIRD_TRY(find_plan(&plan, trainer, key, err));
     BIRD_TRY(bird_training_plan_forward(plan, trainer->features, asked->pixels, job, err));
     trainer->current = plan;
 cleanup:

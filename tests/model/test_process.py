@@ -215,6 +215,53 @@ def test_set_num_threads_refuses(threads):
             be.set_num_threads(n)
 
 
+@pytest.mark.parametrize("allowed", [0, 1, 2])
+def test_a_limit_on_threads(allowed):
+    """OpenMP would end the process: fewer threads are taken, or an OSError says why."""
+    if os.geteuid() != 0:
+        pytest.skip("needs a user of its own, whose threads can be counted")
+    output = run(
+        """
+        threads = sum(
+            len(os.listdir(f"/proc/{p}/task"))
+            for p in os.listdir("/proc")
+            if p.isdigit() and os.stat(f"/proc/{p}").st_uid == os.geteuid()
+        )
+        most = threads + int(os.environ["ALLOWED"])
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                try:
+                    tensor = np.zeros((40, 3, 32, 32), np.float32)
+                    print(late.forward_tensor(tensor, num_threads=4).shape)
+                except OSError as error:
+                    print(error)
+        print(len(said), *[w.message for w in said])
+        """,
+        before="""
+import os, resource, warnings
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+import numpy as np
+import birdembed as be
+late = be.Model("resnet50", seed=0)
+be.set_num_threads(2)
+from tests.support import seeded
+import birdembed.images.batches, birdembed.model.encoding, birdembed.images.report
+os.setgid(65534)
+os.setuid(65534 - 1)
+""",
+        ALLOWED=str(allowed),
+    )
+    *shapes, said = output.strip().splitlines()
+    assert shapes == ["(40, 2048)"] * 2
+    # The program began with a model on two threads, which are there already.
+    if allowed < 2:
+        assert said.startswith(f"1 the system gives the process {allowed + 2} of 4 threads")
+    else:
+        assert said == "0"
+
+
 # The end of the interpreter
 
 

@@ -51,6 +51,10 @@ void bird_inference_plan_destroy(bird_inference_plan *plan) {
     bird_free(plan);
 }
 
+int bird_inference_threads(int n_threads) {
+    return n_threads;
+}
+
 bool bird_inference_plan_fits(const bird_inference_plan *plan, bird_inference_key key) {
     return memcmp(&plan->key, &key, sizeof key) == 0;
 }
