@@ -12,12 +12,14 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
+from birdembed.base.text import shortened
 from birdembed.serve.batcher import Gone
 from birdembed.serve.receiving import Arriving, Receiving
 
 #: Most bytes of a photograph: 20 MB.
 MAX_BYTES = 20_000_000
 _MARGIN = 64 * 1024  # what a multipart body has besides the file
+_SHOWN = 100  # characters of a name in a message
 _MEMORY = 1 << 20  # bytes of a photograph; what more there is goes to a temporary file
 #: What the endpoints take, for /openapi.json.
 BODY: dict[str, Any] = {
@@ -74,7 +76,8 @@ async def received(request: Request, max_bytes: int, receiving: Receiving) -> As
         raise HTTPException(
             415,
             "expected a photograph as the file of a form (multipart/form-data), or as the body "
-            f"itself with its own content type (image/jpeg), got {kind or 'no content type'}",
+            f"itself with its own content type (image/jpeg), got "
+            f"{shortened(kind, _SHOWN) or 'no content type'}",
         )
     most = max_bytes + (_MARGIN if form else 0)
     if _declared(request.headers) > most:
@@ -131,7 +134,7 @@ async def _of_form(request: Request, stack: contextlib.AsyncExitStack) -> _Recei
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
     for value in form.values():
         if isinstance(value, UploadFile):
-            return value.file, value.filename or "", fields
+            return value.file, shortened(value.filename or "", _SHOWN), fields
     raise HTTPException(422, "the form holds no file: send the photograph in the field 'file'")
 
 

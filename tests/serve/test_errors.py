@@ -55,6 +55,13 @@ def test_openapi_tells_the_form(full):
                     assert schema == {"$ref": "#/components/schemas/Problem"}, (path, status)
 
 
+def test_long_names_are_cut(full):
+    answer = full.post("/embed", files={"file": ("n" * 3000 + ".png", b"no picture")})
+    assert len(detail(answer, 422)) < 300
+    answer = full.post("/embed", content=b"x", headers={"content-type": "t/" + "y" * 3000})
+    assert len(detail(answer, 415)) < 400
+
+
 ODD = ["x" * 5000, "a/" * 2500, "zero\0byte", "y" * 300, "\udcff.jpg"]
 
 
