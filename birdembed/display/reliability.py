@@ -51,6 +51,7 @@ def plot_reliability(
         upper.legend(loc="upper left")
     lower.bar(stated, [row["n"] for row in bins], width=0.05, color="tab:blue")
     lower.set_yscale("log")  # nearly all images stand in the last bin
+    lower.minorticks_off()
     lower.set_ylabel("images")
     lower.set_xlabel("probability")
     for axes in (upper, lower):

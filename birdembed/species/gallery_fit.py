@@ -78,7 +78,7 @@ class GalleryFit:
     unknown_from: str
     failures: list[tuple[int, str, str]]
     calibration_error: float | None = None
-    reliability: list[dict[str, float]] = field(default_factory=list)
+    reliability: list[dict[str, float]] = field(default_factory=list, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values, without the failures and the bins."""
