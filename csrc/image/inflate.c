@@ -142,7 +142,8 @@ static bird_status damaged(const stream *s, bird_error *err, const char *what) {
 }
 
 static bird_status too_long(bird_error *err) {
-    return bird_fail(err, BIRD_FORMAT, "damaged PNG: data unfold to more than the header announces");
+    return bird_fail(err, BIRD_FORMAT,
+                     "damaged PNG: data unfold to more than the header announces");
 }
 
 /* Repeat `length` bytes from `distance` behind; both were checked. */

@@ -143,7 +143,8 @@ static PyObject *render_view(PyObject *module, PyObject *args) {
         bird_parse_filter(&filter, name) < 0)
         return NULL;
     ops = PySequence_Tuple(list);
-    if (!ops || parse_ops(&view, ops) < 0 || bird_borrow_image(&image, &keep, object) < 0) goto cleanup;
+    if (!ops || parse_ops(&view, ops) < 0) goto cleanup;
+    if (bird_borrow_image(&image, &keep, object) < 0) goto cleanup;
     if (size < 1 || size > MAX_VIEW || x < 0 || y < 0 || width < 1 || height < 1 ||
         (size_t)width > image.width || (size_t)x > image.width - (size_t)width ||
         (size_t)height > image.height || (size_t)y > image.height - (size_t)height) {

@@ -40,6 +40,7 @@ OTHER_TESTS = {
 }
 MAX_LINES = 600
 MAX_BYTES = 256 * 1024
+MAX_COLUMNS = 100  # of C; ruff holds Python's
 MAX_NOTEBOOK = 1500 * 1000  # with its pictures
 
 
@@ -156,6 +157,16 @@ def test_files_are_short_enough_to_read():
         for path in tracked_files()
         if path.suffix in (".c", ".h", ".py", ".pyi", ".sh")
         and (lines := path.read_text(encoding="utf-8").count("\n")) > MAX_LINES
+    ]
+    assert not long, "\n".join(long)
+
+
+def test_lines_of_c_fit_their_columns():
+    long = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in c_files()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > MAX_COLUMNS
     ]
     assert not long, "\n".join(long)
 
