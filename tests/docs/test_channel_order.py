@@ -27,7 +27,9 @@ def test_docstrings():
 
 
 @pytest.mark.parametrize(
-    "thing", [be.Model.encode, be.preprocess, be.decode_image, be.Index.build], ids=repr
+    "thing",
+    [be.Model.encode, be.preprocess, be.decode_image, be.Index.build],
+    ids=lambda thing: thing.__qualname__,
 )
 def test_who_uses_opencv_is_told(thing):
     assert "RGB" in thing.__doc__
