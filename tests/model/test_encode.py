@@ -253,7 +253,6 @@ def test_which_decoder_read_each(tiny, paths):
     [
         (5, TypeError, "int"),
         (None, TypeError, "NoneType"),
-        ([None], TypeError, "image 0"),
         (["@0", 3.5], TypeError, "image 1.*float"),
         (["@0", "@0", np.zeros((4, 4, 3))], TypeError, "image 2.*float64.*uint8"),
         (np.zeros((4, 4, 3), np.float32), TypeError, "image 0.*float32"),
@@ -271,6 +270,15 @@ def test_what_is_no_image(tiny, paths, images, error, words, on_error):
         images = [paths[0] if isinstance(i, str) and i == "@0" else i for i in images]
     with pytest.raises(error, match=words):
         tiny.encode(images, on_error=on_error)
+
+
+def test_a_missing_value_is_a_failure_like_others(tiny, paths):
+    with pytest.raises(TypeError, match="image 0"):
+        tiny.encode([None])
+    rows, report = tiny.encode([None, paths[0]], on_error="nan", return_report=True)
+    assert np.isnan(rows[0]).all()
+    assert np.isfinite(rows[1]).all()
+    assert [position for position, _, _ in report.failures] == [0]
 
 
 def test_positions_in_errors_count_over_batches(tiny, pictures):
