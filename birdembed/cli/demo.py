@@ -73,13 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def choose(folder: Path, limit: int) -> tuple[list[str], int]:
     """Return at most `limit` photos of a folder, evenly spread, and the number of all."""
-    from birdembed.images.files import image_paths
+    from birdembed.images.files import folder_of_images
 
-    if not folder.is_dir():
-        raise NotADirectoryError(f"expected a folder of photos, got {folder}")
-    paths = image_paths(folder)
-    if not paths:
-        raise ValueError(f"{folder}: there is no photo in it")
+    paths = folder_of_images(folder).whole().paths
     step = max(1.0, len(paths) / limit)
     return [paths[int(i * step)] for i in range(min(limit, len(paths)))], len(paths)
 

@@ -371,16 +371,10 @@ def shard_files(
     FileNotFoundError, NotADirectoryError
         It is not there, or no folder.
     """
-    from birdembed.images.files import list_images
+    from birdembed.images.files import folder_of_images
 
     if per_shard < 1:
         raise ValueError(f"per_shard must be at least 1, got {per_shard}")
-    root = os.fspath(folder)
-    os.stat(root)
-    if not os.path.isdir(root):
-        raise NotADirectoryError(f"not a folder: {root}")
-    names = list_images(root).whole().names
-    if not names:
-        raise ValueError(f"{root}: holds no images")
+    names = folder_of_images(folder).whole().names
     size = max(per_shard, -(-len(names) // most) if most else 0)
     return [names[start : start + size] for start in range(0, len(names), size)]
