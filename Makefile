@@ -41,8 +41,8 @@ export BIRDEMBED_DATA := $(abspath ../shared/data/bird-fifty)
 endif
 endif
 
-# An environment that was moved, or whose Python is gone, is made anew.
-ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null && $(PY) -c ''),$(CURDIR))
+# An environment that was moved, or whose Python is gone, is made anew; a link to one is none of both.
+ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null && $(PY) -c ''),$(realpath $(VENV)))
 $(shell rm -rf $(STAMPS))
 endif
 
@@ -70,7 +70,7 @@ system:
 $(STAMPS)/venv: | system
 	@echo "birdembed: creating $(VENV) with $$($(PYTHON) --version)"
 	@"$(PYTHON)" -m venv --clear $(VENV)
-	@mkdir -p $(STAMPS) && echo "$(CURDIR)" >$@
+	@mkdir -p $(STAMPS) && (cd $(VENV) && pwd -P) >$@
 
 # $(call install,headings of pyproject.toml,more arguments for pip)
 define install
