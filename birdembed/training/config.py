@@ -155,8 +155,8 @@ class TrainConfig:
     checkpoint_every : int, optional
         Steps from one checkpoint to the next; default: at the end of each epoch.
     num_threads : int, optional
-        By default as `set_num_threads` says. A run on another number of threads ends with
-        slightly different weights.
+        By default as `set_num_threads` says, and never more than the process has CPUs. A run
+        on another number of threads ends with slightly different weights.
     """
 
     __module__ = "birdembed"

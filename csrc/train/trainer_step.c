@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/executor.h"
+#include "base/threads.h"
 #include "model/linear.h"
 #include "model/loss.h"
 #include "nn/team.h"
@@ -97,14 +98,21 @@ static bool sound(const bird_trainer *trainer, const float *pixels, size_t n_pix
     return fine;
 }
 
+/* In oneDNN's gradients of weights threads wait for each other without giving up the CPU: with
+ * more of them than CPUs every such wait takes time slices, and a step takes minutes. */
+static int at_most_cpus(int n_threads) {
+    int cpus = bird_available_cpus();
+    return n_threads > cpus ? cpus : n_threads;
+}
+
 bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const float *pixels,
                                  int n, int size, int n_threads, bird_cancel *cancel,
                                  bird_error *err) {
     bird_status status = BIRD_OK;
     step_job job = {
         .trainer = trainer,
-        .key = {.batch = n, .size = size, .n_threads = n_threads, .bn = trainer->bn,
-                .precision = trainer->precision},
+        .key = {.batch = n, .size = size, .n_threads = at_most_cpus(n_threads),
+                .bn = trainer->bn, .precision = trainer->precision},
         .pixels = pixels,
     };
 

@@ -3,7 +3,8 @@
     python tests/fuzz/fuzz_core.py SECONDS [SEED]
 
 Ends with exit code 0 unless the process dies or something other than Python's and the package's
-own errors comes back. To be run with an extension that was built under a sanitizer as well.
+own errors comes back. To be run with an extension that was built under a sanitizer as well; by
+tests/fuzz/watch.py, which tells with which call it hangs or dies.
 """
 
 import os
@@ -16,6 +17,7 @@ import time
 import numpy as np
 
 from birdembed import _core
+from tests.fuzz import watch
 
 EXPECTED = (
     TypeError,
@@ -308,6 +310,8 @@ class Objects:
 
 
 def call(function, *args):
+    name = getattr(function, "__name__", function)
+    watch.note(f"{name}({', '.join(map(watch.described, args))})")
     try:
         return function(*args)
     except EXPECTED:
@@ -342,13 +346,13 @@ def main():
     thread.start()
     done, until = 0, time.monotonic() + seconds
     while time.monotonic() < until:
-        for name, args in module_calls():
-            call(getattr(_core, name), *mutated(args))
-        _core.set_num_threads(0)
+        calls = [(getattr(_core, name), args) for name, args in module_calls()]
+        for function, args in calls + rng.sample(objects.methods(), 6):
+            if time.monotonic() < until:
+                call(function, *mutated(args))
+        call(_core.set_num_threads, 0)
         call(_core.epoch_order, shared[0], 10, True, 1, done)
         call(_core.cosine_topk, queries, corpus, 3, False, shared[1])
-        for method, args in rng.sample(objects.methods(), 6):
-            call(method, *mutated(args))
         if done % 50 == 49:
             objects = Objects()
         done += 1
