@@ -13,7 +13,8 @@ from birdembed.base import text
 from birdembed.base.checks import check_integer
 from birdembed.base.species_names import full_name
 from birdembed.search.cosine import cosine_similarity
-from birdembed.search.index import Index, rows_of
+from birdembed.search.index import Index
+from birdembed.search.shared_rows import rows_of
 from birdembed.species.calibration import Calibration, best_and_margin
 from birdembed.species.gallery import NO_GALLERY, STALE
 

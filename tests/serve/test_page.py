@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 import birdembed as be
-from birdembed.search.index import rows_of
+from birdembed.search.shared_rows import rows_of
 from tests.serve.conftest import SPECIES, encoded
 from tests.support.species import picture
 
