@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.public import public
 from birdembed.images.report import EncodeReport
 from birdembed.search import arrow, exports
 from birdembed.search import query as query_
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
 
 
+@public
 class Index(SharedRows):
     """Embeddings with ids, labels and metadata.
 
@@ -43,8 +45,6 @@ class Index(SharedRows):
     answers from the rows that were there when it began. Two calls may see different rows, so
     take what belongs together (`match.id`, not ``index.ids[match.row]``) from one answer.
     """
-
-    __module__ = "birdembed"
 
     def __init__(self, dim: int | None = None, fingerprint: str | None = None, model: Any = None):
         super().__init__(Rows(dim, fingerprint))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from birdembed.base import text
 from birdembed.base.checks import check_integer
+from birdembed.base.public import public
 from birdembed.base.species_names import full_name
 from birdembed.search.cosine import cosine_similarity
 from birdembed.search.index import Index
@@ -28,6 +29,7 @@ class _Fields(NamedTuple):
     matches: list[tuple[str, float]]
 
 
+@public
 class Identification(_Fields):
     """The species that `Model.identify` finds in one photograph.
 
@@ -46,8 +48,6 @@ class Identification(_Fields):
         of the gallery's species; of any photograph where `fit_gallery` was given `unknown`. None
         where the gallery has no calibration.
     """
-
-    __module__ = "birdembed"
 
     probability: float | None = None
     _image: Any = None  # what to show: the photograph as it was given
