@@ -22,7 +22,7 @@ COMMANDS = {
     "index": "build a file that `search` reads, or a table of LanceDB",
     "search": "find the photos most like a given one",
     "evaluate": "measure a model on folders of species",
-    "serve": "a page and a JSON service: species and the nearest photos",
+    "serve": "a web page and a JSON service: species and the nearest photos",
     "verify": "find the files of a folder that cannot be decoded",
     "duplicates": "find the photos of a folder that show the same picture",
     "fetch": "get pre-trained weights or sample photos",

@@ -1,4 +1,4 @@
-"""Serve a page that names species and finds the nearest photos, and JSON for programs.
+"""Run a web page and a JSON service that name species and find the nearest photos.
 
 Open the address it prints in a browser, and drop a photo. For programs:
 

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import is_missing
+from birdembed.base.public import public
 from birdembed.base.text import composed, some
 from birdembed.images.files import check_folder, folder_of_images, image_paths, subfolders
 
 
+@public
 class ImageFolder:
     """Labelled images in a folder, with one subfolder a class.
 
@@ -51,8 +53,6 @@ class ImageFolder:
     ValueError
         A class has no images or is not there, or there are no classes at all.
     """
-
-    __module__ = "birdembed"
 
     paths: list[str]
     labels: NDArray[np.int64]

@@ -15,6 +15,7 @@ from birdembed._core import DecodeError
 from birdembed.base.checks import check_integer, check_threads
 from birdembed.base.text import some
 from birdembed.data.image_cache import ImageStore
+from birdembed.data.targets import smoothed_targets
 from birdembed.images.report import Failure, described
 
 if TYPE_CHECKING:
@@ -235,18 +236,10 @@ class Batches:
             self._num_threads,
         )
         labels = self.data.labels[rows]
-        targets = self._targets(labels)
+        targets = smoothed_targets(labels, self.num_classes, self.label_smoothing)
         if self.mixup > 0 or self.cutmix > 0:
             _core.mix_batch(pixels, targets, keys, self.mixup, self.cutmix, self.seed, epoch)
         return TrainBatch(pixels, labels, targets, rows.copy())
-
-    def _targets(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        smoothing, n = self.label_smoothing, self.num_classes
-        targets = np.full((len(labels), n), smoothing / max(n, 1), np.float32)
-        known = np.flatnonzero(labels >= 0)
-        targets[known, labels[known]] = 1 - smoothing + smoothing / max(n, 1)
-        targets[labels < 0] = 0
-        return targets
 
     def _config(self, image_size: int | None) -> Preprocess:
         if image_size is None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from birdembed.base.files import cache_dir, replacing_dir
 from birdembed.base.optional import need
+from birdembed.base.public import public
 from birdembed.data.folder import ImageFolder
 from birdembed.downloads.fetch import fetch
 
@@ -39,6 +40,7 @@ _SCENES = (
 )
 
 
+@public
 @dataclass(frozen=True)
 class SampleData:
     """Labelled images to train and to search with.
@@ -52,8 +54,6 @@ class SampleData:
     source : str
         One sentence that says what the images are.
     """
-
-    __module__ = "birdembed"
 
     train: ImageFolder
     valid: ImageFolder

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.checks import check_integer
+from birdembed.base.public import public
 from birdembed.base.vectors import as_vectors, check_finite
 from birdembed.evaluation.metrics import (
     RECALL_AT,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from birdembed.evaluation.duplicates import Duplicate
 
 
+@public
 @dataclass
 class Evaluation:
     """What was measured; what does not apply is None. Rates run from 0 to 1.
@@ -65,8 +67,6 @@ class Evaluation:
         Judged images that are in the reference or have a copy there (`find_duplicates`): they
         make every other number too good. None where they were not looked for.
     """
-
-    __module__ = "birdembed"
 
     n: int
     lone: int

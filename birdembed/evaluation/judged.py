@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from birdembed.base.fingerprints import check_same_model
 from birdembed.data.folder import ImageFolder
-from birdembed.search.index import Index, rows_of
+from birdembed.search.index import Index
+from birdembed.search.shared_rows import rows_of
 
 
 class Judged(NamedTuple):

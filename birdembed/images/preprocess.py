@@ -12,6 +12,7 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed.base.checks import check_boolean, check_choice, check_integer
+from birdembed.base.public import public
 from birdembed.images.decoding import decode_by_pillow
 from birdembed.images.sources import Source
 
@@ -19,6 +20,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+@public
 @dataclass(frozen=True)
 class Preprocess:
     """The preprocessing of an image to network input.
@@ -41,8 +43,6 @@ class Preprocess:
         The vector is the mean of the image's and its mirror image's. That is the model's
         work: `preprocess` gives the image as it is.
     """
-
-    __module__ = "birdembed"
 
     size: int = 224
     resize: Literal["squash", "shortest"] = "squash"

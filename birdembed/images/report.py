@@ -6,7 +6,10 @@ import warnings
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from birdembed.base.public import public
 
+
+@public
 @dataclass
 class EncodeReport:
     """The outcome of each image of a call.
@@ -24,8 +27,6 @@ class EncodeReport:
         Which decoder read each row.
     """
 
-    __module__ = "birdembed"
-
     kept: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     failures: list[tuple[int, str, str]] = field(default_factory=list)
@@ -40,6 +41,7 @@ class EncodeReport:
         return text + ")"
 
 
+@public
 class Failure(NamedTuple):
     """An image that could not be read.
 
@@ -56,9 +58,6 @@ class Failure(NamedTuple):
     position: int
     name: str
     reason: str
-
-
-Failure.__module__ = "birdembed"  # a NamedTuple takes fields alone
 
 
 def described(failure: tuple[int, str, str]) -> str:

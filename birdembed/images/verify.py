@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from birdembed.base.progress import progress_bar
+from birdembed.base.public import public
 from birdembed.images import files
 from birdembed.images import sources as sources_
 from birdembed.images.preprocess import Preprocess, fill
@@ -16,6 +17,7 @@ from birdembed.images.report import Failure
 from birdembed.images.sources import Inputs, Source, source_or_failure
 
 
+@public
 @dataclass(frozen=True)
 class VerifyReport:
     """The result of `verify`.
@@ -31,8 +33,6 @@ class VerifyReport:
         JPEG, PNG, GIF or BMP files that only Pillow could read: damaged somewhere, or of a
         rare kind. They are embedded, but deserve a look.
     """
-
-    __module__ = "birdembed"
 
     checked: int = 0
     failures: list[Failure] = field(default_factory=list)

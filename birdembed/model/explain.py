@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.public import public
 from birdembed.images import batches, sources
 from birdembed.model.embedder import snapshot_of
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from birdembed.model.model import Model
 
 
+@public
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """A similarity of two images, taken apart into pairs of cells by `explain_match`.
@@ -33,8 +35,6 @@ class Explanation:
     image_a, image_b : ndarray
         `(size, size, 3)` uint8: the pictures as the network saw them.
     """
-
-    __module__ = "birdembed"
 
     score: float
     pairs: NDArray[np.float64]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.checks import check_choice
+from birdembed.base.public import public
 from birdembed.base.species_names import checked_species_names
 from birdembed.images.preprocess import Preprocess
 from birdembed.model.classifier import Classifier
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from birdembed.species.projection_fit import ProjectionFit
 
 
+@public
 class Model(Classifier):
     """A ResNet-50 that turns images into embeddings, with or without a classifier.
 
@@ -43,8 +45,6 @@ class Model(Classifier):
     Threads may share a model; a forked child and a pickle have their own. Calls that change
     the weights put a new immutable set in place, and calls in flight finish on the old one.
     """
-
-    __module__ = "birdembed"
 
     @classmethod
     def from_pretrained(

@@ -6,17 +6,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from birdembed.base.locks import WaitingLock
+from birdembed.base.public import public
 from birdembed.images.report import EncodeReport
 from birdembed.search import arrow, exports
-from birdembed.search import columns as columns_
 from birdembed.search import query as query_
 from birdembed.search.index_file import read_index, write_index
 from birdembed.search.results import SearchResult
 from birdembed.search.rows import Rows
+from birdembed.search.shared_rows import SharedRows, rows_of
 
 if TYPE_CHECKING:
     import pandas
@@ -24,20 +21,8 @@ if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
 
 
-def rows_of(index: Index) -> Rows:
-    """Return the rows an index has now, in a table that never changes.
-
-    Raises
-    ------
-    IndexFileError
-        The file that they are mapped from was written into since it was loaded.
-    """
-    rows = index._rows
-    rows.check_file()
-    return rows
-
-
-class Index:
+@public
+class Index(SharedRows):
     """Embeddings with ids, labels and metadata.
 
     Parameters
@@ -61,11 +46,8 @@ class Index:
     take what belongs together (`match.id`, not ``index.ids[match.row]``) from one answer.
     """
 
-    __module__ = "birdembed"
-
     def __init__(self, dim: int | None = None, fingerprint: str | None = None, model: Any = None):
-        self._rows = Rows(dim, fingerprint)
-        self._lock = WaitingLock()
+        super().__init__(Rows(dim, fingerprint))
         self.model = model
         self.report: EncodeReport | None = None
         if model is not None:
@@ -86,59 +68,10 @@ class Index:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what `__getstate__` gave."""
-        self._rows = Rows.of(**state["rows"])
-        self._lock = WaitingLock()
+        super().__init__(Rows.of(**state["rows"]))
         self.model, self.report = state["model"], state["report"]
 
-    # What it holds -----------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self._rows)
-
-    @property
-    def dim(self) -> int | None:
-        """Numbers of an embedding; None as long as nothing says."""
-        return self._rows.dim
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Name of the model the embeddings come from; None as long as nothing says."""
-        return self._rows.fingerprint
-
-    @fingerprint.setter
-    def fingerprint(self, value: str | None) -> None:
-        with self._lock.held():
-            self._rows = self._rows.with_fingerprint(value)
-
-    @property
-    def embeddings(self) -> NDArray[np.float32]:
-        """`(n, dim)` float32, read-only, as they were added."""
-        return rows_of(self).vectors
-
-    @property
-    def ids(self) -> NDArray[np.object_]:
-        """`(n,)` strings."""
-        return rows_of(self).objects("ids")
-
-    @property
-    def labels(self) -> NDArray[np.object_]:
-        """`(n,)` strings, None where a row has no label."""
-        return rows_of(self).objects("labels")
-
-    @property
-    def paths(self) -> NDArray[np.object_]:
-        """`(n,)` strings, None where a row has no path: the metadata column `path`."""
-        return rows_of(self).objects("paths")
-
-    @property
-    def metadata(self) -> dict[str, NDArray[Any]]:
-        """The other columns by name, `(n,)` each."""
-        return columns_.arrays(rows_of(self).columns)
-
-    def __contains__(self, id_: str) -> bool:
-        """Tell whether an id is there."""
-        return rows_of(self).place(id_) is not None
+    # Showing itself ---------------------------------------------------------------------
 
     def __repr__(self) -> str:
         """Return one line that says what the index holds."""
@@ -151,53 +84,6 @@ class Index:
         from birdembed.search.index_display import index_html
 
         return index_html(rows_of(self), self.model, self.report)
-
-    # Adding and removing -----------------------------------------------------------------
-
-    def add(
-        self,
-        ids: Sequence[str] | str,
-        embeddings: ArrayLike,
-        labels: Sequence[str | None] | str | None = None,
-        metadata: Any = None,
-        fingerprint: str | None = None,
-        replace: bool = False,
-    ) -> None:
-        """Add rows; all of them or, on an error, none.
-
-        Parameters
-        ----------
-        ids : sequence of str
-            One a row, unique in the index; a single string for a single vector.
-        embeddings : array
-            `(n, dim)` floats, `(dim,)` for a single vector.
-        labels : sequence of str, optional
-            Species, one a row; None where there is none.
-        metadata : mapping, DataFrame or list of dicts, optional
-            More columns: strings, numbers or booleans, one a row.
-        fingerprint : str, optional
-            Of the model the embeddings come from; checked against the index's. An empty index
-            without one takes it over.
-        replace : bool
-            Rows whose id is there already take its place, instead of being an error.
-
-        Raises
-        ------
-        ValueError
-            Lengths or dimensions do not fit, an id comes twice or is there already, or a row holds
-            NaN or infinity (its id is named).
-        FingerprintMismatch
-            The embeddings come from another model.
-        """
-        with self._lock.held():
-            self._rows = rows_of(self).added(
-                ids, embeddings, labels, metadata, fingerprint, replace
-            )
-
-    def remove(self, ids: Sequence[str] | str) -> None:
-        """Remove the rows of `ids`, one or many: all of them or, on a `KeyError`, none."""
-        with self._lock.held():
-            self._rows = rows_of(self).removed(ids)
 
     # Searching ---------------------------------------------------------------------------
 

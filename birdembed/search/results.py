@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.public import public
+
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 _MATCHES, _QUERIES = 6, 4  # that notebooks show
 
 
+@public
 class Match(NamedTuple):
     """One image that a search found.
 
@@ -37,9 +40,7 @@ class Match(NamedTuple):
     path: str | None
 
 
-Match.__module__ = "birdembed"  # a NamedTuple takes fields alone
-
-
+@public
 class SearchResult:
     """The matches of one query, or of many.
 
@@ -58,8 +59,6 @@ class SearchResult:
     query : str, int or None
         What was asked, by name; of many, a list of those.
     """
-
-    __module__ = "birdembed"
 
     def __init__(
         self,

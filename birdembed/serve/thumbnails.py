@@ -15,7 +15,8 @@ from PIL import Image
 from birdembed.images import decoding, pillow
 from birdembed.images.pillow_open import opened
 from birdembed.images.thumbnails import jpeg
-from birdembed.search.index import Index, rows_of
+from birdembed.search.index import Index
+from birdembed.search.shared_rows import rows_of
 
 SIDE = 320  # pixels; cards are at most 160 wide, on screens of two pixels a point
 _KEPT = 1024  # of some 15 kB each

@@ -72,7 +72,7 @@ class Gallery:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the rows, without the model."""
-        from birdembed.search.index import rows_of
+        from birdembed.search.shared_rows import rows_of
 
         rows = rows_of(self.index)
         return {

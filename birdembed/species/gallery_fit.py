@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_number
+from birdembed.base.public import public
 from birdembed.base.vectors import unit_rows
 from birdembed.species.calibration import (
     LEAST,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@public
 @dataclass(frozen=True)
 class GalleryFit:
     """The threshold that `fit_gallery` found, and how. Rates run from 0 to 1.
@@ -64,8 +66,6 @@ class GalleryFit:
     reliability : list of dict
         ``probability, right, n`` of each tenth of the probabilities, behind that error.
     """
-
-    __module__ = "birdembed"
 
     threshold: float
     criterion: str

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from birdembed.base import text
 from birdembed.base.checks import check_integer
+from birdembed.base.public import public
 from birdembed.base.species_names import full_name
 from birdembed.search.cosine import cosine_similarity
-from birdembed.search.index import Index, rows_of
+from birdembed.search.index import Index
+from birdembed.search.shared_rows import rows_of
 from birdembed.species.calibration import Calibration, best_and_margin
 from birdembed.species.gallery import NO_GALLERY, STALE
 
@@ -27,6 +29,7 @@ class _Fields(NamedTuple):
     matches: list[tuple[str, float]]
 
 
+@public
 class Identification(_Fields):
     """The species that `Model.identify` finds in one photograph.
 
@@ -45,8 +48,6 @@ class Identification(_Fields):
         of the gallery's species; of any photograph where `fit_gallery` was given `unknown`. None
         where the gallery has no calibration.
     """
-
-    __module__ = "birdembed"
 
     probability: float | None = None
     _image: Any = None  # what to show: the photograph as it was given

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_choice, check_integer, check_number
+from birdembed.base.public import public
 from birdembed.species.directions import Directions, Matrix, Span
 from birdembed.species.projection_choice import choose
 from birdembed.weights.projection import Projection
@@ -20,6 +21,7 @@ METHODS = ("center", "whiten", "lda")
 _AXES = 1024
 
 
+@public
 @dataclass(frozen=True)
 class ProjectionFit:
     """The way in which a projection was fitted.
@@ -42,8 +44,6 @@ class ProjectionFit:
     failures : list of (int, str, str)
         Position, name and reason of pictures that could not be read.
     """
-
-    __module__ = "birdembed"
 
     method: str
     dim: int

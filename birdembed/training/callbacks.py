@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from birdembed.base.public import public
+
 if TYPE_CHECKING:
     import os
 
@@ -75,6 +77,7 @@ class TrainerLike(Protocol):
         ...
 
 
+@public
 class Callback:
     """Base class of training callbacks; a subclass overrides the methods it needs.
 
@@ -85,8 +88,6 @@ class Callback:
     -----
     `logs` is a dict with the keys of `History`; of a step, those that a step has.
     """
-
-    __module__ = "birdembed"
 
     def on_train_begin(self, trainer: TrainerLike) -> Any:
         """Handle the start of a training, also of a resumed one.

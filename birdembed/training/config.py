@@ -20,6 +20,7 @@ from birdembed.base.checks import (
     check_integer,
     check_number,
 )
+from birdembed.base.public import public
 from birdembed.data.batch_options import AUGMENTS
 from birdembed.training.config_checks import (
     check_class_weights,
@@ -70,6 +71,7 @@ _OTHER_NAMES = {
 }
 
 
+@public
 @dataclass(frozen=True)
 class TrainConfig:
     """Options of a training.
@@ -158,8 +160,6 @@ class TrainConfig:
         By default as `set_num_threads` says, and never more than the process has CPUs. A run
         on another number of threads ends with slightly different weights.
     """
-
-    __module__ = "birdembed"
 
     epochs: int = 8
     batch_size: int = 32

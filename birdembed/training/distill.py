@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_choice, check_number
+from birdembed.base.public import public
 from birdembed.training.similarity_loss import relation_loss
 from birdembed.training.teacher import checked_rows, rows_of
 
@@ -20,6 +21,7 @@ FORMS = ("map", "relation")
 LR_FACTOR = 0.1
 
 
+@public
 @dataclass(frozen=True, eq=False, repr=False)
 class Distill:
     """Make a model imitate another model's embeddings: knowledge distillation.

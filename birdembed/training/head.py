@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from birdembed.base.text import some
 from birdembed.base.vectors import softmax
 from birdembed.data.folder import ImageFolder
+from birdembed.data.targets import smoothed_targets
 from birdembed.images import batches
 from birdembed.model.random_weights import random_head
 from birdembed.model.snapshot import Snapshot
@@ -91,7 +92,10 @@ def train_head(
     accuracy : float
         On the features themselves, at the end.
     """
-    classes = len(bias)
+    classes, smoothing = len(bias), config.label_smoothing
+    # Added up in float32, and so for some numbers of classes one unit in the last place off the
+    # target of a batch: what was trained before would not come out the same to the bit.
+    own = float(np.float32(smoothing / classes) + np.float32(1 - smoothing))
     decay = config.weight_decay if config.optimizer == "adamw" else 0.0
     value = np.concatenate([weight, bias[:, None]], axis=1).astype(np.float32)
     inputs = np.concatenate([features, np.ones((len(features), 1), np.float32)], axis=1)
@@ -104,7 +108,8 @@ def train_head(
         order = np.random.default_rng([config.seed, 4, epoch]).permutation(len(labels))
         for start in range(0, len(order), _BATCH):
             rows = order[start : start + _BATCH]
-            x, target = inputs[rows], smoothed(labels[rows], classes, config.label_smoothing)
+            x = inputs[rows]
+            target = smoothed_targets(labels[rows], classes, smoothing, own)
             share = np.ones(len(rows)) if weights is None else weights[labels[rows]]
             share = (share / share.sum()).astype(np.float32)[:, None]
             slope = ((softmax(x @ value.T, np.float32) - target) * share).T @ x
@@ -117,16 +122,6 @@ def train_head(
             value -= (lr * (move + decay * shrink * value)).astype(np.float32)
     accuracy = float(((inputs @ value.T).argmax(axis=1) == labels).mean()) if len(labels) else 0.0
     return np.ascontiguousarray(value[:, :-1]), np.ascontiguousarray(value[:, -1]), accuracy
-
-
-def smoothed(labels: NDArray[np.int64], classes: int, smoothing: float) -> NDArray[np.float32]:
-    """Return the targets ``(n, classes)`` of labels; zeros where that is -1."""
-    target = np.zeros((len(labels), classes), np.float32)
-    known = np.flatnonzero(labels >= 0)
-    if len(known):
-        target[known] = smoothing / classes
-        target[known, labels[known]] += np.float32(1 - smoothing)
-    return target
 
 
 def head_for(model: Snapshot, data: ImageFolder, seed: int) -> tuple[dict[str, Any], bool, str]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.public import public
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
@@ -40,6 +42,7 @@ def _worth(value: Any) -> float:
     return -math.inf if value is None or math.isnan(value) else float(value)
 
 
+@public
 class History:
     """The metrics of a training, epoch by epoch.
 
@@ -52,8 +55,6 @@ class History:
     monitor : str
         What chooses the best epoch.
     """
-
-    __module__ = "birdembed"
 
     def __init__(
         self,

@@ -6,12 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.optional import need
+from birdembed.base.public import public
 from birdembed.training.callbacks import Callback, TrainerLike
 
 if TYPE_CHECKING:
     from birdembed.training.history import History
 
 
+@public
 class LivePlot(Callback):
     """A callback that draws loss and accuracy below the cell while a model trains.
 
@@ -29,8 +31,6 @@ class LivePlot(Callback):
     -----
     Outside of a notebook it does nothing.
     """
-
-    __module__ = "birdembed"
 
     def __init__(self, every: float = 5.0) -> None:
         need("IPython.display", "notebook", "LivePlot")

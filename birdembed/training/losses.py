@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.public import public
 from birdembed.training.similarity_loss import slope_of_features, softmax_of_others, unit_rows
 
 _REPR = re.compile(r"SupCon\(temperature=([-+.e\d]+), weight=([-+.e\d]+)\)$")
 
 
+@public
 @dataclass(frozen=True)
 class SupCon:
     """Supervised contrastive loss (Khosla et al. 2020, "Supervised Contrastive Learning").
@@ -35,8 +37,6 @@ class SupCon:
     ``-log(exp(z_i.z_p / T) / sum over a != i of exp(z_i.z_a / T))``; then the mean over those
     images. An image that is alone in its class counts only among the others.
     """
-
-    __module__ = "birdembed"
 
     temperature: float = 0.1
     weight: float = 0.2

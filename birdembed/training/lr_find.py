@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.checks import check_integer, check_number
+from birdembed.base.public import public
 from birdembed.data.folder import ImageFolder
 from birdembed.model.model import Model
 from birdembed.training.engine import Diverged
@@ -20,6 +21,7 @@ _SMOOTHING = 0.9  # of the running mean of the loss
 _GONE = 4.0  # times the least loss: it has diverged, the rest tells nothing
 
 
+@public
 @dataclass(frozen=True)
 class LrFind:
     """The result of `lr_find`.
@@ -31,8 +33,6 @@ class LrFind:
     suggestion : float
         Two thirds along the longest fall of the loss.
     """
-
-    __module__ = "birdembed"
 
     lrs: list[float]
     losses: list[float]

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from birdembed.base.public import public
 from birdembed.data.folder import ImageFolder
+from birdembed.data.targets import smoothed_targets
 from birdembed.model.embedder import model_of, snapshot_of, writing
 from birdembed.model.encoding import check_pixels
 from birdembed.model.model import Model
@@ -17,7 +19,6 @@ from birdembed.pretrained.contents import Pretrained
 from birdembed.training.callbacks import Callbacks
 from birdembed.training.checkpoint import read_checkpoint
 from birdembed.training.config import TrainConfig
-from birdembed.training.head import smoothed
 from birdembed.training.history import History
 from birdembed.training.loop import Loop
 from birdembed.training.resume import check_config, options_of, restore, save, state_of
@@ -26,6 +27,7 @@ from birdembed.training.validation import validate
 from birdembed.weights.projection import Projection
 
 
+@public
 class Trainer:
     """A trainer that fine-tunes a model in place, as a classifier and by other losses.
 
@@ -54,8 +56,6 @@ class Trainer:
     TypeError, ValueError
         The data cannot be trained on, or an option is unknown or out of range.
     """
-
-    __module__ = "birdembed"
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Trainer:
         run = self._run
         engine = run.ready()
         run.begin(head=False)
-        targets = smoothed(y, classes, self.config.label_smoothing)
+        targets = smoothed_targets(y, classes, self.config.label_smoothing)
         rows = None if positions is None else np.asarray(positions, np.int64)
         batch = SimpleNamespace(
             pixels=x, labels=y.astype(np.int64), targets=targets, positions=rows

@@ -10,6 +10,7 @@ import numpy as np
 
 from birdembed._core import WeightsError
 from birdembed.base.checks import check_choice
+from birdembed.base.public import public
 from birdembed.weights.safetensors_file import read_metadata, read_safetensors, write_safetensors
 
 POOLINGS = ("avg", "gem")
@@ -18,6 +19,7 @@ GEM_P = 3.0
 GEM_EPS = 1e-6
 
 
+@public
 @dataclass(frozen=True, eq=False)
 class Projection:
     """A projection of pooled features, ``(pooled - mean) @ matrix``.
@@ -31,8 +33,6 @@ class Projection:
     matrix : numpy.ndarray
         ``(features, dim) float32``.
     """
-
-    __module__ = "birdembed"
 
     pooling: str
     mean: np.ndarray

@@ -9,28 +9,18 @@ import pytest
 
 import birdembed as be
 from tests.support import ROOT
+from tests.support.species import write_folder
 
 EXAMPLES = ROOT / "examples"
 SPECIES = ["DUNNOCK", "FIRECREST", "JAY", "REDWING", "ROBIN", "WREN"]
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
 
 
-def write_folder(root, numbers):
-    for i, name in enumerate(SPECIES):
-        (root / name).mkdir(parents=True)
-        for number in numbers:
-            pattern = np.random.default_rng(i).integers(0, 256, (4, 4, 3))
-            noise = np.random.default_rng([i, number]).integers(-30, 31, (4, 4, 3))
-            small = np.clip(pattern + noise, 0, 255).astype(np.uint8)
-            picture = Image.fromarray(small).resize((96, 96), Image.Resampling.BICUBIC)
-            picture.save(root / name / f"{number}.png")
-
-
 @pytest.fixture(scope="module")
 def birds(tmp_path_factory):
     root = tmp_path_factory.mktemp("birds")
-    write_folder(root / "train", range(4))
-    write_folder(root / "valid", range(4, 6))
+    write_folder(root / "train", range(4), SPECIES, 96)
+    write_folder(root / "valid", range(4, 6), SPECIES, 96)
     be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64)).save_pretrained(root / "start")
     yield root
     shutil.rmtree(root)
@@ -181,7 +171,7 @@ def test_without_a_folder(words, monkeypatch, tmp_path):
 
     with pytest.raises(SystemExit, match="set BIRDEMBED_DATA"):
         ten_species.main([])
-    write_folder(tmp_path, [1])
+    write_folder(tmp_path, [1], SPECIES, 96)
     shutil.rmtree(tmp_path / "WREN")
     with pytest.raises(SystemExit, match=r"has the species .WREN., which .* lacks"):
         ten_species.main(["--train", str(tmp_path), "--valid", value_of(words, "--valid")])

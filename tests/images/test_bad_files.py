@@ -16,24 +16,21 @@ from tests.support.pictures import (
     encode,
     jpeg_segment,
     orientation_exif,
+    outcome,
     patched,
     photo,
     png,
     png_chunks,
+    png_of_stream,
 )
 
 RGB = photo(120, 160)
 JPEG = encode(RGB, "JPEG", quality=85)
 PROGRESSIVE = encode(RGB, "JPEG", quality=85, progressive=True)
 PNG = encode(RGB, "PNG")
+PNG_STREAM = b"".join(data for kind, data in png_chunks(PNG) if kind == b"IDAT")
 GIF = encode(Image.fromarray(RGB).quantize(200), "GIF")
 BMP = encode(RGB, "BMP")
-
-
-def outcome(data):
-    """The core's own verdict, without Pillow."""
-    ((kind, reason),) = preprocess.prepare([data], be.Preprocess(size=8), 1)[1]
-    return kind, reason
 
 
 def cuts(data, n=60):
@@ -139,22 +136,13 @@ def test_malformed_files_are_named(data, words):
     assert words in reason
 
 
-def png_header(width, height):
-    fields = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", fields)
-        + b"".join(chunk(kind, data) for kind, data in png_chunks(PNG)[1:])
-    )
-
-
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
 def test_a_header_of_60000_by_60000_is_refused_at_once(tmp_path, kind):
     size = struct.pack(">HH", 60000, 60000)
     little = struct.pack("<HH", 60000, 60000)
     data = {
         "JPEG": patched(JPEG, jpeg_segment(JPEG, 0xC0) + 5, size),
-        "PNG": png_header(60000, 60000),
+        "PNG": png_of_stream(PNG_STREAM, 60000, 60000, colour=2),
         "GIF": patched(GIF, 6, little),
         "BMP": patched(BMP, 18, struct.pack("<II", 60000, 60000)),
     }[kind]

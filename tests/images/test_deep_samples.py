@@ -1,21 +1,14 @@
 """Test images whose samples have more than 8 bits."""
 
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
 
 import birdembed as be
+from tests.support.pictures import encode
 
 GREY = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
 DEEP = GREY.astype(np.uint16) * 257 - (GREY > 100)  # not the same byte twice
-
-
-def encoded(image, form, **options):
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
 
 
 def pnm(kind, maxval, samples):
@@ -30,9 +23,9 @@ def big_endian():
 SIXTEEN = {
     "pgm": lambda: pnm("P5", 65535, DEEP.astype(">u2").tobytes()),
     "plain pgm": lambda: pnm("P2", 65535, DEEP),
-    "png": lambda: encoded(Image.fromarray(DEEP), "PNG"),
-    "tiff": lambda: encoded(Image.fromarray(DEEP), "TIFF"),
-    "tiff, big-endian": lambda: encoded(big_endian(), "TIFF"),
+    "png": lambda: encode(Image.fromarray(DEEP), "PNG"),
+    "tiff": lambda: encode(Image.fromarray(DEEP), "TIFF"),
+    "tiff, big-endian": lambda: encode(big_endian(), "TIFF"),
     "pil I;16": lambda: Image.fromarray(DEEP),
     "pil I;16B": lambda: big_endian(),
 }
@@ -69,7 +62,7 @@ def test_other_depths_of_pgm_use_their_whole_range(maxval):
 @pytest.mark.parametrize("as_file", [False, True])
 def test_a_range_that_nothing_tells_is_refused(samples, kind, as_file):
     image = Image.fromarray(samples)
-    given = encoded(image, "TIFF") if as_file else image
+    given = encode(image, "TIFF") if as_file else image
     with pytest.raises(be.DecodeError, match=kind):
         be.decode_image(given)
     assert kind in be.verify([given]).failures[0].reason

@@ -9,21 +9,9 @@ import numpy as np
 import pytest
 
 import birdembed as be
-from birdembed.images import preprocess
-from tests.support.pictures import chunk, encode, photo, png, png_chunks
+from tests.support.pictures import chunk, encode, outcome, photo, png, png_chunks, png_of_stream
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-def of_stream(stream, width, height=1, depth=8, colour=0, interlaced=0):
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
-    return SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", stream) + chunk(b"IEND", b"")
-
-
-def outcome(data):
-    """The core's own verdict, without Pillow."""
-    ((kind, reason),) = preprocess.prepare([data], be.Preprocess(size=8), 1)[1]
-    return kind, reason
 
 
 def row(pixels):
@@ -82,7 +70,7 @@ def samples(seed):
 def test_what_zlib_writes_is_read_to_the_byte(strategy, level):
     for pixels in samples(strategy):
         stream = of_zlib(row(pixels), level, strategy, memory=1 + level % 9)
-        read = be.decode_image(of_stream(stream, len(pixels)))
+        read = be.decode_image(png_of_stream(stream, len(pixels)))
         assert read[0, :, 0].tobytes() == pixels
 
 
@@ -105,7 +93,7 @@ def test_what_zlib_refuses_is_refused(strategy):
         stream = bytearray(of_zlib(row(pixels), 6, strategy, 8))
         for _ in range(int(rng.integers(0, 3))):
             stream[int(rng.integers(len(stream)))] ^= 1 << int(rng.integers(8))
-        ours = outcome(of_stream(bytes(stream), n))[0] == ""
+        ours = outcome(png_of_stream(bytes(stream), n))[0] == ""
         assert ours == zlib_takes(bytes(stream), n + 1), bytes(stream).hex()
         taken += ours
     assert 300 < taken < 1200
@@ -115,7 +103,7 @@ def test_what_zlib_refuses_is_refused(strategy):
 def test_a_distance_code_that_does_not_exist(distance):
     """It used to leave the pixels as memory had them."""
     bits = literal(fixed(), 0).code(276 - 256, 7).number(5, 3).code(distance, 5).code(0, 7)
-    kind, reason = outcome(of_stream(bits.stream(bytes(65)), 64))
+    kind, reason = outcome(png_of_stream(bits.stream(bytes(65)), 64))
     assert kind == "format"
     assert "distance" in reason
 
@@ -123,14 +111,14 @@ def test_a_distance_code_that_does_not_exist(distance):
 @pytest.mark.parametrize("length", [286, 287])
 def test_a_length_code_that_does_not_exist(length):
     bits = literal(fixed(), 0).code(0xC0 + length - 280, 8).code(0, 5).code(0, 7)
-    kind, reason = outcome(of_stream(bits.stream(bytes(4)), 3))
+    kind, reason = outcome(png_of_stream(bits.stream(bytes(4)), 3))
     assert kind == "format"
     assert "length" in reason
 
 
 def test_a_distance_beyond_the_beginning():
     bits = literal(fixed(), 0).code(1, 7).code(1, 5).code(0, 7)  # three bytes from two behind
-    kind, reason = outcome(of_stream(bits.stream(bytes(4)), 3))
+    kind, reason = outcome(png_of_stream(bits.stream(bytes(4)), 3))
     assert kind == "format"
     assert "beyond the beginning" in reason
 
@@ -138,19 +126,19 @@ def test_a_distance_beyond_the_beginning():
 @pytest.mark.parametrize("size", [999, 1001])
 def test_pixels_too_few_or_too_many_are_refused(size):
     stream = zlib.compress(row(bytes(size)))
-    assert outcome(of_stream(stream, size))[0] == ""
-    kind, reason = outcome(of_stream(stream, 1000))
+    assert outcome(png_of_stream(stream, size))[0] == ""
+    kind, reason = outcome(png_of_stream(stream, 1000))
     assert kind == "format"
     assert ("unfold to more" if size > 1000 else "1000 of 1001") in reason
 
 
 def test_a_wrong_checksum_is_refused():
     stream = bytearray(zlib.compress(row(b"abc" * 50)))
-    assert outcome(of_stream(bytes(stream), 150))[0] == ""
+    assert outcome(png_of_stream(bytes(stream), 150))[0] == ""
     stream[-1] ^= 1
-    assert "checksum" in outcome(of_stream(bytes(stream), 150))[1]
+    assert "checksum" in outcome(png_of_stream(bytes(stream), 150))[1]
     for missing in range(1, 5):
-        assert "truncated" in outcome(of_stream(bytes(stream[:-missing]), 150))[1]
+        assert "truncated" in outcome(png_of_stream(bytes(stream[:-missing]), 150))[1]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3, 40])
@@ -185,7 +173,7 @@ def test_sizes_of_every_kind_are_reckoned_to_the_byte(depth, colour, interlaced)
 
 def test_a_header_of_many_pixels_needs_data_for_them():
     """Before any memory is asked for: no data of that length can unfold to so much."""
-    kind, reason = outcome(of_stream(zlib.compress(bytes(5000)), 14_000, 14_000))
+    kind, reason = outcome(png_of_stream(zlib.compress(bytes(5000)), 14_000, 14_000))
     assert kind == "format"
     assert "cannot hold" in reason
 
@@ -224,7 +212,7 @@ def zeros(size):
 def test_memory_is_bounded_by_the_header(width, height, colour, limit):
     """Data for 400 MB behind a header of fewer pixels: refused within what the header needs."""
     kind, megabytes = growth(
-        of_stream(zeros(400 << 20), width, height, 1 if width > 1e6 else 8, colour)
+        png_of_stream(zeros(400 << 20), width, height, 1 if width > 1e6 else 8, colour)
     )
     assert kind == "format"
     assert megabytes < limit
@@ -233,6 +221,6 @@ def test_memory_is_bounded_by_the_header(width, height, colour, limit):
 def test_a_thin_image_is_read():
     n = 4_000_000
     for width, height, size in ((n, 1, 1 + n), (1, n, 2 * n)):
-        kind, megabytes = growth(of_stream(zeros(size), width, height))
+        kind, megabytes = growth(png_of_stream(zeros(size), width, height))
         assert kind == "read"
         assert megabytes < 130

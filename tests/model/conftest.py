@@ -4,6 +4,7 @@ import pytest
 
 from birdembed.weights.projection import Projection
 from tests.support import seeded
+from tests.support.model_folders import big_folder  # noqa: F401
 from tests.support.models import CLASSES, SIZE, make_model
 
 

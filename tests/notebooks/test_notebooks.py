@@ -128,7 +128,7 @@ def test_committed_outputs_name_no_machine(committed):
 
 
 def test_committed_photographs_are_small(committed):
-    """In tables each is a file of its own; in figures tests/displays holds them to the same."""
+    """In tables each is a file of its own; in figures tests/display holds them to the same."""
     shown = 0
     for out in outputs(committed):
         data = out.get("data", {})

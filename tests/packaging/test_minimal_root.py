@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 
 from tests.support import built_wheel
 from tests.support.built_wheel import ROOT, find_python, run
+from tests.support.ports import free_port
 
 sys.path.insert(0, str(ROOT / "tools"))
 import dockerfile_in_chroot as chroot
@@ -106,12 +106,6 @@ def test_the_wheel_works(minimal_root, wheel):
     stage.run(["/alone/bin/python", "/wheel_smoke.py", "/smoke", "--alone"])
     stage.run(["/alone/bin/birdembed", "info"])
     assert not [str(p) for name in FORBIDDEN for p in minimal_root.glob(name)]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @contextlib.contextmanager

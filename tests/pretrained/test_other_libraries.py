@@ -1,7 +1,6 @@
 """Model folders of timm, torchvision and transformers: read by us, and ours by them."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -15,18 +14,7 @@ from birdembed.pretrained.reading import read_pretrained
 from birdembed.pretrained.writing import write_pretrained
 from tests.support import tolerances
 from tests.support.model_folders import BIRDS, edit
-from tests.support.networks import embed, numpy_state, random_network, vision
-
-
-@pytest.fixture
-def big_folder(tmp_path):
-    """A folder for whole models, emptied at once: pytest keeps tmp_path for several runs."""
-    yield tmp_path / "model"
-    shutil.rmtree(tmp_path / "model", ignore_errors=True)
-
-
-def pictures():
-    return np.random.default_rng(0).standard_normal((2, 3, 64, 64), dtype=np.float32)
+from tests.support.networks import embed, network_input, numpy_state, random_network, vision
 
 
 def assert_same_embeddings(folder, expected, x):
@@ -66,7 +54,7 @@ def test_timm_loads_what_is_saved(big_folder, architecture, dtype):
     config = timm.data.resolve_model_data_config(loaded)
     assert list(config["input_size"]) == [3, 224, 224]
     assert (config["crop_pct"], config["crop_mode"]) == (1.0, "squash")
-    x = pictures()
+    x = network_input()
     np.testing.assert_array_equal(embed(loaded, x), embed(network, x))
     assert_same_embeddings(big_folder, embed(loaded, x), x)
     with torch.no_grad():
@@ -82,7 +70,7 @@ def test_torchvision_loads_what_is_saved(big_folder):
     write_pretrained(big_folder, Pretrained("resnet50", saved))
     twin = torchvision.models.resnet50(weights=None, num_classes=3).eval()
     twin.load_state_dict(torch_load_file(big_folder / "model.safetensors"), strict=True)
-    x = pictures()
+    x = network_input()
     np.testing.assert_array_equal(embed(twin, x), embed(network, x))
     assert_same_embeddings(big_folder, embed(twin, x), x)
     with torch.no_grad():

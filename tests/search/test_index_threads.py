@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import birdembed as be
-from birdembed.search.index import rows_of
 from birdembed.search.index_file import IndexFileError
+from birdembed.search.shared_rows import rows_of
 
 DIM = 16
 

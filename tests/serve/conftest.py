@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +13,7 @@ import urllib.request
 import pytest
 
 import birdembed as be
+from tests.support.ports import free_port
 from tests.support.species import picture
 
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
@@ -22,20 +21,19 @@ for name in ("fastapi", "uvicorn", "python_multipart"):
     pytest.importorskip(name, reason="needs the extra serve")
 httpx = pytest.importorskip("httpx2", reason="needs httpx2 to ask the server")
 
+from starlette.testclient import TestClient  # noqa: E402
+
+from birdembed.serve import create_app  # noqa: E402
+from tests.support.pictures import encode  # noqa: E402
+
 SPECIES = ["DUNNOCK", "FIRECREST", "JAY"]
-
-
-def encoded(image, kind="PNG", **options):
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
 
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
     """Three species with four pictures each; beside them a file that is no business of anybody."""
     root = tmp_path_factory.mktemp("photos")
-    (root / "secret.png").write_bytes(encoded(picture(99, 0)))
+    (root / "secret.png").write_bytes(encode(picture(99, 0)))
     for i, name in enumerate(SPECIES):
         (root / "birds" / name).mkdir(parents=True)
         for number in range(4):
@@ -65,6 +63,12 @@ def index(model, photos):
     return be.Index.build(model, photos)
 
 
+@pytest.fixture(scope="module")
+def client(model, index):
+    with TestClient(create_app(model, index)) as client:
+        yield client
+
+
 @pytest.fixture(scope="session")
 def files(model, index, tmp_path_factory):
     """The folder of a saved model and the file of a saved index."""
@@ -77,16 +81,14 @@ def files(model, index, tmp_path_factory):
 @pytest.fixture
 def known(photos):
     """A picture of FIRECREST that is in no index, and its name."""
-    return encoded(picture(1, 77))
+    return encode(picture(1, 77))
 
 
 class Server:
     """`birdembed serve` in a process of its own, on a free port."""
 
     def __init__(self, *words, log):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         with open(log, "wb") as stderr:

@@ -9,6 +9,7 @@ import pytest
 
 from birdembed._core import DecodeError
 from birdembed.serve.batcher import Batcher, Gone, Overloaded
+from tests.support.held import Held, run
 
 
 class Embed:
@@ -24,10 +25,6 @@ class Embed:
         if b"big" in data:
             raise MemoryError("too large")
         return [DecodeError("bad") if d == b"x" else np.full(2, int(d), np.float32) for d in data]
-
-
-def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 30))
 
 
 async def ask(batcher, *pictures):
@@ -52,12 +49,8 @@ def test_together_in_order():
 
 def test_the_next_batch_gathers_while_one_is_computed():
     async def body():
-        embed, may_go = Embed(), threading.Event()
-
-        def held(data):
-            assert may_go.wait(30)
-            return embed(data)
-
+        embed = Embed()
+        held = Held(embed)
         batcher = Batcher(held, max_batch=8, wait_seconds=0)
         first = asyncio.create_task(batcher.vector(lambda: b"0"))
         await asyncio.sleep(0.1)  # long enough to be taken alone
@@ -65,7 +58,7 @@ def test_the_next_batch_gathers_while_one_is_computed():
         await asyncio.sleep(0.01)
         later.append(asyncio.create_task(batcher.vector(lambda: b"2")))
         await asyncio.sleep(0)
-        may_go.set()
+        held.may_go.set()
         await asyncio.gather(first, *later)
         assert embed.sizes == [1, 2]
         await batcher.close()

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import struct
 import threading
 import zlib
 
@@ -14,16 +13,12 @@ from starlette.testclient import TestClient
 import birdembed as be
 from birdembed.serve import create_app
 from birdembed.serve.middleware import LocalNamesOnly, Logged
-from tests.serve.conftest import SPECIES, Image, encoded
+from tests.serve.conftest import SPECIES, Image
+from tests.support.held import Held
+from tests.support.pictures import encode, png_of_stream
 from tests.support.species import picture
 
 POSTS = ["embed", "search", "identify", "look"]
-
-
-@pytest.fixture(scope="module")
-def client(model, index):
-    with TestClient(create_app(model, index)) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
@@ -249,14 +244,7 @@ def test_too_large_without_a_length(narrow):
 
 def test_a_picture_of_too_many_pixels(client):
     """A PNG of 400 million pixels is some hundred bytes a megapixel; it is never unpacked."""
-
-    def chunk(name, data):
-        body = name + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-    bomb += chunk(b"IDAT", zlib.compress(bytes(1_000_000))) + chunk(b"IEND", b"")
+    bomb = png_of_stream(zlib.compress(bytes(1_000_000)), 20000, 20000, colour=2)
     assert "pixel" in detail(post(client, "embed", bomb), 422)
 
 
@@ -297,14 +285,8 @@ def test_an_error_of_ours_is_no_secret_told(model, index, known, monkeypatch):
 def test_overload(model, known):
     """Two places, and a model that is held up: the third request is refused at once."""
     app = create_app(model, max_pending=2)
-    batcher, may_go = app.state.batcher, threading.Event()
-    embed = batcher._embed
-
-    def held(data):
-        assert may_go.wait(30)
-        return embed(data)
-
-    batcher._embed = held
+    batcher = app.state.batcher
+    held = batcher._embed = Held(batcher._embed)
     with TestClient(app) as client:
         answers = []
         threads = [
@@ -318,7 +300,7 @@ def test_overload(model, known):
         refused = post(client, "embed", known)
         assert "busy" in detail(refused, 503)
         assert int(refused.headers["retry-after"]) >= 1
-        may_go.set()
+        held.may_go.set()
         for thread in threads:
             thread.join()
         assert [answer.status_code for answer in answers] == [200, 200]
@@ -469,7 +451,7 @@ def test_the_extra_is_named(monkeypatch):
 def test_formats_the_browser_may_send(client, model):
     image = picture(2, 5)
     for kind in ("JPEG", "WEBP", "BMP", "GIF", "TIFF"):
-        data = encoded(image, kind)
+        data = encode(image, kind)
         found = post(client, "embed", data).json()
         np.testing.assert_array_equal(
             np.asarray(found["embedding"], np.float32), model.encode(data)

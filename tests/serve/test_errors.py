@@ -9,43 +9,38 @@ from starlette.testclient import TestClient
 import birdembed as be
 from birdembed.serve import create_app
 from tests.serve.test_endpoints import detail, post
+from tests.support.held import Held
 
 LONG = "9" * 5000
 BAD_NUMBERS = ["abc", "", "0", "101", LONG, "\u00b2"]
 
 
-@pytest.fixture(scope="module")
-def full(model, index):
-    with TestClient(create_app(model, index)) as client:
-        yield client
-
-
 @pytest.mark.parametrize("value", [*BAD_NUMBERS, "1.5", "\x00"])
-def test_numbers_of_the_address(full, known, value):
+def test_numbers_of_the_address(client, known, value):
     for name in ("search", "identify", "look"):
-        said = detail(post(full, name, known, params={"k": value}), 422)
+        said = detail(post(client, name, known, params={"k": value}), 422)
         assert said.startswith("k must be a whole number, 1 to 100, got ")
         assert len(said) < 100
-    said = detail(post(full, "look", known, params={"n": value}), 422)
+    said = detail(post(client, "look", known, params={"n": value}), 422)
     assert said.startswith("n must be a whole number, 1 to 100, got ")
 
 
 @pytest.mark.parametrize("value", BAD_NUMBERS)
-def test_numbers_of_the_form(full, known, value):
-    said = detail(post(full, "search", known, data={"k": value}), 422)
+def test_numbers_of_the_form(client, known, value):
+    said = detail(post(client, "search", known, data={"k": value}), 422)
     assert said.startswith("k must be a whole number, 1 to 100, got ")
     assert len(said) < 100
 
 
 @pytest.mark.parametrize("row", ["x", "1.5", "x" * 5000, LONG, "-1", "99", "%00", "%ff"])
-def test_rows(full, row):
-    answer = full.get(f"/thumbnail/{row}")
+def test_rows(client, row):
+    answer = client.get(f"/thumbnail/{row}")
     assert len(detail(answer, answer.status_code)) < 200
     assert answer.status_code in (404, 422)
 
 
-def test_openapi_tells_the_form(full):
-    document = full.get("/openapi.json").json()
+def test_openapi_tells_the_form(client):
+    document = client.get("/openapi.json").json()
     assert set(document["components"]["schemas"]["Problem"]["properties"]) == {"detail"}
     for path in document["paths"].values():
         for method in path.values():
@@ -55,10 +50,10 @@ def test_openapi_tells_the_form(full):
                     assert schema == {"$ref": "#/components/schemas/Problem"}, (path, status)
 
 
-def test_long_names_are_cut(full):
-    answer = full.post("/embed", files={"file": ("n" * 3000 + ".png", b"no picture")})
+def test_long_names_are_cut(client):
+    answer = client.post("/embed", files={"file": ("n" * 3000 + ".png", b"no picture")})
     assert len(detail(answer, 422)) < 300
-    answer = full.post("/embed", content=b"x", headers={"content-type": "t/" + "y" * 3000})
+    answer = client.post("/embed", content=b"x", headers={"content-type": "t/" + "y" * 3000})
     assert len(detail(answer, 415)) < 400
 
 
@@ -106,14 +101,8 @@ def test_ids_that_are_not_utf8_are_told_as_they_are(model, known):
 def test_health_tells_saturation(bare, known):
     """Two places, both taken: "busy", until they are free again."""
     app = create_app(bare, max_pending=2)
-    batcher, may_go = app.state.batcher, threading.Event()
-    embed = batcher._embed
-
-    def held(data):
-        assert may_go.wait(60)
-        return embed(data)
-
-    batcher._embed = held
+    batcher = app.state.batcher
+    held = batcher._embed = Held(batcher._embed)
     with TestClient(app) as client:
         assert client.get("/health").json()["status"] == "ok"
         threads = [threading.Thread(target=post, args=(client, "embed", known)) for _ in range(2)]
@@ -123,7 +112,7 @@ def test_health_tells_saturation(bare, known):
             pass
         state = client.get("/health").json()
         assert (state["status"], state["pending"], state["max_pending"]) == ("busy", 2, 2)
-        may_go.set()
+        held.may_go.set()
         for thread in threads:
             thread.join()
         state = client.get("/health").json()

@@ -1,7 +1,6 @@
 """A photograph that takes long to decode keeps no other waiting."""
 
 import threading
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,30 +8,24 @@ from starlette.testclient import TestClient
 
 from birdembed.serve import create_app, lanes
 from birdembed.serve.lanes import takes_long
-from tests.serve.conftest import Image, encoded
+from tests.serve.conftest import Image
+from tests.support.pictures import encode, png_of_stream
 from tests.support.species import picture
-
-
-def png_header(width, height):
-    """A PNG as far as it says how large it is."""
-    data = encoded(Image.new("L", (1, 1)))
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + data[24:29]
-    return data[:16] + header + zlib.crc32(b"IHDR" + header).to_bytes(4, "big") + data[33:]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"])
 def test_ordinary_photographs(kind):
-    assert not takes_long(encoded(picture(0, 0), kind))
+    assert not takes_long(encode(picture(0, 0), kind))
 
 
 def test_what_takes_long():
-    assert not takes_long(png_header(6000, 5000))
-    assert takes_long(png_header(16000, 12000))
-    assert takes_long(png_header(30_000, 30_000))  # too large at all
-    scans = encoded(Image.new("RGB", (2000, 2000)), "JPEG", progressive=True)
+    assert not takes_long(png_of_stream(b"", 6000, 5000))
+    assert takes_long(png_of_stream(b"", 16000, 12000))
+    assert takes_long(png_of_stream(b"", 30_000, 30_000))  # too large at all
+    scans = encode(Image.new("RGB", (2000, 2000)), "JPEG", progressive=True)
     assert not takes_long(scans)
     assert takes_long(scans + b"\xff\xda" * 20)
-    assert takes_long(encoded(Image.new("RGB", (8, 8)), "EPS"))  # another program's work
+    assert takes_long(encode(Image.new("RGB", (8, 8)), "EPS"))  # another program's work
     assert takes_long(b"no picture")
     assert takes_long(b"")
 

@@ -8,8 +8,9 @@ import shutil
 import pytest
 
 import birdembed as be
-from birdembed.search.index import rows_of
-from tests.serve.conftest import SPECIES, encoded
+from birdembed.search.shared_rows import rows_of
+from tests.serve.conftest import SPECIES
+from tests.support.pictures import encode
 from tests.support.species import picture
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
@@ -225,7 +226,7 @@ def test_none_of_the_known_species(browser, start, files, photo, tmp_path):
     server = start("--model", tmp_path / "strict", "--index", tmp_path / "moved.index")
     browser.get(server.url)
     path = tmp_path / "x.jpg"
-    path.write_bytes(encoded(picture(0, 9), "JPEG"))
+    path.write_bytes(encode(picture(0, 9), "JPEG"))
     choose(browser, path)
     assert text(browser, "verdict") == "none of the known species"
     assert texts(browser, "#species .label")[0] == SPECIES[0]

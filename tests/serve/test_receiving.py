@@ -11,10 +11,7 @@ from birdembed.serve import app as serve_app
 from birdembed.serve import create_app
 from birdembed.serve.batcher import Overloaded
 from birdembed.serve.receiving import Receiving
-
-
-def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 30))
+from tests.support.held import run
 
 
 async def silent():

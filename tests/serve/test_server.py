@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from birdembed.cli import main
-from tests.serve.conftest import encoded, httpx
+from tests.serve.conftest import httpx
+from tests.support.pictures import encode
 from tests.support.species import picture
 
 CLIENTS = 40
@@ -28,7 +29,7 @@ def post(server, name, data, **options):
 
 def test_many_at_once_get_the_bits_of_one(running, model):
     """Good and bad pictures mixed, all sent at the same moment."""
-    pictures = [encoded(picture(i % 5, i)) for i in range(CLIENTS)]
+    pictures = [encode(picture(i % 5, i)) for i in range(CLIENTS)]
     bad = {i for i in range(CLIENTS) if i % 7 == 3}
     at_once = threading.Barrier(CLIENTS)
 
@@ -75,7 +76,7 @@ def read(connection):
 
 def test_a_large_body_is_answered_and_not_kept(running):
     """Any ordinary client, which sends everything before it reads, gets to see the 413."""
-    post(running, "embed", encoded(picture(0, 0)))
+    post(running, "embed", encode(picture(0, 0)))
     before = memory(running)
     with connect(running) as connection:
         connection.sendall(HEAD + b"Content-Length: 60000000\r\n\r\n")

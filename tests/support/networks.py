@@ -9,6 +9,7 @@ import functools
 import importlib
 import sys
 
+import numpy as np
 import pytest
 
 BLOCKS = (3, 4, 6, 3)
@@ -93,6 +94,11 @@ def random_network(architecture, num_classes=0, seed=0):
 def numpy_state(network):
     """state_dict of a torch module as NumPy arrays."""
     return {name: t.detach().numpy() for name, t in network.state_dict().items()}
+
+
+def network_input():
+    """Two images of 64 px, as `preprocess` returns them."""
+    return np.random.default_rng(0).standard_normal((2, 3, 64, 64), dtype=np.float32)
 
 
 def embed(network, x):

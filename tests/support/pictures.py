@@ -1,4 +1,4 @@
-"""Pictures that the tests make themselves, and Pillow's idea of what they show."""
+"""Pictures that the tests make themselves, and what Pillow and the core alone make of them."""
 
 import io
 import struct
@@ -6,6 +6,9 @@ import zlib
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
+
+import birdembed as be
+from birdembed.images import preprocess
 
 
 def photo(height=61, width=83, channels=3, seed=0):
@@ -20,7 +23,7 @@ def photo(height=61, width=83, channels=3, seed=0):
     return out
 
 
-def encode(image, kind, **options):
+def encode(image, kind="PNG", **options):
     """Bytes of an array or PIL image, as Pillow writes them."""
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
@@ -46,6 +49,12 @@ def reference(source):
     return np.asarray(image.convert("RGB"))
 
 
+def outcome(data):
+    """The core's own verdict, without Pillow."""
+    ((kind, reason),) = preprocess.prepare([data], be.Preprocess(size=8), 1)[1]
+    return kind, reason
+
+
 def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -58,6 +67,18 @@ def png_chunks(data):
         found.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
         at += 12 + length
     return found
+
+
+def png_of_stream(stream, width, height=1, depth=8, colour=0, interlaced=0, extra=()):
+    """Write a PNG of compressed data as they are, which need not fit its header."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + b"".join(chunk(kind, data) for kind, data in extra)
+        + chunk(b"IDAT", stream)
+        + chunk(b"IEND", b"")
+    )
 
 
 def png(samples, colour, interlaced=False, extra=(), depth=None):
@@ -85,14 +106,7 @@ def png(samples, colour, interlaced=False, extra=(), depth=None):
         raw = b"".join(rows(part) for part in parts if part.size)
     else:
         raw = rows(samples)
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + b"".join(chunk(kind, data) for kind, data in extra)
-        + chunk(b"IDAT", zlib.compress(raw))
-        + chunk(b"IEND", b"")
-    )
+    return png_of_stream(zlib.compress(raw), width, height, depth, colour, interlaced, extra)
 
 
 def jpeg_segment(data, marker):

@@ -23,13 +23,12 @@ def picture(species, number, size=64):
     return image.fromarray(small).resize((size, size), image.Resampling.BICUBIC)
 
 
-def write_folder(root, numbers, species=SPECIES):
+def write_folder(root, numbers, species=SPECIES, size=64):
     for i, name in enumerate(species):
         (root / name).mkdir(parents=True)
         for number in numbers:
-            picture(SPECIES.index(name) if name in SPECIES else 50 + i, number).save(
-                root / name / f"{number}.png"
-            )
+            pattern = SPECIES.index(name) if name in SPECIES else 50 + i
+            picture(pattern, number, size).save(root / name / f"{number}.png")
     return be.ImageFolder(root)
 
 

@@ -5,43 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from birdembed import BirdembedError, Preprocess
-from birdembed.model.model import Model
+from birdembed import BirdembedError
 from birdembed.pretrained.reading import read_pretrained
 from birdembed.training.callbacks import Callback
 from birdembed.training.fine_tune import fine_tune
 from birdembed.training.trainer import Trainer
-from tests.support import fake_core_trainer as fake
-from tests.support.train_data import make_folder
+from tests.support.small_training import EASY, new_model, same, weights
 
-EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
-
-
-@pytest.fixture(autouse=True)
-def small_core(monkeypatch):
-    fake.install(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory):
-    return make_folder(tmp_path_factory.mktemp("train"))
-
-
-@pytest.fixture(scope="module")
-def valid(tmp_path_factory):
-    return make_folder(tmp_path_factory.mktemp("valid"), per_class=5, seed=1)
-
-
-def new_model():
-    return Model("resnet50", preprocess=Preprocess(size=96))
-
-
-def weights(model):
-    return model.state_dict()
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+pytestmark = pytest.mark.usefixtures("small_core")
 
 
 def spoil(trainer):

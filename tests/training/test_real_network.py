@@ -20,7 +20,7 @@ from birdembed import (
     recalibrate_batch_norm,
 )
 from tests.support import ROOT, train_run
-from tests.support.small_training import new_model, same
+from tests.support.small_training import Stop, interrupt, new_model, same
 from tests.support.train_data import make_folder
 
 if not hasattr(_core, "Trainer"):
@@ -86,14 +86,9 @@ def test_unlabelled_images_and_a_map_resume_to_the_bit(train, tmp_path):
 
     whole = run(new_model(), tmp_path / "a")
 
-    class Stop(Callback):
-        def on_step_end(self, trainer, logs):
-            if logs["step"] == 3:
-                raise KeyboardInterrupt
-
     model = new_model()
     with pytest.raises(KeyboardInterrupt):
-        run(model, tmp_path / "b", callbacks=Stop())
+        run(model, tmp_path / "b", callbacks=Stop(3, interrupt))
     run(model, tmp_path / "b", resume=True)
     assert same(model.state_dict(), whole.state_dict())
     paths = train.paths[:2]
@@ -181,12 +176,12 @@ def test_ctrl_c_in_a_step_leaves_no_trace_of_it(train, tmp_path):
     stopped = Trainer.resume(tmp_path, train)
     assert stopped.step_count in (2, 3)
     reference = Trainer(new_model(), train, None, ema=None, head_epochs=0, epochs=3,
-                        callbacks=Stop(stopped.step_count), **OPTIONS)  # fmt: skip
+                        callbacks=EndAfter(stopped.step_count), **OPTIONS)  # fmt: skip
     reference.fit()
     assert same(model.state_dict(), reference.model.state_dict())
 
 
-class Stop(Callback):
+class EndAfter(Callback):
     def __init__(self, step):
         self.step = step
 

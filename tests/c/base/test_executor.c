@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "forks.h"
 
 static void nap(long milliseconds) {
     struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
@@ -187,12 +188,6 @@ static void forks_under_load(void) {
     CHECK(long_rounds > before);
     atomic_store(&stop_long, true);
     pthread_join(caller, NULL);
-}
-
-static bool fork_once(void *context) {
-    pid_t *child = context;
-    if (*child < 0) *child = fork();
-    return false;
 }
 
 /* The host's signal handler forks: the child hears of it, and its next job is done. */

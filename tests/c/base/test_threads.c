@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "forks.h"
 
 enum { N = 1000 };
 
@@ -73,12 +74,6 @@ static void caller_ends_inside_its_hook(void) {
     before = done;
     nanosleep(&nap, NULL);
     CHECK(before > 0 && done == before);
-}
-
-static bool fork_once(void *context) {
-    pid_t *child = context;
-    if (*child < 0) *child = fork();
-    return false;
 }
 
 /* The host's signal handler forks: the child does not wait for threads that it has not. */
