@@ -8,8 +8,8 @@ stopped and run again, the training goes on. START is the model that train_birds
 
 The stages but the last leave out 48 species and the fifth photograph of the others:
 measure_birds.py says what their model makes of them, and --tuning stops there. The last stage adds
-the 48 species. The fifth photographs and those of valid/ are never trained on: they find the gallery's threshold and
-how probable its answers are, and the figures in training.json are theirs.
+the 48 species. The fifth photographs and those of valid/ are never trained on: they find the
+gallery's threshold and how probable its answers are, and the figures in training.json are theirs.
 """
 
 import argparse
