@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from birdembed.base.text import shown
+
 #: A label's common name and its scientific name, the latter "" where it is not known.
 SpeciesNames = dict[str, tuple[str, str]]
 
@@ -31,11 +33,11 @@ def _pair(label: Any, value: Any) -> tuple[str, str]:
     pair = (value, "") if isinstance(value, str) else tuple(value) if _listed(value) else ()
     if len(pair) != 2 or not all(isinstance(name, str) for name in pair):
         raise TypeError(
-            f"species_names[{label!r}] must be a common name, or (common name, scientific name), "
-            f"got {value!r}"
+            f"species_names[{shown(label)}] must be a common name, or (common name, "
+            f"scientific name), got {shown(value)}"
         )
     if not pair[0]:
-        raise ValueError(f"species_names[{label!r}] has no common name")
+        raise ValueError(f"species_names[{shown(label)}] has no common name")
     return pair
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from birdembed._core import WeightsError
+from birdembed.base.text import error_text, shown
 from birdembed.images.preprocess import Preprocess
 
 #: PIL's numbers, which transformers writes.
@@ -30,7 +31,7 @@ def _make(path: str, **fields: Any) -> Preprocess:
     try:
         return Preprocess(**fields)
     except (TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: {error}; {_ADVICE}") from error
+        raise WeightsError(f"{path}: {error_text(error)}; {_ADVICE}") from error
 
 
 def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = False) -> Preprocess:
@@ -51,7 +52,7 @@ def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = Fa
     if channels != 3 or height != width:
         raise WeightsError(f"{path}: input_size {cfg['input_size']} is not (3, n, n); {_ADVICE}")
     if mode not in ("center", "squash"):
-        raise WeightsError(f"{path}: crop_mode {mode!r} is not center or squash; {_ADVICE}")
+        raise WeightsError(f"{path}: crop_mode {shown(mode)} is not center or squash; {_ADVICE}")
     return _make(
         path,
         size=int(height),
@@ -73,7 +74,7 @@ def _edge(value: Any, path: str) -> tuple[int, bool]:
             return int(value["shortest_edge"]), False
         if value.get("height") == value.get("width") and value.get("height"):
             return int(value["height"]), True
-    raise WeightsError(f"{path}: size {value!r} is not understood; {_ADVICE}")
+    raise WeightsError(f"{path}: size {shown(value)} is not understood; {_ADVICE}")
 
 
 def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preprocess:
@@ -94,7 +95,9 @@ def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preproces
         raise WeightsError(f"{path}: rescale_factor is not 1/255; {_ADVICE}")
     resample = cfg.get("resample", 3)
     if resample not in _RESAMPLE:
-        raise WeightsError(f"{path}: resample {resample!r} is not bilinear or bicubic; {_ADVICE}")
+        raise WeightsError(
+            f"{path}: resample {shown(resample)} is not bilinear or bicubic; {_ADVICE}"
+        )
     edge, square = _edge(cfg.get("size", 224), path)
     size, crop_pct = edge, 1.0
     kind = str(cfg.get("image_processor_type") or cfg.get("feature_extractor_type") or "")
@@ -108,7 +111,7 @@ def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preproces
         # floor(size / crop_pct) must be the edge again: aim at its middle.
         crop_pct = size / (edge + 0.5) if size != edge else 1.0
     elif not square:
-        raise WeightsError(f"{path}: size {cfg.get('size')!r} without a crop; {_ADVICE}")
+        raise WeightsError(f"{path}: size {shown(cfg.get('size'))} without a crop; {_ADVICE}")
     return _make(
         path,
         size=size,

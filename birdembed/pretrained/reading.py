@@ -11,7 +11,7 @@ from typing import Any
 from birdembed._core import WeightsError
 from birdembed.base.json_text import json_object
 from birdembed.base.species_names import SpeciesNames, checked_species_names
-from birdembed.base.text import composed, shortened, shown
+from birdembed.base.text import composed, error_text, shortened, shown
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import (
     COMMITTED,
@@ -68,7 +68,9 @@ def _class_names(names: Any, count: int, config_path: Path) -> list[str] | None:
             raise TypeError("they are one text")
         listed = [composed(str(name)) for name in names]
     except (TypeError, ValueError, OverflowError) as error:
-        raise WeightsError(f"{config_path}: the label names are not a list: {error}") from error
+        raise WeightsError(
+            f"{config_path}: the label names are not a list: {error_text(error)}"
+        ) from error
     if len(listed) != count:
         raise WeightsError(
             f"{config_path}: names {len(listed)} classes, the head of the weights has {count}"
@@ -86,7 +88,9 @@ def _species_names(species: Any, config_path: Path) -> SpeciesNames:
             }
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{config_path}: species: not names by label: {error!r}") from error
+        raise WeightsError(
+            f"{config_path}: species: not names by label: {shown(error.args)}"
+        ) from error
 
 
 def _calibration(values: Any, config_path: Path) -> dict[str, float] | None:
@@ -96,7 +100,9 @@ def _calibration(values: Any, config_path: Path) -> dict[str, float] | None:
     try:
         numbers = {name: float(values[name]) for name in ("bias", "score", "margin")}
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{config_path}: calibration: not three numbers: {error!r}") from error
+        raise WeightsError(
+            f"{config_path}: calibration: not three numbers: {shown(error.args)}"
+        ) from error
     if not all(map(math.isfinite, numbers.values())):
         raise WeightsError(f"{config_path}: calibration: not finite: {numbers}")
     return numbers
@@ -114,7 +120,7 @@ def _architecture(config: Mapping[str, Any], path: Path) -> str:
         }
         for key, value in wanted.items():
             if config.get(key, value) != value:
-                raise WeightsError(f"{path}: expected {key} {value}, got {config[key]!r}")
+                raise WeightsError(f"{path}: expected {key} {value}, got {shown(config[key])}")
         return "resnet50"
     name = config.get("architecture")
     if name == "tv_resnet50":  # timm's older name
@@ -146,7 +152,7 @@ def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> N
     path = folder / CONFIG
     if own.get("format") != FORMAT:
         raise WeightsError(
-            f"{path}: written in format {own.get('format')!r}, this version reads {FORMAT}"
+            f"{path}: written in format {shown(own.get('format'))}, this version reads {FORMAT}"
         )
     pooling = own.get("pooling", "avg")
     if not isinstance(pooling, str) or pooling not in POOLINGS:

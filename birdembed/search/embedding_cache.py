@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed._core import BirdembedError
 from birdembed.base.files import lock, sha256_of_file
 
 _MAGIC = b"birdembed rows 1\n"
@@ -135,7 +136,9 @@ class EmbeddingCache:
             assert self._records is not None
             record = self._records[place]
             if zlib.crc32(record.tobytes()[:-4]) == record["checksum"]:
-                return np.array(record["row"], np.float32), record["decoder"].decode("ascii")
+                return np.array(record["row"], np.float32), record["decoder"].decode(
+                    "ascii", "replace"
+                )
             self.damaged += 1
             if self.damaged == 1:
                 warnings.warn(
@@ -166,7 +169,7 @@ class EmbeddingCache:
             elif self._dim is None:  # another process was first
                 self._dim = self._read_header()
             if self._dim != dim:
-                raise ValueError(
+                raise BirdembedError(
                     f"{self.path}: rows of {self._dim} numbers, got {dim}; remove the file"
                 )
             torn = (size - _HEADER.size) % records.itemsize

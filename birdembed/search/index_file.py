@@ -249,4 +249,4 @@ def _strings(name: str, column: str, tensors: Mapping[str, NDArray[Any]]) -> Pac
         raise _damaged(name, f"offsets of the strings of {column}")
     if present is not None and (present.dtype != bool or present.shape != (len(offsets) - 1,)):
         raise _damaged(name, f"which strings of {column} are there")
-    return PackedStrings(blob, offsets, None if present is None else np.array(present))
+    return PackedStrings(blob, offsets, None if present is None else np.array(present), name)

@@ -8,6 +8,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.search.mapped_file import IndexFileError
+
 
 class PackedStrings(Sequence["str | None"]):
     """A sequence of strings as they lie in an index file, decoded when asked for.
@@ -20,6 +22,8 @@ class PackedStrings(Sequence["str | None"]):
         Where each begins, and where the last ends, `(n + 1,)` int64.
     present : ndarray or None
         `(n,)` bool, False where there is no string; None: all are there.
+    name : str
+        Path of the file, for errors.
     """
 
     def __init__(
@@ -27,8 +31,10 @@ class PackedStrings(Sequence["str | None"]):
         blob: NDArray[np.uint8],
         offsets: NDArray[np.int64],
         present: NDArray[np.bool_] | None = None,
+        name: str = "",
     ):
         self.blob, self.offsets, self.present = blob, offsets, present
+        self._name = name
 
     @classmethod
     def pack(cls, strings: Sequence[str | None]) -> PackedStrings:
@@ -58,7 +64,14 @@ class PackedStrings(Sequence["str | None"]):
         if self.present is not None and not self.present[row]:
             return None
         text = self.blob[self.offsets[row] : self.offsets[row + 1]].tobytes()
-        return text.decode("utf-8", "surrogatepass")
+        return self._decoded(text)
+
+    def _decoded(self, text: bytes) -> str:
+        """Return a string of the file; that it is one is seen only now."""
+        try:
+            return text.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise IndexFileError(f"{self._name}: damaged: a string is no UTF-8") from error
 
     def __iter__(self) -> Iterator[str | None]:
         """Yield all strings, decoded."""
@@ -66,4 +79,4 @@ class PackedStrings(Sequence["str | None"]):
         offsets = self.offsets.tolist()
         present = [True] * len(self) if self.present is None else self.present.tolist()
         for begin, end, there in zip(offsets[:-1], offsets[1:], present, strict=True):
-            yield text[begin:end].decode("utf-8", "surrogatepass") if there else None
+            yield self._decoded(text[begin:end]) if there else None

@@ -26,7 +26,7 @@ from birdembed._version import __version__
 from birdembed.base.files import lock, replacing, staging, sweep, with_path
 from birdembed.base.json_text import json_object, json_text
 from birdembed.base.species_names import SpeciesNames, checked_species_names
-from birdembed.base.text import shortened, some
+from birdembed.base.text import error_text, shortened, shown, some
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import Pretrained
 from birdembed.pretrained.reading import read_pretrained
@@ -227,7 +227,7 @@ def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
         raise WeightsError(f"{path}: damaged, cannot be read as JSON: {error}") from error
     if values.get("format") != _FORMAT:
         raise WeightsError(
-            f"{path}: written in format {values.get('format')!r}, this version reads {_FORMAT}"
+            f"{path}: written in format {shown(values.get('format'))}, this version reads {_FORMAT}"
         )
     try:
         return _checkpoint(path, values)
@@ -242,10 +242,13 @@ def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:
     architecture, classes = values["architecture"], [str(n) for n in values["class_names"]]
     if architecture not in _core.architectures():
         raise WeightsError(
-            f"{path}: names the architecture {architecture!r}, expected one of "
+            f"{path}: names the architecture {shown(architecture)}, expected one of "
             f"{', '.join(_core.architectures())}"
         )
-    file = path.with_name(str(values["file"]))
+    name = values["file"]
+    if not isinstance(name, str) or len(name) > 255:
+        raise WeightsError(f"{path}: damaged: no file name: {shown(name)}")
+    file = path.with_name(name)
     tensors = _read_tensors(file)
     learned = {n: tensors[n] for n in tensors if n.startswith(_LEARNED)}
     others = {n: tensors[n] for n in tensors if n not in learned}
@@ -287,7 +290,7 @@ def _read_tensors(file: Path) -> dict[str, np.ndarray]:
         raise WeightsError(f"{file}: no such file, but {LAST} beside it names it") from None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
         raise WeightsError(
-            f"{file}: truncated or damaged ({error}); {_or_best(file.parent)}"
+            f"{file}: truncated or damaged ({error_text(error)}); {_or_best(file.parent)}"
         ) from error
 
 

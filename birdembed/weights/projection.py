@@ -11,6 +11,7 @@ import numpy as np
 from birdembed._core import WeightsError
 from birdembed.base.checks import check_choice
 from birdembed.base.public import public
+from birdembed.base.text import error_text
 from birdembed.weights.safetensors_file import read_metadata, read_safetensors, write_safetensors
 
 POOLINGS = ("avg", "gem")
@@ -103,4 +104,4 @@ def read_projection(path: str | os.PathLike[str]) -> Projection:
             tensors["matrix"].float32("matrix"),
         )
     except ValueError as error:
-        raise WeightsError(f"{os.fspath(path)}: {error}") from error
+        raise WeightsError(f"{os.fspath(path)}: {error_text(error)}") from error

@@ -12,6 +12,7 @@ import numpy as np
 
 from birdembed._core import WeightsError
 from birdembed.base.files import replacing
+from birdembed.base.text import error_text
 from birdembed.weights.tensors import StoredTensor
 
 #: BF16 as its bits: NumPy has no bfloat16.
@@ -19,8 +20,9 @@ _NUMPY_TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8", "I64": 
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> WeightsError:
+    what = error_text(error)
     return WeightsError(
-        f"{os.fspath(path)}: not a whole safetensors file ({error}); get or write the file again"
+        f"{os.fspath(path)}: not a whole safetensors file ({what}); get or write the file again"
     )
 
 

@@ -7,6 +7,7 @@ the reading. Tensors stay views until they are asked for, so that optimizer stat
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import os
@@ -343,10 +344,11 @@ def read_pth(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
             "save the model's state_dict() alone, or as safetensors"
         ) from None
     except WeightsError as error:
-        raise WeightsError(f"{name}: {error}") from error
-    except OSError:
-        raise
+        raise WeightsError(f"{name}: {error_text(error)}") from error
     except Exception as error:
+        # A zip's directory may name places before the file's beginning.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         # A damaged pickle fails in any way at all: opcodes on wrong types, short reads, ...
         raise WeightsError(
             f"{name}: truncated or damaged, or not a .pth file ({type(error).__name__}: "
