@@ -10,7 +10,8 @@
  * AVX2: 1x1 convolutions are as fast or faster in nChw8c (jit), so that is the network's layout.
  * A 3x3 with stride 2 runs 3 to 27 % faster as brgconv on nhwc, which pays for its two reorders.
  * With 256 channels it does not qualify: at 36 px and 64 threads its bits depend on the batch. */
-dnnl_format_tag_t bird_conv_layout(bird_isa isa, const bird_conv *conv) {
+dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv) {
+    if (type == dnnl_bf16) return dnnl_nhwc;
     switch (isa) {
         case BIRD_ISA_AVX512:
             return conv->ic < 16 ? dnnl_nChw16c : dnnl_nhwc;
