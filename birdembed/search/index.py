@@ -303,8 +303,8 @@ class Index:
         metadata : mapping, DataFrame or list of dicts, optional
             More columns, one value an image. Without a column `path` the absolute path is one.
         cache : str or Path, optional
-            Folder that keeps finished rows by the content of their files and by the model: a second
-            run computes only what is missing.
+            Folder that keeps finished rows by the content of their files, the model and its
+            precision: a second run computes only what is missing.
         on_error : {"skip", "raise"}
             What to do about an image that cannot be read; `index.report` names those left out.
         show_progress_bar : bool, optional
