@@ -162,8 +162,16 @@ def _show_choice_of_precision() -> None:
     """Print what "auto" takes, and why, on standard error."""
     log = logging.getLogger("birdembed.precision")
     if not log.handlers:
-        log.addHandler(logging.StreamHandler(sys.stderr))
+        log.addHandler(_Said())
         log.setLevel(logging.INFO)
+
+
+class _Said(logging.Handler):
+    """Say what is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record's text alone."""
+        say(record.getMessage())
 
 
 def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.Index:

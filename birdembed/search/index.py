@@ -59,6 +59,10 @@ class Index:
     Threads may share an index: `add` and `remove` wait for each other, and every other call
     answers from the rows that were there when it began. Two calls may see different rows, so
     take what belongs together (`match.id`, not ``index.ids[match.row]``) from one answer.
+
+    Embeddings of one model have one fingerprint in all precisions, and an index may hold and be
+    asked in any: they differ by less than 0.001 in cosine. It does not record which row was
+    computed in which. `build`'s cache keeps them apart.
     """
 
     __module__ = "birdembed"

@@ -258,11 +258,11 @@ static PyObject *network_num_features(PyObject *object, void *closure) {
 
 static PyMethodDef network_methods[] = {
     {"features", (PyCFunction)(void (*)(void))network_features, METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("features(pixels, gem=False, num_threads=0, precision='float32') -> (n, num_features) "
-               "float32")},
+     PyDoc_STR("features(pixels, gem=False, num_threads=0, precision='float32') "
+               "-> (n, num_features) float32")},
     {"maps", (PyCFunction)(void (*)(void))network_maps, METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("maps(pixels, num_threads=0, precision='float32') -> (n, num_features, h/32, w/32) "
-               "float32")},
+     PyDoc_STR("maps(pixels, num_threads=0, precision='float32') "
+               "-> (n, num_features, h/32, w/32) float32")},
     {"head", network_head, METH_O,
      PyDoc_STR("head(features) -> (n, num_classes) float32 logits")},
     {"conv_statistics",
