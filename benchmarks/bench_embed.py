@@ -1,4 +1,4 @@
-"""The network alone: float32 pixels to embeddings, at batch 1, 8 and 32."""
+"""The network alone: float32 pixels to embeddings, at batch 1, 8 and 32, in two precisions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,12 @@ def _shape(options: dict[str, Any]) -> tuple[int, ...]:
 def birdembed(options: dict[str, Any]) -> Work:
     import birdembed as be
 
-    return _work(be.load_model(options["model"]).forward_tensor, options)
+    model = be.load_model(options["model"], precision=options["precision"])
+    return _work(model.forward_tensor, options)
+
+
+def birdembed_float32(options: dict[str, Any]) -> Work:
+    return birdembed({**options, "precision": "float32"})
 
 
 def torch(options: dict[str, Any]) -> Work:
@@ -64,13 +69,16 @@ def onnxruntime(options: dict[str, Any]) -> Work:
 
 
 def openvino_latency(options: dict[str, Any]) -> Work:
-    network = peers.openvino_latency(_onnx(options), options["threads"], _shape(options))
-    return _work(network, options)
+    return _work(peers.openvino_latency(*_openvino_arguments(options)), options)
 
 
 def openvino_throughput(options: dict[str, Any]) -> Work:
-    network = peers.openvino_throughput(_onnx(options), options["threads"], _shape(options))
-    return _work(network, options)
+    return _work(peers.openvino_throughput(*_openvino_arguments(options)), options)
+
+
+def _openvino_arguments(options: dict[str, Any]) -> tuple[str, int, tuple[int, ...], str]:
+    hint = {"float32": "f32", "bfloat16": "bf16"}[options["precision"]]
+    return _onnx(options), options["threads"], _shape(options), hint
 
 
 def _onnx(options: dict[str, Any]) -> str:
@@ -85,21 +93,30 @@ CONTENDERS = {
     "onnxruntime": onnxruntime,
     "openvino latency": openvino_latency,
     "openvino throughput": openvino_throughput,
+    "birdembed float32": birdembed_float32,
 }
+OF_FLOAT32 = [name for name in CONTENDERS if name != "birdembed float32"]
+OF_BFLOAT16 = ["birdembed", "birdembed float32", "openvino latency", "openvino throughput"]
 
 
 def main(settings: Settings) -> list[Result]:
+    import birdembed as be
+
+    cases = [("float32", OF_FLOAT32, 1e-4)]
+    if "bfloat16" in be.info()["precisions"]:
+        cases.append(("bfloat16", OF_BFLOAT16, 0.05))
     with tempfile.TemporaryDirectory() as folder:
         paths = export(Path(folder))
         return [
             compare(
-                f"network, float32, batch {batch}",
+                f"network, {precision}, batch {batch}",
                 __name__,
-                list(CONTENDERS),
-                {**paths, "batch": batch},
+                contenders,
+                {**paths, "batch": batch, "precision": precision},
                 settings,
                 amount=IMAGES,
-                check=relative_l2(1e-4),
+                check=relative_l2(limit),
             )
+            for precision, contenders, limit in cases
             for batch in BATCHES
         ]

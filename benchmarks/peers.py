@@ -163,23 +163,29 @@ def onnxruntime_session(onnx: str, threads: int) -> Network:
     return lambda x: session.run(None, {"x": x})[0]
 
 
-def openvino_latency(onnx: str, threads: int, shape: tuple[int, ...]) -> Network:
-    """OpenVINO, one request at a time over all threads, float32, static shape."""
-    return _openvino(onnx, threads, shape, "LATENCY")
+def openvino_latency(
+    onnx: str, threads: int, shape: tuple[int, ...], precision: str = "f32"
+) -> Network:
+    """OpenVINO, one request at a time over all threads, static shape."""
+    return _openvino(onnx, threads, shape, "LATENCY", precision)
 
 
-def openvino_throughput(onnx: str, threads: int, shape: tuple[int, ...]) -> Network:
+def openvino_throughput(
+    onnx: str, threads: int, shape: tuple[int, ...], precision: str = "f32"
+) -> Network:
     """OpenVINO, as many requests at a time as it asks for, the batch shared out among them."""
-    return _openvino(onnx, threads, shape, "THROUGHPUT")
+    return _openvino(onnx, threads, shape, "THROUGHPUT", precision)
 
 
-def _openvino(onnx: str, threads: int, shape: tuple[int, ...], hint: str) -> Network:
+def _openvino(
+    onnx: str, threads: int, shape: tuple[int, ...], hint: str, precision: str
+) -> Network:
     import openvino as ov
 
     core = ov.Core()
     config = {
         "PERFORMANCE_HINT": hint,
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads,
     }
 

@@ -93,9 +93,15 @@ class Network:
     @property
     def num_features(self) -> int: ...
     def features(
-        self, pixels: NDArray[np.float32], gem: bool = False, num_threads: int = 0
+        self,
+        pixels: NDArray[np.float32],
+        gem: bool = False,
+        num_threads: int = 0,
+        precision: str = "float32",
     ) -> NDArray[np.float32]: ...
-    def maps(self, pixels: NDArray[np.float32], num_threads: int = 0) -> NDArray[np.float32]: ...
+    def maps(
+        self, pixels: NDArray[np.float32], num_threads: int = 0, precision: str = "float32"
+    ) -> NDArray[np.float32]: ...
     def head(self, features: NDArray[np.float32], /) -> NDArray[np.float32]: ...
     def conv_statistics(
         self, pixels: NDArray[np.float32], num_threads: int = 0

@@ -6,6 +6,7 @@ import argparse
 import codecs
 import io
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -108,6 +109,19 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=threads, metavar="N", help="number of threads")
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add --precision."""
+    from birdembed.base.precisions import PRECISIONS
+
+    parser.add_argument(
+        "--precision",
+        dest="model_precision",  # `finetune` has one of training
+        choices=PRECISIONS,
+        help="what the network computes in; auto: the fastest that keeps the embeddings "
+        "(default: BIRDEMBED_PRECISION, else float32)",
+    )
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add --model and --threads."""
     parser.add_argument(
@@ -137,7 +151,27 @@ def load_model(args: argparse.Namespace) -> be.Model:
     import birdembed as be
 
     use_threads(args)
-    return be.load_model(args.model) if args.model else be.load_model()
+    _show_choice_of_precision()
+    precision = getattr(args, "model_precision", None)
+    if args.model:
+        return be.load_model(args.model, precision=precision)
+    return be.load_model(precision=precision)
+
+
+def _show_choice_of_precision() -> None:
+    """Print what "auto" takes, and why, on standard error."""
+    log = logging.getLogger("birdembed.precision")
+    if not log.handlers:
+        log.addHandler(_Said())
+        log.setLevel(logging.INFO)
+
+
+class _Said(logging.Handler):
+    """Say what is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record's text alone."""
+        say(record.getMessage())
 
 
 def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.Index:

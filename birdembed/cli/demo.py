@@ -69,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the plot to write",
     )
     common.add_model(parser)
+    common.add_precision(parser)
 
 
 def choose(folder: Path, limit: int) -> tuple[list[str], int]:
@@ -206,7 +207,7 @@ def load_models(args: argparse.Namespace) -> list[be.Model]:
 
     models = [common.load_model(args)]
     if not args.model and models[0].gallery is not None and "sscd" in be.list_models():
-        models.insert(0, be.load_model("sscd"))
+        models.insert(0, be.load_model("sscd", precision=args.model_precision))
     return models
 
 

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache", type=common.path, metavar="DIR", help="keep finished vectors here"
     )
     common.add_model(parser)
+    common.add_precision(parser)
     common.add_json(parser)
 
 

@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plots", type=common.path, metavar="DIR", help="write plots of the results"
     )
     common.add_threads(parser)
+    common.add_precision(parser)
     common.add_json(parser)
 
 

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-k", type=common.positive, default=5, help="species to list (default: 5)")
     common.add_model(parser)
+    common.add_precision(parser)
     common.add_json(parser)
 
 

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plot", type=common.path, metavar="PNG", help="write a plot of queries and matches"
     )
     common.add_model(parser)
+    common.add_precision(parser)
     common.add_json(parser)
 
 

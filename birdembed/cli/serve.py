@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=port, default=8000, help="default: 8000; 0: any free one")
     parser.add_argument("--host", help="address to listen on (default: this machine alone)")
     common.add_model(parser)
+    common.add_precision(parser)
 
 
 def run(args: argparse.Namespace) -> int:

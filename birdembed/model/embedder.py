@@ -11,6 +11,7 @@ import numpy as np
 
 from birdembed import _core
 from birdembed.base.checks import check_threads
+from birdembed.base.precisions import asked_precision
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
 from birdembed.images.preprocess import Preprocess
@@ -19,6 +20,7 @@ from birdembed.images.sources import Inputs
 from birdembed.model.encoding import check_pixels, embedded, gathered, numbered
 from birdembed.model.network import check_preprocess
 from birdembed.model.pickling import from_plain_values, plain_values
+from birdembed.model.precision import IMAGES
 from birdembed.model.random_weights import random_contents
 from birdembed.model.snapshot import Snapshot
 from birdembed.model.write_lock import WriteLock
@@ -57,15 +59,15 @@ class Embedder:
         self._take(random_contents(architecture, 0, seed, preprocess))
 
     @classmethod
-    def _of(cls, given: Pretrained) -> Self:
+    def _of(cls, given: Pretrained, precision: str = "float32") -> Self:
         """Make a model from its contents."""
         model = cls.__new__(cls)
-        model._take(given)
+        model._take(given, precision)
         return model
 
-    def _take(self, given: Pretrained) -> None:
+    def _take(self, given: Pretrained, precision: str = "float32") -> None:
         """Become the model that has these contents."""
-        self._current = Snapshot.of(given)
+        self._current = Snapshot.of(given, precision)
         self._write_lock = WriteLock()
 
     # What it is
@@ -104,6 +106,63 @@ class Embedder:
         classifier does not.
         """
         return self._current.fingerprint
+
+    # Precision
+
+    @property
+    def precision(self) -> str:
+        """What the network computes in: "float32" or "bfloat16". May be set, to "auto" as well.
+
+        "auto" takes the fastest that the processor has and that keeps the embeddings of the first
+        images within a cosine of 0.999 of float32's. Until then it is "auto" that is said. Weights,
+        pooling, projection and classifier are float32 in any case, and so are a training's
+        validation and what `save_pretrained` writes.
+        """
+        now = self._current
+        if now.precision != "auto":
+            return now.precision
+        return "auto" if now.choice is None else now.choice.precision
+
+    @precision.setter
+    def precision(self, value: str) -> None:
+        if value is None:
+            raise ValueError("precision must be a name, got None")
+        value = asked_precision(value)
+        with self._writing("setting precision"):
+            self._current = replace(self._current, precision=value)
+
+    @property
+    def precision_reason(self) -> str:
+        """Why `precision` is what it is, in one line."""
+        now = self._current
+        if now.precision != "auto":
+            return "as asked for"
+        return "the first images will say" if now.choice is None else now.choice.reason
+
+    def choose_precision(self, images: Any) -> str:
+        """Decide now what "auto" stands for, and return it.
+
+        Without this call the first images that are embedded decide. The choice is kept in the
+        cache folder, by fingerprint and machine, where eight images or more were compared.
+
+        Parameters
+        ----------
+        images : images
+            As `encode` takes them. The first eight are compared, without what cannot be read.
+
+        Returns
+        -------
+        str
+            `precision`: still "auto" where no image can be read; unchanged where it is not "auto".
+        """
+        now = self._current
+        if now.precision == "auto" and now.choice is None:
+            inputs = Inputs.of(images)
+            for batch in batches_.batches(inputs, now.preprocess, IMAGES, on_error="skip"):
+                if len(batch.pixels):
+                    now.computed_in(batch.pixels, check_threads(None), batch.mirrored)
+                    break
+        return self.precision
 
     # Embedding
 
@@ -268,7 +327,7 @@ class Embedder:
         threads = check_threads(num_threads)
         side = (now.preprocess.size + 31) // 32
         parts = [
-            now.trunk.network.maps(batch.pixels, threads)
+            now.maps(batch.pixels, threads)
             for batch in batches_.batches(images, now.preprocess, batch_size, num_threads=threads)
         ]
         return np.concatenate(parts) if parts else np.empty((0, FEATURES, side, side), np.float32)
@@ -313,11 +372,12 @@ class Embedder:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return plain values, and the weights as the bytes of a safetensors file."""
-        return plain_values(self._current.pretrained())
+        now = self._current
+        return {**plain_values(now.pretrained()), "precision": now.precision}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the model from what `__getstate__` returned."""
-        self._take(from_plain_values(state))
+        self._take(from_plain_values(state), state["precision"])
 
 
 # Training and the integrations change a model as a whole: they hold `writing` while they work,

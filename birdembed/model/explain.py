@@ -136,9 +136,9 @@ def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = Non
             "this embedding is GeM-pooled and no mean of its cells: pass projection=False"
         )
     (batch,) = batches.batches([a, b], now.preprocess, 2)
-    maps = now.trunk.network.maps(batch.pixels, 0).astype(np.float64)
+    maps = now.maps(batch.pixels, 0).astype(np.float64)
     if batch.mirrored is not None:
-        maps = (maps + now.trunk.network.maps(batch.mirrored, 0)[..., ::-1]) / 2
+        maps = (maps + now.maps(batch.mirrored, 0)[..., ::-1]) / 2
     n, _, h, w = maps.shape
     cells = maps.reshape(n, -1, h * w).transpose(0, 2, 1)
     if chosen is not None:

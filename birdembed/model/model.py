@@ -10,10 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.checks import check_choice
+from birdembed.base.precisions import asked_precision
 from birdembed.base.public import public
 from birdembed.base.species_names import checked_species_names
 from birdembed.images.preprocess import Preprocess
 from birdembed.model.classifier import Classifier
+from birdembed.model.snapshot import precision_note
 from birdembed.pretrained.registry import DEFAULT_MODEL, read_model
 from birdembed.pretrained.writing import write_pretrained
 
@@ -55,6 +57,7 @@ class Model(Classifier):
         preprocess: Preprocess | None = None,
         num_classes: int | None = None,
         projection: bool = False,
+        precision: str | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
     ) -> Self:
@@ -63,7 +66,7 @@ class Model(Classifier):
         Parameters
         ----------
         name : str or Path, optional
-        weights, preprocess, num_classes, projection, revision, local_files_only
+        weights, preprocess, num_classes, projection, precision, revision, local_files_only
             As `birdembed.load_model` takes them.
 
         Returns
@@ -75,8 +78,11 @@ class Model(Classifier):
         WeightsError
             The model is not here, cannot be had, is damaged or does not fit.
         ValueError
-            `projection=True` for a model that has none.
+            `projection=True` for a model that has none; an unknown `precision`.
+        BackendError
+            This processor has not got `precision`.
         """
+        precision = asked_precision(precision)
         given = read_model(
             DEFAULT_MODEL if name is None else name,
             weights=weights,
@@ -90,7 +96,7 @@ class Model(Classifier):
                 raise ValueError(f"projection=True, but {given.source} brings no projection")
             given.project_by_default = True
             given.fingerprint = None
-        return cls._of(given)
+        return cls._of(given, precision)
 
     def __repr__(self) -> str:
         """Return architecture, classes, input and embedding size, and source as text."""
@@ -98,7 +104,7 @@ class Model(Classifier):
         head = f"{now.num_classes} classes" if now.num_classes else "no classifier"
         return (
             f"Model({now.architecture}, {head}, {now.preprocess.size} px -> "
-            f"{self.embedding_dim} numbers, {now.source})"
+            f"{self.embedding_dim} numbers, {now.source}{precision_note(now)})"
         )
 
     def _repr_html_(self) -> str:

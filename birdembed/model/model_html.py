@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from birdembed.display import html
+from birdembed.model.snapshot import precision_note
 
 if TYPE_CHECKING:
     from birdembed.model.snapshot import Snapshot
 
 
 def model_html(now: Snapshot) -> str:
-    """Return a table of architecture, source, input, embedding, classes and gallery."""
+    """Return a table of architecture, source, input, embedding, classes, precision and gallery."""
     sizes = now.preprocess
     facts: list[tuple[str, Any]] = [
         ("architecture", now.architecture),
@@ -20,6 +21,9 @@ def model_html(now: Snapshot) -> str:
         ("embedding", f"{now.dim(now.default_projection)} numbers"),
         ("classifier", _classes(now)),
     ]
+    if now.precision != "float32":
+        why = "" if now.choice is None or now.precision != "auto" else f" ({now.choice.reason})"
+        facts.append(("precision", f"{precision_note(now).strip(', ')}{why}"))
     if now.gallery is not None:
         species = sorted({str(label) for label in now.gallery.index.labels})
         limit = "" if now.threshold is None else f"; known from {now.threshold:.3f} up"

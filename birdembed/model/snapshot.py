@@ -13,6 +13,7 @@ from birdembed import _core
 from birdembed.base.species_names import SpeciesNames
 from birdembed.images.preprocess import Preprocess
 from birdembed.model.network import Trunk
+from birdembed.model.precision import IMAGES, Choice, chosen, known_choice
 from birdembed.pretrained.contents import Pretrained
 from birdembed.pretrained.fingerprint import fingerprint_of
 from birdembed.weights.projection import Projection
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One state of a model, with the fields of `Pretrained`."""
+    """One state of a model, with the fields of `Pretrained` and the precision it computes in."""
 
     trunk: Trunk
     preprocess: Preprocess
@@ -37,9 +38,11 @@ class Snapshot:
     source: str = ""
     threshold: float | None = None
     gallery: Gallery | None = None
+    #: "float32", "bfloat16", or "auto", which `computed_in` decides on the first images.
+    precision: str = "float32"
 
     @classmethod
-    def of(cls, given: Pretrained) -> Snapshot:
+    def of(cls, given: Pretrained, precision: str = "float32") -> Snapshot:
         """Make a snapshot of a model's contents."""
         return cls(
             trunk=Trunk(given.architecture, given.state, given.trunk_digest),
@@ -53,6 +56,7 @@ class Snapshot:
             source=given.source,
             threshold=given.threshold,
             gallery=_gallery(given),
+            precision=precision,
         )
 
     def pretrained(self) -> Pretrained:
@@ -129,13 +133,54 @@ class Snapshot:
 
         `mirrored` is the input of the mirror images; without it `pixels` are flipped.
         """
-        features = self.trunk.network.features(pixels, gem, num_threads)
+        precision = self.computed_in(pixels, num_threads, mirrored)
+        return self._features(pixels, gem, num_threads, mirrored, precision)
+
+    def _features(
+        self,
+        pixels: np.ndarray,
+        gem: bool,
+        num_threads: int,
+        mirrored: np.ndarray | None,
+        precision: str,
+    ) -> np.ndarray:
+        """Return `features` in a precision."""
+        features = self.trunk.network.features(pixels, gem, num_threads, precision)
         if self.preprocess.mirror:
             if mirrored is None:
                 mirrored = np.ascontiguousarray(pixels[..., ::-1])
-            features += self.trunk.network.features(mirrored, gem, num_threads)
+            features += self.trunk.network.features(mirrored, gem, num_threads, precision)
             features *= np.float32(0.5)
         return features
+
+    def maps(self, pixels: np.ndarray, num_threads: int) -> np.ndarray:
+        """Return the last feature maps ``(n, 2048, h / 32, w / 32)``, without `mirror`."""
+        precision = self.computed_in(pixels, num_threads)
+        return self.trunk.network.maps(pixels, num_threads, precision)
+
+    @property
+    def choice(self) -> Choice | None:
+        """What "auto" stands for, None as long as that is not decided."""
+        return known_choice(self.fingerprint)
+
+    def computed_in(
+        self, pixels: np.ndarray, num_threads: int, mirrored: np.ndarray | None = None
+    ) -> str:
+        """Return the precision to compute in; these images decide on "auto" if none have yet."""
+        if self.precision != "auto":
+            return self.precision
+        if not len(pixels):
+            return "float32"
+        projection = self.default_projection
+
+        def embed(precision: str) -> np.ndarray:
+            flipped = None if mirrored is None else mirrored[:IMAGES]
+            features = self._features(
+                pixels[:IMAGES], self._gem(projection), num_threads, flipped, precision
+            )
+            return _projected(features, projection)
+
+        return chosen(self.fingerprint, embed).precision
 
     def embed(
         self,
@@ -182,6 +227,13 @@ def _projected(features: np.ndarray, projection: Projection | None) -> np.ndarra
         return features
     # Not NumPy's product: its last bits change with the number of rows.
     return _core.linear(features - projection.mean, projection.rows)
+
+
+def precision_note(now: Snapshot) -> str:
+    """Return what to write behind a model that does not compute in float32."""
+    if now.precision != "auto":
+        return "" if now.precision == "float32" else f", {now.precision}"
+    return ", auto" if now.choice is None else f", auto: {now.choice.precision}"
 
 
 def _gallery(given: Pretrained) -> Gallery | None:

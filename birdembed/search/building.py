@@ -40,7 +40,7 @@ def build(
     task = collect(images, ids, labels, metadata, gaps=on_error == "skip")
     if task.closed and on_error == "raise":
         raise OSError("{}: {}".format(*task.closed[0]))
-    finished = _Finished(model, cache)
+    finished = _Finished(model, cache, task.images)
     bar = progress_bar(show_progress_bar, len(task.images), "embedding")
     found = []
     try:
@@ -160,8 +160,12 @@ class _Finished:
     telling contents apart means reading the files.
     """
 
-    def __init__(self, model: Any, cache: str | os.PathLike[str] | None):
-        self._store = None if cache is None else EmbeddingCache(cache, model.fingerprint)
+    def __init__(self, model: Any, cache: str | os.PathLike[str] | None, images: Sequence[Any]):
+        self._store = None
+        if cache is not None:
+            if getattr(model, "precision", "") == "auto":
+                model.choose_precision(images)  # or the rows to look up are not known
+            self._store = EmbeddingCache(cache, model.fingerprint, _precision_of(model))
         self._seen: dict[bytes, tuple[NDArray[np.float32], str]] = {}
 
     def key(self, image: Any) -> bytes | None:
@@ -178,11 +182,17 @@ class _Finished:
         """Keep the rows whose key is that of a content, not a position."""
         if self._store is None:
             return
-        if model.fingerprint != self._store.fingerprint:
+        now = (model.fingerprint, _precision_of(model))
+        if now != (self._store.fingerprint, self._store.precision):
             raise BirdembedError("the model was changed while it embedded; run it again")
         keep = [row for row, key in enumerate(keys) if isinstance(key, bytes)]
         self._store.put([keys[row] for row in keep], vectors[keep], [decoders[row] for row in keep])
         self._seen |= {keys[row]: (vectors[row], decoders[row]) for row in keep}
+
+
+def _precision_of(model: Any) -> str:
+    """Return what a model computes in; one that does not say is of one kind."""
+    return getattr(model, "precision", "float32")
 
 
 def outcomes(model: Any, images: Sequence[Any], finished: _Finished) -> Iterator[Outcome]:

@@ -1,10 +1,10 @@
 """Keep embeddings on disk, found by the images' content.
 
-One file a model, `FINGERPRINT.rows`: a header, then records of one size that are only ever
-appended, several in one write under a lock. A process that is killed leaves at most one torn
-record at the end, which the next writer cuts off and readers do not see. Each record carries a
-checksum; one that does not match is as good as absent, and is said so. Failures are not kept:
-a file that could not be read is tried again.
+One file a model and precision, `FINGERPRINT.rows` or `FINGERPRINT-bfloat16.rows`: a header, then
+records of one size that are only ever appended, several in one write under a lock. A process that
+is killed leaves at most one torn record at the end, which the next writer cuts off and readers do
+not see. Each record carries a checksum; one that does not match is as good as absent, and is said
+so. Failures are not kept: a file that could not be read is tried again.
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ class EmbeddingCache:
         Created where it is missing. May be shared by several models and processes.
     fingerprint : str
         The model's.
+    precision : str
+        What the rows are computed in. Rows of another precision are in a file of their own, so
+        that what comes out of a build does not depend on what was in the cache.
 
     Raises
     ------
@@ -65,9 +68,12 @@ class EmbeddingCache:
         The folder cannot be created or written.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], fingerprint: str):
-        self.fingerprint = fingerprint
-        self.path = Path(folder) / f"{fingerprint[:32]}.rows"
+    def __init__(
+        self, folder: str | os.PathLike[str], fingerprint: str, precision: str = "float32"
+    ):
+        self.fingerprint, self.precision = fingerprint, precision
+        suffix = "" if precision == "float32" else f"-{precision}"
+        self.path = Path(folder) / f"{fingerprint[:32]}{suffix}.rows"
         self.damaged = 0
         self._places: dict[bytes, list[int]] = {}
         self._records: NDArray[Any] | None = None

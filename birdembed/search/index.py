@@ -44,6 +44,10 @@ class Index(SharedRows):
     Threads may share an index: `add` and `remove` wait for each other, and every other call
     answers from the rows that were there when it began. Two calls may see different rows, so
     take what belongs together (`match.id`, not ``index.ids[match.row]``) from one answer.
+
+    Embeddings of one model have one fingerprint in all precisions, and an index may hold and be
+    asked in any: they differ by less than 0.001 in cosine. It does not record which row was
+    computed in which. `build`'s cache keeps them apart.
     """
 
     def __init__(self, dim: int | None = None, fingerprint: str | None = None, model: Any = None):
@@ -189,8 +193,8 @@ class Index(SharedRows):
         metadata : mapping, DataFrame or list of dicts, optional
             More columns, one value an image. Without a column `path` the absolute path is one.
         cache : str or Path, optional
-            Folder that keeps finished rows by the content of their files and by the model: a second
-            run computes only what is missing.
+            Folder that keeps finished rows by the content of their files, the model and its
+            precision: a second run computes only what is missing.
         on_error : {"skip", "raise"}
             What to do about an image that cannot be read; `index.report` names those left out.
         show_progress_bar : bool, optional

@@ -20,6 +20,7 @@ from birdembed.base.checks import (
     check_integer,
     check_number,
 )
+from birdembed.base.precisions import PRECISIONS
 from birdembed.base.public import public
 from birdembed.data.batch_options import AUGMENTS
 from birdembed.training.config_checks import (
@@ -38,7 +39,6 @@ from birdembed.training.loss_options import (
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
 BATCH_NORMS = ("train", "frozen_stats", "frozen")
-PRECISIONS = ("float32", "bfloat16", "auto")
 MONITORS = ("accuracy", "loss", "precision_at_1", "map_at_r")
 #: Steps of a run that can bear the full learning rate. Measured from `sscd`: 45 steps at 1e-3
 #: leave an accuracy of 0.57, at 2e-4 one of 0.93; 1500 steps at 1e-3 reach 0.98.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
     Diverged
         The network gives NaN or infinity.
     """
+    # Epochs and runs are compared, so all are measured alike, whatever the model computes in.
+    snapshot = replace(snapshot, precision="float32")
     valid, labels, config = run.valid_data, run.valid_labels, run.config
     assert valid is not None
     assert labels is not None

@@ -138,26 +138,26 @@ cleanup:
 }
 
 bird_status bird_inference_maps(bird_inference *inference, float *maps, const float *pixels,
-                                size_t n, int height, int width, int n_threads,
-                                bird_cancel *cancel, bird_error *err) {
+                                size_t n, int height, int width, bird_precision precision,
+                                int n_threads, bird_cancel *cancel, bird_error *err) {
     const bird_resnet *net = bird_weights_net(inference->weights);
     const size_t each = (size_t)net->num_features * (size_t)bird_inference_map_side(height) *
                         (size_t)bird_inference_map_side(width);
     const forward_job job = {
         .inference = inference,
-        .key = {.height = height, .width = width, .n_threads = n_threads},
+        .key = {.height = height, .width = width, .n_threads = n_threads, .precision = precision},
     };
     return run(job, maps, pixels, n, each, cancel, err);
 }
 
 bird_status bird_inference_features(bird_inference *inference, float *features,
                                     const float *pixels, size_t n, int height, int width,
-                                    bird_pooling pooling, int n_threads, bird_cancel *cancel,
-                                    bird_error *err) {
+                                    bird_precision precision, bird_pooling pooling, int n_threads,
+                                    bird_cancel *cancel, bird_error *err) {
     const bird_resnet *net = bird_weights_net(inference->weights);
     const forward_job job = {
         .inference = inference,
-        .key = {.height = height, .width = width, .n_threads = n_threads},
+        .key = {.height = height, .width = width, .n_threads = n_threads, .precision = precision},
         .pooled = true,
         .pooling = pooling,
     };

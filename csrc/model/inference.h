@@ -9,6 +9,7 @@
 #include "base/cancel.h"
 #include "model/pooling.h"
 #include "model/weights.h"
+#include "nn/precision.h"
 
 /* A weight set and the plans made for it. */
 typedef struct bird_inference bird_inference;
@@ -24,15 +25,16 @@ void bird_inference_destroy(bird_inference *inference);
 int bird_inference_map_side(int side);
 
 /* maps (n, num_features, map_side(height), map_side(width)) from pixels (n, 3, height, width),
- * normalised float32. Rows do not depend on n, position or n_threads. */
+ * normalised float32. Rows do not depend on n, position or n_threads. In bfloat16 the maps
+ * are computed in it, and are float32 again from there on. */
 bird_status bird_inference_maps(bird_inference *inference, float *maps, const float *pixels,
-                                size_t n, int height, int width, int n_threads,
-                                bird_cancel *cancel, bird_error *err);
+                                size_t n, int height, int width, bird_precision precision,
+                                int n_threads, bird_cancel *cancel, bird_error *err);
 
 /* The same, pooled: features (n, num_features). */
 bird_status bird_inference_features(bird_inference *inference, float *features,
                                     const float *pixels, size_t n, int height, int width,
-                                    bird_pooling pooling, int n_threads, bird_cancel *cancel,
-                                    bird_error *err);
+                                    bird_precision precision, bird_pooling pooling, int n_threads,
+                                    bird_cancel *cancel, bird_error *err);
 
 #endif

@@ -120,7 +120,7 @@ static bird_status create_part(part *made, const bird_weights *weights, bird_inf
     BIRD_TRY(bird_plan_create(&made->plan, key.n_threads, err));
     build.plan = made->plan;
     BIRD_TRY(bird_plan_input(made->plan, &made->input, at.n, at.c, at.h, at.w, err));
-    at.value = made->input;
+    BIRD_TRY(bird_in_precision(made->plan, &at.value, made->input, key.precision, err));
     BIRD_TRY(stem(&build, &at, err));
     for (int i = 0; i < build.net->n_blocks; i++)
         BIRD_TRY(bottleneck(&build, &at, &build.net->blocks[i], err));
@@ -138,6 +138,7 @@ bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_we
     bird_inference_key own = key;
 
     *plan = NULL;
+    BIRD_TRY(bird_precision_require(key.precision, "embedding", err));
     if (!made) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
     made->key = key;
     made->n_parts = lanes_of(key);
@@ -162,7 +163,8 @@ void bird_inference_plan_destroy(bird_inference_plan *plan) {
 
 bool bird_inference_plan_fits(const bird_inference_plan *plan, bird_inference_key key) {
     return plan->key.batch == key.batch && plan->key.height == key.height &&
-           plan->key.width == key.width && plan->key.n_threads == key.n_threads;
+           plan->key.width == key.width && plan->key.n_threads == key.n_threads &&
+           plan->key.precision == key.precision;
 }
 
 size_t bird_inference_plan_size(const bird_inference_plan *plan) {

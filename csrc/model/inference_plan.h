@@ -6,17 +6,20 @@
 
 #include "base/executor.h"
 #include "model/weights.h"
+#include "nn/precision.h"
 
 /* A map of one pixel is the least; the largest keeps every size far below 2^31 bytes. */
 enum { BIRD_MIN_SIDE = 32, BIRD_MAX_SIDE = 1024 };
 
 typedef struct bird_inference_key {
     int batch, height, width, n_threads;
+    bird_precision precision; /* of activations and weights between pixels and feature map */
 } bird_inference_key;
 
 typedef struct bird_inference_plan bird_inference_plan;
 
-/* `weights` is borrowed and outlives the plan. */
+/* `weights` is borrowed and outlives the plan. BIRD_BACKEND where the machine has not the
+ * precision. */
 bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_weights *weights,
                                        bird_inference_key key, bird_error *err);
 

@@ -137,13 +137,13 @@ bird_status bird_training_push_forward(builder *build, bird_value *features, bir
     flow at = {.c = 3, .h = build->key.size, .w = build->key.size};
     bird_value pooled;
 
-    BIRD_TRY(bird_training_tensor(build->plan, &at.value, input, build->key.precision, err));
+    BIRD_TRY(bird_in_precision(build->plan, &at.value, input, build->key.precision, err));
     BIRD_TRY(stem_forward(build, &at, err));
     for (int i = 0; i < build->net->n_blocks; i++) BIRD_TRY(block_forward(build, &at, i, err));
     build->global_pool = (bird_pool){.n = build->key.batch, .c = at.c, .ih = at.h, .iw = at.w,
                                      .kernel = at.h, .stride = at.h, .oh = 1, .ow = 1};
     /* Features are float32, and so is what averages them. */
-    BIRD_TRY(bird_training_tensor(build->plan, &at.value, at.value, BIRD_FLOAT32, err));
+    BIRD_TRY(bird_in_precision(build->plan, &at.value, at.value, BIRD_FLOAT32, err));
     BIRD_TRY(bird_average_pool_forward(build->plan, &pooled, at.value, &build->global_pool, err));
     BIRD_TRY(bird_plan_output(build->plan, features, pooled, err));
 cleanup:

@@ -6,7 +6,6 @@
 
 #include "base/alloc.h"
 #include "model/training_plan_internal.h"
-#include "nn/isa.h"
 
 struct bird_training_plan {
     bird_training_key key;
@@ -39,9 +38,7 @@ bird_status bird_training_plan_create(bird_training_plan **plan, const bird_resn
     bird_value input, diff_features;
 
     *plan = NULL;
-    if (key.precision == BIRD_BFLOAT16 && !bird_isa_has_bf16())
-        BIRD_FAIL(BIRD_BACKEND, "training in bfloat16 needs a processor with AVX512_BF16 or AMX, "
-                                "and oneDNN finds %s here: train in float32", bird_isa_name());
+    BIRD_TRY(bird_precision_require(key.precision, "training", err));
     if (!made || !build) BIRD_FAIL(BIRD_NOMEM, "out of memory for a training plan");
     made->key = key;
     made->n_pixels = (size_t)key.batch * 3 * (size_t)key.size * (size_t)key.size;

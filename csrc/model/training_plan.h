@@ -9,7 +9,7 @@
 
 #include "base/executor.h"
 #include "model/resnet.h"
-#include "nn/training_tensor.h"
+#include "nn/precision.h"
 
 /* What a batch norm does while training. */
 typedef enum bird_bn_mode {

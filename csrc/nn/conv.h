@@ -17,8 +17,8 @@ typedef struct bird_conv {
 int bird_conv_out(const bird_conv *conv, int in);
 
 /* dst = conv(src) + bias, plus `residual` (n, oc, oh, ow) unless BIRD_NO_VALUE, then ReLU
- * where `relu`. The residual's bytes are overwritten by dst: this must be its last use.
- * Weights and bias are `packed`'s number `key`. Inference only. */
+ * where `relu`, in the type of `src`. The residual's bytes are overwritten by dst: this must be
+ * its last use. Weights and bias are `packed`'s number `key`. Inference only. */
 bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src,
                                 bird_value residual, const bird_conv *conv, bool relu,
                                 bird_packed *packed, int key, bird_error *err);

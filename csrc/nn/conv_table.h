@@ -13,16 +13,17 @@
 #include "nn/conv.h"
 #include "nn/isa.h"
 
-/* The layout of src and dst of an inference convolution. */
-dnnl_format_tag_t bird_conv_layout(bird_isa isa, const bird_conv *conv);
+/* The layout of src and dst of an inference convolution of numbers of that type. */
+dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv);
 
-/* True where nn/conv_winograd.h takes the place of oneDNN's kernels (not with a residual). */
+/* True where nn/conv_winograd.h takes the place of oneDNN's kernels (float32, no residual). */
 bool bird_conv_is_winograd(bird_isa isa, const bird_conv *conv);
 
 /* The same for training in float32, in both backward directions; forward: nn/conv_training.c. */
 bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv);
 
-/* How the name of the kernel begins that is faster than oneDNN's own first choice; NULL: none. */
+/* How the name of the float32 kernel begins that is faster than oneDNN's own first choice; NULL:
+ * none. */
 const char *bird_conv_kernel(bird_isa isa, const bird_conv *conv);
 
 /* The layout of activations and gradients of training with so many channels. */

@@ -101,7 +101,8 @@ static bird_status constants(bird_plan *plan, bird_value *u, bird_value *bias,
 
     BIRD_TRY(bird_tensor_md(&plain_md, of->oc, of->ic, 3, 3, dnnl_oihw, err));
     BIRD_TRY(floats(&u_md, count, err));
-    BIRD_TRY(bird_packed_get(packed, &u_data, &bias_data, key, u_md, plain_md, transform, err));
+    BIRD_TRY(bird_packed_get(packed, &u_data, &bias_data, NULL, key, u_md, plain_md, transform,
+                             err));
     BIRD_TRY(bird_plan_vector(plan, u, (int)count, u_data, err));
     BIRD_TRY(bird_plan_vector(plan, bias, of->oc, bias_data, err));
 cleanup:

@@ -50,3 +50,7 @@ const char *bird_onednn_version(void) {
 bool bird_isa_has_bf16(void) {
     return covers((unsigned)dnnl_get_effective_cpu_isa(), dnnl_cpu_isa_avx512_core_bf16);
 }
+
+bool bird_isa_has_vnni(void) {
+    return covers((unsigned)dnnl_get_effective_cpu_isa(), dnnl_cpu_isa_avx512_core_vnni);
+}

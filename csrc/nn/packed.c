@@ -1,4 +1,6 @@
+#include <math.h>
 #include <oneapi/dnnl/dnnl.h>
+#include <stdint.h>
 
 #include "base/alloc.h"
 #include "nn/packed_build.h"
@@ -22,7 +24,8 @@ typedef struct form {
 
 typedef struct entry {
     form *forms; /* owned list; one or two long */
-    float *bias; /* owned (oc); NULL until first asked for */
+    float *bias;   /* owned (oc); NULL until first asked for */
+    float *scales; /* owned (oc): what one step of an int8 weight is worth; NULL as long as none are */
 } entry;
 
 struct bird_packed {
@@ -66,6 +69,7 @@ void bird_packed_destroy(bird_packed *packed) {
             destroy_form(at);
         }
         bird_free(packed->entries[i].bias);
+        bird_free(packed->entries[i].scales);
     }
     bird_free(packed->entries);
     for (chunk *at = packed->chunks, *next; at; at = next) {
@@ -102,7 +106,7 @@ static void *take(bird_packed *packed, size_t size) {
 }
 
 /* Bring plain weights into layout `md` at `data` (which has md's size). */
-static bird_status reorder(void *data, const_dnnl_memory_desc_t md, float *plain,
+static bird_status reorder(void *data, const_dnnl_memory_desc_t md, void *plain,
                            const_dnnl_memory_desc_t plain_md, bird_error *err) {
     bird_status status = BIRD_OK;
     const bird_engine *engine;
@@ -127,12 +131,48 @@ cleanup:
     return status;
 }
 
+/* Put the nearest whole steps in the place of plain (oc, each), as bytes, and write how much a
+ * step of each filter is. The largest weight of a filter is 127 steps. */
+static void round_to_bytes(float *plain, float *scales, size_t oc, size_t each) {
+    int8_t *to = (int8_t *)plain; /* always behind what is still to be read */
+    for (size_t o = 0; o < oc; o++) {
+        const float *filter = plain + o * each;
+        float largest = 0;
+        for (size_t i = 0; i < each; i++) largest = fmaxf(largest, fabsf(filter[i]));
+        scales[o] = largest > 0 ? largest / 127 : 1;
+        for (size_t i = 0; i < each; i++)
+            to[o * each + i] = (int8_t)lrintf(filter[i] / scales[o]);
+    }
+}
+
+/* Bring plain weights into an int8 layout; the scales are `key`'s from then on. */
+static bird_status pack_bytes(bird_packed *packed, int key, void *data, const_dnnl_memory_desc_t md,
+                              float *plain, const_dnnl_memory_desc_t plain_md, bird_error *err) {
+    bird_status status = BIRD_OK;
+    entry *of = &packed->entries[key];
+    dnnl_memory_desc_t bytes_md = NULL;
+    dnnl_dims_t *dims = NULL;
+
+    BIRD_DNNL(dnnl_memory_desc_query(plain_md, dnnl_query_dims, &dims));
+    const size_t oc = (size_t)(*dims)[0];
+    const size_t each = (size_t)((*dims)[1] * (*dims)[2] * (*dims)[3]);
+    if (!of->scales) of->scales = bird_alloc(oc * sizeof *of->scales);
+    if (!of->scales) BIRD_FAIL(BIRD_NOMEM, "out of memory for packed weights");
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&bytes_md, 4, *dims, dnnl_s8, dnnl_oihw));
+    round_to_bytes(plain, of->scales, oc, each);
+    BIRD_TRY(reorder(data, md, plain, bytes_md, err));
+cleanup:
+    dnnl_memory_desc_destroy(bytes_md);
+    return status;
+}
+
 static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl_memory_desc_t md,
                             const_dnnl_memory_desc_t plain_md, bird_weights_transform transform,
                             bird_error *err) {
     bird_status status = BIRD_OK;
     size_t size = dnnl_memory_desc_get_size(md);
     dnnl_dims_t *dims = NULL;
+    dnnl_data_type_t type;
     float *plain = bird_alloc(dnnl_memory_desc_get_size(plain_md));
     form *made = bird_calloc(1, sizeof *made);
 
@@ -141,9 +181,12 @@ static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl
     if (!plain || !made || !made->data) BIRD_FAIL(BIRD_NOMEM, "out of memory for packed weights");
     packed->plain(packed->owner, key, plain, NULL);
     BIRD_DNNL(dnnl_memory_desc_clone(&made->md, md));
+    BIRD_DNNL(dnnl_memory_desc_query(md, dnnl_query_data_type, &type));
     if (transform) {
         BIRD_DNNL(dnnl_memory_desc_query(plain_md, dnnl_query_dims, &dims));
         transform(made->data, plain, (int)(*dims)[0], (int)(*dims)[1]);
+    } else if (type == dnnl_s8) {
+        BIRD_TRY(pack_bytes(packed, key, made->data, md, plain, plain_md, err));
     } else {
         BIRD_TRY(reorder(made->data, md, plain, plain_md, err));
     }
@@ -159,9 +202,10 @@ cleanup:
     return status;
 }
 
-bird_status bird_packed_get(bird_packed *packed, void **weights, float **bias, int key,
-                            const_dnnl_memory_desc_t md, const_dnnl_memory_desc_t plain_md,
-                            bird_weights_transform transform, bird_error *err) {
+bird_status bird_packed_get(bird_packed *packed, void **weights, float **bias, float **scales,
+                            int key, const_dnnl_memory_desc_t md,
+                            const_dnnl_memory_desc_t plain_md, bird_weights_transform transform,
+                            bird_error *err) {
     bird_status status = BIRD_OK;
     entry *of = &packed->entries[key];
     form *found = of->forms;
@@ -179,6 +223,7 @@ bird_status bird_packed_get(bird_packed *packed, void **weights, float **bias, i
     if (!found) BIRD_TRY(add_form(&found, packed, key, md, plain_md, transform, err));
     *weights = found->data;
     *bias = of->bias;
+    if (scales) *scales = of->scales;
 cleanup:
     return status;
 }

@@ -29,6 +29,7 @@ void bird_plan_destroy(bird_plan *plan) {
     for (int i = 0; i < plan->n_values; i++) {
         dnnl_memory_destroy(plan->values[i].memory);
         dnnl_memory_desc_destroy(plan->values[i].md);
+        if (plan->values[i].constant) bird_free(plan->values[i].data);
     }
     bird_free(plan->steps);
     bird_free(plan->values);
@@ -74,6 +75,26 @@ bird_status bird_plan_value(bird_plan *plan, bird_value *out, const_dnnl_memory_
 bird_status bird_plan_external(bird_plan *plan, bird_value *out, const_dnnl_memory_desc_t md,
                                void *data, bird_error *err) {
     return add_value(plan, out, md, true, data, err);
+}
+
+bird_status bird_plan_constant(bird_plan *plan, bird_value *out, dnnl_data_type_t type,
+                               const void *number, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const dnnl_dims_t dims = {1};
+    dnnl_memory_desc_t md = NULL;
+    void *own = bird_alloc(sizeof(float));
+
+    *out = BIRD_NO_VALUE;
+    if (!own) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
+    memcpy(own, number, sizeof(float));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 1, dims, type, dnnl_x));
+    BIRD_TRY(bird_plan_external(plan, out, md, own, err));
+    plan->values[*out].constant = true;
+    own = NULL;
+cleanup:
+    bird_free(own);
+    dnnl_memory_desc_destroy(md);
+    return status;
 }
 
 void bird_plan_keep(bird_plan *plan, bird_value kept) {

@@ -25,6 +25,10 @@ bird_status bird_plan_value(bird_plan *plan, bird_value *value, const_dnnl_memor
 bird_status bird_plan_external(bird_plan *plan, bird_value *value, const_dnnl_memory_desc_t md,
                                void *data, bird_error *err);
 
+/* A number of four bytes (float or int32_t) that the plan keeps: a scale or a zero point. */
+bird_status bird_plan_constant(bird_plan *plan, bird_value *value, dnnl_data_type_t type,
+                               const void *number, bird_error *err);
+
 /* Keep a slab value alive to the end, so that it can be read after executing. */
 void bird_plan_keep(bird_plan *plan, bird_value value);
 

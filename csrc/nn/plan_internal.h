@@ -14,6 +14,7 @@ typedef struct plan_value {
     int first, last;       /* steps of first and last use; -1: unused */
     bird_value copy_of;    /* holds this value in another layout, as long as neither is written */
     bool external;
+    bool constant;         /* external, and its data are the plan's own */
 } plan_value;
 
 typedef struct plan_step {

@@ -96,16 +96,20 @@ static PyArrayObject *require_pixels(PyObject *object) {
 }
 
 static PyObject *network_features(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"pixels", "gem", "num_threads", NULL};
+    static char *names[] = {"pixels", "gem", "num_threads", "precision", NULL};
     network *self = (network *)object;
     PyObject *given;
+    const char *named = "float32";
+    bird_precision precision;
     int gem = 0, n_threads = 0;
     bird_unlocked unlocked;
     bird_status status;
     bird_error err;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pi", names, &given, &gem, &n_threads))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pis", names, &given, &gem, &n_threads,
+                                     &named))
         return NULL;
+    if (bird_read_precision(&precision, named) < 0) return NULL;
     PyArrayObject *pixels = require_pixels(given);
     if (!pixels) return NULL;
     const npy_intp n = PyArray_DIM(pixels, 0);
@@ -116,7 +120,7 @@ static PyObject *network_features(PyObject *object, PyObject *args, PyObject *kw
         status = bird_inference_features(
             self->inference, PyArray_DATA(features), PyArray_DATA(pixels), (size_t)n,
             (int)PyArray_DIM(pixels, 2), (int)PyArray_DIM(pixels, 3),
-            gem ? BIRD_POOL_GEM : BIRD_POOL_AVERAGE, bird_threads_or_default(n_threads),
+            precision, gem ? BIRD_POOL_GEM : BIRD_POOL_AVERAGE, bird_threads_or_default(n_threads),
             &unlocked.cancel, &err);
         bird_lock(&unlocked);
         if (status != BIRD_OK) bird_raise(state_of(object), &err);
@@ -127,15 +131,19 @@ static PyObject *network_features(PyObject *object, PyObject *args, PyObject *kw
 }
 
 static PyObject *network_maps(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"pixels", "num_threads", NULL};
+    static char *names[] = {"pixels", "num_threads", "precision", NULL};
     network *self = (network *)object;
     PyObject *given;
+    const char *named = "float32";
+    bird_precision precision;
     int n_threads = 0;
     bird_unlocked unlocked;
     bird_status status;
     bird_error err;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|i", names, &given, &n_threads)) return NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|is", names, &given, &n_threads, &named))
+        return NULL;
+    if (bird_read_precision(&precision, named) < 0) return NULL;
     PyArrayObject *pixels = require_pixels(given);
     if (!pixels) return NULL;
     const npy_intp n = PyArray_DIM(pixels, 0);
@@ -146,8 +154,8 @@ static PyObject *network_maps(PyObject *object, PyObject *args, PyObject *kwargs
     if (maps) {
         bird_unlock(&unlocked);
         status = bird_inference_maps(self->inference, PyArray_DATA(maps), PyArray_DATA(pixels),
-                                     (size_t)n, height, width, bird_threads_or_default(n_threads),
-                                     &unlocked.cancel, &err);
+                                     (size_t)n, height, width, precision,
+                                     bird_threads_or_default(n_threads), &unlocked.cancel, &err);
         bird_lock(&unlocked);
         if (status != BIRD_OK) bird_raise(state_of(object), &err);
         if (status != BIRD_OK || bird_warn_of_threads() < 0) Py_CLEAR(maps);
@@ -250,9 +258,11 @@ static PyObject *network_num_features(PyObject *object, void *closure) {
 
 static PyMethodDef network_methods[] = {
     {"features", (PyCFunction)(void (*)(void))network_features, METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("features(pixels, gem=False, num_threads=0) -> (n, num_features) float32")},
+     PyDoc_STR("features(pixels, gem=False, num_threads=0, precision='float32') "
+               "-> (n, num_features) float32")},
     {"maps", (PyCFunction)(void (*)(void))network_maps, METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("maps(pixels, num_threads=0) -> (n, num_features, h/32, w/32) float32")},
+     PyDoc_STR("maps(pixels, num_threads=0, precision='float32') "
+               "-> (n, num_features, h/32, w/32) float32")},
     {"head", network_head, METH_O,
      PyDoc_STR("head(features) -> (n, num_classes) float32 logits")},
     {"conv_statistics",

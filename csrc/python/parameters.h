@@ -1,12 +1,17 @@
-/* Slabs of parameters to lists of arrays and back: what Network and Trainer share. */
+/* What Network and Trainer share: names of architectures and precisions, and slabs of parameters
+ * to lists of arrays and back. */
 #ifndef BIRD_PYTHON_PARAMETERS_H
 #define BIRD_PYTHON_PARAMETERS_H
 
 #include "model/resnet.h"
+#include "nn/precision.h"
 #include "python/glue.h"
 
 /* The architecture of that name; NULL with an exception set where there is none. */
 const bird_resnet_spec *bird_find_spec(PyObject *name);
+
+/* The precision of that name; -1 with an exception set where there is none. */
+int bird_read_precision(bird_precision *precision, const char *name);
 
 /* A tensor's shape as a tuple. New reference. */
 PyObject *bird_param_shape(const bird_param *param);

@@ -50,22 +50,21 @@ static PyObject *trainer_configure(PyObject *self, PyObject *args, PyObject *kwa
         [BIRD_BN_FROZEN] = "frozen",
     };
     const int n = net_of(self)->params.n;
-    const char *bn, *precision = "float32";
+    const char *bn, *named = "float32";
+    bird_precision precision;
     PyObject *list;
     float bn_momentum = 0.1f;
     bool *trainable;
     int mode = 0;
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|fs", names, &bn, &list, &bn_momentum,
-                                     &precision))
+                                     &named))
         return NULL;
     while (mode < 3 && strcmp(modes[mode], bn) != 0) mode++;
     if (mode == 3)
         return PyErr_Format(PyExc_ValueError,
                             "bn must be 'train', 'frozen_stats' or 'frozen', got '%s'", bn);
-    if (strcmp(precision, "float32") != 0 && strcmp(precision, "bfloat16") != 0)
-        return PyErr_Format(PyExc_ValueError,
-                            "precision must be 'float32' or 'bfloat16', got '%s'", precision);
+    if (bird_read_precision(&precision, named) < 0) return NULL;
     if (!(bn_momentum >= 0 && bn_momentum <= 1)) {
         PyErr_SetString(PyExc_ValueError, "bn_momentum must be between 0 and 1");
         return NULL;
@@ -89,7 +88,7 @@ static PyObject *trainer_configure(PyObject *self, PyObject *args, PyObject *kwa
     }
     if (!PyErr_Occurred() && idle(self))
         bird_trainer_configure(core_of(self), (bird_bn_mode)mode, trainable, bn_momentum,
-                               strcmp(precision, "bfloat16") == 0 ? BIRD_BFLOAT16 : BIRD_FLOAT32);
+                               precision);
     PyMem_Free(trainable);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }

@@ -51,7 +51,7 @@ class Network:
             assert i < 2
         return features_of(x)
 
-    def features(self, pixels, gem=False, num_threads=0):
+    def features(self, pixels, gem=False, num_threads=0, precision="float32"):
         return self._run(pixels).astype(np.float32)
 
     def head(self, features):

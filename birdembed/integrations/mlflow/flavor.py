@@ -236,7 +236,9 @@ def log_model(
     return info
 
 
-def load_model(model_uri: str, *, num_classes: int | None = None) -> Model:
+def load_model(
+    model_uri: str, *, num_classes: int | None = None, precision: str | None = None
+) -> Model:
     """Load a model that `log_model` or `save_model` wrote.
 
     Parameters
@@ -245,6 +247,8 @@ def load_model(model_uri: str, *, num_classes: int | None = None) -> Model:
         ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``runs:/RUN/model``, a folder, ...
     num_classes : int, optional
         0 drops the classifier.
+    precision : str, optional
+        As `birdembed.load_model` takes it. MLflow's own loaders go by BIRDEMBED_PRECISION.
 
     Returns
     -------
@@ -259,13 +263,13 @@ def load_model(model_uri: str, *, num_classes: int | None = None) -> Model:
     """
     uri = os.fspath(model_uri)
     if os.path.isdir(uri):
-        return _load_from(Path(uri), uri, num_classes)
+        return _load_from(Path(uri), uri, num_classes, precision)
     with tempfile.TemporaryDirectory() as folder:
         found = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder)
-        return _load_from(Path(found), uri, num_classes)
+        return _load_from(Path(found), uri, num_classes, precision)
 
 
-def _load_from(folder: Path, uri: str, num_classes: int | None) -> Model:
+def _load_from(folder: Path, uri: str, num_classes: int | None, precision: str | None) -> Model:
     record = MlflowModel.load(os.fspath(folder))
     flavor = record.flavors.get(FLAVOR_NAME)
     if flavor is None:
@@ -273,7 +277,7 @@ def _load_from(folder: Path, uri: str, num_classes: int | None) -> Model:
             f"{uri}: has no flavour {FLAVOR_NAME!r}, only {', '.join(record.flavors)}: it was not "
             "logged by birdembed.integrations.mlflow.log_model"
         )
-    model = load_folder(folder / flavor["data"], num_classes=num_classes)
+    model = load_folder(folder / flavor["data"], num_classes=num_classes, precision=precision)
     set_snapshot(model, replace(snapshot_of(model), source=uri))
     if model.gallery is not None:
         len(model.gallery)  # read now: the folder may be gone later

@@ -103,6 +103,8 @@ void bird_packed_destroy(bird_packed *packed) {
     (void)packed;
 }
 
+static bird_precision precision = BIRD_FLOAT32; /* that pictures are embedded in */
+
 /* --- the tests -------------------------------------------------------------------------- */
 
 static bird_inference *make(void) {
@@ -121,8 +123,8 @@ static bool embed(bird_inference *inference, size_t n, int base, int n_threads,
     float *features = bird_calloc(n, FEATURES * sizeof *features);
     bool right;
     for (size_t i = 0; i < n; i++) pixels[i * PICTURE] = (float)(base + (int)i);
-    right = bird_inference_features(inference, features, pixels, n, SIDE, SIDE, BIRD_POOL_AVERAGE,
-                                    n_threads, cancel, NULL) == wanted;
+    right = bird_inference_features(inference, features, pixels, n, SIDE, SIDE, precision,
+                                    BIRD_POOL_AVERAGE, n_threads, cancel, NULL) == wanted;
     for (size_t i = 0; i < n && right && wanted == BIRD_OK; i++)
         right = features[i * FEATURES] == (float)(base + (int)i) &&
                 features[i * FEATURES + FEATURES - 1] == (float)(base + (int)i);
@@ -141,6 +143,19 @@ static void micro_batches(void) {
     CHECK(n_runs == 12 && n_made == 2);
     bird_inference_destroy(inference);
     CHECK(n_alive == 0);
+}
+
+/* Plans of both precisions are kept side by side, of one model. */
+static void each_precision_has_its_plans(void) {
+    bird_inference *inference = make();
+    n_made = 0;
+    for (int i = 0; i < 4; i++) {
+        precision = i % 2 ? BIRD_BFLOAT16 : BIRD_FLOAT32;
+        CHECK(embed(inference, 9, 3, 1, NULL, BIRD_OK));
+    }
+    precision = BIRD_FLOAT32;
+    CHECK(n_made == 4);
+    bird_inference_destroy(inference);
 }
 
 static void plans_are_bounded(void) {
@@ -163,10 +178,10 @@ static void bad_sizes(void) {
     bird_inference *inference = make();
     float none[1] = {0};
     bird_error err;
-    CHECK(bird_inference_features(inference, none, none, 1, 31, 64, BIRD_POOL_AVERAGE, 1, NULL,
-                                  &err) == BIRD_SHAPE);
+    CHECK(bird_inference_features(inference, none, none, 1, 31, 64, BIRD_FLOAT32, BIRD_POOL_AVERAGE,
+                                  1, NULL, &err) == BIRD_SHAPE);
     CHECK(strstr(err.message, "31x64"));
-    CHECK(bird_inference_maps(inference, none, none, 1, 64, 1025, 1, NULL, &err) == BIRD_SHAPE);
+    CHECK(bird_inference_maps(inference, none, none, 1, 64, 1025, BIRD_FLOAT32, 1, NULL, &err) == BIRD_SHAPE);
     bird_inference_destroy(inference);
 }
 
@@ -258,6 +273,7 @@ static void weights_are_counted(void) {
 
 int main(void) {
     micro_batches();
+    each_precision_has_its_plans();
     plans_are_bounded();
     bad_sizes();
     callers_share_a_model();

@@ -34,7 +34,7 @@ static bird_status embed(bird_error *err) {
     fill(weights);
     BIRD_TRY(bird_inference_create(&inference, weights, err));
     BIRD_TRY(bird_inference_features(inference, features, pixels, 2, SIDE, SIDE,
-                                     BIRD_POOL_AVERAGE, 2, NULL, err));
+                                     BIRD_FLOAT32, BIRD_POOL_AVERAGE, 2, NULL, err));
     BIRD_TRY(bird_weights_head(weights, logits, features, 2, err));
 cleanup:
     bird_inference_destroy(inference);
@@ -52,13 +52,13 @@ static void usable_after_failure(void) {
     CHECK_OK(bird_inference_create(&inference, weights, err));
     for (long n = 1; n <= 60; n += 7) {
         bird_alloc_fail_at(n);
-        bird_inference_features(inference, again, pixels, 2, SIDE, SIDE, BIRD_POOL_AVERAGE, 2,
-                                NULL, NULL);
+        bird_inference_features(inference, again, pixels, 2, SIDE, SIDE, BIRD_FLOAT32,
+                                BIRD_POOL_AVERAGE, 2, NULL, NULL);
         bird_alloc_fail_at(0);
     }
     memset(again, 0, sizeof again);
-    CHECK_OK(bird_inference_features(inference, again, pixels, 2, SIDE, SIDE, BIRD_POOL_AVERAGE,
-                                     2, NULL, err));
+    CHECK_OK(bird_inference_features(inference, again, pixels, 2, SIDE, SIDE, BIRD_FLOAT32,
+                                     BIRD_POOL_AVERAGE, 2, NULL, err));
     CHECK(memcmp(again, features, sizeof features) == 0);
     bird_inference_destroy(inference);
     bird_weights_release(weights);

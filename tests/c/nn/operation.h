@@ -5,41 +5,11 @@
 #define BIRD_TESTS_NN_OPERATION_H
 
 #include <math.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "check.h"
-#include "nn/isa.h"
 #include "nn/plan_build.h"
-#include "nn/training_tensor.h"
-
-static unsigned random_state = 1;
-static bird_precision precision = BIRD_FLOAT32; /* of what is tested */
-
-/* The nearest number that a tensor of this precision can hold, ties to even. */
-static inline float rounded(float value) {
-    uint32_t bits;
-    if (precision == BIRD_FLOAT32) return value;
-    memcpy(&bits, &value, sizeof bits);
-    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* Integers -4 .. 4, or numbers between -4 and 4. */
-static inline float *numbers(size_t n, bool whole) {
-    float *values = bird_alloc(n * sizeof *values);
-    for (size_t i = 0; i < n; i++) {
-        random_state = random_state * 1664525u + 1013904223u;
-        values[i] = whole ? (float)((int)(random_state >> 24) % 9 - 4)
-                          : rounded((float)(random_state >> 8) / (float)(1 << 21) - 4.0f);
-    }
-    return values;
-}
-
-static inline float *integers(size_t n) {
-    return numbers(n, true);
-}
+#include "numbers.h"
 
 typedef struct shape {
     int n, c, h, w;
@@ -77,7 +47,7 @@ static inline bird_status execute(void *context, bird_job *job, bird_error *err)
         copies[i] = bird_alloc(count_of(s) * sizeof(float));
         memcpy(copies[i], asked->in[i], count_of(s) * sizeof(float));
         BIRD_TRY(bird_plan_input(plan, &external[i], s.n, s.c, s.h, s.w, err));
-        BIRD_TRY(bird_training_tensor(plan, &in[i], external[i], precision, err));
+        BIRD_TRY(bird_in_precision(plan, &in[i], external[i], precision, err));
     }
     BIRD_TRY(asked->push(asked, plan, in, out, err));
     for (int i = 0; i < asked->n_out; i++)
@@ -108,22 +78,12 @@ static inline void compare(const char *what, const void *found, const void *expe
         }
     if (wrong == 0) return;
     fprintf(stderr, "%s%s: %s: %zu of %zu are wrong, first %zu: %g, not %g\n", bird_isa_name(),
-            precision == BIRD_BFLOAT16 ? " bfloat16" : "", what, wrong, count, first,
+            precision_label(), what, wrong, count, first,
             (double)a[first], (double)b[first]);
     check_failures++;
 }
 
 /* Which of `vectors` is what, for batch norm and the ends of blocks. */
 enum { SCALE, SHIFT, MEAN, VAR, DIFF_SCALE, DIFF_SHIFT };
-
-/* Run tests in float32, and once more in bfloat16 where the machine has it. Returns the failures. */
-static inline int in_both_precisions(void (*test)(void)) {
-    test();
-    if (bird_isa_has_bf16()) {
-        precision = BIRD_BFLOAT16;
-        test();
-    }
-    return check_failures;
-}
 
 #endif

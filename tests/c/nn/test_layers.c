@@ -1,28 +1,12 @@
 /* Each operation of a plan against plain loops. All numbers are small integers, whose sums
- * float32 holds exactly, so that every kernel must give exactly the same. Odd sizes, channels
+ * float32 holds exactly, so that every kernel must give exactly the same, in bfloat16 that sum rounded once. Odd sizes, channels
  * that fill no vector, batches of 1 and 3. */
-#include <string.h>
-
-#include "base/alloc.h"
-#include "check.h"
 #include "model/linear.h"
 #include "model/pooling.h"
 #include "nn/conv.h"
-#include "nn/isa.h"
 #include "nn/plan_build.h"
 #include "nn/pool.h"
-
-static unsigned random_state = 1;
-
-/* Integers -4 .. 4. */
-static float *integers(size_t n) {
-    float *values = bird_alloc(n * sizeof *values);
-    for (size_t i = 0; i < n; i++) {
-        random_state = random_state * 1664525u + 1013904223u;
-        values[i] = (float)((int)(random_state >> 24) % 9 - 4);
-    }
-    return values;
-}
+#include "numbers.h"
 
 typedef struct weights {
     const float *weights, *bias; /* (oc, ic, k, k), (oc) */
@@ -60,10 +44,11 @@ static bird_status push_conv(bird_plan *plan, bird_value *dst, bird_value *resid
     /* The residual of a network is a conv's or a pool's output: a 1x1 pool stands for it. */
     const bird_pool same = {.n = conv->n, .c = conv->oc, .ih = oh, .iw = ow, .kernel = 1,
                             .stride = 1, .oh = oh, .ow = ow};
-    bird_value sum = BIRD_NO_VALUE;
+    bird_value sum = BIRD_NO_VALUE, given;
     if (asked->sum) {
         BIRD_TRY(bird_plan_input(plan, residual, conv->n, conv->oc, oh, ow, err));
-        BIRD_TRY(bird_max_pool_inference(plan, &sum, *residual, &same, err));
+        BIRD_TRY(bird_in_precision(plan, &given, *residual, precision, err));
+        BIRD_TRY(bird_max_pool_inference(plan, &sum, given, &same, err));
     }
     BIRD_TRY(bird_conv_inference(plan, dst, src, sum, conv, asked->relu, packed, 0, err));
 cleanup:
@@ -75,7 +60,8 @@ static bird_status in_blocks(bird_plan *plan, bird_value *blocked, bird_value sr
     bird_status status = BIRD_OK;
     dnnl_memory_desc_t md = NULL;
     const dnnl_dims_t dims = {pool->n, pool->c, pool->ih, pool->iw};
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, dims, dnnl_f32, dnnl_nChw16c));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, dims,
+                                               bird_plan_type(plan, src), dnnl_nChw16c));
     BIRD_TRY(bird_plan_reordered(plan, blocked, src, md, err));
 cleanup:
     dnnl_memory_desc_destroy(md);
@@ -89,17 +75,18 @@ static bird_status execute(void *context, bird_job *job, bird_error *err) {
     const bird_pool *pool = &asked->pool;
     bird_plan *plan = NULL;
     bird_packed *packed = NULL;
-    bird_value src, dst, residual = BIRD_NO_VALUE;
+    bird_value src, input, dst, residual = BIRD_NO_VALUE;
 
     BIRD_TRY(bird_packed_create(&packed, 1, plain, &asked->of_conv, err));
     BIRD_TRY(bird_plan_create(&plan, 2, err));
     if (asked->kind == CONV) {
         BIRD_TRY(bird_plan_input(plan, &src, conv->n, conv->ic, conv->ih, conv->iw, err));
-        BIRD_TRY(push_conv(plan, &dst, &residual, src, packed, asked, err));
+        BIRD_TRY(bird_in_precision(plan, &input, src, precision, err));
+        BIRD_TRY(push_conv(plan, &dst, &residual, input, packed, asked, err));
     } else {
         BIRD_TRY(bird_plan_input(plan, &src, pool->n, pool->c, pool->ih, pool->iw, err));
-        bird_value input = src;
-        if (asked->blocked) BIRD_TRY(in_blocks(plan, &input, src, pool, err));
+        BIRD_TRY(bird_in_precision(plan, &input, src, precision, err));
+        if (asked->blocked) BIRD_TRY(in_blocks(plan, &input, input, pool, err));
         BIRD_TRY((asked->kind == MAX_POOL ? bird_max_pool_inference : bird_average_pool_inference)(
             plan, &dst, input, pool, err));
     }
@@ -149,11 +136,11 @@ static void check_conv(bird_conv conv, bool sum, bool relu) {
                 for (int x = 0; x < ow; x++, i++) {
                     float expected = conv_at(&l, n, oc, y, x) + (sum ? residual[i] : 0);
                     if (relu && expected < 0) expected = 0;
-                    wrong += dst[i] != expected;
+                    wrong += dst[i] != rounded(expected);
                 }
     if (wrong) {
-        fprintf(stderr, "%s: %d x %d->%d k%d s%d at %dx%d sum %d relu %d: %d of %zu are wrong\n",
-                bird_isa_name(), conv.n, conv.ic, conv.oc, conv.kernel, conv.stride, conv.ih,
+        fprintf(stderr, "%s%s: %d x %d->%d k%d s%d at %dx%d sum %d relu %d: %d of %zu are wrong\n",
+                bird_isa_name(), precision_label(), conv.n, conv.ic, conv.oc, conv.kernel, conv.stride, conv.ih,
                 conv.iw, sum, relu, wrong, out);
         check_failures++;
     }
@@ -191,10 +178,11 @@ static void check_pool(enum kind kind, bool blocked, int n, int c, int ih, int i
     CHECK_OK(bird_executor_run(execute, &l, NULL, err));
     for (int channel = 0; channel < n * c; channel++)
         for (int y = 0; y < pool.oh; y++)
-            for (int x = 0; x < pool.ow; x++, i++) wrong += dst[i] != pool_at(&l, channel, y, x);
+            for (int x = 0; x < pool.ow; x++, i++) 
+                wrong += dst[i] != rounded(pool_at(&l, channel, y, x));
     if (wrong) {
-        fprintf(stderr, "%s pool of %dx%d: %d of %zu are wrong\n",
-                kind == MAX_POOL ? "max" : "average", ih, iw, wrong, out);
+        fprintf(stderr, "%s pool%s of %dx%d: %d of %zu are wrong\n",
+                kind == MAX_POOL ? "max" : "average", precision_label(), ih, iw, wrong, out);
         check_failures++;
     }
     bird_free(dst);
@@ -284,9 +272,13 @@ static void features(void) {
     bird_free(src);
 }
 
-int main(void) {
+static void convolutions_and_pools(void) {
     convolutions();
     pools();
+}
+
+int main(void) {
+    in_both_precisions(convolutions_and_pools);
     linear();
     features();
     return check_failures;

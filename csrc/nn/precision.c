@@ -1,10 +1,10 @@
-#include "nn/training_tensor.h"
+#include "nn/precision.h"
 
 #include "nn/conv_table.h"
 #include "nn/plan_build.h"
 
-bird_status bird_training_tensor(bird_plan *plan, bird_value *out, bird_value from,
-                                 bird_precision precision, bird_error *err) {
+bird_status bird_in_precision(bird_plan *plan, bird_value *out, bird_value from,
+                              bird_precision precision, bird_error *err) {
     bird_status status = BIRD_OK;
     const dnnl_data_type_t type = precision == BIRD_BFLOAT16 ? dnnl_bf16 : dnnl_f32;
     dnnl_memory_desc_t md = NULL;
@@ -18,4 +18,11 @@ bird_status bird_training_tensor(bird_plan *plan, bird_value *out, bird_value fr
 cleanup:
     dnnl_memory_desc_destroy(md);
     return status;
+}
+
+bird_status bird_precision_require(bird_precision precision, const char *what, bird_error *err) {
+    if (precision == BIRD_FLOAT32 || bird_isa_has_bf16()) return BIRD_OK;
+    return bird_fail(err, BIRD_BACKEND,
+                     "%s in bfloat16 needs a processor with AVX512_BF16 or AMX, and oneDNN finds "
+                     "%s here: use float32", what, bird_isa_name());
 }

@@ -1,0 +1,132 @@
+"""Choose the precision that "auto" stands for, by a check on images."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from birdembed import _core
+from birdembed._version import __version__
+from birdembed.base.files import cache_dir, replacing
+from birdembed.base.json_text import json_object
+from birdembed.base.locks import WaitingLock
+from birdembed.base.precisions import FASTEST_FIRST, native_precisions
+
+log = logging.getLogger("birdembed.precision")
+#: Of each image's embedding to that in float32.
+LEAST_COSINE = 0.999
+#: Images that are compared, at most; a check of fewer is not kept from one process to the next.
+IMAGES = 8
+
+
+class Choice(NamedTuple):
+    """A precision, and why it is that one, in one line."""
+
+    precision: str
+    reason: str
+
+
+_choices: dict[str, Choice] = {}  # by the model's fingerprint
+_lock = WaitingLock()
+
+
+def known_choice(fingerprint: str) -> Choice | None:
+    """Return what was chosen for a model on this machine, None as long as nothing was."""
+    if fingerprint not in _choices:
+        found = _read(fingerprint)
+        if found is None:
+            return None
+        _take(fingerprint, found)
+    return _choices[fingerprint]
+
+
+def chosen(fingerprint: str, embed: Callable[[str], np.ndarray]) -> Choice:
+    """Return what was chosen for a model, or choose now.
+
+    Parameters
+    ----------
+    fingerprint : str
+    embed : callable
+        Returns the model's embeddings ``(n, dim)`` of some images, in the precision that it is
+        given; n >= 1.
+    """
+    found = known_choice(fingerprint)
+    if found is None:
+        with _lock.held():  # all threads go by the first one's images
+            found = known_choice(fingerprint)
+            if found is None:
+                found, count = _checked(embed)
+                _take(fingerprint, found)
+                if count >= IMAGES:
+                    _write(fingerprint, found)
+    return found
+
+
+def _take(fingerprint: str, choice: Choice) -> None:
+    """Remember a choice, and say so."""
+    _choices[fingerprint] = choice
+    log.info("precision: %s, %s", choice.precision, choice.reason)
+
+
+def _checked(embed: Callable[[str], np.ndarray]) -> tuple[Choice, int]:
+    """Return the fastest precision that is near enough to float32, and how many images say so."""
+    native = native_precisions()
+    faster = [name for name in FASTEST_FIRST if name in native]
+    if not faster:
+        isa = _core.backend()["isa"]
+        return Choice("float32", f"as this processor has no faster one ({isa})"), IMAGES
+    exact = embed("float32")
+    count, tried = len(exact), []
+    for name in faster:
+        cosine = _least_cosine(exact, embed(name))
+        judged = f"cosine to float32 at least {cosine:.5f} on the first {count} images"
+        if cosine >= LEAST_COSINE:
+            return Choice(name, judged.replace("1 images", "image")), count
+        tried.append(f"{name} has a cosine to it of {cosine:.5f}, below {LEAST_COSINE}")
+    return Choice("float32", "as " + ", ".join(tried)), count
+
+
+def _least_cosine(exact: np.ndarray, found: np.ndarray) -> float:
+    """Return the least cosine between rows of the same number; NaN where a value is none."""
+    a, b = exact.astype(np.float64), found.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    same = (a == b).all(axis=1)  # rows of zeros as well
+    cosines = np.where(same, 1, (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1))
+    return float(cosines.min())
+
+
+# In the cache folder, by model and machine ---------------------------------------------------
+
+
+def _path(fingerprint: str) -> Path:
+    """Return the file of a choice: another machine, oneDNN or version has another."""
+    backend = _core.backend()
+    machine = f"{backend['isa']} {backend['onednn']} {__version__}"
+    name = hashlib.sha256(f"{fingerprint} {machine}".encode()).hexdigest()
+    return cache_dir() / "precision" / f"{name[:32]}.json"
+
+
+def _read(fingerprint: str) -> Choice | None:
+    """Return the choice that an earlier process wrote, None where there is none or no sound one."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        values = json_object(_path(fingerprint).read_text(encoding="utf-8"))
+        choice = Choice(str(values["precision"]), str(values["reason"]))
+        if choice.precision in native_precisions():
+            return choice
+    return None
+
+
+def _write(fingerprint: str, choice: Choice) -> None:
+    """Keep a choice for other processes, where the cache folder can be written."""
+    with contextlib.suppress(OSError):
+        path = _path(fingerprint)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as unfinished:
+            unfinished.write_text(json.dumps(choice._asdict()) + "\n", encoding="utf-8")

@@ -1,0 +1,190 @@
+/* int8 convolutions against plain loops. Weights are whole numbers and 127 the largest of each
+ * filter, scales are powers of two: every kernel must give exactly the same, rounded once, in
+ * batches of 1 and 3 and on any number of threads. */
+#include <math.h>
+
+#include "nn/conv_int8.h"
+#include "nn/plan_build.h"
+#include "numbers.h"
+
+typedef struct layer {
+    bird_conv conv;
+    bool sum, both, relu; /* `both`: the residual may be negative */
+    float range;          /* of dst */
+    const float *src, *residual; /* (n, ic, ih, iw), (n, oc, oh, ow) */
+    const float *weights, *bias; /* (oc, ic, k, k), (oc) */
+    size_t count, n_dst;
+    float *dst; /* bytes as they are, (n, oc, oh, ow) */
+    int n_threads;
+    float scale;
+    int zero;
+} layer;
+
+static void plain(const void *owner, int key, float *weights, float *bias) {
+    const layer *from = owner;
+    (void)key;
+    if (weights) memcpy(weights, from->weights, from->count * sizeof *weights);
+    if (bias) memcpy(bias, from->bias, (size_t)from->conv.oc * sizeof *bias);
+}
+
+/* Weights of 1 x 1 that multiply by 1, so that a residual with a zero point can be made. */
+static void identity(const void *owner, int key, float *weights, float *bias) {
+    const size_t c = (size_t)((const layer *)owner)->conv.oc;
+    (void)key;
+    if (weights) {
+        memset(weights, 0, c * c * sizeof *weights);
+        for (size_t i = 0; i < c; i++) weights[i * c + i] = 127;
+    }
+    if (bias)
+        for (size_t i = 0; i < c; i++) bias[i] = -127 * 8; /* an eighth of the values, minus 8 */
+}
+
+/* A residual of bytes: of steps of 1 from 0, or of steps of 16 around 0. */
+static bird_status push_residual(bird_plan *plan, bird_bytes *out, bird_value from,
+                                 const layer *asked, bird_packed *packed, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const bird_conv same = {.n = asked->conv.n, .ic = asked->conv.oc, .oc = asked->conv.oc,
+                            .ih = bird_conv_out(&asked->conv, asked->conv.ih),
+                            .iw = bird_conv_out(&asked->conv, asked->conv.iw), .kernel = 1,
+                            .stride = 1};
+    bird_bytes bytes;
+    BIRD_TRY(bird_bytes_of(plan, &bytes, from, 255, err));
+    if (asked->both)
+        BIRD_TRY(bird_conv_int8(plan, &bytes, &bytes, NULL, &same, false, 127 * 16, packed, 0,
+                                err));
+    *out = bytes;
+cleanup:
+    return status;
+}
+
+static bird_status execute(void *context, bird_job *job, bird_error *err) {
+    bird_status status = BIRD_OK;
+    layer *asked = context;
+    const bird_conv *conv = &asked->conv;
+    bird_plan *plan = NULL;
+    bird_packed *packed = NULL, *ones = NULL;
+    bird_value input, given = BIRD_NO_VALUE, found;
+    bird_bytes src, residual, dst;
+
+    BIRD_TRY(bird_packed_create(&packed, 1, plain, asked, err));
+    BIRD_TRY(bird_packed_create(&ones, 1, identity, asked, err));
+    BIRD_TRY(bird_plan_create(&plan, asked->n_threads, err));
+    BIRD_TRY(bird_plan_input(plan, &input, conv->n, conv->ic, conv->ih, conv->iw, err));
+    BIRD_TRY(bird_bytes_of(plan, &src, input, 255.0f / 4, err));
+    if (asked->sum) {
+        BIRD_TRY(bird_plan_input(plan, &given, conv->n, conv->oc, bird_conv_out(conv, conv->ih),
+                                 bird_conv_out(conv, conv->iw), err));
+        BIRD_TRY(push_residual(plan, &residual, given, asked, ones, err));
+    }
+    BIRD_TRY(bird_conv_int8(plan, &dst, &src, asked->sum ? &residual : NULL, conv, asked->relu,
+                            asked->range, packed, 0, err));
+    asked->scale = dst.scale;
+    asked->zero = dst.zero;
+    BIRD_TRY(bird_plan_output(plan, &found, dst.value, err));
+    BIRD_TRY(bird_plan_finish(plan, err));
+    BIRD_TRY(bird_plan_bind(plan, input, (void *)asked->src, err));
+    if (asked->sum) BIRD_TRY(bird_plan_bind(plan, given, (void *)asked->residual, err));
+    BIRD_TRY(bird_plan_execute(plan, job, err));
+    memcpy(asked->dst, bird_plan_data(plan, found), asked->n_dst * sizeof(float));
+cleanup:
+    bird_plan_destroy(plan);
+    bird_packed_destroy(packed);
+    bird_packed_destroy(ones);
+    return status;
+}
+
+static float conv_at(const layer *l, int n, int oc, int y, int x) {
+    const bird_conv *c = &l->conv;
+    float sum = l->bias[oc];
+    for (int ic = 0; ic < c->ic; ic++)
+        for (int k = 0; k < c->kernel * c->kernel; k++) {
+            const int iy = y * c->stride + k / c->kernel - c->pad;
+            const int ix = x * c->stride + k % c->kernel - c->pad;
+            if (iy < 0 || ix < 0 || iy >= c->ih || ix >= c->iw) continue;
+            sum += l->src[((n * c->ic + ic) * c->ih + iy) * c->iw + ix] *
+                   l->weights[(oc * c->ic + ic) * c->kernel * c->kernel + k];
+        }
+    return sum;
+}
+
+/* The byte of a value: the nearest step, ties to even, within the range. */
+static float byte_of(const layer *l, float value) {
+    const float steps = rintf(value / l->scale) + (float)l->zero;
+    return steps < 0 ? 0 : steps > 255 ? 255 : steps;
+}
+
+static void check(layer *l) {
+    const int oh = bird_conv_out(&l->conv, l->conv.ih), ow = bird_conv_out(&l->conv, l->conv.iw);
+    int wrong = 0, i = 0;
+    CHECK_OK(bird_executor_run(execute, l, NULL, err));
+    for (int n = 0; n < l->conv.n; n++)
+        for (int oc = 0; oc < l->conv.oc; oc++)
+            for (int y = 0; y < oh; y++)
+                for (int x = 0; x < ow; x++, i++) {
+                    float value = conv_at(l, n, oc, y, x);
+                    if (l->sum && l->both) value += 16 * rintf(127 * (l->residual[i] - 8) / 16);
+                    if (l->sum && !l->both) value += l->residual[i];
+                    if (l->relu && value < 0) value = 0;
+                    wrong += l->dst[i] != byte_of(l, value);
+                }
+    if (!wrong) return;
+    fprintf(stderr, "%s: %d x %d->%d k%d s%d at %dx%d sum %d both %d relu %d: %d of %d are wrong\n",
+            bird_isa_name(), l->conv.n, l->conv.ic, l->conv.oc, l->conv.kernel, l->conv.stride,
+            l->conv.ih, l->conv.iw, l->sum, l->both, l->relu, wrong, i);
+    check_failures++;
+}
+
+/* Quarters from 0 to 2, and a byte's largest value among them; or whole numbers, 0 to 15. */
+static float *bytes(size_t n, bool quarters) {
+    float *values = integers(n);
+    for (size_t i = 0; i < n; i++)
+        values[i] = quarters ? (i % 50 ? (values[i] + 4) / 4 : 255.0f / 4) : fabsf(values[i]) * 3;
+    return values;
+}
+
+static void check_conv(bird_conv conv, int variant) {
+    const size_t out = (size_t)(conv.n * conv.oc * bird_conv_out(&conv, conv.ih) *
+                                bird_conv_out(&conv, conv.iw));
+    const size_t each = (size_t)(conv.ic * conv.kernel * conv.kernel);
+    float *src = bytes((size_t)(conv.n * conv.ic * conv.ih * conv.iw), true);
+    float *residual = bytes(out, false), *bias = integers((size_t)conv.oc);
+    float *weights = integers((size_t)conv.oc * each);
+    float *dst = bird_alloc(out * sizeof *dst), *again = bird_alloc(out * sizeof *again);
+    layer l = {.conv = conv, .sum = variant & 1, .both = variant & 2, .relu = variant & 4,
+               .src = src, .residual = residual, .weights = weights, .bias = bias,
+               .count = (size_t)conv.oc * each, .n_dst = out, .dst = dst, .n_threads = 2};
+
+    l.range = l.relu ? 255.0f * 4 : 127.0f * 4;
+    for (int oc = 0; oc < conv.oc; oc++)
+        weights[(size_t)oc * each + (size_t)oc % each] = oc % 2 ? 127 : -127;
+    check(&l);
+    l.dst = again;
+    for (int n_threads = 1; n_threads <= 12; n_threads += n_threads < 4 ? 1 : 8) {
+        l.n_threads = n_threads;
+        CHECK_OK(bird_executor_run(execute, &l, NULL, err));
+        CHECK(memcmp(again, dst, out * sizeof *dst) == 0);
+    }
+    bird_free(again);
+    bird_free(dst);
+    bird_free(weights);
+    bird_free(bias);
+    bird_free(residual);
+    bird_free(src);
+}
+
+int main(void) {
+    const bird_conv convs[] = {
+        {.n = 3, .ic = 64, .ih = 9, .iw = 11, .oc = 64, .kernel = 3, .stride = 1, .pad = 1},
+        {.n = 1, .ic = 72, .ih = 9, .iw = 10, .oc = 80, .kernel = 3, .stride = 1, .pad = 1},
+        {.n = 1, .ic = 128, .ih = 8, .iw = 6, .oc = 128, .kernel = 3, .stride = 2, .pad = 1},
+        {.n = 1, .ic = 32, .ih = 13, .iw = 7, .oc = 48, .kernel = 3, .stride = 2, .pad = 1},
+        {.n = 3, .ic = 64, .ih = 7, .iw = 9, .oc = 128, .kernel = 1, .stride = 1, .pad = 0},
+        {.n = 1, .ic = 128, .ih = 15, .iw = 9, .oc = 64, .kernel = 1, .stride = 2, .pad = 0},
+        {.n = 1, .ic = 512, .ih = 1, .iw = 1, .oc = 16, .kernel = 3, .stride = 1, .pad = 1},
+        {.n = 1, .ic = 512, .ih = 7, .iw = 7, .oc = 64, .kernel = 1, .stride = 1, .pad = 0},
+    };
+    if (!bird_isa_has_vnni()) return 0;
+    for (size_t i = 0; i < sizeof convs / sizeof *convs; i++)
+        for (int variant = 0; variant < 8; variant++) check_conv(convs[i], variant);
+    return check_failures;
+}
