@@ -221,8 +221,9 @@ class Model(Classifier):
 
         Parameters
         ----------
-        data : ImageFolder, Index or array
-            Pictures of the species to know; an index of this model or ``(n, dim)`` embeddings
+        data : ImageFolder, str, Path, Index or array
+            Images of the species to know, also as the path of a folder with one subfolder per
+            species; an index of this model or ``(n, dim)`` embeddings
             of it serve as well. A species of which no picture can be read is left out, with a
             warning.
         unknown : images or embeddings, optional
@@ -230,7 +231,7 @@ class Model(Classifier):
             is held out and its pictures are scored against the others.
         labels : sequence, optional
             With embeddings: one species a row.
-        valid : ImageFolder or Index, optional
+        valid : ImageFolder, str, Path or Index, optional
             Other pictures of the same species, on which the threshold is then found. A model
             that was trained on `data` (or whose projection was fitted on it) scores those
             pictures higher than it will score new ones, and tells them apart better than it
@@ -291,8 +292,9 @@ class Model(Classifier):
 
         Parameters
         ----------
-        data : ImageFolder or array
-            Labelled photographs, or ``(n, 2048)`` raw embeddings (``projection=False``).
+        data : ImageFolder, str, Path or array
+            Labelled images, also as the path of a folder with one subfolder per class,
+            or ``(n, 2048)`` raw embeddings (``projection=False``).
         labels : sequence, optional
             With embeddings: one class a row; "center" and "whiten" do without.
         method : {"center", "whiten", "lda"}
