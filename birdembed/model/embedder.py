@@ -48,6 +48,8 @@ class Embedder:
     """
 
     _current: Snapshot
+    #: The folder that the model was saved to, and its fingerprint then.
+    _saved: tuple[str, str] | None = None
 
     def __init__(
         self,
@@ -76,6 +78,17 @@ class Embedder:
     def architecture(self) -> str:
         """The name of the network: "resnet50" or "resnet50d"."""
         return self._current.architecture
+
+    @property
+    def source(self) -> str:
+        """Where the model comes from.
+
+        A name that `load_model` knows, a hub id with its revision, or the path of a folder. For
+        a model that was changed since and not saved, how it was made: "fine-tuned from birds51".
+        """
+        if self._saved is not None and self._saved[1] == self.fingerprint:
+            return self._saved[0]
+        return self._current.source
 
     @property
     def embedding_dim(self) -> int:

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.checks import check_choice
@@ -378,7 +379,18 @@ class Model(Classifier):
         if index is not None and index.fingerprint != given.fingerprint:
             index = copy.copy(index)
             index.fingerprint, index.model = given.fingerprint, None
-        write_pretrained(directory, given, None if index is None else index.save, dtype)
+        save = None if index is None else partial(_write_gallery, index)
+        write_pretrained(directory, given, save, dtype)
+        if dtype == "float32":  # what is loaded from there is this model
+            self._saved = (os.path.abspath(directory), self.fingerprint)
+
+
+def _write_gallery(index: Index, path: str | os.PathLike[str]) -> None:
+    """Write the rows of a gallery to a file, which says nothing of places on this machine."""
+    from birdembed.search.index import rows_of
+    from birdembed.search.index_file import write_index
+
+    write_index(path, rows_of(index))
 
 
 def _checked_threshold(value: Any) -> float | None:
