@@ -41,6 +41,8 @@ finally:
         del os.environ["GOMP_SPINCOUNT"]
 
 from birdembed._version import __version__  # noqa: E402
+from birdembed.base.makers import Maker as _Maker  # noqa: E402
+from birdembed.base.makers import set_loader as _set_loader  # noqa: E402
 
 if TYPE_CHECKING:
     from birdembed.base.system import info, set_num_threads
@@ -194,6 +196,15 @@ __all__ = [
     "top_losses",
     "verify",
 ]
+
+
+def _load_maker(maker: _Maker, fingerprint: str | None) -> Any:
+    from birdembed.model.again import load_maker
+
+    return load_maker(maker, fingerprint)
+
+
+_set_loader(_load_maker)  # an index loads its model, and the folder of models lies above it
 
 
 def __getattr__(name: str) -> Any:

@@ -6,58 +6,27 @@ Data goes to standard output, progress and bad files to standard error. Exit cod
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import importlib
 import os
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 
 # Only the command that was asked for is imported.
 COMMANDS = {
     "identify": "name the species on photos",
-    "finetune": "train a model on folders of species",
+    "finetune": "train a model on a folder with one subfolder per species",
     "embed": "turn photos into vectors: .npy, .csv or .parquet",
-    "index": "build a file that `search` reads, or a table of LanceDB",
-    "search": "find the photos most like a given one",
-    "evaluate": "measure a model on folders of species",
-    "serve": "a web page and a JSON service: species and the nearest photos",
-    "verify": "find the files of a folder that cannot be decoded",
-    "duplicates": "find the photos of a folder that show the same picture",
-    "fetch": "get pre-trained weights or sample photos",
+    "index": "build an index of photos that `search` and `serve` read",
+    "search": "find the photos most similar to a given one",
+    "evaluate": "measure how well a model tells species apart",
+    "serve": "start a web page and a JSON API: species and similar photos",
+    "verify": "find photos that cannot be decoded",
+    "duplicates": "find photos that show the same picture",
+    "models": "list the models that --model knows",
+    "fetch": "download pre-trained weights or sample photos",
     "info": "show versions, processor features and threads; check a model",
-    "demo": "the whole job on sample photos",
+    "demo": "run an end-to-end demo on sample photos",
 }
-
-
-def _parse(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
-    """Parse the arguments; raise SystemExit where argparse prints help or an error."""
-    parser = argparse.ArgumentParser(
-        prog="birdembed",
-        description="Embeds photos with a ResNet-50 and searches them, on an ordinary CPU.",
-        epilog="`birdembed COMMAND --help` says more. To begin: birdembed demo",
-    )
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
-    chosen = next((word for word in argv if not word.startswith("-")), "")
-    module = ModuleType("none")
-    for name, line in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=line, description=line)
-        if name == chosen:
-            module = importlib.import_module(f"birdembed.cli.{name}")
-            subparser.description = module.__doc__
-            subparser.formatter_class = argparse.RawDescriptionHelpFormatter
-            module.add_arguments(subparser)
-    args = parser.parse_args(argv)
-    if args.version:
-        import birdembed
-
-        print(f"birdembed {birdembed.__version__}")
-        parser.exit()
-    if args.command is None:
-        parser.error("a command is needed")
-    return module, args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,13 +64,14 @@ def _give_up_output() -> None:
 
 def _run(argv: list[str]) -> int:
     from birdembed._core import BirdembedError
-    from birdembed.cli.common import UsageError, one_line, say, tolerate_any_name
+    from birdembed.cli.common import UsageError, one_line, paint, say, tolerate_any_name
+    from birdembed.cli.parser import parse
 
     _open_streams()
     tolerate_any_name()
     try:
         try:
-            module, args = _parse(argv)
+            module, args = parse(argv, COMMANDS)
         except SystemExit as stop:
             sys.stdout.flush()
             return stop.code if isinstance(stop.code, int) else 0
@@ -117,7 +87,7 @@ def _run(argv: list[str]) -> int:
         return 1
     except (BirdembedError, TypeError, ValueError, OSError, ImportError, MemoryError) as error:
         with contextlib.suppress(OSError):  # standard error may be full as well
-            say(f"birdembed: {one_line(error)}")
+            say(f"{paint('birdembed:', 'red', sys.stderr)} {one_line(error)}")
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             return 1

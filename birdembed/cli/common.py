@@ -9,12 +9,13 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.json_text import json_text
 from birdembed.base.text import in_one_line
+from birdembed.cli.inputs import HELP, find_images
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -41,6 +42,32 @@ def tolerate_any_name() -> None:
 
 def _is_utf8(encoding: str | None) -> bool:
     return encoding is not None and codecs.lookup(encoding).name == "utf-8"
+
+
+_STYLES = {"bold": "1", "red": "31", "yellow": "33", "dim": "2"}
+
+
+def paint(text: str, style: str, stream: Any = None) -> str:
+    """Return text in a colour where it goes to a terminal and NO_COLOR is not set."""
+    stream = sys.stdout if stream is None else stream
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if plain or not stream.isatty():
+        return text
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+
+
+def columns(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Return rows of cells as lines with aligned columns, those in `right` to the right."""
+    table = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        cells = [
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def print_json(value: Any) -> None:
@@ -104,9 +131,21 @@ def number_or_none(word: str) -> float | None:
         raise argparse.ArgumentTypeError(f"expected a number or none, got {word!r}") from None
 
 
+def add_images(parser: argparse.ArgumentParser, what: str = "") -> None:
+    """Add the images that a command works on."""
+    parser.add_argument(
+        "images", type=path, metavar="IMAGE|DIR|INDEX|-", nargs="+", help=what or HELP
+    )
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add --threads."""
-    parser.add_argument("--threads", type=threads, metavar="N", help="number of threads")
+    parser.add_argument(
+        "--threads",
+        type=threads,
+        metavar="N",
+        help="number of threads to use (default: the number of cores)",
+    )
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
@@ -122,13 +161,14 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add --model and --threads."""
+def add_model(parser: argparse.ArgumentParser, default: str = "birds51") -> None:
+    """Add --model and --threads; `default` says in words which model is used without it."""
     parser.add_argument(
         "--model",
         type=path,
         metavar="M",
-        help="a name that birdembed knows, a hub name, or a folder that save_pretrained wrote",
+        help="name (see `birdembed models`), Hugging Face hub id, or folder written by finetune "
+        f"or save_pretrained (default: {default})",
     )
     add_threads(parser)
 
@@ -174,15 +214,55 @@ class _Said(logging.Handler):
         say(record.getMessage())
 
 
-def build_index(model: be.Model, folder: str, cache: str | Path | None) -> be.Index:
-    """Index a folder and list its bad files; raise a ValueError if no file can be read."""
+def build_index(model: be.Model, words: str | Sequence[str], cache: str | Path | None) -> be.Index:
+    """Index the images that words name and list the bad ones; ids are paths.
+
+    For a single folder ids are relative to it.
+
+    Raises
+    ------
+    ValueError
+        None of them can be read.
+    """
     import birdembed as be
 
-    index = be.Index.build(model, folder, cache=cache, on_error="skip")
+    words = [words] if isinstance(words, str) else list(words)
+    if len(words) == 1 and os.path.isdir(words[0]):
+        index = be.Index.build(model, words[0], cache=cache, on_error="skip")
+    else:
+        found = find_images(words)
+        index = be.Index.build(
+            model, found.paths, labels=found.labels, cache=cache, on_error="skip"
+        )
+        if index.report:
+            index.report.failures += found.failures
     list_failures(failures_of(index))
     if len(index) == 0:
-        raise ValueError(f"{folder}: no photograph in it could be read")
+        place = f"{words[0]}: " if len(words) == 1 else ""
+        raise ValueError(f"{place}none of these photographs could be read")
     return index
+
+
+def open_index(args: argparse.Namespace, place: str, cache: Any) -> tuple[be.Model, be.Index]:
+    """Return model and index: of a file the model that made it, unless --model names another.
+
+    A folder is indexed first; `cache` returns the folder that keeps its vectors.
+    """
+    import birdembed as be
+
+    if os.path.isdir(place):
+        model = load_model(args)
+        return model, build_index(model, place, cache())
+    if args.model:
+        model = load_model(args)
+        return model, be.Index.load(place, model=model)
+    use_threads(args)
+    index = be.Index.load(place)
+    model = index.model
+    if model is None:  # made of plain vectors, or by an earlier version
+        model = be.load_model()
+        index = be.Index.load(place, model=model)
+    return model, index
 
 
 def failures_of(index: be.Index) -> list[tuple[int, str, str]]:
@@ -222,6 +302,11 @@ def label_count(index: be.Index) -> int:
 def failures_json(failures: Iterable[tuple[int, str, str]]) -> list[dict[str, str]]:
     """Return the files that could not be read, each with `id` and `reason`, for --json."""
     return [{"id": str(name), "reason": str(reason)} for _, name, reason in failures]
+
+
+def bad_queries(failures: Iterable[tuple[int, str, str]]) -> list[dict[str, Any]]:
+    """Return the images that could not be read, as --json lists them beside the answers."""
+    return [{"query": str(name), "reason": str(reason)} for _, name, reason in failures]
 
 
 def need_target(path: str) -> None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     import birdembed as be
 
+EXAMPLES = (
+    "birdembed demo",
+    "birdembed demo --images photos/ --limit 50",
+)
 TOP = 3  # matches that are looked at
 BINS = 20  # of similarity between 0 and 1
 BAR = 32  # characters of the longest bar

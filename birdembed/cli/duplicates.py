@@ -1,4 +1,4 @@
-"""Find the photos of a folder that show the same picture, in groups.
+"""Find photos that show the same picture, in groups.
 
 Another size or quality, and the mirror image, count as the same picture. No model is needed:
 pictures are compared, not vectors. Prints one path a line and an empty line between two groups,
@@ -14,6 +14,9 @@ import argparse
 
 from birdembed.base.text import in_one_line
 from birdembed.cli import common
+from birdembed.cli.inputs import find_images
+
+EXAMPLES = ("birdembed duplicates photos/ --threshold 0.95",)
 
 
 def threshold(word: str) -> float:
@@ -26,13 +29,13 @@ def threshold(word: str) -> float:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photos")
+    common.add_images(parser)
     parser.add_argument(
         "--threshold",
         type=threshold,
         default=0.9,
         metavar="T",
-        help="how alike two photos have to be, up to 1 (default: 0.9)",
+        help="how similar two photos have to be, up to 1",
     )
     common.add_json(parser)
 
@@ -41,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
     """Compare the photos of a folder and print those that show the same picture."""
     from birdembed.evaluation.duplicates import duplicate_groups
 
-    groups, failures = duplicate_groups(args.folder, threshold=args.threshold)
+    images = find_images(args.images)
+    groups, unreadable = duplicate_groups(images.paths, threshold=args.threshold)
+    failures = [*unreadable, *images.failures]
     common.list_failures(failures)
     if args.json:
         common.print_json(

@@ -22,17 +22,29 @@ from birdembed.cli import common
 if TYPE_CHECKING:
     import birdembed as be
 
+EXAMPLES = (
+    "birdembed embed photos/ -o vectors.npy",
+    "birdembed embed a.jpg b.jpg -o vectors.csv --model my-birds",
+)
 NAMES = "surrogateescape"  # a file's name that is not UTF-8 is written with its own bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photos")
+    common.add_images(parser)
     parser.add_argument(
-        "-o", "--output", type=common.path, required=True, metavar="X.npy|csv|parquet"
+        "-o",
+        "--output",
+        type=common.path,
+        required=True,
+        metavar="X.npy|csv|parquet",
+        help="file to write; its ending chooses the format",
     )
     parser.add_argument(
-        "--cache", type=common.path, metavar="DIR", help="keep finished vectors here"
+        "--cache",
+        type=common.path,
+        metavar="DIR",
+        help="folder that keeps finished vectors for the next run",
     )
     common.add_model(parser)
     common.add_precision(parser)
@@ -82,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     if write is None:
         raise common.UsageError(f"-o must end in .npy, .csv or .parquet, got {args.output}")
     common.need_target(args.output)
-    index = common.build_index(common.load_model(args), args.folder, args.cache)
+    index = common.build_index(common.load_model(args), args.images, args.cache)
     files = write(index, args.output)
     if args.json:
         common.print_json(

@@ -1,4 +1,4 @@
-"""Measure a model on a folder with one subfolder a species.
+"""Measure how well a model tells species apart.
 
 Each photo is searched among all the others, or among those of --reference. Prints
 precision@1, MAP@R, mean similarity of the same and of different species; with --robustness the
@@ -17,28 +17,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birdembed.cli import common
+from birdembed.cli.inputs import is_index, labelled_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     import birdembed as be
 
+EXAMPLES = (
+    "birdembed evaluate photos/valid --reference photos/train --model my-birds",
+    "birdembed evaluate photos/ --robustness",
+)
 SCORES = ("precision_at_1", "map_at_r", "accuracy")  # of a class
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
-        "model", type=common.path, metavar="MODEL", help="a name, or a folder with a model"
+        "folder",
+        type=common.path,
+        metavar="DIR|INDEX|-",
+        help="photos to judge: a folder with one subfolder per species, an index with labels, or - "
+        "for paths from standard input, whose folders are the species",
     )
-    parser.add_argument("folder", type=common.path, metavar="DIR", help="one subfolder a species")
-    parser.add_argument("--reference", type=common.path, metavar="DIR", help="search here instead")
-    parser.add_argument("--robustness", action="store_true", help="changed copies too")
-    parser.add_argument("--details", action="store_true", help="mistakes, and each species")
     parser.add_argument(
-        "--plots", type=common.path, metavar="DIR", help="write plots of the results"
+        "--reference",
+        type=common.path,
+        metavar="DIR|INDEX",
+        help="labelled photos to search instead of those that are judged",
     )
-    common.add_threads(parser)
+    parser.add_argument(
+        "--robustness",
+        action="store_true",
+        help="also evaluate flipped, rotated, darkened and brightened copies",
+    )
+    parser.add_argument(
+        "--details", action="store_true", help="also list mistakes and the scores of each species"
+    )
+    parser.add_argument(
+        "--plots", type=common.path, metavar="DIR", help="folder to write plots of the results to"
+    )
+    common.add_model(parser)
     common.add_precision(parser)
     common.add_json(parser)
 
@@ -132,13 +151,15 @@ def run(args: argparse.Namespace) -> int:
     if args.plots and Path(args.plots).exists() and not Path(args.plots).is_dir():
         raise NotADirectoryError(f"--plots: expected a folder, got a file: {args.plots}")
     model = common.load_model(args)
-    data = be.ImageFolder(args.folder)
-    # Embedded once for all that is searched in it.
-    reference = be.Index.build(model, be.ImageFolder(args.reference)) if args.reference else None
+    data = labelled_images(args.folder)
+    reference = None
+    if args.reference and is_index(args.reference):
+        reference = be.Index.load(args.reference, model=model)
+    elif args.reference:  # embedded once for all searches in it
+        reference = be.Index.build(model, be.ImageFolder(args.reference))
     result = be.evaluate(model, data, reference=reference, robustness=args.robustness)
-    if reference is not None:
-        common.list_failures(common.failures_of(reference))
-    common.list_failures(result.failures or ())
+    bad = [*(common.failures_of(reference) if reference else ()), *(result.failures or ())]
+    common.list_failures(bad)
     for pair in (result.duplicates or ())[:20]:
         common.say(f"copy: {pair.path} is in the reference too: {pair.other}")
     losses = []
@@ -146,7 +167,8 @@ def run(args: argparse.Namespace) -> int:
         losses = be.top_losses(model, data, reference=reference)
     scalars = result.to_dict(scalars=True)
     if args.json:
-        common.print_json(scalars | (details(result, losses) if args.details else {}))
+        more = details(result, losses) if args.details else {}
+        common.print_json(scalars | more | {"failures": common.failures_json(bad)})
     else:
         common.print_table(scalars)
         if args.details:

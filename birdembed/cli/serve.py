@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from birdembed.cli import common
 
-if TYPE_CHECKING:
-    import birdembed as be
+EXAMPLES = (
+    "birdembed serve --index photos.index",
+    "birdembed serve --model my-birds --port 8080",
+)
 
 
 def port(word: str) -> int:
@@ -33,17 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--index",
         type=common.path,
         metavar="FILE|DIR",
-        help="where to search: an index, or a folder of photos",
+        help="where to search for similar photos: an index or a folder",
     )
     parser.add_argument(
         "--photos",
         type=common.path,
         metavar="DIR",
-        help="folder of the index's photos, where it is not the one they were indexed in",
+        help="folder of the index's photos, if they have moved since they were indexed",
     )
-    parser.add_argument("--port", type=port, default=8000, help="default: 8000; 0: any free one")
+    parser.add_argument(
+        "--port",
+        type=port,
+        default=8000,
+        metavar="N",
+        help="port to listen on; 0 takes any free one",
+    )
     parser.add_argument("--host", help="address to listen on (default: this machine alone)")
-    common.add_model(parser)
+    common.add_model(parser, "the model that made the index, else birds51")
     common.add_precision(parser)
 
 
@@ -53,14 +60,17 @@ def run(args: argparse.Namespace) -> int:
         raise common.UsageError("--photos says where the photos of --index are")
     if args.index and not Path(args.index).exists():
         raise FileNotFoundError(f"no index and no folder: {args.index}")
+    from birdembed.base.files import cache_dir
     from birdembed.serve import create_app
     from birdembed.serve.middleware import LocalNamesOnly
     from birdembed.serve.run import bind, log_to_stderr, serve
 
     listening = bind(args.host or "127.0.0.1", args.port)  # before the model is loaded
     with listening:
-        model = common.load_model(args)
-        index = None if args.index is None else open_index(model, args.index)
+        if args.index is None:
+            model, index = common.load_model(args), None
+        else:
+            model, index = common.open_index(args, args.index, lambda: cache_dir() / "vectors")
         app = create_app(model, index, photos=args.photos)
         if not args.host:
             app.add_middleware(LocalNamesOnly)
@@ -72,13 +82,3 @@ def run(args: argparse.Namespace) -> int:
         log_to_stderr()
         serve(app, listening, lambda text: common.say(f"birdembed serve: {text}"))
     return 0
-
-
-def open_index(model: be.Model, name: str) -> be.Index:
-    """Load an index, or index a folder, keeping what was computed for the next time."""
-    import birdembed as be
-    from birdembed.base.files import cache_dir
-
-    if Path(name).is_dir():
-        return common.build_index(model, name, cache_dir() / "vectors")
-    return be.Index.load(name, model=model)

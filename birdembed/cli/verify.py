@@ -1,4 +1,4 @@
-"""Decode every photo of a folder, without embedding it.
+"""Find photos that cannot be decoded, without embedding them.
 
 Prints what cannot be read (`bad`) and what only Pillow could read (`suspect`), with the reason.
 Exit code 1 where a file is bad.
@@ -9,14 +9,18 @@ Exit code 1 where a file is bad.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from birdembed.base.text import in_one_line
 from birdembed.cli import common
+from birdembed.cli.inputs import find_images
+
+EXAMPLES = ("birdembed verify photos/",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("folder", type=common.path, metavar="DIR", help="folder of photos")
+    common.add_images(parser)
     common.add_json(parser)
 
 
@@ -24,15 +28,15 @@ def run(args: argparse.Namespace) -> int:
     """Decode every photo of a folder and print the bad ones."""
     import birdembed as be
 
-    report = be.verify(args.folder)
-    kinds = {"bad": report.failures, "suspect": report.suspect}
+    images = find_images(args.images)
+    report = be.verify(images.paths)
+    bad = [*report.failures, *images.failures]
+    kinds: dict[str, list[Any]] = {"bad": bad, "suspect": report.suspect}
     if args.json:
         common.print_json({kind: common.failures_json(items) for kind, items in kinds.items()})
     else:
         for kind, items in kinds.items():
             for _, name, reason in items:
                 print(f"{kind}\t{in_one_line(str(name))}\t{in_one_line(reason)}")
-        common.say(
-            f"{report.checked} checked: {len(report.failures)} bad, {len(report.suspect)} suspect"
-        )
-    return 1 if report.failures else 0
+        common.say(f"{report.checked} checked: {len(bad)} bad, {len(report.suspect)} suspect")
+    return 1 if bad else 0

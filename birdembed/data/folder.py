@@ -5,21 +5,28 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.checks import is_missing
 from birdembed.base.public import public
-from birdembed.base.text import composed, some
+from birdembed.base.text import some
+from birdembed.data.labels import checked_names, numbered
+from birdembed.data.tables import below, column, given_paths, read_csv
 from birdembed.images.files import check_folder, folder_of_images, image_paths, subfolders
 
 
 @public
 class ImageFolder:
-    """Labelled images in a folder, with one subfolder a class.
+    """Labelled images in a folder, with one subfolder per class.
 
-    `from_lists` makes one of paths and labels, `from_paths` one of images without labels.
+    `from_csv`, `from_dataframe` and `from_lists` make one from a table or from lists of paths and
+    labels, `from_paths` makes one of images without labels.
+
+    ``len(data)`` is the number of images and iterating gives their paths. ``data[3]`` is the path
+    of an image; a slice, a list of positions or a mask gives an `ImageFolder` of these images:
+    ``data[:100]``, ``data[data.labels == 2]``.
 
     Images may lie deeper within their class's folder. Hidden files and folders, those of systems
     (`@eaDir`, `#recycle`, `__MACOSX`) and files that are no images are ignored. Links are followed,
@@ -36,7 +43,7 @@ class ImageFolder:
     Attributes
     ----------
     paths : list of str
-        One path an image.
+        The path of each image.
     labels : ndarray
         `(n,)` int64, indices into `class_names`; -1 for an image without a label.
     names : list of str
@@ -64,10 +71,10 @@ class ImageFolder:
         here = subfolders(folder)
         if not here:
             raise ValueError(
-                f"{folder}: no class folders in it; expected one subfolder a class, or "
+                f"{folder}: no class folders in it; expected one subfolder per class, or "
                 "ImageFolder.from_paths for images without labels"
             )
-        wanted = list(here) if classes is None else _checked_names(classes, "classes")
+        wanted = list(here) if classes is None else checked_names(classes, "classes")
         missing = [name for name in wanted if name not in here]
         if missing:
             raise ValueError(f"{folder}: no class folder {some(missing)}; it has {some(here)}")
@@ -125,28 +132,12 @@ class ImageFolder:
         TypeError
             Labels are neither all names nor all numbers.
         """
-        rows = _paths(paths)
-        given = [label.item() if isinstance(label, np.generic) else label for label in labels]
-        given = [None if is_missing(label) else label for label in given]
-        given = [composed(label) if isinstance(label, str) else label for label in given]
-        if len(rows) != len(given):
-            raise ValueError(f"paths and labels differ in length: {len(rows)} and {len(given)}")
-        there = [label for label in given if label is not None]
-        numbers = all(isinstance(x, int) and not isinstance(x, bool) for x in there)
-        if not numbers and not all(isinstance(x, str) for x in there):
-            raise TypeError("labels must be all names (str) or all numbers (int)")
-        if class_names is None:
-            distinct = sorted(set(there))
-            wanted, number = [str(x) for x in distinct], {x: i for i, x in enumerate(distinct)}
-        else:
-            wanted = _checked_names(class_names, "class_names")
-            number = {i if numbers else name: i for i, name in enumerate(wanted)}
-        unknown = sorted({str(x) for x in there if x not in number})
-        if unknown:
-            raise ValueError(f"label {some(unknown)} is not among the {len(wanted)} class_names")
+        rows = given_paths(paths)
+        numbers, names = numbered(labels, class_names)
+        if len(rows) != len(numbers):
+            raise ValueError(f"paths and labels differ in length: {len(rows)} and {len(numbers)}")
         data = cls.__new__(cls)
-        found = [-1 if label is None else number[label] for label in given]
-        data._set(rows, np.asarray(found, np.int64), wanted, None)
+        data._set(rows, numbers, names, None)
         return data
 
     @classmethod
@@ -179,9 +170,84 @@ class ImageFolder:
             listing = folder_of_images(images).whole()
             root, rows = listing.root, listing.paths
         else:
-            rows = _paths(images)
+            rows = given_paths(images)
         data._set(rows, np.full(len(rows), -1, np.int64), [], root)
         return data
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | os.PathLike[str],
+        image: str = "image",
+        label: str | None = "label",
+        *,
+        root: str | os.PathLike[str] | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> ImageFolder:
+        """Create a dataset from a CSV file with one image per row.
+
+        Parameters
+        ----------
+        path : str or Path
+            A CSV file with a header, in UTF-8. A ``.tsv`` file is separated by tabs.
+        image : str
+            Name of the column with the paths of the images.
+        label : str or None
+            Name of the column with the class names. An empty cell is an image without a label;
+            None: no image has one.
+        root : str or Path, optional
+            The folder that relative paths start from. Default: the folder of the CSV file.
+        class_names : sequence of str, optional
+            The classes in order. Default: those that occur, sorted.
+
+        Returns
+        -------
+        ImageFolder
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        ValueError
+            It has no such column, a row is too short, or a label is not among `class_names`.
+        """
+        paths, labels = read_csv(path, image, label)
+        root = os.path.dirname(os.path.abspath(os.fspath(path))) if root is None else root
+        return cls.from_lists(below(root, paths), labels, class_names)
+
+    @classmethod
+    def from_dataframe(
+        cls,
+        frame: Any,
+        image: str = "image",
+        label: str | None = "label",
+        *,
+        root: str | os.PathLike[str] | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> ImageFolder:
+        """Create a dataset from a table with one image per row.
+
+        Parameters
+        ----------
+        frame : DataFrame, Table or dict of lists
+            A table of pandas, polars or pyarrow. Labels are taken as `from_lists` takes them.
+        image, label, root, class_names
+            As in `from_csv`. By default relative paths start from the current folder.
+
+        Returns
+        -------
+        ImageFolder
+
+        Raises
+        ------
+        ValueError
+            There is no such column, a path is missing, or a label is not among `class_names`.
+        TypeError
+            `frame` is no table, or labels are neither all names nor all numbers.
+        """
+        paths = given_paths(column(frame, image))
+        labels = [None] * len(paths) if label is None else column(frame, label)
+        return cls.from_lists(paths if root is None else below(root, paths), labels, class_names)
 
     @property
     def names(self) -> list[str]:
@@ -208,6 +274,40 @@ class ImageFolder:
         """Iterate over the paths."""
         return iter(self.paths)
 
+    @overload
+    def __getitem__(self, key: int | np.integer[Any]) -> str: ...
+
+    @overload
+    def __getitem__(self, key: slice | Sequence[int] | NDArray[Any]) -> ImageFolder: ...
+
+    def __getitem__(self, key: Any) -> str | ImageFolder:
+        """Return the path at a position, or a dataset of the images that `key` chooses.
+
+        Parameters
+        ----------
+        key : int, slice, sequence of int or mask
+            A mask is an array of bool, one per image. Class names and their order stay.
+
+        Raises
+        ------
+        IndexError
+            There is no such position, or a mask of another length.
+        TypeError
+            `key` is none of these.
+        """
+        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+            return self.paths[key]
+        if isinstance(key, slice):
+            return self._rows(np.arange(len(self))[key])
+        chosen = np.asarray(key)
+        if chosen.ndim != 1 or (chosen.dtype.kind not in "iub" and len(chosen)):
+            raise TypeError(
+                "an ImageFolder takes a position, a slice, a list of positions or a mask in [], "
+                f"got {type(key).__name__}"
+            )
+        rows = chosen if len(chosen) else chosen.astype(np.int64)
+        return self._rows(np.arange(len(self))[rows])
+
     def __repr__(self) -> str:
         """Return the folder, the number of images and the classes as text."""
         place = f"{self.root!r}, " if self.root is not None else ""
@@ -217,30 +317,9 @@ class ImageFolder:
         return f"ImageFolder({place}{len(self)} images{classes}{without})"
 
     def _repr_html_(self) -> str:
-        from birdembed.display import html
+        from birdembed.data.folder_html import folder_html
 
-        n, classes = len(self), len(self.class_names)
-        counts = np.bincount(self.labels[self.labels >= 0], minlength=classes)
-        cells = []
-        for label in range(min(classes, html.PICTURES)):
-            first = np.flatnonzero(self.labels == label)[:1]
-            path = self.paths[int(first[0])] if len(first) else None
-            name = self.class_names[label]
-            below = [name, html.count(int(counts[label]), "image")]
-            cells.append(html.cell(path, below, title=name))
-        rest = classes - len(cells)
-        least, most = (int(counts.min()), int(counts.max())) if classes else (0, 0)
-        more = [f"and {rest} more classes"] if rest > 0 else []
-        more += [f"{least} to {most} in a class"] if least < most else []
-        unlabelled = n - int(counts.sum())
-        more += [f"{html.count(unlabelled, 'image')} without a label"] if unlabelled else []
-        held = f"{html.count(n, 'image')}, {html.count(classes, 'class', 'classes')}"
-        return (
-            html.heading("ImageFolder", held)
-            + html.grid([cells])
-            + html.note(", ".join(more))
-            + html.note(self.root or "")
-        )
+        return folder_html(self)
 
     def _rows(self, rows: NDArray[np.int64], class_names: list[str] | None = None) -> ImageFolder:
         """Return the images at `rows`, with the labels renumbered for `class_names`."""
@@ -282,7 +361,7 @@ class ImageFolder:
         ValueError
             A class is not there, or `per_class` is below 1.
         """
-        wanted = list(self.class_names) if classes is None else _checked_names(classes, "classes")
+        wanted = list(self.class_names) if classes is None else checked_names(classes, "classes")
         missing = [name for name in wanted if name not in self.class_names]
         if missing:
             raise ValueError(f"no class {some(missing)}; there are {some(self.class_names)}")
@@ -327,31 +406,32 @@ class ImageFolder:
         return train, test
 
 
+def image_folder(data: Any, argument: str, *others: str) -> ImageFolder:
+    """Return a dataset as it is, or the `ImageFolder` at a path.
+
+    `others` is what the argument may be besides, for the message.
+
+    Raises
+    ------
+    OSError, ValueError
+        There is no such folder, or it has no classes.
+    TypeError
+        `data` is neither an `ImageFolder` nor a path.
+    """
+    if isinstance(data, ImageFolder):
+        return data
+    if isinstance(data, (str, os.PathLike)):
+        return ImageFolder(data)
+    expected = ", ".join(["an ImageFolder", *others])
+    raise TypeError(
+        f"{argument} must be {expected} or the path of a folder with one subfolder per class, "
+        f"got {type(data).__name__}"
+    )
+
+
 def images_at(folder: ImageFolder, rows: NDArray[np.int64]) -> ImageFolder:
     """Return the images at `rows` of a folder, with all its class names."""
     return folder._rows(rows)
-
-
-def _checked_names(names: Sequence[str], argument: str) -> list[str]:
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{argument} must be a sequence of names")
-    names = [composed(name) for name in names]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{argument} names {some(twice)} twice")
-    if not len(names):
-        raise ValueError(f"{argument} is empty")
-    return names
-
-
-def _paths(given: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Return paths as text; `ValueError` where one is missing."""
-    rows = []
-    for row, path in enumerate(given):
-        if is_missing(path):
-            raise ValueError(f"paths has a missing value at position {row}: leave that row out")
-        rows.append(os.fspath(path))
-    return rows
 
 
 def _count(names: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -108,12 +108,14 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
 
 
 def duplicate_groups(
-    folder: str | os.PathLike[str],
+    images: str | os.PathLike[str] | Sequence[str],
     *,
     threshold: float = 0.9,
     show_progress_bar: bool | None = None,
 ) -> tuple[list[Group], list[Failure]]:
-    """Return groups of images below a folder that show the same picture, and what is unreadable.
+    """Return groups of images that show the same picture, and what cannot be read.
+
+    `images` is a folder, for all images below it, or a list of paths.
 
     Images are compared as `find_duplicates` does, but each with all that are alike, not with the
     nearest few. Two of a group that are not alike have others between them that are. The groups
@@ -127,8 +129,12 @@ def duplicate_groups(
         `threshold` does not lie between 0 and 1, the folder has no images, or none can be read.
     """
     _check_threshold(threshold)
-    images, closed = below(folder)
-    small = _read(images, os.fspath(folder), show_progress_bar)
+    data: Any = images
+    name, closed = "images", list["Failure"]()
+    if isinstance(images, (str, os.PathLike)):
+        name = os.fspath(images)
+        data, closed = below(images)
+    small = _read(data, name, show_progress_bar)
     alike = _alike(small.rows, small.rows, threshold, _NEIGHBOURS + 1, complete=True)
     links = {(max(row, column), min(row, column), score) for row, column, score in alike}
     groups = _joined(len(small.names), sorted(links, key=lambda link: -link[2]))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.data.folder import ImageFolder
+from birdembed.data.folder import ImageFolder, image_folder
 from birdembed.evaluation.evaluation import Evaluation, measure_each
-from birdembed.evaluation.judged import check_data, judged, own_rows, reference_of
+from birdembed.evaluation.judged import judged, own_rows, reference_of
 from birdembed.evaluation.metrics import share_kept
 from birdembed.search.index import Index
 
@@ -41,8 +41,8 @@ CHANGES: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 
 def evaluate(
     model: Any,
-    data: ImageFolder,
-    reference: ImageFolder | Index | None = None,
+    data: str | os.PathLike[str] | ImageFolder,
+    reference: str | os.PathLike[str] | ImageFolder | Index | None = None,
     robustness: bool = False,
 ) -> Evaluation:
     """Measure how well a model tells the classes of a dataset apart.
@@ -51,9 +51,9 @@ def evaluate(
     ----------
     model : Model
         With a classifier that knows all the classes, its accuracy is measured as well.
-    data : ImageFolder
-        The images to judge.
-    reference : ImageFolder or Index, optional
+    data : ImageFolder, str or Path
+        The images to judge; a path is a folder with one subfolder per class.
+    reference : ImageFolder, str, Path or Index, optional
         Where to look for neighbours; an image that is itself in there (by its path) does not find
         itself, and is counted among the duplicates. Default: `data`, each image leaving itself out.
     robustness : bool
@@ -71,9 +71,9 @@ def evaluate(
     FingerprintMismatch
         The reference is an index of another model.
     TypeError
-        `data` is no `ImageFolder`, or `reference` neither that nor an `Index`.
+        `data` is no `ImageFolder` or path, or `reference` neither that nor an `Index`.
     """
-    check_data(data)
+    data = image_folder(data, "data")
     corpus, corpus_tags, corpus_paths = reference_of(model, data, reference)
     vectors, tags, paths, failures, proba, numbers = judged(model, data)
     if corpus is None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.fingerprints import check_same_model
-from birdembed.data.folder import ImageFolder
+from birdembed.data.folder import ImageFolder, image_folder
 from birdembed.search.index import Index
 from birdembed.search.shared_rows import rows_of
 
@@ -59,17 +59,8 @@ def _encoded(
     return np.asarray(vectors, np.float32), proba, report
 
 
-def check_data(data: Any) -> None:
-    """Raise `TypeError` where the data are no `ImageFolder`."""
-    if not isinstance(data, ImageFolder):
-        raise TypeError(
-            f"data must be an ImageFolder, got {type(data).__name__}; "
-            "birdembed.ImageFolder(folder) makes one of a folder with one subfolder a class"
-        )
-
-
 def reference_of(
-    model: Any, data: ImageFolder, reference: ImageFolder | Index | None
+    model: Any, data: ImageFolder, reference: str | os.PathLike[str] | ImageFolder | Index | None
 ) -> tuple[NDArray[np.float32] | None, list[str], list[str | None]]:
     """Return vectors, labels and paths of the reference; None where the data are their own."""
     if reference is None:
@@ -83,10 +74,7 @@ def reference_of(
         _check_classes(data, {labels[row] for row in rows})
         vectors = table.vectors if len(rows) == len(table) else table.vectors[rows]
         return vectors, [labels[row] for row in rows], [paths[row] for row in rows]
-    if not isinstance(reference, ImageFolder):
-        raise TypeError(
-            f"reference must be an ImageFolder or an Index, got {type(reference).__name__}"
-        )
+    reference = image_folder(reference, "reference", "an Index")
     _check_classes(data, set(reference.names))
     vectors, _, report = _encoded(model, reference.paths)
     names = reference.names

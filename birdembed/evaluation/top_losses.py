@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_integer
-from birdembed.evaluation.judged import Judged, check_data, judged, own_rows, reference_of
+from birdembed.data.folder import image_folder
+from birdembed.evaluation.judged import Judged, judged, own_rows, reference_of
 from birdembed.search.cosine import cosine_similarity
 
 if TYPE_CHECKING:
@@ -26,7 +28,10 @@ class Loss(NamedTuple):
 
 
 def top_losses(
-    model: Any, data: ImageFolder, k: int = 9, reference: ImageFolder | Index | None = None
+    model: Any,
+    data: str | os.PathLike[str] | ImageFolder,
+    k: int = 9,
+    reference: str | os.PathLike[str] | ImageFolder | Index | None = None,
 ) -> list[Loss]:
     """Return the pictures that a model is most wrong about, worst first.
 
@@ -37,11 +42,11 @@ def top_losses(
         -log p(label): the classifier is asked wherever `evaluate` asks it for its confusion.
         Otherwise it is the best similarity to another class less the best to the own one: above
         0 the nearest neighbour is wrong.
-    data : ImageFolder
-        Pictures that cannot be read are left out.
+    data : ImageFolder, str or Path
+        A path is a folder with one subfolder per class. Pictures that cannot be read are left out.
     k : int
         How many, at most.
-    reference : ImageFolder or Index, optional
+    reference : ImageFolder, str, Path or Index, optional
         Where to look for neighbours, without such a classifier. Default: `data`, each picture
         leaving itself out.
 
@@ -53,10 +58,11 @@ def top_losses(
     Raises
     ------
     TypeError, ValueError
-        `k` is no whole number, or below 1; `data` is no `ImageFolder`, or none of it is readable.
+        `k` is no whole number, or below 1; `data` is no `ImageFolder` or path, or none of its
+        images can be read.
     """
     k = check_integer("k", k, 1)
-    check_data(data)
+    data = image_folder(data, "data")
     found = judged(model, data)
     if found.proba is not None:
         losses, taken_for = _cross_entropies(model, data, found)
@@ -79,7 +85,10 @@ def _cross_entropies(
 
 
 def _margins(
-    model: Any, data: ImageFolder, found: Judged, reference: ImageFolder | Index | None
+    model: Any,
+    data: ImageFolder,
+    found: Judged,
+    reference: str | os.PathLike[str] | ImageFolder | Index | None,
 ) -> tuple[NDArray[np.float64], list[str]]:
     """Return how much nearer the nearest other class is, and the class of the nearest."""
     vectors, tags = found.vectors, found.tags

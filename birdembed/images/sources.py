@@ -13,6 +13,7 @@ import numpy as np
 from birdembed.base.checks import is_missing
 from birdembed.base.text import shown
 from birdembed.images import pillow
+from birdembed.images.files import folder_of_images
 from birdembed.images.pillow import is_pil
 
 ON_ERROR = ("raise", "skip", "nan")
@@ -20,6 +21,7 @@ UNKNOWN = "not a JPEG, PNG, GIF or BMP"  # the core's words for a format it does
 _LONG = 300  # characters from which on a text is looked at before it is taken for a path
 _BASE64 = re.compile(r"(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_\-\s]+=*")
 EXPECTED = "expected a path, bytes, PIL image or uint8 array"
+_STORED = {"bytes", "path"}  # the keys of an image in a table of Hugging Face datasets
 
 
 class Source(NamedTuple):
@@ -35,11 +37,31 @@ def is_image(value: Any) -> bool:
     """Tell whether a value is one image: path, bytes, PIL image or uint8 array (grey, RGB)."""
     if isinstance(value, np.ndarray):
         return value.dtype == np.uint8 and value.ndim in (2, 3)
-    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)) or is_pil(value)
+    if isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)):
+        return True
+    return is_pil(value) or _is_stored(value)
+
+
+def is_folder(value: Any) -> bool:
+    """Tell whether a value is the path of a folder."""
+    return isinstance(value, (str, os.PathLike)) and os.path.isdir(value)
+
+
+def _is_stored(value: Any) -> bool:
+    """Tell whether a value is an image as Hugging Face datasets store it: bytes and a path."""
+    return isinstance(value, dict) and value.keys() == _STORED
+
+
+def unpacked(image: Any) -> Any:
+    """Return the bytes or the path of an image that comes with both, any other as it is."""
+    if not _is_stored(image):
+        return image
+    return image["path"] if image["bytes"] is None else image["bytes"]
 
 
 def name_of(image: Any, position: int) -> Any:
     """Return an image's path as text, or its position."""
+    image = unpacked(image)
     if isinstance(image, (str, os.PathLike)):
         return os.fspath(image)
     return position
@@ -51,16 +73,27 @@ def is_single(images: Any) -> bool:
     Parameters
     ----------
     images
-        One: str, Path, bytes, PIL image, uint8 array (H, W) or (H, W, 1 | 3 | 4), grey or RGB(A).
-        Many: any other iterable, arrays (N, H, W, C) and object arrays among them.
+        One: path of a file, bytes, PIL image, uint8 array (H, W) or (H, W, 1 | 3 | 4), grey or
+        RGB(A), or a dict of ``bytes`` and ``path`` as Hugging Face datasets store images.
+        Many: the path of a folder; any other iterable, arrays (N, H, W, C) and object arrays.
     """
     if isinstance(images, np.ndarray):  # of another type it is one as well, and refused as such
         return images.dtype != object and images.dtype.kind not in "US" and images.ndim in (2, 3)
-    return is_image(images)
+    return is_image(images) and not is_folder(images)
 
 
 def as_many(images: Any) -> Iterable[Any]:
-    """Return the iterable behind `images`, or raise TypeError."""
+    """Return the iterable behind `images`: of a folder the paths of the images below it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no iterable of images.
+    OSError
+        Part of the folder cannot be read.
+    """
+    if is_folder(images):
+        return folder_of_images(images).whole().paths
     paths = getattr(images, "paths", None)  # an ImageFolder
     if paths is not None and not callable(paths):
         return paths
@@ -73,10 +106,12 @@ def as_many(images: Any) -> Iterable[Any]:
         if images.ndim == 0:
             raise TypeError(f"images is an array of no dimension: {EXPECTED}, or many of them")
         return images
-    if isinstance(images, dict) or hasattr(images, "columns"):
+    if isinstance(images, dict) or hasattr(images, "columns") or hasattr(images, "column_names"):
         raise TypeError(
             f"images is a {type(images).__name__}: pass one of its columns, such as df['image']"
         )
+    if hasattr(images, "to_pylist"):  # a column of pyarrow
+        return images.to_pylist()
     if hasattr(images, "read"):
         raise TypeError("images is an open file: pass its path, or its contents (.read())")
     if not isinstance(images, Iterable):
@@ -149,6 +184,7 @@ def _array_source(array: np.ndarray, name: str, position: int) -> Source:
 def source_of(item: Any, position: int) -> Source:
     """Check one image; TypeError or ValueError naming its position where it is none."""
     name = f"image {position}"
+    item = unpacked(item)
     if isinstance(item, (str, os.PathLike)):
         path = os.fspath(item)
         if isinstance(path, bytes):
@@ -165,7 +201,7 @@ def source_of(item: Any, position: int) -> Source:
 
 def source_or_failure(item: Any, position: int) -> Source:
     """Check one image as `source_of` does; a missing value is an image that cannot be read."""
-    if is_missing(item):
+    if is_missing(unpacked(item)):
         return Source(f"image {position}", None, "stb", f"missing value ({item})")
     return source_of(item, position)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from birdembed import _core
 from birdembed.base.checks import check_threads
@@ -15,9 +16,9 @@ from birdembed.base.precisions import asked_precision
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
 from birdembed.images.preprocess import Preprocess
-from birdembed.images.report import warn_of_skipped
+from birdembed.images.report import EncodeReport, warn_of_skipped
 from birdembed.images.sources import Inputs
-from birdembed.model.encoding import check_pixels, embedded, gathered, numbered
+from birdembed.model.encoding import VectorForm, check_pixels, embedded, gathered, numbered
 from birdembed.model.network import check_preprocess
 from birdembed.model.pickling import from_plain_values, plain_values
 from birdembed.model.precision import IMAGES
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 DEFAULT_BATCH = 32
+OnError: TypeAlias = Literal["raise", "skip", "nan"]
 Kind = TypeVar("Kind", bound="Embedder")
 
 
@@ -48,6 +50,8 @@ class Embedder:
     """
 
     _current: Snapshot
+    #: The folder that the model was saved to, and its fingerprint then.
+    _saved: tuple[str, str] | None = None
 
     def __init__(
         self,
@@ -76,6 +80,17 @@ class Embedder:
     def architecture(self) -> str:
         """The name of the network: "resnet50" or "resnet50d"."""
         return self._current.architecture
+
+    @property
+    def source(self) -> str:
+        """Where the model comes from.
+
+        A name that `load_model` knows, a hub id with its revision, or the path of a folder. For
+        a model that was changed since and not saved, how it was made: "fine-tuned from birds51".
+        """
+        if self._saved is not None and self._saved[1] == self.fingerprint:
+            return self._saved[0]
+        return self._current.source
 
     @property
     def embedding_dim(self) -> int:
@@ -166,6 +181,36 @@ class Embedder:
 
     # Embedding
 
+    @overload
+    def encode(
+        self,
+        images: Any,
+        batch_size: int = ...,
+        *,
+        normalize_embeddings: bool = ...,
+        projection: bool | None = ...,
+        truncate_dim: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        on_error: OnError = ...,
+        return_report: Literal[False] = ...,
+        num_threads: int | None = ...,
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode(
+        self,
+        images: Any,
+        batch_size: int = ...,
+        *,
+        normalize_embeddings: bool = ...,
+        projection: bool | None = ...,
+        truncate_dim: int | None = ...,
+        show_progress_bar: bool | None = ...,
+        on_error: OnError = ...,
+        return_report: Literal[True],
+        num_threads: int | None = ...,
+    ) -> tuple[NDArray[np.float32], EncodeReport]: ...
+
     def encode(
         self,
         images: Any,
@@ -173,19 +218,21 @@ class Embedder:
         *,
         normalize_embeddings: bool = False,
         projection: bool | None = None,
+        truncate_dim: int | None = None,
         show_progress_bar: bool | None = None,
-        on_error: str = "raise",
+        on_error: OnError = "raise",
         return_report: bool = False,
         num_threads: int | None = None,
-    ) -> Any:
+    ) -> NDArray[np.float32] | tuple[NDArray[np.float32], EncodeReport]:
         """Turn images into vectors.
 
         Parameters
         ----------
         images : one image or many
-            Path, bytes, PIL image or uint8 array (H, W) or (H, W, 1 | 3 | 4), grey or RGB(A);
-            any iterable of them, an array (N, H, W, C), an `ImageFolder`. OpenCV's arrays are
-            BGR: give ``image[..., ::-1]``, of four channels ``image[..., [2, 1, 0, 3]]``.
+            Path, bytes, PIL image or uint8 array (H, W) or (H, W, 1 | 3 | 4), grey or RGB(A).
+            Many: the path of a folder (all images below it), an `ImageFolder`, an array
+            (N, H, W, C), a column of a table, any other iterable. OpenCV's arrays are BGR: pass
+            ``image[..., ::-1]``, with four channels ``image[..., [2, 1, 0, 3]]``.
         batch_size : int
             Images in memory at a time. The vectors do not depend on it.
         normalize_embeddings : bool
@@ -193,6 +240,9 @@ class Embedder:
         projection : bool, optional
             Apply the model's projection; by default where the model says so (`sscd` does not).
             ``False``: the raw pooled features.
+        truncate_dim : int, optional
+            Keep the first so many numbers of each vector, before it is scaled to length 1. The
+            axes of a fitted projection come in order of importance, those of raw features do not.
         show_progress_bar : bool, optional
             By default in a terminal or notebook.
         on_error : {"raise", "skip", "nan"}
@@ -221,12 +271,10 @@ class Embedder:
             Something is no image, named by position; an argument is out of range.
         """
         now = self._current
-        chosen = now.chosen(projection)
+        form = VectorForm.of(now, projection, truncate_dim, normalize_embeddings)
         inputs = Inputs.of(images)
-        parts = embedded(
-            now, inputs, batch_size, chosen, on_error, num_threads, normalize_embeddings
-        )
-        embeddings, report = gathered(parts, inputs, now.dim(chosen), on_error, show_progress_bar)
+        parts = embedded(now, inputs, batch_size, form, on_error, num_threads)
+        embeddings, report = gathered(parts, inputs, form.dim, on_error, show_progress_bar)
         if report.failures and on_error == "skip" and not return_report:
             warn_of_skipped(report)
         result = embeddings[0] if inputs.single else embeddings
@@ -239,14 +287,15 @@ class Embedder:
         *,
         normalize_embeddings: bool = False,
         projection: bool | None = None,
-        on_error: str = "raise",
+        truncate_dim: int | None = None,
+        on_error: OnError = "raise",
         num_threads: int | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield ``(positions, embeddings)`` batch by batch, for more images than memory holds.
 
         Parameters
         ----------
-        images, batch_size, normalize_embeddings, projection, on_error, num_threads
+        images, batch_size, normalize_embeddings, projection, truncate_dim, on_error, num_threads
             As `encode` takes them.
 
         Yields
@@ -256,16 +305,45 @@ class Embedder:
         embeddings : (m, dim) float32
         """
         now = self._current
-        batches = embedded(
-            now,
-            Inputs.of(images),
-            batch_size,
-            now.chosen(projection),
-            on_error,
-            num_threads,
-            normalize_embeddings,
-        )
+        form = VectorForm.of(now, projection, truncate_dim, normalize_embeddings)
+        batches = embedded(now, Inputs.of(images), batch_size, form, on_error, num_threads)
         return numbered(batches, on_error)
+
+    def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
+        """Compute the cosine similarity of every embedding of `a` with every one of `b`.
+
+        The same as `cosine_similarity`, under the name that sentence-transformers uses; the
+        result always has two axes.
+
+        Parameters
+        ----------
+        a : array
+            ``(n, dim)`` floats; ``(dim,)`` for one embedding.
+        b : array
+            ``(m, dim)`` floats; ``(dim,)`` for one embedding.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n, m)`` float32.
+
+        Raises
+        ------
+        TypeError
+            An array does not hold floats: pass what `encode` returns, not images.
+        ValueError
+            The dimensions differ, or a row holds NaN or infinity.
+
+        Examples
+        --------
+        >>> import birdembed as be
+        >>> model = be.load_model()
+        >>> query, photos = model.encode("unknown.jpg"), model.encode("photos")
+        >>> scores = model.similarity(query, photos)  # (1, number of photos)
+        """
+        from birdembed.search.cosine import cosine_similarity
+
+        return np.asarray(cosine_similarity(np.atleast_2d(a), np.atleast_2d(b)))
 
     def forward_tensor(
         self,

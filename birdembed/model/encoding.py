@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from birdembed._core import DecodeError
-from birdembed.base.checks import check_threads
+from birdembed.base.checks import check_integer, check_threads
 from birdembed.base.progress import progress_bar
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
@@ -72,14 +72,38 @@ def with_gaps(
     return out
 
 
+class VectorForm(NamedTuple):
+    """The vectors that a call returns: projected or not, of which length, scaled or not."""
+
+    projection: Projection | None
+    dim: int
+    normalize: bool
+
+    @classmethod
+    def of(
+        cls, now: Snapshot, projection: bool | None, truncate_dim: int | None, normalize: bool
+    ) -> VectorForm:
+        """Check the arguments of `Model.encode`; `ValueError` where the model cannot do that."""
+        chosen = now.chosen(projection)
+        dim = now.dim(chosen)
+        if truncate_dim is not None:
+            dim = check_integer("truncate_dim", truncate_dim, 1, dim)
+        return cls(chosen, dim, normalize)
+
+    def applied(self, vectors: np.ndarray) -> np.ndarray:
+        """Return vectors cut to the length, then scaled."""
+        if self.dim < vectors.shape[1]:
+            vectors = np.ascontiguousarray(vectors[:, : self.dim])
+        return normalized(vectors) if self.normalize else vectors
+
+
 def embedded(
     now: Snapshot,
     inputs: Inputs,
     batch_size: int,
-    projection: Projection | None,
+    form: VectorForm,
     on_error: str,
     num_threads: int | None,
-    normalize: bool,
 ) -> Iterator[tuple[batches_.Batch, np.ndarray]]:
     """Check the arguments now, and return an iterator that reads and embeds batch by batch."""
     threads = check_threads(num_threads)
@@ -89,8 +113,8 @@ def embedded(
 
     def each() -> Iterator[tuple[batches_.Batch, np.ndarray]]:
         for batch in batches:
-            vectors = now.embed(batch.pixels, projection, threads, batch.mirrored)
-            yield batch, (normalized(vectors) if normalize else vectors)
+            vectors = now.embed(batch.pixels, form.projection, threads, batch.mirrored)
+            yield batch, form.applied(vectors)
 
     return each()
 

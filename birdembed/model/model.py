@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.checks import check_choice
@@ -227,8 +228,9 @@ class Model(Classifier):
 
         Parameters
         ----------
-        data : ImageFolder, Index or array
-            Pictures of the species to know; an index of this model or ``(n, dim)`` embeddings
+        data : ImageFolder, str, Path, Index or array
+            Images of the species to know, also as the path of a folder with one subfolder per
+            species; an index of this model or ``(n, dim)`` embeddings
             of it serve as well. A species of which no picture can be read is left out, with a
             warning.
         unknown : images or embeddings, optional
@@ -236,7 +238,7 @@ class Model(Classifier):
             is held out and its pictures are scored against the others.
         labels : sequence, optional
             With embeddings: one species a row.
-        valid : ImageFolder or Index, optional
+        valid : ImageFolder, str, Path or Index, optional
             Other pictures of the same species, on which the threshold is then found. A model
             that was trained on `data` (or whose projection was fitted on it) scores those
             pictures higher than it will score new ones, and tells them apart better than it
@@ -297,8 +299,9 @@ class Model(Classifier):
 
         Parameters
         ----------
-        data : ImageFolder or array
-            Labelled photographs, or ``(n, 2048)`` raw embeddings (``projection=False``).
+        data : ImageFolder, str, Path or array
+            Labelled images, also as the path of a folder with one subfolder per class,
+            or ``(n, 2048)`` raw embeddings (``projection=False``).
         labels : sequence, optional
             With embeddings: one class a row; "center" and "whiten" do without.
         method : {"center", "whiten", "lda"}
@@ -382,7 +385,18 @@ class Model(Classifier):
         if index is not None and index.fingerprint != given.fingerprint:
             index = copy.copy(index)
             index.fingerprint, index.model = given.fingerprint, None
-        write_pretrained(directory, given, None if index is None else index.save, dtype)
+        save = None if index is None else partial(_write_gallery, index)
+        write_pretrained(directory, given, save, dtype)
+        if dtype == "float32":  # what is loaded from there is this model
+            self._saved = (os.path.abspath(directory), self.fingerprint)
+
+
+def _write_gallery(index: Index, path: str | os.PathLike[str]) -> None:
+    """Write the rows of a gallery to a file, which says nothing of places on this machine."""
+    from birdembed.search.index_file import write_index
+    from birdembed.search.shared_rows import rows_of
+
+    write_index(path, rows_of(index))
 
 
 def _checked_threshold(value: Any) -> float | None:

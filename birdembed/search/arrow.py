@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.files import replacing, with_path
+from birdembed.base.makers import Maker
 from birdembed.base.optional import need
 from birdembed.base.text import some
 from birdembed.search.rows import Rows
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Key of the fingerprint in the metadata of a schema.
 FINGERPRINT = b"birdembed.fingerprint"
+#: Keys of the name and the folder of the model.
+MODEL, MODEL_PATH = b"birdembed.model", b"birdembed.model_path"
 
 
 def vector_array(vectors: NDArray[np.float32], present: NDArray[np.bool_] | None = None) -> Any:
@@ -73,6 +76,10 @@ def from_rows(rows: Rows) -> pa.Table:
             numbers = isinstance(values, np.ndarray)
             columns[name] = pa.array(values) if numbers else _text_array(values, name)
     info = {} if rows.fingerprint is None else {FINGERPRINT: rows.fingerprint.encode()}
+    if rows.maker is not None:
+        info[MODEL] = rows.maker.name.encode(errors="surrogateescape")
+        if rows.maker.path is not None:
+            info[MODEL_PATH] = rows.maker.path.encode(errors="surrogateescape")
     return pa.table(columns).replace_schema_metadata(info)
 
 
@@ -89,6 +96,16 @@ def fingerprint_of(schema: pa.Schema) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         pass  # somebody else's
     return None
+
+
+def maker_of(schema: pa.Schema) -> Maker | None:
+    """Return the record of the model that a schema has, None where there is none."""
+    info: Mapping[bytes, bytes] = schema.metadata or {}
+    name, path = (
+        info[key].decode(errors="surrogateescape") if key in info else None
+        for key in (MODEL, MODEL_PATH)
+    )
+    return Maker(name, path) if name else None
 
 
 def readable(schema: pa.Schema, where: str) -> list[str]:
@@ -146,7 +163,7 @@ def to_rows(table: pa.Table, where: str) -> Rows:
         names = table.column("id").filter(pa.array(~present)).to_pylist()
         warnings.warn(f"{where}: rows without a vector are left out: {some(names)}", stacklevel=4)
         table = table.filter(pa.array(present))
-    rows = Rows(vectors.shape[1] or None, fingerprint_of(table.schema))
+    rows = Rows(vectors.shape[1] or None, fingerprint_of(table.schema), maker_of(table.schema))
     if not len(vectors):
         return rows
     columns = {

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from birdembed._core import BirdembedError
 from birdembed.base.files import lock, sha256_of_file
+from birdembed.images.sources import unpacked
 
 _MAGIC = b"birdembed rows 1\n"
 _HEADER = struct.Struct("<20s64sI8xI")  # magic, fingerprint, dim, checksum: 100 bytes
@@ -35,6 +36,7 @@ def content_key(image: Any) -> bytes | None:
 
     A path and the bytes of its file have the same key.
     """
+    image = unpacked(image)
     if isinstance(image, (str, os.PathLike)):
         try:
             return sha256_of_file(image)

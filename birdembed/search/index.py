@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.makers import Maker, load_again, named
 from birdembed.base.public import public
 from birdembed.images.report import EncodeReport
 from birdembed.search import arrow, exports
@@ -52,28 +53,56 @@ class Index(SharedRows):
 
     def __init__(self, dim: int | None = None, fingerprint: str | None = None, model: Any = None):
         super().__init__(Rows(dim, fingerprint))
-        self.model = model
+        self._model = model
         self.report: EncodeReport | None = None
         if model is not None:
             if fingerprint is None:
                 self.fingerprint = model.fingerprint
-            self._rows.check_fingerprint(model.fingerprint, "the model")
+            self._rows.check_fingerprint(model.fingerprint, named(model, "the model"))
 
     @classmethod
     def _of(cls, rows: Rows, model: Any) -> Index:
         """Return an index of rows; `FingerprintMismatch` where they are another model's."""
+        if model is not None:
+            rows.check_fingerprint(model.fingerprint, named(model, "the model"))
         index = cls(rows.dim, rows.fingerprint, model)
         index._rows = rows.with_fingerprint(index.fingerprint)
         return index
 
+    @property
+    def model(self) -> Any:
+        """The model that encodes images to search for, None where nothing says which.
+
+        An index from a file loads the model that made it when it is first needed. May be set.
+
+        Raises
+        ------
+        WeightsError
+            That model is not there any more, or was never saved.
+        FingerprintMismatch
+            It has changed since the index was made.
+        """
+        rows = self._rows
+        if self._model is None and rows.maker is not None:
+            self._model = load_again(rows.maker, rows.fingerprint)
+        return self._model
+
+    @model.setter
+    def model(self, value: Any) -> None:
+        self._model = value
+
+    def _signed_rows(self) -> Rows:
+        """Return the rows with the record of the model, for a file."""
+        return rows_of(self).made_by(None if self._model is None else Maker.of(self._model))
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the rows as lists and arrays, the model and the report."""
-        return {"rows": rows_of(self).plain(), "model": self.model, "report": self.report}
+        return {"rows": rows_of(self).plain(), "model": self._model, "report": self.report}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what `__getstate__` gave."""
         super().__init__(Rows.of(**state["rows"]))
-        self.model, self.report = state["model"], state["report"]
+        self._model, self.report = state["model"], state["report"]
 
     # Showing itself ---------------------------------------------------------------------
 
@@ -81,13 +110,13 @@ class Index(SharedRows):
         """Return one line that says what the index holds."""
         from birdembed.search.index_display import index_text
 
-        return index_text(rows_of(self), self.model is not None)
+        return index_text(rows_of(self), self._model is not None)
 
     def _repr_html_(self) -> str:
         """Return HTML that says what the index holds."""
         from birdembed.search.index_display import index_html
 
-        return index_html(rows_of(self), self.model, self.report)
+        return index_html(rows_of(self), self._model, self.report)
 
     # Searching ---------------------------------------------------------------------------
 
@@ -98,6 +127,7 @@ class Index(SharedRows):
         where: Mapping[str, Any] | None = None,
         exclude_ids: Iterable[str] | str | None = None,
         fingerprint: str | None = None,
+        min_score: float | None = None,
     ) -> SearchResult:
         """Find the rows most like the query, exactly.
 
@@ -115,12 +145,14 @@ class Index(SharedRows):
             Rows to leave out, such as the query itself.
         fingerprint : str, optional
             Of the model that embeddings come from, to be checked.
+        min_score : float, optional
+            Leave out matches with a lower score.
 
         Returns
         -------
         SearchResult
             For one query arrays of `(k,)`, for many `(q, k)`; fewer columns where fewer rows are
-            left.
+            left. Its `close` tells whether the best match reaches the model's `threshold`.
 
         Raises
         ------
@@ -129,7 +161,10 @@ class Index(SharedRows):
         ValueError
             There is no model to encode an image, dimensions differ, or `k` is below 1.
         """
-        return query_.search(rows_of(self), self.model, query, k, where, exclude_ids, fingerprint)
+        rows = rows_of(self)
+        asked = query_.interpret(query)
+        model = self._model if asked.images is None else self.model
+        return query_.search(rows, model, asked, k, where, exclude_ids, fingerprint, min_score)
 
     # Files -------------------------------------------------------------------------------
 
@@ -139,7 +174,7 @@ class Index(SharedRows):
         An older file there is replaced. Where it cannot be written, an `OSError` names the file,
         and an older one stays as it was.
         """
-        write_index(path, rows_of(self))
+        write_index(path, self._signed_rows())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], mmap: bool = True, model: Any = None) -> Index:
@@ -153,7 +188,8 @@ class Index(SharedRows):
             Map the embeddings instead of reading them: an index larger than memory can be searched,
             and several processes share one copy.
         model : Model, optional
-            Encodes queries that are images.
+            Encodes queries that are images. Default: the model that made the index, loaded when it
+            is first needed (`Index.model`).
 
         Raises
         ------
@@ -245,7 +281,7 @@ class Index(SharedRows):
         """
         from birdembed.search import lancedb
 
-        return lancedb.write_rows(rows_of(self), uri, table, mode)
+        return lancedb.write_rows(self._signed_rows(), uri, table, mode)
 
     @staticmethod
     def from_lancedb(uri: Any, table: str, model: Any = None) -> Index:
@@ -273,7 +309,7 @@ class Index(SharedRows):
 
         An older file there is replaced, or stays as it was after an `OSError`. Extra: ``parquet``.
         """
-        arrow.write_parquet(rows_of(self), path)
+        arrow.write_parquet(self._signed_rows(), path)
 
     @staticmethod
     def from_parquet(path: str | os.PathLike[str], model: Any = None) -> Index:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.files import replacing
 from birdembed.base.json_text import json_object, json_text
+from birdembed.base.makers import Maker
 from birdembed.base.text import shown
 from birdembed.search.columns import Column
 from birdembed.search.mapped_file import IndexFileError, MappedFile
@@ -58,6 +59,10 @@ def write_index(path: str | os.PathLike[str], rows: Rows) -> None:
         raise IsADirectoryError(f"cannot write an index to {os.fspath(path)}: it is a folder")
     tensors = _tensors(rows)
     info = {} if rows.fingerprint is None else {"fingerprint": rows.fingerprint}
+    if rows.maker is not None:
+        info["model"] = rows.maker.name
+        if rows.maker.path is not None:
+            info["model_path"] = rows.maker.path
     header: dict[str, Any] = {"__metadata__": {"format": FORMAT, **info}}
     for name, tensor in tensors:  # in the order of the columns
         header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape)}
@@ -135,7 +140,16 @@ def read_index(path: str | os.PathLike[str], *, mapped: bool = True) -> Rows:
     others = {key.removeprefix(_METADATA): column for key, column in columns.items()}
     if not isinstance(info.get("fingerprint"), (str, type(None))):
         raise _damaged(name, "the fingerprint is no text")
-    return Rows.of(vectors, ids, labels, others, info.get("fingerprint"), file)
+    maker = _maker(info)
+    return Rows.of(vectors, ids, labels, others, info.get("fingerprint"), file, maker)
+
+
+def _maker(info: Mapping[str, Any]) -> Maker | None:
+    """Return the record of the model; None where the file has none, as those of before."""
+    name, path = info.get("model"), info.get("model_path")
+    if not isinstance(name, str) or not name:
+        return None
+    return Maker(name, path if isinstance(path, str) else None)
 
 
 def _columns(name: str, tensors: Mapping[str, NDArray[Any]], n: int) -> dict[str, Column]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.checks import check_number
+from birdembed.base.makers import named
 from birdembed.base.vectors import as_vectors
 from birdembed.images.sources import Inputs, is_image, is_single
 from birdembed.search import columns as columns_
@@ -20,21 +22,23 @@ from birdembed.search.rows import Rows
 def search(
     rows: Rows,
     model: Any,
-    query: Any,
+    asked: Asked,
     k: int,
     where: Mapping[str, Any] | None = None,
     exclude_ids: Iterable[str] | str | None = None,
     fingerprint: str | None = None,
+    min_score: float | None = None,
 ) -> SearchResult:
-    """Find the rows most like the query; see `Index.search`."""
-    asked = interpret(query)
+    """Find the rows most like a query that `interpret` made; see `Index.search`."""
+    if min_score is not None:
+        min_score = check_number("min_score", min_score, -1, 1, open_above=False)
     if asked.vectors is None:
         if model is None:
             raise ValueError(
-                "the query is an image and the index has no model: pass model= to the Index, "
-                "to Index.load, or encode the image first"
+                "the query is an image and the index does not know its model: pass model= to the "
+                "Index or to Index.load, or encode the image first"
             )
-        rows.check_fingerprint(model.fingerprint, "the index's model")
+        rows.check_fingerprint(model.fingerprint, named(model, "the index's model"))
         asked.vectors = model.encode(asked.images)
     if fingerprint is not None:
         rows.check_fingerprint(fingerprint, "the query")
@@ -46,6 +50,8 @@ def search(
     corpus = rows.vectors if len(rows) else np.empty((0, vectors.shape[1]), np.float32)
     scores, indices = search_rows(vectors, corpus, k, rows=chosen)
     scores, indices = scores[:, :found], indices[:, :found]
+    if min_score is not None:
+        scores, indices = _at_least(min_score, scores, indices)
     result = SearchResult(
         scores,
         indices,
@@ -54,8 +60,19 @@ def search(
         columns_.gather(rows.paths, indices),
         asked.names,
         asked.shown,
+        getattr(model, "threshold", None),
     )
     return result[0] if single else result
+
+
+def _at_least(
+    least: float, scores: NDArray[np.float32], indices: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return matches without those of a lower score: -inf and row -1 where a query has fewer."""
+    good = scores >= np.float32(least)
+    width = int(good.sum(axis=1).max(initial=0))  # the best come first
+    scores = np.where(good, scores, np.float32(-np.inf))[:, :width]
+    return scores, np.where(good, indices, -1)[:, :width]
 
 
 @dataclass

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MATCHES, _QUERIES = 6, 4  # that notebooks show
+NOTHING_CLOSE = "nothing close"  # the best match is below the score of a known species
 
 
 @public
@@ -44,9 +45,10 @@ class Match(NamedTuple):
 class SearchResult:
     """The matches of one query, or of many.
 
-    Of one query the arrays are `(k,)` and iterating gives `Match`; of many they are `(q, k)` and
+    For one query the arrays are `(k,)` and iterating gives `Match`; for many they are `(q, k)` and
     iterating gives the result of each query. Best first; fewer columns than were asked for where
-    the index has fewer rows.
+    the index has fewer rows. With `min_score`, a query that has fewer matches than others has the
+    score -inf, the row -1 and None in the columns that it does not fill.
 
     Attributes
     ----------
@@ -57,7 +59,9 @@ class SearchResult:
     ids, labels, paths : ndarray
         Objects: `str`, or None where the index has no label or path.
     query : str, int or None
-        What was asked, by name; of many, a list of those.
+        What was asked, by name; for many queries a list of those.
+    threshold : float or None
+        The score from which the model calls a species known, where the index has a model with one.
     """
 
     def __init__(
@@ -69,16 +73,29 @@ class SearchResult:
         paths: NDArray[np.object_],
         query: Any = None,
         image: Any = None,
+        threshold: float | None = None,
     ):
         self.scores, self.indices = scores, indices
         self.ids, self.labels, self.paths = ids, labels, paths
-        self.query = query
+        self.query, self.threshold = query, threshold
         self._image = image  # what to show for the query: images as they were given, or None
 
     @property
     def _single(self) -> bool:
         """Tell whether this is the result of one query."""
         return self.scores.ndim == 1
+
+    @property
+    def close(self) -> Any:
+        """Whether the best match reaches `threshold`; for many queries a list.
+
+        False where there is no match, and None where there is no threshold to compare with.
+        """
+        if not self._single:
+            return [result.close for result in self]
+        if not len(self):
+            return False
+        return None if self.threshold is None else bool(self.scores[0] >= self.threshold)
 
     def __len__(self) -> int:
         """Return the number of matches; of many queries, the number of queries."""
@@ -89,14 +106,16 @@ class SearchResult:
         i = range(len(self))[i]
         if self._single:
             return Match(self.ids[i], self.labels[i], float(self.scores[i]), self.paths[i])
+        there = self.indices[i] >= 0
         return SearchResult(
-            self.scores[i],
-            self.indices[i],
-            self.ids[i],
-            self.labels[i],
-            self.paths[i],
+            self.scores[i][there],
+            self.indices[i][there],
+            self.ids[i][there],
+            self.labels[i][there],
+            self.paths[i][there],
             self.query[i] if self.query is not None else i,
             self._image[i] if self._image is not None else None,
+            self.threshold,
         )
 
     def __iter__(self) -> Iterator[Any]:
@@ -142,6 +161,7 @@ class SearchResult:
             asked = row._image if row._image is not None else row.query
             name = "query" if row.query is None else html.name_of(row.query)
             texts = ["searched for", name]
+            texts += [NOTHING_CLOSE] if row.close is False else []
             cells = [html.cell(asked, texts, title=row.query, frame=html.ASKED)]
             for match in list(row)[:_MATCHES]:
                 name = match.label if match.label is not None else html.name_of(match.id)
@@ -159,6 +179,7 @@ class SearchResult:
         """List the matches, or the best match of each query."""
         if self._single:
             head = f"SearchResult of {_shown(self.query)}: {len(self)} matches"
+            head += "" if self.close in (True, None) else f"; {NOTHING_CLOSE}"
             lines = [f"  {m.score:.4f}  {m.label or '-'}  {m.id}" for m in list(self)[:10]]
             rest = len(self) - 10
         else:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.fingerprints import check_same_model
+from birdembed.base.makers import Maker
 from birdembed.base.text import composed, some
 from birdembed.base.vectors import as_vectors, finite_rows
 from birdembed.search import columns as columns_
@@ -30,6 +31,8 @@ class Rows:
         Numbers of a vector. Default: those of the first that is added.
     fingerprint : str, optional
         Names the model the vectors come from.
+    maker : Maker, optional
+        Where that model comes from.
 
     Attributes
     ----------
@@ -39,11 +42,17 @@ class Rows:
         The other columns by name, strings or arrays of numbers.
     """
 
-    def __init__(self, dim: int | None = None, fingerprint: str | None = None):
+    def __init__(
+        self,
+        dim: int | None = None,
+        fingerprint: str | None = None,
+        maker: Maker | None = None,
+    ):
         if dim is not None and dim < 1:
             raise ValueError(f"dim must be at least 1, got {dim}")
         self.dim = dim
         self.fingerprint = fingerprint
+        self.maker = maker
         self.ids: Column = []
         self.labels: Column = []
         self.columns: dict[str, Column] = {}
@@ -63,12 +72,13 @@ class Rows:
         columns: dict[str, Column],
         fingerprint: str | None = None,
         file: MappedFile | None = None,
+        maker: Maker | None = None,
     ) -> Rows:
         """Return the table of columns that fit each other; they are neither checked nor copied.
 
         `file` is what they are mapped from, where they are.
         """
-        rows = cls(vectors.shape[1] or None, fingerprint)
+        rows = cls(vectors.shape[1] or None, fingerprint, maker)
         rows._buffer, rows.ids, rows.labels, rows.columns = vectors, ids, labels, columns
         rows._file = file
         return rows
@@ -77,6 +87,12 @@ class Rows:
         """Return the same table with another fingerprint."""
         rows = copy.copy(self)
         rows.fingerprint = fingerprint
+        return rows
+
+    def made_by(self, maker: Maker | None) -> Rows:
+        """Return the same table with the record of its model; None leaves the one it has."""
+        rows = copy.copy(self)
+        rows.maker = maker or self.maker
         return rows
 
     def check_file(self) -> None:
@@ -95,6 +111,7 @@ class Rows:
                 for name, column in self.columns.items()
             },
             "fingerprint": self.fingerprint,
+            "maker": self.maker,
         }
 
     # Reading -----------------------------------------------------------------------------
@@ -175,7 +192,8 @@ class Rows:
     def check_fingerprint(self, other: str, what: str) -> None:
         """Raise `FingerprintMismatch` where `what` has another fingerprint than the rows."""
         advice = "build the index again with this model or use the index's own"
-        check_same_model(what, other, "the index has", self.fingerprint, advice)
+        own = "the index" if self.maker is None else f"the index, made with {self.maker},"
+        check_same_model(what, other, f"{own} has", self.fingerprint, advice)
 
     # Changing ----------------------------------------------------------------------------
 
@@ -207,7 +225,7 @@ class Rows:
         old = np.asarray([row for row in places if row is not None], np.int64)
         replaced = np.asarray([row is not None for row in places], bool)
         before, after = columns_.align(self.columns, len(self), columns, n)
-        rows = Rows(vectors.shape[1], self.fingerprint)
+        rows = Rows(vectors.shape[1], self.fingerprint, self.maker)
         if fingerprint is not None and self.fingerprint is None and len(self) == 0:
             rows.fingerprint = fingerprint
         rows._buffer = self._with_vectors(vectors, old, replaced)
@@ -271,7 +289,7 @@ class Rows:
             raise KeyError(f"ids {some(missing)} are not in the index")
         keep = np.ones(len(self), bool)
         keep[[row for row in places if row is not None]] = False
-        rows = Rows(self.dim, self.fingerprint)
+        rows = Rows(self.dim, self.fingerprint, self.maker)
         rows._buffer = self._buffer[: len(self)][keep]
         rows.labels = columns_.take(self.labels, keep)
         rows.columns = {name: columns_.take(column, keep) for name, column in self.columns.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from birdembed.base.checks import check_number
 from birdembed.base.public import public
 from birdembed.base.vectors import unit_rows
+from birdembed.data.folder import ImageFolder, image_folder
 from birdembed.species.calibration import (
     LEAST,
     Calibration,
@@ -136,6 +138,8 @@ def fit_gallery(
 ) -> tuple[Gallery, GalleryFit]:
     """Compute a gallery for a model, which stays as it is; see `Model.fit_gallery`."""
     check_accept(accept)
+    if isinstance(data, (str, os.PathLike)):
+        data = image_folder(data, "data")
     vectors, names, failures = labelled_vectors(model, data, labels, show_progress_bar)
     check_dimensions(model, vectors, "data")
     species = sorted(set(names))
@@ -224,8 +228,6 @@ def _gallery(
 
 def _warn_of_lost(data: Any, species: list[str]) -> None:
     """Warn of the species of a folder of which no picture could be read."""
-    from birdembed.data.folder import ImageFolder
-
     lost = sorted(set(data.names) - set(species)) if isinstance(data, ImageFolder) else []
     if lost:
         warnings.warn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ def labelled_vectors(
     *,
     projection: bool | None = None,
 ) -> tuple[NDArray[np.float32], list[str], list[tuple[int, str, str]]]:
-    """Return vectors, class names and failures of an `ImageFolder`, an `Index` or embeddings.
+    """Return vectors, class names and failures of labelled images, an `Index` or embeddings.
+
+    Images are an `ImageFolder` or the path of a folder with one subfolder per class.
 
     Raises
     ------
@@ -33,10 +36,11 @@ def labelled_vectors(
     FingerprintMismatch
         An index of another model.
     """
-    from birdembed.data.folder import ImageFolder
+    from birdembed.data.folder import ImageFolder, image_folder
     from birdembed.search.index import Index
 
-    if isinstance(data, ImageFolder):
+    if isinstance(data, (str, os.PathLike, ImageFolder)):
+        data = image_folder(data, name)
         if labels is not None:
             raise ValueError("labels go with embeddings; an ImageFolder brings its own")
         vectors, report = model.encode(
@@ -56,7 +60,7 @@ def labelled_vectors(
         data = data.embeddings
     elif labels is None:
         raise TypeError(
-            f"{name} must be an ImageFolder, an Index, or embeddings with labels=, got "
+            f"{name} must be an ImageFolder, a folder, an Index, or embeddings with labels=, got "
             f"{type(data).__name__}"
         )
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -117,10 +118,10 @@ def _raw(
             "data must be an ImageFolder or raw embeddings, got an Index: of a model without a "
             "projection, pass index.embeddings and labels=index.labels"
         )
-    if not isinstance(data, ImageFolder):
+    if not isinstance(data, (str, os.PathLike, ImageFolder)):
         if not isinstance(data, (list, tuple)) and not hasattr(data, "__array__"):
             raise TypeError(
-                "data must be an ImageFolder or an array of raw embeddings, got "
+                "data must be an ImageFolder, a folder or an array of raw embeddings, got "
                 f"{type(data).__name__}"
             )
         if labels is None and method == "lda":

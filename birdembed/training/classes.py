@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.text import some
-from birdembed.data.folder import ImageFolder
+from birdembed.data.folder import ImageFolder, image_folder
 from birdembed.images.files import subfolders
 from birdembed.training.config import TrainConfig
 
@@ -19,17 +19,15 @@ from birdembed.training.config import TrainConfig
 def check_train(data: Any, losses: Sequence[Any] = ()) -> ImageFolder:
     """Return the data if it can be trained on with these losses beside the cross entropy.
 
+    A path is the folder with one subfolder per class.
+
     Raises
     ------
     TypeError, ValueError
-        It is no `ImageFolder`; it has one class only, or one without images; or it has no labels
-        and no loss does without.
+        It is no `ImageFolder` or path; it has one class only, or one without images; or it has no
+        labels and no loss does without.
     """
-    if not isinstance(data, ImageFolder):
-        raise TypeError(
-            f"train must be an ImageFolder, got {type(data).__name__}: "
-            "birdembed.ImageFolder(path) makes one"
-        )
+    data = image_folder(data, "train")
     if not data.class_names:
         if not any(getattr(loss, "needs_batch", False) for loss in losses):
             raise ValueError(
@@ -93,11 +91,10 @@ def check_valid(valid: Any, train: ImageFolder, monitor: str) -> NDArray[np.int6
     Raises
     ------
     TypeError, ValueError
-        It is no `ImageFolder` or empty, has images of a class that `train` lacks, or what
+        It is no `ImageFolder` or path, or empty, has images of a class that `train` lacks, or what
         `monitor` needs cannot be measured on it.
     """
-    if not isinstance(valid, ImageFolder):
-        raise TypeError(f"valid must be an ImageFolder, got {type(valid).__name__}")
+    valid = image_folder(valid, "valid")
     if not len(valid):
         raise ValueError("valid has no images")
     retrieval = monitor in ("precision_at_1", "map_at_r")

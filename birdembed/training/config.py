@@ -204,7 +204,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check every field, and fill in those that follow from others."""
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         for name, (low, high, optional) in _INTEGERS.items():
             value = getattr(self, name)
@@ -359,7 +359,7 @@ def check_option_names(options: Mapping[str, Any]) -> None:
         raise TypeError(f"unknown training option {name!r}: {hint}")
 
 
-_CHOICES: dict[str, tuple[Any, ...]] = {
+CHOICES: dict[str, tuple[Any, ...]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "augment": AUGMENTS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from birdembed.data.folder import ImageFolder
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 def fine_tune(
     model: Model,
-    train: ImageFolder,
-    valid: ImageFolder | None = None,
+    train: str | os.PathLike[str] | ImageFolder,
+    valid: str | os.PathLike[str] | ImageFolder | None = None,
     epochs: int = 8,
     *,
     resume: bool = False,
@@ -38,8 +39,9 @@ def fine_tune(
     ----------
     model : Model
         With the classifier dropped (``reset_classifier(0)``) it embeds as before, only better.
-    train : ImageFolder
-    valid : ImageFolder, optional
+    train : ImageFolder, str or Path
+        A path is a folder with one subfolder per class.
+    valid : ImageFolder, str or Path, optional
         Chooses the best epoch; classes are matched by name. Where train has none, it is searched
         only: `monitor` is then "precision_at_1" or "map_at_r".
     epochs : int

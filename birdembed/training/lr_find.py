@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,7 @@ class LrFind:
 
 def lr_find(
     model: Model,
-    train: ImageFolder,
+    train: str | os.PathLike[str] | ImageFolder,
     *,
     start_lr: float = 1e-6,
     end_lr: float = 1.0,
@@ -77,7 +78,8 @@ def lr_find(
     Parameters
     ----------
     model : Model
-    train : ImageFolder
+    train : ImageFolder, str or Path
+        A path is a folder with one subfolder per class.
     start_lr, end_lr : float
         The rate rises by the same factor at each step. It ends early once the loss diverges.
     steps : int

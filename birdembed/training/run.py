@@ -10,7 +10,7 @@ import numpy as np
 
 from birdembed import _core
 from birdembed._version import __version__
-from birdembed.data.folder import ImageFolder
+from birdembed.data.folder import ImageFolder, image_folder
 from birdembed.model.embedder import set_snapshot, snapshot_of
 from birdembed.model.model import Model
 from birdembed.model.snapshot import Snapshot
@@ -97,8 +97,8 @@ class Run:
     def __init__(
         self,
         model: Model,
-        train: ImageFolder,
-        valid: ImageFolder | None = None,
+        train: str | os.PathLike[str] | ImageFolder,
+        valid: str | os.PathLike[str] | ImageFolder | None = None,
         config: TrainConfig | None = None,
         show_progress_bar: bool | None = None,
         **options: Any,
@@ -109,7 +109,8 @@ class Run:
             raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}")
         cfg = (config or TrainConfig()).with_options(**options)
         self.model = model
-        self.train_data, self.valid_data = check_train(train, own_losses(cfg.loss)), valid
+        self.train_data = train = check_train(train, own_losses(cfg.loss))
+        self.valid_data = valid = None if valid is None else image_folder(valid, "valid")
         self.config = cfg = _settled(cfg, len(train))
         self.valid_labels = None if valid is None else check_valid(valid, train, cfg.monitor)
         if valid is None and cfg.patience is not None:

@@ -36,8 +36,9 @@ class Trainer:
     model : Model
         A folded one is unfolded first, and a head that is not for train's classes replaced;
         the log says so.
-    train : ImageFolder
-    valid : ImageFolder, optional
+    train : ImageFolder, str or Path
+        A path is a folder with one subfolder per class.
+    valid : ImageFolder, str or Path, optional
         Measured after each epoch, to choose the best one. Classes are matched by name.
     config : TrainConfig, optional
     callbacks : sequence of Callback or callable
@@ -60,8 +61,8 @@ class Trainer:
     def __init__(
         self,
         model: Model,
-        train: ImageFolder,
-        valid: ImageFolder | None = None,
+        train: str | os.PathLike[str] | ImageFolder,
+        valid: str | os.PathLike[str] | ImageFolder | None = None,
         config: TrainConfig | None = None,
         callbacks: Any = (),
         show_progress_bar: bool | None = None,
@@ -261,8 +262,8 @@ class Trainer:
     def resume(
         cls,
         directory: str | os.PathLike[str],
-        train: ImageFolder,
-        valid: ImageFolder | None = None,
+        train: str | os.PathLike[str] | ImageFolder,
+        valid: str | os.PathLike[str] | ImageFolder | None = None,
         callbacks: Any = (),
         show_progress_bar: bool | None = None,
         **changes: Any,
@@ -273,7 +274,7 @@ class Trainer:
         ----------
         directory : str or Path
             What `save_checkpoint` or `checkpoint_dir` wrote. Further checkpoints go there.
-        train, valid : ImageFolder
+        train, valid : ImageFolder, str or Path
             The same data.
         callbacks, show_progress_bar
             As `Trainer` takes them.

@@ -93,7 +93,8 @@ def test_python_runs_it_as_a_module(name):
         ["search", "somewhere", "a.jpg", "-k", "three"],
         ["fetch"],
         ["fetch", "penguins"],
-        ["evaluate", "sscd"],
+        ["evaluate"],
+        ["evaluate", "one", "two"],
         ["verify"],
         ["duplicates", "somewhere", "--threshold", "0"],
         ["info", "--nonsense"],
@@ -131,7 +132,7 @@ def test_help_is_light():
         ["search", "{no}", "a.jpg"],
         ["verify", "{no}"],
         ["duplicates", "{no}"],
-        ["evaluate", "{model}", "{no}"],
+        ["evaluate", "{no}", "--model", "{model}"],
         ["demo", "--images", "{no}", "--model", "{model}"],
     ],
 )
@@ -144,13 +145,14 @@ def test_what_is_missing_is_named(words, tmp_path, folder, capsys):
     assert "nowhere" in one_line_error(capsys)
 
 
-@pytest.mark.parametrize("command", ["embed", "index", "verify", "duplicates"])
-def test_a_file_is_no_folder(command, folder, tmp_path, capsys):
+@pytest.mark.parametrize("command", ["embed", "index", "duplicates", "identify"])
+def test_a_file_that_is_no_image(command, folder, tmp_path, capsys):
     file = tmp_path / "file.jpg"
     file.write_bytes(b"no picture")
-    output = ["-o", str(tmp_path / "x.npy"), "--model", folder]
-    assert main([command, str(file), *(output if command in ("embed", "index") else [])]) == 1
-    assert one_line_error(capsys) == f"birdembed: expected a folder, got a file: {file}"
+    output = ["-o", str(tmp_path / "x.npy")] if command in ("embed", "index") else []
+    model = ["--model", folder] if command != "duplicates" else []
+    assert main([command, str(file), *output, *model]) == 1
+    assert "could be read" in one_line_error(capsys)
 
 
 @pytest.mark.parametrize("command", ["embed", "index"])
@@ -226,7 +228,7 @@ def test_search_folder_as_text(damaged, folder, tmp_path, capsys):
     first = capsys.readouterr()
     lines = first.out.splitlines()
     assert [lines[0], lines[3]] == queries
-    assert lines[1].split() == ["1", "1.0000", "ROBIN", "ROBIN/0.png"]
+    assert lines[1].split() == ["1", "1.0000", "ROBIN/0.png"]  # the id begins with the label
     assert len(lines) == 6
     assert "bad.jpg" in first.err
     # What was computed was kept, and says the same again.
@@ -240,7 +242,11 @@ def test_search_skips_a_bad_query(damaged, folder, capsys):
     words = ["search", str(damaged), bad, good, "--model", folder, "--json"]
     assert main(words) == 0
     shown = capsys.readouterr()
-    assert [found["query"] for found in json.loads(shown.out)] == [good]
+    found, unreadable = json.loads(shown.out)
+    assert found["query"] == good
+    assert set(found) == {"query", "close", "results"}
+    assert unreadable["query"] == bad
+    assert "not a JPEG" in unreadable["reason"]
     assert "bad.jpg" in shown.err
     assert main(["search", str(damaged), bad, "--model", folder]) == 1
 
@@ -312,10 +318,10 @@ def test_info_check(folder, tmp_path, capsys):
 
 
 def test_evaluate(photos, folder, capsys):
-    assert main(["evaluate", folder, photos.root, "--json"]) == 0
+    assert main(["evaluate", photos.root, "--model", folder, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert 0 <= found["precision_at_1"] <= 1
-    assert main(["evaluate", folder, photos.root]) == 0
+    assert main(["evaluate", photos.root, "--model", folder]) == 0
     assert "precision_at_1" in capsys.readouterr().out
 
 
@@ -351,7 +357,7 @@ def test_demo_before_and_after(tmp_path, bare, capsys, monkeypatch):
     load = be.load_model
     asked = []
 
-    def fake_load(name=None):
+    def fake_load(name=None, precision=None):
         asked.append(name)
         return load(bare) if name == "sscd" else load()
 

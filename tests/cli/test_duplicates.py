@@ -80,9 +80,9 @@ def test_duplicates_needs_photos(tmp_path, capsys):
     (tmp_path / "note.png").write_bytes(b"no picture")
     (tmp_path / "empty").mkdir()
     for folder, reason in (
-        ("nowhere", "no such folder"),
-        ("note.png", "expected a folder"),
-        ("empty", "no images"),
+        ("nowhere", "no such file or folder"),
+        ("note.png", "none of its images"),
+        ("empty", "no photographs"),
         ("", "none of its images"),
     ):
         assert main(["duplicates", str(tmp_path / folder)]) == 1

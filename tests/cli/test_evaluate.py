@@ -11,7 +11,7 @@ from tests.support.species import SPECIES, write_folder
 
 
 def test_evaluate_details(folder, others, photos, tmp_path, capsys):
-    words = ["evaluate", folder, others.root, "--reference", photos.root]
+    words = ["evaluate", others.root, "--model", folder, "--reference", photos.root]
     assert main([*words, "--details"]) == 0
     text = capsys.readouterr().out
     assert "precision_at_1" in text
@@ -34,7 +34,7 @@ def test_evaluate_draws_what_it_prints(folder, others, photos, tmp_path, capsys,
         return drawn[-1]
 
     monkeypatch.setattr(be, "plot_similarity", kept)
-    words = ["evaluate", folder, others.root, "--reference", photos.root, "--json"]
+    words = ["evaluate", others.root, "--model", folder, "--reference", photos.root, "--json"]
     assert main([*words, "--plots", str(tmp_path / "p")]) == 0
     values = json.loads(capsys.readouterr().out)
     texts = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
@@ -45,7 +45,7 @@ def test_evaluate_draws_what_it_prints(folder, others, photos, tmp_path, capsys,
 
 def test_evaluate_names_copies(folder, photos, tmp_path, capsys):
     valid = write_folder(tmp_path / "valid", range(1))
-    assert main(["evaluate", folder, valid.root, "--reference", photos.root]) == 0
+    assert main(["evaluate", valid.root, "--model", folder, "--reference", photos.root]) == 0
     shown = capsys.readouterr()
     assert shown.err.count("copy: ") >= len(SPECIES)
     assert f"duplicates{' ' * 12}{len(SPECIES)}" in shown.out.replace("  4", "  4")
@@ -53,7 +53,7 @@ def test_evaluate_names_copies(folder, photos, tmp_path, capsys):
 
 def test_evaluate_plots(folder, others, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="needs matplotlib")
-    assert main(["evaluate", folder, others.root, "--plots", str(tmp_path / "p")]) == 0
+    assert main(["evaluate", others.root, "--model", folder, "--plots", str(tmp_path / "p")]) == 0
     paths = [line for line in capsys.readouterr().out.splitlines() if line.endswith(".png")]
     assert {os.path.basename(path) for path in paths} == set(os.listdir(tmp_path / "p"))
     assert len(paths) == 5
@@ -63,7 +63,15 @@ def test_evaluate_plots_what_can_be_drawn(folder, tmp_path, capsys):
     """No species with two pictures: no neighbour can be right, the other numbers are there."""
     pytest.importorskip("matplotlib", reason="needs matplotlib")
     single = write_folder(tmp_path / "single", range(1))
-    words = ["evaluate", folder, single.root, "--details", "--plots", str(tmp_path / "p")]
+    words = [
+        "evaluate",
+        single.root,
+        "--model",
+        folder,
+        "--details",
+        "--plots",
+        str(tmp_path / "p"),
+    ]
     assert main(words) == 0
     shown = capsys.readouterr()
     assert "different_similarity" in shown.out
@@ -78,6 +86,6 @@ def test_evaluate_plots_what_can_be_drawn(folder, tmp_path, capsys):
     knowing = be.load_model(folder)
     knowing.reset_classifier(len(SPECIES), SPECIES)
     knowing.save_pretrained(tmp_path / "knowing")
-    words[1] = str(tmp_path / "knowing")
+    words[3] = str(tmp_path / "knowing")
     assert main(words) == 0
     assert "per_class.png" in os.listdir(tmp_path / "p")  # by the classifier's accuracy

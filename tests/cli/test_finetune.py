@@ -11,7 +11,7 @@ import pytest
 
 import birdembed as be
 from birdembed.cli import main
-from birdembed.cli.finetune import FLAGS, OPTIONS
+from birdembed.cli.finetune_options import FLAGS, OPTIONS
 from tests.support.species import SPECIES, write_folder
 
 
@@ -106,6 +106,7 @@ def test_finetune_tells_what_passes_of_unknown_pictures(
     training, folder, photos, others, tmp_path, capsys
 ):
     words = ["finetune", photos.root, "-o", str(tmp_path / "m"), "--model", folder, "--json"]
+    words.append("--force")
     strange = write_folder(tmp_path / "strange", range(3), ["KEA", "TUI"])
     (tmp_path / "strange/KEA/0.png").write_bytes(b"no picture")
     assert main([*words, "--valid", others.root, "--unknown", strange.root]) == 0
@@ -219,11 +220,11 @@ def test_finetune_interrupted_tells_the_command_that_goes_on(
     monkeypatch.setattr(be, "fine_tune", fine_tune)
     words = [photos.root, "-o", str(tmp_path / "my birds")]
     assert main(["finetune", *words, "--model", folder]) == 130
-    assert "go on" not in capsys.readouterr().err  # nothing was done yet
+    assert "continue with" not in capsys.readouterr().err  # nothing was done yet
     steps.append(1)
     assert main(["finetune", *words]) == 130
     *_, line, last = capsys.readouterr().err.splitlines()
-    assert line == f"go on with: birdembed finetune --resume {photos.root} -o '{words[-1]}'"
+    assert line == f"continue with: birdembed finetune --resume {photos.root} -o '{words[-1]}'"
     assert last == "birdembed: interrupted"
 
 
@@ -253,8 +254,44 @@ def test_finetune_resumes_no_run_of_another_model(
     assert went_on("other", "--model", str(tmp_path / "other") + "/")
     assert went_on("../gone/other", "--model", "other")
     # Not a new run's business.
-    words.remove("--resume")
+    words[words.index("--resume")] = "--force"
     assert went_on(folder, "--model", "other")
+
+
+def test_finetune_replaces_no_finished_model(training, folder, photos, tmp_path, capsys):
+    out = tmp_path / "m"
+    words = ["finetune", photos.root, "-o", str(out), "--model", folder, "--epochs", "1"]
+    assert main(words) == 0
+    assert f"starting from the model {folder}" in capsys.readouterr().err
+    assert main(words) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert all(word in line for word in (str(out), "--force", "--resume"))
+    assert len(training) == 1
+    assert main([*words, "--resume"]) == 0
+    assert main([*words, "--force", "--json"]) == 0
+    shown = capsys.readouterr()
+    values = json.loads(shown.out)
+    assert (values["started_from"], values["failures"]) == (folder, [])
+    assert len(training) == 3
+
+
+def test_finetune_keeps_or_removes_checkpoints(folder, photos, tmp_path, capsys, monkeypatch):
+    def fine_tune(*_, checkpoint_dir, **__):
+        os.makedirs(os.path.join(checkpoint_dir, "best"))
+        for name in ("last.json", "step-3.safetensors", "best/config.json", "notes.txt"):
+            with open(os.path.join(checkpoint_dir, name), "wb") as file:
+                file.write(bytes(600_000))
+        return types.SimpleNamespace(epochs=[])
+
+    monkeypatch.setattr(be, "fine_tune", fine_tune)
+    words = ["finetune", photos.root, "--model", folder, "-o"]
+    assert main([*words, str(tmp_path / "kept")]) == 0
+    assert "take 2 MB" in capsys.readouterr().err  # three of the four files
+    assert (tmp_path / "kept" / "checkpoints" / "last.json").exists()
+    assert main([*words, str(tmp_path / "gone"), "--checkpoints", "remove"]) == 0
+    assert "removed the checkpoints" in capsys.readouterr().err
+    assert os.listdir(tmp_path / "gone" / "checkpoints") == ["notes.txt"]
+    assert be.load_model(tmp_path / "gone").gallery is not None
 
 
 def test_checkpoints_say_what_the_run_started_from(folder):
@@ -342,7 +379,7 @@ def test_a_wrong_type_is_no_traceback(training, folder, photos, tmp_path, capsys
         ["finetune", "somewhere", "-o", "m", "--valid", ""],
         ["embed", "somewhere", "-o", ""],
         ["index", "somewhere", "-o", ""],
-        ["evaluate", "sscd", "somewhere", "--plots", ""],
+        ["evaluate", "somewhere", "--plots", ""],
     ],
 )
 def test_an_empty_word_is_no_folder(words, capsys):

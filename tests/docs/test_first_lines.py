@@ -17,13 +17,19 @@ def is_setter(node):
     return "setter" in names or "deleter" in names
 
 
+def is_overload(node):
+    """An overload has the docstring of the function it belongs to."""
+    decorators = getattr(node, "decorator_list", [])
+    return any(isinstance(one, ast.Name) and one.id == "overload" for one in decorators)
+
+
 def public_nodes(node):
     """Yield the module and its public classes and functions, those of public classes as well."""
     yield node
     for child in node.body:
         if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             continue
-        if child.name.startswith("_") or is_setter(child):
+        if child.name.startswith("_") or is_setter(child) or is_overload(child):
             continue
         if isinstance(child, ast.ClassDef):
             yield from public_nodes(child)

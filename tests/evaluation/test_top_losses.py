@@ -36,8 +36,8 @@ def test_top_losses_of_neighbours(model, photos, others):
     assert all(one.loss > -1 for one in alone)  # no picture was its own neighbour
     with pytest.raises(ValueError, match="k must"):
         be.top_losses(model, others, k=0)
-    with pytest.raises(TypeError, match=r"ImageFolder, got str; birdembed\.ImageFolder"):
-        be.top_losses(model, others.root)
+    with pytest.raises(TypeError, match=r"an ImageFolder .*, got list"):
+        be.top_losses(model, others.paths)
     nothing = be.ImageFolder.from_lists(["missing.jpg"], ["JAY"])
     with pytest.raises(ValueError, match="none of the 1 images"):
         be.top_losses(model, nothing)

@@ -1,0 +1,139 @@
+"""Find the images that the words of a command name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import birdembed as be
+
+HELP = "photos, folders, an index made by `birdembed index`, or - to read paths from standard input"
+
+
+@dataclass
+class Images:
+    """The images that words name, each path once.
+
+    Attributes
+    ----------
+    paths : list of str
+    labels : list of str or None
+        The label in an index, the first folder below a folder that was named, or None.
+    failures : list of (int, str, str)
+        Folders that cannot be read, as `Index.build` reports them.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
+    failures: list[tuple[int, str, str]] = field(default_factory=list)
+
+
+def is_index(path: str) -> bool:
+    """Tell whether a file is one that `birdembed index` wrote."""
+    from birdembed.search.index_file import FORMAT
+
+    try:
+        with open(path, "rb") as file:
+            return FORMAT.encode() in file.read(200)
+    except OSError:
+        return False
+
+
+def find_images(words: Iterable[str]) -> Images:
+    """Return the images that words name: files, folders, indexes, and `-` for standard input.
+
+    A file that is no index counts as an image, whether it can be read or not.
+
+    Raises
+    ------
+    FileNotFoundError
+        Nothing of what was named exists. One that is missing among others is an image that
+        cannot be read.
+    ValueError
+        A folder or an index has no images.
+    """
+    found: dict[str, str | None] = {}
+    failures: list[tuple[int, str, str]] = []
+    names = [name for word in words for name in (_lines() if word == "-" else [word])]
+    if names and not any(os.path.lexists(name) for name in names):
+        raise FileNotFoundError(f"no such file or folder: {names[0]}")
+    for name in names:
+        if os.path.isdir(name):
+            more, closed = _below(name)
+            failures += closed
+        elif is_index(name):
+            more = _in_index(name)
+        else:
+            more = {name: None}
+        for path, label in more.items():
+            found.setdefault(path, label)
+    ordered = list(found)
+    return Images(ordered, [found[path] for path in ordered], failures)
+
+
+def _lines() -> list[str]:
+    """Return the lines of standard input that are not empty."""
+    names = [line.rstrip("\r\n") for line in sys.stdin]
+    return [name for name in names if name]
+
+
+def _below(folder: str) -> tuple[dict[str, str | None], list[tuple[int, str, str]]]:
+    """Return the images below a folder with their labels, and the folders that cannot be read."""
+    from birdembed.images.files import list_images
+
+    listing = list_images(folder)
+    closed = [(-1, path, reason) for path, reason in listing.reasons]
+    if not listing.names and not closed:
+        raise ValueError(f"{folder}: no photographs in this folder")
+    labels = [name.split("/")[0] if "/" in name else None for name in listing.names]
+    return dict(zip(listing.paths, labels, strict=True)), closed
+
+
+def _in_index(file: str) -> dict[str, str | None]:
+    """Return the paths of the images of an index, with their labels."""
+    import birdembed as be
+
+    index = be.Index.load(file)
+    rows = zip(index.paths, index.labels, strict=True)
+    found = {str(path): label for path, label in rows if path is not None}
+    if not found:
+        raise ValueError(f"{file}: this index does not know where its photographs are")
+    return found
+
+
+def labelled_images(word: str) -> be.ImageFolder:
+    """Return the labelled images that a word names: a folder, an index, or `-` for paths.
+
+    Paths from standard input, and a file, have the name of their folder as label.
+
+    Raises
+    ------
+    OSError, ValueError
+        There is no such folder, or no image has a label.
+    """
+    import birdembed as be
+
+    if word != "-" and not is_index(word):
+        return be.ImageFolder(word)
+    images = find_images([word])
+    labels = images.labels
+    if word == "-":
+        labels = [Path(path).resolve().parent.name for path in images.paths]
+    data = be.ImageFolder.from_lists(images.paths, labels)
+    if not data.class_names:
+        raise ValueError(f"{word}: none of its photographs has a label")
+    return data.select()
+
+
+def place_to_search(first: str, others: Iterable[str]) -> str | None:
+    """Return the index or folder that was named after an image, None where `first` is none."""
+    from birdembed.images.files import IMAGE_ENDINGS
+
+    if Path(first).suffix.lower() not in IMAGE_ENDINGS or os.path.isdir(first):
+        return None
+    return next((other for other in others if os.path.isdir(other) or is_index(other)), None)

@@ -1,0 +1,56 @@
+"""List the models that --model and `load_model` know by name.
+
+Any folder written by `birdembed finetune` or save_pretrained works as well, and any ResNet-50 of
+the Hugging Face hub, as OWNER/NAME.
+
+--json prints a list of objects with `name`, `here` (whether it can be loaded without a download)
+and `about`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from birdembed.cli import common
+
+EXAMPLES = ("birdembed models",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    common.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the names of the models, and how to get those that are not here."""
+    models = _models()
+    if args.json:
+        common.print_json(models)
+        return 0
+    rows = [(one["name"], "ready" if one["here"] else "not here", one["about"]) for one in models]
+    print("\n".join(common.columns(rows)))
+    return 0
+
+
+def _models() -> list[dict[str, Any]]:
+    """Return each model's name, whether it is on this machine, and what it is."""
+    import birdembed as be
+    from birdembed.pretrained.hub import HUB_NAMES
+    from birdembed.pretrained.registry import DEFAULT_MODEL, known_names
+
+    here = be.list_models()
+    about = {
+        DEFAULT_MODEL: "default: names 51 species of birds",
+        "sscd": "pre-trained, a start for fine-tuning (`birdembed fetch sscd` downloads it)",
+    }
+    names = [*known_names(), *(name for name in here if name not in known_names())]
+    hub = "from the Hugging Face hub, downloaded at first use (extra: hub)"
+    return [
+        {
+            "name": name,
+            "here": name in here or HUB_NAMES.get(name) in here,
+            "about": about.get(name, hub),
+        }
+        for name in names
+    ]

@@ -1,0 +1,135 @@
+"""Parse the words of the command line, with help that shows defaults and choices."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NoReturn
+
+DESCRIPTION = "Embed photos with a ResNet-50, search them, and name species, on an ordinary CPU."
+EPILOG = "`birdembed COMMAND --help` shows the options of a command. To begin: birdembed demo"
+SHELLS = ("bash", "zsh", "tcsh")
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keep the lines of descriptions, and show the default of each option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        shown = action.default not in (None, False, argparse.SUPPRESS) and action.option_strings
+        if shown and "default" not in text:
+            text += " (default: %(default)s)" if text else "default: %(default)s"
+        return text
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors suggest the word that was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, and how to see the options; exit with 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def arguments(self) -> list[argparse.Action]:
+        """Return all arguments of this parser."""
+        return list(self._actions)
+
+    def check_options(self, words: Iterable[str]) -> None:
+        """End with an error that suggests another word where a long option does not exist."""
+        known = [word for action in self._actions for word in action.option_strings]
+        for word in words:
+            name = word.split("=")[0]
+            if word == "--":
+                return
+            if name.startswith("--") and not any(one.startswith(name) for one in known):
+                self.error(f"there is no option {name}{did_you_mean(name, known)}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the known words most like this one, "" where none is."""
+    found = difflib.get_close_matches(word, list(known), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def parse(
+    argv: Sequence[str], commands: Mapping[str, str]
+) -> tuple[ModuleType, argparse.Namespace]:
+    """Parse the arguments of a command; import its module alone.
+
+    Raises
+    ------
+    SystemExit
+        Help was printed, or the arguments are wrong.
+    """
+    chosen = next((word for word in argv if not word.startswith("-")), "")
+    parser, parsers = make_parser(commands, [chosen] if chosen in commands else [])
+    leading = argv[: argv.index(chosen)] if chosen else argv
+    if chosen and chosen not in commands and not any(w.startswith("--print") for w in leading):
+        parser.error(
+            f"there is no command {chosen!r}"
+            + (did_you_mean(chosen, commands) or f"; commands are {', '.join(commands)}")
+        )
+    mine = parsers.get(chosen, parser)
+    mine.check_options(argv[len(leading) :] if chosen in commands else [])
+    args, unknown = parser.parse_known_args(argv)
+    if args.version:
+        import birdembed
+
+        print(f"birdembed {birdembed.__version__}")
+        parser.exit()
+    if args.print_completion:
+        print(completion(commands, args.print_completion))
+        parser.exit()
+    for word in unknown:
+        option = word.startswith("-") and word != "-"
+        mine.error(f"there is no option {word}" if option else f"one word too many: {word!r}")
+    if args.command is None:
+        parser.error("a command is needed")
+    return importlib.import_module(f"birdembed.cli.{chosen}"), args
+
+
+def make_parser(
+    commands: Mapping[str, str], complete: Iterable[str]
+) -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser, and the parsers of commands; those in `complete` have their options."""
+    parser = Parser(
+        prog="birdembed", description=DESCRIPTION, epilog=EPILOG, formatter_class=HelpFormatter
+    )
+    parser.add_argument("-V", "--version", action="store_true", help="show the version and exit")
+    parser.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        metavar="SHELL",
+        help="print a script that completes commands and options in bash, zsh or tcsh and exit "
+        "(extra: completion)",
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    parsers = {}
+    for name, line in commands.items():
+        parsers[name] = one = subparsers.add_parser(
+            name, help=line, description=line, formatter_class=HelpFormatter
+        )
+    for name in complete:
+        module: Any = importlib.import_module(f"birdembed.cli.{name}")
+        one = parsers[name]
+        one.description = module.__doc__
+        one.epilog = "examples:\n" + "\n".join(f"  {line}" for line in module.EXAMPLES)
+        module.add_arguments(one)
+    return parser, parsers
+
+
+def completion(commands: Mapping[str, str], shell: str) -> str:
+    """Return the script that completes words in a shell. Extra: ``completion``."""
+    from birdembed.base.optional import need
+    from birdembed.cli import common
+
+    shtab = need("shtab", "completion", "--print-completion")
+    parser, parsers = make_parser(commands, commands)
+    for one in parsers.values():
+        for action in one.arguments():
+            if action.type is common.path:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    script: str = shtab.complete(parser, shell)
+    return script

@@ -1,0 +1,55 @@
+"""Turn labels into numbers of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdembed.base.checks import is_missing
+from birdembed.base.text import composed, some
+
+
+def numbered(
+    labels: Iterable[Any], class_names: Sequence[str] | None
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the class number of each label, -1 for a missing one, and the class names.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Labels are neither all names nor all numbers, or one is not among `class_names`.
+    """
+    given = [label.item() if isinstance(label, np.generic) else label for label in labels]
+    given = [None if is_missing(label) else label for label in given]
+    given = [composed(label) if isinstance(label, str) else label for label in given]
+    there = [label for label in given if label is not None]
+    numbers = all(isinstance(x, int) and not isinstance(x, bool) for x in there)
+    if not numbers and not all(isinstance(x, str) for x in there):
+        raise TypeError("labels must be all names (str) or all numbers (int)")
+    if class_names is None:
+        distinct = sorted(set(there))
+        wanted, number = [str(x) for x in distinct], {x: i for i, x in enumerate(distinct)}
+    else:
+        wanted = checked_names(class_names, "class_names")
+        number = {i if numbers else name: i for i, name in enumerate(wanted)}
+    unknown = sorted({str(x) for x in there if x not in number})
+    if unknown:
+        raise ValueError(f"label {some(unknown)} is not among the {len(wanted)} class_names")
+    found = [-1 if label is None else number[label] for label in given]
+    return np.asarray(found, np.int64), wanted
+
+
+def checked_names(names: Sequence[str], argument: str) -> list[str]:
+    """Return class names as a list; raise an error where one is no text or occurs twice."""
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{argument} must be a sequence of names")
+    names = [composed(name) for name in names]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{argument} names {some(twice)} twice")
+    if not len(names):
+        raise ValueError(f"{argument} is empty")
+    return names

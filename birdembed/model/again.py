@@ -1,0 +1,49 @@
+"""Load the model that an index names."""
+
+from __future__ import annotations
+
+from birdembed._core import FingerprintMismatch, WeightsError
+from birdembed.base.makers import Maker
+from birdembed.model.load import load_model
+from birdembed.model.model import Model
+
+_ADVICE = "name the model to use (model=, --model), or build the index again"
+
+
+def load_maker(maker: Maker, fingerprint: str | None) -> Model:
+    """Load the model that made an index, and check that it is the same.
+
+    Raises
+    ------
+    WeightsError
+        The model is not there any more, or was never saved.
+    FingerprintMismatch
+        The model has changed since the index was made.
+    """
+    name, _, revision = maker.name.partition("@")
+    try:
+        if maker.path is not None:
+            model = load_model(maker.path)
+        else:
+            model = load_model(name, revision=revision or None)
+        if fingerprint in (None, model.fingerprint):
+            return model
+        if model.projection is not None and not _projects(model):
+            projecting = load_model(maker.path or name, revision=revision or None, projection=True)
+            if projecting.fingerprint == fingerprint:
+                return projecting
+    except (WeightsError, OSError, ImportError, ValueError) as error:
+        raise WeightsError(
+            f"the index was made with the model {maker}, which cannot be loaded ({error}); "
+            f"{_ADVICE}"
+        ) from error
+    raise FingerprintMismatch(
+        f"the index was made with the model {maker}, fingerprint {str(fingerprint)[:12]}; this "
+        f"model now has the fingerprint {model.fingerprint[:12]}: it was changed or replaced; "
+        f"{_ADVICE}"
+    )
+
+
+def _projects(model: Model) -> bool:
+    """Return whether `encode` applies the model's projection by default."""
+    return model.projection is not None and model.embedding_dim == model.projection.dim
