@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from birdembed._core import WeightsError
-from birdembed.images.preprocess import Preprocess
+from birdembed.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 #: PIL's numbers, which transformers writes.
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
@@ -58,8 +58,8 @@ def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = Fa
         resize="squash" if mode == "squash" else "shortest",
         crop_pct=crop_pct,
         interpolation=cfg.get("interpolation") or "bicubic",
-        mean=tuple(cfg.get("mean") or (0.485, 0.456, 0.406)),
-        std=tuple(cfg.get("std") or (0.229, 0.224, 0.225)),
+        mean=tuple(cfg.get("mean") or IMAGENET_MEAN),
+        std=tuple(cfg.get("std") or IMAGENET_STD),
         mirror=mirror,
     )
 
@@ -115,6 +115,6 @@ def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preproces
         resize="squash" if square else "shortest",
         crop_pct=crop_pct,
         interpolation=_RESAMPLE[resample],
-        mean=tuple(cfg.get("image_mean") or (0.485, 0.456, 0.406)),
-        std=tuple(cfg.get("image_std") or (0.229, 0.224, 0.225)),
+        mean=tuple(cfg.get("image_mean") or IMAGENET_MEAN),
+        std=tuple(cfg.get("image_std") or IMAGENET_STD),
     )
