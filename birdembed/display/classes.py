@@ -13,6 +13,8 @@ from birdembed.display.figure import new_figure, shorten
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NAMED = 60  # classes that still get a name beside the matrix
+
 
 def plot_confusion(
     confusion: NDArray[np.int64], class_names: Sequence[str], *, title: str | None = None
@@ -53,9 +55,6 @@ def plot_confusion(
         axes.set_title(title)
     figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
     return figure
-
-
-NAMED = 60  # classes that still get a name beside the matrix
 
 
 def plot_per_class(

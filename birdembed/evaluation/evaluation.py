@@ -137,8 +137,6 @@ class Evaluation:
             ``true, found, pictures, share``: so many pictures of one class were taken for another,
             and which share of the class's pictures that is.
         """
-        from birdembed.evaluation.evaluation import most_confused
-
         return most_confused(self, k)
 
     def plot_per_class(self, key: str = "precision_at_1", **options: Any) -> Figure:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.fingerprints import check_same_model
+from birdembed.base.text import some
 from birdembed.data.folder import ImageFolder, image_folder
 from birdembed.search.index import Index
 from birdembed.search.shared_rows import rows_of
@@ -87,8 +88,7 @@ def _check_classes(data: ImageFolder, there: set[str]) -> None:
     """Raise `ValueError` where the data have classes that are not there."""
     missing = sorted(set(data.names) - there)
     if missing:
-        shown = ", ".join(map(repr, missing[:5])) + (" ..." if len(missing) > 5 else "")
-        raise ValueError(f"the reference has no images of class {shown}; data has")
+        raise ValueError(f"the reference has no images of class {some(missing)}; data has")
 
 
 def own_rows(paths: list[str], corpus_paths: list[str | None]) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ import numpy as np
 from birdembed.base.checks import check_choice, check_integer
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
-from birdembed.base.vectors import as_vectors, finite_rows
+from birdembed.base.vectors import as_vectors, check_finite
 from birdembed.images.report import described
 from birdembed.model.shared import shared_model
 from birdembed.pretrained.registry import DEFAULT_MODEL
@@ -215,9 +215,7 @@ def _query_vectors(
     advice = "search with the model of the table"
     check_same_model("the query", fingerprint, "the table", known, advice)
     vectors, single = as_vectors(given, "query")
-    finite = finite_rows(vectors)
-    if not finite.all():
-        raise ValueError(f"query row {int(finite.argmin())} holds NaN or infinity")
+    check_finite(vectors, "query")
     return vectors, single
 
 

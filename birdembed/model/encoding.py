@@ -140,7 +140,7 @@ def classified(
 
 
 def gathered(
-    embedded: Iterator[tuple[batches_.Batch, np.ndarray]],
+    parts: Iterator[tuple[batches_.Batch, np.ndarray]],
     inputs: Inputs,
     width: int,
     on_error: str,
@@ -151,7 +151,7 @@ def gathered(
     rows: list[np.ndarray] = []
     bar = progress_bar(show_progress_bar, inputs.length, "embedding")
     try:
-        for batch, vectors in embedded:
+        for batch, vectors in parts:
             if inputs.single and batch.failures and on_error != "nan":
                 raise DecodeError(described(batch.failures[0]))
             rows.append(with_gaps(batch, vectors, report, on_error))
@@ -162,10 +162,10 @@ def gathered(
 
 
 def numbered(
-    embedded: Iterator[tuple[batches_.Batch, np.ndarray]], on_error: str
+    parts: Iterator[tuple[batches_.Batch, np.ndarray]], on_error: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield positions and embeddings, as `Model.encode_iter` does."""
-    for batch, vectors in embedded:
+    for batch, vectors in parts:
         report = EncodeReport()
         vectors = with_gaps(batch, vectors, report, on_error)
         yield np.asarray(report.kept, np.int64), vectors

@@ -16,6 +16,7 @@ from birdembed.base.public import public
 from birdembed.base.species_names import checked_species_names
 from birdembed.images.preprocess import Preprocess
 from birdembed.model.classifier import Classifier
+from birdembed.model.embedder import DEFAULT_BATCH
 from birdembed.model.snapshot import precision_note
 from birdembed.pretrained.registry import DEFAULT_MODEL, read_model
 from birdembed.pretrained.writing import write_pretrained
@@ -150,7 +151,7 @@ class Model(Classifier):
         self,
         images: Any,
         k: int = 5,
-        batch_size: int = 32,
+        batch_size: int = DEFAULT_BATCH,
         *,
         show_progress_bar: bool | None = None,
         on_error: str = "raise",

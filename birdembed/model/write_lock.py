@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 from collections.abc import Iterator
 
 from birdembed._core import BirdembedError
+from birdembed.base.locks import OwnLock
 
 
 class WriteLock:
-    """A lock that fails where it is taken instead of waiting; a forked child has its own."""
+    """A lock that fails where it is taken instead of waiting."""
 
     def __init__(self) -> None:
-        self._lock, self._pid = threading.Lock(), os.getpid()
+        self._own = OwnLock()
 
     @contextlib.contextmanager
     def held(self, what: str) -> Iterator[None]:
@@ -30,10 +29,7 @@ class WriteLock:
         BirdembedError
             Another call has it.
         """
-        if self._pid != os.getpid():
-            # The thread that held the lock, if one did, does not exist in this child.
-            self._lock, self._pid = threading.Lock(), os.getpid()
-        lock = self._lock
+        lock = self._own.here()
         if not lock.acquire(blocking=False):
             raise BirdembedError(
                 f"{what}: another call is changing this model; wait for it, or use a model each"

@@ -57,14 +57,3 @@ def fingerprint_of(
             digest.update(f"{array.shape}\n".encode())
             digest.update(np.ascontiguousarray(array, dtype="<f4").data)
     return digest.hexdigest()
-
-
-def fingerprint(
-    state: Mapping[str, np.ndarray],
-    architecture: str,
-    pooling: str,
-    projection: Projection | None,
-    preprocess: Preprocess,
-) -> str:
-    """Return the fingerprint of a model's output space; see `fingerprint_of`."""
-    return fingerprint_of(trunk_digest(state, architecture), pooling, projection, preprocess)

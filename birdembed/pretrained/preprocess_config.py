@@ -7,7 +7,7 @@ from typing import Any
 
 from birdembed._core import WeightsError
 from birdembed.base.text import error_text, shown
-from birdembed.images.preprocess import Preprocess
+from birdembed.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 #: PIL's numbers, which transformers writes.
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
@@ -59,8 +59,8 @@ def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = Fa
         resize="squash" if mode == "squash" else "shortest",
         crop_pct=crop_pct,
         interpolation=cfg.get("interpolation") or "bicubic",
-        mean=tuple(cfg.get("mean") or (0.485, 0.456, 0.406)),
-        std=tuple(cfg.get("std") or (0.229, 0.224, 0.225)),
+        mean=tuple(cfg.get("mean") or IMAGENET_MEAN),
+        std=tuple(cfg.get("std") or IMAGENET_STD),
         mirror=mirror,
     )
 
@@ -118,6 +118,6 @@ def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preproces
         resize="squash" if square else "shortest",
         crop_pct=crop_pct,
         interpolation=_RESAMPLE[resample],
-        mean=tuple(cfg.get("image_mean") or (0.485, 0.456, 0.406)),
-        std=tuple(cfg.get("image_std") or (0.229, 0.224, 0.225)),
+        mean=tuple(cfg.get("image_mean") or IMAGENET_MEAN),
+        std=tuple(cfg.get("image_std") or IMAGENET_STD),
     )

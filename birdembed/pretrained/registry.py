@@ -60,8 +60,6 @@ def _read_weights(name: str, weights: str | os.PathLike[str], shared: dict[str, 
 
 
 def _read_sscd(shared: dict[str, Any]) -> Pretrained:
-    from birdembed.pretrained.registry import sscd_dir
-
     folder = sscd_dir()
     if not file_in(folder, CONFIG).is_file():
         raise WeightsError(
@@ -87,7 +85,6 @@ def list_models() -> list[str]:
         Bundled models, ``"sscd"`` once it is fetched, hub models in their cache.
     """
     from birdembed.pretrained.hub import pinned_models
-    from birdembed.pretrained.registry import sscd_dir
 
     names = sorted(p.parent.name for p in _BUNDLED.glob(f"*/{CONFIG}"))
     if (sscd_dir() / CONFIG).is_file():

@@ -15,7 +15,7 @@ from birdembed.base.checks import check_choice, is_missing
 from birdembed.base.progress import progress_bar
 from birdembed.data.folder import ImageFolder
 from birdembed.images.files import folder_of_images
-from birdembed.images.report import EncodeReport
+from birdembed.images.report import EncodeReport, described
 from birdembed.images.sources import Inputs, is_image
 from birdembed.search import columns as columns_
 from birdembed.search.columns import Column
@@ -39,15 +39,16 @@ def build(
     check_choice("on_error", on_error, ("skip", "raise"))
     task = collect(images, ids, labels, metadata, gaps=on_error == "skip")
     if task.closed and on_error == "raise":
-        raise OSError("{}: {}".format(*task.closed[0]))
+        path, reason = task.closed[0]
+        raise OSError(f"{path}: {reason}")
     finished = _Finished(model, cache, task.images)
     bar = progress_bar(show_progress_bar, len(task.images), "embedding")
     found = []
     try:
         for outcome in outcomes(model, task.images, finished):
             if outcome.vector is None and on_error == "raise":
-                name, reason = task.names[outcome.position], outcome.reason
-                raise DecodeError(reason if name in reason else f"{name}: {reason}")
+                position = outcome.position
+                raise DecodeError(described((position, task.names[position], outcome.reason)))
             found.append(outcome)
             bar.update(1)
     finally:

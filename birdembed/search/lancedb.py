@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from birdembed._core import FingerprintMismatch
 from birdembed.base.checks import check_choice
+from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
 from birdembed.search import arrow
 from birdembed.search.rows import Rows
@@ -46,18 +46,12 @@ def write_rows(rows: Rows, uri: Any, table: str, mode: str = "overwrite") -> Any
             table, data=data, mode="overwrite" if mode == "overwrite" else "create"
         )
     known = arrow.fingerprint_of(there.schema)
-    if rows.fingerprint is not None and known is not None and rows.fingerprint != known:
-        raise FingerprintMismatch(
-            f"{database.uri}: the table {table!r} has the fingerprint {known[:12]}, the index "
-            f"{rows.fingerprint[:12]}: vectors of different models cannot be compared; write to "
-            'another table, or mode="overwrite"'
-        )
+    name = f"{database.uri}: the table {table!r}"
+    advice = 'write to another table, or mode="overwrite"'
+    check_same_model(name, known, "the index", rows.fingerprint, advice)
     kind = there.schema.field("vector").type if "vector" in there.schema.names else None
     if kind != data.schema.field("vector").type:
-        raise ValueError(
-            f"{database.uri}: the table {table!r} has vectors of {kind}, the index of {rows.dim} "
-            "numbers"
-        )
+        raise ValueError(f"{name} has vectors of {kind}, the index of {rows.dim} numbers")
     _register_function(there.schema.metadata)
     merge = there.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
     merge.execute(data)

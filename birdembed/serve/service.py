@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from birdembed._version import __version__
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.system import get_num_threads
 from birdembed.model.embedder import snapshot_of
@@ -118,8 +119,6 @@ class Service:
 
     def health(self) -> Health:
         """Return the state of the model and the index."""
-        from birdembed._version import __version__
-
         now = snapshot_of(self.model)
         return Health(
             status="ok",

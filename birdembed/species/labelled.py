@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.fingerprints import check_same_model
 from birdembed.base.vectors import as_vectors, check_finite
 
 if TYPE_CHECKING:
     from birdembed.search.index import Index
+    from birdembed.search.rows import Rows
 
 
 def labelled_vectors(
@@ -55,9 +55,9 @@ def labelled_vectors(
         names = data.names
         return vectors, [names[row] for row in report.kept], list(report.failures)
     if isinstance(data, Index):
-        _check_index(model, data)
-        given = data.labels.tolist() if labels is None else list(labels)
-        data = data.embeddings
+        rows = _rows_of(model, data)
+        given = list(rows.labels) if labels is None else list(labels)
+        data = rows.vectors
     elif labels is None:
         raise TypeError(
             f"{name} must be an ImageFolder, a folder, an Index, or embeddings with labels=, got "
@@ -80,26 +80,29 @@ def plain_vectors(
     model: Any, images: Any, name: str, show_progress_bar: bool | None = None
 ) -> tuple[NDArray[np.float32], list[tuple[int, str, str]]]:
     """Return the default embeddings of images, or embeddings as they are, and the failures."""
+    from birdembed.images.sources import is_single
     from birdembed.search.index import Index
 
     if isinstance(images, Index):
-        _check_index(model, images)
-        images = images.embeddings
+        images = _rows_of(model, images).vectors
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         vectors, _ = as_vectors(images, name)
         check_dimensions(model, vectors, name)
         return vectors, []
-    many = [images] if is_one(images) else images
+    many = [images] if is_single(images) else images
     vectors, report = model.encode(
         many, on_error="skip", return_report=True, show_progress_bar=show_progress_bar
     )
     return vectors, list(report.failures)
 
 
-def _check_index(model: Any, index: Index) -> None:
-    """Raise `FingerprintMismatch` where an index is of another model."""
-    advice = "build the index again with this model or use the index's own"
-    check_same_model("the model", model.fingerprint, "the index has", index.fingerprint, advice)
+def _rows_of(model: Any, index: Index) -> Rows:
+    """Return the rows of an index; `FingerprintMismatch` where they are another model's."""
+    from birdembed.search.shared_rows import rows_of
+
+    rows = rows_of(index)
+    rows.check_fingerprint(model.fingerprint, "the model")
+    return rows
 
 
 def check_dimensions(model: Any, vectors: NDArray[np.float32], name: str) -> None:
@@ -109,10 +112,3 @@ def check_dimensions(model: Any, vectors: NDArray[np.float32], name: str) -> Non
             f"{name} has {vectors.shape[1]} dimensions, the model gives {model.embedding_dim}: "
             "use embeddings that its encode gives"
         )
-
-
-def is_one(images: Any) -> bool:
-    """Return whether the input is one image or vector, not many."""
-    from birdembed.images.sources import is_single
-
-    return is_single(images)

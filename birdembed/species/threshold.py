@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.vectors import unit_rows
+from birdembed.species.calibration import best_and_margin
 
 
 def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
@@ -96,8 +97,7 @@ def held_out_margins(
     own, scores = _left_out(units, labels, n_classes)
     scores[np.arange(len(units)), labels] = own
     several = np.bincount(labels, minlength=n_classes)[labels] > 1
-    top = np.partition(scores[several], n_classes - 2, axis=1)[:, -2:]
-    return np.asarray(top[:, 1] - top[:, 0])
+    return best_and_margin(scores[several])[1]
 
 
 def _left_out(

@@ -171,9 +171,3 @@ def spread_rows(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.
         label = int(labels[row])
         turn[row] = seen[label] = seen.get(label, -1) + 1
     return order[np.argsort(turn[order], kind="stable")][:count]
-
-
-def names_of(failures: Sequence[tuple[int, str, str]]) -> str:
-    """Return a sentence about images that could not be read."""
-    _, name, reason = failures[0]
-    return f"{len(failures)} images cannot be read and are left out; the first: {name}: {reason}"

@@ -141,7 +141,7 @@ class LearnedMap:
         if (
             "matrix" not in arrays
             or len(shapes) != 1
-            or not set(arrays) <= {"m", "v", "ema"} | {"matrix"}
+            or not set(arrays) <= {"matrix", "m", "v", "ema"}
         ):
             raise WeightsError(f"the checkpoint has no map for {self.spec!r}: start anew")
         self.state = MapState(**arrays)

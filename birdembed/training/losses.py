@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.public import public
-from birdembed.training.similarity_loss import slope_of_features, softmax_of_others, unit_rows
+from birdembed.training.similarity_loss import (
+    slope_of_features,
+    softmax_of_others,
+    unit_and_lengths,
+)
 
 _REPR = re.compile(r"SupCon\(temperature=([-+.e\d]+), weight=([-+.e\d]+)\)$")
 
@@ -85,7 +89,7 @@ class SupCon:
                 f"{len(labels)} labels"
             )
         labels = np.asarray(labels)
-        z, lengths = unit_rows(wide)
+        z, lengths = unit_and_lengths(wide)
         alike = labels[:, None] == labels[None, :]
         np.fill_diagonal(alike, False)
         count = alike.sum(axis=1)

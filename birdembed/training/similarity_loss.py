@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 
-def unit_rows(wide: Matrix) -> tuple[Matrix, Matrix]:
+def unit_and_lengths(wide: Matrix) -> tuple[Matrix, Matrix]:
     """Return rows of length 1 and the lengths ``(n, 1)``; a row of zeros stays."""
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0), lengths
@@ -31,7 +31,7 @@ def softmax_of_others(z: Matrix, temperature: float) -> tuple[Matrix, Matrix]:
 
 
 def slope_of_features(d_logits: Matrix, z: Matrix, lengths: Matrix, temperature: float) -> Matrix:
-    """Return the gradient for the rows that `unit_rows` got, from that for ``z @ z.T / T``."""
+    """Return the gradient for the rows of `unit_and_lengths`, from that for ``z @ z.T / T``."""
     d_z = (d_logits + d_logits.T) @ z / temperature
     d_wide = d_z - (d_z * z).sum(axis=1, keepdims=True) * z
     # A row of zeros has no direction, hence no gradient.
@@ -62,7 +62,7 @@ def relation_loss(
     d_features = np.zeros_like(features)
     if len(known) < 3:
         return 0.0, d_features
-    z, lengths = unit_rows(np.asarray(features, np.float64)[known])
+    z, lengths = unit_and_lengths(np.asarray(features, np.float64)[known])
     wanted, log_wanted = softmax_of_others(np.asarray(targets, np.float64)[known], temperature)
     found, log_found = softmax_of_others(z, temperature)
     loss = (wanted * (log_wanted - log_found)).sum(axis=1).mean()

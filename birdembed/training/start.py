@@ -13,10 +13,11 @@ from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed.data.folder import ImageFolder
 from birdembed.images.preprocess import Preprocess
+from birdembed.images.report import described
 from birdembed.images.verify import verify
 from birdembed.model.snapshot import Snapshot
 from birdembed.training.batch_norm import is_folded, unfold_on
-from birdembed.training.classes import class_weights, names_of
+from birdembed.training.classes import class_weights
 from birdembed.training.config import TrainConfig
 from birdembed.training.head import MOST_IMAGES, cached_features, head_for, train_head
 from birdembed.training.loss_sum import LossSum
@@ -159,7 +160,10 @@ def _check_valid_files(valid: ImageFolder, config: TrainConfig, report: Reporter
     if not failures:
         return
     if config.on_error == "raise":
-        raise DecodeError(f"{failures[0].name}: {failures[0].reason}")
+        raise DecodeError(described(failures[0]))
     if len(failures) == len(valid):
         raise ValueError(f"none of the {len(valid)} images of valid can be read")
-    report.warn(f"valid: {names_of(failures)}")
+    report.warn(
+        f"valid: {len(failures)} images cannot be read and are left out; the first: "
+        f"{described(failures[0])}"
+    )

@@ -15,6 +15,7 @@ from birdembed.base.text import some
 from birdembed.weights.tensors import StoredTensor
 
 ARCHITECTURES = ("resnet50", "resnet50d")
+FEATURES = 2048  # numbers of an average-pooled last feature map, of either
 #: What wraps every name of a file: DataParallel, torch.compile, a holder of one model.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _SHOWN = 3  # names of a kind in an error message
@@ -216,6 +217,3 @@ def to_saved(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             tracked = name.removesuffix("running_var") + "num_batches_tracked"
             saved[tracked] = np.zeros((), np.int64)
     return saved
-
-
-FEATURES = 2048

@@ -12,7 +12,7 @@ from birdembed import _core
 from birdembed._core import WeightsError
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import Pretrained, check_fingerprint
-from birdembed.pretrained.fingerprint import fingerprint
+from birdembed.pretrained.fingerprint import fingerprint_of, trunk_digest
 from birdembed.pretrained.reading import read_bare, read_pretrained
 from birdembed.pretrained.writing import write_pretrained
 from birdembed.weights.projection import Projection, read_projection, write_projection
@@ -177,7 +177,8 @@ def test_unwritable_target(tmp_path, model):
 
 def test_fingerprint_names_the_output_space_and_nothing_else(state, projection):
     def name(state=state, architecture="resnet50", pooling="avg", projection=None, **fields):
-        return fingerprint(state, architecture, pooling, projection, Preprocess(**fields))
+        trunk = trunk_digest(state, architecture)
+        return fingerprint_of(trunk, pooling, projection, Preprocess(**fields))
 
     base = name()
     assert base == name()

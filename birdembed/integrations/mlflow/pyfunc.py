@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.checks import check_choice
+from birdembed.base.checks import check_choice, is_missing
 from birdembed.images.verify import verify
 from birdembed.model.load import load_model
 
@@ -70,7 +70,7 @@ class Scorer:
         skip = options["on_error"] == "nan"
         good = np.arange(len(images))
         if skip and not isinstance(images, np.ndarray):
-            good = np.asarray([i for i in good if not _missing(images[i])], np.int64)
+            good = np.asarray([i for i in good if not is_missing(images[i])], np.int64)
         if options["task"] == "embed":
             vectors = np.full((len(images), self.model.embedding_dim), np.nan, np.float32)
             if len(good):
@@ -120,10 +120,6 @@ def _checked(params: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _at(images: Any, places: NDArray[np.int64]) -> Any:
     return images if len(places) == len(images) else [images[i] for i in places]
-
-
-def _missing(image: Any) -> bool:
-    return image is None or (isinstance(image, float) and image != image)
 
 
 def _matches(pairs: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
