@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 # Only the command that was asked for is imported.
 COMMANDS = {
@@ -31,9 +32,17 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help fails where it cannot be written, as other output does."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Write the help; argparse's own would pass over an error."""
+        (file or sys.stdout).write(self.format_help())
+
+
 def _parse(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
     """Parse the arguments; raise SystemExit where argparse prints help or an error."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="birdembed",
         description="Embeds photos with a ResNet-50 and searches them, on an ordinary CPU.",
         epilog="`birdembed COMMAND --help` says more. To begin: birdembed demo",

@@ -1,5 +1,6 @@
 """Index.build: which images, which names, and the cache that survives a kill."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from birdembed._core import DecodeError
 from birdembed.data.folder import ImageFolder
+from birdembed.search import building
 from birdembed.search.embedding_cache import EmbeddingCache
 from birdembed.search.index import Index
 from tests.support import ROOT
@@ -186,6 +188,20 @@ def test_failures_are_tried_again(tmp_path):
     model = FakeModel()
     model._vector = lambda image: np.ones(24, np.float32)  # another decoder is installed now
     assert len(Index.build(model, folder, cache=tmp_path / "cache")) == 2
+
+
+def test_a_cache_whose_disk_is_full_is_done_without(tmp_path, monkeypatch):
+    folder = make(tmp_path / "birds", ["a.jpg", "b.jpg"])
+
+    def put(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(EmbeddingCache, "put", put)
+    monkeypatch.setattr(building, "CHUNK", 1)
+    with pytest.warns(UserWarning, match="cannot be written .No space left on device.") as said:
+        index, n = build(folder, tmp_path / "cache")
+    assert len(said) == 1
+    assert len(index) == n == 2
 
 
 def test_arrays_and_bytes_are_cached_too(tmp_path):
