@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from birdembed._core import DecodeError
+from birdembed._core import BirdembedError, DecodeError
 from birdembed.data.folder import ImageFolder
 from birdembed.search import building
 from birdembed.search.embedding_cache import EmbeddingCache
@@ -276,7 +276,7 @@ def test_two_writers_at_once(tmp_path):
         assert (got == row).all()
         assert name == decoder
     assert both.get(b"\xff" * 32) is None
-    with pytest.raises(ValueError, match="rows of 3 numbers, got 5"):
+    with pytest.raises(BirdembedError, match="rows of 3 numbers, got 5"):
         both.put(keys[:1], np.zeros((1, 5), np.float32), ["a"])
 
 
