@@ -1,6 +1,7 @@
 # make demo       set up, then embed and search the sample photographs
 # make test       set up, then the C tests under sanitizers and the Python tests
 # make test-all   the same and the slow tests
+# make fuzz       every fuzz target for SECONDS (600); FUZZ="png core" names some of them
 # make lint       ruff and mypy
 # make docs       the guide and the API reference as HTML, in build/docs
 # make debug      the extension in place without optimisation, with debug information
@@ -46,7 +47,7 @@ ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null && $(PY) -c ''),$(realpath $(VENV)
 $(shell rm -rf $(STAMPS))
 endif
 
-.PHONY: demo test test-all test-c test-python test-slow lint docs bench notebooks wheel clean build system fetch \
+.PHONY: demo test test-all test-c test-python test-slow fuzz lint docs bench notebooks wheel clean build system fetch \
         debug coverage compile_commands
 .DELETE_ON_ERROR:
 
@@ -155,6 +156,11 @@ test-python: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
 test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
 	@sh tools/system_packages.sh --for-tests debootstrap
 	$(PYTEST) -m slow
+
+# Decoders, entry points of the core, readers of files; inputs that give a finding are kept.
+SECONDS ?= 600
+fuzz: $(STAMPS)/test
+	$(PY) -m tests.fuzz $(SECONDS) $(FUZZ)
 
 # Of this process alone: what tests run in processes of their own is counted in C, not in Python.
 # Instrumented, the core is slow: it is deleted at the end, and the next `make` builds it anew.

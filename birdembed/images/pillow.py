@@ -9,6 +9,10 @@ import numpy as np
 
 from birdembed.images.pillow_open import check_pixels, opened, our_limit
 
+#: Pixels that are converted at a time: Pillow makes several copies on the way.
+_STRIP = 4 << 20
+_ORIENTATION = 0x0112
+
 
 def is_pil(value: Any) -> bool:
     """Return whether a value is a PIL image, without importing Pillow."""
@@ -43,8 +47,6 @@ def decode(source: str | bytes) -> np.ndarray:
 
 def to_rgb(image: Any) -> np.ndarray:
     """Convert a PIL image to (h, w, 3) uint8 by the rules of the C core."""
-    from PIL import Image
-
     check_pixels(*image.size)
     sixteen = _is_sixteen_bits(image)
     image = _upright(image)
@@ -52,6 +54,20 @@ def to_rgb(image: Any) -> np.ndarray:
         # The high byte, as of 16-bit colour; Pillow's own conversion would saturate.
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
+    width, height = image.size
+    rows = max(1, _STRIP // width)
+    if height <= rows:
+        return _on_white(image)
+    rgb = np.empty((height, width, 3), np.uint8)
+    for y in range(0, height, rows):
+        rgb[y : y + rows] = _on_white(image.crop((0, y, width, min(y + rows, height))))
+    return rgb
+
+
+def _on_white(image: Any) -> np.ndarray:
+    """Return the pixels as RGB, transparency on white."""
+    from PIL import Image
+
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -92,6 +108,8 @@ def _upright(image: Any) -> Any:
     with our_limit():
         image.load()
     try:
+        if image.getexif().get(_ORIENTATION, 1) == 1:
+            return image  # of which exif_transpose would make a copy
         return ImageOps.exif_transpose(image)
     except Exception:
         return image

@@ -13,6 +13,11 @@ from birdembed.images import heif
 
 MAX_PIXELS = 200_000_000  # csrc/image/image.h has the same
 MAX_BLOCKS = 64 << 20  # csrc/image/jpeg_scan.c has the same
+#: Of Pillow's formats those that pictures come in. Others run programs on what they are given (EPS:
+#: Ghostscript), or hold no pictures.
+FORMATS = (
+    "JPEG MPO PNG GIF BMP DIB WEBP TIFF PPM HEIF AVIF JPEG2000 TGA ICO ICNS PCX PSD QOI SGI SUN DDS"
+).split()
 PILLOWS = 1024 * 1024 * 1024 // 4 // 3  # PIL.Image.MAX_IMAGE_PIXELS as Pillow sets it
 
 _SCAN = re.compile(rb"\xff\xda..(.)", re.DOTALL)  # marker, length, number of components
@@ -35,7 +40,9 @@ def opened(source: str | bytes) -> Iterator[Any]:
         if heif.format_of(file.read(heif.HEAD)) == "HEIC":
             heif.register()
         file.seek(0)
-        with our_limit(), Image.open(file) as image:
+        Image.init()
+        formats = [name for name in FORMATS if name in Image.OPEN]
+        with our_limit(), Image.open(file, formats=formats) as image:
             check_pixels(*image.size)
             if image.format in ("JPEG", "MPO"):
                 _check_scans(image, file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -168,6 +169,7 @@ class _Finished:
                 model.choose_precision(images)  # or the rows to look up are not known
             self._store = EmbeddingCache(cache, model.fingerprint, _precision_of(model))
         self._seen: dict[bytes, tuple[NDArray[np.float32], str]] = {}
+        self._failed = False
 
     def key(self, image: Any) -> bytes | None:
         """Return the key of an image's content; None where it has none."""
@@ -187,8 +189,16 @@ class _Finished:
         if now != (self._store.fingerprint, self._store.precision):
             raise BirdembedError("the model was changed while it embedded; run it again")
         keep = [row for row, key in enumerate(keys) if isinstance(key, bytes)]
-        self._store.put([keys[row] for row in keep], vectors[keep], [decoders[row] for row in keep])
+        names = [decoders[row] for row in keep]
         self._seen |= {keys[row]: (vectors[row], decoders[row]) for row in keep}
+        if self._failed:
+            return
+        try:
+            self._store.put([keys[row] for row in keep], vectors[keep], names)
+        except OSError as error:  # the disk is full, say: what was computed is worth more
+            self._failed = True
+            what = f"{self._store.path}: cannot be written ({error.strerror})"
+            warnings.warn(f"{what}: embeddings from here on are not kept", stacklevel=2)
 
 
 def _precision_of(model: Any) -> str:

@@ -73,7 +73,7 @@ def test_closed_streams(words, streams):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-@pytest.mark.parametrize("words", ["info", "--version"])
+@pytest.mark.parametrize("words", ["info", "--version", "--help", "embed --help"])
 def test_full_streams(words):
     done = run(f'"$1" -m birdembed.cli {words} >/dev/full')
     assert done.returncode == 1

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 import birdembed as be
-from birdembed.images import preprocess
+from birdembed.images import pillow, preprocess
 from birdembed.images.pillow_open import PILLOWS, opened, our_limit
 from tests.support.pictures import encode, photo
 
@@ -115,3 +117,42 @@ def test_pillow_s_limit_comes_back_after_the_last_thread():
     with our_limit(), our_limit():
         assert Image.MAX_IMAGE_PIXELS == 200_000_000
     assert Image.MAX_IMAGE_PIXELS == PILLOWS
+
+
+def test_formats_that_run_programs_are_not_opened(monkeypatch):
+    """Pillow gives EPS to Ghostscript."""
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "EPS")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("it ran"))
+    with pytest.raises(be.DecodeError, match="cannot identify"):
+        be.decode_image(out.getvalue())
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGB", "P"])
+def test_large_pictures_are_converted_in_strips(mode, monkeypatch):
+    picture = Image.fromarray(photo(50, 40)).convert(mode)
+    if mode in ("RGBA", "LA"):
+        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    if mode == "P":
+        picture.info["transparency"] = 3
+    expected = pillow.to_rgb(picture)
+    monkeypatch.setattr(pillow, "_STRIP", 70)
+    assert (pillow.to_rgb(picture) == expected).all()
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_large_picture_with_transparency(tmp_path):
+    """Its pixels in Pillow, 4 bytes each, and in the result, 3; it took three times as much."""
+    path = tmp_path / "large.tiff"
+    Image.new("RGBA", (9000, 9000), (9, 8, 7, 128)).save(path, compression="tiff_deflate")
+    program = (
+        "import resource, sys, birdembed as be\n"
+        "shape = be.decode_image(sys.argv[1]).shape\n"
+        "print(*shape, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, check=True
+    )
+    *shape, kilobytes = map(int, done.stdout.split())
+    assert shape == [9000, 9000, 3]
+    assert kilobytes * 1024 < 10 * 9000 * 9000 + (100 << 20)

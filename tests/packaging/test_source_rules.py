@@ -32,7 +32,7 @@ OTHER_TESTS = {
     "c": "tests of csrc, in its folders",
     "docs": "the pages, the docstrings and the reference",
     "examples": "scripts that are no part of the package",
-    "fuzz": "an entry for a fuzzer, which the C tests run as well",
+    "fuzz": "fuzz targets, which `make fuzz` runs for long and the tests for short",
     "golden": "numbers that torch made",
     "notebooks": "the notebooks run from top to bottom",
     "packaging": "wheels, extras, the Dockerfile, and rules of the sources",

@@ -1,5 +1,6 @@
 """Index.build: which images, which names, and the cache that survives a kill."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from birdembed._core import DecodeError
+from birdembed._core import BirdembedError, DecodeError
 from birdembed.data.folder import ImageFolder
+from birdembed.search import building
 from birdembed.search.embedding_cache import EmbeddingCache
 from birdembed.search.index import Index
 from tests.support import ROOT
@@ -188,6 +190,20 @@ def test_failures_are_tried_again(tmp_path):
     assert len(Index.build(model, folder, cache=tmp_path / "cache")) == 2
 
 
+def test_a_cache_whose_disk_is_full_is_done_without(tmp_path, monkeypatch):
+    folder = make(tmp_path / "birds", ["a.jpg", "b.jpg"])
+
+    def put(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(EmbeddingCache, "put", put)
+    monkeypatch.setattr(building, "CHUNK", 1)
+    with pytest.warns(UserWarning, match="cannot be written .No space left on device.") as said:
+        index, n = build(folder, tmp_path / "cache")
+    assert len(said) == 1
+    assert len(index) == n == 2
+
+
 def test_arrays_and_bytes_are_cached_too(tmp_path):
     images = [np.full((2, 2, 3), i, np.uint8) for i in range(3)] + [b"bytes"]
     build(images, tmp_path / "cache")
@@ -260,7 +276,7 @@ def test_two_writers_at_once(tmp_path):
         assert (got == row).all()
         assert name == decoder
     assert both.get(b"\xff" * 32) is None
-    with pytest.raises(ValueError, match="rows of 3 numbers, got 5"):
+    with pytest.raises(BirdembedError, match="rows of 3 numbers, got 5"):
         both.put(keys[:1], np.zeros((1, 5), np.float32), ["a"])
 
 

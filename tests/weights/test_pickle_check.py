@@ -27,11 +27,11 @@ def refused(tmp_path, body):
     path = tmp_path / "x.pth"
     path.write_bytes(body)
     tracemalloc.start()
-    clock = time.perf_counter()
+    clock = time.process_time()
     try:
         with pytest.raises(WeightsError, match=r"x\.pth: ") as caught:
             read_pth(path)
-        assert time.perf_counter() - clock < 2
+        assert time.process_time() - clock < 2
         assert tracemalloc.get_traced_memory()[1] < 20 << 20
     finally:
         tracemalloc.stop()
