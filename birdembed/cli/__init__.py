@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "find photos that cannot be decoded",
     "duplicates": "find photos that show the same picture",
     "models": "list the models that --model knows",
+    "export": "write a model to an ONNX file",
     "fetch": "download pre-trained weights or sample photos",
     "info": "show versions, processor features and threads; check a model",
     "demo": "run an end-to-end demo on sample photos",

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -26,8 +27,37 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return text
 
 
+class _Store(argparse.Action):
+    """Keep the value of an argument."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, values)
+
+
+class _Flag(argparse.Action):
+    """Keep that an option was given."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **{"default": False, **options})
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, True)
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors suggest the word that was meant."""
+    """A parser that knows its arguments, and whose errors suggest the word that was meant."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._kept: list[argparse.Action] = []
+        for name, kind in ((None, _Store), ("store", _Store), ("store_true", _Flag)):
+            self.register("action", name, partial(self._made, kind))
+
+    def _made(self, kind: Any, *args: Any, **options: Any) -> argparse.Action:
+        """Make an argument, of a group too, and remember it."""
+        action: argparse.Action = kind(*args, **options)
+        self._kept.append(action)
+        return action
 
     def error(self, message: str) -> NoReturn:
         """Print the message, and how to see the options; exit with 2."""
@@ -38,12 +68,12 @@ class Parser(argparse.ArgumentParser):
         (file or sys.stdout).write(self.format_help())
 
     def arguments(self) -> list[argparse.Action]:
-        """Return all arguments of this parser."""
-        return list(self._actions)
+        """Return all arguments of this parser but --help."""
+        return list(self._kept)
 
     def check_options(self, words: Iterable[str]) -> None:
         """End with an error that suggests another word where a long option does not exist."""
-        known = [word for action in self._actions for word in action.option_strings]
+        known = ["--help", *(word for action in self._kept for word in action.option_strings)]
         for word in words:
             name = word.split("=")[0]
             if word == "--":

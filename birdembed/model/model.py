@@ -362,8 +362,9 @@ class Model(Classifier):
         Parameters
         ----------
         directory : str or Path
-            Gets config.json and model.safetensors, and files of their own for a projection and
-            a gallery. Files of an earlier save are replaced.
+            Gets config.json, model.safetensors and README.md (a model card from the numbers in
+            config.json), and files of their own for a projection and a gallery. Files of an
+            earlier save are replaced, a README.md of your own is kept.
         dtype : {"float32", "float16"}
             How weights are stored. Half the space: kernels and matrices as float16, vectors
             (batch norms, the classifier's bias) as float32. The model that comes back has the
@@ -390,6 +391,80 @@ class Model(Classifier):
         write_pretrained(directory, given, save, dtype)
         if dtype == "float32":  # what is loaded from there is this model
             self._saved = (os.path.abspath(directory), self.fingerprint)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        commit_message: str = "Upload model with birdembed",
+        dtype: str = "float32",
+    ) -> str:
+        """Upload the model and its card to the Hugging Face hub. Extra: ``hub``.
+
+        ``load_model(repo_id)`` loads it again.
+
+        Parameters
+        ----------
+        repo_id : str
+            "owner/name", or "name" for your own account. Created where it does not exist.
+        private : bool
+            Whether a repository that is created is private.
+        token : str, optional
+            Default: the one that ``hf auth login`` saved, or ``HF_TOKEN``.
+        commit_message : str
+        dtype : {"float32", "float16"}
+            As `save_pretrained` takes it.
+
+        Returns
+        -------
+        str
+            The address of the commit.
+        """
+        import tempfile
+
+        from birdembed.pretrained.upload import upload_folder
+
+        with tempfile.TemporaryDirectory() as place:
+            folder = os.path.join(place, repo_id.split("/")[-1])
+            saved = self._saved
+            self.save_pretrained(folder, dtype=dtype)
+            self._saved = saved  # that folder is gone in a moment
+            return upload_folder(
+                folder, repo_id, private=private, token=token, message=commit_message
+            )
+
+    def export_onnx(
+        self, path: str | os.PathLike[str], *, head: bool = False, normalize: bool = False
+    ) -> None:
+        """Write the network to an ONNX file, for ONNX Runtime and others. Extra: ``onnx``.
+
+        The file takes ``pixels``, ``(n, 3, size, size)`` float32 as `birdembed.preprocess` makes
+        it, and gives ``embeddings`` like `encode`; a default projection and `mirror` are part of
+        it. Its metadata has ``birdembed.preprocess`` and ``birdembed.fingerprint``.
+
+        Parameters
+        ----------
+        path : str or Path
+        head : bool
+            Also give ``logits``, like `logits`; ``birdembed.class_names`` is in the metadata.
+        normalize : bool
+            Scale each embedding to length 1.
+
+        Raises
+        ------
+        ValueError
+            `head=True` for a model without a classifier.
+        OSError
+            The file cannot be written.
+        """
+        from birdembed.model.encoding import check_classifier
+        from birdembed.pretrained.onnx_file import write_onnx
+
+        if head:
+            check_classifier(self._current)
+        write_onnx(path, self._current.pretrained(), head, normalize)
 
 
 def _write_gallery(index: Index, path: str | os.PathLike[str]) -> None:

@@ -14,6 +14,8 @@ from birdembed._core import WeightsError
 from birdembed.base.files import keep_owner, lock, open_to_others, staging, with_path
 from birdembed.base.json_text import json_text
 from birdembed.base.species_names import full_name
+from birdembed.base.text import readable
+from birdembed.pretrained.card import CARD, MARK, model_card
 from birdembed.pretrained.contents import (
     COMMITTED,
     CONFIG,
@@ -76,6 +78,14 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
         "pretrained_cfg": cfg,
         "birdembed": own,
     }
+
+
+def _is_ours(card: Path) -> bool:
+    """Return whether a model card may be written: there is none, or it is one of ours."""
+    try:
+        return MARK in card.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return True
 
 
 def _commit(staged: Path, folder: Path) -> None:
@@ -143,7 +153,8 @@ def write_pretrained(
     Parameters
     ----------
     directory : str or Path
-        Made where it is missing. Files of an earlier save are replaced, others left alone.
+        Made where it is missing. Files of an earlier save are replaced, others left alone; so is a
+        README.md that somebody else wrote.
     pretrained : Pretrained
         What to write; its missing digests are computed.
     write_gallery : callable, optional
@@ -175,6 +186,9 @@ def write_pretrained(
                 write_projection(staged / PROJECTION, pretrained.projection)
             if write_gallery is not None:
                 write_gallery(staged / GALLERY)
+            if _is_ours(folder / CARD):
+                card = model_card(config, folder.resolve().name)
+                (staged / CARD).write_text(readable(card), encoding="utf-8")
             with open(staged / CONFIG, "w", encoding="utf-8") as file:
                 file.write(text + "\n")
                 file.flush()

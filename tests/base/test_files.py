@@ -213,7 +213,7 @@ def test_threads_that_save_to_one_folder(tmp_path, two):
     assert hidden(tmp_path) == []
 
 
-@pytest.mark.parametrize("moved", range(4))
+@pytest.mark.parametrize("moved", range(5))
 def test_a_save_that_was_killed_at_its_end(tmp_path, two, moved):
     """It counts, whichever of its files were in their places already; the next save tidies up."""
     write_pretrained(tmp_path, two[0])
@@ -228,7 +228,7 @@ def test_a_save_that_was_killed_at_its_end(tmp_path, two, moved):
     assert back.projection is not None
     assert be.load_model(tmp_path).preprocess.size == 96
     write_pretrained(tmp_path, two[0])
-    assert sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors"]
+    assert sorted(os.listdir(tmp_path)) == ["README.md", "config.json", "model.safetensors"]
     assert read_pretrained(tmp_path).fingerprint == two[0].fingerprint
 
 

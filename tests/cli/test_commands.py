@@ -371,7 +371,7 @@ def test_demo_before_and_after(tmp_path, bare, capsys, monkeypatch):
     assert "of the 476 species it knows" in out
 
 
-@pytest.mark.parametrize("place", ["_parse", "_run"])
+@pytest.mark.parametrize("place", ["parser.parse", "_run"])
 def test_control_c_at_the_start(place, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -268,6 +268,7 @@ def test_finetune_replaces_no_finished_model(training, folder, photos, tmp_path,
     assert all(word in line for word in (str(out), "--force", "--resume"))
     assert len(training) == 1
     assert main([*words, "--resume"]) == 0
+    capsys.readouterr()
     assert main([*words, "--force", "--json"]) == 0
     shown = capsys.readouterr()
     values = json.loads(shown.out)

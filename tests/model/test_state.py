@@ -279,7 +279,7 @@ def test_save_again(model, tmp_path, pictures):
     model.preprocess = be.Preprocess(size=48, resize="shortest", mirror=True)
     model.save_pretrained(tmp_path)
     assert_same_model(be.load_model(tmp_path), model, pictures[:2])
-    assert sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors"]
+    assert sorted(os.listdir(tmp_path)) == ["README.md", "config.json", "model.safetensors"]
 
 
 def test_unwritable_target(model, tmp_path):

@@ -40,6 +40,7 @@ USES = {
     "heic": "be.decode_image(bytes([0, 0, 0, 16]) + b'ftypheic' + bytes(4))",
     "hub": "be.load_model('someone/some-model')",
     "sscd": "be.fetch('sscd')",
+    "onnx": "be.Model('resnet50').export_onnx('never-written.onnx')",
     "plot": "be.plot_similarity(np.eye(2, dtype=np.float32), ['a', 'b'])",
     "pandas": "be.History([{'epoch': 1}]).to_pandas()",
     "parquet": "index.to_parquet('never-written.parquet')",

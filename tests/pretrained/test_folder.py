@@ -62,7 +62,13 @@ def test_everything_comes_back(tmp_path, model):
     folder = tmp_path / "new" / "model"
     write_pretrained(folder, model, write_gallery=lambda path: path.write_bytes(b"gallery"))
     assert sorted(os.listdir(folder)) == [
-        *("config.json", "gallery.safetensors", "model.safetensors", "projection.safetensors")
+        *(
+            "README.md",
+            "config.json",
+            "gallery.safetensors",
+            "model.safetensors",
+            "projection.safetensors",
+        )
     ]
     back = read_pretrained(folder)
     for name in ("architecture", "preprocess", "class_names", "pooling", "project_by_default"):
@@ -116,7 +122,9 @@ def test_saving_again_leaves_nothing_of_the_old(tmp_path, model, state):
     write_pretrained(tmp_path, model, write_gallery=lambda path: path.write_bytes(b"gallery"))
     (tmp_path / "notes.txt").write_text("mine")
     write_pretrained(tmp_path, Pretrained("resnet50", state, Preprocess()))
-    assert sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors", "notes.txt"]
+    assert sorted(os.listdir(tmp_path)) == [
+        *("README.md", "config.json", "model.safetensors", "notes.txt")
+    ]
     back = read_pretrained(tmp_path)
     assert back.projection is None
     assert back.gallery_path is None

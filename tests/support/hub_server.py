@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
+import json
 import threading
+
+
+def _body(request) -> bytes:
+    if "chunked" not in request.headers.get("Transfer-Encoding", ""):
+        return request.rfile.read(int(request.headers.get("Content-Length", 0)))
+    parts = []
+    while size := int(request.rfile.readline(), 16):
+        parts.append(request.rfile.read(size))
+        request.rfile.readline()
+    request.rfile.readline()
+    return b"".join(parts)
 
 
 class Hub:
@@ -17,6 +30,9 @@ class Hub:
         self.models: dict[str, dict[str, str]] = {}
         self.files: dict[str, dict[str, bytes]] = {}
         self.requests: list[str] = []
+        self.created: list[dict] = []
+        self.tokens: set[str | None] = set()
+        self._large: dict[str, bytes] = {}
         hub = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -27,6 +43,12 @@ class Hub:
 
             def do_GET(self):
                 hub.answer(self, True)
+
+            def do_POST(self):
+                hub.receive(self)
+
+            def do_PUT(self):
+                hub.receive(self)
 
             def log_message(self, *args):
                 pass
@@ -78,6 +100,56 @@ class Hub:
         request.end_headers()
         if with_body:
             request.wfile.write(content)
+
+    def receive(self, request):
+        """Take part in an upload: a repository, large files, a commit."""
+        self.requests.append(f"{request.command} {request.path}")
+        self.tokens.add(request.headers.get("Authorization"))
+        body = _body(request)
+        path = request.path.split("?")[0]
+        if request.command == "PUT":
+            self._large[path.rsplit("/", 1)[-1]] = body
+            return self._send(request, {})
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            repository = "/".join(filter(None, [asked.get("organization", "me"), asked["name"]]))
+            self.created.append(asked)
+            return self._send(request, {"url": f"{self.endpoint}/{repository}"})
+        if path == "/api/validate-yaml":
+            return self._send(request, {"errors": [], "warnings": []})
+        if path.endswith("/info/lfs/objects/batch"):
+            objects = json.loads(body)["objects"]
+            for one in objects:
+                one["actions"] = {"upload": {"href": f"{self.endpoint}/large/{one['oid']}"}}
+            return self._send(request, {"transfer": "basic", "objects": objects})
+        repository = "/".join(path.split("/")[3:5])
+        if "/preupload/" in path:
+            files = json.loads(body)["files"]
+            modes = ["lfs" if one["size"] > 1 << 20 else "regular" for one in files]
+            told = [
+                {"path": one["path"], "uploadMode": mode, "shouldIgnore": False}
+                for one, mode in zip(files, modes, strict=True)
+            ]
+            return self._send(request, {"files": told})
+        assert "/commit/" in path, path
+        files = {}
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                files[value["path"]] = self._large.pop(value["oid"])
+        commit = self.publish(repository, files)
+        address = f"{self.endpoint}/{repository}/commit/{commit}"
+        self._send(request, {"success": True, "commitOid": commit, "commitUrl": address})
+
+    def _send(self, request, answer: dict):
+        text = json.dumps(answer).encode()
+        request.send_response(200)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", str(len(text)))
+        request.end_headers()
+        request.wfile.write(text)
 
     def _refuse(self, request, code: str, commit: str | None = None):
         request.send_response(404)

@@ -1,0 +1,150 @@
+"""Write the model card, README.md, from what config.json says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from birdembed.base.json_text import json_text
+
+CARD = "README.md"
+#: Tells our own cards, which a later save replaces, from those that people wrote.
+MARK = "<!-- Written by birdembed from config.json. Remove this line to keep your changes. -->"
+_SCORES = {
+    "valid_accuracy": "accuracy of the classifier",
+    "valid_loss": "loss",
+    "precision_at_1": "precision@1 (is the nearest image of the same species?)",
+    "map_at_r": "MAP@R",
+}
+_GALLERY = {
+    "accuracy": "right species, known species only",
+    "known_accepted": "images of known species that are accepted",
+    "unknown_accepted": "images of unknown species that are accepted",
+    "auroc": "AUROC, known against unknown",
+}
+_OPTIONS = ("epochs", "batch_size", "image_size", "lr", "optimizer", "augment", "loss")
+
+
+def model_card(config: Mapping[str, Any], name: str) -> str:
+    """Return a model card that the Hugging Face hub renders.
+
+    Parameters
+    ----------
+    config : mapping
+        What config.json holds.
+    name : str
+        Title of the card.
+    """
+    own = config["birdembed"]
+    training = own.get("training") or {}
+    parts = [
+        _front_matter(config, training),
+        f"{MARK}\n\n# {name}\n\n{_summary(config, training)}",
+        _table(("", ""), _facts(config)),
+        _use(config, name),
+    ]
+    parts += _training(training)
+    names = config["pretrained_cfg"].get("label_names")
+    if names:
+        described = config["pretrained_cfg"].get("label_descriptions") or {}
+        listed = "\n".join(f"- {_plain(described.get(label, label))}" for label in names)
+        parts.append(f"## Classes\n\n{listed}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(config: Mapping[str, Any], training: Mapping[str, Any]) -> str:
+    """Return the YAML block that the hub reads; JSON strings are YAML strings."""
+    tags = ["birdembed", "image-feature-extraction", "timm", config["architecture"]]
+    if config["num_classes"]:
+        tags.insert(2, "image-classification")
+    lines = [
+        "library_name: birdembed",
+        "pipeline_tag: image-feature-extraction",
+        f"tags: {json_text(tags)}",
+    ]
+    base = str(training.get("started_from", "")).partition("@")[0]
+    if base.count("/") == 1:
+        lines.append(f"base_model: {json_text(base)}")
+    return "\n".join(["---", *lines, "---"])
+
+
+def _summary(config: Mapping[str, Any], training: Mapping[str, Any]) -> str:
+    """Return one or two sentences about the model."""
+    projection = config["birdembed"].get("projection") or {}
+    dim = "" if projection.get("default") else f" of {config['num_features']} numbers"
+    text = f"A {config['architecture']} that turns images into embeddings{dim}."
+    classes, start = config["num_classes"], training.get("started_from")
+    if classes:
+        text += f" It has a classifier for {classes} classes."
+    return text + (f" It was fine-tuned from {_plain(start)}." if start else "")
+
+
+def _facts(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows of the table about the model."""
+    cfg, own = config["pretrained_cfg"], config["birdembed"]
+    side = cfg["input_size"][1]
+    how = "resized without keeping the aspect ratio" if cfg["crop_mode"] == "squash" else "cropped"
+    rows = [
+        ("input", f"{side} x {side} pixels, {how}, {cfg['interpolation']}"),
+        ("mean, standard deviation", f"{cfg['mean']}, {cfg['std']}"),
+        ("weights", own["dtype"]),
+        ("fingerprint", f"`{own['fingerprint']}`"),
+    ]
+    if own.get("projection"):
+        default = "applied by default" if own["projection"]["default"] else "with projection=True"
+        rows.append(("projection", default))
+    if own.get("gallery"):
+        rows.append(("gallery", "yes: `identify` names species"))
+    if own.get("threshold") is not None:
+        rows.append(("threshold of a known species", f"{own['threshold']:.3f}"))
+    return rows
+
+
+def _use(config: Mapping[str, Any], name: str) -> str:
+    """Return the section that shows how to use the model."""
+    lines = [
+        "import birdembed as be",
+        "",
+        f"model = be.load_model({json_text(name)})  # this folder, or OWNER/NAME on the hub",
+        'vector = model.encode("photo.jpg")',
+    ]
+    if config["birdembed"].get("gallery"):
+        lines.append('print(model.identify("photo.jpg"))')
+    elif config["num_classes"]:
+        lines.append('print(model.predict("photo.jpg"))')
+    return "## Use\n\n```python\n" + "\n".join(lines) + "\n```\n\ntimm loads this model too."
+
+
+def _training(training: Mapping[str, Any]) -> list[str]:
+    """Return the sections about the training and the gallery, where there are numbers."""
+    parts = []
+    options, data = training.get("config") or {}, training.get("data") or {}
+    best = training.get("best") or {}
+    if options:
+        rows = [("data", f"{data.get('train_images')} images of {data.get('classes')} classes")]
+        rows += [(name, str(options[name])) for name in _OPTIONS if options.get(name) is not None]
+        parts.append("## Training\n\n" + _table(("", ""), rows))
+    scores = [(text, f"{best[k]:.4f}") for k, text in _SCORES.items() if _number(best.get(k))]
+    if scores:
+        head = f"Best epoch ({best.get('epoch')}), on {data.get('valid_images')} other images:"
+        parts.append(f"{head}\n\n" + _table(("score", "value"), scores))
+    gallery = training.get("gallery") or {}
+    rows = [(text, f"{gallery[k]:.3f}") for k, text in _GALLERY.items() if _number(gallery.get(k))]
+    if rows:
+        parts.append("## Known and unknown species\n\n" + _table(("share", "value"), rows))
+    return parts
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
+    """Return a Markdown table of two columns."""
+    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
+    return "\n".join(lines + [f"| {_plain(name)} | {_plain(value)} |" for name, value in rows])
+
+
+def _plain(text: Any) -> str:
+    """Return text as one line that ends no cell of a table."""
+    return " ".join(str(text).split()).replace("|", "\\|")

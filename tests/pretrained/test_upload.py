@@ -1,0 +1,67 @@
+"""push_to_hub, against a stand-in for the hub on loopback, and the way back."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import ROOT
+from tests.support.hub_server import Hub
+
+pytest.importorskip("huggingface_hub")
+
+#: huggingface_hub reads its settings once, at import: a process of its own.
+PROGRAM = """
+import json, sys
+import birdembed as be
+model = be.Model("resnet50", num_classes=2, seed=0, class_names=["auk", "owl"])
+source = model.source
+url = model.push_to_hub("me/my-birds", private=True, token="hf_secret", commit_message="First")
+assert model.source == source, model.source
+again = be.load_model("me/my-birds")
+print(json.dumps({"url": url, "same": again.fingerprint == model.fingerprint,
+                  "classes": again.class_names, "source": again.source}))
+"""
+
+
+@pytest.fixture
+def hub():
+    server = Hub()
+    yield server
+    server.close()
+
+
+def test_up_and_down_again(hub, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith("HF_")},
+            "PYTHONPATH": str(ROOT),
+            "HF_ENDPOINT": hub.endpoint,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_DISABLE_XET": "1",
+            "BIRDEMBED_CACHE": str(tmp_path / "cache"),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    commit = hub.models["me/my-birds"]["main"]
+    assert told == {
+        "url": f"{hub.endpoint}/me/my-birds/commit/{commit}",
+        "same": True,
+        "classes": ["auk", "owl"],
+        "source": f"me/my-birds@{commit[:12]}",
+    }
+    (asked,) = hub.created
+    assert asked.get("private") is True or asked.get("visibility") == "private"
+    assert "Bearer hf_secret" in hub.tokens
+    files = hub.files[commit]
+    assert {"README.md", "config.json", "model.safetensors"} <= set(files)
+    card = files["README.md"].decode()
+    assert card.startswith("---\n")
+    assert "# my-birds" in card
+    assert str(tmp_path) not in card
