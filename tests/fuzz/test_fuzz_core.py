@@ -60,4 +60,4 @@ def test_odd_arguments_under_sanitizers(tmp_path):
     options = "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=3000"
     options += ":detect_stack_use_after_return=0"
     places = f"{tmp_path}{os.pathsep}{ROOT}"
-    fuzz(20, 3, LD_PRELOAD=asan, ASAN_OPTIONS=options, PYTHONPATH=places)
+    fuzz(10, 3, LD_PRELOAD=asan, ASAN_OPTIONS=options, PYTHONPATH=places)

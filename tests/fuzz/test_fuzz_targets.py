@@ -14,7 +14,7 @@ from tests.support import ROOT
 def test_decoders(tmp_path):
     program = built("cc", "address,undefined", tmp_path)
     for target in DECODERS:
-        command = [program, "2", "1", target, tmp_path / target]
+        command = [program, "1", "1", target, tmp_path / target]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr[-6000:]
 
@@ -22,7 +22,7 @@ def test_decoders(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
 def test_readers(reader):
-    code, text = watched("fuzz_readers.py", 1, reader, seconds=3, PYTHONPATH=str(ROOT))
+    code, text = watched("fuzz_readers.py", 1, reader, seconds=2, PYTHONPATH=str(ROOT))
     assert code == 0, text
 
 
