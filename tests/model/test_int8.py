@@ -79,7 +79,7 @@ def test_refusals(calibrated):
     x = seeded.tensor(2, 1, 64, 64)
     with pytest.raises((ValueError, _core.BackendError), match="calibrated|VNNI"):
         exact.features(x, precision="int8")
-    with pytest.raises(ValueError, match="'float32', 'bfloat16' or 'int8', got 'int4'"):
+    with pytest.raises(ValueError, match=r"'bfloat16' or 'int8', got 'int4'"):
         exact.features(x, precision="int4")
     with pytest.raises(ValueError, match="ranges must hold 53 numbers, got 3"):
         _core.Network("resnet50", CLASSES, parameters("resnet50"), np.ones(3, np.float32))
