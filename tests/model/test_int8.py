@@ -77,7 +77,7 @@ def test_values_beyond_the_ranges_end_there():
 def test_refusals(calibrated):
     exact, _ = calibrated
     x = seeded.tensor(2, 1, 64, 64)
-    with pytest.raises((ValueError, _core.BackendError), match="calibrated|VNNI"):
+    with pytest.raises((ValueError, _core.BackendError), match=r"calibrated|VNNI"):
         exact.features(x, precision="int8")
     with pytest.raises(ValueError, match=r"'bfloat16' or 'int8', got 'int4'"):
         exact.features(x, precision="int4")
