@@ -84,7 +84,11 @@ def render_view(
 # network.c
 class Network:
     def __init__(
-        self, architecture: str, num_classes: int, parameters: Sequence[NDArray[np.float32]]
+        self,
+        architecture: str,
+        num_classes: int,
+        parameters: Sequence[NDArray[np.float32]],
+        ranges: NDArray[np.float32] | None = None,
     ) -> None: ...
     @property
     def architecture(self) -> str: ...
@@ -102,6 +106,7 @@ class Network:
     def maps(
         self, pixels: NDArray[np.float32], num_threads: int = 0, precision: str = "float32"
     ) -> NDArray[np.float32]: ...
+    def largest(self, pixels: NDArray[np.float32], num_threads: int = 0) -> NDArray[np.float32]: ...
     def head(self, features: NDArray[np.float32], /) -> NDArray[np.float32]: ...
     def conv_statistics(
         self, pixels: NDArray[np.float32], num_threads: int = 0
@@ -113,6 +118,7 @@ class _Backend(TypedDict):
     isa: str
     bfloat16: bool
 
+# model.c
 def parameter_table(
     architecture: str, num_classes: int, /
 ) -> list[tuple[str, tuple[int, ...]]]: ...

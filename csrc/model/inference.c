@@ -82,7 +82,7 @@ typedef struct forward_job {
     bird_inference *inference; /* borrowed from the caller, which waits; so are the others */
     bird_inference_key key;
     const float *pixels; /* (key.batch, 3, height, width) */
-    float *out;          /* maps or features of key.batch images */
+    float *out;          /* maps, features or, observed, largest values of key.batch images */
     bool pooled;
     bird_pooling pooling;
 } forward_job;
@@ -101,6 +101,10 @@ static bird_status forward(void *context, bird_job *job, bird_error *err) {
     key.n_threads = bird_inference_threads(key.n_threads);
     BIRD_TRY(find_plan(&plan, asked->inference, key, err));
     BIRD_TRY(bird_inference_plan_run(plan, asked->pixels, job, err));
+    if (key.observed) {
+        memcpy(asked->out, bird_inference_plan_largest(plan), (size_t)net->n_convs * sizeof(float));
+        return BIRD_OK;
+    }
     for (int i = 0; i < asked->key.batch; i++) {
         const float *map = bird_inference_plan_map(plan, i);
         if (asked->pooled)
@@ -126,7 +130,7 @@ static bird_status run(forward_job template, float *out, const float *pixels, si
                   BIRD_MIN_SIDE, BIRD_MAX_SIDE, template.key.height, template.key.width);
     bird_inference_batches(sizes, template.key.n_threads);
     for (size_t done = 0; done < n; done += (size_t)*size) {
-        while ((size_t)*size > n - done) size++;
+        while ((size_t)*size > (template.key.observed ? 1 : n - done)) size++;
         forward_job job = template;
         job.key.batch = *size;
         job.pixels = pixels + done * image;
@@ -162,4 +166,15 @@ bird_status bird_inference_features(bird_inference *inference, float *features,
         .pooling = pooling,
     };
     return run(job, features, pixels, n, (size_t)net->num_features, cancel, err);
+}
+
+bird_status bird_inference_largest(bird_inference *inference, float *largest, const float *pixels,
+                                   size_t n, int height, int width, int n_threads,
+                                   bird_cancel *cancel, bird_error *err) {
+    const bird_resnet *net = bird_weights_net(inference->weights);
+    const forward_job job = {
+        .inference = inference,
+        .key = {.height = height, .width = width, .n_threads = n_threads, .observed = true},
+    };
+    return run(job, largest, pixels, n, (size_t)net->n_convs, cancel, err);
 }

@@ -37,4 +37,10 @@ bird_status bird_inference_features(bird_inference *inference, float *features,
                                     bird_precision precision, bird_pooling pooling, int n_threads,
                                     bird_cancel *cancel, bird_error *err);
 
+/* For each image, how far the output of each convolution, behind residual and ReLU, lies from 0:
+ * largest (n, n_convs). For bird_weights_set_ranges. */
+bird_status bird_inference_largest(bird_inference *inference, float *largest, const float *pixels,
+                                   size_t n, int height, int width, int n_threads,
+                                   bird_cancel *cancel, bird_error *err);
+
 #endif

@@ -1,8 +1,11 @@
 #include "model/inference_plan.h"
 
 #include "base/alloc.h"
+#include "nn/bytes.h"
 #include "nn/conv.h"
+#include "nn/conv_int8.h"
 #include "nn/lanes.h"
+#include "nn/observe.h"
 #include "nn/plan.h"
 #include "nn/pool.h"
 #include "nn/team.h"
@@ -23,12 +26,14 @@ struct bird_inference_plan {
     int each;        /* images a part */
     size_t image;    /* floats of an image */
     size_t map;      /* floats of a feature map */
+    float *largest;  /* owned (n_convs); NULL but where observed */
     part parts[BIRD_MAX_LANES];
 };
 
-/* A tensor on its way through the network. */
+/* A tensor on its way through the network. In int8 `bytes` is what it is from the stem on. */
 typedef struct flow {
     bird_value value;
+    bird_bytes bytes; /* bytes.value is BIRD_NO_VALUE where it is no bytes */
     int n, c, h, w;
 } flow;
 
@@ -36,11 +41,14 @@ typedef struct builder {
     bird_plan *plan;           /* borrowed from the plan being made */
     const bird_resnet *net;    /* borrowed from the weights */
     bird_packed *packed;       /* borrowed from the weights */
+    const float *ranges;       /* borrowed from the weights; NULL but for int8 */
+    float *largest;            /* borrowed from the plan being made; NULL: nobody asks */
 } builder;
 
 /* at = relu(conv(at) + residual); `residual` may be NULL. */
 static bird_status conv(builder *build, flow *at, int index, const flow *residual, bool relu,
                         bird_error *err) {
+    bird_status status = BIRD_OK;
     const bird_conv_bn *unit = &build->net->convs[index];
     const bird_conv shape = {.n = at->n, .ic = at->c, .ih = at->h, .iw = at->w, .oc = unit->oc,
                              .kernel = unit->kernel, .stride = unit->stride, .pad = unit->pad};
@@ -48,21 +56,44 @@ static bird_status conv(builder *build, flow *at, int index, const flow *residua
     at->c = unit->oc;
     at->h = bird_conv_out(&shape, shape.ih);
     at->w = bird_conv_out(&shape, shape.iw);
-    return bird_conv_inference(build->plan, &at->value, src,
-                               residual ? residual->value : BIRD_NO_VALUE, &shape, relu,
-                               build->packed, index, err);
+    if (at->bytes.value != BIRD_NO_VALUE)
+        return bird_conv_int8(build->plan, &at->bytes, &at->bytes,
+                              residual ? &residual->bytes : NULL, &shape, relu,
+                              build->ranges[index], build->packed, index, err);
+    BIRD_TRY(bird_conv_inference(build->plan, &at->value, src,
+                                 residual ? residual->value : BIRD_NO_VALUE, &shape, relu,
+                                 build->packed, index, err));
+    if (build->largest)
+        BIRD_TRY(bird_observe_largest(build->plan, at->value, &build->largest[index], err));
+cleanup:
+    return status;
+}
+
+/* What is pooled, and where the result goes: numbers or bytes. */
+static bird_value *pooled(flow *at) {
+    return at->bytes.value == BIRD_NO_VALUE ? &at->value : &at->bytes.value;
+}
+
+/* From the output of the first convolution on, int8 is in bytes. */
+static bird_status to_bytes(builder *build, flow *at, bird_error *err) {
+    if (!build->ranges) return BIRD_OK;
+    return bird_bytes_of(build->plan, &at->bytes, at->value,
+                         build->ranges[build->net->stem[0]], err);
 }
 
 static bird_status stem(builder *build, flow *at, bird_error *err) {
     bird_status status = BIRD_OK;
-    for (int i = 0; i < build->net->n_stem; i++)
+    BIRD_TRY(conv(build, at, build->net->stem[0], NULL, true, err));
+    if (build->net->n_stem > 1) BIRD_TRY(to_bytes(build, at, err));
+    for (int i = 1; i < build->net->n_stem; i++)
         BIRD_TRY(conv(build, at, build->net->stem[i], NULL, true, err));
 
     const bird_pool pool = {.n = at->n, .c = at->c, .ih = at->h, .iw = at->w, .kernel = 3,
                             .stride = 2, .pad = 1, .oh = (at->h + 1) / 2, .ow = (at->w + 1) / 2};
     at->h = pool.oh;
     at->w = pool.ow;
-    BIRD_TRY(bird_max_pool_inference(build->plan, &at->value, at->value, &pool, err));
+    BIRD_TRY(bird_max_pool_inference(build->plan, pooled(at), *pooled(at), &pool, err));
+    if (build->net->n_stem == 1) BIRD_TRY(to_bytes(build, at, err)); /* a quarter of the pixels */
 cleanup:
     return status;
 }
@@ -75,7 +106,7 @@ static bird_status shortcut(builder *build, flow *at, const bird_bottleneck *blo
                                 .stride = 2, .oh = (at->h + 1) / 2, .ow = (at->w + 1) / 2};
         at->h = pool.oh;
         at->w = pool.ow;
-        BIRD_TRY(bird_average_pool_inference(build->plan, &at->value, at->value, &pool, err));
+        BIRD_TRY(bird_average_pool_inference(build->plan, pooled(at), *pooled(at), &pool, err));
     }
     BIRD_TRY(conv(build, at, block->shortcut, NULL, false, err));
 cleanup:
@@ -112,18 +143,25 @@ int bird_inference_batches(int sizes[BIRD_N_BATCHES], int n_threads) {
 }
 
 static bird_status create_part(part *made, const bird_weights *weights, bird_inference_key key,
-                               size_t *map, bird_error *err) {
+                               float *largest, size_t *map, bird_error *err) {
     bird_status status = BIRD_OK;
     builder build = {.net = bird_weights_net(weights), .packed = bird_weights_packed(weights)};
-    flow at = {.n = key.batch, .c = 3, .h = key.height, .w = key.width};
+    flow at = {.n = key.batch, .c = 3, .h = key.height, .w = key.width,
+               .bytes.value = BIRD_NO_VALUE};
+    /* In int8 the first convolution is float32's. */
+    const bird_precision first = key.precision == BIRD_INT8 ? BIRD_FLOAT32 : key.precision;
 
     BIRD_TRY(bird_plan_create(&made->plan, key.n_threads, err));
     build.plan = made->plan;
+    build.ranges = key.precision == BIRD_INT8 ? bird_weights_ranges(weights) : NULL;
+    build.largest = largest;
     BIRD_TRY(bird_plan_input(made->plan, &made->input, at.n, at.c, at.h, at.w, err));
-    BIRD_TRY(bird_in_precision(made->plan, &at.value, made->input, key.precision, err));
+    BIRD_TRY(bird_in_precision(made->plan, &at.value, made->input, first, err));
     BIRD_TRY(stem(&build, &at, err));
     for (int i = 0; i < build.net->n_blocks; i++)
         BIRD_TRY(bottleneck(&build, &at, &build.net->blocks[i], err));
+    if (key.precision == BIRD_INT8)
+        BIRD_TRY(bird_bytes_values(made->plan, &at.value, &at.bytes, err));
     BIRD_TRY(bird_plan_output_channels_last(made->plan, &made->maps, at.value, err));
     BIRD_TRY(bird_plan_finish(made->plan, err));
     *map = (size_t)at.c * (size_t)at.h * (size_t)at.w;
@@ -139,7 +177,14 @@ bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_we
 
     *plan = NULL;
     BIRD_TRY(bird_precision_require(key.precision, "embedding", err));
+    if (key.precision == BIRD_INT8 && !bird_weights_ranges(weights))
+        BIRD_FAIL(BIRD_ARG, "this network was not calibrated for int8");
     if (!made) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
+    if (key.observed) {
+        const bird_resnet *net = bird_weights_net(weights);
+        made->largest = bird_calloc((size_t)net->n_convs, sizeof *made->largest);
+        if (!made->largest) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
+    }
     made->key = key;
     made->n_parts = lanes_of(key);
     made->each = key.batch / made->n_parts;
@@ -147,7 +192,7 @@ bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_we
     own.batch = made->each;
     if (made->n_parts > 1) own.n_threads = 1;
     for (int i = 0; i < made->n_parts; i++)
-        BIRD_TRY(create_part(&made->parts[i], weights, own, &made->map, err));
+        BIRD_TRY(create_part(&made->parts[i], weights, own, made->largest, &made->map, err));
     *plan = made;
     made = NULL;
 cleanup:
@@ -158,13 +203,14 @@ cleanup:
 void bird_inference_plan_destroy(bird_inference_plan *plan) {
     if (!plan) return;
     for (int i = 0; i < plan->n_parts; i++) bird_plan_destroy(plan->parts[i].plan);
+    bird_free(plan->largest);
     bird_free(plan);
 }
 
 bool bird_inference_plan_fits(const bird_inference_plan *plan, bird_inference_key key) {
     return plan->key.batch == key.batch && plan->key.height == key.height &&
            plan->key.width == key.width && plan->key.n_threads == key.n_threads &&
-           plan->key.precision == key.precision;
+           plan->key.precision == key.precision && plan->key.observed == key.observed;
 }
 
 size_t bird_inference_plan_size(const bird_inference_plan *plan) {
@@ -188,6 +234,10 @@ bird_status bird_inference_plan_run(bird_inference_plan *plan, const float *pixe
         BIRD_TRY(bird_plan_execute(plans[0], job, err));
 cleanup:
     return status;
+}
+
+const float *bird_inference_plan_largest(const bird_inference_plan *plan) {
+    return plan->largest;
 }
 
 const float *bird_inference_plan_map(const bird_inference_plan *plan, int image) {

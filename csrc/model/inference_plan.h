@@ -14,6 +14,7 @@ enum { BIRD_MIN_SIDE = 32, BIRD_MAX_SIDE = 1024 };
 typedef struct bird_inference_key {
     int batch, height, width, n_threads;
     bird_precision precision; /* of activations and weights between pixels and feature map */
+    bool observed; /* how far the numbers lie from 0 is written down; float32, batch 1 */
 } bird_inference_key;
 
 typedef struct bird_inference_plan bird_inference_plan;
@@ -37,6 +38,10 @@ bird_status bird_inference_plan_run(bird_inference_plan *plan, const float *pixe
 /* The feature map (h, w, num_features) of one image of the batch; borrowed from the plan
  * until its next run. */
 const float *bird_inference_plan_map(const bird_inference_plan *plan, int image);
+
+/* The largest absolute value of each convolution's output, behind residual and ReLU (n_convs), in
+ * the last run of an observed plan; borrowed from it. */
+const float *bird_inference_plan_largest(const bird_inference_plan *plan);
 
 /* Sizes of batches that suit a number of threads, largest first, closed by 1. At most
  * BIRD_N_BATCHES; returns how many. */

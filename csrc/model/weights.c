@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "model/linear.h"
@@ -11,6 +12,7 @@ struct bird_weights {
     bird_resnet *net;    /* owned */
     float *slab;         /* owned (net->params.slab_count) */
     bird_packed *packed; /* owned */
+    float *ranges;       /* owned (net->n_convs); may be NULL */
 };
 
 /* Fold the batch norm into the convolution: y = (w x - mean) g / sqrt(var + eps) + b.
@@ -63,6 +65,7 @@ void bird_weights_release(bird_weights *weights) {
     if (!weights || atomic_fetch_sub(&weights->references, 1) > 1) return;
     bird_packed_destroy(weights->packed);
     bird_free(weights->slab);
+    bird_free(weights->ranges);
     bird_resnet_destroy(weights->net);
     bird_free(weights);
 }
@@ -77,6 +80,20 @@ const float *bird_weights_param(const bird_weights *weights, int index) {
 
 float *bird_weights_fill(bird_weights *weights) {
     return weights->slab;
+}
+
+const float *bird_weights_ranges(const bird_weights *weights) {
+    return weights->ranges;
+}
+
+bird_status bird_weights_set_ranges(bird_weights *weights, const float *ranges, bird_error *err) {
+    const size_t size = (size_t)weights->net->n_convs * sizeof *ranges;
+    float *own = bird_alloc(size);
+    if (!own) return bird_fail(err, BIRD_NOMEM, "out of memory for weights");
+    memcpy(own, ranges, size);
+    bird_free(weights->ranges);
+    weights->ranges = own;
+    return BIRD_OK;
 }
 
 bird_packed *bird_weights_packed(const bird_weights *weights) {

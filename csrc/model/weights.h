@@ -25,6 +25,13 @@ const float *bird_weights_param(const bird_weights *weights, int index);
 /* The slab (params.slab_count) to write the parameters to, before the set is shared. */
 float *bird_weights_fill(bird_weights *weights);
 
+/* How far each convolution's output, behind residual and ReLU, lies from 0 on images like those to
+ * come (n_convs): what int8 needs to know. NULL where it was not given. */
+const float *bird_weights_ranges(const bird_weights *weights);
+
+/* Copy the ranges, before the set is shared. */
+bird_status bird_weights_set_ranges(bird_weights *weights, const float *ranges, bird_error *err);
+
 /* Folded convolutions for inference, one key a convolution; borrowed. */
 bird_packed *bird_weights_packed(const bird_weights *weights);
 

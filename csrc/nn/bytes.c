@@ -11,34 +11,61 @@ bird_bytes bird_bytes_for(float range, bool both) {
     };
 }
 
+/* Append a reorder with a scale for what it reads (DNNL_ARG_SRC) or writes (DNNL_ARG_DST). */
+static bird_status scaled_copy(bird_plan *plan, bird_value to, bird_value from, float scale,
+                               int whose, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const bird_engine *engine;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    bird_value number;
+
+    BIRD_TRY(bird_engine_get(&engine, err));
+    BIRD_TRY(bird_plan_constant(plan, &number, dnnl_f32, &scale, err));
+    BIRD_TRY(bird_user_scratchpad(&attr, err));
+    BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(attr, whose, 0));
+    BIRD_DNNL(dnnl_reorder_primitive_desc_create(&pd, bird_plan_md(plan, from), engine->engine,
+                                                 bird_plan_md(plan, to), engine->engine, attr));
+    const bird_arg args[] = {{DNNL_ARG_FROM, from},
+                             {DNNL_ARG_TO, to},
+                             {DNNL_ARG_ATTR_SCALES | whose, number}};
+    BIRD_TRY(bird_plan_push(plan, pd, 3, args, err));
+cleanup:
+    dnnl_primitive_desc_destroy(pd);
+    dnnl_primitive_attr_destroy(attr);
+    return status;
+}
+
+/* A slab value (n, c, h, w) of that type in nhwc, shaped as `like`. */
+static bird_status like(bird_plan *plan, bird_value *made, bird_value shaped,
+                        dnnl_data_type_t type, bird_error *err) {
+    bird_status status = BIRD_OK;
+    dnnl_memory_desc_t md = NULL;
+    dnnl_dims_t *dims = NULL;
+    BIRD_DNNL(dnnl_memory_desc_query(bird_plan_md(plan, shaped), dnnl_query_dims, &dims));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, *dims, type, dnnl_nhwc));
+    BIRD_TRY(bird_plan_value(plan, made, md, err));
+cleanup:
+    dnnl_memory_desc_destroy(md);
+    return status;
+}
+
 bird_status bird_bytes_of(bird_plan *plan, bird_bytes *bytes, bird_value from, float range,
                           bird_error *err) {
     bird_status status = BIRD_OK;
     bird_bytes made = bird_bytes_for(range, false);
-    const bird_engine *engine;
-    dnnl_memory_desc_t md = NULL;
-    dnnl_primitive_attr_t attr = NULL;
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_dims_t *dims = NULL;
-    bird_value scale;
-
-    BIRD_TRY(bird_engine_get(&engine, err));
-    BIRD_DNNL(dnnl_memory_desc_query(bird_plan_md(plan, from), dnnl_query_dims, &dims));
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, *dims, dnnl_u8, dnnl_nhwc));
-    BIRD_TRY(bird_plan_value(plan, &made.value, md, err));
-    BIRD_TRY(bird_plan_constant(plan, &scale, dnnl_f32, &made.scale, err));
-    BIRD_TRY(bird_user_scratchpad(&attr, err));
-    BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(attr, DNNL_ARG_DST, 0));
-    BIRD_DNNL(dnnl_reorder_primitive_desc_create(&pd, bird_plan_md(plan, from), engine->engine, md,
-                                                 engine->engine, attr));
-    const bird_arg args[] = {{DNNL_ARG_FROM, from},
-                             {DNNL_ARG_TO, made.value},
-                             {DNNL_ARG_ATTR_SCALES | DNNL_ARG_DST, scale}};
-    BIRD_TRY(bird_plan_push(plan, pd, 3, args, err));
+    BIRD_TRY(like(plan, &made.value, from, dnnl_u8, err));
+    BIRD_TRY(scaled_copy(plan, made.value, from, made.scale, DNNL_ARG_DST, err));
     *bytes = made;
 cleanup:
-    dnnl_primitive_desc_destroy(pd);
-    dnnl_primitive_attr_destroy(attr);
-    dnnl_memory_desc_destroy(md);
+    return status;
+}
+
+bird_status bird_bytes_values(bird_plan *plan, bird_value *values, const bird_bytes *bytes,
+                              bird_error *err) {
+    bird_status status = BIRD_OK;
+    BIRD_TRY(like(plan, values, bytes->value, dnnl_f32, err));
+    BIRD_TRY(scaled_copy(plan, *values, bytes->value, bytes->scale, DNNL_ARG_SRC, err));
+cleanup:
     return status;
 }

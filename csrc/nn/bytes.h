@@ -20,4 +20,8 @@ bird_bytes bird_bytes_for(float range, bool both);
 bird_status bird_bytes_of(bird_plan *plan, bird_bytes *bytes, bird_value from, float range,
                           bird_error *err);
 
+/* What bytes with zero 0 stand for, as float32. */
+bird_status bird_bytes_values(bird_plan *plan, bird_value *values, const bird_bytes *bytes,
+                              bird_error *err);
+
 #endif

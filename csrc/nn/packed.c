@@ -25,7 +25,7 @@ typedef struct form {
 typedef struct entry {
     form *forms; /* owned list; one or two long */
     float *bias;   /* owned (oc); NULL until first asked for */
-    float *scales; /* owned (oc): what one step of an int8 weight is worth; NULL as long as none are */
+    float *scales; /* owned (oc): what a step of an int8 weight is worth; NULL without such */
 } entry;
 
 struct bird_packed {

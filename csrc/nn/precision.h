@@ -1,4 +1,5 @@
-/* What activations are held in between the steps: float32 or bfloat16, and in which layout.
+/* What activations are held in between the steps: float32, bfloat16 or, in
+ * nn/bytes.h, int8; and in which layout.
  *
  * Parameters, biases, features and, in training, gradients of parameters and the statistics of
  * batch norms are float32 in either case. An operation takes the type of what it is given.
@@ -8,15 +9,17 @@
 
 #include "nn/plan.h"
 
-typedef enum bird_precision { BIRD_FLOAT32, BIRD_BFLOAT16 } bird_precision;
+/* int8 is of inference alone. */
+typedef enum bird_precision { BIRD_FLOAT32, BIRD_BFLOAT16, BIRD_INT8 } bird_precision;
 
 /* What `from` (n, c, h, w) holds, in that precision and in training's layout for it, which is
  * bfloat16's in inference as well: `from` itself where that is so already. */
 bird_status bird_in_precision(bird_plan *plan, bird_value *out, bird_value from,
                               bird_precision precision, bird_error *err);
 
-/* BIRD_BACKEND where the machine has no bfloat16 of its own, which oneDNN would emulate at a
- * fraction of float32's speed. `what` is not to be done in it: "training". */
+/* BIRD_BACKEND where the machine has not that precision of its own: oneDNN would emulate bfloat16
+ * at a fraction of float32's speed, and without VNNI its sums of bytes saturate in 16 bits. `what`
+ * is not to be done in it: "training". */
 bird_status bird_precision_require(bird_precision precision, const char *what, bird_error *err);
 
 #endif

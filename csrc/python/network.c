@@ -4,9 +4,7 @@
 #include "base/threads.h"
 #include "model/inference.h"
 #include "model/inference_plan.h"
-#include "model/linear.h"
 #include "model/statistics.h"
-#include "nn/isa.h"
 #include "python/glue.h"
 #include "python/parameters.h"
 
@@ -35,16 +33,35 @@ static network *allocate_network(PyTypeObject *type, bird_state *state,
     return self;
 }
 
+/* Give a new network the ranges (n_convs) that int8 needs; -1 with an exception set. */
+static int take_ranges(network *self, bird_state *state, PyObject *given) {
+    const int n_convs = bird_weights_net(self->weights)->n_convs;
+    PyArrayObject *ranges = bird_require_array(given, "ranges", NPY_FLOAT32, 1);
+    bird_error err;
+    int taken = -1;
+
+    if (!ranges) return -1;
+    if (PyArray_DIM(ranges, 0) != n_convs)
+        PyErr_Format(PyExc_ValueError, "ranges must hold %d numbers, got %zd", n_convs,
+                     (Py_ssize_t)PyArray_DIM(ranges, 0));
+    else if (bird_weights_set_ranges(self->weights, PyArray_DATA(ranges), &err) != BIRD_OK)
+        bird_raise(state, &err);
+    else
+        taken = 0;
+    Py_DECREF(ranges);
+    return taken;
+}
+
 static PyObject *network_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"architecture", "num_classes", "parameters", NULL};
-    PyObject *architecture, *parameters, *taken;
+    static char *names[] = {"architecture", "num_classes", "parameters", "ranges", NULL};
+    PyObject *architecture, *parameters, *taken, *ranges = NULL;
     bird_state *state = PyType_GetModuleState(type);
     int num_classes;
     network *self;
     const bird_resnet_spec *spec;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "UiO", names, &architecture, &num_classes,
-                                     &parameters))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "UiO|O", names, &architecture, &num_classes,
+                                     &parameters, &ranges))
         return NULL;
     spec = bird_find_spec(architecture);
     if (!spec) return NULL;
@@ -55,6 +72,8 @@ static PyObject *network_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         bird_fill_slab(bird_weights_fill(self->weights), &bird_weights_net(self->weights)->params,
                        taken);
     Py_DECREF(taken);
+    if (self && ranges && ranges != Py_None && take_ranges(self, state, ranges) < 0)
+        Py_CLEAR(self);
     return (PyObject *)self;
 }
 
@@ -164,6 +183,35 @@ static PyObject *network_maps(PyObject *object, PyObject *args, PyObject *kwargs
     return (PyObject *)maps;
 }
 
+static PyObject *network_largest(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"pixels", "num_threads", NULL};
+    network *self = (network *)object;
+    PyObject *given;
+    int n_threads = 0;
+    bird_unlocked unlocked;
+    bird_status status;
+    bird_error err;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|i", names, &given, &n_threads)) return NULL;
+    PyArrayObject *pixels = require_pixels(given);
+    if (!pixels) return NULL;
+    const npy_intp n = PyArray_DIM(pixels, 0);
+    const npy_intp dims[2] = {n, bird_weights_net(self->weights)->n_convs};
+    PyArrayObject *largest = bird_new_array(2, dims, NPY_FLOAT32);
+    if (largest) {
+        bird_unlock(&unlocked);
+        status = bird_inference_largest(
+            self->inference, PyArray_DATA(largest), PyArray_DATA(pixels), (size_t)n,
+            (int)PyArray_DIM(pixels, 2), (int)PyArray_DIM(pixels, 3),
+            bird_threads_or_default(n_threads), &unlocked.cancel, &err);
+        bird_lock(&unlocked);
+        if (status != BIRD_OK) bird_raise(state_of(object), &err);
+        if (status != BIRD_OK || bird_warn_of_threads() < 0) Py_CLEAR(largest);
+    }
+    Py_DECREF(pixels);
+    return (PyObject *)largest;
+}
+
 static PyObject *network_head(PyObject *object, PyObject *argument) {
     network *self = (network *)object;
     const bird_resnet *net = bird_weights_net(self->weights);
@@ -263,6 +311,9 @@ static PyMethodDef network_methods[] = {
     {"maps", (PyCFunction)(void (*)(void))network_maps, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("maps(pixels, num_threads=0, precision='float32') "
                "-> (n, num_features, h/32, w/32) float32")},
+    {"largest", (PyCFunction)(void (*)(void))network_largest, METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("largest(pixels, num_threads=0) -> (n, convolutions) float32: how far each one's "
+               "output lies from 0")},
     {"head", network_head, METH_O,
      PyDoc_STR("head(features) -> (n, num_classes) float32 logits")},
     {"conv_statistics",
@@ -282,7 +333,7 @@ static PyGetSetDef network_getset[] = {
 };
 
 static PyType_Slot network_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("Network(architecture, num_classes, parameters)")},
+    {Py_tp_doc, (void *)PyDoc_STR("Network(architecture, num_classes, parameters, ranges=None)")},
     {Py_tp_new, (void *)network_new},
     {Py_tp_dealloc, (void *)network_dealloc},
     {Py_tp_methods, network_methods},
@@ -302,82 +353,3 @@ int bird_add_network(PyObject *module, bird_state *state) {
     if (!state->network_type) return -1;
     return PyModule_AddObjectRef(module, "Network", state->network_type);
 }
-
-static PyObject *parameter_table(PyObject *module, PyObject *args) {
-    PyObject *architecture, *list = NULL;
-    int num_classes;
-    bird_resnet *net = NULL;
-    bird_error err;
-    const bird_resnet_spec *spec;
-
-    if (!PyArg_ParseTuple(args, "Ui", &architecture, &num_classes)) return NULL;
-    spec = bird_find_spec(architecture);
-    if (!spec) return NULL;
-    if (bird_resnet_create(&net, spec, num_classes, &err) != BIRD_OK)
-        return bird_raise(bird_get_state(module), &err);
-    list = PyList_New(net->params.n);
-    for (int i = 0; list && i < net->params.n; i++) {
-        PyObject *shape = bird_param_shape(&net->params.items[i]);
-        PyObject *row = shape ? Py_BuildValue("sN", net->params.items[i].name, shape) : NULL;
-        if (!row || PyList_SetItem(list, i, row) < 0) Py_CLEAR(list);
-    }
-    bird_resnet_destroy(net);
-    return list;
-}
-
-static PyObject *architectures(PyObject *module, PyObject *noargs) {
-    PyObject *list = PyList_New(0);
-    const bird_resnet_spec *spec;
-    (void)module;
-    (void)noargs;
-    for (int i = 0; list && (spec = bird_resnet_spec_at(i)); i++) {
-        PyObject *name = PyUnicode_FromString(spec->name);
-        if (!name || PyList_Append(list, name) < 0) Py_CLEAR(list);
-        Py_XDECREF(name);
-    }
-    return list;
-}
-
-static PyObject *linear(PyObject *module, PyObject *args) {
-    PyObject *given_src, *given_weights;
-    PyArrayObject *src = NULL, *weights = NULL, *dst = NULL;
-    (void)module;
-
-    if (!PyArg_ParseTuple(args, "OO", &given_src, &given_weights)) return NULL;
-    src = bird_require_array(given_src, "src", NPY_FLOAT32, 2);
-    if (src) weights = bird_require_array(given_weights, "weights", NPY_FLOAT32, 2);
-    if (weights && PyArray_DIM(weights, 1) != PyArray_DIM(src, 1))
-        PyErr_Format(PyExc_ValueError, "src has %zd columns, weights %zd",
-                     (Py_ssize_t)PyArray_DIM(src, 1), (Py_ssize_t)PyArray_DIM(weights, 1));
-    else if (weights) {
-        const npy_intp dims[2] = {PyArray_DIM(src, 0), PyArray_DIM(weights, 0)};
-        dst = bird_new_array(2, dims, NPY_FLOAT32);
-    }
-    if (dst) {
-        Py_BEGIN_ALLOW_THREADS
-        bird_linear(PyArray_DATA(dst), PyArray_DATA(src), PyArray_DATA(weights), NULL,
-                    (size_t)PyArray_DIM(src, 0), (size_t)PyArray_DIM(src, 1),
-                    (size_t)PyArray_DIM(weights, 0));
-        Py_END_ALLOW_THREADS
-    }
-    Py_XDECREF(src);
-    Py_XDECREF(weights);
-    return (PyObject *)dst;
-}
-
-static PyObject *backend(PyObject *module, PyObject *noargs) {
-    (void)module;
-    (void)noargs;
-    return Py_BuildValue("{s:s,s:s,s:O}", "onednn", bird_onednn_version(), "isa", bird_isa_name(),
-                         "bfloat16", bird_isa_has_bf16() ? Py_True : Py_False);
-}
-
-PyMethodDef bird_model_methods[] = {
-    {"parameter_table", parameter_table, METH_VARARGS,
-     PyDoc_STR("parameter_table(architecture, num_classes) -> list of (name, shape)")},
-    {"architectures", architectures, METH_NOARGS, PyDoc_STR("Names of the known networks.")},
-    {"linear", linear, METH_VARARGS,
-     PyDoc_STR("linear(src (n, ic), weights (oc, ic)) -> (n, oc), each sum in a fixed order")},
-    {"backend", backend, METH_NOARGS, PyDoc_STR("oneDNN's version and instruction set.")},
-    {NULL, NULL, 0, NULL},
-};

@@ -13,13 +13,15 @@ const bird_resnet_spec *bird_find_spec(PyObject *name) {
 }
 
 int bird_read_precision(bird_precision *precision, const char *name) {
-    static const char *const names[] = {[BIRD_FLOAT32] = "float32", [BIRD_BFLOAT16] = "bfloat16"};
+    static const char *const names[] = {[BIRD_FLOAT32] = "float32", [BIRD_BFLOAT16] = "bfloat16",
+                                        [BIRD_INT8] = "int8"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(names[i], name) != 0) continue;
         *precision = (bird_precision)i;
         return 0;
     }
-    PyErr_Format(PyExc_ValueError, "precision must be 'float32' or 'bfloat16', got '%s'", name);
+    PyErr_Format(PyExc_ValueError, "precision must be 'float32', 'bfloat16' or 'int8', got '%s'",
+                 name);
     return -1;
 }
 

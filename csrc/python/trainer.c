@@ -65,6 +65,8 @@ static PyObject *trainer_configure(PyObject *self, PyObject *args, PyObject *kwa
         return PyErr_Format(PyExc_ValueError,
                             "bn must be 'train', 'frozen_stats' or 'frozen', got '%s'", bn);
     if (bird_read_precision(&precision, named) < 0) return NULL;
+    if (precision == BIRD_INT8)
+        return PyErr_Format(PyExc_ValueError, "nothing is trained in int8");
     if (!(bn_momentum >= 0 && bn_momentum <= 1)) {
         PyErr_SetString(PyExc_ValueError, "bn_momentum must be between 0 and 1");
         return NULL;

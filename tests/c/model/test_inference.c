@@ -64,6 +64,10 @@ size_t bird_inference_plan_size(const bird_inference_plan *plan) {
     return size_of_each;
 }
 
+const float *bird_inference_plan_largest(const bird_inference_plan *plan) {
+    return plan->maps;
+}
+
 int bird_inference_batches(int sizes[BIRD_N_BATCHES], int n_threads) {
     (void)n_threads;
     sizes[0] = 8;
