@@ -64,9 +64,16 @@ SMALL = Stage(
 EVEN = Stage("even", None, 0.3, 20.0, {**LARGE_IMAGES, "epochs": 3, "lr": 6e-4})
 #: The 51 species with a hundred photographs more often: they stand further from the others and
 #: closer together (0.79 and 0.16 for 0.70 and 0.22), and unseen species are found less well (0.77).
-#: The mean of the weights before and after has most of both (0.82; 0.75 and 0.19).
 UNEVEN = Stage("uneven", 2, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 4e-4})
-LAST = Stage("last", 4, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 4e-4, "head_epochs": 1})
+#: The same with all species.
+LAST = [
+    Stage("all", 4, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 4e-4, "head_epochs": 1}),
+    Stage("last", 4, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 6e-4, "head_epochs": 0}),
+]
+#: The model is the mean of the weights of START, of EVEN and of the last stage, by these shares. In
+#: tuning it finds 0.79 of the unseen species and 0.96 of the 51 among themselves (0.77 and 0.95
+#: without the mean).
+SHARES = {"start": 0.2, "even": 0.4, "last": 0.4}
 
 
 def main() -> None:
@@ -79,27 +86,33 @@ def main() -> None:
     given = parser.parse_args()
     photos = Photographs(given.photos)
     work: Path = given.work
-    small = trained(work, SMALL, be.load_model(given.start), photos.tuning())
-    even = trained(work, EVEN, small, photos.tuning())
-    weights = even.state_dict()
+    start = be.load_model(given.start)
+    weights = {"start": start.state_dict()}
+    even = trained(work, EVEN, trained(work, SMALL, start, photos.tuning()), photos.tuning())
+    weights["even"] = even.state_dict()
     uneven = trained(work, UNEVEN, even, photos.tuning())
-    averaged(uneven, weights).save_pretrained(work / "tuned")
     if given.tuning:
+        averaged(uneven, weights).save_pretrained(work / "tuned")
         return
     known = photos.known()
-    last = trained(work, LAST, be.load_model(work / UNEVEN.name), known)
-    averaged(last, weights).save_pretrained(work / "stored", dtype="float16")
+    model = uneven
+    for stage in LAST:
+        model = trained(work, stage, model, known)
+    averaged(model, weights).save_pretrained(work / "stored", dtype="float16")
     publish(work, photos, known)
 
 
-def averaged(model: be.Model, others: dict[str, Array]) -> be.Model:
-    """Return the model with the mean of its weights and others; its classifier stays its own.
+def averaged(model: be.Model, earlier: dict[str, dict[str, Array]]) -> be.Model:
+    """Return the model with the mean of its weights and earlier ones; its classifier stays its own.
 
     Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
     """
     weights = model.state_dict()
-    mean = {name: (weights[name] + others[name]) / 2 for name in weights if name[:3] != "fc."}
-    model.load_state_dict(weights | mean)
+    for name, last in weights.items():
+        if not name.startswith("fc."):
+            others = sum(SHARES[which] * found[name] for which, found in earlier.items())
+            weights[name] = (others + SHARES["last"] * last).astype(last.dtype)
+    model.load_state_dict(weights)
     return model
 
 
