@@ -117,7 +117,7 @@ def test_what_comes_with_birds477(birds477):
 
 
 @pytest.mark.parametrize(
-    "row, part, key",
+    ("row", "part", "key"),
     [
         ("accuracy of the classifier", "valid", "accuracy"),
         ("precision@1", "valid", "precision_at_1"),
