@@ -24,8 +24,10 @@ static void fill(bird_source *sources) {
     sources[3] = (bird_source){.kind = BIRD_PATH, .path = "no such file"};
     sources[5] = (bird_source){.kind = BIRD_PATH, .path = "/"};
     sources[7].size = 50;
-    sources[9] = (bird_source){.kind = BIRD_ARRAY, .data = array, .height = 2, .width = 2, .channels = 4};
-    sources[11] = (bird_source){.kind = BIRD_ARRAY, .data = array, .height = 2, .width = 2, .channels = 2};
+    sources[9] = (bird_source){
+        .kind = BIRD_ARRAY, .data = array, .height = 2, .width = 2, .channels = 4};
+    sources[11] = (bird_source){
+        .kind = BIRD_ARRAY, .data = array, .height = 2, .width = 2, .channels = 2};
 }
 
 static void bad_ones_leave_good_ones_alone(void) {

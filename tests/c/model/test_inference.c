@@ -185,7 +185,8 @@ static void bad_sizes(void) {
     CHECK(bird_inference_features(inference, none, none, 1, 31, 64, BIRD_FLOAT32, BIRD_POOL_AVERAGE,
                                   1, NULL, &err) == BIRD_SHAPE);
     CHECK(strstr(err.message, "31x64"));
-    CHECK(bird_inference_maps(inference, none, none, 1, 64, 1025, BIRD_FLOAT32, 1, NULL, &err) == BIRD_SHAPE);
+    CHECK(bird_inference_maps(inference, none, none, 1, 64, 1025, BIRD_FLOAT32, 1, NULL, &err) ==
+          BIRD_SHAPE);
     bird_inference_destroy(inference);
 }
 

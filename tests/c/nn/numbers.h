@@ -44,7 +44,8 @@ static inline float *integers(size_t n) {
     return numbers(n, true);
 }
 
-/* Run tests in float32, and once more in bfloat16 where the machine has it. Returns the failures. */
+/* Run tests in float32, and once more in bfloat16 where the machine has it. Returns the
+ * failures. */
 static inline int in_both_precisions(void (*test)(void)) {
     test();
     if (bird_isa_has_bf16()) {

@@ -85,8 +85,8 @@ static void check_shape(bird_conv conv) {
             CHECK_OK(bird_executor_run(execute, &part, NULL, err));
             if (memcmp(found, expected + at * out, part.dst_count * sizeof *found) != 0) {
                 fprintf(stderr, "%s%s: %d->%d k%d s%d at %d px: batch %d on %d threads differs\n",
-                        bird_isa_name(), precision_label(), conv.ic, conv.oc, conv.kernel, conv.stride, conv.ih, n,
-                        thread_counts[t]);
+                        bird_isa_name(), precision_label(), conv.ic, conv.oc, conv.kernel,
+                        conv.stride, conv.ih, n, thread_counts[t]);
                 check_failures++;
             }
         }

@@ -1,6 +1,6 @@
 /* Each operation of a plan against plain loops. All numbers are small integers, whose sums
- * float32 holds exactly, so that every kernel must give exactly the same, in bfloat16 that sum rounded once. Odd sizes, channels
- * that fill no vector, batches of 1 and 3. */
+ * float32 holds exactly, so that every kernel must give exactly the same, in bfloat16 that sum
+ * rounded once. Odd sizes, channels that fill no vector, batches of 1 and 3. */
 #include "model/linear.h"
 #include "model/pooling.h"
 #include "nn/conv.h"
@@ -140,8 +140,8 @@ static void check_conv(bird_conv conv, bool sum, bool relu) {
                 }
     if (wrong) {
         fprintf(stderr, "%s%s: %d x %d->%d k%d s%d at %dx%d sum %d relu %d: %d of %zu are wrong\n",
-                bird_isa_name(), precision_label(), conv.n, conv.ic, conv.oc, conv.kernel, conv.stride, conv.ih,
-                conv.iw, sum, relu, wrong, out);
+                bird_isa_name(), precision_label(), conv.n, conv.ic, conv.oc, conv.kernel,
+                conv.stride, conv.ih, conv.iw, sum, relu, wrong, out);
         check_failures++;
     }
     bird_free(dst);
@@ -172,7 +172,8 @@ static void check_pool(enum kind kind, bool blocked, int n, int c, int ih, int i
                             .pad = pad, .oh = (ih + 1) / 2, .ow = (iw + 1) / 2};
     const size_t out = (size_t)(n * c * pool.oh * pool.ow);
     float *src = integers((size_t)(n * c * ih * iw)), *dst = bird_alloc(out * sizeof *dst);
-    layer l = {.kind = kind, .blocked = blocked, .pool = pool, .src = src, .dst = dst, .dst_count = out};
+    layer l = {.kind = kind, .blocked = blocked, .pool = pool, .src = src, .dst = dst,
+               .dst_count = out};
     int wrong = 0, i = 0;
 
     CHECK_OK(bird_executor_run(execute, &l, NULL, err));
