@@ -46,7 +46,7 @@ USES = {
     "parquet": "index.to_parquet('never-written.parquet')",
     "faiss": "index.to_faiss()",
     "notebook": "be.LivePlot()",
-    "completion": "from birdembed.cli import main; main(['--print-completion', 'bash'])",
+    "completion": "from birdembed.cli import main; exit(main(['--print-completion', 'bash']))",
     "serve": "from birdembed.serve import create_app",
 }
 # More ways to the same library.

@@ -6,7 +6,7 @@ import pytest
 
 import birdembed as be
 from birdembed.pretrained.card import MARK, model_card
-from birdembed.pretrained.registry import read_model
+from birdembed.pretrained.registry import DEFAULT_MODEL, read_model
 from tests.support.models import make_model
 
 TRAINING = {
@@ -81,9 +81,9 @@ def test_cards_of_people_stay(model, tmp_path):
 
 
 def test_the_bundled_model_has_numbers_for_one():
-    given = read_model("birds51")
+    given = read_model(DEFAULT_MODEL)
     folder = given.gallery_path.parent
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    card = model_card(config, "birds51")
-    assert "51 classes" in card
+    card = model_card(config, DEFAULT_MODEL)
+    assert f"{config['num_classes']} classes" in card
     assert "Bald Eagle (Haliaeetus leucocephalus)" in card
