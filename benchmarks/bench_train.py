@@ -114,6 +114,8 @@ def main(settings: Settings) -> list[Result]:
 
     results = []
     for precision in be.info()["precisions"]:
+        if precision == "int8":  # of inference alone
+            continue
         for n in BATCHES:
             results.append(
                 compare(

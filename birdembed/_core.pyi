@@ -117,6 +117,7 @@ class _Backend(TypedDict):
     onednn: str
     isa: str
     bfloat16: bool
+    int8: bool
 
 # model.c
 def parameter_table(

@@ -217,4 +217,4 @@ class Classifier(Embedder):
             state = {n: a for n, a in self.state_dict().items() if not n.startswith("fc.")}
             if num_classes:
                 state |= random_head(num_classes, seed)
-            self._swap(state, names)
+            self._swap(state, names, self._current.trunk.ranges)

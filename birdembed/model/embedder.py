@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from birdembed import _core
 from birdembed.base.checks import check_threads
-from birdembed.base.precisions import asked_precision
+from birdembed.base.precisions import check_native, precision_of_model
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
 from birdembed.images.preprocess import Preprocess
@@ -22,6 +22,7 @@ from birdembed.model.encoding import VectorForm, check_pixels, embedded, gathere
 from birdembed.model.network import check_preprocess
 from birdembed.model.pickling import from_plain_values, plain_values
 from birdembed.model.precision import IMAGES
+from birdembed.model.quantizing import largest_activations
 from birdembed.model.random_weights import random_contents
 from birdembed.model.snapshot import Snapshot
 from birdembed.model.write_lock import WriteLock
@@ -117,8 +118,8 @@ class Embedder:
     def fingerprint(self) -> str:
         """The SHA-256, 64 hex digits, that names the space of the default embeddings.
 
-        Trunk weights, architecture, pooling, projection and preprocessing count; the
-        classifier does not.
+        Trunk weights, architecture, pooling, projection and preprocessing count, and what
+        `quantize` measured; the classifier and `precision` do not.
         """
         return self._current.fingerprint
 
@@ -126,7 +127,9 @@ class Embedder:
 
     @property
     def precision(self) -> str:
-        """What the network computes in: "float32" or "bfloat16". May be set, to "auto" as well.
+        """What the network computes in: "float32", "bfloat16" or "int8". May be set, or to "auto".
+
+        int8 is for models that were quantized, see `quantize`.
 
         "auto" takes the fastest that the processor has and that keeps the embeddings of the first
         images within a cosine of 0.999 of float32's. Until then it is "auto" that is said. Weights,
@@ -142,8 +145,8 @@ class Embedder:
     def precision(self, value: str) -> None:
         if value is None:
             raise ValueError("precision must be a name, got None")
-        value = asked_precision(value)
         with self._writing("setting precision"):
+            value = precision_of_model(value, self._current.is_quantized)
             self._current = replace(self._current, precision=value)
 
     @property
@@ -178,6 +181,46 @@ class Embedder:
                     now.computed_in(batch.pixels, check_threads(None), batch.mirrored)
                     break
         return self.precision
+
+    def quantize(self, images: Any, *, show_progress_bar: bool | None = None) -> Self:
+        """Measure activations on images, and compute in int8 from now on.
+
+        This changes the model, as `load_state_dict` does; ``copy.copy(model).quantize(images)``
+        leaves it alone. The weights stay as they are, and so does what ``model.precision =
+        "float32"`` computes. `save_pretrained` keeps what was measured; `load_model` then computes
+        in int8 by itself. Other weights need another call: `load_state_dict` and a training leave
+        a model that computes in float32.
+
+        Parameters
+        ----------
+        images : images
+            As `encode` takes them: some dozens to hundreds of the kind that will be embedded.
+            What goes beyond their activations is cut off there.
+        show_progress_bar : bool, optional
+            By default in a terminal or notebook.
+
+        Returns
+        -------
+        Embedder
+            The model itself, with another fingerprint. Its gallery and threshold stay, as those
+            of nearly the same embeddings; `fit_gallery` makes exact ones.
+
+        Raises
+        ------
+        BackendError
+            This processor has not got int8.
+        DecodeError
+            An image cannot be read.
+        ValueError
+            There are no images, or the network gives NaN or infinity.
+        """
+        check_native("int8", "quantize")
+        with self._writing("quantize"):
+            now = self._current
+            ranges = largest_activations(now, images, show_progress_bar)
+            source = now.source if now.is_quantized else f"quantized from {self.source}"
+            self._current = now.quantized(ranges, source)
+        return self
 
     # Embedding
 
@@ -440,9 +483,14 @@ class Embedder:
             state = native_state(state_dict, table, now.architecture, present)
             self._swap(state, now.class_names)
 
-    def _swap(self, state: Mapping[str, np.ndarray], class_names: list[str] | None) -> None:
-        """Replace weights and class names."""
-        self._current = self._current.with_state(state, class_names=class_names)
+    def _swap(
+        self,
+        state: Mapping[str, np.ndarray],
+        class_names: list[str] | None,
+        ranges: np.ndarray | None = None,
+    ) -> None:
+        """Replace weights and class names; `ranges` are those of the new weights."""
+        self._current = self._current.with_state(state, ranges, class_names=class_names)
 
     def _writing(self, what: str) -> AbstractContextManager[None]:
         """Let no other call change the model meanwhile."""

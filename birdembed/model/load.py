@@ -39,11 +39,12 @@ def load_model(
         ``None`` keeps a classifier that the weights have, 0 drops it.
     projection : bool
         Project by default; for ``"sscd"`` its GeM pooling and 512 numbers.
-    precision : {"float32", "bfloat16", "auto"}, optional
+    precision : {"float32", "bfloat16", "int8", "auto"}, optional
         What the network computes in, as `Model.precision` says; by default the environment's
-        BIRDEMBED_PRECISION, else float32. bfloat16 needs a processor with AVX512_BF16 or AMX,
-        where it takes half the time or less; embeddings differ by less than 0.001 in cosine.
-        "auto" is bfloat16 where that holds for the first images, float32 elsewhere. The
+        BIRDEMBED_PRECISION, else int8 for a model that was saved after `Model.quantize`, and
+        float32 for others. int8 is for the former alone and needs AVX512_VNNI. bfloat16 needs
+        AVX512_BF16 or AMX, where it takes half the time or less; embeddings differ by less than
+        0.001 in cosine. "auto" is the fastest for which that holds on the first images. The
         fingerprint is the same: embeddings of all precisions may be searched together.
     revision : str, optional
         Branch, tag or commit on the hub. What the first download resolves it to stays.
@@ -60,9 +61,11 @@ def load_model(
         The model is not here, cannot be had, is damaged or does not fit; the message says what
         to do.
     ValueError
-        `projection=True` for a model that has none; an unknown `precision`.
+        `projection=True` for a model that has none; an unknown `precision`; int8 for a model
+        that was not quantized.
     BackendError
-        This processor has not got `precision`.
+        This processor has not got `precision`, or int8 for a model that was quantized:
+        ``precision="float32"`` loads it in any case.
     """
     return Model.from_pretrained(
         os.fspath(name),

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.checks import check_choice
-from birdembed.base.precisions import asked_precision
+from birdembed.base.precisions import asked_precision, precision_of_model
 from birdembed.base.public import public
 from birdembed.base.species_names import checked_species_names
 from birdembed.images.preprocess import Preprocess
@@ -80,11 +80,12 @@ class Model(Classifier):
         WeightsError
             The model is not here, cannot be had, is damaged or does not fit.
         ValueError
-            `projection=True` for a model that has none; an unknown `precision`.
+            `projection=True` for a model that has none; an unknown `precision`; int8 for a model
+            that was not quantized.
         BackendError
             This processor has not got `precision`.
         """
-        precision = asked_precision(precision)
+        asked_precision(precision)  # before anything is read or downloaded
         given = read_model(
             DEFAULT_MODEL if name is None else name,
             weights=weights,
@@ -98,7 +99,7 @@ class Model(Classifier):
                 raise ValueError(f"projection=True, but {given.source} brings no projection")
             given.project_by_default = True
             given.fingerprint = None
-        return cls._of(given, precision)
+        return cls._of(given, precision_of_model(precision, given.ranges is not None))
 
     def __repr__(self) -> str:
         """Return architecture, classes, input and embedding size, and source as text."""
@@ -371,6 +372,8 @@ class Model(Classifier):
             rounded weights and so a fingerprint of its own. Its gallery and projection are those
             of this model, whose embeddings differ from its own by 2e-6 in cosine (measured with
             `sscd`); ``birdembed finetune --dtype float16`` rounds before it computes the gallery.
+            A model that was quantized is stored in the same way, with what `quantize` measured
+            in config.json.
 
         Raises
         ------

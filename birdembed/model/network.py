@@ -18,16 +18,24 @@ MAX_CLASSES = 1 << 20  # csrc/model/resnet.c has the same
 
 
 class Trunk:
-    """A network in the C core, and the digest of its weights without the head."""
+    """A network in the C core, and the digest of its weights without the head.
+
+    `ranges` is how far from 0 each convolution's output goes, which int8 needs; None: not known.
+    """
 
     def __init__(
-        self, architecture: str, state: Mapping[str, np.ndarray], digest: str | None = None
+        self,
+        architecture: str,
+        state: Mapping[str, np.ndarray],
+        digest: str | None = None,
+        ranges: np.ndarray | None = None,
     ) -> None:
         self.num_classes = int(state["fc.weight"].shape[0]) if "fc.weight" in state else 0
         self.names = [name for name, _ in _core.parameter_table(architecture, self.num_classes)]
         self.network = _core.Network(
-            architecture, self.num_classes, [state[name] for name in self.names]
+            architecture, self.num_classes, [state[name] for name in self.names], ranges
         )
+        self.ranges = ranges
         self._digest = digest
 
     @classmethod
@@ -38,8 +46,13 @@ class Trunk:
         table = _core.parameter_table(network.architecture, trunk.num_classes)
         trunk.names = [name for name, _ in table]
         trunk.network = network
+        trunk.ranges = None
         trunk._digest = None
         return trunk
+
+    def with_ranges(self, ranges: np.ndarray) -> Trunk:
+        """Return a trunk of the same weights that can compute in int8."""
+        return Trunk(self.network.architecture, self.state(), self.digest, ranges)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters by name."""

@@ -12,7 +12,7 @@ from birdembed.weights.projection import Projection
 #: Fields of `Pretrained` that are plain values as they are.
 _PLAIN = (
     *("architecture", "class_names", "species_names", "pooling", "project_by_default", "training"),
-    *("trunk_digest", "fingerprint", "source", "threshold"),
+    *("trunk_digest", "fingerprint", "source", "threshold", "ranges"),
 )
 
 

@@ -47,7 +47,7 @@ def known_choice(fingerprint: str) -> Choice | None:
     return _choices[fingerprint]
 
 
-def chosen(fingerprint: str, embed: Callable[[str], np.ndarray]) -> Choice:
+def chosen(fingerprint: str, embed: Callable[[str], np.ndarray], quantized: bool = False) -> Choice:
     """Return what was chosen for a model, or choose now.
 
     Parameters
@@ -56,13 +56,15 @@ def chosen(fingerprint: str, embed: Callable[[str], np.ndarray]) -> Choice:
     embed : callable
         Returns the model's embeddings ``(n, dim)`` of some images, in the precision that it is
         given; n >= 1.
+    quantized : bool
+        Whether int8 is among those that may be taken.
     """
     found = known_choice(fingerprint)
     if found is None:
         with _lock.held():  # all threads go by the first one's images
             found = known_choice(fingerprint)
             if found is None:
-                found, count = _checked(embed)
+                found, count = _checked(embed, quantized)
                 _take(fingerprint, found)
                 if count >= IMAGES:
                     _write(fingerprint, found)
@@ -75,10 +77,10 @@ def _take(fingerprint: str, choice: Choice) -> None:
     log.info("precision: %s, %s", choice.precision, choice.reason)
 
 
-def _checked(embed: Callable[[str], np.ndarray]) -> tuple[Choice, int]:
+def _checked(embed: Callable[[str], np.ndarray], quantized: bool) -> tuple[Choice, int]:
     """Return the fastest precision that is near enough to float32, and how many images say so."""
     native = native_precisions()
-    faster = [name for name in FASTEST_FIRST if name in native]
+    faster = [name for name in FASTEST_FIRST if name in native and (name != "int8" or quantized)]
     if not faster:
         isa = _core.backend()["isa"]
         return Choice("float32", f"as this processor has no faster one ({isa})"), IMAGES

@@ -38,14 +38,19 @@ class Snapshot:
     source: str = ""
     threshold: float | None = None
     gallery: Gallery | None = None
-    #: "float32", "bfloat16", or "auto", which `computed_in` decides on the first images.
+    #: "float32", "bfloat16", "int8", or "auto", which `computed_in` decides on the first images.
     precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Compute in float32 where other weights, as of a training, left int8 without ranges."""
+        if self.precision == "int8" and not self.is_quantized:
+            object.__setattr__(self, "precision", "float32")
 
     @classmethod
     def of(cls, given: Pretrained, precision: str = "float32") -> Snapshot:
         """Make a snapshot of a model's contents."""
         return cls(
-            trunk=Trunk(given.architecture, given.state, given.trunk_digest),
+            trunk=Trunk(given.architecture, given.state, given.trunk_digest, given.ranges),
             preprocess=given.preprocess,
             class_names=given.class_names,
             species_names=given.species_names,
@@ -77,11 +82,28 @@ class Snapshot:
             threshold=self.threshold,
             calibration=None if self.gallery is None else self.gallery.calibration_values(),
             gallery=self.gallery,
+            ranges=self.trunk.ranges,
         )
 
-    def with_state(self, state: Mapping[str, np.ndarray], **changes: Any) -> Snapshot:
+    def with_state(
+        self, state: Mapping[str, np.ndarray], ranges: np.ndarray | None = None, **changes: Any
+    ) -> Snapshot:
         """Return a snapshot with other weights, whose digest is computed when asked for."""
-        return replace(self, trunk=Trunk(self.architecture, state), **changes)
+        trunk = Trunk(self.architecture, state, ranges=ranges)
+        return replace(self, trunk=trunk, **changes)
+
+    def quantized(self, ranges: np.ndarray, source: str) -> Snapshot:
+        """Return a snapshot that computes in int8, with activations up to those ranges.
+
+        A gallery that fits this snapshot fits that one.
+        """
+        changed = replace(
+            self, trunk=self.trunk.with_ranges(ranges), precision="int8", source=source
+        )
+        if self.gallery is None:
+            return changed
+        gallery = self.gallery.renamed(self.fingerprint, changed.fingerprint)
+        return replace(changed, gallery=gallery)
 
     @property
     def architecture(self) -> str:
@@ -94,6 +116,11 @@ class Snapshot:
         return self.trunk.num_classes
 
     @property
+    def is_quantized(self) -> bool:
+        """Whether the network can compute in int8, where the processor can."""
+        return self.trunk.ranges is not None
+
+    @property
     def default_projection(self) -> Projection | None:
         """The projection that `encode` applies unless told otherwise."""
         return self.projection if self.project_by_default else None
@@ -102,7 +129,11 @@ class Snapshot:
     def fingerprint(self) -> str:
         """The SHA-256 that names the space of this snapshot's default embeddings."""
         return fingerprint_of(
-            self.trunk.digest, self.pooling, self.default_projection, self.preprocess
+            self.trunk.digest,
+            self.pooling,
+            self.default_projection,
+            self.preprocess,
+            self.trunk.ranges,
         )
 
     def chosen(self, projection: bool | None) -> Projection | None:
@@ -180,7 +211,7 @@ class Snapshot:
             )
             return _projected(features, projection)
 
-        return chosen(self.fingerprint, embed).precision
+        return chosen(self.fingerprint, embed, self.is_quantized).precision
 
     def embed(
         self,

@@ -61,6 +61,8 @@ class Pretrained:
         ``bias, score, margin`` of the probability that the gallery's nearest species is right.
     gallery : Gallery or None
         The gallery itself, of a model in memory.
+    ranges : (convolutions,) float32 or None
+        How far from 0 each convolution's output goes, of a model that was quantized.
     """
 
     architecture: str
@@ -79,6 +81,7 @@ class Pretrained:
     gallery_path: Path | None = None
     calibration: dict[str, float] | None = None
     gallery: Any = None
+    ranges: np.ndarray | None = None
 
     @property
     def num_classes(self) -> int:
@@ -92,7 +95,7 @@ class Pretrained:
         if self.fingerprint is None:
             used = self.projection if self.project_by_default else None
             self.fingerprint = fingerprint_of(
-                self.trunk_digest, self.pooling, used, self.preprocess
+                self.trunk_digest, self.pooling, used, self.preprocess, self.ranges
             )
         return self
 
@@ -135,6 +138,7 @@ def check_fingerprint(pretrained: Pretrained) -> str:
         pooling=pretrained.pooling,
         projection=pretrained.projection,
         project_by_default=pretrained.project_by_default,
+        ranges=pretrained.ranges,
     ).with_fingerprint()
     assert fresh.fingerprint is not None
     if pretrained.fingerprint is not None and fresh.fingerprint != pretrained.fingerprint:

@@ -29,7 +29,11 @@ def trunk_digest(state: Mapping[str, np.ndarray], architecture: str) -> str:
 
 
 def fingerprint_of(
-    trunk: str, pooling: str, projection: Projection | None, preprocess: Preprocess
+    trunk: str,
+    pooling: str,
+    projection: Projection | None,
+    preprocess: Preprocess,
+    ranges: np.ndarray | None = None,
 ) -> str:
     """Return the fingerprint of an output space: a SHA-256 of a trunk's digest and the rest.
 
@@ -43,6 +47,8 @@ def fingerprint_of(
         The one applied, None for raw embeddings.
     preprocess : Preprocess
         Every field counts.
+    ranges : (convolutions,) float32, optional
+        Of activations, of a model that was quantized.
     """
     fields = {
         "trunk": trunk,
@@ -56,4 +62,7 @@ def fingerprint_of(
         for array in (projection.mean, projection.matrix):
             digest.update(f"{array.shape}\n".encode())
             digest.update(np.ascontiguousarray(array, dtype="<f4").data)
+    if ranges is not None:
+        digest.update(f"int8 ranges {ranges.shape}\n".encode())
+        digest.update(np.ascontiguousarray(ranges, dtype="<f4").data)
     return digest.hexdigest()

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from birdembed._core import WeightsError
 from birdembed.base.json_text import json_object
 from birdembed.base.species_names import SpeciesNames, checked_species_names
@@ -108,6 +110,23 @@ def _calibration(values: Any, config_path: Path) -> dict[str, float] | None:
     return numbers
 
 
+def _ranges(values: Any, convolutions: int, config_path: Path) -> np.ndarray | None:
+    """Return the ranges of the object "int8" of our own part of config.json."""
+    if values is None:
+        return None
+    try:
+        ranges = np.array([float(value) for value in values["ranges"]], np.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{config_path}: int8: ranges are not numbers: {shown(error.args)}"
+        ) from error
+    if len(ranges) != convolutions or not np.isfinite(ranges).all() or ranges.min() < 0:
+        raise WeightsError(
+            f"{config_path}: int8: ranges must be {convolutions} finite numbers from 0 up"
+        )
+    return ranges
+
+
 def _architecture(config: Mapping[str, Any], path: Path) -> str:
     """Return the architecture that a timm or transformers config describes."""
     if config.get("model_type") == "resnet" and "architecture" not in config:
@@ -171,6 +190,8 @@ def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> N
     if own.get("gallery"):
         pretrained.gallery_path = file_in(folder, GALLERY)
         pretrained.calibration = _calibration(own.get("calibration"), path)
+    convolutions = sum(array.ndim == 4 for array in pretrained.state.values())
+    pretrained.ranges = _ranges(own.get("int8"), convolutions, path)
     pretrained.trunk_digest = _field(own, "trunk_digest", str, "text", path)
     pretrained.fingerprint = _field(own, "fingerprint", str, "text", path)
 

@@ -66,6 +66,8 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
         }
     if pretrained.projection is not None:
         own["projection"] = {"file": PROJECTION, "default": pretrained.project_by_default}
+    if pretrained.ranges is not None:
+        own["int8"] = {"ranges": pretrained.ranges.tolist()}  # each float32 exactly
     if has_gallery:
         own["gallery"] = GALLERY
         if pretrained.calibration is not None:

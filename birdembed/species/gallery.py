@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,6 +70,17 @@ class Gallery:
         if index.model is None and index.fingerprint == model.fingerprint:
             index.model = model
         return index
+
+    def renamed(self, before: str, after: str) -> Gallery:
+        """Return the gallery for a model that embeds alike under another fingerprint.
+
+        That is `self` where it was not of the model with the fingerprint `before`.
+        """
+        if self.index.fingerprint != before:
+            return self
+        index = copy.copy(self.index)
+        index.fingerprint, index.model = after, None
+        return Gallery(index, calibration=self.calibration)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the rows, without the model."""

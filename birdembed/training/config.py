@@ -20,7 +20,7 @@ from birdembed.base.checks import (
     check_integer,
     check_number,
 )
-from birdembed.base.precisions import PRECISIONS
+from birdembed.base.precisions import TRAINING_PRECISIONS
 from birdembed.base.public import public
 from birdembed.data.batch_options import AUGMENTS
 from birdembed.training.config_checks import (
@@ -364,7 +364,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "schedule": SCHEDULES,
     "augment": AUGMENTS,
     "bn": BATCH_NORMS,
-    "precision": PRECISIONS,
+    "precision": TRAINING_PRECISIONS,
     "monitor": MONITORS,
     "on_error": BAD_FILES,
 }

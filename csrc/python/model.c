@@ -69,8 +69,9 @@ static PyObject *linear(PyObject *module, PyObject *args) {
 static PyObject *backend(PyObject *module, PyObject *noargs) {
     (void)module;
     (void)noargs;
-    return Py_BuildValue("{s:s,s:s,s:O}", "onednn", bird_onednn_version(), "isa", bird_isa_name(),
-                         "bfloat16", bird_isa_has_bf16() ? Py_True : Py_False);
+    return Py_BuildValue("{s:s,s:s,s:O,s:O}", "onednn", bird_onednn_version(), "isa",
+                         bird_isa_name(), "bfloat16", bird_isa_has_bf16() ? Py_True : Py_False,
+                         "int8", bird_isa_has_vnni() ? Py_True : Py_False);
 }
 
 PyMethodDef bird_model_methods[] = {

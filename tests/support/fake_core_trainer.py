@@ -25,7 +25,7 @@ def parameter_table(architecture, num_classes, /):
 class Network:
     num_features = 2048
 
-    def __init__(self, architecture, num_classes, parameters):
+    def __init__(self, architecture, num_classes, parameters, ranges=None):
         self.architecture, self.num_classes = architecture, num_classes
         self.table = parameter_table(architecture, num_classes)
         self.values = {

@@ -1,0 +1,54 @@
+"""Measure on images what int8 needs to know of a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from birdembed.base.checks import check_threads
+from birdembed.base.progress import progress_bar
+from birdembed.images import batches as batches_
+from birdembed.images.sources import Inputs
+from birdembed.model.snapshot import Snapshot
+
+_BATCH = 32
+
+
+def largest_activations(
+    now: Snapshot, images: Any, show_progress_bar: bool | None = None
+) -> np.ndarray:
+    """Return how far from 0 each convolution's output goes on some images, in float32.
+
+    Parameters
+    ----------
+    now : Snapshot
+    images : images
+        As `Model.encode` takes them.
+    show_progress_bar : bool, optional
+
+    Raises
+    ------
+    DecodeError
+        An image cannot be read.
+    ValueError
+        There are no images, or the network gives NaN or infinity.
+    """
+    inputs, threads = Inputs.of(images), check_threads(None)
+    largest: list[np.ndarray] = []
+    bar = progress_bar(show_progress_bar, inputs.length, "quantizing")
+    try:
+        for batch in batches_.batches(inputs, now.preprocess, _BATCH, num_threads=threads):
+            for pixels in (batch.pixels, batch.mirrored):
+                if pixels is not None and len(pixels):
+                    found = now.trunk.network.largest(pixels, threads)
+                    largest.append(found.max(axis=0))  # NaN where one is
+            bar.update(len(batch.pixels))
+    finally:
+        bar.close()
+    if not largest:
+        raise ValueError("quantize needs images, and there are none")
+    ranges: np.ndarray = np.max(largest, axis=0)
+    if not np.isfinite(ranges).all():
+        raise ValueError("quantize: the network gives NaN or infinity on these images")
+    return ranges
