@@ -10,7 +10,7 @@ from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed.images import pillow
 from birdembed.images.heif import lacking
-from birdembed.images.sources import EXPECTED, Inputs, Source, source_of, text_of
+from birdembed.images.sources import EXPECTED, Inputs, Source, is_folder, source_of, text_of
 
 
 def decode_by_pillow(source: Source, kind: str, reason: str) -> Source:
@@ -33,7 +33,8 @@ def decode_by_pillow(source: Source, kind: str, reason: str) -> Source:
 
 def decode(image: Any) -> tuple[np.ndarray, str]:
     """Decode one image; return pixels (h, w, 3) uint8 and the decoder's name."""
-    if not Inputs.of(image).single:
+    # A folder is no image either, but a path: what is wrong with it is told as of any file.
+    if not (is_folder(image) or Inputs.of(image).single):
         raise TypeError(f"image is of type {type(image).__name__}: {EXPECTED}")
     source = source_of(image, 0)
     if source.data is not None:
