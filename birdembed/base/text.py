@@ -33,7 +33,7 @@ class _Short(reprlib.Repr):
 
     def repr_instance(self, x: object, level: int) -> str:
         """Return simple values as they are, of others the type."""
-        simple = isinstance(x, (float, complex, bytes, type(None)))
+        simple = isinstance(x, (bool, float, complex, bytes, type(None)))
         return shortened(repr(x[:80] if isinstance(x, bytes) else x), 80) if simple else _type(x)
 
     def repr_int(self, x: int, level: int) -> str:
