@@ -50,7 +50,9 @@ def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = Fa
     # Without the key timm takes 0.875.
     crop_pct = float(cfg.get("crop_pct") or 0.875)
     if channels != 3 or height != width:
-        raise WeightsError(f"{path}: input_size {cfg['input_size']} is not (3, n, n); {_ADVICE}")
+        raise WeightsError(
+            f"{path}: input_size {shown(cfg['input_size'])} is not (3, n, n); {_ADVICE}"
+        )
     if mode not in ("center", "squash"):
         raise WeightsError(f"{path}: crop_mode {shown(mode)} is not center or squash; {_ADVICE}")
     return _make(

@@ -29,6 +29,7 @@ from birdembed.images.sources import unpacked
 _MAGIC = b"birdembed rows 1\n"
 _HEADER = struct.Struct("<20s64sI8xI")  # magic, fingerprint, dim, checksum: 100 bytes
 _DECODER_BYTES = 12
+_MOST_NUMBERS = 2**20  # of a row; NumPy has no layout for more than 2**31 bytes
 
 
 def content_key(image: Any) -> bytes | None:
@@ -110,7 +111,7 @@ class EmbeddingCache:
             return None
         if len(header) == _HEADER.size:
             dim = int(_HEADER.unpack(header)[2])
-            if dim > 0 and header == self._header(dim):
+            if 0 < dim <= _MOST_NUMBERS and header == self._header(dim):
                 return dim
         if header:
             aside = self.path.with_suffix(".damaged")

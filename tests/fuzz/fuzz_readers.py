@@ -45,7 +45,10 @@ def trial(reader, folder, files, seed, number):
         return "read"
     except BirdembedError as error:
         if len(str(error)) > 2000:
-            raise AssertionError(f"an error of {len(str(error))} characters") from None
+            start_of_it = str(error)[:300]
+            raise AssertionError(
+                f"an error of {len(str(error))} characters: {start_of_it}"
+            ) from None
         return "refused"
     finally:
         taken = time.process_time() - start
