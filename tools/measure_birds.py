@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 from bird_photographs import Photograph, Photographs
+from train_birds import unit
 
 import birdembed as be
+from birdembed.training.ridge import fit_ridge
 
 Array = np.ndarray
 
@@ -54,19 +56,11 @@ class Mapped(Encoder):
     def __init__(self, model: str, teacher: str, photos: list[Photograph]) -> None:
         super().__init__(model)
         x, target = super().__call__(photos), Encoder(teacher)(photos)
-        self.mean = target.mean(axis=0)
-        gram = x.T @ x
-        gram[np.diag_indices_from(gram)] += 1e-2 * np.trace(gram) / len(gram)
-        self.map = np.linalg.solve(gram, x.T @ unit(target - self.mean))
+        self.map = fit_ridge(x, unit(target - target.mean(axis=0))).matrix
 
     def __call__(self, photos: list[Photograph]) -> Array:
         """Return the vectors in the teacher's space, scaled to length 1."""
         return unit(super().__call__(photos) @ self.map)
-
-
-def unit(rows: Array) -> Array:
-    """Return the rows scaled to length 1."""
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 def neighbours(encoder: Encoder, photos: Photographs) -> dict[str, float]:

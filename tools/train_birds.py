@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from bird_photographs import Photograph, Photographs, names
+from train_birds51 import figures
 
 import birdembed as be
 
@@ -243,12 +244,6 @@ def folder(photos: list[Photograph]) -> be.ImageFolder:
     return be.ImageFolder.from_lists(
         [str(photo.path) for photo in photos], [photo.species for photo in photos]
     )
-
-
-def figures(model: be.Model, reference: be.Index, photos: be.ImageFolder) -> dict[str, float]:
-    """Measure on photographs that were not trained on, as they are and changed."""
-    found = be.evaluate(model, photos, reference=reference, robustness=True)
-    return {name: round(value, 4) for name, value in found.to_dict(scalars=True).items()}
 
 
 if __name__ == "__main__":

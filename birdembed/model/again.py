@@ -28,7 +28,8 @@ def load_maker(maker: Maker, fingerprint: str | None) -> Model:
             model = load_model(name, revision=revision or None)
         if fingerprint in (None, model.fingerprint):
             return model
-        if model.projection is not None and not _projects(model):
+        if model.projection is not None and model.embedding_dim != model.projection.dim:
+            # It does not project by default; the one that the index was made with may have.
             projecting = load_model(maker.path or name, revision=revision or None, projection=True)
             if projecting.fingerprint == fingerprint:
                 return projecting
@@ -42,8 +43,3 @@ def load_maker(maker: Maker, fingerprint: str | None) -> Model:
         f"model now has the fingerprint {model.fingerprint[:12]}: it was changed or replaced; "
         f"{_ADVICE}"
     )
-
-
-def _projects(model: Model) -> bool:
-    """Return whether `encode` applies the model's projection by default."""
-    return model.projection is not None and model.embedding_dim == model.projection.dim

@@ -1,7 +1,6 @@
 """Hub models, against a stand-in for the hub on loopback."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -50,18 +49,9 @@ def load(hub, tmp_path):
     """Call a new process that loads a model with this test's caches."""
 
     def run(name, *options, **environment):
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
         done = subprocess.run(
             [sys.executable, ROOT / "tests/support/hub_client.py", name, *options],
-            env={
-                **kept,
-                "PYTHONPATH": str(ROOT),
-                "HF_ENDPOINT": hub.endpoint,
-                "HF_HOME": str(tmp_path / "hf"),
-                "HF_HUB_DISABLE_XET": "1",
-                "BIRDEMBED_CACHE": str(tmp_path / "cache"),
-                **environment,
-            },
+            env={**hub.environment(tmp_path), **environment},
             capture_output=True,
             text=True,
         )

@@ -1,13 +1,11 @@
 """push_to_hub, against a stand-in for the hub on loopback, and the way back."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 
-from tests.support import ROOT
 from tests.support.hub_server import Hub
 
 pytest.importorskip("huggingface_hub")
@@ -36,14 +34,7 @@ def hub():
 def test_up_and_down_again(hub, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        env={
-            **{k: v for k, v in os.environ.items() if not k.startswith("HF_")},
-            "PYTHONPATH": str(ROOT),
-            "HF_ENDPOINT": hub.endpoint,
-            "HF_HOME": str(tmp_path / "hf"),
-            "HF_HUB_DISABLE_XET": "1",
-            "BIRDEMBED_CACHE": str(tmp_path / "cache"),
-        },
+        env=hub.environment(tmp_path),
         capture_output=True,
         text=True,
     )

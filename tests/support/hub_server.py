@@ -6,7 +6,10 @@ import base64
 import hashlib
 import http.server
 import json
+import os
 import threading
+
+from tests.support import ROOT
 
 
 def _body(request) -> bytes:
@@ -60,6 +63,18 @@ class Hub:
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
+
+    def environment(self, home) -> dict[str, str]:
+        """Return the variables of a process that takes this for the hub, with caches in `home`."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        return {
+            **kept,
+            "PYTHONPATH": str(ROOT),
+            "HF_ENDPOINT": self.endpoint,
+            "HF_HOME": str(home / "hf"),
+            "HF_HUB_DISABLE_XET": "1",
+            "BIRDEMBED_CACHE": str(home / "cache"),
+        }
 
     def close(self):
         self._server.shutdown()
