@@ -137,7 +137,7 @@ class Embedder(Stateful):
         form = VectorForm.of(now, projection, truncate_dim, normalize_embeddings)
         inputs = Inputs.of(images)
         parts = embedded(now, inputs, batch_size, form, on_error, num_threads)
-        embeddings, report = gathered(parts, inputs, form.dim, on_error, show_progress_bar)
+        embeddings, report = gathered(now, parts, inputs, form.dim, on_error, show_progress_bar)
         if report.failures and on_error == "skip" and not return_report:
             warn_of_skipped(report)
         result = embeddings[0] if inputs.single else embeddings
