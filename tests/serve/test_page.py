@@ -97,7 +97,7 @@ def photo(tmp_path):
 
 def test_a_photograph_is_named_and_its_like_shown(page, photo):
     assert "3 species" in text(page, "facts")
-    assert "12 photographs" in text(page, "facts")
+    assert "12 photos" in text(page, "facts")
     choose(page, photo)
     assert text(page, "verdict") == "FIRECREST"
     assert text(page, "name") == "what is this.png"
