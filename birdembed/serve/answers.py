@@ -58,11 +58,16 @@ class Found:
 
 @dataclass
 class Identified:
-    """The species on a photo; `species` is null where none reaches the threshold."""
+    """The species on a photo; `species` is null where none reaches the threshold.
+
+    `probability` says how probable it is that the most similar species is right, null where the
+    model's gallery has no calibration.
+    """
 
     species: str | None
     score: float
     known: bool
+    probability: float | None
     threshold: float
     results: list[Species | Result]
 

@@ -74,6 +74,7 @@ class Service:
         now = snapshot_of(model)
         self.species_names = now.species_names
         self.threshold = now.threshold
+        self.calibration = None if now.gallery is None else now.gallery.calibration
         if now.gallery is not None:
             try:
                 self.gallery = checked_gallery(now)
@@ -94,11 +95,14 @@ class Service:
         if self.gallery is None:
             raise Missing(self.no_gallery)
         index, threshold = self.gallery
-        (one,) = nearest_species(vector[None], index, threshold, k, self.species_names)
+        (one,) = nearest_species(
+            vector[None], index, threshold, k, self.species_names, self.calibration
+        )
         return Identified(
             species=one.species if one.known else None,
             score=one.score,
             known=bool(one.known),
+            probability=one.probability,
             threshold=threshold,
             results=[_result(match) for match in one.to_dict()["matches"]],
         )

@@ -25,7 +25,7 @@ _MEMORY = 1 << 20  # bytes of a photo; what more there is goes to a temporary fi
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A photo (by default at most 20 MB): as a form's file, or as it is.",
+        "description": "A photo, by default at most 20 MB: the file of a form, or the body itself.",
         "content": {
             "multipart/form-data": {
                 "schema": {

@@ -70,6 +70,7 @@ def test_identify(client, model, known):
         "species": "FIRECREST",
         "score": expected.score,
         "known": True,
+        "probability": expected.probability,
         "threshold": model.threshold,
         "results": [{"id": n, "label": n, "score": s} for n, s in expected.matches],
     }

@@ -32,3 +32,13 @@ export async function reason(response) {
   } catch { /* no JSON: a proxy's answer */ }
   return `The server answered ${response.status} ${response.statusText}.`;
 }
+
+/* Text with `commands` in it, as nodes. */
+export function marked(text) {
+  return text.split("`").map((part, i) => {
+    if (i % 2 === 0) return part;
+    const code = document.createElement("code");
+    code.textContent = part;
+    return code;
+  });
+}

@@ -1,6 +1,6 @@
 /* A page that shows what openapi.json says, and lets each address be tried. */
 
-import { get } from "./common.js";
+import { get, marked } from "./common.js";
 
 const NAMED = "#/components/schemas/";
 
@@ -14,7 +14,9 @@ function kind(schema) {
   if (schema.anyOf) {
     return schema.anyOf.flatMap((one, i) => (i ? [" or ", ...kind(one)] : kind(one)));
   }
-  if (schema.type === "array") return ["list of ", ...kind(schema.items)];
+  if (schema.type === "array") {
+    return ["list of ", ...kind(schema.items), schema.items.type ? "s" : ""];
+  }
   return [schema.format === "binary" ? "file" : schema.type || "any value"];
 }
 
@@ -52,11 +54,10 @@ function address(path, method, what) {
   section.id = path.split("/")[1];
   item.querySelector(".method").textContent = method.toUpperCase();
   item.querySelector("h2 code").textContent = path;
-  item.querySelector(".what").textContent = what.description || "";
+  item.querySelector(".what").append(...marked(what.description || ""));
   const fields = item.querySelector(".fields");
   if (what.requestBody) {
-    const hint = what.requestBody.description;
-    fields.append(field("file", hint, { type: "file", accept: "image/*", required: true }));
+    fields.append(field("file", "a photo", { type: "file", accept: "image/*", required: true }));
   }
   for (const one of what.parameters || []) {
     const hint = [one.description, limits(one.schema)].filter(Boolean).join("; ");
@@ -121,7 +122,9 @@ async function display(form, response) {
 
 function schema(name, what) {
   const section = made("section", made("h3", name), { id: name, className: "box" });
-  section.append(made("p", what.description || "", { className: "what" }));
+  for (const text of (what.description || "").split("\n\n")) {
+    section.append(made("p", marked(text), { className: "what" }));
+  }
   const rows = Object.entries(what.properties).map(([key, value]) =>
     row(made("code", key), made("span", kind(value), { className: "kind" })));
   section.append(made("table", made("tbody", rows)));

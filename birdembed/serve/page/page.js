@@ -1,6 +1,6 @@
 /* The page: a photo goes to the server, and its species and the most similar photos are shown. */
 
-import { get, lookUp, nameOf, reason, shortened } from "./common.js";
+import { get, lookUp, marked, nameOf, reason, shortened } from "./common.js";
 import { view } from "./viewer.js";
 
 const UNKNOWN = "none of the known species";
@@ -159,13 +159,13 @@ function summary(answer) {
 
 /* Only of an example is it known what it shows. */
 function showTruth({ example: one, identified: found }) {
-  const place = get("truth");
-  place.className = "";
-  place.textContent = one && one.label ? `is labelled ${nameOf(one)}` : "";
-  if (!one || !one.label || !found || !found.known) return;
-  const right = found.species === one.label;
-  place.className = right ? "right" : "wrong";
-  place.textContent += right ? ": right" : ": wrong";
+  get("truth").replaceChildren();
+  if (!one || !one.label) return;
+  get("truth").append(`is labelled ${nameOf(one)}`);
+  if (!found || !found.known) return;
+  const mark = document.createElement("b");
+  mark.className = mark.textContent = found.species === one.label ? "right" : "wrong";
+  get("truth").append(": ", mark);
 }
 
 function showSpecies(found) {
@@ -197,14 +197,21 @@ const verdict = (found) => (found.known ? nameOf(found.results[0]) : UNKNOWN);
 function explained(found) {
   const needed = `A known species needs ${found.threshold.toFixed(3)}, the mark on the bars.`;
   return found.known
-    ? `Similarity ${found.score.toFixed(3)}. ${needed}`
+    ? `Similarity ${found.score.toFixed(3)}${likely(found.probability)}. ${needed}`
     : `The most similar species, below, reach ${found.score.toFixed(3)} at most. ${needed}`;
+}
+
+/* Nothing is certain: 1.00 is not said. */
+function likely(probability) {
+  if (probability === null) return "";
+  const most = probability >= 0.995;
+  return `, probability ${most ? "above 0.99" : probability.toFixed(2)}`;
 }
 
 function showPhotos({ photographs: found, close }) {
   get("no-index").hidden = Boolean(found);
   get("far").hidden = !found || close !== false;
-  get("far").textContent = far(found || []);
+  get("far").lastElementChild.textContent = far(found || []);
   get("photographs").replaceChildren();
   const large = (found || []).map((one) => ({ ...one, src: one.photo }));
   large.forEach((one, position) => {
@@ -224,9 +231,9 @@ function showPhotos({ photographs: found, close }) {
 }
 
 function far(found) {
-  if (!found.length) return "Nothing close: the index has no other photos.";
+  if (!found.length) return "the index has no other photos.";
   const [best, needed] = [found[0].score.toFixed(3), facts.threshold.toFixed(3)];
-  return `Nothing close: the best of these reaches ${best}, and this model asks ${needed} of a known species.`;
+  return `the best of these reaches ${best}, and this model asks ${needed} of a known species.`;
 }
 
 const percent = (score) => `${100 * Math.min(Math.max(score, 0), 1)}%`;
@@ -251,22 +258,12 @@ async function start() {
   get("example").hidden = !facts.viewable;
   for (const [id, text] of [["no-gallery", facts.no_gallery], ["no-index", facts.no_index]]) {
     if (!text) continue;
-    get(id).replaceChildren(...marked(text));
+    get(id).replaceChildren(...marked(text[0].toUpperCase() + text.slice(1)));
     const note = get(id).cloneNode(true);
     note.removeAttribute("id");
     note.hidden = false;
     get("missing").append(note);
   }
-}
-
-/* Text with `commands` in it, and a capital at its beginning. */
-function marked(text) {
-  return (text[0].toUpperCase() + text.slice(1)).split("`").map((part, i) => {
-    if (i % 2 === 0) return part;
-    const code = document.createElement("code");
-    code.textContent = part;
-    return code;
-  });
 }
 
 start();
