@@ -130,7 +130,7 @@ function show(file, answer) {
   get("missing").hidden = true; // the results say it in its place
   document.body.classList.add("chosen");
   get("invite").firstElementChild.textContent = "Choose another photo";
-  get("example").textContent = "Try another example";
+  get("example").textContent = answer.example ? "Try another example" : "Try an example";
   const preview = get("preview");
   get("open").hidden = false;
   preview.onerror = () => { get("open").hidden = true; }; // a format that browsers do not show
