@@ -216,5 +216,5 @@ class Classifier(Embedder):
         with self._writing("reset_classifier"):
             state = {n: a for n, a in self.state_dict().items() if not n.startswith("fc.")}
             if num_classes:
-                state |= random_head(num_classes, seed)
+                state |= random_head(self.architecture, num_classes, seed)
             self._swap(state, names, self._current.trunk.ranges)

@@ -28,7 +28,6 @@ from birdembed.model.snapshot import Snapshot
 from birdembed.model.write_lock import WriteLock
 from birdembed.pretrained.contents import Pretrained
 from birdembed.weights.projection import Projection
-from birdembed.weights.state_dict import FEATURES
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -451,7 +450,8 @@ class Embedder:
             now.maps(batch.pixels, threads)
             for batch in batches_.batches(images, now.preprocess, batch_size, num_threads=threads)
         ]
-        return np.concatenate(parts) if parts else np.empty((0, FEATURES, side, side), np.float32)
+        channels = now.trunk.network.num_features
+        return np.concatenate(parts) if parts else np.empty((0, channels, side, side), np.float32)
 
     # Weights
 

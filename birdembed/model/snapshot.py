@@ -17,7 +17,6 @@ from birdembed.model.precision import IMAGES, Choice, chosen, known_choice
 from birdembed.pretrained.contents import Pretrained
 from birdembed.pretrained.fingerprint import fingerprint_of
 from birdembed.weights.projection import Projection
-from birdembed.weights.state_dict import FEATURES
 
 if TYPE_CHECKING:
     from birdembed.species.gallery import Gallery
@@ -155,7 +154,7 @@ class Snapshot:
 
     def dim(self, projection: Projection | None) -> int:
         """Return the length of an embedding with that projection."""
-        return FEATURES if projection is None else projection.dim
+        return self.trunk.network.num_features if projection is None else projection.dim
 
     def features(
         self, pixels: np.ndarray, gem: bool, num_threads: int, mirrored: np.ndarray | None = None

@@ -9,6 +9,7 @@ from birdembed.training.batch_norm import conv_statistics, unfold
 from tests.support import core_training as training
 from tests.support import seeded, tolerances
 from tests.support.core_training import CLASSES
+from tests.support.networks import last_norm
 
 N, SIZE = 16, 128
 
@@ -31,12 +32,12 @@ def unfolded_sscd():
 
 def random_state(architecture):
     """He's weights, batch norms at the identity, the last of each block at a half."""
-    state = seeded.state(architecture, CLASSES)
+    state, last = seeded.state(architecture, CLASSES), last_norm(architecture)
     for name in state:
         if name.endswith("running_var"):
             state[name][:] = 1
         elif name.endswith("running_mean") or "bn" in name or "downsample.2" in name:
-            state[name][:] = name.endswith(".weight") * (0.5 if "bn3" in name else 1.0)
+            state[name][:] = name.endswith(".weight") * (0.5 if last in name else 1.0)
     return state
 
 

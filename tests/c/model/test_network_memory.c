@@ -9,7 +9,7 @@
 enum { SIDE = 32, PICTURE = 3 * SIDE * SIDE, FEATURES = 2048, CLASSES = 3 };
 
 static const bird_resnet_spec tiny = {
-    .name = "tiny", .stages = {1, 1, 1, 1}, .deep_stem = true, .pool_shortcut = true};
+    .name = "tiny", .stages = {1, 1, 1, 1}, .variant_d = true};
 
 static float pixels[2 * PICTURE], features[2 * FEATURES], logits[2 * CLASSES];
 

@@ -122,11 +122,11 @@ static void check_network(const char *name, int side) {
     for (int i = 0; i < net->n_stem; i++) side = visit(net, net->stem[i], side);
     side = (side + 1) / 2;
     for (int i = 0; i < net->n_blocks; i++) {
-        const bird_bottleneck *block = &net->blocks[i];
+        const bird_block *block = &net->blocks[i];
         int inner = side;
         if (block->shortcut >= 0)
             visit(net, block->shortcut, block->shortcut_pool ? (side + 1) / 2 : side);
-        for (int c = 0; c < 3; c++) inner = visit(net, block->convs[c], inner);
+        for (int c = 0; c < block->n_convs; c++) inner = visit(net, block->convs[c], inner);
         side = inner;
     }
     bird_resnet_destroy(net);

@@ -14,7 +14,7 @@ enum { SIDE = 32, PICTURE = 3 * SIDE * SIDE, BATCH = 3, FEATURES = 2048, CLASSES
 
 static const bird_resnet_spec plain = {.name = "plain", .stages = {1, 1, 1, 1}};
 static const bird_resnet_spec deep = {
-    .name = "deep", .stages = {1, 1, 1, 1}, .deep_stem = true, .pool_shortcut = true};
+    .name = "deep", .stages = {1, 1, 1, 1}, .variant_d = true};
 
 static float pixels[4 * BATCH * PICTURE], features[BATCH * FEATURES], logits[BATCH * CLASSES];
 static const float targets[BATCH * CLASSES] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
