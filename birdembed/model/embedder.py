@@ -38,11 +38,13 @@ Kind = TypeVar("Kind", bound="Embedder")
 
 
 class Embedder:
-    """A ResNet-50 that turns images into embeddings: what `Model` is without its classes.
+    """A ResNet that turns images into embeddings: what `Model` is without its classes.
 
     Parameters
     ----------
-    architecture : {"resnet50", "resnet50d"}
+    architecture : str
+        "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" behind it the variant with
+        a deep stem: "resnet50", "resnet34d".
     seed : int
         Of the random weights.
     preprocess : Preprocess, optional
@@ -78,7 +80,7 @@ class Embedder:
 
     @property
     def architecture(self) -> str:
-        """The name of the network: "resnet50" or "resnet50d"."""
+        """The name of the network, such as "resnet50" or "resnet34d"."""
         return self._current.architecture
 
     @property
@@ -436,7 +438,8 @@ class Embedder:
         Returns
         -------
         numpy.ndarray
-            ``(n, 2048, size / 32, size / 32)`` float32, n = 1 for one image.
+            ``(n, channels, size / 32, size / 32)`` float32, n = 1 for one image; 512 channels
+            of 18 and 34 layers, 2048 of more.
 
         Raises
         ------

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 
 @public
 class Model(Classifier):
-    """A ResNet-50 that turns images into embeddings, with or without a classifier.
+    """A ResNet that turns images into embeddings, with or without a classifier.
 
     Parameters
     ----------
-    architecture : {"resnet50", "resnet50d"}
+    architecture : str
+        "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" behind it the variant with
+        a deep stem: "resnet50", "resnet34d".
     num_classes : int
         Rows of the classifier; 0: none.
     seed : int
@@ -303,7 +305,7 @@ class Model(Classifier):
         ----------
         data : ImageFolder, str, Path or array
             Labelled images, also as the path of a folder with one subfolder per class,
-            or ``(n, 2048)`` raw embeddings (``projection=False``).
+            or ``(n, features)`` raw embeddings (``projection=False``).
         labels : sequence, optional
             With embeddings: one class a row; "center" and "whiten" do without.
         method : {"center", "whiten", "lda"}
@@ -358,7 +360,7 @@ class Model(Classifier):
     # Files
 
     def save_pretrained(self, directory: str | os.PathLike[str], *, dtype: str = "float32") -> None:
-        """Write a folder that `load_model`, timm and, for resnet50, torchvision read.
+        """Write a folder that `load_model`, timm and, of plain ResNets, torchvision read.
 
         Parameters
         ----------

@@ -159,7 +159,7 @@ class Snapshot:
     def features(
         self, pixels: np.ndarray, gem: bool, num_threads: int, mirrored: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return pooled features ``(n, 2048)``; with `mirror`, the mean over both images.
+        """Return pooled features ``(n, channels)``; with `mirror`, the mean over both images.
 
         `mirrored` is the input of the mirror images; without it `pixels` are flipped.
         """
@@ -184,7 +184,7 @@ class Snapshot:
         return features
 
     def maps(self, pixels: np.ndarray, num_threads: int) -> np.ndarray:
-        """Return the last feature maps ``(n, 2048, h / 32, w / 32)``, without `mirror`."""
+        """Return the last feature maps ``(n, channels, h / 32, w / 32)``, without `mirror`."""
         precision = self.computed_in(pixels, num_threads)
         return self.trunk.network.maps(pixels, num_threads, precision)
 

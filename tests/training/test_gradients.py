@@ -51,14 +51,17 @@ def measured(state, architecture, x):
 
 
 @pytest.mark.parametrize("bn", ["train", "frozen_stats"])
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
-def test_photographs(architecture, bn):
+@pytest.mark.parametrize(
+    ("architecture", "count"),
+    [("resnet50", 161), ("resnet50d", 167), ("resnet18", 62), ("resnet34d", 116)],
+)
+def test_photographs(architecture, count, bn):
     pytest.importorskip("torch")
     x, y = training.photographs(N, SIZE), training.targets(N)
     if architecture == "resnet50":
-        state, count = unfolded_sscd(), 161
+        state = unfolded_sscd()
     else:
-        state, count = measured(random_state(architecture), architecture, x), 167
+        state = measured(random_state(architecture), architecture, x)
     expected = training.torch_step(architecture, state, x, y, double=True, bn=bn)
     ours = training.core_step(architecture, state, x, y, bn)
     found = training.distances(ours.gradients, expected.gradients)
@@ -102,7 +105,7 @@ def without_ties(architecture, state):
 
 
 @pytest.mark.parametrize("bn", ["train", "frozen_stats"])
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
+@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d", "resnet18d", "resnet34"])
 def test_open_relus(architecture, bn):
     """No ReLU near its kink: then float32 is near to float64 in every tensor."""
     pytest.importorskip("torch")
