@@ -98,7 +98,7 @@ static bird_status add_block(bird_resnet *net, int *channels, int stage, int num
     const block_shape *shape = &shapes[net->spec->block];
     const int width = STEM_WIDTH << stage, ic = *channels, oc = width * shape->expansion;
     const int stride = stage > 0 && number == 0 ? 2 : 1;
-    char conv_name[BIRD_NAME_SIZE / 2], bn_name[BIRD_NAME_SIZE / 2];
+    char conv_name[BIRD_NAME_SIZE], bn_name[BIRD_NAME_SIZE];
 
     block->n_convs = shape->n_convs;
     for (int i = 0; i < shape->n_convs; i++) {
