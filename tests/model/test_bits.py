@@ -171,7 +171,7 @@ def test_avx2(tmp_path, resnet50, resnet50d, resnet34d):
     file, models = tmp_path / "vectors.npz", (resnet50, resnet50d, resnet34d)
     names = [model.architecture for model in models]
     subprocess.run(
-        [sys.executable, "-c", AVX2, str(file), *names], env=env, check=True, timeout=120
+        [sys.executable, "-c", AVX2, str(file), *names], env=env, check=True, timeout=300
     )
     x = seeded.tensor(2, 9, 64, 64)
     for model, there in zip(models, np.load(file).values(), strict=True):
