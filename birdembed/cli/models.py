@@ -1,7 +1,7 @@
 """List the models that --model and `load_model` know by name.
 
-Any folder written by `birdembed finetune` or save_pretrained works as well, and any ResNet-50 of
-the Hugging Face hub, as OWNER/NAME.
+Any folder written by `birdembed finetune` or save_pretrained works as well, and any ResNet of
+these depths on the Hugging Face hub, as OWNER/NAME.
 
 --json prints a list of objects with `name`, `here` (whether it can be loaded without a download)
 and `about`.

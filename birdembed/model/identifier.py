@@ -207,7 +207,7 @@ class Identifier(Classifier):
         ----------
         data : ImageFolder, str, Path or array
             Labelled images, also as the path of a folder with one subfolder per class,
-            or ``(n, 2048)`` raw embeddings (``projection=False``).
+            or ``(n, features)`` raw embeddings (``projection=False``).
         labels : sequence, optional
             With embeddings: one class a row; "center" and "whiten" do without.
         method : {"center", "whiten", "lda"}

@@ -27,9 +27,9 @@ def load_model(
     name : str or Path
         A folder that `Model.save_pretrained` wrote (an existing folder wins); ``"birds51"``,
         fine-tuned on 51 species and bundled; ``"sscd"``, a real pre-trained trunk
-        (`birdembed fetch sscd` gets it); ``"resnet50"``, ``"resnet50d"``,
-        ``"resnet50d.a1_in1k"`` or any ``"owner/name"``: from the Hugging Face hub, which needs
-        the extra ``hub``. With `weights`, the architecture.
+        (`birdembed fetch sscd` gets it); ``"resnet50"``, ``"resnet34d"`` and the other
+        architectures (see `Model`), ``"resnet50d.a1_in1k"`` or any ``"owner/name"``: from the
+        Hugging Face hub, which needs the extra ``hub``. With `weights`, the architecture.
     weights : str or Path, optional
         A safetensors or `.pth` file (no pickled code is ever run), or a folder.
     preprocess : Preprocess, optional

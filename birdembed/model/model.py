@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 @public
 class Model(Identifier):
-    """A ResNet-50 that turns images into embeddings, with or without a classifier.
+    """A ResNet that turns images into embeddings, with or without a classifier.
 
     Parameters
     ----------
-    architecture : {"resnet50", "resnet50d"}
+    architecture : str
+        "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" behind it the variant with
+        a deep stem: "resnet50", "resnet34d".
     num_classes : int
         Rows of the classifier; 0: none.
     seed : int
@@ -108,7 +110,7 @@ class Model(Identifier):
         return model_html(self._current)
 
     def save_pretrained(self, directory: str | os.PathLike[str], *, dtype: str = "float32") -> None:
-        """Write a folder that `load_model`, timm and, for resnet50, torchvision read.
+        """Write a folder that `load_model`, timm and, of plain ResNets, torchvision read.
 
         Parameters
         ----------

@@ -57,7 +57,7 @@ class Stateful:
 
     @property
     def architecture(self) -> str:
-        """The name of the network: "resnet50" or "resnet50d"."""
+        """The name of the network, such as "resnet50" or "resnet34d"."""
         return self._current.architecture
 
     @property
@@ -212,7 +212,8 @@ class Stateful:
         Parameters
         ----------
         state_dict : mapping of str to array
-            torchvision's (resnet50) or timm's (resnet50d) keys. `num_batches_tracked` is ignored.
+            torchvision's keys, or timm's for the variants with "d". `num_batches_tracked` is
+            ignored.
         strict : bool
             False: names that the model lacks are ignored, those not given stay.
 

@@ -90,9 +90,10 @@ def fit_projection(
 
     check_options(method, dim, shrinkage)
     vectors, tags, failures = _raw(model, data, labels, method, show_progress_bar)
-    if vectors.shape[1] != FEATURES:
+    if vectors.shape[1] != FEATURES[model.architecture]:
         raise ValueError(
-            f"data have {vectors.shape[1]} dimensions, expected the {FEATURES} of raw "
+            f"data have {vectors.shape[1]} dimensions, expected the "
+            f"{FEATURES[model.architecture]} of raw "
             "embeddings: encode(images, projection=False)"
         )
     mean, matrix, fit = fit_matrix(vectors, tags, method, dim, shrinkage)

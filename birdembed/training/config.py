@@ -114,7 +114,7 @@ class TrainConfig:
         Linear start; a tenth of the epochs with cosine, a quarter with onecycle, else none.
     loss : "cross_entropy", callable, or a list of callables
         A callable ``(features, labels) -> (loss, d_features)`` in NumPy, such as `SupCon`, is added
-        to the cross-entropy; several add up. features: ``(n, 2048)`` float32, labels: ``(n,)``
+        to the cross-entropy; several add up. features: ``(n, dim)`` float32, labels: ``(n,)``
         int64. With ``needs_batch = True``, as `Distill` has it, it gets the batch in place of the
         labels: ``pixels, labels, targets, positions``.
     label_smoothing : float
