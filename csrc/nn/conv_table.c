@@ -1,5 +1,10 @@
 #include "nn/conv_table.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/winograd4.h"
+
 /* Measured on two cores, batch 1 and 8, the 23 shapes of ResNet-50 (benchmarks/README.md).
  *
  * AVX-512: nhwc (brgconv) throughout, as fast as nChw16c (jit) at batch 8 and 5 % faster at
@@ -28,15 +33,33 @@ dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bi
     return dnnl_format_tag_any;
 }
 
-/* The 13 of a ResNet-50 together take three fifths of the direct kernels' time on AVX2, transforms
- * included. Narrower ones, of ResNet-50-D's stem, were not tried. */
-bool bird_conv_is_winograd(bird_isa isa, const bird_conv *conv) {
+/* A switch to look at one kernel beside another with, and for whom the last bits must not move. */
+static int largest_winograd(void) {
+    const char *text = getenv("BIRDEMBED_WINOGRAD");
+    return text && (strcmp(text, "0") == 0 || strcmp(text, "2") == 0) ? text[0] - '0' : 4;
+}
+
+/* F(2x2): the 13 of a ResNet-50 together take three fifths of the direct kernels' time on AVX2,
+ * transforms included. Narrower ones, of ResNet-50-D's stem, were not tried. */
+static bool suits_winograd2(bird_isa isa, const bird_conv *conv) {
     return isa == BIRD_ISA_AVX2 && conv->kernel == 3 && conv->stride == 1 && conv->pad == 1 &&
            conv->ic >= 64 && conv->ic % 8 == 0 && conv->oc % 16 == 0;
 }
 
+static bool suits_winograd4(const bird_conv *conv) {
+    const bird_winograd4_kernel *kernel = bird_winograd4_best();
+    return conv->kernel == 3 && conv->stride == 1 && conv->pad == 1 && conv->ic >= 64 &&
+           conv->ic % kernel->lanes == 0 && conv->ic % 8 == 0 && conv->oc % kernel->panel == 0;
+}
+
+int bird_conv_winograd(bird_isa isa, const bird_conv *conv) {
+    const int largest = largest_winograd();
+    if (largest >= 4 && suits_winograd4(conv)) return 4;
+    return largest >= 2 && suits_winograd2(isa, conv) ? 2 : 0;
+}
+
 bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv) {
-    return bird_conv_is_winograd(isa, conv) && conv->ic % 16 == 0;
+    return largest_winograd() >= 2 && suits_winograd2(isa, conv) && conv->ic % 16 == 0;
 }
 
 /* 256 -> 1024 at 14 px, six of them in a ResNet-50: jit_1x1 takes 5 to 8 % less than brgconv_1x1
