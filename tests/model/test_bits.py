@@ -141,14 +141,13 @@ def test_threads_of_python_share_a_model(tiny, pictures):
     assert not wrong
 
 
-AVX2 = """
+OWN_PROCESS = """
 import sys
 import numpy as np
 import birdembed as be
 from tests.support import seeded
 from tests.support.models import make_model
 
-assert "AVX2" in be.info()["isa"], be.info()["isa"]
 vectors = []
 for architecture in ("resnet50", "resnet50d"):
     model = make_model(architecture, 0)
@@ -163,16 +162,46 @@ np.save(sys.argv[1], vectors)
 """
 
 
+def vectors_of_own_process(tmp_path, **variables):
+    """Return embeddings (2 networks, 9 images) of a process with those environment variables."""
+    env = os.environ | variables | {"PYTHONPATH": str(ROOT)}
+    file = tmp_path / "vectors.npy"
+    command = [sys.executable, "-c", OWN_PROCESS, str(file)]
+    subprocess.run(command, env=env, check=True, timeout=240)
+    return np.load(file).astype(np.float64)
+
+
+def vectors_of_this_process(resnet50, resnet50d):
+    x = seeded.tensor(2, 9, 64, 64)
+    return np.stack([m.forward_tensor(x) for m in (resnet50, resnet50d)]).astype(np.float64)
+
+
 def test_avx2(tmp_path, resnet50, resnet50d):
     """The other column of the kernel table: bit-identical in itself, and near to this one."""
     if "AVX512" not in be.info()["isa"]:
         pytest.skip("this machine has no more than AVX2: the other tests hold it")
-    env = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(ROOT)}
-    file = tmp_path / "vectors.npy"
-    subprocess.run([sys.executable, "-c", AVX2, str(file)], env=env, check=True, timeout=120)
-    x = seeded.tensor(2, 9, 64, 64)
-    here = np.stack([m.forward_tensor(x) for m in (resnet50, resnet50d)]).astype(np.float64)
-    there = np.load(file).astype(np.float64)
+    here = vectors_of_this_process(resnet50, resnet50d)
+    there = vectors_of_own_process(tmp_path, ONEDNN_MAX_CPU_ISA="AVX2")
     cosine = (here * there).sum(2) / (np.linalg.norm(here, axis=2) * np.linalg.norm(there, axis=2))
     print(f"\nAVX-512 and AVX2: 1 - cosine at most {1 - cosine.min():.1e}")
     assert cosine.min() >= tolerances.ISA_COSINE
+
+
+@pytest.mark.parametrize("largest", ["0", "2"])
+@pytest.mark.parametrize("isa", ["", "AVX2"])
+def test_winograd_is_near_to_the_kernels_that_it_replaces(
+    tmp_path, resnet50, resnet50d, isa, largest
+):
+    """With BIRDEMBED_WINOGRAD the fast kernels are off: other bits, the same vectors."""
+    if isa and "AVX512" not in be.info()["isa"]:
+        pytest.skip("this machine has no more than AVX2: no other column")
+    held_back = {"ONEDNN_MAX_CPU_ISA": isa} if isa else {}
+    fast = (
+        vectors_of_own_process(tmp_path, **held_back)
+        if isa
+        else vectors_of_this_process(resnet50, resnet50d)
+    )
+    plain = vectors_of_own_process(tmp_path, BIRDEMBED_WINOGRAD=largest, **held_back)
+    distance = np.linalg.norm(fast - plain, axis=2) / np.linalg.norm(plain, axis=2)
+    print(f"\nF(4x4) beside {largest}: relative L2 at most {distance.max():.1e}")
+    assert 0 < distance.max() <= tolerances.WINOGRAD_REL_L2
