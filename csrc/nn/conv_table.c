@@ -46,19 +46,19 @@ static bool suits_winograd2(bird_isa isa, const bird_conv *conv) {
            conv->ic >= 64 && conv->ic % 8 == 0 && conv->oc % 16 == 0;
 }
 
-/* F(4x4): GF/s as a direct convolution would have them, one thread of two Zen 4 cores, weights not
- * in the caches, one image and four (oneDNN's direct kernel, F(2x2) of AVX2, F(4x4)):
+/* F(4x4). Measured on one thread of two Zen 4 cores, weights not in the caches, one image and then
+ * four; in GF/s of the direct convolution: oneDNN's kernel, F(2x2) of AVX2, F(4x4).
  *
  *   px, channels      AVX-512                               held back to AVX2
- *   56,  64           113 165 310, 113 171 315              111 185 285, 110 178 270
- *   28, 128           116 189 345, 116 197 365              107 190 300, 106 197 340
- *   14, 256           121 182 300, 121 202 300              102 178 225, 104 203 265
- *    7, 512           125 110 150, 130 155 305               83 105 100,  89 155 210
+ *   56,  64           112 160 305, 112 167 315              111 173 250, 110 176 270
+ *   28, 128           116 181 315, 115 198 340              106 200 285, 107 200 330
+ *   14, 256           121 180 280, 120 200 293               98 181 228, 104 200 268
+ *    7, 512           125 105 145, 131 155 300               83 104  90,  88 148 196
  *    9, 512           128 137 220, 123 170 194               94 137 136,  98 172 142
  *   12, 512           123 197 379, 118 216 344              101 172 197, 101 212 213
  *
- * At 7 px the network as a whole gains 2.7 % at batch 8 and loses 2 % on one image and two threads,
- * for 56 MB more of weights: those stay as they were, and so do all of 512 channels on AVX2. */
+ * With the direct kernel at 7 px the network takes 2.7 % longer at batch 8, but 2 % less on one
+ * image and two threads, and 56 MB less of weights. On AVX2 F(2x2) keeps what has 512 channels. */
 static bool suits_winograd4(bird_isa isa, const bird_conv *conv) {
     const bird_winograd4_kernel *kernel = bird_winograd4_best();
     const int tiles = ((conv->ih + 3) / 4) * ((conv->iw + 3) / 4);

@@ -10,7 +10,8 @@
 
 #include "nn/conv.h"
 
-/* As bird_conv_inference, without a residual: F(2x2), and F(4x4) on the layout of nn/conv_table.h. */
+/* As bird_conv_inference, without a residual: F(4x4), on the layout of nn/conv_table.h, and F(2x2),
+ * on nChw8c. */
 bird_status bird_winograd4_conv_inference(bird_plan *plan, bird_value *dst, bird_value src,
                                           const bird_conv *conv, bool relu, bird_packed *packed,
                                           int key, bird_error *err);
