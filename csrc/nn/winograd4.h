@@ -30,7 +30,7 @@ typedef struct bird_winograd4_kernel {
     /* u (oc / panel, 36, ic, panel), transformed, from plain (oc, ic, 3, 3). */
     void (*weights)(float *u, const float *plain, int oc, int ic);
 
-    /* A block of tiles from tile `first` on and the panels from `panel` on, as many as `of` says. */
+    /* A block of tiles from tile `first` on and panels from `panel` on, as many as `of` says. */
     void (*run)(const bird_winograd4 *of, float *dst, const float *src, const float *u,
                 const float *bias, float *scratch, int first, int panel);
 } bird_winograd4_kernel;

@@ -1,6 +1,7 @@
 /* Each operation of a plan against plain loops. All numbers are small integers, whose sums
  * float32 holds exactly, so that every kernel must give exactly the same, in bfloat16 that sum
- * rounded once. (F(4x4)'s weights are such as its fractions divide.) Odd sizes, channels that fill no vector, batches of 1 and 3. */
+ * rounded once; F(4x4)'s weights are such as its fractions divide. Odd sizes, channels that fill
+ * no vector, batches of 1 and 3. */
 #include "model/linear.h"
 #include "model/pooling.h"
 #include "nn/conv.h"
