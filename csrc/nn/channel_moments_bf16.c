@@ -96,17 +96,6 @@ static void run(const void *context, void *const *data, int n_threads) {
     }
 }
 
-static bird_status scratch(bird_plan *plan, bird_value *value, size_t floats, bird_error *err) {
-    bird_status status = BIRD_OK;
-    dnnl_memory_desc_t md = NULL;
-    const dnnl_dims_t dims = {(dnnl_dim_t)floats};
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 1, dims, dnnl_f32, dnnl_x));
-    BIRD_TRY(bird_plan_value(plan, value, md, err));
-cleanup:
-    dnnl_memory_desc_destroy(md);
-    return status;
-}
-
 bird_status bird_channel_moments_bf16(bird_plan *plan, bird_value mean, bird_value var,
                                       bird_value src, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -119,8 +108,8 @@ bird_status bird_channel_moments_bf16(bird_plan *plan, bird_value mean, bird_val
         BIRD_FAIL(BIRD_SHAPE, "batch norm in bfloat16 takes multiples of %d channels up to %d, "
                               "got %zu", LANES, MAX_CHANNELS, s.c);
     s.band = BAND_NUMBERS / s.c;
-    BIRD_TRY(scratch(plan, &partial, bands_of(&s) * s.c * 2 * 2, err));
-    BIRD_TRY(scratch(plan, &shift, s.c, err));
+    BIRD_TRY(bird_plan_scratch(plan, &partial, bands_of(&s) * s.c * 2 * 2, err));
+    BIRD_TRY(bird_plan_scratch(plan, &shift, s.c, err));
     const bird_value values[] = {src, mean, var, partial, shift};
     BIRD_TRY(bird_plan_push_custom(plan, run, &s, sizeof s, 5, values, err));
 cleanup:

@@ -88,8 +88,15 @@ bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src
     const dnnl_data_type_t type = bird_plan_type(plan, src);
 
     *dst = BIRD_NO_VALUE;
-    if (!sum && type == dnnl_f32 && bird_conv_is_winograd(bird_isa_get(), conv))
-        return bird_winograd_conv_inference(plan, dst, src, conv, relu, packed, key, err);
+    if (!sum && type == dnnl_f32)
+        switch (bird_conv_winograd(bird_isa_get(), conv)) {
+            case 4:
+                return bird_winograd4_conv_inference(plan, dst, src, conv, relu, packed, key, err);
+            case 2:
+                return bird_winograd_conv_inference(plan, dst, src, conv, relu, packed, key, err);
+            default:
+                break;
+        }
     BIRD_TRY(inference_pd(&pd, conv, type, sum, relu, err));
     BIRD_TRY(bird_plain_weights_md(&plain, conv, err));
     const_dnnl_memory_desc_t weights_md =

@@ -1,5 +1,10 @@
 #include "nn/conv_table.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/winograd4.h"
+
 /* Measured on two cores, batch 1 and 8, the 23 shapes of ResNet-50 (benchmarks/README.md).
  *
  * AVX-512: nhwc (brgconv) throughout, as fast as nChw16c (jit) at batch 8 and 5 % faster at
@@ -31,16 +36,52 @@ dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bi
     return dnnl_format_tag_any;
 }
 
-/* The 13 of a ResNet-50 together take three fifths of the direct kernels' time on AVX2, transforms
- * included. Narrower ones, of variant D's stem, were not tried, and none with a residual, which the
- * second of a basic block has. */
-bool bird_conv_is_winograd(bird_isa isa, const bird_conv *conv) {
+/* A switch to look at one kernel beside another with, and for whom the last bits must not move. */
+static int largest_winograd(void) {
+    const char *text = getenv("BIRDEMBED_WINOGRAD");
+    return text && (strcmp(text, "0") == 0 || strcmp(text, "2") == 0) ? text[0] - '0' : 4;
+}
+
+/* F(2x2): the 13 of a ResNet-50 together take three fifths of the direct kernels' time on AVX2,
+ * transforms included. Narrower ones, of variant D's stem, were not tried, and none with a residual,
+ * which the second of a basic block has. */
+static bool suits_winograd2(bird_isa isa, const bird_conv *conv) {
     return isa == BIRD_ISA_AVX2 && conv->kernel == 3 && conv->stride == 1 && conv->pad == 1 &&
            conv->ic >= 64 && conv->ic % 8 == 0 && conv->oc % 16 == 0;
 }
 
+/* F(4x4). Measured on one thread of two Zen 4 cores, weights not in the caches, one image and then
+ * four; in GF/s of the direct convolution: oneDNN's kernel, F(2x2) of AVX2, F(4x4).
+ *
+ *   px, channels      AVX-512                               held back to AVX2
+ *   56,  64           112 160 305, 112 167 315              111 173 250, 110 176 270
+ *   28, 128           116 181 315, 115 198 340              106 200 285, 107 200 330
+ *   14, 256           121 180 280, 120 200 293               98 181 228, 104 200 268
+ *    7, 512           125 105 145, 131 155 300               83 104  90,  88 148 196
+ *    9, 512           128 137 220, 123 170 194               94 137 136,  98 172 142
+ *   12, 512           123 197 379, 118 216 344              101 172 197, 101 212 213
+ *
+ * With the direct kernel at 7 px the network takes 2.7 % longer at batch 8, but 2 % less on one
+ * image and two threads, and 56 MB less of weights. On AVX2 F(2x2) keeps what has 512 channels. */
+static bool suits_winograd4(bird_isa isa, const bird_conv *conv) {
+    const bird_winograd4_kernel *kernel = bird_winograd4_best();
+    const int tiles = ((conv->ih + 3) / 4) * ((conv->iw + 3) / 4);
+    if (conv->kernel != 3 || conv->stride != 1 || conv->pad != 1 || conv->ic < 64 ||
+        conv->ic % 16 != 0 || conv->oc % kernel->panel != 0)
+        return false;
+    /* Tiles that lie outside the image for the most part save too little. */
+    if (conv->ih * conv->iw < 8 * tiles) return false;
+    return conv->ic < 512 || (isa != BIRD_ISA_AVX2 && tiles > 4);
+}
+
+int bird_conv_winograd(bird_isa isa, const bird_conv *conv) {
+    const int largest = largest_winograd();
+    if (largest >= 4 && suits_winograd4(isa, conv)) return 4;
+    return largest >= 2 && suits_winograd2(isa, conv) ? 2 : 0;
+}
+
 bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv) {
-    return bird_conv_is_winograd(isa, conv) && conv->ic % 16 == 0;
+    return largest_winograd() >= 2 && suits_winograd2(isa, conv) && conv->ic % 16 == 0;
 }
 
 /* 256 -> 1024 at 14 px, six of them in a ResNet-50: jit_1x1 takes 5 to 8 % less than brgconv_1x1

@@ -1,6 +1,7 @@
-/* 3x3 convolutions with stride 1 by nn/winograd.h, as steps of a plan: inference, and the way
- * back of training. For AVX2; nn/conv_table.h says where they take the place of oneDNN's. The
- * channels must be such as nn/winograd.h takes; for the gradient of the data, in both directions.
+/* 3x3 convolutions with stride 1 by nn/winograd4.h and nn/winograd.h, as steps of a plan:
+ * inference, and by the latter, for AVX2, the way back of training. nn/conv_table.h says where they
+ * take the place of oneDNN's. The channels must be such as those take; for the gradient of the
+ * data, in both directions.
  */
 #ifndef BIRD_NN_CONV_WINOGRAD_H
 #define BIRD_NN_CONV_WINOGRAD_H
@@ -9,7 +10,11 @@
 
 #include "nn/conv.h"
 
-/* As bird_conv_inference, without a residual. */
+/* As bird_conv_inference, without a residual: F(4x4), on the layout of nn/conv_table.h, and F(2x2),
+ * on nChw8c. */
+bird_status bird_winograd4_conv_inference(bird_plan *plan, bird_value *dst, bird_value src,
+                                          const bird_conv *conv, bool relu, bird_packed *packed,
+                                          int key, bird_error *err);
 bird_status bird_winograd_conv_inference(bird_plan *plan, bird_value *dst, bird_value src,
                                          const bird_conv *conv, bool relu, bird_packed *packed,
                                          int key, bird_error *err);

@@ -245,6 +245,28 @@ cleanup:
     return status;
 }
 
+bird_status bird_floats_md(dnnl_memory_desc_t *md, size_t count, bird_error *err) {
+    bird_status status = BIRD_OK;
+    const dnnl_dims_t dims = {(dnnl_dim_t)count};
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(md, 1, dims, dnnl_f32, dnnl_x));
+cleanup:
+    return status;
+}
+
+bird_status bird_plan_scratch(bird_plan *plan, bird_value *value, size_t count, bird_error *err) {
+    bird_status status = BIRD_OK;
+    dnnl_memory_desc_t md = NULL;
+    BIRD_TRY(bird_floats_md(&md, count, err));
+    BIRD_TRY(bird_plan_value(plan, value, md, err));
+cleanup:
+    dnnl_memory_desc_destroy(md);
+    return status;
+}
+
+int bird_plan_threads(const bird_plan *plan) {
+    return plan->n_threads;
+}
+
 static bird_status plain_external(bird_plan *plan, bird_value *out, int ndim,
                                   const dnnl_dims_t dims, dnnl_format_tag_t tag, void *data,
                                   bird_error *err) {

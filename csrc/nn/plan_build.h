@@ -12,13 +12,20 @@ typedef struct bird_arg {
 
 enum { BIRD_MAX_ARGS = 12 };
 
-/* The descriptor of a float32 tensor (n, c, h, w). Owned by the caller. */
+/* The descriptor of a float32 tensor (n, c, h, w), or of so many floats. Owned by the caller. */
 bird_status bird_tensor_md(dnnl_memory_desc_t *md, int n, int c, int h, int w,
                            dnnl_format_tag_t tag, bird_error *err);
+bird_status bird_floats_md(dnnl_memory_desc_t *md, size_t count, bird_error *err);
+
+/* How many OpenMP threads its steps run on. */
+int bird_plan_threads(const bird_plan *plan);
 
 /* A tensor in the slab, alive from its first to its last step. `md` is copied. */
 bird_status bird_plan_value(bird_plan *plan, bird_value *value, const_dnnl_memory_desc_t md,
                             bird_error *err);
+
+/* The same of so many floats. */
+bird_status bird_plan_scratch(bird_plan *plan, bird_value *value, size_t count, bird_error *err);
 
 /* A tensor outside the slab: a constant, or an input or output to bind before executing.
  * `data` is borrowed and outlives the plan or the binding; NULL until bound. */

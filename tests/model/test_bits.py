@@ -141,14 +141,13 @@ def test_threads_of_python_share_a_model(tiny, pictures):
     assert not wrong
 
 
-AVX2 = """
+OWN_PROCESS = """
 import sys
 import numpy as np
 import birdembed as be
 from tests.support import seeded
 from tests.support.models import make_model
 
-assert "AVX2" in be.info()["isa"], be.info()["isa"]
 vectors = []
 for architecture in sys.argv[2:]:
     model = make_model(architecture, 0)
@@ -163,19 +162,50 @@ np.savez(sys.argv[1], *vectors)
 """
 
 
+def vectors_of_own_process(tmp_path, models, **variables):
+    """Return each model's embeddings of 9 images, by a process with those environment variables."""
+    env = os.environ | variables | {"PYTHONPATH": str(ROOT)}
+    file, names = tmp_path / "vectors.npz", [model.architecture for model in models]
+    command = [sys.executable, "-c", OWN_PROCESS, str(file), *names]
+    subprocess.run(command, env=env, check=True, timeout=300)
+    return [vectors.astype(np.float64) for vectors in np.load(file).values()]
+
+
+def vectors_of_this_process(models):
+    x = seeded.tensor(2, 9, 64, 64)
+    return [model.forward_tensor(x).astype(np.float64) for model in models]
+
+
 def test_avx2(tmp_path, resnet50, resnet50d, resnet34d):
     """The other column of the kernel table: bit-identical in itself, and near to this one."""
     if "AVX512" not in be.info()["isa"]:
         pytest.skip("this machine has no more than AVX2: the other tests hold it")
-    env = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(ROOT)}
-    file, models = tmp_path / "vectors.npz", (resnet50, resnet50d, resnet34d)
-    names = [model.architecture for model in models]
-    subprocess.run(
-        [sys.executable, "-c", AVX2, str(file), *names], env=env, check=True, timeout=300
-    )
-    x = seeded.tensor(2, 9, 64, 64)
-    for model, there in zip(models, np.load(file).values(), strict=True):
-        a, b = model.forward_tensor(x).astype(np.float64), there.astype(np.float64)
+    models = (resnet50, resnet50d, resnet34d)
+    here = vectors_of_this_process(models)
+    there = vectors_of_own_process(tmp_path, models, ONEDNN_MAX_CPU_ISA="AVX2")
+    for model, a, b in zip(models, here, there, strict=True):
         cosine = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
         print(f"\n{model.architecture}, AVX-512 and AVX2: 1 - cosine {1 - cosine.min():.1e}")
         assert cosine.min() >= tolerances.ISA_COSINE
+
+
+@pytest.mark.parametrize("largest", ["0", "2"])
+@pytest.mark.parametrize("isa", ["", "AVX2"])
+def test_winograd_is_near_to_the_kernels_that_it_replaces(
+    tmp_path, resnet50, resnet50d, resnet34d, isa, largest
+):
+    """With BIRDEMBED_WINOGRAD the fast kernels are off: other bits, the same vectors."""
+    if isa and "AVX512" not in be.info()["isa"]:
+        pytest.skip("this machine has no more than AVX2: no other column")
+    models = (resnet50, resnet50d, resnet34d)
+    held_back = {"ONEDNN_MAX_CPU_ISA": isa} if isa else {}
+    fast = (
+        vectors_of_own_process(tmp_path, models, **held_back)
+        if isa
+        else vectors_of_this_process(models)
+    )
+    plain = vectors_of_own_process(tmp_path, models, BIRDEMBED_WINOGRAD=largest, **held_back)
+    for model, a, b in zip(models, fast, plain, strict=True):
+        distance = np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)
+        print(f"\n{model.architecture}, F(4x4) and {largest}: relative L2 {distance.max():.1e}")
+        assert 0 < distance.max() <= tolerances.WINOGRAD_REL_L2
