@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import os
 import re
 import shutil
 from pathlib import Path
@@ -52,10 +51,9 @@ def _heading(title: str, mark: str) -> str:
     return f"{title}\n{mark * len(title)}\n\n"
 
 
-def _code(text: str, language: str, style: str = "") -> str:
+def _code(text: str, language: str) -> str:
     lines = "\n".join(f"   {line}" for line in inspect.cleandoc("\n" + text).splitlines())
-    options = f"   :class: {style}\n" if style else ""
-    return f".. code-block:: {language}\n{options}\n{lines}\n\n"
+    return f".. code-block:: {language}\n\n{lines}\n\n"
 
 
 def _signature(action: argparse.Action) -> str:
@@ -84,12 +82,18 @@ def _arguments(parser: Parser) -> str:
     return text
 
 
+def _usage(parser: Parser) -> str:
+    """Return the line of usage, to be broken where the screen ends."""
+    words = parser.format_usage().partition("usage: ")[2].split()
+    return f".. rst-class:: usage\n\n``{' '.join(words)}``\n\n"
+
+
 def _page(parser: Parser) -> str:
     examples = (parser.epilog or "").partition("\n")[2]
     return (
         _heading(parser.prog, "=")
         + f"{_text(parser.description or '')}\n\n"
-        + _code(parser.format_usage().replace("usage: ", " " * 7), "text", "usage")
+        + _usage(parser)
         + (_heading("Examples", "-") + _code(examples, "sh") if examples else "")
         + _arguments(parser)
     )
@@ -115,7 +119,6 @@ def write(folder: Path) -> None:
     """Write a page per command, and one that lists them, into a folder that is emptied first."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    os.environ["COLUMNS"] = "80"  # the width of the usage lines
     parser, parsers = make_parser(cli.COMMANDS, cli.COMMANDS)
     (folder / f"{FRONT}.rst").write_text(_front(parser), encoding="utf-8")
     for name, one in parsers.items():

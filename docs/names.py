@@ -170,9 +170,23 @@ def link_code(app: Sphinx, document: nodes.document) -> None:
         code.replace_self(link)
 
 
+def link_back(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], document: Any
+) -> None:
+    """Mend links from source code to what is described under the name of its file.
+
+    Sphinx looks for all names of a file under the module of the first: `birdembed`.
+    """
+    if page.startswith("_modules/"):
+        for full in (name for names in reference.PARTS.values() for name in names):
+            short = f"#birdembed.{full.rpartition('.')[2]}"
+            context["body"] = re.sub(rf"{re.escape(short)}\b", f"#{full}", context["body"])
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all of it with Sphinx."""
     app.add_role("code-or-link", Code())
     app.connect("missing-reference", resolve)
     app.connect("doctree-read", link_code)
+    app.connect("html-page-context", link_back)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -28,6 +28,7 @@ PAGES = {
         for path in sorted(ROOT.glob("notebooks/*.ipynb"))
     },
 }
+#: What git ignores, and each build makes anew.
 FOLDERS = ("project", "notebooks")
 _SOURCES = {page: ROOT / name for name, page in PAGES.items()}
 _COPIES = {ROOT / name: DOCS / (page + Path(name).suffix) for name, page in PAGES.items()}

@@ -47,7 +47,9 @@ def name(page):
 
 def runs():
     """Return the pages that have code; those that train, or serve, or fill a database are slow."""
-    pages = [page for page in PAGES if page.is_file() and blocks(page)]
+    pages = [
+        page for page in [*PAGES, ROOT / "docs" / "index.md"] if page.is_file() and blocks(page)
+    ]
     return [pytest.param(p, marks=pytest.mark.slow) if name(p) in SLOW else p for p in pages]
 
 
