@@ -43,6 +43,8 @@ FULL_NAMES = {
     "mlflow.models.signature.ModelSignature": "mlflow.models.ModelSignature",
     "mlflow.models.model.Model": "mlflow.models.Model",
 }
+#: Where code stays code.
+_NO_LINKS = (nodes.title, nodes.reference, addnodes.pending_xref, addnodes.download_reference)
 _NAME = re.compile(r"[A-Za-z_][\w.]*(\(\))?")
 
 
@@ -146,28 +148,36 @@ def _target(text: str) -> tuple[str, str, str] | None:
     return None
 
 
+def _link(code: nodes.literal, document_name: str) -> addnodes.pending_xref | None:
+    """Return a link around code of a page, None where it names nothing or is in a link already."""
+    target = _target(code.astext())
+    parent = code.parent
+    while parent is not None and not isinstance(parent, _NO_LINKS):
+        parent = parent.parent
+    if target is None or parent is not None or f"commands/{target[2]}" == document_name:
+        return None
+    domain, kind, name = target
+    link = addnodes.pending_xref(
+        "",
+        code.deepcopy(),
+        refdomain=domain,
+        reftype=kind,
+        reftarget=name,
+        refdoc=document_name,
+        refexplicit=True,
+    )
+    link.source, link.line = code.source, code.line
+    return link
+
+
 def link_code(app: Sphinx, document: nodes.document) -> None:
-    """Make links of the names and commands in a page's running text."""
+    """Make links of the names and commands in a page's running text; mark options."""
     for code in list(document.findall(nodes.literal)):
-        parents = (nodes.title, nodes.reference, addnodes.pending_xref, addnodes.download_reference)
-        target = _target(code.astext())
-        parent = code.parent
-        while parent is not None and not isinstance(parent, parents):
-            parent = parent.parent
-        if target is None or parent is not None:
-            continue
-        domain, kind, name = target
-        link = addnodes.pending_xref(
-            "",
-            code.deepcopy(),
-            refdomain=domain,
-            reftype=kind,
-            reftarget=name,
-            refdoc=app.env.docname,
-            refexplicit=True,
-        )
-        link.source, link.line = code.source, code.line
-        code.replace_self(link)
+        if code.astext().startswith("-"):
+            code["classes"].append("option")
+        link = _link(code, app.env.docname)
+        if link is not None:
+            code.replace_self(link)
 
 
 def link_back(
