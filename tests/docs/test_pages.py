@@ -32,7 +32,7 @@ RUN = Path(__file__).with_name("run_page.py")
 PAGES = [ROOT / "README.md", ROOT / "docs" / "README.md", *sorted(ROOT.glob("docs/guide/*.md"))]
 SLOW = {"README.md"} | {
     f"docs/guide/{page}.md"
-    for page in "fine-tuning metaflow mlflow performance search serving stores".split()
+    for page in "fine-tuning metaflow mlflow performance search serving start stores".split()
 }
 OTHERS = [
     *(ROOT / f"{page}.md" for page in ("THIRD_PARTY", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")),

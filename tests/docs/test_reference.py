@@ -4,7 +4,7 @@ import pytest
 
 import birdembed
 from tests.docs.public import modules, names_of
-from tests.docs.site import module
+from tests.docs.site_sources import module
 
 
 @pytest.fixture(scope="module")
