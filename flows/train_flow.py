@@ -1,17 +1,20 @@
-"""Train a classifier of species, judge it, register it, and embed a collection with it.
+"""Train a model of species, evaluate it, register it, and embed a collection with it.
 
     python train_flow.py run --train birds/train --valid birds/valid --epochs 8 --image-size 128
     python train_flow.py run --train ... --collection photographs --max-workers 2
     python train_flow.py --environment ... run --with kubernetes:image=... ...
 
-Steps: `start` checks the data, `train` trains with checkpoints that a retry goes on from, in the
-middle of an epoch too, `evaluate` judges the model on photographs it has not seen, and only where
-the accuracy reaches the threshold `register` puts it into MLflow's registry. With a collection its
-photographs are embedded shard by shard, each shard a task of its own, and `table` joins them into
-one LanceDB table.
+Steps:
 
-Nothing passes from step to step but through Metaflow's datastore and what the parameters name: on
-many machines the folders must be mounted at the same place on each.
+- `start` checks the data.
+- `train` trains the model. A retry continues from the last checkpoint, also within an epoch.
+- `evaluate` measures the model on photos that it was not trained on.
+- `register` adds it to MLflow's registry, if the accuracy reaches the threshold.
+- `shard` and `embed` embed the photos of --collection, one task per shard.
+- `table` joins the shards into one LanceDB table.
+
+Steps exchange data through Metaflow's datastore and the folders in the parameters. On many
+machines, mount these folders at the same place on each.
 
 Needs: pip install 'birdembed[metaflow,mlflow,lancedb,plot]'
 """
@@ -34,7 +37,7 @@ def image_size(text):
 
 @contextlib.contextmanager
 def mlflow_run(flow):
-    """Yield a client for the run of this flow; an error marks it as failed."""
+    """Yield an MLflow client for the run of this flow; an error marks the run as failed."""
     import mlflow
 
     mlflow.set_tracking_uri(flow.mlflow_uri)
@@ -48,43 +51,50 @@ def mlflow_run(flow):
 
 
 class TrainFlow(FlowSpec):
-    """Train, judge, register, embed."""
+    """Train, evaluate and register a model, and embed a collection."""
 
-    train_dir = Parameter("train", required=True, help="photographs, one folder a species")
-    valid_dir = Parameter("valid", default=None, help="other ones; default: a fifth of --train")
+    train_dir = Parameter("train", required=True, help="folder with one subfolder per species")
+    valid_dir = Parameter(
+        "valid", default=None, help="other photos of the same species (default: a fifth of --train)"
+    )
     start_from = Parameter(
-        "model", default=None, help="what to start from; default: load_model()'s"
+        "model", default=None, help="model to start from (default: that of load_model())"
     )
     epochs = Parameter("epochs", default=8, type=int)
     batch_size = Parameter("batch-size", default=32, type=int)
-    lr = Parameter("lr", default=None, type=float, help="default: by the length of the run")
+    lr = Parameter("lr", default=None, type=float, help="learning rate (default: by run length)")
     accuracy_threshold = Parameter(
-        "accuracy-threshold", default=0.8, type=float, help="below it nothing is registered"
+        "accuracy-threshold", default=0.8, type=float, help="accuracy from which to register"
     )
     checkpoint_every = Parameter(
-        "checkpoint-every", default=None, type=int, help="steps; default: every epoch"
+        "checkpoint-every",
+        default=None,
+        type=int,
+        help="steps between checkpoints (default: an epoch)",
     )
     image_sizes = Parameter(
-        "image-size", default=None, help="160, or 10x128,3x192; default: the model's"
+        "image-size", default=None, help="160, or 10x128,3x192 (default: that of the model)"
     )
-    eval_size = Parameter("eval-size", default=None, type=int, help="default: the model's")
+    eval_size = Parameter(
+        "eval-size", default=None, type=int, help="size after training (default: that of the model)"
+    )
     seed = Parameter("seed", default=0, type=int)
-    collection = Parameter("collection", default=None, help="folder of photographs to embed")
+    collection = Parameter("collection", default=None, help="folder of photos to embed")
     shard_size = Parameter(
-        "shard-size", default=1000, type=int, help="photographs a task, at least"
+        "shard-size", default=1000, type=int, help="smallest number of photos per task"
     )
-    lancedb_uri = Parameter("lancedb", default=None, help="default: COLLECTION.lancedb")
+    lancedb_uri = Parameter("lancedb", default=None, help="database (default: COLLECTION.lancedb)")
     table_name = Parameter("table", default="birds")
     tracking_uri = Parameter(
-        "tracking-uri", default=None, help="MLflow's; default: MLFLOW_TRACKING_URI, or a local one"
+        "tracking-uri", default=None, help="MLflow server (default: MLFLOW_TRACKING_URI, or local)"
     )
     experiment = Parameter("experiment", default="birdembed")
     registered_model = Parameter("registered-model", default="birdembed")
-    alias = Parameter("alias", default="champion", help="of an accepted model in the registry")
+    alias = Parameter("alias", default="champion", help="alias of an accepted model")
 
     @step
     def start(self):
-        """Check the data, before anything costs time."""
+        """Check the data before any slow step."""
         import mlflow
 
         import birdembed as be
@@ -101,10 +111,10 @@ class TrainFlow(FlowSpec):
         for data in (train, valid):
             self.unreadable += be.verify(data).failures
         for failure in self.unreadable:
-            print(f"cannot be read, and is left out: {failure.name}: {failure.reason}")
+            print(f"skipped, cannot be read: {failure.name}: {failure.reason}")
         copies = be.find_duplicates(valid, train)
         for copy in copies:
-            print(f"is in the training photographs too: {copy.path}: {copy.other}")
+            print(f"is also in the training photos: {copy.path}: {copy.other}")
         self.copies = len({copy.path for copy in copies})
         self.train_data, self.valid_data = train, valid
         print(f"train: {train}\nvalid: {valid}")
@@ -112,11 +122,11 @@ class TrainFlow(FlowSpec):
         if self.collection_dir and not os.path.isdir(self.collection_dir):
             raise NotADirectoryError(f"--collection is not a folder: {self.collection_dir}")
         if self.collection_dir:
-            import birdembed.integrations.lancedb  # noqa: F401  if it is missing, it is now
+            import birdembed.integrations.lancedb  # noqa: F401  fail now if it is missing
 
         if self.tracking_uri:
             mlflow.set_tracking_uri(self.tracking_uri)
-        # As it is here: the tasks that follow may run elsewhere.
+        # Stored, because later tasks may run on other machines.
         self.mlflow_uri = mlflow.get_tracking_uri()
         found = mlflow.set_experiment(self.experiment)
         tags = {"metaflow.flow": current.flow_name, "metaflow.run": current.run_id}
@@ -132,7 +142,7 @@ class TrainFlow(FlowSpec):
     @card(type="blank", id="training", refresh_interval=5)
     @step
     def train(self):
-        """Fine-tune, from the last checkpoint where an attempt before this one left one."""
+        """Fine-tune, from the last checkpoint of an earlier attempt if there is one."""
         import birdembed as be
         from birdembed.integrations.metaflow import MetaflowCallback
         from birdembed.integrations.mlflow import MlflowCallback
@@ -156,7 +166,7 @@ class TrainFlow(FlowSpec):
                 show_progress_bar=True,
                 callbacks=[
                     MetaflowCallback("training"),
-                    # The checkpoints are in Metaflow's datastore; the model waits for the gate.
+                    # Metaflow stores the checkpoints; the model is logged if it is accepted.
                     MlflowCallback(run_id=self.mlflow_run_id, checkpoints=False, log_model=False),
                 ],
             )
@@ -168,7 +178,7 @@ class TrainFlow(FlowSpec):
     @card(type="blank", id="evaluation")
     @step
     def evaluate(self):
-        """Judge the model on `valid`, and teach it when to say that it knows no such species."""
+        """Measure the model on `valid`, and set its threshold for unknown species."""
         from metaflow.cards import Markdown, Table
         from mlflow.entities import Metric
 
@@ -210,7 +220,7 @@ class TrainFlow(FlowSpec):
 
     @step
     def register(self):
-        """Put the model into MLflow's registry."""
+        """Add the model to MLflow's registry."""
         from birdembed.integrations.mlflow import log_model
 
         with mlflow_run(self):
@@ -227,12 +237,12 @@ class TrainFlow(FlowSpec):
 
     @step
     def shard(self):
-        """List the collection, in pieces."""
+        """Split the collection into shards."""
         from birdembed.integrations.metaflow import shard_files
 
-        # No more than the 100 tasks that Metaflow allows where --max-num-splits is not given.
+        # Metaflow allows 100 tasks unless --max-num-splits is given.
         self.shards = shard_files(self.collection_dir, self.shard_size, most=100)
-        print(f"{sum(map(len, self.shards))} photographs in {len(self.shards)} shards")
+        print(f"{sum(map(len, self.shards))} photos in {len(self.shards)} shards")
         self.next(self.embed, foreach="shards")
 
     @retry(times=3, minutes_between_retries=0)
@@ -251,7 +261,7 @@ class TrainFlow(FlowSpec):
             on_error="skip",
         )
         self.failures = [(names[place], reason) for place, _, reason in rows.report.failures]
-        rows.model = None  # not once more with every shard
+        rows.model = None  # the model is not stored with every shard
         self.rows = rows
         self.next(self.table)
 
@@ -270,7 +280,7 @@ class TrainFlow(FlowSpec):
                 self.table_rows += len(part.rows)
             del part.rows  # one shard in memory at a time
         for name, reason in self.unembedded:
-            print(f"cannot be read, and is left out: {name}: {reason}")
+            print(f"skipped, cannot be read: {name}: {reason}")
         print(f"{self.table_rows} rows in the table {self.table_name!r} of {self.table_uri}")
         self.next(self.end)
 
