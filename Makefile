@@ -3,7 +3,7 @@
 # make test-all   the same, then the slow tests
 # make fuzz       run every fuzz target for SECONDS (600); FUZZ="png core" selects some of them
 # make lint       ruff and mypy
-# make docs       the guide and the API reference as HTML, in build/docs
+# make docs       build the documentation site in build/docs
 # make debug      build the extension in place, without optimisation and with debug information
 # make coverage   run the fast Python tests and show how much Python and C code they reach
 # make compile_commands   write compile_commands.json, for clangd and similar tools
@@ -90,8 +90,9 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/build
 $(STAMPS)/test: pyproject.toml $(STAMPS)/build
 	$(call install,build run extras test lint docs)
 
+# With all extras: what cannot be imported is not described.
 $(STAMPS)/docs: pyproject.toml $(STAMPS)/build
-	$(call install,docs)
+	$(call install,extras docs)
 
 # Their own requirements name another torch than the one above.
 $(STAMPS)/test-no-deps: pyproject.toml $(STAMPS)/test
@@ -186,8 +187,9 @@ lint: $(STAMPS)/lint build
 	$(PY) -m mypy
 
 docs: $(STAMPS)/docs build
+	@rm -rf build/docs
 	$(PY) -m sphinx -q -W --keep-going docs build/docs
-	@echo "build/docs/reference/index.html"
+	@echo "build/docs/index.html"
 
 bench: $(STAMPS)/bench fetch
 	$(PY) -m benchmarks $(BENCH_ARGS)
@@ -201,5 +203,5 @@ wheel: $(STAMPS)/wheel
 	@ls -l dist
 
 clean:
-	rm -rf $(VENV) build dist docs/reference compile_commands.json *.egg-info birdembed/*.so birdembed/_lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/commands docs/notebooks docs/project docs/reference compile_commands.json *.egg-info birdembed/*.so birdembed/_lib .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find birdembed tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,8 @@
-"""The API reference: `make docs`, or `sphinx-build docs build/docs`.
+"""The documentation site: `make docs`, or `sphinx-build docs build/docs`.
 
-The pages under reference/ are written from the package's own lists when the build begins, so that
-no name can be forgotten; what they say comes from the docstrings.
+When a build begins, the reference is written from the package's own lists of names (reference.py),
+the command line's pages from its parsers (commands.py), and README, changelog and notebooks are
+copied in (outside.py). So no name, option or page can be forgotten.
 """
 
 import inspect
@@ -12,6 +13,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 sys.path.insert(0, str(HERE))
 
+import commands  # noqa: E402
+import outside  # noqa: E402
 import reference  # noqa: E402
 
 import birdembed  # noqa: E402
@@ -19,18 +22,22 @@ import birdembed  # noqa: E402
 project = "birdembed"
 version = release = birdembed.__version__
 copyright = ""
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
-source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-root_doc = "reference/index"
-exclude_patterns = ["reference.py", "conf.py"]
-html_theme = "alabaster"
-html_theme_options = {"description": birdembed.__doc__.partition("\n")[0], "page_width": "1100px"}
+extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "names"]
+nitpicky = True
+default_role = "code-or-link"
+smartquotes = False  # they would make a dash of the two before an option
+
+html_theme = "furo"
+html_title = f"birdembed {version}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_show_copyright = False
 html_show_sphinx = False
-pygments_style = "friendly"
-default_role = "any"
-suppress_warnings = ["myst.xref_missing", "ref.any"]
+html_copy_source = False
+
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # they show what `make notebooks` stored
+nb_number_source_lines = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -46,6 +53,8 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
 reference.write(HERE / "reference")
+commands.write(HERE / "commands")
+outside.copy_pages()
 
 # Public classes say that they live in `birdembed`. Sphinx sorts their members, and links their
 # sources, by the file that a class says it comes from.
@@ -55,3 +64,22 @@ for public in (getattr(birdembed, name) for name in birdembed.__all__):
         homes = {method.__module__ for method in methods} - {"birdembed"}
         if len(homes) == 1:
             public.__module__ = homes.pop()
+
+
+def relink(app, docname, source):
+    """Let the links of a page lead to where the site has what they name."""
+    source[0] = outside.relink(docname, source[0])
+
+
+def plain_signature(app, what, name, value, options, arguments, returned):
+    """Mend what Sphinx 9 cannot read back: the factory of a field, or an alias in a union."""
+    if arguments:
+        arguments = arguments.replace("<factory>", "...")
+        arguments = arguments.replace("TypeAliasForwardRef('ArrayLike')", "ArrayLike")
+    return arguments, returned
+
+
+def setup(app):
+    """Connect the functions above with what they change."""
+    app.connect("source-read", relink)
+    app.connect("autodoc-process-signature", plain_signature)

@@ -26,6 +26,10 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
             text += " (default: %(default)s)" if text else "default: %(default)s"
         return text
 
+    def text_of(self, action: argparse.Action) -> str:
+        """Return the help of one argument, with its default."""
+        return self._expand_help(action)
+
 
 class _Store(argparse.Action):
     """Keep the value of an argument."""

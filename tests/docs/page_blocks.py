@@ -20,7 +20,9 @@ KINDS = {
     "sh": SHELL,
     "bash": SHELL,
     "output": OUTPUT,
-    **dict.fromkeys(("text", "json", "yaml", "toml", "dockerfile", "html", "c"), "other"),
+    **dict.fromkeys(
+        ("{toctree}", "text", "json", "yaml", "toml", "dockerfile", "html", "c"), "other"
+    ),
 }
 
 

@@ -32,7 +32,7 @@ RUN = Path(__file__).with_name("run_page.py")
 PAGES = [ROOT / "README.md", ROOT / "docs" / "README.md", *sorted(ROOT.glob("docs/guide/*.md"))]
 SLOW = {"README.md"} | {
     f"docs/guide/{page}.md"
-    for page in "fine-tuning metaflow mlflow performance search serving stores".split()
+    for page in "fine-tuning metaflow mlflow performance search serving start stores".split()
 }
 OTHERS = [
     *(ROOT / f"{page}.md" for page in ("THIRD_PARTY", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")),
@@ -47,7 +47,9 @@ def name(page):
 
 def runs():
     """Return the pages that have code; those that train, or serve, or fill a database are slow."""
-    pages = [page for page in PAGES if page.is_file() and blocks(page)]
+    pages = [
+        page for page in [*PAGES, ROOT / "docs" / "index.md"] if page.is_file() and blocks(page)
+    ]
     return [pytest.param(p, marks=pytest.mark.slow) if name(p) in SLOW else p for p in pages]
 
 

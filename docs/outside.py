@@ -1,0 +1,58 @@
+"""Bring into the site the pages that live outside docs/: README, changelog, notebooks and others.
+
+They stay where readers of the repository look for them. A build copies them into folders that git
+ignores, and `relink` points links between all pages at the copies.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+#: Files of the repository, and their pages on the site.
+PAGES = {
+    "README.md": "project/readme",
+    "CHANGELOG.md": "project/changelog",
+    "ARCHITECTURE.md": "project/architecture",
+    "CONTRIBUTING.md": "project/contributing",
+    "THIRD_PARTY.md": "project/third-party",
+    "csrc/README.md": "project/core",
+    "benchmarks/README.md": "project/benchmarks",
+    "birdembed/pretrained/bundled/birds51/README.md": "project/birds51",
+    **{
+        f"notebooks/{path.name}": f"notebooks/{path.stem}"
+        for path in sorted(ROOT.glob("notebooks/*.ipynb"))
+    },
+}
+#: What git ignores, and each build makes anew.
+FOLDERS = ("project", "notebooks")
+_SOURCES = {page: ROOT / name for name, page in PAGES.items()}
+_COPIES = {ROOT / name: DOCS / (page + Path(name).suffix) for name, page in PAGES.items()}
+_LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[#)])")
+
+
+def copy_pages() -> None:
+    """Copy the pages into their folders, which are emptied first."""
+    for name in FOLDERS:
+        shutil.rmtree(DOCS / name, ignore_errors=True)
+        (DOCS / name).mkdir()
+    for source, copy in _COPIES.items():
+        shutil.copyfile(source, copy)
+
+
+def relink(page: str, text: str) -> str:
+    """Return a page's text with links that lead to the same files from where the page is now."""
+    here = (DOCS / page).parent
+    home = _SOURCES.get(page, DOCS / page).parent
+
+    def moved(match: re.Match[str]) -> str:
+        target = (home / match[1]).resolve()
+        if target not in _COPIES and (page not in _SOURCES or not target.exists()):
+            return match[1]
+        return Path(os.path.relpath(_COPIES.get(target, target), here)).as_posix()
+
+    return _LINK.sub(moved, text)
