@@ -15,7 +15,7 @@ def test_evaluate_details(folder, others, photos, tmp_path, capsys):
     assert main([*words, "--details"]) == 0
     text = capsys.readouterr().out
     assert "precision_at_1" in text
-    for heading in ("mistaken most often", "most wrong", "of each species"):
+    for heading in ("confused", "loss", "per species"):
         assert heading in text
     assert all(name in text for name in SPECIES)
     assert main([*words, "--details", "--json"]) == 0
