@@ -156,7 +156,7 @@ def test_the_cache_is_used(folder, tmp_path):
         copy.unlink()
     assert same(pixels_of(batches, 0), before)
     batches._store._kept.clear()
-    with pytest.raises(be.DecodeError, match=r"\d\.png.*when training began"):
+    with pytest.raises(be.DecodeError, match=r"\d\.png.*when training started"):
         pixels_of(batches, 1)
 
 

@@ -293,7 +293,7 @@ def test_wrong_questions_are_explained(scorer):
 
     with pytest.raises(ValueError, match="must be one of"):
         scorer.predict([], params={"task": "classify"})
-    with pytest.raises(ValueError, match="'n'; there are"):
+    with pytest.raises(ValueError, match="'n'; "):
         scorer.predict([], params={"n": 1})
     with pytest.raises(ValueError, match="none of them 'image'"):
         images_of(pandas.DataFrame({"a": ["x"], "b": ["y"]}))

@@ -119,7 +119,7 @@ def test_refusals(folder, tmp_path):
         Index.build(FakeModel(), ["x.jpg", np.zeros(3)])
     with pytest.raises(TypeError, match="got one image"):
         Index.build(FakeModel(), b"bytes")
-    with pytest.raises(ValueError, match=r"'x\.jpg' come twice"):
+    with pytest.raises(ValueError, match=r"'x\.jpg' are duplicates"):
         Index.build(FakeModel(), [folder / "flat.jpg"] * 2, ids=["x.jpg", "x.jpg"])
     with pytest.raises(ValueError, match="differ in length: 1 and 2"):
         Index.build(FakeModel(), [b"a", b"b"], ids=["x"])
@@ -255,7 +255,7 @@ def test_a_damaged_file_is_put_aside_and_said(tmp_path, damage):
     path = the_file(tmp_path / "cache")
     path.write_bytes(damage)
     if damage:
-        with pytest.warns(UserWarning, match=r"damaged at its start; moved to .*\.damaged"):
+        with pytest.warns(UserWarning, match=r"damaged.* renamed to .*\.damaged"):
             assert build(folder, tmp_path / "cache")[1] == 2
     else:  # killed before the first byte
         assert build(folder, tmp_path / "cache")[1] == 2

@@ -87,7 +87,7 @@ def test_later_columns():
 
 
 def test_replace(index):
-    with pytest.raises(ValueError, match="'bird 4' are in the index already"):
+    with pytest.raises(ValueError, match="'bird 4' are already in the index"):
         index.add(["bird 4"], vectors(1), metadata={"year": [1], "own": [True]})
     index.add(
         ["new", "bird 4"],
@@ -125,7 +125,7 @@ def test_remove(index):
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ((["x", "x"], vectors(2)), ValueError, "'x' come twice"),
+        ((["x", "x"], vectors(2)), ValueError, "'x' are duplicates"),
         ((["x"], vectors(2)), ValueError, "differ in length: 1 and 2"),
         ((["x"], vectors(1, 9)), ValueError, "9 dimensions, the index has 8"),
         (([1], vectors(1)), TypeError, "ids must be strings, got int"),
@@ -151,7 +151,7 @@ def test_refusals_leave_it_as_it_was(index, arguments, error, text):
 def test_nan_rows_are_refused_by_name(index, bad):
     rows = vectors(3)
     rows[1, 2] = bad
-    with pytest.raises(ValueError, match=r"'second' hold NaN"):
+    with pytest.raises(ValueError, match=r"'second' contain NaN"):
         index.add(["first", "second", "third"], rows)
     assert len(index) == 20
 
