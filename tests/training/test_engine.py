@@ -103,7 +103,7 @@ def test_class_weights(train):
     weighted = Trainer(new_model(), train, class_weights=only, **options)
     alone = Trainer(new_model(), train, **options)
     assert weighted.step(x, np.arange(4)) == pytest.approx(alone.step(x[:1], np.arange(1)))
-    with pytest.raises(ValueError, match="disagree about class 'owl'"):
+    with pytest.raises(ValueError, match="differ in class 'owl'"):
         Trainer(new_model(), train, class_weights={"finch": 1, "jay": 1, "wren": 2}, **EASY)
     with pytest.raises(ValueError, match="2 numbers for 4 classes"):
         Trainer(new_model(), train, class_weights=[1, 2], **EASY)
