@@ -107,9 +107,9 @@ def test_function_refuses_a_model_that_has_changed(tmp_path, model, photos, othe
     assert model.fingerprint.encode() in made.schema.metadata[b"embedding_functions"]
     be.load_model(other_dir).save_pretrained(folder)
     table = lancedb.connect(tmp_path / "db").open_table("t")
-    with pytest.raises(be.FingerprintMismatch, match="make the table again"):
+    with pytest.raises(be.FingerprintMismatch, match="create the table again"):
         table.search(str(photos / "WREN/0.png"))
-    with pytest.raises(Exception, match="make the table again"):
+    with pytest.raises(Exception, match="create the table again"):
         table.add([{"image": str(photos / "WREN/1.png")}])
     assert table.count_rows() == 1
 
