@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from benchmarks import report
 from benchmarks.common import ROOT, Settings, machine, parser, write_json
 
 HERE = Path(__file__).resolve().parent
@@ -30,7 +31,9 @@ def main() -> int:
         module = importlib.import_module(f"benchmarks.bench_{name}")
         results += module.main(Settings(args.threads, args.rounds))
         write_json(args.json, args.threads, results)
+    print(f"\n{report.table(results)}")
     print(f"\nwritten: {os.path.relpath(args.json)}")
+    print(report.draw(results, args.json.with_suffix(".png")))
     return 0
 
 

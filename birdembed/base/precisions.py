@@ -26,6 +26,16 @@ def native_precisions() -> list[str]:
     return ["float32"] + [name for name, native in found.items() if native]
 
 
+def faster_than_float32() -> str:
+    """Return in one line how to embed faster than in float32; "" where nothing is faster here."""
+    if "bfloat16" not in native_precisions():
+        return ""
+    return (
+        "bfloat16 takes about half the time: load_model(precision='auto'), --precision auto or "
+        f"{VARIABLE}=auto"
+    )
+
+
 def check_native(precision: str, what: str) -> None:
     """Raise `BackendError` where this processor has not got a precision.
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from birdembed.base.json_text import json_object
 from birdembed.cli import common
 from birdembed.cli.finetune_options import add_options, config_of
-from birdembed.model.embedder import snapshot_of
+from birdembed.model.stateful import snapshot_of
 from birdembed.pretrained.contents import CONFIG
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
@@ -12,9 +11,11 @@ from numpy.typing import NDArray
 
 from birdembed.base.public import public
 from birdembed.base.text import some
-from birdembed.data.labels import checked_names, numbered
+from birdembed.data.class_folders import labelled_files
+from birdembed.data.labels import numbered
+from birdembed.data.subsets import divided, selected
 from birdembed.data.tables import below, column, given_paths, read_csv
-from birdembed.images.files import check_folder, folder_of_images, image_paths, subfolders
+from birdembed.images.files import check_folder, folder_of_images
 
 
 @public
@@ -68,33 +69,8 @@ class ImageFolder:
 
     def __init__(self, root: str | os.PathLike[str], classes: Sequence[str] | None = None):
         folder = check_folder(root)
-        here = subfolders(folder)
-        if not here:
-            raise ValueError(
-                f"{folder}: no class folders in it; expected one subfolder per class, or "
-                "ImageFolder.from_paths for images without labels"
-            )
-        wanted = list(here) if classes is None else checked_names(classes, "classes")
-        missing = [name for name in wanted if name not in here]
-        if missing:
-            raise ValueError(f"{folder}: no class folder {some(missing)}; it has {some(here)}")
-        paths: list[str] = []
-        labels: list[int] = []
-        empty = []
-        for label, name in enumerate(wanted):
-            images = []
-            for spelling in here[name]:
-                images += image_paths(os.path.join(folder, spelling))
-            if not images:
-                empty.append(name)
-            paths += images
-            labels += [label] * len(images)
-        if empty:
-            raise ValueError(
-                f"{folder}: no images in class folder {some(empty)}; remove it or leave it out "
-                "with classes="
-            )
-        self._set(paths, np.asarray(labels, np.int64), wanted, folder)
+        paths, labels, wanted = labelled_files(folder, classes)
+        self._set(paths, labels, wanted, folder)
 
     def _set(
         self, paths: list[str], labels: NDArray[np.int64], class_names: list[str], root: str | None
@@ -333,14 +309,6 @@ class ImageFolder:
         data._set([self.paths[row] for row in rows], labels, list(names), self.root)
         return data
 
-    def _shuffled(self, label: int, seed: int) -> NDArray[np.int64]:
-        """Return the rows of a class in an order that other classes have no part in."""
-        name = self.class_names[label].encode("utf-8", "surrogatepass")  # as files have them
-        rng = np.random.default_rng(
-            [seed, int.from_bytes(hashlib.sha256(name).digest()[:8], "little")]
-        )
-        return rng.permutation(np.flatnonzero(self.labels == label))
-
     def select(
         self, classes: Sequence[str] | None = None, per_class: int | None = None, seed: int = 0
     ) -> ImageFolder:
@@ -361,14 +329,7 @@ class ImageFolder:
         ValueError
             A class is not there, or `per_class` is below 1.
         """
-        wanted = list(self.class_names) if classes is None else checked_names(classes, "classes")
-        missing = [name for name in wanted if name not in self.class_names]
-        if missing:
-            raise ValueError(f"no class {some(missing)}; there are {some(self.class_names)}")
-        if per_class is not None and per_class < 1:
-            raise ValueError(f"per_class must be at least 1, got {per_class}")
-        parts = [self._shuffled(self.class_names.index(name), seed)[:per_class] for name in wanted]
-        rows = np.concatenate([np.sort(part) for part in parts]) if parts else np.empty(0, np.int64)
+        wanted, rows = selected(self.labels, self.class_names, classes, per_class, seed)
         return self._rows(rows, wanted)
 
     def split(self, valid: float = 0.2, seed: int = 0) -> tuple[ImageFolder, ImageFolder]:
@@ -393,17 +354,8 @@ class ImageFolder:
         ValueError
             `valid` is no share between 0 and 1.
         """
-        if not 0 < valid < 1:
-            raise ValueError(f"valid must lie between 0 and 1, got {valid}")
-        kept: list[NDArray[np.int64]] = [np.flatnonzero(self.labels < 0)]
-        held: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-        for label in range(len(self.class_names)):
-            rows = self._shuffled(label, seed)
-            n = min(max(round(len(rows) * valid), 1), len(rows) - 1) if len(rows) > 1 else 0
-            held.append(rows[:n])
-            kept.append(rows[n:])
-        train, test = (self._rows(np.sort(np.concatenate(part))) for part in (kept, held))
-        return train, test
+        train, held = divided(self.labels, self.class_names, valid, seed)
+        return self._rows(train), self._rows(held)
 
 
 def image_folder(data: Any, argument: str, *others: str) -> ImageFolder:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from birdembed.base.checks import check_threads
 from birdembed.base.progress import progress_bar
 from birdembed.base.public import public
 from birdembed.images import files
@@ -66,23 +67,24 @@ def verify(
     NotADirectoryError, FileNotFoundError
         `folder` is no folder.
     ValueError
-        There is no image in it.
+        There is no image in it, or `num_threads` is below 1.
     """
+    threads = check_threads(num_threads)
     if isinstance(folder, (str, os.PathLike)):
         found = files.list_images(files.check_folder(folder))
         if not found.names and not found.failures:
             raise ValueError(f"{found.root}: no images in it")
-        report = _with_bar(found.paths, num_threads, show_progress_bar)
+        report = _with_bar(found.paths, threads, show_progress_bar)
         report.failures.extend(Failure(-1, path, reason) for path, reason in found.reasons)
         return report
-    return _with_bar(folder, num_threads, show_progress_bar)
+    return _with_bar(folder, threads, show_progress_bar)
 
 
-def _with_bar(images: Any, num_threads: int | None, show: bool | None) -> VerifyReport:
+def _with_bar(images: Any, num_threads: int, show: bool | None) -> VerifyReport:
     inputs = Inputs.of(images)
     bar = progress_bar(show, inputs.length, "decoding")
     try:
-        return _verify(inputs, num_threads or 0, bar)
+        return _verify(inputs, num_threads, bar)
     finally:
         bar.close()
 

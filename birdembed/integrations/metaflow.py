@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.optional import need
+from birdembed.base.text import readable
 from birdembed.integrations._training_plots import match_grid, png, sample, without_matplotlib
 from birdembed.training.callbacks import Callback, TrainerLike
 from birdembed.training.progress import duration
@@ -188,8 +189,8 @@ class MetaflowCallback(Callback):
             return
         self._update(trainer)
         self._card.clear()
-        self._card.append(Markdown(f"# Fine-tuning {_named(trainer)}"))
-        self._card.append(Markdown(self._summary(trainer)))
+        self._card.append(Markdown(readable(f"# Fine-tuning {_named(trainer)}")))
+        self._card.append(Markdown(readable(self._summary(trainer))))
         self._card.append(self._bar)
         for name, chart in self._charts.items():
             self._card.append(Markdown(f"## {name.capitalize()}"))

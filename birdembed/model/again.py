@@ -6,6 +6,7 @@ from birdembed._core import FingerprintMismatch, WeightsError
 from birdembed.base.makers import Maker
 from birdembed.model.load import load_model
 from birdembed.model.model import Model
+from birdembed.model.stateful import snapshot_of
 
 _ADVICE = "name the model to use (model=, --model), or build the index again"
 
@@ -28,8 +29,8 @@ def load_maker(maker: Maker, fingerprint: str | None) -> Model:
             model = load_model(name, revision=revision or None)
         if fingerprint in (None, model.fingerprint):
             return model
-        if model.projection is not None and model.embedding_dim != model.projection.dim:
-            # It does not project by default; the one that the index was made with may have.
+        if model.projection is not None and not snapshot_of(model).default_projection:
+            # The model that the index was made with may have projected.
             projecting = load_model(maker.path or name, revision=revision or None, projection=True)
             if projecting.fingerprint == fingerprint:
                 return projecting

@@ -184,7 +184,9 @@ class Classifier(Embedder):
         inputs = Inputs.of(images)
         parts = classified(now, inputs, batch_size, on_error, num_threads)
         dim = now.dim(now.default_projection)
-        rows, report = gathered(parts, inputs, dim + now.num_classes, on_error, show_progress_bar)
+        rows, report = gathered(
+            now, parts, inputs, dim + now.num_classes, on_error, show_progress_bar
+        )
         embeddings = np.ascontiguousarray(rows[:, :dim])
         proba = softmax(rows[:, dim:])
         return (embeddings[0], proba[0], report) if inputs.single else (embeddings, proba, report)

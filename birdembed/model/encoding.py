@@ -9,7 +9,7 @@ import numpy as np
 
 from birdembed._core import DecodeError
 from birdembed.base.checks import check_integer, check_threads
-from birdembed.base.progress import progress_bar
+from birdembed.base.embedding_bar import EmbeddingBar
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
 from birdembed.images.report import EncodeReport, described
@@ -140,6 +140,7 @@ def classified(
 
 
 def gathered(
+    now: Snapshot,
     parts: Iterator[tuple[batches_.Batch, np.ndarray]],
     inputs: Inputs,
     width: int,
@@ -149,7 +150,7 @@ def gathered(
     """Return the rows of all batches, ``(n, width)``, and the report on the images."""
     report = EncodeReport()
     rows: list[np.ndarray] = []
-    bar = progress_bar(show_progress_bar, inputs.length, "embedding")
+    bar = EmbeddingBar(show_progress_bar, inputs.length, now.precision)
     try:
         for batch, vectors in parts:
             if inputs.single and batch.failures and on_error != "nan":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.public import public
 from birdembed.images import batches, sources
-from birdembed.model.embedder import snapshot_of
+from birdembed.model.stateful import snapshot_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

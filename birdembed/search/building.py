@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from birdembed._core import BirdembedError, DecodeError
 from birdembed.base.checks import check_choice, is_missing
-from birdembed.base.progress import progress_bar
+from birdembed.base.embedding_bar import EmbeddingBar
 from birdembed.data.folder import ImageFolder
 from birdembed.images.files import folder_of_images
 from birdembed.images.report import EncodeReport, described
@@ -43,7 +43,7 @@ def build(
         path, reason = task.closed[0]
         raise OSError(f"{path}: {reason}")
     finished = _Finished(model, cache, task.images)
-    bar = progress_bar(show_progress_bar, len(task.images), "embedding")
+    bar = EmbeddingBar(show_progress_bar, len(task.images), getattr(model, "precision", None))
     found = []
     try:
         for outcome in outcomes(model, task.images, finished):

@@ -11,7 +11,7 @@ import numpy as np
 from birdembed._version import __version__
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.system import get_num_threads
-from birdembed.model.embedder import snapshot_of
+from birdembed.model.stateful import snapshot_of
 from birdembed.search.index import Index
 from birdembed.serve.answers import (
     Embedding,

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from birdembed import _core
 from birdembed._core import BirdembedError
+from birdembed.base.checks import check_threads
 from birdembed.images import batches as batches_
 from birdembed.images import sources
 from birdembed.images.files import folder_of_images
-from birdembed.model.embedder import set_snapshot, snapshot_of, writing
+from birdembed.model.stateful import set_snapshot, snapshot_of, writing
 from birdembed.training.classes import spread_rows
 from birdembed.training.param_groups import batch_norms
 from birdembed.weights.tensors import not_finite
@@ -186,6 +187,7 @@ def recalibrate_batch_norm(
     BirdembedError
         Another call is changing the model, or a statistic would become NaN or infinite.
     """
+    num_threads = check_threads(num_threads)
     paths = _all_images(data)
     order = np.random.default_rng([seed, 3]).permutation(len(paths))[:max_images]
     with writing(model, "recalibrate_batch_norm"):
@@ -211,7 +213,7 @@ def recalibrate_batch_norm(
             # parameters are trainable, because frozen ones keep their statistics; a learning rate
             # of 0 leaves the weights unchanged.
             core.configure("train", [True] * len(table), bn_momentum=n / seen)
-            core.forward(batch.pixels, num_threads or 0)
+            core.forward(batch.pixels, num_threads)
             core.apply("sgd", nothing, nothing, momentum=0.0)
         if not seen:
             raise ValueError("recalibrate_batch_norm: none of the images can be read")

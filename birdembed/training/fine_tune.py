@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from birdembed.data.folder import ImageFolder
-from birdembed.model.embedder import writing
+from birdembed.model.stateful import writing
 from birdembed.training.checkpoint import has_checkpoint, read_checkpoint
 from birdembed.training.history import History
 from birdembed.training.resume import check_config, restore

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from birdembed.model.embedder import set_snapshot, snapshot_of
 from birdembed.model.snapshot import Snapshot
+from birdembed.model.stateful import set_snapshot, snapshot_of
 from birdembed.training.checkpoint import (
     has_checkpoint,
     prepare_folder,

@@ -12,8 +12,8 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import WeightsError
 from birdembed.base.text import some
-from birdembed.model.embedder import set_snapshot, snapshot_of
 from birdembed.model.snapshot import Snapshot
+from birdembed.model.stateful import set_snapshot, snapshot_of
 from birdembed.training.checkpoint import Checkpoint, read_best, write_best, write_checkpoint
 from birdembed.training.classes import data_digest
 from birdembed.training.config import TrainConfig

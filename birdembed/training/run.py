@@ -11,9 +11,9 @@ import numpy as np
 from birdembed import _core
 from birdembed._version import __version__
 from birdembed.data.folder import ImageFolder, image_folder
-from birdembed.model.embedder import set_snapshot, snapshot_of
 from birdembed.model.model import Model
 from birdembed.model.snapshot import Snapshot
+from birdembed.model.stateful import set_snapshot, snapshot_of
 from birdembed.training.classes import check_train, check_valid, class_weights
 from birdembed.training.config import TrainConfig
 from birdembed.training.distill import Distill

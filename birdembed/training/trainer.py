@@ -12,9 +12,9 @@ import numpy as np
 from birdembed.base.public import public
 from birdembed.data.folder import ImageFolder
 from birdembed.data.targets import smoothed_targets
-from birdembed.model.embedder import model_of, snapshot_of, writing
 from birdembed.model.encoding import check_pixels
 from birdembed.model.model import Model
+from birdembed.model.stateful import model_of, snapshot_of, writing
 from birdembed.pretrained.contents import Pretrained
 from birdembed.training.callbacks import Callbacks
 from birdembed.training.checkpoint import read_checkpoint

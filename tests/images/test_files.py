@@ -11,6 +11,7 @@ import birdembed as be
 from birdembed.evaluation.duplicates import duplicate_groups
 from birdembed.images import files
 from birdembed.images.files import list_images
+from tests.support.models import make_model
 
 
 def picture(path, colour="red"):
@@ -193,3 +194,12 @@ def test_classes_whose_accents_are_written_in_two_ways_are_one(tmp_path):
     assert len(data.select([two])) == 2
     assert be.ImageFolder.from_lists(["a", "b"], [one, two]).class_names == [one]
     assert be.ImageFolder.from_lists(["a", "b"], [two, one], [two]).class_names == [one]
+
+
+def test_threads_below_one_are_refused(tmp_path):
+    for call in (
+        lambda: be.verify(tmp_path, num_threads=-1),
+        lambda: be.recalibrate_batch_norm(make_model(), tmp_path, num_threads=0),
+    ):
+        with pytest.raises(ValueError, match="num_threads"):
+            call()

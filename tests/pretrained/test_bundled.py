@@ -116,8 +116,8 @@ def test_what_comes_with_birds51(birds51):
         "precision@1": "precision_at_1",
         "MAP@R": "map_at_r",
         "mean cosine, same species": "same_similarity",
-        "turned by 90 degrees": "robustness.rotate90.precision_at_1",
-        "brightness x 1.4": "robustness.brightness_1.4.precision_at_1",
+        "precision@1, rotated by 90 degrees": "robustness.rotate90.precision_at_1",
+        "precision@1, brightness x 1.4": "robustness.brightness_1.4.precision_at_1",
     }.items():
         sscd, ours = (record["valid"][which][key] for which in ("sscd", "float16"))
         assert f"| {row} | {sscd:.3f} | {ours:.3f} |" in card

@@ -19,9 +19,9 @@ from birdembed._core import WeightsError
 from birdembed._version import __version__
 from birdembed.base.optional import need
 from birdembed.integrations.mlflow.pyfunc import DEFAULTS
-from birdembed.model.embedder import set_snapshot, snapshot_of
 from birdembed.model.load import load_model as load_folder
 from birdembed.model.model import Model
+from birdembed.model.stateful import set_snapshot, snapshot_of
 
 mlflow = need("mlflow", "mlflow", "birdembed.integrations.mlflow")
 
