@@ -176,7 +176,7 @@ def test_a_picture_keeps_its_views_when_another_is_bad(folder, tmp_path):
     bad.write_bytes(b"no picture")
     paths = list(data.paths)
     paths[3] = str(bad)
-    with pytest.warns(UserWarning, match="left out"):
+    with pytest.warns(UserWarning, match="bad.jpg"):
         found = pixels_of(made(ImageFolder.from_lists(paths, data.names), 5, CFG))
     whole = pixels_of(made(data, 5, CFG))
     assert found.keys() == whole.keys() - {3}

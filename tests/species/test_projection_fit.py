@@ -260,7 +260,7 @@ def test_refused_data(model, photos):
         model.fit_projection(raw, list("abc"))
     with pytest.raises(ValueError, match="2048"):
         model.fit_projection(raw[:, :7], list("abab"))
-    with pytest.raises(ValueError, match="bring"):
+    with pytest.raises(ValueError, match="only used with embeddings"):
         model.fit_projection(photos, photos.names)
     raw[2, 5] = np.nan
     with pytest.raises(ValueError, match="row 2"):
