@@ -1,4 +1,4 @@
-"""Give classes the name that users import them by."""
+"""Give public classes the module name that users import them from."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ Class = TypeVar("Class", bound=type)
 
 
 def public(cls: Class) -> Class:
-    """Make a class say that it lives in `birdembed`, whatever file defines it.
+    """Set the module of a class to `birdembed`, whatever file defines it.
 
-    Pickles and tracebacks then name what users import, and pickles survive a move of the file.
+    Pickles and tracebacks then have the public name, and pickles still load if the file moves.
     """
     # The price: `inspect.getsource(cls)`, and so IPython's `cls??`, looks for a class in the file
     # of the module it names, finds nothing in __init__.py, and says so by OSError; IPython shows

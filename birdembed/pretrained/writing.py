@@ -176,7 +176,7 @@ def write_pretrained(
     pretrained = pretrained.with_fingerprint().stored_as(dtype)
     name = not_finite(pretrained.state)
     if name is not None:  # no loader would take it
-        raise WeightsError(f"{name} holds NaN or infinity, as after a training that diverged")
+        raise WeightsError(f"{name} contains NaN or infinity; the training may have diverged")
     folder = Path(directory)
     config = _config(pretrained, write_gallery is not None, dtype)
     text = json_text(config, indent=2)

@@ -113,7 +113,7 @@ def test_refusals():
     with pytest.raises(ValueError, match="3 dimensions, the reference has 2"):
         retrieval_metrics(vectors, list("abc"), vectors[:, :2], list("abc"))
     vectors[1, 1] = np.nan
-    with pytest.raises(ValueError, match="row 1 holds NaN"):
+    with pytest.raises(ValueError, match="row 1 contains NaN"):
         retrieval_metrics(vectors, list("abc"))
 
 

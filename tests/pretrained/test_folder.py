@@ -261,7 +261,7 @@ def test_what_float16_cannot_hold_is_refused(tmp_path, model, value):
 def test_what_no_loader_takes_is_not_written(tmp_path, model, value):
     write_pretrained(tmp_path / "m", model)
     model.state["layer1.0.bn1.running_var"][1] = value
-    with pytest.raises(WeightsError, match=r"layer1\.0\.bn1\.running_var holds NaN or infinity"):
+    with pytest.raises(WeightsError, match=r"layer1\.0\.bn1\.running_var contains NaN or infinity"):
         write_pretrained(tmp_path / "m", model)
     assert read_pretrained(tmp_path / "m").threshold == 0.625  # what was there stays
 
@@ -298,8 +298,8 @@ def edit_species(folder, species):
         (lambda f: (f / "config.json").write_text("{"), r"config\.json: cannot be read as JSON"),
         (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object, got list"),
         (lambda f: (f / "model.safetensors").unlink(), r"none of model\.safetensors"),
-        (lambda f: (f / "projection.safetensors").unlink(), "projection.*config.json names it"),
-        (lambda f: os.truncate(f / "model.safetensors", 5000), "not a whole safetensors file"),
+        (lambda f: (f / "projection.safetensors").unlink(), "projection.*config.json refers to it"),
+        (lambda f: os.truncate(f / "model.safetensors", 5000), "not a complete safetensors file"),
         (lambda f: edit(f, architecture="vit"), "architecture 'vit' is not one of"),
         (lambda f: edit(f, birdembed={"format": 9}), "format 9, this version reads 1"),
         (lambda f: edit_species(f, ["one"]), "species: not names by label"),

@@ -113,7 +113,7 @@ def test_bad_files_are_skipped_and_named(folder):
 def test_refusals(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Index.build(FakeModel(), tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="no images in it"):
+    with pytest.raises(ValueError, match="no images in this folder"):
         Index.build(FakeModel(), make(tmp_path / "none", ["notes.txt"]))
     with pytest.raises(TypeError, match=r"image 1: expected a path.*array of float64"):
         Index.build(FakeModel(), ["x.jpg", np.zeros(3)])
