@@ -65,7 +65,7 @@ static bird_status span_init(span *s, double begin, double length, double size, 
     /* Negated: NaN must fail too. */
     if (!(fabs(lowest) < 1 << 24 && fabs(highest) < 1 << 24 && fabs(s->right) < 1 << 24 &&
           fabs(s->down) < 1 << 24))
-        return bird_fail(err, BIRD_ARG, "a warp reaches %g to %g pixels, beyond reason", lowest,
+        return bird_fail(err, BIRD_ARG, "a warp reaches %g to %g pixels, too far", lowest,
                          highest);
     /* Bilinear sampling looks one pixel further, and antialiasing one pixel of the view. */
     margin = 2 + ceil(fmax(scale, 1) * 2);
@@ -182,7 +182,7 @@ bird_status bird_geometry_apply(uint8_t *dst, const bird_image *image,
     }
     /* A turned box reaches beyond the image, but not so far. */
     if (x.n > 4 * BIRD_MAX_PIXELS / y.n)
-        BIRD_FAIL(BIRD_ARG, "a warp looks at %zu x %zu pixels, beyond reason", x.n, y.n);
+        BIRD_FAIL(BIRD_ARG, "a warp looks at %zu x %zu pixels, too far", x.n, y.n);
     if (!bird_size_mul(x.n, 3, &bytes) || !bird_size_mul(bytes, y.n, &bytes) ||
         !(part = bird_alloc(bytes)))
         BIRD_FAIL(BIRD_NOMEM, "out of memory for a view of %zu x %zu pixels", x.n, y.n);

@@ -82,9 +82,9 @@ static bird_status read_chunk(walk *w, bird_image_info *info, const uint8_t *bod
     const uint8_t *type = body - 4;
     if (memcmp(type, "IHDR", 4) == 0) return read_header(w, info, body, length, err);
     if (memcmp(type, "CgBI", 4) == 0)
-        return bird_fail(err, BIRD_UNSUPPORTED, "PNG in Apple's own variant");
+        return bird_fail(err, BIRD_UNSUPPORTED, "PNG in the variant of Apple");
     if (w->colour < 0)
-        return bird_fail(err, BIRD_FORMAT, "damaged PNG: it does not begin with its header");
+        return bird_fail(err, BIRD_FORMAT, "damaged PNG: it does not start with its header");
     if (memcmp(type, "PLTE", 4) == 0) {
         if (length == 0 || length > 768 || length % 3 != 0 || w->pixels)
             return bird_fail(err, BIRD_FORMAT, "damaged PNG: bad palette");
@@ -157,10 +157,10 @@ static uint64_t decode_bytes(const walk *w, const bird_image_info *info, uint64_
 static bird_status finish(const walk *w, bird_image_info *info, bird_error *err) {
     uint64_t raw;
     bird_status status;
-    if (!w->pixels) return bird_fail(err, BIRD_FORMAT, "damaged PNG: it holds no picture");
+    if (!w->pixels) return bird_fail(err, BIRD_FORMAT, "damaged PNG: it contains no image");
     raw = raw_bytes(w, info);
     if (raw > bird_inflate_limit(w->data_size))
-        return bird_fail(err, BIRD_FORMAT, "truncated PNG: %zu bytes cannot hold its pixels",
+        return bird_fail(err, BIRD_FORMAT, "truncated PNG: %zu bytes are too few for its pixels",
                          w->data_size);
     info->decode_bytes = decode_bytes(w, info, raw);
     status = bird_image_check_memory(info, err);

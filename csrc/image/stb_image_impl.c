@@ -101,7 +101,7 @@ bird_status bird_stb_load(uint8_t **pixels, size_t *width, size_t *height, const
             return bird_fail(err, unfolding.code, "%s", unfolding.message);
         if (out_of_memory) return bird_fail(err, BIRD_NOMEM, "out of memory decoding an image");
         if (beyond_limit)
-            return bird_fail(err, BIRD_FORMAT, "data unfold to more than the header announces");
+            return bird_fail(err, BIRD_FORMAT, "data is longer than the header says");
         return bird_fail(err, BIRD_FORMAT, "damaged data (%s)",
                          reason ? reason : "no reason given");
     }

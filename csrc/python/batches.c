@@ -214,7 +214,7 @@ static PyObject *mix_batch(PyObject *module, PyObject *args) {
     unsigned long long seed, epoch;
     bird_error err;
     bird_status status = bird_fail(&err, BIRD_SHAPE, "%s",
-                                   "pixels (n, 3, s, s), targets (n, c) and keys (n) do not fit");
+                                   "pixels (n, 3, s, s), targets (n, c) and keys (n) do not match");
     if (!PyArg_ParseTuple(args, "OOOddKK:mix_batch", &pixels_object, &targets_object, &keys_object,
                           &mix.mixup, &mix.cutmix, &seed, &epoch))
         return NULL;
@@ -227,8 +227,8 @@ static PyObject *mix_batch(PyObject *module, PyObject *args) {
         if (!(mix.mixup >= 0 && mix.cutmix >= 0 && mix.mixup + mix.cutmix > 0 &&
               mix.mixup + mix.cutmix < 1e6)) {
             status = bird_fail(&err, BIRD_ARG,
-                               "mixup and cutmix must be at least 0, one of them above, got %g "
-                               "and %g",
+                               "mixup and cutmix must be at least 0 and one of them above 0, got "
+                               "%g and %g",
                                mix.mixup, mix.cutmix);
         } else if (p[1] == 3 && p[2] == p[3] && p[0] == t[0] && PyArray_DIM(keys, 0) == t[0]) {
             size_t n = (size_t)p[0], size = (size_t)p[2], n_classes = (size_t)t[1];

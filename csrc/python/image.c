@@ -211,7 +211,7 @@ static PyObject *resize(PyObject *module, PyObject *args) {
     if (from[2] != 3 || from[0] < 1 || from[1] < 1 || from[0] > INT_MAX || from[1] > INT_MAX ||
         height < 1 || width < 1 || (uint64_t)height > BIRD_MAX_PIXELS / (uint64_t)width) {
         PyErr_Format(PyExc_ValueError,
-                     "image must have shape (height, width, 3) and a sensible new size, got "
+                     "image must have shape (height, width, 3) and a valid new size, got "
                      "(%zd, %zd, %zd) to (%d, %d)",
                      (Py_ssize_t)from[0], (Py_ssize_t)from[1], (Py_ssize_t)from[2], height, width);
         goto cleanup;

@@ -106,7 +106,7 @@ static PyArrayObject *require_pixels(PyObject *object) {
     if (pixels && (PyArray_DIM(pixels, 2) > BIRD_MAX_SIDE ||
                    PyArray_DIM(pixels, 3) > BIRD_MAX_SIDE)) {
         PyErr_Format(PyExc_ValueError,
-                     "images for the network must be %d to %d pixels a side, got %zdx%zd",
+                     "images for the network must have sides of %d to %d pixels, got %zdx%zd",
                      BIRD_MIN_SIDE, BIRD_MAX_SIDE, (Py_ssize_t)PyArray_DIM(pixels, 2),
                      (Py_ssize_t)PyArray_DIM(pixels, 3));
         Py_CLEAR(pixels);

@@ -65,7 +65,7 @@ static int optional_array(PyArrayObject **array, PyObject *object, const char *n
 static bool has_batch(PyObject *self, const char *caller) {
     if (!idle(self)) return false;
     if (bird_trainer_batch(core_of(self)) > 0) return true;
-    PyErr_Format(PyExc_ValueError, "%s needs a forward pass before it", caller);
+    PyErr_Format(PyExc_ValueError, "%s needs a forward pass first", caller);
     return false;
 }
 

@@ -192,7 +192,7 @@ static bird_status pack_queries(panel *p, bird_error *err) {
             }
             if (!isfinite(square))
                 return bird_fail(err, BIRD_ARG,
-                                 "queries: row %zu holds NaN or infinity; leave it out",
+                                 "queries: row %zu contains NaN or infinity; remove it",
                                  p->first + q + i);
             p->squares[q + i] = square;
         }

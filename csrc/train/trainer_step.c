@@ -144,7 +144,7 @@ bird_status bird_trainer_loss(bird_trainer *trainer, double *loss, float *logits
                               const float *targets, const float *weights, bird_error *err) {
     const bird_resnet *net = trainer->net;
     const float *params = trainer->slabs[BIRD_SLAB_PARAMS];
-    if (!trainer->current) return bird_fail(err, BIRD_ARG, "loss needs a forward pass before it");
+    if (!trainer->current) return bird_fail(err, BIRD_ARG, "loss needs a forward pass first");
     if (net->num_classes == 0)
         return bird_fail(err, BIRD_ARG, "this network has no classifier to train");
     double total = weights ? 0 : 1;

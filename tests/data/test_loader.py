@@ -405,7 +405,7 @@ def test_progress_of_the_check(data):
 def test_core_checks_its_arguments():
     pixels, targets = np.zeros((2, 3, 4, 4), np.float32), np.zeros((2, 5), np.float32)
     keys = np.arange(2)
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="do not match"):
         _core.mix_batch(pixels, targets[:1].copy(), keys, 1.0, 0.0, 0, 0)
     with pytest.raises(ValueError, match="mixup and cutmix"):
         _core.mix_batch(pixels, targets, keys, 0.0, 0.0, 0, 0)
