@@ -321,6 +321,6 @@ def need_target(path: str) -> None:
     """
     parent = Path(path).resolve().parent
     if not parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {parent}")
+        raise FileNotFoundError(f"cannot write {path}: the folder {parent} does not exist")
     if not os.access(parent, os.W_OK):
         raise PermissionError(f"cannot write {path}: the folder {parent} is not writable")

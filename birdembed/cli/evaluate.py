@@ -130,7 +130,7 @@ def write_plots(
         try:
             figure = draw()
         except ValueError as error:  # too few photos, or of too few species
-            common.say(f"not drawn: {path}: {common.one_line(error)}")
+            common.say(f"no plot {path}: {common.one_line(error)}")
             continue
         common.save_figure(figure, path)
         paths.append(path)

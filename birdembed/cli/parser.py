@@ -79,7 +79,7 @@ class Parser(argparse.ArgumentParser):
             if word == "--":
                 return
             if name.startswith("--") and not any(one.startswith(name) for one in known):
-                self.error(f"there is no option {name}{did_you_mean(name, known)}")
+                self.error(f"unknown option {name}{did_you_mean(name, known)}")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -103,7 +103,7 @@ def parse(
     leading = argv[: argv.index(chosen)] if chosen else argv
     if chosen and chosen not in commands and not any(w.startswith("--print") for w in leading):
         parser.error(
-            f"there is no command {chosen!r}"
+            f"unknown command {chosen!r}"
             + (did_you_mean(chosen, commands) or f"; commands are {', '.join(commands)}")
         )
     mine = parsers.get(chosen, parser)
@@ -119,7 +119,7 @@ def parse(
         parser.exit()
     for word in unknown:
         option = word.startswith("-") and word != "-"
-        mine.error(f"there is no option {word}" if option else f"unexpected argument {word!r}")
+        mine.error(f"unknown option {word}" if option else f"unexpected argument {word!r}")
     if args.command is None:
         parser.error("a command is required")
     return importlib.import_module(f"birdembed.cli.{chosen}"), args

@@ -203,7 +203,7 @@ class Evaluation:
         confused = self.most_confused(5)
         if confused:
             rows = [[c.true, c.found, str(c.pictures), f"{c.share:.0%}"] for c in confused]
-            parts.append(html.table(["shows", "taken for", "pictures", "share"], rows))
+            parts.append(html.table(["class", "predicted as", "images", "share"], rows))
         if self.failures:
             parts.append(html.note(f"{html.count(len(self.failures), 'image')} could not be read"))
         return "".join(parts)

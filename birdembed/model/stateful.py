@@ -131,7 +131,7 @@ class Stateful:
         """The reason for the value of `precision`, in one line."""
         now = self._current
         if now.precision != "auto":
-            return "as asked for"
+            return "as requested"
         return "chosen on the first images" if now.choice is None else now.choice.reason
 
     def choose_precision(self, images: Any) -> str:

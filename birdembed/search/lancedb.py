@@ -26,7 +26,7 @@ def connect(uri: Any) -> Any:
 
 
 def _found(database: Any, table: str) -> Any:
-    """Return a table, or None where it does not exist."""
+    """Return a table, or None if it does not exist."""
     try:
         return database.open_table(table)
     except (ValueError, FileNotFoundError) as error:

@@ -79,7 +79,7 @@ def test_evaluate_plots_what_can_be_drawn(folder, tmp_path, capsys):
     assert {os.path.basename(path) for path in paths} == set(os.listdir(tmp_path / "p"))
     assert "similarity.png" in os.listdir(tmp_path / "p")
     assert "per_class.png" not in os.listdir(tmp_path / "p")
-    assert f"not drawn: {tmp_path / 'p' / 'per_class.png'}: no class has the score" in shown.err
+    assert f"no plot {tmp_path / 'p' / 'per_class.png'}: no class has the score" in shown.err
     assert main([*words, "--json"]) == 0
     assert "different_similarity" in json.loads(capsys.readouterr().out)
 
