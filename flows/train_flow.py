@@ -1,17 +1,16 @@
-"""Train a classifier of species, judge it, register it, and embed a collection with it.
+"""Train a classifier of species, evaluate it, register it, and embed a collection with it.
 
     python train_flow.py run --train birds/train --valid birds/valid --epochs 8 --image-size 128
     python train_flow.py run --train ... --collection photographs --max-workers 2
     python train_flow.py --environment ... run --with kubernetes:image=... ...
 
-Steps: `start` checks the data, `train` trains with checkpoints that a retry goes on from, in the
-middle of an epoch too, `evaluate` judges the model on photographs it has not seen, and only where
-the accuracy reaches the threshold `register` puts it into MLflow's registry. With a collection its
-photographs are embedded shard by shard, each shard a task of its own, and `table` joins them into
-one LanceDB table.
+Steps: `start` checks the data. `train` trains with checkpoints; a retry resumes from the last one,
+even in the middle of an epoch. `evaluate` evaluates the model on photos it has not seen. If the
+accuracy reaches the threshold, `register` adds the model to the MLflow registry. With a collection,
+its photos are embedded in shards, one task per shard, and `table` joins them to one LanceDB table.
 
-Nothing passes from step to step but through Metaflow's datastore and what the parameters name: on
-many machines the folders must be mounted at the same place on each.
+Steps only exchange data through the Metaflow datastore and the folders given by the parameters. If
+the tasks run on several machines, mount the folders at the same path on each.
 
 Needs: pip install 'birdembed[metaflow,mlflow,lancedb,plot]'
 """
@@ -48,43 +47,43 @@ def mlflow_run(flow):
 
 
 class TrainFlow(FlowSpec):
-    """Train, judge, register, embed."""
+    """Train, evaluate, register, embed."""
 
-    train_dir = Parameter("train", required=True, help="photographs, one folder a species")
-    valid_dir = Parameter("valid", default=None, help="other ones; default: a fifth of --train")
+    train_dir = Parameter("train", required=True, help="folder with one subfolder per species")
+    valid_dir = Parameter("valid", default=None, help="validation photos; default: 20 % of --train")
     start_from = Parameter(
-        "model", default=None, help="what to start from; default: load_model()'s"
+        "model", default=None, help="model to start from; default: that of load_model()"
     )
     epochs = Parameter("epochs", default=8, type=int)
     batch_size = Parameter("batch-size", default=32, type=int)
-    lr = Parameter("lr", default=None, type=float, help="default: by the length of the run")
+    lr = Parameter("lr", default=None, type=float, help="default: depends on the length of the run")
     accuracy_threshold = Parameter(
-        "accuracy-threshold", default=0.8, type=float, help="below it nothing is registered"
+        "accuracy-threshold", default=0.8, type=float, help="minimum accuracy to register the model"
     )
     checkpoint_every = Parameter(
-        "checkpoint-every", default=None, type=int, help="steps; default: every epoch"
+        "checkpoint-every", default=None, type=int, help="steps per checkpoint; default: an epoch"
     )
     image_sizes = Parameter(
         "image-size", default=None, help="160, or 10x128,3x192; default: the model's"
     )
     eval_size = Parameter("eval-size", default=None, type=int, help="default: the model's")
     seed = Parameter("seed", default=0, type=int)
-    collection = Parameter("collection", default=None, help="folder of photographs to embed")
+    collection = Parameter("collection", default=None, help="folder of photos to embed")
     shard_size = Parameter(
-        "shard-size", default=1000, type=int, help="photographs a task, at least"
+        "shard-size", default=1000, type=int, help="minimum number of photos per task"
     )
     lancedb_uri = Parameter("lancedb", default=None, help="default: COLLECTION.lancedb")
     table_name = Parameter("table", default="birds")
     tracking_uri = Parameter(
-        "tracking-uri", default=None, help="MLflow's; default: MLFLOW_TRACKING_URI, or a local one"
+        "tracking-uri", default=None, help="MLflow server; default: MLFLOW_TRACKING_URI or local"
     )
     experiment = Parameter("experiment", default="birdembed")
     registered_model = Parameter("registered-model", default="birdembed")
-    alias = Parameter("alias", default="champion", help="of an accepted model in the registry")
+    alias = Parameter("alias", default="champion", help="alias of a registered model")
 
     @step
     def start(self):
-        """Check the data, before anything costs time."""
+        """Check the data before any long computation."""
         import mlflow
 
         import birdembed as be
@@ -96,7 +95,7 @@ class TrainFlow(FlowSpec):
             valid = be.ImageFolder(os.path.abspath(self.valid_dir))
         unknown = sorted(set(valid.class_names) - set(train.class_names))
         if unknown:
-            raise ValueError(f"--valid has the species {unknown[0]!r}, which --train lacks")
+            raise ValueError(f"--valid has the species {unknown[0]!r}, which is not in --train")
         self.unreadable = []
         for data in (train, valid):
             self.unreadable += be.verify(data).failures
@@ -104,7 +103,7 @@ class TrainFlow(FlowSpec):
             print(f"cannot be read, and is left out: {failure.name}: {failure.reason}")
         copies = be.find_duplicates(valid, train)
         for copy in copies:
-            print(f"is in the training photographs too: {copy.path}: {copy.other}")
+            print(f"copy: {copy.path} is also among the training photos: {copy.other}")
         self.copies = len({copy.path for copy in copies})
         self.train_data, self.valid_data = train, valid
         print(f"train: {train}\nvalid: {valid}")
@@ -112,11 +111,11 @@ class TrainFlow(FlowSpec):
         if self.collection_dir and not os.path.isdir(self.collection_dir):
             raise NotADirectoryError(f"--collection is not a folder: {self.collection_dir}")
         if self.collection_dir:
-            import birdembed.integrations.lancedb  # noqa: F401  if it is missing, it is now
+            import birdembed.integrations.lancedb  # noqa: F401  fail now if it is not installed
 
         if self.tracking_uri:
             mlflow.set_tracking_uri(self.tracking_uri)
-        # As it is here: the tasks that follow may run elsewhere.
+        # Resolve the path here, because later tasks may run elsewhere.
         self.mlflow_uri = mlflow.get_tracking_uri()
         found = mlflow.set_experiment(self.experiment)
         tags = {"metaflow.flow": current.flow_name, "metaflow.run": current.run_id}
@@ -132,7 +131,7 @@ class TrainFlow(FlowSpec):
     @card(type="blank", id="training", refresh_interval=5)
     @step
     def train(self):
-        """Fine-tune, from the last checkpoint where an attempt before this one left one."""
+        """Fine-tune, starting from the last checkpoint of an earlier attempt, if any."""
         import birdembed as be
         from birdembed.integrations.metaflow import MetaflowCallback
         from birdembed.integrations.mlflow import MlflowCallback
@@ -156,7 +155,7 @@ class TrainFlow(FlowSpec):
                 show_progress_bar=True,
                 callbacks=[
                     MetaflowCallback("training"),
-                    # The checkpoints are in Metaflow's datastore; the model waits for the gate.
+                    # Checkpoints are in the Metaflow datastore; the model is logged in `register`.
                     MlflowCallback(run_id=self.mlflow_run_id, checkpoints=False, log_model=False),
                 ],
             )
@@ -168,7 +167,7 @@ class TrainFlow(FlowSpec):
     @card(type="blank", id="evaluation")
     @step
     def evaluate(self):
-        """Judge the model on `valid`, and teach it when to say that it knows no such species."""
+        """Evaluate the model on `valid`, and set the threshold for unknown species."""
         from metaflow.cards import Markdown, Table
         from mlflow.entities import Metric
 
@@ -202,7 +201,7 @@ class TrainFlow(FlowSpec):
             [
                 Markdown(f"# {self.verdict.capitalize()}\n\n{text}{self.verdict}."),
                 Table(rows, headers=["score", "value"]),
-                figure_image(evaluation.plot_confusion, "What is taken for what"),
+                figure_image(evaluation.plot_confusion, "Confusion matrix"),
                 figure_image(lambda: be.plot_per_class(evaluation), "Species, the worst first"),
             ]
         )
@@ -210,7 +209,7 @@ class TrainFlow(FlowSpec):
 
     @step
     def register(self):
-        """Put the model into MLflow's registry."""
+        """Add the model to the MLflow registry."""
         from birdembed.integrations.mlflow import log_model
 
         with mlflow_run(self):
@@ -227,12 +226,12 @@ class TrainFlow(FlowSpec):
 
     @step
     def shard(self):
-        """List the collection, in pieces."""
+        """Split the collection into shards."""
         from birdembed.integrations.metaflow import shard_files
 
-        # No more than the 100 tasks that Metaflow allows where --max-num-splits is not given.
+        # At most 100 tasks, the limit of Metaflow without --max-num-splits.
         self.shards = shard_files(self.collection_dir, self.shard_size, most=100)
-        print(f"{sum(map(len, self.shards))} photographs in {len(self.shards)} shards")
+        print(f"{sum(map(len, self.shards))} photos in {len(self.shards)} shards")
         self.next(self.embed, foreach="shards")
 
     @retry(times=3, minutes_between_retries=0)
@@ -251,14 +250,14 @@ class TrainFlow(FlowSpec):
             on_error="skip",
         )
         self.failures = [(names[place], reason) for place, _, reason in rows.report.failures]
-        rows.model = None  # not once more with every shard
+        rows.model = None  # do not store it with every shard
         self.rows = rows
         self.next(self.table)
 
     @retry(times=2, minutes_between_retries=0)
     @step
     def table(self, inputs):
-        """Join the shards into one LanceDB table."""
+        """Join the shards to one LanceDB table."""
         self.merge_artifacts(inputs, exclude=["rows", "failures"])
         self.table_uri = self.lancedb_uri or f"{self.collection_dir}.lancedb"
         self.table_rows, self.unembedded = 0, []
@@ -276,7 +275,7 @@ class TrainFlow(FlowSpec):
 
     @step
     def end(self):
-        """Close the run."""
+        """End the run."""
         with mlflow_run(self) as client:
             client.set_tag(self.mlflow_run_id, "verdict", self.verdict)
             client.set_terminated(self.mlflow_run_id, "FINISHED")

@@ -248,7 +248,7 @@ def check_table(found, model, place):
 def check_cards(found):
     for name, words in {
         "training": ("Fine-tuning resnet50", "finished", "Loss", "Most similar images"),
-        "evaluation": ("Accepted", "precision_at_1", "What is taken for what"),
+        "evaluation": ("Accepted", "precision_at_1", "Confusion matrix"),
     }.items():
         # A card is a page whose data are JSON in base64. An attempt that was killed leaves one too.
         pages = [page for card, page in found["cards"] if card == name]
