@@ -1,4 +1,4 @@
-/* Training batches: an epoch's order, images decoded to keep, views of them, mixing. */
+/* Training batches: the order of an epoch, decoded images, augmented views, mixing. */
 #include <string.h>
 
 #include "base/threads.h"
@@ -8,7 +8,7 @@
 #include "python/glue.h"
 #include "python/sources.h"
 
-/* Memory is asked for by their number: a bound that no data set comes near. */
+/* Limits memory, which depends on this number; no dataset comes close to it. */
 enum { MAX_CLASSES = 1 << 24 };
 
 static PyObject *epoch_order(PyObject *module, PyObject *args) {
@@ -197,7 +197,7 @@ static PyObject *fill_batch(PyObject *module, PyObject *args) {
     return result;
 }
 
-/* bird_require_array, and that it may be written to. */
+/* Like bird_require_array, and also require that the array is writeable. */
 static PyArrayObject *require_writeable(PyObject *object, const char *name, int ndim) {
     PyArrayObject *array = bird_require_array(object, name, NPY_FLOAT32, ndim);
     if (array && !PyArray_ISWRITEABLE(array)) {

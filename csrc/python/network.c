@@ -33,7 +33,7 @@ static network *allocate_network(PyTypeObject *type, bird_state *state,
     return self;
 }
 
-/* Give a new network the ranges (n_convs) that int8 needs; -1 with an exception set. */
+/* Set the ranges (n_convs) that int8 needs in a new network; -1 with an exception set. */
 static int take_ranges(network *self, bird_state *state, PyObject *given) {
     const int n_convs = bird_weights_net(self->weights)->n_convs;
     PyArrayObject *ranges = bird_require_array(given, "ranges", NPY_FLOAT32, 1);

@@ -1,5 +1,5 @@
-/* Single views of training images, for tests and for looking at; and what training batches share
- * with them. */
+/* Single views of training images, for tests and for inspection, and code shared with training
+ * batches. */
 #include <string.h>
 
 #include "data/batch.h"
@@ -87,7 +87,7 @@ static PyObject *draw_view(PyObject *module, PyObject *args) {
                          (Py_ssize_t)v.erase_height);
 }
 
-/* `list` is a tuple: items may have methods that run while they are read. */
+/* `list` is a tuple, because items may have methods that run while they are read. */
 static int parse_ops(bird_view *view, PyObject *list) {
     Py_ssize_t n = PyTuple_Size(list);
     if (n > BIRD_MAX_COLOR_OPS) {
