@@ -118,7 +118,7 @@ static uint64_t bytes_of_rows(const walk *w, uint64_t width, uint64_t height) {
     return height * (1 + (width * channels_of(w->colour) * (uint64_t)w->depth + 7) / 8);
 }
 
-/* What the data unfold to, to the byte. */
+/* The exact size of the decompressed data. */
 static uint64_t raw_bytes(const walk *w, const bird_image_info *info) {
     /* Adam7: offset and step of each pass. */
     static const uint8_t x[7] = {0, 4, 0, 2, 0, 1, 0}, step_x[7] = {8, 8, 4, 4, 2, 2, 1};
@@ -135,8 +135,8 @@ static inline uint64_t larger(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-/* What stb_image asks for: unfolded rows, samples (once more for a pass of an interlaced file),
- * colours of a palette, a conversion to our channels, and one from 16 bits. */
+/* The memory that stb_image allocates: decompressed rows, samples (once more for a pass of an
+ * interlaced file), palette colours, a conversion to our channels, and one from 16 bits. */
 static uint64_t decode_bytes(const walk *w, const bird_image_info *info, uint64_t raw) {
     uint64_t n = info->width * info->height, sample = w->depth == 16 ? 2 : 1;
     uint64_t wanted = n * (uint64_t)info->channels;

@@ -16,7 +16,7 @@ struct bird_weights {
 };
 
 /* Fold the batch norm into the convolution: y = (w x - mean) g / sqrt(var + eps) + b.
- * The scale is worked out in double: one rounding a weight instead of four. */
+ * The scale is computed in double: one rounding per weight instead of four. */
 static void fold(const void *owner, int key, float *weights, float *bias) {
     const bird_weights *set = owner;
     const bird_conv_bn *conv = &set->net->convs[key];
