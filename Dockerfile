@@ -1,10 +1,10 @@
-# The page and the JSON service, with the model inside.
+# The web page and the JSON API, with the bundled model.
 #
 #   make wheel
 #   docker build -t birdembed .
 #   docker run --rm -p 8000:8000 birdembed
 #
-# With photographs to search (docs/guide/serving.md):
+# To search your own photos (docs/guide/serving.md):
 #
 #   docker run --rm -p 8000:8000 -v "$PWD/birds:/data:ro" birdembed \
 #       serve --host 0.0.0.0 --index /data/birds.index --photos /data/photos
@@ -16,12 +16,12 @@ ENV PIP_NO_CACHE_DIR=1
 ENV PIP_ROOT_USER_ACTION=ignore
 ENV BIRDEMBED_CACHE=/opt/birdembed
 
-# No compiler is needed: the wheel brings oneDNN and the OpenMP runtime, the rest are wheels too.
+# No compiler is needed: the wheel contains oneDNN and the OpenMP runtime, and all else is a wheel too.
 COPY dist/*.whl /tmp/wheel/
 RUN pip install --only-binary :all: "$(ls /tmp/wheel/birdembed-*.whl)[serve]"
 RUN rm -r /tmp/wheel
 
-# The model is a part of the wheel.
+# The model is part of the wheel.
 RUN birdembed info --check birds51
 
 RUN useradd --uid 10001 --no-create-home --home-dir /opt/birdembed --shell /usr/sbin/nologin birdembed

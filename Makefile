@@ -1,26 +1,26 @@
 # make demo       set up, then embed and search the sample photographs
 # make test       set up, then the C tests under sanitizers and the Python tests
-# make test-all   the same and the slow tests
-# make fuzz       every fuzz target for SECONDS (600); FUZZ="png core" names some of them
+# make test-all   the same, then the slow tests
+# make fuzz       run every fuzz target for SECONDS (600); FUZZ="png core" selects some of them
 # make lint       ruff and mypy
 # make docs       the guide and the API reference as HTML, in build/docs
-# make debug      the extension in place without optimisation, with debug information
-# make coverage   the fast Python tests, and how much of the Python and C code they reach
-# make compile_commands   compile_commands.json, for clangd and other tools that read C
-# make bench      all benchmarks, side by side with the peers
-# make notebooks  run the notebooks on the sample photographs and keep what they show
-# make wheel      the wheel and the sdist in dist/
-# make clean      forget everything that make made
+# make debug      build the extension in place, without optimisation and with debug information
+# make coverage   run the fast Python tests and show how much Python and C code they reach
+# make compile_commands   write compile_commands.json, for clangd and similar tools
+# make bench      run all benchmarks, compared with other libraries
+# make notebooks  run the notebooks on the sample photos and save their output
+# make wheel      write the wheel and the sdist to dist/
+# make clean      delete everything that make created
 #
-# Set up means: system packages (installed only where missing, and named first), a virtual
-# environment in .venv, the build. What is there already is not done again.
+# Set up means: install missing system packages (their names are printed first), create a virtual
+# environment in .venv, and build. Steps that are done already are skipped.
 #
-#   PYTHON=python3.12        another Python (3.10 to 3.13) for .venv
+#   PYTHON=python3.12        use another Python (3.10 to 3.13) for .venv
 #   PYTEST_ARGS="-k search"  more arguments for pytest
-#   WORKERS=1                so many processes for the fast Python tests, not one a core
-#   BIRDEMBED_SANITIZE=undefined   a sanitizer for `make debug`; `address` has to be loaded before
+#   WORKERS=1                number of processes for the fast Python tests (default: one per core)
+#   BIRDEMBED_SANITIZE=undefined   use a sanitizer in `make debug`; `address` must be loaded before
 #                            Python: LD_PRELOAD="$(cc -print-file-name=libasan.so)"
-#   BIRDEMBED_DATA=DIR       real photographs for tests and benchmarks: train/SPECIES/*.jpg, valid/
+#   BIRDEMBED_DATA=DIR       use real photos in tests and benchmarks: train/SPECIES/*.jpg, valid/
 
 VENV := .venv
 PY := $(VENV)/bin/python

@@ -1,16 +1,20 @@
-"""Train a classifier of species, evaluate it, register it, and embed a collection with it.
+"""Train a model of species, evaluate it, register it, and embed a collection with it.
 
     python train_flow.py run --train birds/train --valid birds/valid --epochs 8 --image-size 128
     python train_flow.py run --train ... --collection photographs --max-workers 2
     python train_flow.py --environment ... run --with kubernetes:image=... ...
 
-Steps: `start` checks the data. `train` trains with checkpoints; a retry resumes from the last one,
-even in the middle of an epoch. `evaluate` evaluates the model on photos it has not seen. If the
-accuracy reaches the threshold, `register` adds the model to the MLflow registry. With a collection,
-its photos are embedded in shards, one task per shard, and `table` joins them to one LanceDB table.
+Steps:
 
-Steps only exchange data through the Metaflow datastore and the folders given by the parameters. If
-the tasks run on several machines, mount the folders at the same path on each.
+- `start` checks the data.
+- `train` trains the model. A retry continues from the last checkpoint, also within an epoch.
+- `evaluate` measures the model on photos that it was not trained on.
+- `register` adds it to MLflow's registry, if the accuracy reaches the threshold.
+- `shard` and `embed` embed the photos of --collection, one task per shard.
+- `table` joins the shards into one LanceDB table.
+
+Steps exchange data through Metaflow's datastore and the folders in the parameters. On many
+machines, mount these folders at the same place on each.
 
 Needs: pip install 'birdembed[metaflow,mlflow,lancedb,plot]'
 """
@@ -33,7 +37,7 @@ def image_size(text):
 
 @contextlib.contextmanager
 def mlflow_run(flow):
-    """Yield a client for the run of this flow; an error marks it as failed."""
+    """Yield an MLflow client for the run of this flow; an error marks the run as failed."""
     import mlflow
 
     mlflow.set_tracking_uri(flow.mlflow_uri)
@@ -47,43 +51,50 @@ def mlflow_run(flow):
 
 
 class TrainFlow(FlowSpec):
-    """Train, evaluate, register, embed."""
+    """Train, evaluate and register a model, and embed a collection."""
 
     train_dir = Parameter("train", required=True, help="folder with one subfolder per species")
-    valid_dir = Parameter("valid", default=None, help="validation photos; default: 20 % of --train")
+    valid_dir = Parameter(
+        "valid", default=None, help="other photos of the same species (default: a fifth of --train)"
+    )
     start_from = Parameter(
-        "model", default=None, help="model to start from; default: that of load_model()"
+        "model", default=None, help="model to start from (default: that of load_model())"
     )
     epochs = Parameter("epochs", default=8, type=int)
     batch_size = Parameter("batch-size", default=32, type=int)
-    lr = Parameter("lr", default=None, type=float, help="default: depends on the length of the run")
+    lr = Parameter("lr", default=None, type=float, help="learning rate (default: by run length)")
     accuracy_threshold = Parameter(
-        "accuracy-threshold", default=0.8, type=float, help="minimum accuracy to register the model"
+        "accuracy-threshold", default=0.8, type=float, help="accuracy from which to register"
     )
     checkpoint_every = Parameter(
-        "checkpoint-every", default=None, type=int, help="steps per checkpoint; default: an epoch"
+        "checkpoint-every",
+        default=None,
+        type=int,
+        help="steps between checkpoints (default: an epoch)",
     )
     image_sizes = Parameter(
-        "image-size", default=None, help="160, or 10x128,3x192; default: the model's"
+        "image-size", default=None, help="160, or 10x128,3x192 (default: that of the model)"
     )
-    eval_size = Parameter("eval-size", default=None, type=int, help="default: the model's")
+    eval_size = Parameter(
+        "eval-size", default=None, type=int, help="size after training (default: that of the model)"
+    )
     seed = Parameter("seed", default=0, type=int)
     collection = Parameter("collection", default=None, help="folder of photos to embed")
     shard_size = Parameter(
-        "shard-size", default=1000, type=int, help="minimum number of photos per task"
+        "shard-size", default=1000, type=int, help="smallest number of photos per task"
     )
-    lancedb_uri = Parameter("lancedb", default=None, help="default: COLLECTION.lancedb")
+    lancedb_uri = Parameter("lancedb", default=None, help="database (default: COLLECTION.lancedb)")
     table_name = Parameter("table", default="birds")
     tracking_uri = Parameter(
-        "tracking-uri", default=None, help="MLflow server; default: MLFLOW_TRACKING_URI or local"
+        "tracking-uri", default=None, help="MLflow server (default: MLFLOW_TRACKING_URI, or local)"
     )
     experiment = Parameter("experiment", default="birdembed")
     registered_model = Parameter("registered-model", default="birdembed")
-    alias = Parameter("alias", default="champion", help="alias of a registered model")
+    alias = Parameter("alias", default="champion", help="alias of an accepted model")
 
     @step
     def start(self):
-        """Check the data before any long computation."""
+        """Check the data before any slow step."""
         import mlflow
 
         import birdembed as be
@@ -95,15 +106,15 @@ class TrainFlow(FlowSpec):
             valid = be.ImageFolder(os.path.abspath(self.valid_dir))
         unknown = sorted(set(valid.class_names) - set(train.class_names))
         if unknown:
-            raise ValueError(f"--valid has the species {unknown[0]!r}, which is not in --train")
+            raise ValueError(f"--valid has the species {unknown[0]!r}, which --train lacks")
         self.unreadable = []
         for data in (train, valid):
             self.unreadable += be.verify(data).failures
         for failure in self.unreadable:
-            print(f"cannot be read, and is left out: {failure.name}: {failure.reason}")
+            print(f"skipped, cannot be read: {failure.name}: {failure.reason}")
         copies = be.find_duplicates(valid, train)
         for copy in copies:
-            print(f"copy: {copy.path} is also among the training photos: {copy.other}")
+            print(f"is also in the training photos: {copy.path}: {copy.other}")
         self.copies = len({copy.path for copy in copies})
         self.train_data, self.valid_data = train, valid
         print(f"train: {train}\nvalid: {valid}")
@@ -111,11 +122,11 @@ class TrainFlow(FlowSpec):
         if self.collection_dir and not os.path.isdir(self.collection_dir):
             raise NotADirectoryError(f"--collection is not a folder: {self.collection_dir}")
         if self.collection_dir:
-            import birdembed.integrations.lancedb  # noqa: F401  fail now if it is not installed
+            import birdembed.integrations.lancedb  # noqa: F401  fail now if it is missing
 
         if self.tracking_uri:
             mlflow.set_tracking_uri(self.tracking_uri)
-        # Resolve the path here, because later tasks may run elsewhere.
+        # Stored, because later tasks may run on other machines.
         self.mlflow_uri = mlflow.get_tracking_uri()
         found = mlflow.set_experiment(self.experiment)
         tags = {"metaflow.flow": current.flow_name, "metaflow.run": current.run_id}
@@ -131,7 +142,7 @@ class TrainFlow(FlowSpec):
     @card(type="blank", id="training", refresh_interval=5)
     @step
     def train(self):
-        """Fine-tune, starting from the last checkpoint of an earlier attempt, if any."""
+        """Fine-tune, from the last checkpoint of an earlier attempt if there is one."""
         import birdembed as be
         from birdembed.integrations.metaflow import MetaflowCallback
         from birdembed.integrations.mlflow import MlflowCallback
@@ -155,7 +166,7 @@ class TrainFlow(FlowSpec):
                 show_progress_bar=True,
                 callbacks=[
                     MetaflowCallback("training"),
-                    # Checkpoints are in the Metaflow datastore; the model is logged in `register`.
+                    # Metaflow stores the checkpoints; the model is logged if it is accepted.
                     MlflowCallback(run_id=self.mlflow_run_id, checkpoints=False, log_model=False),
                 ],
             )
@@ -167,7 +178,7 @@ class TrainFlow(FlowSpec):
     @card(type="blank", id="evaluation")
     @step
     def evaluate(self):
-        """Evaluate the model on `valid`, and set the threshold for unknown species."""
+        """Measure the model on `valid`, and set its threshold for unknown species."""
         from metaflow.cards import Markdown, Table
         from mlflow.entities import Metric
 
@@ -209,7 +220,7 @@ class TrainFlow(FlowSpec):
 
     @step
     def register(self):
-        """Add the model to the MLflow registry."""
+        """Add the model to MLflow's registry."""
         from birdembed.integrations.mlflow import log_model
 
         with mlflow_run(self):
@@ -229,7 +240,7 @@ class TrainFlow(FlowSpec):
         """Split the collection into shards."""
         from birdembed.integrations.metaflow import shard_files
 
-        # At most 100 tasks, the limit of Metaflow without --max-num-splits.
+        # Metaflow allows 100 tasks unless --max-num-splits is given.
         self.shards = shard_files(self.collection_dir, self.shard_size, most=100)
         print(f"{sum(map(len, self.shards))} photos in {len(self.shards)} shards")
         self.next(self.embed, foreach="shards")
@@ -250,14 +261,14 @@ class TrainFlow(FlowSpec):
             on_error="skip",
         )
         self.failures = [(names[place], reason) for place, _, reason in rows.report.failures]
-        rows.model = None  # do not store it with every shard
+        rows.model = None  # the model is not stored with every shard
         self.rows = rows
         self.next(self.table)
 
     @retry(times=2, minutes_between_retries=0)
     @step
     def table(self, inputs):
-        """Join the shards to one LanceDB table."""
+        """Join the shards into one LanceDB table."""
         self.merge_artifacts(inputs, exclude=["rows", "failures"])
         self.table_uri = self.lancedb_uri or f"{self.collection_dir}.lancedb"
         self.table_rows, self.unembedded = 0, []
@@ -269,13 +280,13 @@ class TrainFlow(FlowSpec):
                 self.table_rows += len(part.rows)
             del part.rows  # one shard in memory at a time
         for name, reason in self.unembedded:
-            print(f"cannot be read, and is left out: {name}: {reason}")
+            print(f"skipped, cannot be read: {name}: {reason}")
         print(f"{self.table_rows} rows in the table {self.table_name!r} of {self.table_uri}")
         self.next(self.end)
 
     @step
     def end(self):
-        """End the run."""
+        """Close the run."""
         with mlflow_run(self) as client:
             client.set_tag(self.mlflow_run_id, "verdict", self.verdict)
             client.set_terminated(self.mlflow_run_id, "FINISHED")

@@ -1,4 +1,4 @@
-"""A web page and a JSON service that name species and find the nearest photographs.
+"""A web page and a JSON service that name species and find the nearest photos.
 
 `birdembed serve` runs it; `create_app` makes the same thing for an application of your own. Needs
 the extra ``serve``.

@@ -6,8 +6,6 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
-from functools import partial
-from importlib import resources
 from typing import Annotated, Any
 
 import numpy as np
@@ -22,31 +20,37 @@ from birdembed.serve.answers import Embedding, Found, Health, Identified, Look
 from birdembed.serve.errors import MAX_K, Json, add_errors, bad_number, described
 from birdembed.serve.lanes import Lanes
 from birdembed.serve.middleware import Logged
+from birdembed.serve.pages import add_pages
 from birdembed.serve.receiving import Receiving
 from birdembed.serve.service import Service
-from birdembed.serve.thumbnails import NoThumbnail
+from birdembed.serve.thumbnails import LARGE, SIDE, NoThumbnail
 from birdembed.serve.upload import BODY, MAX_BYTES, received
 
-K = Annotated[int | None, Query(ge=1, le=MAX_K, description="how many, best first; 5 if not said")]
-N = Annotated[int, Query(ge=1, le=MAX_K, description="how many photographs")]
-_PAGE = {
-    "": ("index.html", "text/html"),
-    "page.css": ("page.css", "text/css"),
-    "page.js": ("page.js", "text/javascript"),
-    "icon.svg": ("icon.svg", "image/svg+xml"),
-}
+K = Annotated[int | None, Query(ge=1, le=MAX_K, description="how many, best first (default: 5)")]
+N = Annotated[int, Query(ge=1, le=MAX_K, description="how many photos")]
+EXAMPLE = Annotated[
+    int | None, Query(ge=0, description="the photo is this row of the index: leave that row out")
+]
 _ERRORS = described(
     {
         400: "a broken form, or several files",
         408: "the file took too long to arrive, or stopped coming",
         413: "the file is too large",
-        415: "neither a form nor a photograph",
-        422: "no photograph, one that cannot be read, or a k or n out of range",
+        415: "neither a form nor a photo",
+        422: "no photo, one that cannot be read, or a number out of range",
         503: "busy; the header Retry-After says for how long",
     }
 )
 _MISSING = described({404: "the server has no gallery, or no index; says how to get it"})
-_NO_ROW = described({422: "the row is no number"}) | _MISSING
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "the photo",
+        "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+_COPY = _JPEG | described(
+    {404: "no such row, or a photo that is not where the index says", 422: "the row is no number"}
+)
 
 
 class _Endpoints:
@@ -57,7 +61,7 @@ class _Endpoints:
         self.receiving = Receiving()
 
     async def _vector(self, request: Request, k: int | None = None) -> tuple[np.ndarray, int]:
-        """Return the vector of the photograph that was sent, and the k of the address or form."""
+        """Return the vector of the photo that was sent, and the k of the address or form."""
         self.lanes.ordinary.check_room()  # before a byte of it is read
         async with received(request, self.max_bytes, self.receiving) as upload:
             k = k or _form_k(upload.fields)
@@ -69,37 +73,48 @@ class _Endpoints:
                 name = f"{upload.name}: " if upload.name else ""
                 raise HTTPException(422, f"{name}{error}") from None
             except MemoryError:
-                raise HTTPException(422, "the photograph is too large to be decoded") from None
+                raise HTTPException(422, "the photo is too large to be decoded") from None
 
     async def embed(self, request: Request) -> Response:
-        """Turn a photograph into a vector."""
+        """Turn a photo into a vector."""
         vector, _ = await self._vector(request)
         return Json(asdict(self.service.embedded(vector)))
 
     async def search(self, request: Request, k: K = None) -> Response:
-        """Find the photographs of the index most like the one sent."""
+        """Find the photos of the index most like the one sent."""
         if self.service.index is None:
             self.service.found(np.empty(0), 1)  # says what is missing
         found = await run_in_threadpool(self.service.found, *await self._vector(request, k))
         return Json(asdict(found))
 
     async def identify(self, request: Request, k: K = None) -> Response:
-        """Name the species on a photograph."""
+        """Name the species on a photo."""
         if self.service.gallery is None:
             self.service.identified(np.empty(0), 1)  # says what is missing
         found = await run_in_threadpool(self.service.identified, *await self._vector(request, k))
         return Json(asdict(found))
 
-    async def look(self, request: Request, k: K = None, n: N = 12) -> Response:
-        """Name the species and find the nearest photographs: what the page shows."""
-        found = await run_in_threadpool(self.service.look, *await self._vector(request, k), n)
+    async def look(
+        self, request: Request, k: K = None, n: N = 12, example: EXAMPLE = None
+    ) -> Response:
+        """Name the species and find the nearest photos: what the page shows."""
+        self.service.check_row(example)
+        vector, k = await self._vector(request, k)
+        found = await run_in_threadpool(self.service.look, vector, k, n, example)
         return Json(asdict(found))
 
     async def thumbnail(self, row: int) -> Response:
-        """Return the thumbnail of a photograph of the index, by its row."""
+        """Return a photo of the index, by its row, as a JPEG of at most 320 pixels."""
+        return await self._copy(row, SIDE)
+
+    async def photo(self, row: int) -> Response:
+        """Return a photo of the index, by its row, as a JPEG of at most 1280 pixels."""
+        return await self._copy(row, LARGE)
+
+    async def _copy(self, row: int, side: int) -> Response:
         if self.service.thumbnails is None:
             raise NoThumbnail("there is no index")
-        jpeg = await self.service.thumbnails.jpeg(row)
+        jpeg = await self.service.thumbnails.jpeg(row, side)
         headers = {"cache-control": "private, max-age=3600"}
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
@@ -136,19 +151,19 @@ def create_app(
     Parameters
     ----------
     model : Model
-        Embeds the photographs. With a gallery it names species.
+        Embeds the photos. With a gallery it names species.
     index : Index, optional
         What is searched; of the same model.
     photos : str or Path, optional
-        Folder that the index's ids are relative to, where its photographs are no longer at the
+        Folder that the index's ids are relative to, where its photos are no longer at the
         paths it was built from.
     max_bytes : int
-        Largest photograph, 20 MB by default; a larger one gets 413.
+        Largest photo, 20 MB by default; a larger one gets 413.
     max_pending : int
         Photographs that wait or are computed at a time; further ones get 503 with Retry-After.
         One that is still being received takes no place.
     wait_seconds : float
-        How long the first photograph after a pause waits for others to be embedded with.
+        How long the first photo after a pause waits for others to be embedded with.
 
     Returns
     -------
@@ -167,7 +182,7 @@ def create_app(
     lanes = Lanes(model, service.batch, max_pending, wait_seconds)
     app = _bare_app(lanes)
     _add_routes(app, _Endpoints(service, lanes, max_bytes))
-    _add_page(app)
+    add_pages(app)
     add_errors(app)
     app.add_middleware(Logged)
     return app
@@ -184,9 +199,9 @@ def _bare_app(lanes: Lanes) -> FastAPI:
     app = FastAPI(
         title="birdembed",
         version=__version__,
-        description="Photographs in, species and the nearest photographs out.",
+        description="Send a photo; get its species and the most similar photos of an index.",
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's pages for it load their scripts from elsewhere
+        docs_url=None,  # FastAPI's own load their scripts from elsewhere; see pages.py
         redoc_url=None,
     )
     app.state.batcher = lanes.ordinary
@@ -209,18 +224,8 @@ def _add_routes(app: FastAPI, ends: _Endpoints) -> None:
             response_model=model,
             responses=errors,
         )
-    app.add_api_route(
-        "/thumbnail/{row}", ends.thumbnail, response_class=Response, responses=_NO_ROW
-    )
+    for copy in (ends.thumbnail, ends.photo):
+        app.add_api_route(
+            f"/{copy.__name__}/{{row}}", copy, response_class=Response, responses=_COPY
+        )
     app.add_api_route("/health", ends.health, response_model=Health)
-
-
-def _add_page(app: FastAPI) -> None:
-    folder = resources.files("birdembed.serve") / "page"
-    for address, (name, kind) in _PAGE.items():
-        end = partial(_file, (folder / name).read_bytes(), kind)
-        app.add_route(f"/{address}", end, include_in_schema=False)
-
-
-async def _file(content: bytes, kind: str, _: Request) -> Response:
-    return Response(content, media_type=kind, headers={"cache-control": "no-cache"})

@@ -90,8 +90,7 @@ class Batcher:
         if self.full:
             seconds = max(1, math.ceil(self.pending * self._seconds))
             raise Overloaded(
-                f"the server is busy: {self.pending} photographs are waiting; try again in "
-                f"{seconds} s",
+                f"the server is busy: {self.pending} photos are waiting; try again in {seconds} s",
                 seconds,
             )
 

@@ -13,11 +13,11 @@ from birdembed._core import BirdembedError
 from birdembed.base.text import shortened
 from birdembed.serve.answers import Problem
 from birdembed.serve.batcher import Gone, Overloaded
-from birdembed.serve.service import Missing
+from birdembed.serve.service import Missing, NoRow
 from birdembed.serve.thumbnails import NoThumbnail
 
 MAX_K = 100
-_SHOWN = 20  # characters of a value
+_SHOWN, _SHOWN_PATH = 20, 60  # characters of a value and of an address
 
 
 def described(texts: dict[int, str]) -> dict[int | str, dict[str, Any]]:
@@ -46,8 +46,20 @@ def _overloaded(_: Request, error: Any) -> Response:
     return _answer(503, str(error), {"retry-after": str(error.retry_after)})
 
 
-def _http(_: Request, error: Any) -> Response:
-    return _answer(error.status_code, str(error.detail), error.headers)
+def _http(request: Request, error: Any) -> Response:
+    return _answer(error.status_code, _said(request, error), error.headers)
+
+
+def _said(request: Request, error: Any) -> str:
+    """Return the message of an error; of the framework's own, one that says what to do."""
+    path = shortened(request.url.path, _SHOWN_PATH)
+    if (error.status_code, error.detail) == (404, "Not Found"):
+        root = shortened(request.scope.get("root_path", ""), _SHOWN_PATH)
+        return f"there is nothing at {path}; {root}/docs lists the addresses"
+    if (error.status_code, error.detail) == (405, "Method Not Allowed"):
+        allowed = (error.headers or {}).get("Allow", "another method")
+        return f"{path} does not take {shortened(request.method, _SHOWN)}: use {allowed}"
+    return str(error.detail)
 
 
 def _invalid(_: Request, error: Any) -> Response:
@@ -68,6 +80,7 @@ def add_errors(app: FastAPI) -> None:
     app.add_exception_handler(Overloaded, _overloaded)
     app.add_exception_handler(Missing, lambda _, error: _answer(404, str(error)))
     app.add_exception_handler(NoThumbnail, lambda _, error: _answer(404, str(error)))
+    app.add_exception_handler(NoRow, lambda _, error: _answer(422, str(error)))
     app.add_exception_handler(Gone, lambda _, error: _answer(503, str(error)))
     app.add_exception_handler(BirdembedError, lambda _, error: _answer(500, str(error)))
     # Starlette raises it again after answering, so that the server's log has the traceback.

@@ -1,4 +1,4 @@
-"""Ordinary photographs and those that take long to decode, each with a thread of their own."""
+"""Ordinary photos and those that take long to decode, each with a thread of their own."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Lanes:
     Parameters
     ----------
     model : Model
-        Embeds the photographs.
+        Embeds the photos.
     max_batch, max_pending, wait_seconds
-        As of `Batcher`, for ordinary photographs.
+        As of `Batcher`, for ordinary photos.
     """
 
     def __init__(self, model: Any, max_batch: int, max_pending: int, wait_seconds: float):
@@ -35,7 +35,7 @@ class Lanes:
 
     @property
     def pending(self) -> int:
-        """How many photographs wait or are computed."""
+        """How many photos wait or are computed."""
         return self.ordinary.pending + self.large.pending
 
     def lane(self, data: bytes) -> Batcher:

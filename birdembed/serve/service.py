@@ -1,4 +1,4 @@
-"""The service without HTTP: a vector's species and its nearest photographs."""
+"""The service without HTTP: a vector's species and its nearest photos."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import numpy as np
 from birdembed._version import __version__
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.system import get_num_threads
+from birdembed.base.text import shortened
 from birdembed.model.stateful import snapshot_of
 from birdembed.search.index import Index
+from birdembed.search.results import SearchResult
 from birdembed.serve.answers import (
     Embedding,
+    Example,
     Found,
     Health,
     Identified,
@@ -27,7 +30,7 @@ from birdembed.serve.thumbnails import Thumbnails
 from birdembed.species.identify import checked_gallery, nearest_species
 
 NO_INDEX = (
-    "this server has no photographs to search: make an index with `birdembed index PHOTOGRAPHS "
+    "this server has no photos to search: make an index with `birdembed index PHOTOS "
     "-o birds.index` and start `birdembed serve --index birds.index`"
 )
 NO_GALLERY = (
@@ -39,6 +42,10 @@ NO_GALLERY = (
 
 class Missing(Exception):
     """The server lacks what the endpoint needs; the message says how to get it."""
+
+
+class NoRow(Exception):
+    """The index has no such row; the message says which."""
 
 
 class Service:
@@ -59,13 +66,15 @@ class Service:
                     f"index has {index.dim} dimensions, the model gives {model.embedding_dim}"
                 )
         elif photos is not None:
-            raise ValueError("photos= says where the photographs of an index are: give index=")
+            raise ValueError("photos= says where the photos of an index are: give index=")
         folder = None if photos is None else Path(photos)
         if folder is not None and not folder.is_dir():
             raise NotADirectoryError(f"photos: expected a folder, got {folder}")
         self.thumbnails = None if index is None else Thumbnails(index, folder)
         now = snapshot_of(model)
         self.species_names = now.species_names
+        self.threshold = now.threshold
+        self.calibration = None if now.gallery is None else now.gallery.calibration
         if now.gallery is not None:
             try:
                 self.gallery = checked_gallery(now)
@@ -77,45 +86,72 @@ class Service:
         return Embedding(vector.tolist(), len(vector), self.model.fingerprint)
 
     def found(self, vector: np.ndarray, k: int) -> Found:
-        """Return the nearest photographs."""
-        photographs = self._photographs(vector, k)
-        return Found([Result(one.id, one.label, one.score) for one in photographs])
+        """Return the nearest photos."""
+        found = self._search(vector, k)
+        return Found([Result(one.id, one.label, one.score) for one in found], found.close)
 
     def identified(self, vector: np.ndarray, k: int) -> Identified:
         """Return the nearest species, and whether the best is near enough."""
         if self.gallery is None:
             raise Missing(self.no_gallery)
         index, threshold = self.gallery
-        (one,) = nearest_species(vector[None], index, threshold, k, self.species_names)
+        (one,) = nearest_species(
+            vector[None], index, threshold, k, self.species_names, self.calibration
+        )
         return Identified(
             species=one.species if one.known else None,
             score=one.score,
             known=bool(one.known),
+            probability=one.probability,
             threshold=threshold,
             results=[_result(match) for match in one.to_dict()["matches"]],
         )
 
-    def look(self, vector: np.ndarray, k: int, n: int) -> Look:
-        """Return the k nearest species and the n nearest photographs."""
+    def look(self, vector: np.ndarray, k: int, n: int, example: int | None = None) -> Look:
+        """Return the k nearest species and the n nearest photos, without the row `example`."""
+        found = None if self.index is None else self._search(vector, n, example)
         return Look(
             None if self.gallery is None else self.identified(vector, k),
-            None if self.index is None else self._photographs(vector, n),
+            None if found is None else self._photographs(found),
+            None if found is None else found.close,
+            None if example is None else self._example(example),
         )
 
-    def _photographs(self, vector: np.ndarray, k: int) -> list[Photograph]:
+    def check_row(self, row: int | None) -> None:
+        """Raise `NoRow` if the index has no such row."""
+        if row is not None and (self.index is None or row >= len(self.index)):
+            raise NoRow(f"example: the index has no row {shortened(str(row), 20)}")
+
+    def _search(self, vector: np.ndarray, k: int, example: int | None = None) -> SearchResult:
         if self.index is None:
             raise Missing(NO_INDEX)
-        found = self.index.search(vector, k=k)
+        without = None if example is None else [self.index.ids[example]]
+        found = self.index.search(vector, k=k, exclude_ids=without)
+        found.threshold = self.threshold  # the index may not know its model
+        return found
+
+    def _example(self, row: int) -> Example:
+        assert self.index is not None
+        label = self.index.labels[row]
+        return Example(self.index.ids[row], label, self._names(label)[0])
+
+    def _photographs(self, found: SearchResult) -> list[Photograph]:
         return [
             Photograph(
                 match.id,
                 match.label,
                 float(match.score),
                 f"thumbnail/{row}",
-                self.species_names.get(match.label, (None,))[0],
+                f"photo/{row}",
+                *self._names(match.label),
             )
             for match, row in zip(found, found.indices.tolist(), strict=True)
         ]
+
+    def _names(self, label: str | None) -> tuple[str | None, str | None]:
+        """Return the common and the scientific name of a label, None for what is missing."""
+        common, scientific = self.species_names.get(label or "", ("", ""))
+        return common or None, scientific or None
 
     def health(self) -> Health:
         """Return the state of the model and the index."""
@@ -128,8 +164,9 @@ class Service:
             embedding_dim=self.model.embedding_dim,
             fingerprint=self.model.fingerprint,
             species=None if self.gallery is None else len(set(self.gallery[0].labels)),
-            threshold=None if self.gallery is None else self.gallery[1],
+            threshold=self.threshold,
             photographs=None if self.index is None else len(self.index),
+            viewable=self.thumbnails is not None and self.thumbnails.viewable,
             no_gallery=self.no_gallery if self.gallery is None else None,
             no_index=NO_INDEX if self.index is None else None,
         )

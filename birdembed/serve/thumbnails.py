@@ -1,11 +1,11 @@
-"""Thumbnails of the rows of an index, each decoded and encoded anew."""
+"""Smaller copies of the images of an index, each decoded and encoded anew."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from birdembed.search.index import Index
 from birdembed.search.shared_rows import rows_of
 
 SIDE = 320  # pixels; cards are at most 160 wide, on screens of two pixels a point
-_KEPT = 1024  # of some 15 kB each
+LARGE = 1280  # pixels of the copy that the page opens
+_KEPT = {SIDE: 1024, LARGE: 64}  # of some 15 and 250 kB each
 
 
 class NoThumbnail(Exception):
@@ -42,17 +43,24 @@ class Thumbnails:
         self._photos = None if photos is None else photos.resolve()
         # Two at a time: an image decodes to up to 600 MB.
         self._threads = ThreadPoolExecutor(2, "birdembed-thumbnails")
-        self._jpeg = lru_cache(_KEPT)(self._make)
+        self._jpeg = {side: lru_cache(n)(partial(self._make, side)) for side, n in _KEPT.items()}
 
-    async def jpeg(self, row: int) -> bytes:
-        """Return the thumbnail of a row as a JPEG file.
+    @property
+    def viewable(self) -> bool:
+        """Whether the index says where its images are; they may be gone from there."""
+        return len(self._rows) > 0 and (self._photos is not None or "path" in self._rows.columns)
+
+    async def jpeg(self, row: int, side: int = SIDE) -> bytes:
+        """Return a row's image as a JPEG file, its longer side at most `side`: SIDE or LARGE.
 
         Raises
         ------
         NoThumbnail
             There is no such row, no file, or it cannot be read.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._jpeg, row)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._jpeg[side], row
+        )
 
     def path(self, row: int) -> Path:
         """Return the path of a row's image.
@@ -67,29 +75,29 @@ class Thumbnails:
         if self._photos is not None:
             path = _resolved(self._photos, self._value("id", row))
             if not path.is_relative_to(self._photos):
-                raise NoThumbnail("the id leads out of the folder of photographs")
+                raise NoThumbnail("the id leads out of the folder of photos")
             return path
         if "path" not in self._rows.columns:
-            raise NoThumbnail("the index does not say where its photographs are")
+            raise NoThumbnail("the index does not say where its photos are")
         path = self._value("path", row)
         if not isinstance(path, str) or not path:
-            raise NoThumbnail("the index does not say where this photograph is")
+            raise NoThumbnail("the index does not say where this photo is")
         return Path(path)
 
     def _value(self, name: str, row: int) -> Any:
         """Return what a row has in a column."""
         return self._rows.column(name)[row]
 
-    def _make(self, row: int) -> bytes:
+    def _make(self, side: int, row: int) -> bytes:
         path = self.path(row)
         if not os.path.isfile(path):  # False too for what no file can be called
-            raise NoThumbnail("the photograph is no longer where the index says")
+            raise NoThumbnail("the photo is no longer where the index says")
         try:
-            pixels = _reduced(path)
+            pixels = _reduced(path, side)
         except Exception as error:  # a decoder's
-            raise NoThumbnail(f"the photograph cannot be read: {type(error).__name__}") from error
+            raise NoThumbnail(f"the photo cannot be read: {type(error).__name__}") from error
         small = Image.fromarray(pixels)
-        small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
         return jpeg(small)
 
 
@@ -101,12 +109,12 @@ def _resolved(folder: Path, name: Any) -> Path:
         raise NoThumbnail("no file can have this id as its name") from None
 
 
-def _reduced(path: Path) -> np.ndarray:
+def _reduced(path: Path, side: int) -> np.ndarray:
     """Decode an image, a JPEG only to about the size that is needed: a tenth of the time."""
     try:
         with opened(str(path)) as image:
             if image.format == "JPEG":
-                image.draft("RGB", (2 * SIDE, 2 * SIDE))
+                image.draft("RGB", (2 * side, 2 * side))
                 return pillow.to_rgb(image)
     except Exception:
         pass  # what Pillow refuses the core may read

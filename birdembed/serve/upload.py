@@ -1,4 +1,4 @@
-"""Receive the photograph in a request's body, up to a number of bytes."""
+"""Receive the photo in a request's body, up to a number of bytes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from birdembed.base.text import shortened
 from birdembed.serve.batcher import Gone
 from birdembed.serve.receiving import Arriving, Receiving
 
-#: Most bytes of a photograph: 20 MB.
+#: Most bytes of a photo: 20 MB.
 MAX_BYTES = 20_000_000
 _MARGIN = 64 * 1024  # what a multipart body has besides the file
 _SHOWN = 100  # characters of a name in a message
-_MEMORY = 1 << 20  # bytes of a photograph; what more there is goes to a temporary file
+_MEMORY = 1 << 20  # bytes of a photo; what more there is goes to a temporary file
 #: What the endpoints take, for /openapi.json.
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A photograph (by default at most 20 MB): as a form's file, or as it is.",
+        "description": "A photo, by default at most 20 MB: the file of a form, or the body itself.",
         "content": {
             "multipart/form-data": {
                 "schema": {
@@ -44,7 +44,7 @@ BODY: dict[str, Any] = {
 
 
 class Upload(NamedTuple):
-    """A received photograph."""
+    """A received photo."""
 
     name: str  # as the client calls it, for messages only
     read: Callable[[], bytes]  # the whole of it, at each call
@@ -58,13 +58,13 @@ def too_large(max_bytes: int) -> HTTPException:
 
 @contextlib.asynccontextmanager
 async def received(request: Request, max_bytes: int, receiving: Receiving) -> AsyncIterator[Upload]:
-    """Receive the photograph of a request: the one file of a form, or the body itself.
+    """Receive the photo of a request: the one file of a form, or the body itself.
 
     Raises
     ------
     HTTPException
         400 a broken form or several files; 408 it takes too long or stops; 413 larger than
-        `max_bytes`; 415 neither a form nor a photograph; 422 no file, or an empty one.
+        `max_bytes`; 415 neither a form nor a photo; 422 no file, or an empty one.
     Gone
         The client went away.
     Overloaded
@@ -75,7 +75,7 @@ async def received(request: Request, max_bytes: int, receiving: Receiving) -> As
     if not form and not kind.startswith("image/") and kind != "application/octet-stream":
         raise HTTPException(
             415,
-            "expected a photograph as the file of a form (multipart/form-data), or as the body "
+            "expected a photo as the file of a form (multipart/form-data), or as the body "
             f"itself with its own content type (image/jpeg), got "
             f"{shortened(kind, _SHOWN) or 'no content type'}",
         )
@@ -135,7 +135,7 @@ async def _of_form(request: Request, stack: contextlib.AsyncExitStack) -> _Recei
     for value in form.values():
         if isinstance(value, UploadFile):
             return value.file, shortened(value.filename or "", _SHOWN), fields
-    raise HTTPException(422, "the form holds no file: send the photograph in the field 'file'")
+    raise HTTPException(422, "the form holds no file: send the photo in the field 'file'")
 
 
 async def _of_body(request: Request, stack: contextlib.AsyncExitStack) -> _Received:

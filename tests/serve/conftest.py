@@ -147,3 +147,24 @@ def running(files, tmp_path_factory):
     server = Server("--model", files / "model", "--index", files / "birds.index", log=log)
     yield server
     assert server.stop() == 0, server.said()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    from tests.serve.chromium import launched
+
+    browser = launched()
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def page(browser, running):
+    """The page of the running server, as wide as on a desktop."""
+    from tests.serve.chromium import text, wait, width
+
+    width(browser, 1200)
+    browser.get(running.url)
+    wait(browser, lambda: text(browser, "facts"))
+    return browser

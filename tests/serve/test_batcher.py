@@ -106,7 +106,7 @@ def test_no_more_than_the_places_are_admitted():
     async def body():
         batcher = Batcher(Embed(), max_pending=2)
         with batcher.admitted(), batcher.admitted():
-            with pytest.raises(Overloaded, match="2 photographs") as caught:
+            with pytest.raises(Overloaded, match="2 photos") as caught:
                 batcher.admitted().__enter__()
             assert caught.value.retry_after >= 1
             assert batcher.pending == 2

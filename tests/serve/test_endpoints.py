@@ -1,7 +1,6 @@
 """Every endpoint and every error, by FastAPI's test client."""
 
 import asyncio
-import io
 import json
 import threading
 import zlib
@@ -13,7 +12,7 @@ from starlette.testclient import TestClient
 import birdembed as be
 from birdembed.serve import create_app
 from birdembed.serve.middleware import LocalNamesOnly, Logged
-from tests.serve.conftest import SPECIES, Image
+from tests.serve.conftest import SPECIES
 from tests.support.held import Held
 from tests.support.pictures import encode, png_of_stream
 from tests.support.species import picture
@@ -56,7 +55,8 @@ def test_search(client, index, known):
     assert answer.status_code == 200
     expected = index.search(known, k=5)
     assert answer.json() == {
-        "results": [{"id": m.id, "label": m.label, "score": m.score} for m in expected]
+        "results": [{"id": m.id, "label": m.label, "score": m.score} for m in expected],
+        "close": True,
     }
     assert answer.json()["results"][0]["label"] == "FIRECREST"
 
@@ -70,6 +70,7 @@ def test_identify(client, model, known):
         "species": "FIRECREST",
         "score": expected.score,
         "known": True,
+        "probability": expected.probability,
         "threshold": model.threshold,
         "results": [{"id": n, "label": n, "score": s} for n, s in expected.matches],
     }
@@ -87,7 +88,9 @@ def test_identify_with_names(files, index, known):
     assert first["scientific_name"] == "Regulus ignicapilla"
     assert by_label["JAY"]["scientific_name"] is None
     assert set(by_label["DUNNOCK"]) == {"id", "label", "score"}
-    assert found["photographs"][0]["common_name"] == "Common Firecrest"
+    photo = found["photographs"][0]
+    assert photo["common_name"] == "Common Firecrest"
+    assert photo["scientific_name"] == "Regulus ignicapilla"
 
 
 def test_identify_none_known(model, known, files):
@@ -105,6 +108,34 @@ def test_look_is_both(client, known):
     assert found["identified"] == post(client, "identify", known, params={"k": 2}).json()
     same = [{key: one[key] for key in ("id", "label", "score")} for one in found["photographs"]]
     assert same == post(client, "search", known, params={"k": 3}).json()["results"]
+
+
+def test_nothing_close(files, index, known):
+    """The best photo is below the model's threshold; without a threshold nobody can tell."""
+    strict = be.load_model(files / "model")
+    for threshold, close in ((0.5, True), (1.5, False), (None, None)):
+        strict.threshold = threshold
+        with TestClient(create_app(strict, index)) as client:
+            assert client.get("/health").json()["threshold"] == threshold
+            assert post(client, "search", known).json()["close"] is close
+            assert post(client, "look", known).json()["close"] is close
+
+
+def test_an_example_of_the_index_does_not_find_itself(client, index):
+    for row in (0, 5, len(index) - 1):
+        photo = client.get(f"/photo/{row}").content
+        found = post(client, "look", photo, params={"example": row, "n": 100}).json()
+        ids = [one["id"] for one in found["photographs"]]
+        assert sorted([*ids, index.ids[row]]) == sorted(index.ids)
+        example = {"id": index.ids[row], "label": index.labels[row], "common_name": None}
+        assert found["example"] == example
+        assert found["photographs"][0]["label"] == example["label"]
+
+
+@pytest.mark.parametrize("row", ["12", "-1", "x", "9" * 5000])
+def test_an_example_that_is_no_row(client, poor, known, row):
+    for one in (client, poor):
+        assert "example" in detail(post(one, "look", known, params={"example": row}), 422)
 
 
 @pytest.mark.parametrize("k", [1, 3, 100])
@@ -167,13 +198,13 @@ def test_without_a_gallery(poor, known):
 
 def test_without_both_there_are_vectors_and_a_page(poor, known):
     assert post(poor, "embed", known).json()["dim"] == 2048
-    assert post(poor, "look", known).json() == {"identified": None, "photographs": None}
+    assert set(post(poor, "look", known).json().values()) == {None}
     assert poor.get("/").status_code == 200
 
 
 def test_an_empty_index(model, known):
     with TestClient(create_app(model, be.Index(model=model))) as client:
-        assert post(client, "search", known).json() == {"results": []}
+        assert post(client, "search", known).json() == {"results": [], "close": False}
 
 
 def test_another_models_index_is_refused(bare, index, photos):
@@ -270,8 +301,12 @@ def test_several_files(client, known):
 
 
 def test_unknown_address_and_method(client):
-    assert detail(client.get("/nothing"), 404)
-    assert detail(client.get("/embed"), 405)
+    assert "/nothing; /docs lists" in detail(client.get("/nothing"), 404)
+    for answer in (client.get("/embed"), client.put("/embed"), client.request("X" * 50, "/embed")):
+        assert detail(answer, 405).endswith("use POST")
+        assert answer.headers["allow"] == "POST"
+    assert detail(client.post("/docs"), 405)
+    assert len(detail(client.get("/" + "x" * 5000), 404)) < 200
 
 
 def test_an_error_of_ours_is_no_secret_told(model, index, known, monkeypatch):
@@ -307,90 +342,7 @@ def test_overload(model, known):
         assert post(client, "embed", known).status_code == 200
 
 
-# --- thumbnails ----------------------------------------------------------------------
-
-
-def test_thumbnails_are_small_jpegs_of_the_rows(client, index, known):
-    for one in post(client, "look", known).json()["photographs"][:3]:
-        answer = client.get("/" + one["thumbnail"])
-        assert answer.headers["content-type"] == "image/jpeg"
-        with Image.open(io.BytesIO(answer.content)) as image:
-            assert image.size == (320, 320)
-            small = np.asarray(image.convert("RGB"), float)
-        path = index.paths[index.ids.tolist().index(one["id"])]
-        with Image.open(path) as image:
-            whole = np.asarray(image.resize((320, 320)), float)
-        assert np.abs(small - whole).mean() < 4
-
-
-@pytest.mark.parametrize("row", ["99", "-1", "9" * 30])
-def test_no_such_row(client, row):
-    assert client.get(f"/thumbnail/{row}").status_code in (404, 422)
-
-
-@pytest.mark.parametrize("row", ["secret.png", "..%2f..%2fsecret.png", "../../secret.png", "%00"])
-def test_nothing_but_rows(client, row):
-    assert client.get(f"/thumbnail/{row}").status_code in (404, 422)
-
-
-def test_no_file_is_served_that_is_no_picture(model, photos, tmp_path):
-    """An index that names any other file gets nothing out of it."""
-    text = tmp_path / "passwords.txt"
-    text.write_text("hunter2")
-    rows = {"path": [str(text), str(tmp_path / "gone.jpg"), None, str(tmp_path)]}
-    index = be.Index(model=model)
-    index.add(list("abcd"), np.eye(4, 2, dtype=np.float32) + 1, metadata=rows)
-    with TestClient(create_app(model, index)) as client:
-        for row in range(4):
-            answer = client.get(f"/thumbnail/{row}")
-            assert "hunter2" not in detail(answer, 404)
-            assert str(tmp_path) not in answer.text
-
-
-def test_photos_elsewhere(model, photos, tmp_path):
-    """Ids below a folder; one that leads out of it is not followed, nor is a link."""
-    index = be.Index(model=model)
-    ids = ["JAY/0.jpg", "../secret.png", str(photos.parent / "secret.png"), "link.png"]
-    index.add(ids, np.eye(4, 2, dtype=np.float32) + 1)
-    with TestClient(create_app(model, index)) as client:
-        assert "where" in detail(client.get("/thumbnail/0"), 404)
-    root = tmp_path / "birds"
-    root.symlink_to(photos)
-    (photos / "link.png").symlink_to(photos.parent / "secret.png")
-    try:
-        with TestClient(create_app(model, index, photos=root)) as client:
-            assert client.get("/thumbnail/0").status_code == 200
-            for row in (1, 2, 3):
-                assert "out of the folder" in detail(client.get(f"/thumbnail/{row}"), 404)
-    finally:
-        (photos / "link.png").unlink()
-    with pytest.raises(NotADirectoryError):
-        create_app(model, index, photos=tmp_path / "nowhere")
-
-
-# --- the page ------------------------------------------------------------------------
-
-
-def test_page_loads_nothing_from_elsewhere(client):
-    for name in ("", "page.css", "page.js", "icon.svg"):
-        answer = client.get(f"/{name}")
-        assert answer.status_code == 200
-        assert "://" not in answer.text.replace("http://www.w3.org/2000/svg", ""), name
-        assert 'src="//' not in answer.text
-        policy = answer.headers["content-security-policy"]
-        assert "default-src 'none'" in policy
-        assert answer.headers["x-content-type-options"] == "nosniff"
-
-
-def test_openapi_without_pages_from_elsewhere(client):
-    assert client.get("/docs").status_code == 404
-    assert client.get("/redoc").status_code == 404
-    document = client.get("/openapi.json").json()
-    for name in POSTS:
-        content = document["paths"][f"/{name}"]["post"]["requestBody"]["content"]
-        assert "multipart/form-data" in content
-    assert "Found" in document["components"]["schemas"]
-    json.dumps(document)
+# --- around it ----------------------------------------------------------------------
 
 
 def test_mounted_in_another_application(model, index, known):
@@ -400,6 +352,7 @@ def test_mounted_in_another_application(model, index, known):
     outer.mount("/birds", create_app(model, index))
     with TestClient(outer) as client:
         assert client.get("/birds/").status_code == 200
+        assert "/birds/docs lists" in detail(client.get("/birds/nothing"), 404)
         assert post(client, "birds/search", known).json()["results"][0]["label"] == "FIRECREST"
 
 

@@ -8,9 +8,11 @@ from starlette.testclient import TestClient
 
 import birdembed as be
 from birdembed.serve import create_app
+from tests.serve.conftest import httpx
 from tests.serve.test_endpoints import detail, post
 from tests.support.held import Held
 
+IMAGE = {"content-type": "image/png"}
 LONG = "9" * 5000
 BAD_NUMBERS = ["abc", "", "0", "101", LONG, "\u00b2"]
 
@@ -37,6 +39,32 @@ def test_rows(client, row):
     answer = client.get(f"/thumbnail/{row}")
     assert len(detail(answer, answer.status_code)) < 200
     assert answer.status_code in (404, 422)
+
+
+# Method, address, what httpx sends besides, and the status.
+ERRORS = [
+    ("GET", "/nothing", {}, 404),
+    ("GET", "/docs/nothing", {}, 404),
+    ("GET", "/thumbnail/99", {}, 404),
+    ("GET", "/photo/99", {}, 404),
+    ("GET", "/embed", {}, 405),
+    ("POST", "/", {}, 405),
+    ("DELETE", "/health", {}, 405),
+    ("OPTIONS", "/search", {}, 405),
+    ("POST", "/embed", {"content": b"--", "headers": {"content-type": "multipart/form-data"}}, 400),
+    ("POST", "/embed", {"content": bytes(20_000_001), "headers": IMAGE}, 413),
+    ("POST", "/search", {"json": {}}, 415),
+    ("GET", "/health", {"headers": {"host": "elsewhere.example"}}, 421),
+    ("POST", "/identify", {"content": b"no photo", "headers": IMAGE}, 422),
+    ("POST", "/look?n=0", {"content": b"x", "headers": IMAGE}, 422),
+    ("GET", "/photo/x", {}, 422),
+]
+
+
+@pytest.mark.parametrize(("method", "address", "sent", "status"), ERRORS)
+def test_one_form_over_a_real_connection(running, method, address, sent, status):
+    answer = httpx.request(method, running.url + address, timeout=300, **sent)
+    assert detail(answer, status).count("\n") == 0
 
 
 def test_openapi_tells_the_form(client):

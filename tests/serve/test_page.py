@@ -1,91 +1,29 @@
 """The page in a real browser: Chromium, headless, against a real server."""
 
 import base64
-import json
-import os
-import shutil
 
 import pytest
 
 import birdembed as be
 from birdembed.search.shared_rows import rows_of
+from tests.serve.chromium import (
+    By,
+    Keys,
+    choose,
+    get,
+    keep,
+    pytestmark,
+    requests,
+    text,
+    texts,
+    wait,
+    width,
+)  # fmt: skip
 from tests.serve.conftest import SPECIES
 from tests.support.pictures import encode
 from tests.support.species import picture
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs the Debian packages chromium and chromium-driver"
-)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    # No sandbox: it needs rights that root in a container lacks. No /dev/shm: it is small there.
-    for word in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu"):
-        options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(DRIVER))
-    browser.set_page_load_timeout(60)
-    yield browser
-    browser.quit()
-
-
-def width(browser, pixels):
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": pixels, "height": 900, "deviceScaleFactor": 1, "mobile": pixels < 600},
-    )
-
-
-@pytest.fixture
-def page(browser, running):
-    width(browser, 1200)
-    browser.get(running.url)
-    wait(browser, lambda: text(browser, "facts"))
-    return browser
-
-
-def wait(browser, condition, seconds=60):
-    return WebDriverWait(browser, seconds, 0.05).until(lambda _: condition())
-
-
-def get(browser, name):
-    return browser.find_element(By.ID, name)
-
-
-def text(browser, name):
-    return get(browser, name).text
-
-
-def texts(browser, selector):
-    return [one.text for one in browser.find_elements(By.CSS_SELECTOR, selector)]
-
-
-def choose(browser, path):
-    get(browser, "file").send_keys(str(path))
-    wait(browser, lambda: get(browser, "results").is_displayed() or text(browser, "error"))
-
-
-def keep(browser, name):
-    """Write a picture of the whole page where BIRDEMBED_SCREENSHOTS says, for people to look at."""
-    folder = os.environ.get("BIRDEMBED_SCREENSHOTS")
-    if folder:
-        os.makedirs(folder, exist_ok=True)
-        shot = {"format": "png", "captureBeyondViewport": True}
-        size = browser.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-        shot["clip"] = {**size, "scale": 1}
-        data = browser.execute_cdp_cmd("Page.captureScreenshot", shot)["data"]
-        with open(os.path.join(folder, f"{name}.png"), "wb") as file:
-            file.write(base64.b64decode(data))
+__all__ = ["pytestmark"]
 
 
 @pytest.fixture
@@ -97,11 +35,12 @@ def photo(tmp_path):
 
 def test_a_photograph_is_named_and_its_like_shown(page, photo):
     assert "3 species" in text(page, "facts")
-    assert "12 photographs" in text(page, "facts")
+    assert "12 photos" in text(page, "facts")
     choose(page, photo)
     assert text(page, "verdict") == "FIRECREST"
     assert text(page, "name") == "what is this.png"
     assert page.execute_script("return document.getElementById('preview').naturalWidth") == 300
+    assert not get(page, "far").is_displayed()
     # Scores as bars, best first, as wide as the numbers say.
     labels, scores = texts(page, "#species .label"), texts(page, "#species .score")
     assert sorted(labels) == SPECIES
@@ -124,11 +63,9 @@ def test_a_photograph_is_named_and_its_like_shown(page, photo):
 
 def test_nothing_comes_from_elsewhere(page, photo, running):
     choose(page, photo)
-    asked = []
-    for entry in page.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            asked.append(message["params"]["request"]["url"])
+    page.find_element(By.CSS_SELECTOR, "#photographs button").click()
+    wait(page, lambda: shown_large(page))
+    asked = requests(page)
     assert any("/look" in url for url in asked)
     assert all(url.startswith((running.url, "blob:", "data:")) for url in asked), asked
 
@@ -145,6 +82,82 @@ def test_dropping_a_file(page, known):
     wait(page, lambda: get(page, "results").is_displayed())
     assert text(page, "verdict") == "FIRECREST"
     assert text(page, "name") == "dropped.png"
+
+
+def paste(page, *files):
+    """Paste files, given as name and bytes, or a text where there are none."""
+    script = """
+        const data = new DataTransfer();
+        for (const [name, bytes] of arguments[0]) {
+            const array = Uint8Array.from(atob(bytes), c => c.charCodeAt(0));
+            data.items.add(new File([array], name, {type: "image/png"}));
+        }
+        if (!arguments[0].length) data.setData("text/plain", "https://example.org/bird.png");
+        document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
+    """
+    page.execute_script(script, [(name, base64.b64encode(data).decode()) for name, data in files])
+
+
+def test_pasting(page, known):
+    assert "paste" in text(page, "drop")
+    paste(page)
+    assert "Copy the photo itself" in text(page, "error")
+    paste(page, ("pasted.png", known))
+    wait(page, lambda: get(page, "results").is_displayed())
+    assert (text(page, "verdict"), text(page, "name")) == ("FIRECREST", "pasted.png")
+    assert not get(page, "error").is_displayed()
+
+
+def test_an_example(page, photos):
+    get(page, "example").click()
+    wait(page, lambda: get(page, "results").is_displayed())
+    label = text(page, "verdict")
+    assert text(page, "truth") == f"is labelled {label}: right"
+    assert page.find_element(By.CSS_SELECTOR, "#truth b").get_attribute("class") == "right"
+    assert (photos / label / text(page, "name")).exists()
+    # It is left out of what it is compared with.
+    shown = [f"{a}/{b}" for a, b in zip(labels(page), texts(page, "#photographs .id"), strict=True)]
+    assert len(shown) == 10
+    assert f"{label}/{text(page, 'name')}" not in shown
+    assert text(page, "example") == "Try another example"
+    keep(page, "example")
+
+
+def labels(page):
+    return texts(page, "#photographs .label")
+
+
+def shown_large(page):
+    return page.execute_script("return document.getElementById('viewer-image').naturalWidth")
+
+
+def test_photos_open_large(page, photo):
+    choose(page, photo)
+    names = labels(page)
+    first = page.find_element(By.CSS_SELECTOR, "#photographs button")
+    first.click()
+    viewer = get(page, "viewer")
+    assert viewer.is_displayed()
+    assert wait(page, lambda: shown_large(page)) == 400  # of the index's file, not the thumbnail's
+    assert text(page, "viewer-name") == names[0]
+    assert "similarity 0." in text(page, "viewer-id")
+    assert page.switch_to.active_element.get_attribute("id") == "close"
+    keep(page, "large")
+    for key, position in ((Keys.ARROW_RIGHT, 1), (Keys.ARROW_LEFT, 0), (Keys.ARROW_LEFT, 9)):
+        page.switch_to.active_element.send_keys(key)
+        assert text(page, "viewer-name") == names[position]
+    get(page, "next").click()
+    assert text(page, "viewer-name") == names[0]
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not viewer.is_displayed()
+    assert page.switch_to.active_element == first
+    # The photo that was sent opens too, alone.
+    get(page, "open").click()
+    assert wait(page, lambda: shown_large(page) == 300)
+    assert text(page, "viewer-name") == "what is this.png"
+    assert not get(page, "next").is_displayed()
+    get(page, "close").click()
+    assert not viewer.is_displayed()
 
 
 def test_what_is_no_picture(page, photo, tmp_path):
@@ -164,10 +177,10 @@ def test_too_large_is_said_without_sending_it(page, tmp_path, running):
     large = tmp_path / "large.jpg"
     with open(large, "wb") as file:
         file.truncate(25_000_000)
-    page.get_log("performance")
+    requests(page)
     choose(page, large)
     assert "the limit is 20 MB" in text(page, "error")
-    assert not any("/look" in entry["message"] for entry in page.get_log("performance"))
+    assert not any("/look" in url for url in requests(page))
 
 
 def test_on_a_phone(page, photo):
@@ -177,6 +190,24 @@ def test_on_a_phone(page, photo):
     columns = "return getComputedStyle(document.getElementById('photographs')).gridTemplateColumns"
     assert len(page.execute_script(columns).split()) == 2
     keep(page, "phone")
+
+
+def test_the_camera_of_a_phone(page, photo):
+    """A button of its own opens the camera, where there is no mouse; it does what the file does."""
+    assert not page.find_element(By.CSS_SELECTOR, "label[for=camera]").is_displayed()
+    touch = "Emulation.setTouchEmulationEnabled"
+    try:
+        page.execute_cdp_cmd(touch, {"enabled": True, "maxTouchPoints": 5})
+        width(page, 390)
+        assert page.find_element(By.CSS_SELECTOR, "label[for=camera]").is_displayed()
+        assert not page.find_element(By.CSS_SELECTOR, ".wide").is_displayed()
+        camera = get(page, "camera")
+        assert camera.get_attribute("capture") == "environment"
+        camera.send_keys(str(photo))
+        wait(page, lambda: get(page, "results").is_displayed())
+        assert text(page, "verdict") == "FIRECREST"
+    finally:
+        page.execute_cdp_cmd(touch, {"enabled": False})
 
 
 def test_by_keyboard_and_ear(page, photo):
@@ -212,7 +243,23 @@ def test_common_and_scientific_names(browser, start, files, photo, tmp_path):
     assert sorted(texts(browser, "#species .label")) == ["Common Firecrest", "DUNNOCK", "Jay"]
     assert texts(browser, "#species .scientific")[0] == "Regulus ignicapilla"
     assert texts(browser, "#photographs .label")[0] == "Common Firecrest"
+    assert links(browser, "#look-up a") == ["Regulus%20ignicapilla"]
+    assert sorted(links(browser, "#species a")) == ["DUNNOCK", "Jay", "Regulus%20ignicapilla"]
+    browser.find_element(By.CSS_SELECTOR, "#photographs button").click()
+    assert text(browser, "viewer-scientific") == "Regulus ignicapilla"
+    assert links(browser, "#viewer-look-up a") == ["Regulus%20ignicapilla"]
     keep(browser, "named")
+
+
+def links(browser, selector):
+    """Return what links of the encyclopedia look up; each opens a page that is told nothing."""
+    found = browser.find_elements(By.CSS_SELECTOR, selector)
+    for link in found:
+        assert link.get_attribute("target") == "_blank"
+        assert link.get_attribute("rel") == "noopener noreferrer"
+    start = "https://en.wikipedia.org/w/index.php?search="
+    assert all(link.get_attribute("href").startswith(start) for link in found)
+    return [link.get_attribute("href").removeprefix(start) for link in found]
 
 
 def test_none_of_the_known_species(browser, start, files, photo, tmp_path):
@@ -230,8 +277,13 @@ def test_none_of_the_known_species(browser, start, files, photo, tmp_path):
     choose(browser, path)
     assert text(browser, "verdict") == "none of the known species"
     assert texts(browser, "#species .label")[0] == SPECIES[0]
+    assert not get(browser, "look-up").is_displayed()
+    assert text(browser, "far").startswith("Nothing close: the best of these reaches 0.")
+    assert "1.500" in text(browser, "far")
+    assert "nothing close" in get(browser, "status").get_attribute("textContent")
     wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, ".frame.none"))
-    assert len(browser.find_elements(By.CSS_SELECTOR, ".frame.none")) == 1
+    (gone,) = browser.find_elements(By.CSS_SELECTOR, ".frame.none")
+    assert not gone.is_enabled()
     keep(browser, "none-known")
 
 
@@ -241,6 +293,7 @@ def test_without_gallery_and_index(browser, start, bare, photo, tmp_path):
     browser.get(server.url)
     wait(browser, lambda: "birdembed index" in text(browser, "missing"))
     assert "birdembed finetune" in text(browser, "missing")
+    assert not get(browser, "example").is_displayed()
     choose(browser, photo)
     assert "birdembed finetune" in text(browser, "no-gallery")
     assert "birdembed index" in text(browser, "no-index")

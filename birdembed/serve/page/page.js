@@ -1,20 +1,25 @@
-"use strict";
+/* The page: a photo goes to the server, and its species and the most similar photos are shown. */
 
-const get = (id) => document.getElementById(id);
+import { get, lookUp, marked, nameOf, reason, shortened } from "./common.js";
+import { view } from "./viewer.js";
+
 const UNKNOWN = "none of the known species";
 const RETRIES = 3;
-const PHOTOGRAPHS = 10; // two rows on a wide screen, five on a narrow one
+const PHOTOS = 10; // two rows on a wide screen, five on a narrow one
+const TRIES = 5; // photos of the index that are tried as an example
 
 let facts = null; // what /health says
 let asking = null; // aborts the request under way
 
-/* --- choosing: the file dialog, drag and drop anywhere, paste --- */
+/* --- choosing: the file dialog, the camera, drag and drop anywhere, paste, an example --- */
 
-get("file").addEventListener("change", () => {
-  const file = get("file").files[0];
-  if (file) look(file);
-  get("file").value = ""; // the same file may be chosen again
-});
+for (const id of ["file", "camera"]) {
+  get(id).addEventListener("change", () => {
+    const file = get(id).files[0];
+    if (file) look(file);
+    get(id).value = ""; // the same file may be chosen again
+  });
+}
 
 get("form").addEventListener("submit", (event) => event.preventDefault());
 
@@ -30,41 +35,63 @@ document.addEventListener("drop", (event) => {
   get("drop").classList.remove("over");
   const file = event.dataTransfer.files[0];
   if (file) look(file);
-  else fail("What was dropped is no file. Save the picture first, then drop the file.");
+  else fail("That was not a file. Save the photo first, then drop the file here.");
 });
 document.addEventListener("paste", (event) => {
-  const file = event.clipboardData && event.clipboardData.files[0];
+  if (!event.clipboardData) return;
+  const file = event.clipboardData.files[0];
   if (file) look(file);
+  else fail("The clipboard holds no photo. Copy the photo itself, not its address or its text.");
 });
+get("example").addEventListener("click", () => look(null));
 
 /* --- asking --- */
 
+/* Look at a file; without one, at a photo of the index. */
 async function look(file) {
   if (asking) asking.abort();
   const mine = (asking = new AbortController());
   clear();
-  if (facts && file.size > facts.max_bytes) {
-    return fail(`${file.name} has ${megabytes(file.size)}; the limit is ${megabytes(facts.max_bytes)}.`);
+  if (file && facts && file.size > facts.max_bytes) {
+    const most = megabytes(facts.max_bytes);
+    return fail(`${file.name} has ${megabytes(file.size)}, and the limit is ${most}.`);
   }
-  say(`Looking at ${file.name} …`, true);
+  say(file ? `Looking at ${file.name} …` : "Looking at an example …", true);
   try {
-    const answer = await ask(file, mine.signal);
-    if (mine === asking) show(file, answer);
+    const [sent, row] = file ? [file, null] : await example(mine.signal);
+    const answer = await ask(sent, row, mine.signal);
+    if (mine === asking) show(sent, answer);
   } catch (error) {
     if (mine === asking) fail(error.message);
   }
 }
 
-async function ask(file, signal) {
+/* Return a photo of the index, as a file, and its row. */
+async function example(signal) {
+  let why = "";
+  for (let tried = 0; tried < TRIES; tried++) {
+    const row = Math.floor(Math.random() * facts.photographs);
+    const response = await send(`photo/${row}`, { signal });
+    if (response.ok) return [new File([await response.blob()], `example ${row}.jpg`), row];
+    why = await reason(response);
+  }
+  throw new Error(`No photo of the index could be opened as an example: ${why}`);
+}
+
+async function send(address, options) {
+  try {
+    return await fetch(address, options);
+  } catch (error) {
+    throw new Error(`The server does not answer (${error.message}). Is it still running?`);
+  }
+}
+
+async function ask(file, row, signal) {
   const form = new FormData();
   form.append("file", file);
+  const address = `look?n=${PHOTOS}` + (row === null ? "" : `&example=${row}`);
   for (let tried = 0; ; tried++) {
-    let response;
-    try {
-      response = await fetch(`look?n=${PHOTOGRAPHS}`, { method: "POST", body: form, signal });
-    } catch (error) {
-      throw new Error(`The server does not answer (${error.message}). Is it still running?`);
-    }
+    const response = await send(address, { method: "POST", body: form, signal });
     if (response.ok) return response.json();
     if (response.status === 503 && tried < RETRIES) {
       const seconds = Math.min(Number(response.headers.get("retry-after")) || 1, 30);
@@ -75,14 +102,6 @@ async function ask(file, signal) {
     }
     throw new Error(await reason(response));
   }
-}
-
-async function reason(response) {
-  try {
-    const detail = (await response.json()).detail;
-    if (typeof detail === "string") return detail;
-  } catch { /* no JSON: a proxy's answer */ }
-  return `The server answered ${response.status} ${response.statusText}.`;
 }
 
 /* --- showing --- */
@@ -110,15 +129,18 @@ function fail(text) {
 function show(file, answer) {
   get("missing").hidden = true; // the results say it in its place
   document.body.classList.add("chosen");
-  get("invite").firstElementChild.textContent = "Choose another photograph";
+  get("invite").firstElementChild.textContent = "Choose another photo";
+  get("example").textContent = answer.example ? "Try another example" : "Try an example";
   const preview = get("preview");
-  preview.hidden = false;
-  preview.onerror = () => { preview.hidden = true; }; // a format that browsers do not show
+  get("open").hidden = false;
+  preview.onerror = () => { get("open").hidden = true; }; // a format that browsers do not show
   preview.src = URL.createObjectURL(file);
-  preview.alt = `your photograph, ${file.name}`;
-  get("name").textContent = file.name;
+  get("name").textContent = answer.example ? shortened(answer.example) : file.name;
+  preview.alt = `${answer.example ? "example" : "your photo"}, ${get("name").textContent}`;
+  get("open").onclick = () => view([{ src: preview.src, id: get("name").textContent }], 0);
+  showTruth(answer);
   showSpecies(answer.identified);
-  showPhotographs(answer.photographs);
+  showPhotos(answer);
   get("results").hidden = false;
   say(summary(answer));
   document.body.classList.add("done");
@@ -128,21 +150,38 @@ function show(file, answer) {
 function summary(answer) {
   const parts = [];
   if (answer.identified) parts.push(verdict(answer.identified));
-  if (answer.photographs) parts.push(`${answer.photographs.length} nearest photographs`);
+  if (answer.photographs) {
+    parts.push(`${answer.photographs.length} similar photos`);
+    if (answer.close === false) parts.push("nothing close");
+  }
   return parts.length ? `Done: ${parts.join(", ")}.` : "Done.";
 }
 
+/* Only of an example is it known what it shows. */
+function showTruth({ example: one, identified: found }) {
+  get("truth").replaceChildren();
+  if (!one || !one.label) return;
+  get("truth").append(`is labelled ${nameOf(one)}`);
+  if (!found || !found.known) return;
+  const mark = document.createElement("b");
+  mark.className = mark.textContent = found.species === one.label ? "right" : "wrong";
+  get("truth").append(": ", mark);
+}
+
 function showSpecies(found) {
+  const known = Boolean(found && found.known);
   get("no-gallery").hidden = Boolean(found);
   get("species").replaceChildren();
-  get("asked").classList.toggle("unknown", !found || !found.known);
-  get("over").textContent = !found ? "" : found.known ? "most likely" : "this seems to be";
+  get("asked").classList.toggle("unknown", !known);
+  get("over").textContent = !found ? "" : known ? "most likely" : "this seems to be";
   get("verdict").textContent = !found ? "No species to compare with" : verdict(found);
-  get("scientific").textContent = (found && found.known && found.results[0].scientific_name) || "";
+  get("scientific").textContent = (known && found.results[0].scientific_name) || "";
+  get("look-up").hidden = !known;
+  if (known) get("look-up").replaceChildren(lookUp(found.results[0], "Look it up on Wikipedia"));
   get("explained").textContent = !found ? "" : explained(found);
   for (const one of found ? found.results : []) {
     const item = get("bar").content.cloneNode(true);
-    item.querySelector(".label").textContent = one.common_name || one.label;
+    item.querySelector(".label").append(lookUp(one, nameOf(one)));
     item.querySelector(".scientific").textContent = one.scientific_name || "";
     item.querySelector(".score").textContent = one.score.toFixed(3);
     item.querySelector(".fill").style.width = percent(one.score);
@@ -152,37 +191,51 @@ function showSpecies(found) {
   }
 }
 
-/* The best result is the species; without names of its own it is called by its label. */
-const verdict = (found) => (found.known ? found.results[0].common_name || found.species : UNKNOWN);
+/* The best result is the species. */
+const verdict = (found) => (found.known ? nameOf(found.results[0]) : UNKNOWN);
 
 function explained(found) {
-  const needed = found.threshold.toFixed(3);
+  const needed = `A known species needs ${found.threshold.toFixed(3)}, the mark on the bars.`;
   return found.known
-    ? `Similarity ${found.score.toFixed(3)}; ${needed} is needed to be called known (the mark on the bars).`
-    : `The nearest, below, reach ${found.score.toFixed(3)} at most; ${needed} is needed to be called known (the mark on the bars).`;
+    ? `Similarity ${found.score.toFixed(3)}${likely(found.probability)}. ${needed}`
+    : `The most similar species, below, reach ${found.score.toFixed(3)} at most. ${needed}`;
 }
 
-function showPhotographs(found) {
+/* Nothing is certain: 1.00 is not said. */
+function likely(probability) {
+  if (probability === null) return "";
+  const most = probability >= 0.995;
+  return `, probability ${most ? "above 0.99" : probability.toFixed(2)}`;
+}
+
+function showPhotos({ photographs: found, close }) {
   get("no-index").hidden = Boolean(found);
+  get("far").hidden = !found || close !== false;
+  get("far").lastElementChild.textContent = far(found || []);
   get("photographs").replaceChildren();
-  for (const one of found || []) {
+  const large = (found || []).map((one) => ({ ...one, src: one.photo }));
+  large.forEach((one, position) => {
     const item = get("card").content.cloneNode(true);
-    const image = item.querySelector("img");
-    image.onerror = () => image.parentElement.classList.add("none");
+    const [button, image] = [item.querySelector("button"), item.querySelector("img")];
+    image.onerror = () => { button.classList.add("none"); button.disabled = true; };
     image.src = one.thumbnail;
-    const name = one.common_name || one.label;
-    image.alt = name ? `photograph of ${name}` : `photograph ${one.id}`;
-    item.querySelector(".label").textContent = name || "";
+    image.alt = nameOf(one) ? `photo of ${nameOf(one)}` : `photo ${one.id}`;
+    button.title = "Show large";
+    button.addEventListener("click", () => view(large, position));
+    item.querySelector(".label").textContent = nameOf(one);
     item.querySelector(".id").textContent = shortened(one);
     item.querySelector("li").title = one.id;
     item.querySelector(".score").textContent = one.score.toFixed(3);
     get("photographs").append(item);
-  }
+  });
 }
 
-/* An id is a path as a rule, and its folder the label, which is above it already. */
-const shortened = (one) =>
-  one.label && one.id.startsWith(`${one.label}/`) ? one.id.slice(one.label.length + 1) : one.id;
+function far(found) {
+  if (!found.length) return "the index has no other photos.";
+  const [best, needed] = [found[0].score.toFixed(3), facts.threshold.toFixed(3)];
+  return `the best of these reaches ${best}, and this model asks ${needed} of a known species.`;
+}
+
 const percent = (score) => `${100 * Math.min(Math.max(score, 0), 1)}%`;
 const megabytes = (bytes) => `${Number((bytes / 1e6).toFixed(1))} MB`;
 
@@ -200,11 +253,12 @@ async function start() {
   get("most").textContent = megabytes(facts.max_bytes);
   const parts = [facts.model];
   if (facts.species !== null) parts.push(`${facts.species.toLocaleString()} species`);
-  if (facts.photographs !== null) parts.push(`${facts.photographs.toLocaleString()} photographs`);
+  if (facts.photographs !== null) parts.push(`${facts.photographs.toLocaleString()} photos`);
   get("facts").textContent = parts.join(" · ");
+  get("example").hidden = !facts.viewable;
   for (const [id, text] of [["no-gallery", facts.no_gallery], ["no-index", facts.no_index]]) {
     if (!text) continue;
-    get(id).replaceChildren(...marked(text));
+    get(id).replaceChildren(...marked(text[0].toUpperCase() + text.slice(1)));
     const note = get(id).cloneNode(true);
     note.removeAttribute("id");
     note.hidden = false;
@@ -212,13 +266,4 @@ async function start() {
   }
 }
 
-/* Text with `commands` in it, and a capital at its beginning. */
-function marked(text) {
-  return (text[0].toUpperCase() + text.slice(1)).split("`").map((part, i) => {
-    if (i % 2 === 0) return part;
-    const code = document.createElement("code");
-    code.textContent = part;
-    return code;
-  });
-}
 start();

@@ -1,0 +1,37 @@
+"""The pages: files of the package, so that they need no network and nothing from elsewhere."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import resources
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+_HTML, _CSS, _SCRIPT = "text/html", "text/css", "text/javascript"
+_FILES = {
+    "": ("index.html", _HTML),
+    "page.css": ("page.css", _CSS),
+    "page.js": ("page.js", _SCRIPT),
+    "viewer.js": ("viewer.js", _SCRIPT),
+    "common.js": ("common.js", _SCRIPT),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
+    # Where FastAPI has its pages for /openapi.json. Those load scripts from a CDN, which would
+    # hear of every visitor, and are empty without a network.
+    "docs": ("docs.html", _HTML),
+    "redoc": ("docs.html", _HTML),
+    "docs.css": ("docs.css", _CSS),
+    "docs.js": ("docs.js", _SCRIPT),
+}
+
+
+def add_pages(app: FastAPI) -> None:
+    """Add the page, and the one that describes the addresses for programs."""
+    folder = resources.files("birdembed.serve") / "page"
+    for address, (name, kind) in _FILES.items():
+        end = partial(_file, (folder / name).read_bytes(), kind)
+        app.add_route(f"/{address}", end, include_in_schema=False)
+
+
+async def _file(content: bytes, kind: str, _: Request) -> Response:
+    return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
