@@ -86,7 +86,7 @@ class Batcher:
         return self.pending >= self.max_pending
 
     def check_room(self) -> None:
-        """Raise `Overloaded` if none of the `max_pending` places is free."""
+        """Raise `Overloaded` if all `max_pending` places are taken."""
         if self.full:
             seconds = max(1, math.ceil(self.pending * self._seconds))
             raise Overloaded(
