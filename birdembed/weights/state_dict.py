@@ -149,7 +149,7 @@ def to_native(
     native = _native_names(tensors)
     held = _tell_architecture(native, source)
     if architecture is not None and held != architecture:
-        raise WeightsError(f"{source}: this is a {held}, expected a {architecture}")
+        raise WeightsError(f"{source}: holds a {held}, expected a {architecture}")
     head = _head_size(native)
     if num_classes == 0:
         native = {n: t for n, t in native.items() if n not in ("fc.weight", "fc.bias")}

@@ -250,7 +250,7 @@ def test_half_the_space(tmp_path, model):
 def test_what_float16_cannot_hold_is_refused(tmp_path, model, value):
     write_pretrained(tmp_path / "m", model)
     model.state["layer1.0.conv1.weight"][0, 0, 0, 0] = value
-    with pytest.raises(ValueError, match=r"cannot hold layer1\.0\.conv1\.weight"):
+    with pytest.raises(ValueError, match=r"cannot store layer1\.0\.conv1\.weight"):
         write_pretrained(tmp_path / "m", model, dtype="float16")
     assert read_pretrained(tmp_path / "m").threshold == 0.625  # what was there stays
     with pytest.raises(ValueError, match="dtype must be one of 'float32', 'float16', got 'int8'"):

@@ -204,7 +204,7 @@ def test_short_and_compressed_members(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", forged((4,), (1,), 0))
         archive.writestr("archive/data/0", b"\0" * 8)
-    with pytest.raises(WeightsError, match="holds 8 bytes"):
+    with pytest.raises(WeightsError, match="has 8 bytes"):
         read_weights(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\0" * 1000)
