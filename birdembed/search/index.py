@@ -173,6 +173,11 @@ class Index(SharedRows):
 
         An existing file is replaced. If writing fails, an `OSError` names the file and an
         existing file is left unchanged.
+
+        Parameters
+        ----------
+        path : str or Path
+            The index file.
         """
         write_index(path, self._signed_rows())
 
@@ -190,6 +195,10 @@ class Index(SharedRows):
         model : Model, optional
             Model that encodes query images. Default: the model that made the index, loaded on
             first use (`Index.model`).
+
+        Returns
+        -------
+        Index
 
         Raises
         ------
@@ -237,6 +246,10 @@ class Index(SharedRows):
             What to do if an image cannot be read. `index.report` lists the skipped images.
         show_progress_bar : bool, optional
             Default: only in a terminal or notebook.
+
+        Returns
+        -------
+        Index
 
         Raises
         ------
@@ -298,6 +311,10 @@ class Index(SharedRows):
         uri, table, model
             See `to_lancedb` and `load`. Extra: ``lancedb``.
 
+        Returns
+        -------
+        Index
+
         Raises
         ------
         FingerprintMismatch, ValueError
@@ -311,6 +328,11 @@ class Index(SharedRows):
         """Write the index to a Parquet file, atomically.
 
         An existing file is replaced; after an `OSError` it is unchanged. Extra: ``parquet``.
+
+        Parameters
+        ----------
+        path : str or Path
+            The Parquet file.
         """
         arrow.write_parquet(self._signed_rows(), path)
 
@@ -323,6 +345,10 @@ class Index(SharedRows):
         path, model
             See `load`. Rows and columns that an index cannot hold are skipped with a warning, as
             in `from_lancedb`. Extra: ``parquet``.
+
+        Returns
+        -------
+        Index
 
         Raises
         ------

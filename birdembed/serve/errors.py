@@ -55,7 +55,7 @@ def _said(request: Request, error: Any) -> str:
     path = shortened(request.url.path, _SHOWN_PATH)
     if (error.status_code, error.detail) == (404, "Not Found"):
         root = shortened(request.scope.get("root_path", ""), _SHOWN_PATH)
-        return f"there is no page {path}; see {root}/docs for a list"
+        return f"there is nothing at {path}; see {root}/docs for a list"
     if (error.status_code, error.detail) == (405, "Method Not Allowed"):
         allowed = (error.headers or {}).get("Allow", "another method")
         return f"{path} does not accept {shortened(request.method, _SHOWN)}; use {allowed}"

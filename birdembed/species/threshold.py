@@ -20,6 +20,11 @@ def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
     known, unknown : array
         Scores, one per image.
 
+    Returns
+    -------
+    float
+        0 to 1; 0.5 is chance.
+
     Raises
     ------
     ValueError

@@ -47,7 +47,7 @@ def test_an_index_that_does_not_say_where_its_photos_are(model, known):
     index.add(["a"], model.encode(known)[None])
     with TestClient(create_app(model, index)) as client:
         assert client.get("/health").json()["viewable"] is False
-        assert "where" in detail(client.get("/photo/0"), 404)
+        assert "path" in detail(client.get("/photo/0"), 404)
 
 
 @pytest.mark.parametrize("kind", ["thumbnail", "photo"])
