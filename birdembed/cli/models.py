@@ -1,7 +1,7 @@
 """List the names that --model and `load_model` accept.
 
 --model also accepts a folder written by `birdembed finetune` or save_pretrained, and the
-OWNER/NAME of a ResNet-50 on the Hugging Face hub.
+OWNER/NAME of a ResNet of these depths on the Hugging Face Hub.
 
 --json prints a list of objects with `name`, `here` (whether the model can be loaded without a
 download) and `about`.

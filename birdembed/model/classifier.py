@@ -19,11 +19,13 @@ from birdembed.model.random_weights import random_contents, random_head
 
 
 class Classifier(Embedder):
-    """A ResNet-50 with or without a classifier: a `Model` without species.
+    """A ResNet with or without a classifier: a `Model` without species.
 
     Parameters
     ----------
-    architecture : {"resnet50", "resnet50d"}
+    architecture : str
+        "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" behind it the variant with
+        a deep stem: "resnet50", "resnet34d".
     num_classes : int
         Number of classes; 0 for no classifier.
     seed : int
@@ -218,5 +220,5 @@ class Classifier(Embedder):
         with self._writing("reset_classifier"):
             state = {n: a for n, a in self.state_dict().items() if not n.startswith("fc.")}
             if num_classes:
-                state |= random_head(num_classes, seed)
+                state |= random_head(self.architecture, num_classes, seed)
             self._swap(state, names, self._current.trunk.ranges)

@@ -17,18 +17,19 @@ from birdembed.images.sources import Inputs
 from birdembed.model.encoding import VectorForm, check_pixels, embedded, gathered, numbered
 from birdembed.model.random_weights import random_contents
 from birdembed.model.stateful import Stateful
-from birdembed.weights.state_dict import FEATURES
 
 DEFAULT_BATCH = 32
 OnError: TypeAlias = Literal["raise", "skip", "nan"]
 
 
 class Embedder(Stateful):
-    """A ResNet-50 that embeds images: a `Model` without classes.
+    """A ResNet that embeds images: a `Model` without classes.
 
     Parameters
     ----------
-    architecture : {"resnet50", "resnet50d"}
+    architecture : str
+        "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" behind it the variant with
+        a deep stem: "resnet50", "resnet34d".
     seed : int
         Seed of the random weights.
     preprocess : Preprocess, optional
@@ -260,7 +261,8 @@ class Embedder(Stateful):
         Returns
         -------
         numpy.ndarray
-            ``(n, 2048, size / 32, size / 32)`` float32, n = 1 for one image.
+            ``(n, channels, size / 32, size / 32)`` float32, n = 1 for one image; 512 channels
+            of 18 and 34 layers, 2048 of more.
 
         Raises
         ------
@@ -274,4 +276,5 @@ class Embedder(Stateful):
             now.maps(batch.pixels, threads)
             for batch in batches_.batches(images, now.preprocess, batch_size, num_threads=threads)
         ]
-        return np.concatenate(parts) if parts else np.empty((0, FEATURES, side, side), np.float32)
+        channels = now.trunk.network.num_features
+        return np.concatenate(parts) if parts else np.empty((0, channels, side, side), np.float32)

@@ -113,7 +113,7 @@ def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = Non
 
     Notes
     -----
-    The last feature map of an image has N = h w cells (49 at 224 px) with 2048 numbers each, u_i
+    The last feature map of an image has N = h w cells (49 at 224 px) of 512 or 2048 numbers, u_i
     for `a` and v_j for `b`, and the embedding is their mean: x = 1/N sum_i u_i, y = 1/N sum_j v_j.
     The dot product is linear in both, so::
 

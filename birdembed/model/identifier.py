@@ -207,7 +207,7 @@ class Identifier(Classifier):
         ----------
         data : ImageFolder, str, Path or array
             Labelled images (an `ImageFolder` or the path of a folder with one subfolder per
-            class), or ``(n, 2048)`` raw embeddings (``projection=False``).
+            class), or ``(n, features)`` raw embeddings (``projection=False``).
         labels : sequence, optional
             For embeddings: one class per row. Not needed for "center" and "whiten".
         method : {"center", "whiten", "lda"}

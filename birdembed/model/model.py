@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 @public
 class Model(Identifier):
-    """A ResNet-50 that embeds images, with or without a classifier.
+    """A ResNet that embeds images, with or without a classifier.
 
     Parameters
     ----------
-    architecture : {"resnet50", "resnet50d"}
+    architecture : str
+        "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" behind it the variant with
+        a deep stem: "resnet50", "resnet34d".
     num_classes : int
         Number of classes; 0 for no classifier.
     seed : int
@@ -109,7 +111,7 @@ class Model(Identifier):
         return model_html(self._current)
 
     def save_pretrained(self, directory: str | os.PathLike[str], *, dtype: str = "float32") -> None:
-        """Save the model to a folder that `load_model`, timm and (resnet50) torchvision can read.
+        """Save the model to a folder for `load_model`, timm and (plain ResNets) torchvision.
 
         Parameters
         ----------

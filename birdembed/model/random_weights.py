@@ -51,15 +51,16 @@ def random_state(architecture: str, num_classes: int, seed: int) -> dict[str, np
             one = name.endswith((".weight", ".running_var"))
             state[name] = np.full(shape, one, np.float32)
     if num_classes:
-        state |= random_head(num_classes, seed)
+        state |= random_head(architecture, num_classes, seed)
     return state
 
 
-def random_head(num_classes: int, seed: int) -> dict[str, np.ndarray]:
-    """Return a random head, uniform within +-1 / sqrt(2048) like torch's linear layers."""
+def random_head(architecture: str, num_classes: int, seed: int) -> dict[str, np.ndarray]:
+    """Return a random head, uniform within +-1 / sqrt(features) like torch's linear layers."""
     rng = np.random.default_rng([seed, 1])
-    bound = 1 / math.sqrt(FEATURES)
+    features = FEATURES[architecture]
+    bound = 1 / math.sqrt(features)
     return {
-        "fc.weight": rng.uniform(-bound, bound, (num_classes, FEATURES)).astype(np.float32),
+        "fc.weight": rng.uniform(-bound, bound, (num_classes, features)).astype(np.float32),
         "fc.bias": rng.uniform(-bound, bound, num_classes).astype(np.float32),
     }

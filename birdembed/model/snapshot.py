@@ -17,7 +17,6 @@ from birdembed.model.precision import IMAGES, Choice, chosen, known_choice
 from birdembed.pretrained.contents import Pretrained
 from birdembed.pretrained.fingerprint import fingerprint_of
 from birdembed.weights.projection import Projection
-from birdembed.weights.state_dict import FEATURES
 
 if TYPE_CHECKING:
     from birdembed.species.gallery import Gallery
@@ -155,12 +154,12 @@ class Snapshot:
 
     def dim(self, projection: Projection | None) -> int:
         """Return the dimension of embeddings with this projection."""
-        return FEATURES if projection is None else projection.dim
+        return self.trunk.network.num_features if projection is None else projection.dim
 
     def features(
         self, pixels: np.ndarray, gem: bool, num_threads: int, mirrored: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return pooled features ``(n, 2048)``; with `mirror`, the mean over both images.
+        """Return pooled features ``(n, channels)``; with `mirror`, the mean over both images.
 
         `mirrored` is the input for the mirror images; by default `pixels` are flipped.
         """
@@ -185,7 +184,7 @@ class Snapshot:
         return features
 
     def maps(self, pixels: np.ndarray, num_threads: int) -> np.ndarray:
-        """Return the last feature maps ``(n, 2048, h / 32, w / 32)``, without `mirror`."""
+        """Return the last feature maps ``(n, channels, h / 32, w / 32)``, without `mirror`."""
         precision = self.computed_in(pixels, num_threads)
         return self.trunk.network.maps(pixels, num_threads, precision)
 

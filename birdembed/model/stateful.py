@@ -56,7 +56,7 @@ class Stateful:
 
     @property
     def architecture(self) -> str:
-        """The name of the network: "resnet50" or "resnet50d"."""
+        """The name of the network, such as "resnet50" or "resnet34d"."""
         return self._current.architecture
 
     @property
@@ -212,7 +212,7 @@ class Stateful:
         Parameters
         ----------
         state_dict : mapping of str to array
-            Weights with the keys of torchvision (resnet50) or timm (resnet50d).
+            Weights with the keys of torchvision, or of timm for the variants with "d".
             `num_batches_tracked` is ignored.
         strict : bool
             False: ignore unknown names, and keep the current weights for missing names.

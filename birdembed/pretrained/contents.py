@@ -33,7 +33,7 @@ class Pretrained:
     Attributes
     ----------
     architecture : str
-        "resnet50" or "resnet50d".
+        A name that the core knows, such as "resnet50" or "resnet34d".
     state : dict of str to numpy.ndarray
         Native names, float32, C-contiguous.
     preprocess : Preprocess

@@ -19,11 +19,14 @@ from birdembed.base.json_text import json_object
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import CONFIG, PREPROCESSOR, WEIGHT_FILES, Pretrained
 from birdembed.pretrained.reading import read_pretrained
+from birdembed.weights.state_dict import ARCHITECTURES
 
 #: Short names of hub models.
 HUB_NAMES = {
-    "resnet50": "timm/resnet50.tv_in1k",
-    "resnet50d": "timm/resnet50d.ra2_in1k",
+    **{
+        name: f"timm/{name}.{'ra2_in1k' if name.endswith('d') else 'tv_in1k'}"
+        for name in ARCHITECTURES
+    },
     "resnet50d.a1_in1k": "timm/resnet50d.a1_in1k",
 }
 _REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+$")

@@ -15,11 +15,11 @@ from birdembed.base.files import replacing
 from birdembed.base.optional import need
 from birdembed.pretrained.contents import Pretrained
 from birdembed.weights.projection import GEM_EPS, GEM_P
+from birdembed.weights.state_dict import FEATURES
 
 OPSET = 17
 _IR_VERSION = 8  # supported by runtimes with opset 17
 _BN_EPS = 1e-5
-_BLOCKS = (3, 4, 6, 3)
 _LEAST_NORM = 1e-12  # keeps a zero vector zero
 
 
@@ -36,7 +36,7 @@ def write_onnx(
     pooling = given.pooling if projection is None else projection.pooling
     graph = _Graph(onnx)
     averages, pooled = _pooled(graph, given, pooling)
-    vectors, dim = pooled, given.state["layer4.2.bn3.bias"].shape[0]
+    vectors, dim = pooled, FEATURES[given.architecture]
     if projection is not None:
         centred = graph.node("Sub", [vectors, graph.constant("projection.mean", projection.mean)])
         matrix = graph.constant("projection.matrix", projection.matrix)
@@ -109,7 +109,7 @@ class _Graph:
 
 
 class _Network:
-    """The layers of a ResNet-50, with batch norms folded into the convolutions."""
+    """The layers of a ResNet, with batch norms folded into the convolutions."""
 
     def __init__(self, graph: _Graph, state: Mapping[str, np.ndarray]) -> None:
         self._graph, self._state = graph, state
@@ -140,7 +140,7 @@ class _Network:
 
     def maps(self, x: str) -> str:
         """Add the whole network and return its last feature maps."""
-        self._deep = "conv1.0.weight" in self._state  # resnet50d
+        self._deep = "conv1.0.weight" in self._state  # variant D
         if self._deep:
             x = self._conv(x, "conv1.0", "conv1.1", 2)
             x = self._conv(x, "conv1.3", "conv1.4")
@@ -148,22 +148,28 @@ class _Network:
         else:
             x = self._conv(x, "conv1", "bn1", 2)
         x = self._graph.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-        for stage, blocks in enumerate(_BLOCKS, 1):
-            for block in range(blocks):
+        for stage in range(1, 5):
+            block = 0
+            while f"layer{stage}.{block}.conv1.weight" in self._state:
                 x = self._block(x, f"layer{stage}.{block}", 2 if stage > 1 and not block else 1)
+                block += 1
         return x
 
     def _block(self, x: str, name: str, stride: int) -> str:
-        """Add a bottleneck block."""
-        y = self._conv(x, f"{name}.conv1", f"{name}.bn1")
-        y = self._conv(y, f"{name}.conv2", f"{name}.bn2", stride)
-        y = self._conv(y, f"{name}.conv3", f"{name}.bn3", relu=False)
-        if name.endswith(".0"):
+        """Add a bottleneck, or a basic block: two convolutions, the first with the stride."""
+        if f"{name}.conv3.weight" in self._state:
+            y = self._conv(x, f"{name}.conv1", f"{name}.bn1")
+            y = self._conv(y, f"{name}.conv2", f"{name}.bn2", stride)
+            y = self._conv(y, f"{name}.conv3", f"{name}.bn3", relu=False)
+        else:
+            y = self._conv(x, f"{name}.conv1", f"{name}.bn1", stride)
+            y = self._conv(y, f"{name}.conv2", f"{name}.bn2", relu=False)
+        if any(f"{name}.downsample.{i}.weight" in self._state for i in (0, 1)):
             x = self._shortcut(x, f"{name}.downsample", stride)
         return self._graph.node("Relu", [self._graph.node("Add", [y, x])])
 
     def _shortcut(self, x: str, name: str, stride: int) -> str:
-        """Add the convolution beside a stage's first block; resnet50d averages before it."""
+        """Add the convolution beside a stage's first block; variant D averages before it."""
         if not self._deep:
             return self._conv(x, f"{name}.0", f"{name}.1", stride, relu=False)
         if stride > 1:

@@ -127,12 +127,10 @@ def _ranges(values: Any, convolutions: int, config_path: Path) -> np.ndarray | N
     return ranges
 
 
-def _architecture(config: Mapping[str, Any], path: Path) -> str:
-    """Return the architecture that a timm or transformers config describes."""
+def _architecture(config: Mapping[str, Any], path: Path) -> str | None:
+    """Return the architecture that a timm config names, None for transformers': weights tell."""
     if config.get("model_type") == "resnet" and "architecture" not in config:
         wanted = {
-            "depths": [3, 4, 6, 3],
-            "layer_type": "bottleneck",
             "hidden_act": "relu",
             "downsample_in_bottleneck": False,
             "downsample_in_first_stage": False,
@@ -140,15 +138,14 @@ def _architecture(config: Mapping[str, Any], path: Path) -> str:
         for key, value in wanted.items():
             if config.get(key, value) != value:
                 raise WeightsError(f"{path}: expected {key} {value}, got {shown(config[key])}")
-        return "resnet50"
+        return None
     name = config.get("architecture")
-    if name == "tv_resnet50":  # timm's older name
-        return "resnet50"
-    if not isinstance(name, str) or name not in ARCHITECTURES:
+    plain = name.removeprefix("tv_") if isinstance(name, str) else ""  # timm's older names
+    if plain not in ARCHITECTURES:
         raise WeightsError(
             f"{path}: architecture {shown(name)} is not one of {', '.join(ARCHITECTURES)}"
         )
-    return str(name)
+    return plain
 
 
 def _read_preprocess(folder: Path, config: Mapping[str, Any]) -> Preprocess:
@@ -268,14 +265,16 @@ def _read(
         )
     config = _read_json(config_path)
     declared = _architecture(config, config_path)
-    if architecture is not None and architecture != declared:
+    if None not in (architecture, declared) and architecture != declared:
         raise WeightsError(f"{config_path}: holds a {declared}, expected a {architecture}")
     places = [file_in(folder, name) for name in WEIGHT_FILES]
     weights = next((path for path in places if path.is_file()), None)
     if weights is None:
         raise WeightsError(f"{folder}: has none of {', '.join(WEIGHT_FILES)}")
     own = _field(config, "birdembed", Mapping, "an object", config_path)
-    name, state = to_native(read_weights(weights), str(weights), declared, num_classes)
+    name, state = to_native(
+        read_weights(weights), str(weights), declared or architecture, num_classes
+    )
     given = preprocess if preprocess is not None else _read_preprocess(folder, config)
     pretrained = Pretrained(name, state, given, source=str(folder))
     cfg = _field(config, "pretrained_cfg", Mapping, "an object", config_path) or {}

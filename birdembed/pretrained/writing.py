@@ -42,7 +42,7 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
         **preprocess_to_timm(pretrained.preprocess),
         "fixed_input_size": False,
         "num_classes": classes,
-        "first_conv": "conv1.0" if pretrained.architecture == "resnet50d" else "conv1",
+        "first_conv": "conv1.0" if "conv1.0.weight" in pretrained.state else "conv1",
         "classifier": "fc",
     }
     if pretrained.class_names is not None:
@@ -75,7 +75,7 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
     return {
         "architecture": pretrained.architecture,
         "num_classes": classes,
-        "num_features": FEATURES,
+        "num_features": FEATURES[pretrained.architecture],
         "global_pool": "avg",
         "pretrained_cfg": cfg,
         "birdembed": own,
@@ -150,7 +150,7 @@ def write_pretrained(
     write_gallery: Callable[[Path], object] | None = None,
     dtype: str = "float32",
 ) -> None:
-    """Write a model folder that timm, and for resnet50 torchvision, can load too.
+    """Write a model folder that timm and, of plain ResNets, torchvision can load too.
 
     Parameters
     ----------

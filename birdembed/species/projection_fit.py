@@ -91,9 +91,10 @@ def fit_projection(
 
     check_options(method, dim, shrinkage)
     vectors, tags, failures = _raw(model, data, labels, method, show_progress_bar)
-    if vectors.shape[1] != FEATURES:
+    if vectors.shape[1] != FEATURES[model.architecture]:
         raise ValueError(
-            f"data has {vectors.shape[1]} dimensions, expected the {FEATURES} of raw "
+            f"data has {vectors.shape[1]} dimensions, expected the "
+            f"{FEATURES[model.architecture]} of raw "
             "embeddings; use encode(images, projection=False)"
         )
     mean, matrix, fit = fit_matrix(vectors, tags, method, dim, shrinkage)

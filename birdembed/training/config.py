@@ -119,7 +119,7 @@ class TrainConfig:
         else none.
     loss : "cross_entropy", callable, or a list of callables
         A NumPy callable ``(features, labels) -> (loss, d_features)``, such as `SupCon`, is added
-        to the cross-entropy; several are summed. features: ``(n, 2048)`` float32, labels: ``(n,)``
+        to the cross-entropy; several are summed. features: ``(n, dim)`` float32, labels: ``(n,)``
         int64. A callable with ``needs_batch = True``, such as `Distill`, gets the batch instead of
         the labels: ``pixels, labels, targets, positions``.
     label_smoothing : float

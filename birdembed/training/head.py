@@ -20,7 +20,6 @@ from birdembed.training.adamw import BETA1, BETA2, EPS
 from birdembed.training.classes import spread_rows
 from birdembed.training.config import TrainConfig
 from birdembed.training.schedule import schedule_factor
-from birdembed.weights.state_dict import FEATURES
 
 #: Maximum number of images: more take longer and do not improve a layer that is trained on later.
 MOST_IMAGES = 20_000
@@ -60,7 +59,7 @@ def cached_features(
         if update is not None:
             update(len(batch.positions) + len(batch.failures))
     positions = np.concatenate(kept) if kept else np.empty(0, np.int64)
-    features = np.concatenate(parts) if parts else np.empty((0, FEATURES), np.float32)
+    features = np.concatenate(parts) if parts else np.empty((0, network.num_features), np.float32)
     return features, positions
 
 
@@ -142,7 +141,7 @@ def head_for(model: Snapshot, data: ImageFolder, seed: int) -> tuple[dict[str, A
         note = "the classifier is removed, because train has no labels to train it with"
         return {}, True, note if model.num_classes else ""
     if not model.num_classes:
-        return random_head(len(wanted), seed), False, ""
+        return random_head(model.architecture, len(wanted), seed), False, ""
     state = model.trunk.state()
     head = {name: state[name] for name in ("fc.weight", "fc.bias")}
     known = model.class_names
@@ -153,7 +152,7 @@ def head_for(model: Snapshot, data: ImageFolder, seed: int) -> tuple[dict[str, A
         return {name: array[rows] for name, array in head.items()}, True, ""
     old = f"of {model.num_classes} classes" + (f" ({some(known, 3)})" if known else "")
     return (
-        random_head(len(wanted), seed),
+        random_head(model.architecture, len(wanted), seed),
         False,
         f"the classifier {old} is replaced by a new one for the {len(wanted)} classes of train",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,12 +15,14 @@ from birdembed.base.checks import check_choice
 from birdembed.base.text import some
 from birdembed.weights.tensors import StoredTensor
 
-ARCHITECTURES = ("resnet50", "resnet50d")
-FEATURES = 2048  # numbers of an average-pooled last feature map, of either
+#: Channels of the last feature map, and so numbers of a raw embedding, by architecture.
+FEATURES = {name: _core.num_features(name) for name in _core.architectures()}
+ARCHITECTURES = tuple(FEATURES)
 #: Prefixes of all names in a file: DataParallel, torch.compile, a wrapper around a model.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
+_HEAD = ("fc.weight", "fc.bias")
 _SHOWN = 3  # names of a kind in an error message
-# transformers' ResNet: embedder, stages of layers, each layer three convolutions and a shortcut.
+# transformers' ResNet: embedder, stages of layers, each layer some convolutions and a shortcut.
 _HF_PART = {"convolution": "conv", "normalization": "bn"}
 _HF_STEM = re.compile(r"^(?:resnet\.)?embedder\.embedder\.(convolution|normalization)\.(\w+)$")
 _HF_LAYER = re.compile(
@@ -62,15 +65,26 @@ def _native_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor
     return tensors
 
 
-def _tell_architecture(names: Mapping[str, StoredTensor], source: str) -> str:
-    if "conv1.0.weight" in names:
-        return "resnet50d"
-    if "conv1.weight" in names:
-        return "resnet50"
-    raise WeightsError(
-        f"{source}: holds no ResNet-50: neither conv1.weight nor conv1.0.weight among its "
-        f"{len(names)} tensors ({_listed(names) or 'none at all'})"
-    )
+def _tell_architecture(names: Mapping[str, StoredTensor], source: str, expected: str | None) -> str:
+    """Return the architecture with that stem whose names differ least; in doubt the expected one.
+
+    So a file that lacks a few names is still told, and the names can be listed.
+    """
+    stem = next((name for name in ("conv1.0.weight", "conv1.weight") if name in names), None)
+    if stem is None:
+        raise WeightsError(
+            f"{source}: holds no ResNet: neither conv1.weight nor conv1.0.weight among its "
+            f"{len(names)} tensors ({_listed(names) or 'none at all'})"
+        )
+    held = {name for name in names if name not in _HEAD}
+
+    def difference(architecture: str) -> float:
+        table = {name for name, _ in _core.parameter_table(architecture, 0)}
+        return len(table ^ held) if stem in table else math.inf
+
+    if expected is not None and not difference(expected):
+        return expected
+    return min(ARCHITECTURES, key=lambda name: (difference(name), name != expected))
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -105,7 +119,7 @@ def _check(
 
 
 def _head_size(tensors: Mapping[str, StoredTensor]) -> int:
-    for name in ("fc.weight", "fc.bias"):
+    for name in _HEAD:
         if name in tensors and tensors[name].shape:
             return tensors[name].shape[0]
     return 0
@@ -126,7 +140,7 @@ def to_native(
     source : str
         Name of the file for error messages.
     architecture : str, optional
-        "resnet50" or "resnet50d"; None tells it from the names.
+        One of `ARCHITECTURES`; None tells it from the names.
     num_classes : int, optional
         None keeps the head, if the file has one; 0 removes it; other numbers must match the file.
 
@@ -147,12 +161,12 @@ def to_native(
     if architecture is not None:
         check_choice("architecture", architecture, ARCHITECTURES)
     native = _native_names(tensors)
-    held = _tell_architecture(native, source)
+    held = _tell_architecture(native, source, architecture)
     if architecture is not None and held != architecture:
         raise WeightsError(f"{source}: holds a {held}, expected a {architecture}")
     head = _head_size(native)
     if num_classes == 0:
-        native = {n: t for n, t in native.items() if n not in ("fc.weight", "fc.bias")}
+        native = {n: t for n, t in native.items() if n not in _HEAD}
         head = 0
     elif num_classes is not None and num_classes != head:
         raise WeightsError(

@@ -98,8 +98,7 @@ cleanup:
     return status;
 }
 
-static bird_status shortcut(builder *build, flow *at, const bird_bottleneck *block,
-                            bird_error *err) {
+static bird_status shortcut(builder *build, flow *at, const bird_block *block, bird_error *err) {
     bird_status status = BIRD_OK;
     if (block->shortcut_pool) {
         const bird_pool pool = {.n = at->n, .c = at->c, .ih = at->h, .iw = at->w, .kernel = 2,
@@ -113,14 +112,14 @@ cleanup:
     return status;
 }
 
-static bird_status bottleneck(builder *build, flow *at, const bird_bottleneck *block,
-                              bird_error *err) {
+static bird_status residual_block(builder *build, flow *at, const bird_block *block,
+                                  bird_error *err) {
     bird_status status = BIRD_OK;
+    const int last = block->n_convs - 1;
     flow residual = *at;
     if (block->shortcut >= 0) BIRD_TRY(shortcut(build, &residual, block, err));
-    BIRD_TRY(conv(build, at, block->convs[0], NULL, true, err));
-    BIRD_TRY(conv(build, at, block->convs[1], NULL, true, err));
-    BIRD_TRY(conv(build, at, block->convs[2], &residual, true, err));
+    for (int i = 0; i < last; i++) BIRD_TRY(conv(build, at, block->convs[i], NULL, true, err));
+    BIRD_TRY(conv(build, at, block->convs[last], &residual, true, err));
 cleanup:
     return status;
 }
@@ -159,7 +158,7 @@ static bird_status create_part(part *made, const bird_weights *weights, bird_inf
     BIRD_TRY(bird_in_precision(made->plan, &at.value, made->input, first, err));
     BIRD_TRY(stem(&build, &at, err));
     for (int i = 0; i < build.net->n_blocks; i++)
-        BIRD_TRY(bottleneck(&build, &at, &build.net->blocks[i], err));
+        BIRD_TRY(residual_block(&build, &at, &build.net->blocks[i], err));
     if (key.precision == BIRD_INT8)
         BIRD_TRY(bird_bytes_values(made->plan, &at.value, &at.bytes, err));
     BIRD_TRY(bird_plan_output_channels_last(made->plan, &made->maps, at.value, err));

@@ -6,11 +6,31 @@
 #include "base/alloc.h"
 
 static const bird_resnet_spec specs[] = {
-    {.name = "resnet50", .stages = {3, 4, 6, 3}},
-    {.name = "resnet50d", .stages = {3, 4, 6, 3}, .deep_stem = true, .pool_shortcut = true},
+    {"resnet18", BIRD_BASIC_BLOCK, {2, 2, 2, 2}, false},
+    {"resnet18d", BIRD_BASIC_BLOCK, {2, 2, 2, 2}, true},
+    {"resnet34", BIRD_BASIC_BLOCK, {3, 4, 6, 3}, false},
+    {"resnet34d", BIRD_BASIC_BLOCK, {3, 4, 6, 3}, true},
+    {"resnet50", BIRD_BOTTLENECK, {3, 4, 6, 3}, false},
+    {"resnet50d", BIRD_BOTTLENECK, {3, 4, 6, 3}, true},
+    {"resnet101", BIRD_BOTTLENECK, {3, 4, 23, 3}, false},
+    {"resnet101d", BIRD_BOTTLENECK, {3, 4, 23, 3}, true},
+    {"resnet152", BIRD_BOTTLENECK, {3, 8, 36, 3}, false},
+    {"resnet152d", BIRD_BOTTLENECK, {3, 8, 36, 3}, true},
 };
 
-enum { STEM_WIDTH = 64, EXPANSION = 4, MAX_CLASSES = 1 << 20 };
+typedef struct block_shape {
+    int n_convs;
+    int kernels[BIRD_MAX_PATH];
+    int strided;   /* which convolution has the stride of a stage's first block */
+    int expansion; /* channels of the last convolution, in widths of the stage */
+} block_shape;
+
+static const block_shape shapes[] = {
+    [BIRD_BOTTLENECK] = {3, {1, 3, 1}, 1, 4},
+    [BIRD_BASIC_BLOCK] = {2, {3, 3}, 0, 1},
+};
+
+enum { STEM_WIDTH = 64, MAX_CLASSES = 1 << 20 };
 
 const bird_resnet_spec *bird_resnet_find(const char *name) {
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++)
@@ -20,6 +40,10 @@ const bird_resnet_spec *bird_resnet_find(const char *name) {
 
 const bird_resnet_spec *bird_resnet_spec_at(int i) {
     return i >= 0 && (size_t)i < sizeof specs / sizeof *specs ? &specs[i] : NULL;
+}
+
+int bird_resnet_num_features(const bird_resnet_spec *spec) {
+    return (STEM_WIDTH << 3) * shapes[spec->block].expansion;
 }
 
 static bird_status add_vector(bird_resnet *net, int *index, bird_param_kind kind, int size,
@@ -53,7 +77,7 @@ cleanup:
 static bird_status add_stem(bird_resnet *net, bird_error *err) {
     const int half = STEM_WIDTH / 2;
     bird_status status = BIRD_OK;
-    if (net->spec->deep_stem) {
+    if (net->spec->variant_d) {
         net->n_stem = 3;
         BIRD_TRY(add_conv_bn(net, &net->stem[0], 3, half, 3, 2, "conv1.0", "conv1.1", err));
         BIRD_TRY(add_conv_bn(net, &net->stem[1], half, half, 3, 1, "conv1.3", "conv1.4", err));
@@ -66,26 +90,29 @@ cleanup:
     return status;
 }
 
-/* Block `number` of `stage` (both from 0) for `ic` input channels. */
-static bird_status add_block(bird_resnet *net, int ic, int stage, int number, bird_error *err) {
+/* Block `number` of `stage` (both from 0) for *channels of input, which become its output's. */
+static bird_status add_block(bird_resnet *net, int *channels, int stage, int number,
+                             bird_error *err) {
     bird_status status = BIRD_OK;
-    bird_bottleneck *block = &net->blocks[net->n_blocks];
-    const int width = STEM_WIDTH << stage, oc = width * EXPANSION;
+    bird_block *block = &net->blocks[net->n_blocks];
+    const block_shape *shape = &shapes[net->spec->block];
+    const int width = STEM_WIDTH << stage, ic = *channels, oc = width * shape->expansion;
     const int stride = stage > 0 && number == 0 ? 2 : 1;
-    const int ics[3] = {ic, width, width}, ocs[3] = {width, width, oc};
-    char conv_name[BIRD_NAME_SIZE / 2], bn_name[BIRD_NAME_SIZE / 2];
+    char conv_name[BIRD_NAME_SIZE], bn_name[BIRD_NAME_SIZE];
 
-    for (int i = 0; i < 3; i++) {
+    block->n_convs = shape->n_convs;
+    for (int i = 0; i < shape->n_convs; i++) {
         snprintf(conv_name, sizeof conv_name, "layer%d.%d.conv%d", stage + 1, number, i + 1);
         snprintf(bn_name, sizeof bn_name, "layer%d.%d.bn%d", stage + 1, number, i + 1);
-        BIRD_TRY(add_conv_bn(net, &block->convs[i], ics[i], ocs[i], i == 1 ? 3 : 1,
-                             i == 1 ? stride : 1, conv_name, bn_name, err));
+        BIRD_TRY(add_conv_bn(net, &block->convs[i], i == 0 ? ic : width,
+                             i == shape->n_convs - 1 ? oc : width, shape->kernels[i],
+                             i == shape->strided ? stride : 1, conv_name, bn_name, err));
     }
     block->shortcut = -1;
     if (stride != 1 || ic != oc) {
         /* With pooling (a no-op at stride 1) timm's numbers move by one. */
-        int first = net->spec->pool_shortcut ? 1 : 0;
-        block->shortcut_pool = net->spec->pool_shortcut && stride == 2;
+        int first = net->spec->variant_d ? 1 : 0;
+        block->shortcut_pool = net->spec->variant_d && stride == 2;
         snprintf(conv_name, sizeof conv_name, "layer%d.%d.downsample.%d", stage + 1, number,
                  first);
         snprintf(bn_name, sizeof bn_name, "layer%d.%d.downsample.%d", stage + 1, number,
@@ -94,6 +121,7 @@ static bird_status add_block(bird_resnet *net, int ic, int stage, int number, bi
                              conv_name, bn_name, err));
     }
     net->n_blocks++;
+    *channels = oc;
 cleanup:
     return status;
 }
@@ -128,13 +156,10 @@ bird_status bird_resnet_create(bird_resnet **net, const bird_resnet_spec *spec, 
     made->spec = spec;
     made->num_classes = num_classes;
     BIRD_TRY(add_stem(made, err));
-    for (int stage = 0; stage < 4; stage++) {
-        for (int number = 0; number < spec->stages[stage]; number++) {
-            BIRD_TRY(add_block(made, channels, stage, number, err));
-            channels = (STEM_WIDTH << stage) * EXPANSION;
-        }
-    }
-    made->num_features = channels;
+    for (int stage = 0; stage < 4; stage++)
+        for (int number = 0; number < spec->stages[stage]; number++)
+            BIRD_TRY(add_block(made, &channels, stage, number, err));
+    made->num_features = bird_resnet_num_features(spec);
     BIRD_TRY(add_head(made, err));
     *net = made;
     made = NULL;
@@ -153,13 +178,12 @@ int bird_resnet_conv_side(const bird_resnet *net, int index, int size) {
     int side = size / 4; /* what the first block reads */
     if (index < net->n_stem) return size / 2;
     for (int b = 0; b < net->n_blocks; b++) {
-        const bird_bottleneck *block = &net->blocks[b];
-        const int out = side / net->convs[block->convs[1]].stride;
-        /* Only the first convolution of a block is before its stride. */
-        if (index == block->convs[0]) return side;
-        if (index == block->convs[1] || index == block->convs[2] || index == block->shortcut)
-            return out;
-        side = out;
+        const bird_block *block = &net->blocks[b];
+        for (int i = 0; i < block->n_convs; i++) {
+            side /= net->convs[block->convs[i]].stride;
+            if (index == block->convs[i]) return side;
+        }
+        if (index == block->shortcut) return side;
     }
     return side;
 }

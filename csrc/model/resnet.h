@@ -1,8 +1,8 @@
-/* ResNets with bottleneck blocks as data: the table of architectures, and the graph of one.
+/* ResNets as data: the table of architectures, and the graph of one.
  *
- * He et al. 2015 with the stride in the 3x3 convolution (torchvision's resnet50), and He et
- * al. 2018's variant D (timm's resnet50d): three 3x3 convolutions as stem, average pooling
- * in the shortcuts. Another depth is another row.
+ * He et al. 2015 with the stride in the bottleneck's 3x3 convolution (torchvision's resnet18 to
+ * resnet152), and He et al. 2018's variant D (timm's resnet18d to resnet152d): three 3x3
+ * convolutions as stem, average pooling in the shortcuts. Another depth is another row.
  */
 #ifndef BIRD_MODEL_RESNET_H
 #define BIRD_MODEL_RESNET_H
@@ -14,14 +14,20 @@
 enum {
     BIRD_MAX_STEM = 3,
     BIRD_MAX_BLOCKS = 64,
-    BIRD_MAX_CONVS = BIRD_MAX_STEM + 4 * BIRD_MAX_BLOCKS
+    BIRD_MAX_PATH = 3, /* convolutions of a block, without its shortcut's */
+    BIRD_MAX_CONVS = BIRD_MAX_STEM + (BIRD_MAX_PATH + 1) * BIRD_MAX_BLOCKS
 };
+
+typedef enum bird_block_kind {
+    BIRD_BOTTLENECK, /* 1x1, 3x3 and 1x1 to four times the width */
+    BIRD_BASIC_BLOCK /* two of 3x3 */
+} bird_block_kind;
 
 typedef struct bird_resnet_spec {
     const char *name; /* as load_model knows it */
-    int stages[4];    /* blocks a stage */
-    bool deep_stem;   /* variant D's stem */
-    bool pool_shortcut; /* variant D's shortcuts */
+    bird_block_kind block;
+    int stages[4];  /* blocks a stage */
+    bool variant_d; /* its stem and its shortcuts */
 } bird_resnet_spec;
 
 /* A convolution without bias and the batch norm behind it. */
@@ -31,21 +37,22 @@ typedef struct bird_conv_bn {
     int bn;     /* index of bn weight; bias, mean and var follow */
 } bird_conv_bn;
 
-/* relu(bn(conv)) three times, the third after adding the shortcut. */
-typedef struct bird_bottleneck {
-    int convs[3];       /* indices into bird_resnet.convs */
-    int shortcut;       /* index of its convolution; -1: the input itself */
+/* relu(bn(conv)) two or three times, the last after adding the shortcut. */
+typedef struct bird_block {
+    int n_convs;
+    int convs[BIRD_MAX_PATH]; /* indices into bird_resnet.convs */
+    int shortcut;             /* index of its convolution; -1: the input itself */
     bool shortcut_pool; /* 2x2 average pooling with stride 2 before that convolution */
-} bird_bottleneck;
+} bird_block;
 
 typedef struct bird_resnet {
     const bird_resnet_spec *spec; /* borrowed: static */
     int num_classes;              /* 0: no head */
-    int num_features;             /* 2048 */
+    int num_features;             /* 512 of basic blocks, 2048 of bottlenecks */
     int n_stem, n_convs, n_blocks;
     int stem[BIRD_MAX_STEM]; /* indices into convs */
     bird_conv_bn convs[BIRD_MAX_CONVS];
-    bird_bottleneck blocks[BIRD_MAX_BLOCKS];
+    bird_block blocks[BIRD_MAX_BLOCKS];
     int head_weight, head_bias; /* parameter indices; -1 without a head */
     bird_params params;
 } bird_resnet;
@@ -58,6 +65,9 @@ const bird_resnet_spec *bird_resnet_find(const char *name);
 
 /* The i-th row, NULL past the end. */
 const bird_resnet_spec *bird_resnet_spec_at(int i);
+
+/* Channels of the last feature map. */
+int bird_resnet_num_features(const bird_resnet_spec *spec);
 
 /* Build the graph and the parameter table. The caller owns it. */
 bird_status bird_resnet_create(bird_resnet **net, const bird_resnet_spec *spec, int num_classes,

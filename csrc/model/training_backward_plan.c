@@ -47,7 +47,8 @@ typedef struct roads {
 /* The first convolution of a block in table order is its first; its shortcut comes last. */
 static bird_status block_backward(builder *build, roads *diff, int number, bird_error *err) {
     bird_status status = BIRD_OK;
-    const bird_bottleneck *block = &build->net->blocks[number];
+    const bird_block *block = &build->net->blocks[number];
+    const int last = block->n_convs - 1;
     const block_tape *tape = &build->blocks[number];
     const bool wanted = needed_before(build, block->convs[0]);
     bird_value end_diff;
@@ -55,9 +56,9 @@ static bird_status block_backward(builder *build, roads *diff, int number, bird_
     BIRD_TRY(bird_residual_relu_backward(build->plan, &end_diff, diff->through, diff->around,
                                          tape->end, err));
     diff->through = diff->around = end_diff;
-    for (int i = 2; i >= 0; i--) {
+    for (int i = last; i >= 0; i--) {
         const conv_tape *inside = i > 0 ? &build->convs[block->convs[i - 1]] : NULL;
-        if (i < 2 && build->first_trainable > block->convs[i]) break;
+        if (i < last && build->first_trainable > block->convs[i]) break;
         BIRD_TRY(conv_bn_backward(build, &diff->through, block->convs[i], inside,
                                   build->first_trainable < block->convs[i], err));
     }
@@ -98,8 +99,8 @@ bird_status bird_training_push_backward(builder *build, bird_value diff_features
     BIRD_TRY(bird_average_pool_backward(build->plan, &diff.through, diff_features,
                                         &build->global_pool, err));
     for (int i = build->net->n_blocks - 1; i >= 0; i--) {
-        const bird_bottleneck *block = &build->net->blocks[i];
-        int last = block->shortcut >= 0 ? block->shortcut : block->convs[2];
+        const bird_block *block = &build->net->blocks[i];
+        int last = block->shortcut >= 0 ? block->shortcut : block->convs[block->n_convs - 1];
         if (build->first_trainable > last) return BIRD_OK;
         BIRD_TRY(block_backward(build, &diff, i, err));
     }

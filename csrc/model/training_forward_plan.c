@@ -108,7 +108,8 @@ cleanup:
 
 static bird_status block_forward(builder *build, flow *at, int number, bird_error *err) {
     bird_status status = BIRD_OK;
-    const bird_bottleneck *block = &build->net->blocks[number];
+    const bird_block *block = &build->net->blocks[number];
+    const int last = block->convs[block->n_convs - 1];
     block_tape *tape = &build->blocks[number];
     flow shortcut = *at;
 
@@ -122,10 +123,11 @@ static bird_status block_forward(builder *build, flow *at, int number, bird_erro
         }
         BIRD_TRY(conv_bn(build, &shortcut, block->shortcut, false, err));
     }
-    for (int i = 0; i < 2; i++) BIRD_TRY(conv_bn(build, at, block->convs[i], true, err));
-    BIRD_TRY(conv(build, at, block->convs[2], false, err));
+    for (int i = 0; i < block->n_convs - 1; i++)
+        BIRD_TRY(conv_bn(build, at, block->convs[i], true, err));
+    BIRD_TRY(conv(build, at, last, false, err));
     BIRD_TRY(bird_residual_relu_forward(build->plan, &tape->end, at->value, shortcut.value,
-                                        &build->convs[block->convs[2]].bn, err));
+                                        &build->convs[last].bn, err));
     at->value = tape->end;
 cleanup:
     return status;

@@ -12,7 +12,7 @@ int bird_conv_out(const bird_conv *conv, int in) {
     return (in + 2 * conv->pad - conv->kernel) / conv->stride + 1;
 }
 
-/* Residual first, then ReLU, as the bottleneck block has it. */
+/* Residual first, then ReLU, as the end of a block has it. */
 static bird_status inference_attr(dnnl_primitive_attr_t *attr, bool sum, bool relu,
                                   bird_error *err) {
     bird_status status = BIRD_OK;

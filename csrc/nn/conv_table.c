@@ -11,6 +11,9 @@
  * A 3x3 with stride 2 runs 3 to 27 % faster as brgconv on nhwc, which pays for its two reorders.
  * With 256 channels it does not qualify: at 36 px and 64 threads its bits depend on the batch.
  *
+ * The shapes that only basic blocks have (3x3 from 64 to 128 channels and so on, and with a
+ * residual) follow the same rules: held to the same bits, not compared for speed.
+ *
  * bfloat16: nhwc throughout, as in training. On AVX512_BF16 each layer takes half of what it takes
  * in float32, the first convolution two thirds (one image, one thread). */
 dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv) {
@@ -29,7 +32,8 @@ dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bi
 }
 
 /* The 13 of a ResNet-50 together take three fifths of the direct kernels' time on AVX2, transforms
- * included. Narrower ones, of ResNet-50-D's stem, were not tried. */
+ * included. Narrower ones, of variant D's stem, were not tried, and none with a residual, which the
+ * second of a basic block has. */
 bool bird_conv_is_winograd(bird_isa isa, const bird_conv *conv) {
     return isa == BIRD_ISA_AVX2 && conv->kernel == 3 && conv->stride == 1 && conv->pad == 1 &&
            conv->ic >= 64 && conv->ic % 8 == 0 && conv->oc % 16 == 0;

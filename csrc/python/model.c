@@ -39,6 +39,13 @@ static PyObject *architectures(PyObject *module, PyObject *noargs) {
     return list;
 }
 
+static PyObject *num_features(PyObject *module, PyObject *architecture) {
+    const bird_resnet_spec *spec;
+    (void)module;
+    spec = bird_find_spec(architecture);
+    return spec ? PyLong_FromLong(bird_resnet_num_features(spec)) : NULL;
+}
+
 static PyObject *linear(PyObject *module, PyObject *args) {
     PyObject *given_src, *given_weights;
     PyArrayObject *src = NULL, *weights = NULL, *dst = NULL;
@@ -78,6 +85,8 @@ PyMethodDef bird_model_methods[] = {
     {"parameter_table", parameter_table, METH_VARARGS,
      PyDoc_STR("parameter_table(architecture, num_classes) -> list of (name, shape)")},
     {"architectures", architectures, METH_NOARGS, PyDoc_STR("Names of the known networks.")},
+    {"num_features", num_features, METH_O,
+     PyDoc_STR("num_features(architecture) -> channels of its last feature map")},
     {"linear", linear, METH_VARARGS,
      PyDoc_STR("linear(src (n, ic), weights (oc, ic)) -> (n, oc), each sum in a fixed order")},
     {"backend", backend, METH_NOARGS, PyDoc_STR("oneDNN's version and instruction set.")},

@@ -14,6 +14,7 @@ from tests.support.networks import vision
 
 FOLDER = Path(__file__).parent
 CLASSES = 8
+ARCHITECTURES = ("resnet50", "resnet50d", "resnet18", "resnet34d")
 SAMPLES = 64
 INPUTS = {"square": (2, 224, 224), "odd": (1, 97, 161)}
 
@@ -47,7 +48,7 @@ def samples(seed, array):
 
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for architecture in ("resnet50", "resnet50d"):
+    for architecture in ARCHITECTURES:
         made, stored = network(architecture), {}
         for seed, (name, (n, height, width)) in enumerate(INPUTS.items()):
             maps, features, logits = run(made, seeded.tensor(seed, n, height, width))

@@ -8,12 +8,11 @@ losses of ten steps. Weights and inputs come from seeds.
 
 import numpy as np
 
-from tests.golden.make_embeddings import FOLDER
+from tests.golden.make_embeddings import ARCHITECTURES, FOLDER
 from tests.support import core_training as training
 from tests.support import seeded
 
 SAMPLES = 8
-ARCHITECTURES = ("resnet50", "resnet50d")
 MODES = ("train", "frozen_stats")
 STEPS = {"lr": 1e-4, "weight_decay": 0.05}
 

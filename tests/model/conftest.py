@@ -19,6 +19,16 @@ def resnet50d():
 
 
 @pytest.fixture(scope="session")
+def resnet18():
+    return make_model("resnet18")
+
+
+@pytest.fixture(scope="session")
+def resnet34d():
+    return make_model("resnet34d")
+
+
+@pytest.fixture(scope="session")
 def small():
     """resnet50 on pictures of 64 px, with class names."""
     return make_model(size=SIZE, class_names=[f"species {i}" for i in range(CLASSES)])

@@ -18,7 +18,7 @@ def parameters(architecture):
     return [state[name] for name, _ in _core.parameter_table(architecture, CLASSES)]
 
 
-@pytest.fixture(scope="module", params=["resnet50", "resnet50d"])
+@pytest.fixture(scope="module", params=["resnet50", "resnet50d", "resnet18", "resnet34d"])
 def calibrated(request):
     """A network in float32, and the same with the ranges of some images."""
     values = parameters(request.param)
@@ -31,7 +31,8 @@ def test_ranges(calibrated):
     exact, _ = calibrated
     x = seeded.tensor(4, 3, 64, 64)
     largest = exact.largest(x)
-    assert largest.shape == (3, 55 if exact.architecture == "resnet50d" else 53)
+    table = _core.parameter_table(exact.architecture, 0)
+    assert largest.shape == (3, sum(len(shape) == 4 for _, shape in table))
     assert (largest > 0).all()
     np.testing.assert_array_equal(exact.largest(x[1:2], num_threads=1)[0], largest[1])
     # The last convolution's output, behind residual and ReLU, is the feature map.

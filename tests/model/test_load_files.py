@@ -8,7 +8,7 @@ from tests.support import tolerances
 from tests.support.networks import embed, network_input, numpy_state, random_network, vision
 
 
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
+@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d", "resnet18", "resnet34d"])
 def test_save_and_load_give_the_same_bits(big_folder, architecture):
     model = be.Model(architecture, num_classes=3, seed=1)
     model.save_pretrained(big_folder)
@@ -50,7 +50,7 @@ def test_half_the_space(big_folder):
     assert be.load_model(big_folder / "half").fingerprint == back.fingerprint
 
 
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
+@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d", "resnet18", "resnet34d"])
 def test_every_kind_of_file_gives_torchs_embeddings(big_folder, architecture):
     torch, _, _, _ = vision()
     from safetensors.torch import save_file

@@ -5,10 +5,12 @@ import pytest
 
 import birdembed as be
 from tests.golden import make_embeddings
-from tests.support import seeded, tolerances
+from tests.golden.make_embeddings import ARCHITECTURES
+from tests.support import networks, seeded, tolerances
 from tests.support.models import CLASSES, make_model
 
-ARCHITECTURES = ("resnet50", "resnet50d")
+#: Without golden files: the same blocks in other numbers.
+OTHER_DEPTHS = [name for name in networks.ARCHITECTURES if name not in ARCHITECTURES]
 
 
 def assert_close(found, expected):
@@ -65,6 +67,26 @@ def test_images_against_torch(pair):
     assert_close(model.forward_features(images), maps)
     assert_close(model.encode(images), features)
     assert_close(model.logits(images), logits)
+
+
+@pytest.mark.parametrize("architecture", OTHER_DEPTHS)
+def test_other_depths(architecture):
+    """Against timm's, and against torchvision's where it has the architecture."""
+    torch, torchvision, _, _ = networks.vision()
+    theirs = networks.random_network(architecture, CLASSES)
+    state = networks.numpy_state(theirs)
+    model = be.Model(architecture, CLASSES)
+    model.load_state_dict(state)
+    x = networks.network_input()
+    _, features, logits = make_embeddings.run(theirs, x)
+    assert_close(model.forward_tensor(x), features)
+    network = model._current.trunk.network
+    assert_close(network.head(model.forward_tensor(x)), logits)
+    assert model.embedding_dim == network.num_features == networks.features(architecture)
+    if not networks.is_deep(architecture):
+        twin = torchvision.models.get_model(architecture, num_classes=CLASSES).eval()
+        twin.load_state_dict({n: torch.from_numpy(a) for n, a in state.items()}, strict=True)
+        assert_close(model.forward_tensor(x), networks.embed(twin, x))
 
 
 def test_extreme_running_variances():

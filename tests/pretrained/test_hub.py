@@ -71,6 +71,8 @@ def test_names():
     assert hub_id("resnet50") == "timm/resnet50.tv_in1k"
     assert hub_id("resnet50d") == "timm/resnet50d.ra2_in1k"
     assert hub_id("resnet50d.a1_in1k") == "timm/resnet50d.a1_in1k"
+    assert hub_id("resnet101") == "timm/resnet101.tv_in1k"
+    assert hub_id("resnet34d") == "timm/resnet34d.ra2_in1k"
     assert hub_id("microsoft/resnet-50") == "microsoft/resnet-50"
     assert hub_id("resnet51") is None
     assert hub_id("a/b/c") is None

@@ -31,7 +31,7 @@ def projection(pooling):
     return Projection(pooling, seeded.uniform([5], (2048,)), seeded.uniform([6], (2048, 16), -1, 1))
 
 
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
+@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d", "resnet18", "resnet34d"])
 @pytest.mark.parametrize("size", [64, 100])
 def test_embeddings_and_logits(architecture, size, tmp_path):
     model = make_model(architecture, num_classes=5, size=size, class_names=list("abcde"))

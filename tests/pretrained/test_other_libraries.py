@@ -28,7 +28,13 @@ def assert_same_embeddings(folder, expected, x):
 
 @pytest.mark.parametrize(
     ("architecture", "dtype"),
-    [("resnet50", "float32"), ("resnet50d", "float32"), ("resnet50", "float16")],
+    [
+        ("resnet50", "float32"),
+        ("resnet50d", "float32"),
+        ("resnet50", "float16"),
+        ("resnet18d", "float32"),
+        ("resnet34", "float32"),
+    ],
 )
 def test_timm_loads_what_is_saved(big_folder, architecture, dtype):
     torch, _, timm, _ = vision()
@@ -61,14 +67,15 @@ def test_timm_loads_what_is_saved(big_folder, architecture, dtype):
         assert torch.equal(loaded(torch.from_numpy(x)), network(torch.from_numpy(x)))
 
 
-def test_torchvision_loads_what_is_saved(big_folder):
+@pytest.mark.parametrize("architecture", ["resnet50", "resnet18"])
+def test_torchvision_loads_what_is_saved(big_folder, architecture):
     torch, torchvision, _, _ = vision()
     from safetensors.torch import load_file as torch_load_file
 
-    network = random_network("resnet50", 3)
+    network = random_network(architecture, 3)
     saved = {n: a for n, a in numpy_state(network).items() if "num_batches" not in n}
-    write_pretrained(big_folder, Pretrained("resnet50", saved))
-    twin = torchvision.models.resnet50(weights=None, num_classes=3).eval()
+    write_pretrained(big_folder, Pretrained(architecture, saved))
+    twin = torchvision.models.get_model(architecture, weights=None, num_classes=3).eval()
     twin.load_state_dict(torch_load_file(big_folder / "model.safetensors"), strict=True)
     x = network_input()
     np.testing.assert_array_equal(embed(twin, x), embed(network, x))
@@ -77,7 +84,7 @@ def test_torchvision_loads_what_is_saved(big_folder):
         assert torch.equal(twin(torch.from_numpy(x)), network(torch.from_numpy(x)))
 
 
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
+@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d", "resnet34d"])
 def test_folders_of_timm(big_folder, architecture):
     _, _, timm, _ = vision()
     network = random_network(architecture, 3)
@@ -153,6 +160,26 @@ def test_folders_of_transformers(big_folder, processor, safe):
     edit(big_folder, downsample_in_bottleneck=True)
     with pytest.raises(WeightsError, match="expected downsample_in_bottleneck False, got True"):
         read_pretrained(big_folder)
+
+
+def test_a_shallow_folder_of_transformers(big_folder):
+    """As microsoft/resnet-18: basic blocks, told by the weights."""
+    torch, _, _, _ = vision()
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.ResNetConfig(
+        depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 256, 512], layer_type="basic"
+    )
+    theirs = transformers.ResNetForImageClassification(config).eval()
+    theirs.save_pretrained(big_folder)
+    (big_folder / "preprocessor_config.json").write_text(json.dumps(PROCESSORS[0]))
+    assert read_pretrained(big_folder).architecture == "resnet18"
+    x = network_input()
+    with torch.no_grad():
+        expected = theirs.resnet(torch.from_numpy(x)).pooler_output.flatten(1).numpy()
+    assert_same_embeddings(big_folder, expected, x)
+    with pytest.raises(WeightsError, match="holds a resnet18, expected a resnet34"):
+        read_pretrained(big_folder, architecture="resnet34")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,34 @@ import sys
 import numpy as np
 import pytest
 
-BLOCKS = (3, 4, 6, 3)
+#: Whether the blocks are bottlenecks, and how many a stage has; by depth.
+DEPTHS = {
+    "18": (False, (2, 2, 2, 2)),
+    "34": (False, (3, 4, 6, 3)),
+    "50": (True, (3, 4, 6, 3)),
+    "101": (True, (3, 4, 23, 3)),
+    "152": (True, (3, 8, 36, 3)),
+}
+ARCHITECTURES = [f"resnet{depth}{variant}" for depth in DEPTHS for variant in ("", "d")]
+
+
+def is_deep(architecture):
+    """Whether it is of variant D."""
+    return architecture.endswith("d")
+
+
+def bottlenecks_and_blocks(architecture):
+    return DEPTHS[architecture.removeprefix("resnet").removesuffix("d")]
+
+
+def last_norm(architecture):
+    """The batch norm before a block's sum."""
+    return "bn3" if bottlenecks_and_blocks(architecture)[0] else "bn2"
+
+
+def features(architecture):
+    """The length of a pooled feature map."""
+    return 2048 if bottlenecks_and_blocks(architecture)[0] else 512
 
 
 def _batch_norm(name, channels):
@@ -22,7 +49,7 @@ def _batch_norm(name, channels):
 
 def parameter_table(architecture, num_classes):
     """[(name, shape)] of a network, as torch's state_dict orders it."""
-    deep = architecture == "resnet50d"
+    deep, (bottlenecks, stages) = is_deep(architecture), bottlenecks_and_blocks(architecture)
     table = []
     if deep:
         for index, shape in ((0, (32, 3, 3, 3)), (3, (32, 32, 3, 3))):
@@ -33,21 +60,24 @@ def parameter_table(architecture, num_classes):
         table.append(("conv1.weight", (64, 3, 7, 7)))
     table += _batch_norm("bn1", 64)
     width_in = 64
-    for stage, blocks in enumerate(BLOCKS):
+    for stage, blocks in enumerate(stages):
         width = 64 << stage
+        width_out = 4 * width if bottlenecks else width
         for block in range(blocks):
             name = f"layer{stage + 1}.{block}"
-            shapes = ((width, width_in, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1))
+            shapes = [(width, width_in, 3, 3), (width, width, 3, 3)]
+            if bottlenecks:
+                shapes = [(width, width_in, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1)]
             for i, shape in enumerate(shapes, 1):
                 table.append((f"{name}.conv{i}.weight", shape))
                 table += _batch_norm(f"{name}.bn{i}", shape[0])
-            if block == 0:
+            if block == 0 and (stage or width_in != width_out):
                 conv, norm = (1, 2) if deep else (0, 1)
-                table.append((f"{name}.downsample.{conv}.weight", (4 * width, width_in, 1, 1)))
-                table += _batch_norm(f"{name}.downsample.{norm}", 4 * width)
-            width_in = 4 * width
+                table.append((f"{name}.downsample.{conv}.weight", (width_out, width_in, 1, 1)))
+                table += _batch_norm(f"{name}.downsample.{norm}", width_out)
+            width_in = width_out
     if num_classes:
-        table += [("fc.weight", (num_classes, 2048)), ("fc.bias", (num_classes,))]
+        table += [("fc.weight", (num_classes, width_in)), ("fc.bias", (num_classes,))]
     return table
 
 
@@ -86,7 +116,7 @@ def random_network(architecture, num_classes=0, seed=0):
                 tensor.normal_(0, 0.1)
             elif name.endswith("running_var"):
                 tensor.uniform_(0.5, 1.5)
-            elif "bn3.weight" in name:  # timm starts them at zero
+            elif f"{last_norm(architecture)}.weight" in name:  # timm starts them at zero
                 tensor.uniform_(0.2, 0.5)
     return network.eval()
 

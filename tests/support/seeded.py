@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from tests.support.networks import parameter_table
+from tests.support.networks import last_norm, parameter_table
 
 
 def uniform(seed, shape, low=0.0, high=1.0):
@@ -48,7 +48,7 @@ def _made(architecture, num_classes, seed, first):
             made[name] = uniform(key, shape, 0.5, 1.5)
         elif name.endswith(("bias", "running_mean")):
             made[name] = uniform(key, shape, -0.3, 0.3)
-        elif "bn3" in name:  # or sixteen blocks add up to enormous numbers
+        elif last_norm(architecture) in name:  # or sixteen blocks add up to enormous numbers
             made[name] = uniform(key, shape, 0.2, 0.6)
         else:
             made[name] = uniform(key, shape, 0.5, 1.5)

@@ -26,7 +26,8 @@ native = pytest.mark.skipif(
 @native
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("architecture", "bn"), [("resnet50", "train"), ("resnet50d", "frozen_stats")]
+    ("architecture", "bn"),
+    [("resnet50", "train"), ("resnet50d", "frozen_stats"), ("resnet34d", "train")],
 )
 def test_gradients_of_photographs(architecture, bn):
     pytest.importorskip("torch")

@@ -9,6 +9,7 @@ from birdembed.training.batch_norm import conv_statistics, unfold
 from tests.support import core_training as training
 from tests.support import seeded, tolerances
 from tests.support.core_training import CLASSES
+from tests.support.networks import last_norm
 
 N, SIZE = 16, 128
 
@@ -31,12 +32,12 @@ def unfolded_sscd():
 
 def random_state(architecture):
     """He's weights, batch norms at the identity, the last of each block at a half."""
-    state = seeded.state(architecture, CLASSES)
+    state, last = seeded.state(architecture, CLASSES), last_norm(architecture)
     for name in state:
         if name.endswith("running_var"):
             state[name][:] = 1
         elif name.endswith("running_mean") or "bn" in name or "downsample.2" in name:
-            state[name][:] = name.endswith(".weight") * (0.5 if "bn3" in name else 1.0)
+            state[name][:] = name.endswith(".weight") * (0.5 if last in name else 1.0)
     return state
 
 
@@ -50,14 +51,17 @@ def measured(state, architecture, x):
 
 
 @pytest.mark.parametrize("bn", ["train", "frozen_stats"])
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
-def test_photographs(architecture, bn):
+@pytest.mark.parametrize(
+    ("architecture", "count"),
+    [("resnet50", 161), ("resnet50d", 167), ("resnet18", 62), ("resnet34d", 116)],
+)
+def test_photographs(architecture, count, bn):
     pytest.importorskip("torch")
     x, y = training.photographs(N, SIZE), training.targets(N)
     if architecture == "resnet50":
-        state, count = unfolded_sscd(), 161
+        state = unfolded_sscd()
     else:
-        state, count = measured(random_state(architecture), architecture, x), 167
+        state = measured(random_state(architecture), architecture, x)
     expected = training.torch_step(architecture, state, x, y, double=True, bn=bn)
     ours = training.core_step(architecture, state, x, y, bn)
     found = training.distances(ours.gradients, expected.gradients)
@@ -101,7 +105,7 @@ def without_ties(architecture, state):
 
 
 @pytest.mark.parametrize("bn", ["train", "frozen_stats"])
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
+@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d", "resnet18d", "resnet34"])
 def test_open_relus(architecture, bn):
     """No ReLU near its kink: then float32 is near to float64 in every tensor."""
     pytest.importorskip("torch")

@@ -6,9 +6,10 @@ import pytest
 from birdembed import _core
 from birdembed.training.config import TrainConfig
 from birdembed.training.param_groups import plan_parameters
+from tests.support.networks import ARCHITECTURES
 
 
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_decay_only_on_weights_of_convolutions_and_head(architecture):
     table = _core.parameter_table(architecture, 7)
     plan = plan_parameters(table, TrainConfig())
@@ -32,6 +33,19 @@ def test_layer_decay_falls_block_by_block():
     assert lr["layer4.1.bn1.bias"] == pytest.approx(2.5e-4)
     assert lr["layer1.0.downsample.0.weight"] == pytest.approx(1e-3 * 0.5**16)
     assert lr["conv1.weight"] == lr["bn1.weight"] == pytest.approx(1e-3 * 0.5**17)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "blocks", "last"),
+    [("resnet18", 8, "layer4.1.conv2.weight"), ("resnet152d", 50, "layer4.2.conv3.weight")],
+)
+def test_layer_decay_of_other_depths(architecture, blocks, last):
+    table = _core.parameter_table(architecture, 7)
+    plan = plan_parameters(table, TrainConfig(layer_decay=0.5, head_lr=1e-3))
+    lr = dict(zip([name for name, _ in table], plan.lr, strict=True))
+    assert lr[last] == pytest.approx(5e-4)
+    assert lr["layer1.0.conv1.weight"] == pytest.approx(1e-3 * 0.5**blocks)
+    assert lr["bn1.weight"] == pytest.approx(1e-3 * 0.5 ** (blocks + 1))
 
 
 def test_freezing_by_prefix_and_of_batch_norm():

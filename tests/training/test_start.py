@@ -56,7 +56,7 @@ def test_a_folded_model_is_told_by_its_values():
     assert not is_folded(fresh, table)
 
 
-@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d"])
+@pytest.mark.parametrize("architecture", ["resnet50", "resnet50d", "resnet34"])
 def test_unfolding_leaves_the_network_as_it_is(architecture):
     rng = np.random.default_rng(1)
     table = _core.parameter_table(architecture, 0)

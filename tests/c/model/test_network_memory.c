@@ -8,8 +8,12 @@
 
 enum { SIDE = 32, PICTURE = 3 * SIDE * SIDE, FEATURES = 2048, CLASSES = 3 };
 
-static const bird_resnet_spec tiny = {
-    .name = "tiny", .stages = {1, 1, 1, 1}, .deep_stem = true, .pool_shortcut = true};
+/* The first has the fewer features: what is left of them is overwritten. */
+static const bird_resnet_spec specs[] = {
+    {.name = "basic", .block = BIRD_BASIC_BLOCK, .stages = {1, 1, 1, 1}},
+    {.name = "deep", .stages = {1, 1, 1, 1}, .variant_d = true},
+};
+static const bird_resnet_spec *tiny; /* the one that is tested */
 
 static float pixels[2 * PICTURE], features[2 * FEATURES], logits[2 * CLASSES];
 
@@ -30,7 +34,7 @@ static bird_status embed(bird_error *err) {
     bird_status status = BIRD_OK;
     bird_weights *weights = NULL;
     bird_inference *inference = NULL;
-    BIRD_TRY(bird_weights_create(&weights, &tiny, CLASSES, err));
+    BIRD_TRY(bird_weights_create(&weights, tiny, CLASSES, err));
     fill(weights);
     BIRD_TRY(bird_inference_create(&inference, weights, err));
     BIRD_TRY(bird_inference_features(inference, features, pixels, 2, SIDE, SIDE,
@@ -47,7 +51,7 @@ static void usable_after_failure(void) {
     static float again[2 * FEATURES];
     bird_weights *weights = NULL;
     bird_inference *inference = NULL;
-    CHECK_OK(bird_weights_create(&weights, &tiny, 0, err));
+    CHECK_OK(bird_weights_create(&weights, tiny, 0, err));
     fill(weights);
     CHECK_OK(bird_inference_create(&inference, weights, err));
     for (long n = 1; n <= 60; n += 7) {
@@ -64,9 +68,8 @@ static void usable_after_failure(void) {
     bird_weights_release(weights);
 }
 
-int main(void) {
+static void failing_allocations(void) {
     long total;
-    for (int i = 0; i < 2 * PICTURE; i++) pixels[i] = (float)(i % 17 - 8) / 8.0f;
     bird_alloc_fail_at(0);
     CHECK_OK(embed(err));
     total = bird_alloc_count();
@@ -84,5 +87,13 @@ int main(void) {
     bird_alloc_fail_at(0);
     CHECK_OK(embed(err));
     usable_after_failure();
+}
+
+int main(void) {
+    for (int i = 0; i < 2 * PICTURE; i++) pixels[i] = (float)(i % 17 - 8) / 8.0f;
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        tiny = &specs[i];
+        failing_allocations();
+    }
     return check_failures;
 }

@@ -1,4 +1,4 @@
-/* Each inference convolution of both networks gives the same rows, bit for bit, in batches
+/* Each inference convolution of the networks, with its residual where it has one, gives the same rows, bit for bit, in batches
  * of 1 and 8 and on any number of threads, with the kernel that the table picks here, in float32
  * and, where the machine has it, in bfloat16.
  * ONEDNN_MAX_CPU_ISA=AVX2 holds the other column of the table to the same. */
@@ -33,6 +33,7 @@ typedef struct run {
     bird_conv conv;
     int n_threads;
     const float *src;   /* (n, ic, ih, iw) */
+    const float *residual; /* (n, oc, oh, ow); NULL: none */
     float *dst;         /* (n, oc, oh, ow) */
     size_t dst_count;
 } run;
@@ -43,16 +44,22 @@ static bird_status execute(void *context, bird_job *job, bird_error *err) {
     const bird_conv *conv = &asked->conv;
     bird_plan *plan = NULL;
     bird_packed *packed = NULL;
-    bird_value input, src, dst;
+    bird_value input, src, dst, given, residual = BIRD_NO_VALUE;
 
     BIRD_TRY(bird_packed_create(&packed, 1, plain, conv, err));
     BIRD_TRY(bird_plan_create(&plan, asked->n_threads, err));
     BIRD_TRY(bird_plan_input(plan, &input, conv->n, conv->ic, conv->ih, conv->iw, err));
     BIRD_TRY(bird_in_precision(plan, &src, input, precision, err));
-    BIRD_TRY(bird_conv_inference(plan, &dst, src, BIRD_NO_VALUE, conv, true, packed, 0, err));
+    if (asked->residual) {
+        BIRD_TRY(bird_plan_input(plan, &given, conv->n, conv->oc, bird_conv_out(conv, conv->ih),
+                                 bird_conv_out(conv, conv->iw), err));
+        BIRD_TRY(bird_in_precision(plan, &residual, given, precision, err));
+    }
+    BIRD_TRY(bird_conv_inference(plan, &dst, src, residual, conv, true, packed, 0, err));
     BIRD_TRY(bird_plan_output(plan, &dst, dst, err));
     BIRD_TRY(bird_plan_finish(plan, err));
     BIRD_TRY(bird_plan_bind(plan, input, (void *)asked->src, err));
+    if (asked->residual) BIRD_TRY(bird_plan_bind(plan, given, (void *)asked->residual, err));
     BIRD_TRY(bird_plan_execute(plan, job, err));
     memcpy(asked->dst, bird_plan_data(plan, dst), asked->dst_count * sizeof(float));
 cleanup:
@@ -61,32 +68,35 @@ cleanup:
     return status;
 }
 
-static void check_shape(bird_conv conv) {
+static void check_shape(bird_conv conv, bool summed) {
     const int oh = bird_conv_out(&conv, conv.ih);
     const size_t in = (size_t)conv.ic * (size_t)(conv.ih * conv.iw);
     const size_t out = (size_t)conv.oc * (size_t)(oh * oh);
     const size_t count = (size_t)conv.oc * (size_t)conv.ic * (size_t)(conv.kernel * conv.kernel);
     float *src = bird_alloc(BATCH * in * sizeof *src);
+    float *residual = summed ? bird_alloc(BATCH * out * sizeof *residual) : NULL;
     float *expected = bird_alloc(BATCH * out * sizeof *expected);
     float *found = bird_alloc(BATCH * out * sizeof *found);
 
     weights_of_test = bird_alloc(count * sizeof *weights_of_test);
     fill(src, BATCH * in, 1);
     fill(weights_of_test, count, 2);
+    if (summed) fill(residual, BATCH * out, 3);
     conv.n = BATCH;
-    run whole = {conv, 1, src, expected, BATCH * out};
+    run whole = {conv, 1, src, residual, expected, BATCH * out};
     CHECK_OK(bird_executor_run(execute, &whole, NULL, err));
     for (size_t t = 0; t < sizeof thread_counts / sizeof *thread_counts; t++) {
         for (int n = 1; n <= BATCH; n += BATCH - 1) {
             /* A single picture from the middle: position must not matter either. */
             const size_t at = n == 1 ? 5 : 0;
-            run part = {conv, thread_counts[t], src + at * in, found, (size_t)n * out};
+            run part = {conv, thread_counts[t], src + at * in,
+                        summed ? residual + at * out : NULL, found, (size_t)n * out};
             part.conv.n = n;
             CHECK_OK(bird_executor_run(execute, &part, NULL, err));
             if (memcmp(found, expected + at * out, part.dst_count * sizeof *found) != 0) {
-                fprintf(stderr, "%s%s: %d->%d k%d s%d at %d px: batch %d on %d threads differs\n",
+                fprintf(stderr, "%s%s: %d->%d k%d s%d%s at %d px: batch %d on %d threads differs\n",
                         bird_isa_name(), precision_label(), conv.ic, conv.oc, conv.kernel,
-                        conv.stride, conv.ih, n, thread_counts[t]);
+                        conv.stride, summed ? " sum" : "", conv.ih, n, thread_counts[t]);
                 check_failures++;
             }
         }
@@ -94,23 +104,28 @@ static void check_shape(bird_conv conv) {
     bird_free(weights_of_test);
     bird_free(found);
     bird_free(expected);
+    bird_free(residual);
     bird_free(src);
 }
 
 /* Checked already: the same geometry at the same size. */
-static bird_conv seen[256];
+static struct {
+    bird_conv conv;
+    bool summed;
+} seen[256];
 static int n_seen;
 
-static int visit(const bird_resnet *net, int index, int side) {
+static int visit(const bird_resnet *net, int index, int side, bool summed) {
     const bird_conv_bn *unit = &net->convs[index];
     const bird_conv conv = {.ic = unit->ic, .ih = side, .iw = side, .oc = unit->oc,
                             .kernel = unit->kernel, .stride = unit->stride, .pad = unit->pad};
     int known = 0;
     for (int i = 0; i < n_seen; i++)
-        if (memcmp(&seen[i], &conv, sizeof conv) == 0) known = 1;
+        if (seen[i].summed == summed && memcmp(&seen[i].conv, &conv, sizeof conv) == 0) known = 1;
     if (!known) {
-        seen[n_seen++] = conv;
-        check_shape(conv);
+        seen[n_seen].conv = conv;
+        seen[n_seen++].summed = summed;
+        check_shape(conv, summed);
     }
     return bird_conv_out(&conv, side);
 }
@@ -119,14 +134,15 @@ static void check_network(const char *name, int side) {
     bird_resnet *net = NULL;
     CHECK_OK(bird_resnet_create(&net, bird_resnet_find(name), 0, err));
     if (!net) return;
-    for (int i = 0; i < net->n_stem; i++) side = visit(net, net->stem[i], side);
+    for (int i = 0; i < net->n_stem; i++) side = visit(net, net->stem[i], side, false);
     side = (side + 1) / 2;
     for (int i = 0; i < net->n_blocks; i++) {
-        const bird_bottleneck *block = &net->blocks[i];
+        const bird_block *block = &net->blocks[i];
         int inner = side;
         if (block->shortcut >= 0)
-            visit(net, block->shortcut, block->shortcut_pool ? (side + 1) / 2 : side);
-        for (int c = 0; c < 3; c++) inner = visit(net, block->convs[c], inner);
+            visit(net, block->shortcut, block->shortcut_pool ? (side + 1) / 2 : side, false);
+        for (int c = 0; c < block->n_convs; c++)
+            inner = visit(net, block->convs[c], inner, c == block->n_convs - 1);
         side = inner;
     }
     bird_resnet_destroy(net);
@@ -138,6 +154,10 @@ static void check_networks(void) {
     check_network("resnet50", 96);
     check_network("resnet50", 288);
     check_network("resnet50d", 224);
+    check_network("resnet34", 224);
+    check_network("resnet34", 96);
+    check_network("resnet34", 288);
+    check_network("resnet34d", 224);
 }
 
 int main(void) {

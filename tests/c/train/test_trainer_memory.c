@@ -14,7 +14,11 @@ enum { SIDE = 32, PICTURE = 3 * SIDE * SIDE, BATCH = 3, FEATURES = 2048, CLASSES
 
 static const bird_resnet_spec plain = {.name = "plain", .stages = {1, 1, 1, 1}};
 static const bird_resnet_spec deep = {
-    .name = "deep", .stages = {1, 1, 1, 1}, .deep_stem = true, .pool_shortcut = true};
+    .name = "deep", .stages = {1, 1, 1, 1}, .variant_d = true};
+static const bird_resnet_spec basic = {
+    .name = "basic", .block = BIRD_BASIC_BLOCK, .stages = {2, 1, 1, 1}};
+static const bird_resnet_spec deep_basic = {
+    .name = "deep basic", .block = BIRD_BASIC_BLOCK, .stages = {1, 2, 1, 1}, .variant_d = true};
 
 static float pixels[4 * BATCH * PICTURE], features[BATCH * FEATURES], logits[BATCH * CLASSES];
 static const float targets[BATCH * CLASSES] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
@@ -336,6 +340,8 @@ int main(void) {
     usable_after_failure();
     freezing(&plain);
     freezing(&deep);
+    freezing(&basic);
+    freezing(&deep_basic);
     frozen_statistics_stay();
     failing_allocations();
     return check_failures;
