@@ -116,9 +116,9 @@ def test_a_file_with_gaps_is_still_told(architecture):
     state = stored(empty_state(architecture))
     for name in ("layer4.0.conv2.weight", "layer3.1.bn1.bias"):
         del state[name]
-    with pytest.raises(WeightsError, match=rf"x: does not fit {architecture}: missing layer3\.1"):
+    with pytest.raises(WeightsError, match=rf"x: does not match {architecture}: missing layer3\.1"):
         to_native(state, "x")
-    with pytest.raises(WeightsError, match=rf"does not fit {architecture}: missing layer3\.1"):
+    with pytest.raises(WeightsError, match=rf"does not match {architecture}: missing layer3\.1"):
         to_native(state, "x", architecture)
 
 
