@@ -13,13 +13,13 @@ NAMES = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.p
 
 
 def main() -> int:
-    arguments = parser("birdembed beside its peers: the same work, in turns.")
-    arguments.add_argument("--only", default=",".join(NAMES), help=f"of {', '.join(NAMES)}")
+    arguments = parser("Compare birdembed with other libraries on the same work, in turns.")
+    arguments.add_argument("--only", default=",".join(NAMES), help=f"some of {', '.join(NAMES)}")
     arguments.add_argument("--json", type=Path, default=ROOT / "build" / "benchmarks.json")
     args = arguments.parse_args()
     chosen = args.only.split(",")
     if unknown := [name for name in chosen if name not in NAMES]:
-        arguments.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+        arguments.error(f"unknown benchmark {', '.join(unknown)}; use {', '.join(NAMES)}")
 
     facts = machine(args.threads)
     print(f"{facts['cpu']}, {' '.join(facts['cpu_features'])}")

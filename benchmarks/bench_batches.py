@@ -1,9 +1,9 @@
-"""Training batches of decoded pictures: the default augmentation at 128, 192 and 224 px.
+"""Training batches of decoded images: the default augmentation at 128, 192 and 224 px.
 
-The peer is the same recipe as a training script with Pillow does it: crop, resize, mirror, turn,
-three enhancements, normalise, in a pool of as many threads. Its random numbers are its own, so
-that pixels are not compared. A training step of 16 pictures at 224 px takes about 1.5 s, one of 32
-at 128 px about 0.9 s: 5 % of it would be 4.7 and 1.4 ms a picture.
+The peer does the same as a training script with Pillow: crop, resize, mirror, rotate, three
+enhancements, normalise, in a pool with the same number of threads. Its random numbers differ, so
+pixels are not compared. A training step of 16 images at 224 px takes about 1.5 s, one of 32 at
+128 px about 0.9 s; 5 % of that would be 4.7 and 1.4 ms per image.
 """
 
 from __future__ import annotations

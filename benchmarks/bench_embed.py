@@ -13,12 +13,12 @@ from benchmarks.common import Result, Settings, Work, compare, relative_l2
 
 SIZE = 224
 BATCHES = (1, 8, 32)
-IMAGES = 32  # a repetition, so that short calls are timed many at once
+IMAGES = 32  # per repetition, so that short calls are timed together
 CALIBRATION = 16  # images whose activations set the ranges of int8
 
 
 def export(folder: Path) -> dict[str, Any]:
-    """Write one set of random weights for everybody and return where it is."""
+    """Write the same random weights for all contenders and return their paths."""
     import birdembed as be
 
     model = be.Model("resnet50", num_classes=0, seed=0)
@@ -33,7 +33,7 @@ def export(folder: Path) -> dict[str, Any]:
         peers.write_int8_onnx(folder / "model.onnx", folder / "int8.onnx", _pixels(CALIBRATION))
         paths["int8 onnx"] = str(folder / "int8.onnx")
     except ImportError as error:
-        print(f"peers without a file: {error}")
+        print(f"no model file for the peers: {error}")
     if "int8" in be.info()["precisions"]:
         model.preprocess = be.Preprocess(size=SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
         noise = np.clip(_pixels(CALIBRATION) * 63.75 + 127.5, 0, 255).astype(np.uint8)
@@ -91,7 +91,7 @@ def openvino_throughput(options: dict[str, Any]) -> Work:
 
 
 def _openvino_arguments(options: dict[str, Any]) -> tuple[str, int, tuple[int, ...], str]:
-    # A file in int8 computes in int8; the hint is for what it leaves in float.
+    # A file in int8 computes in int8; the hint is for its float parts.
     hint = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}[options["precision"]]
     return _onnx(options), options["threads"], _shape(options), hint
 
@@ -99,7 +99,7 @@ def _openvino_arguments(options: dict[str, Any]) -> tuple[str, int, tuple[int, .
 def _onnx(options: dict[str, Any]) -> str:
     path = options["int8 onnx" if options["precision"] == "int8" else "onnx"]
     if not path:
-        raise ImportError("onnx is not installed: no file to run")
+        raise ImportError("onnx is not installed, so there is no file to run")
     return str(path)
 
 

@@ -1,7 +1,7 @@
-"""From files to vectors: JPEGs of 224 px, read, decoded, normalised, embedded.
+"""From files to vectors: JPEGs of 224 px are read, decoded, normalised and embedded.
 
-The peers are fed by Pillow and NumPy, in a pool of as many threads as the network gets, a batch
-at a time, written straight into the batch's memory.
+For the peers, Pillow and NumPy read the files in a pool with as many threads as the network, one
+batch at a time, and write directly to the memory of the batch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 def load(path: str, out: np.ndarray) -> None:
-    """Read one picture with Pillow into `out`, float32 (3, SIZE, SIZE)."""
+    """Read one image with Pillow into `out`, float32 (3, SIZE, SIZE)."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -36,7 +36,7 @@ def load(path: str, out: np.ndarray) -> None:
         if image.size != (SIZE, SIZE):
             image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
         pixels = np.asarray(image)
-    # One multiplication and one addition a number, channel by channel.
+    # One multiplication and one addition per number, channel by channel.
     scale, offset = 1 / (255 * STD), -MEAN / STD
     for channel in range(3):
         np.multiply(pixels[:, :, channel], scale[channel], out=out[channel])
@@ -105,7 +105,7 @@ CONTENDERS = {
 
 
 def main(settings: Settings) -> list[Result]:
-    # A repetition takes half a minute: fewer of them say as much.
+    # A repetition takes half a minute, so fewer repetitions are enough.
     settings = dataclasses.replace(settings, rounds=min(settings.rounds, 3))
     with tempfile.TemporaryDirectory() as folder:
         paths, what = photographs(COUNT, Path(folder))
@@ -117,7 +117,7 @@ def main(settings: Settings) -> list[Result]:
             {**export(Path(folder)), "paths": paths},
             settings,
             amount=COUNT,
-            # Two JPEG decoders, rounded differently.
+            # The two JPEG decoders round differently.
             check=relative_l2(0.02),
         )
     result.notes.append(what)

@@ -1,8 +1,8 @@
 """Exact cosine search: 100,000 vectors of 2048 numbers, the 10 nearest of 1 and of 100 queries.
 
-Once with rows that are unit length beforehand, for everybody, and once with normalising included:
-faiss then normalises and adds the rows in each repetition, NumPy divides the scores by the norms.
-Every process makes the same data; a peer whose neighbours differ is left out.
+Once with unit-length rows for all contenders, and once including normalisation: faiss then
+normalises and adds the rows in each repetition, NumPy divides the scores by the norms. Every
+process generates the same data; a peer with different neighbours is left out.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ QUERIES = (1, 100)
 
 
 def data(options: dict[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Queries and corpus; unit length where the options say so."""
+    """Return queries and corpus, with unit length if set in the options."""
     rng = np.random.default_rng(0)
     corpus = np.empty((ROWS, DIM), np.float32)
     for start in range(0, ROWS, 10_000):
         corpus[start : start + 10_000] = rng.standard_normal((10_000, DIM), np.float32)
-    # Each query is like some row, as photographs of one bird are.
+    # Each query is similar to some row, like photos of the same bird.
     near = corpus[rng.integers(0, ROWS, options["queries"])]
     queries = near + rng.standard_normal(near.shape, np.float32)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
@@ -52,7 +52,7 @@ def faiss(options: dict[str, Any]) -> Work:
     index = faiss.IndexFlatIP(DIM)
     if options["normalized"]:
         index.add(corpus)
-        del corpus  # it has its own copy
+        del corpus  # faiss has its own copy
         return lambda: index.search(queries, K)[1]
 
     def work() -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""A new process: import, load a local model, embed one picture, exit. And the import alone."""
+"""A new process: import, load a local model, embed one image, exit. Also only the import."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarks.bench_files import load
 x = np.empty((1, 3, 224, 224), np.float32)
 load({picture!r}, x[0])
 """
-# torch.load maps the file: the quickest way that torch has.
+# torch.load maps the file, which is the fastest way in torch.
 TORCH = (
     PILLOW
     + """
@@ -56,7 +56,7 @@ NEEDS = {
 
 
 def _save_pth(weights: str, pth: Path) -> None:
-    """Write a .pth for torch to load, where torch is installed."""
+    """Write a .pth file for torch, if torch is installed."""
     try:
         import torch
     except ImportError:
@@ -88,6 +88,6 @@ def main(settings: Settings) -> list[Result]:
     imports = {name: [sys.executable, "-c", f"import {name}"] for name in ("birdembed", "numpy")}
     second = compare_commands("new process: import alone", imports, settings, needs={})
     ours, theirs = (statistics.median(second.seconds[name]) for name in ("birdembed", "numpy"))
-    second.notes.append(f"import birdembed: {(ours - theirs) * 1e3:+.0f} ms beside import numpy")
+    second.notes.append(f"import birdembed: {(ours - theirs) * 1e3:+.0f} ms more than import numpy")
     print(f"  {second.notes[0]}", flush=True)
     return [first, second]

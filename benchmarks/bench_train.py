@@ -1,7 +1,7 @@
-"""One training step: ResNet-50 with 51 classes, 224 px, cross entropy, AdamW, on pixels in memory.
+"""One training step: ResNet-50 with 51 classes, 224 px, cross-entropy, AdamW, on pixels in memory.
 
-torch runs with channels_last, in float32 and under bfloat16 autocast, its faster ways. Losses of
-the first step are compared before anything is timed. Peak memory is that of the whole process:
+torch runs with channels_last, in float32 and with bfloat16 autocast, which are its fastest modes.
+The losses of the first step are compared before timing. Peak memory is that of the whole process:
 library, weights, gradients, moments and activations.
 """
 
@@ -18,28 +18,28 @@ from benchmarks.common import Result, Settings, Work, compare
 CLASSES, SIZE = 51, 224
 BATCHES = (16, 32)
 LR, DECAY = 1e-4, 0.05
-WARM_UP = 2  # steps: torch's first ones look for memory
+WARM_UP = 2  # steps, because torch allocates memory in the first ones
 
-#: How far the first losses may lie apart, relative: rounding of 53 layers.
+#: Maximum relative difference of the first losses, from rounding in 53 layers.
 AGREE = {"float32": 1e-4, "bfloat16": 2e-2}
 
 
 def batch(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return pixels (n, 3, SIZE, SIZE) float32 and labels (n,) int64, the same everywhere."""
+    """Return pixels (n, 3, SIZE, SIZE) float32 and labels (n,) int64, the same for everyone."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, 3, SIZE, SIZE), dtype=np.float32)
     return x, rng.integers(0, CLASSES, n)
 
 
 def weights() -> dict[str, np.ndarray]:
-    """Return the weights that every contender starts from."""
+    """Return the initial weights of all contenders."""
     import birdembed as be
 
     return be.Model("resnet50", num_classes=CLASSES, seed=0).state_dict()
 
 
 def warmed_up(step: Callable[[], float]) -> Work:
-    """Return the work: its first call gives the first loss and warms up; then a step a call."""
+    """Return the work: the first call returns the first loss and warms up, others are one step."""
     calls = iter(range(1 << 30))
 
     def work() -> np.ndarray | None:
@@ -114,7 +114,7 @@ def main(settings: Settings) -> list[Result]:
 
     results = []
     for precision in be.info()["precisions"]:
-        if precision == "int8":  # of inference alone
+        if precision == "int8":  # only for inference
             continue
         for n in BATCHES:
             results.append(

@@ -1,19 +1,19 @@
-"""The runner: contenders in processes of their own, taking turns, on equal terms.
+"""Run contenders in separate processes, in turns and under equal conditions.
 
 A benchmark is a module `bench_NAME.py` with
 
     CONTENDERS = {"birdembed": setup, "torch": setup, ...}    # birdembed first
     def main(settings: Settings) -> list[Result]
 
-`setup(options)` gets a dict that survives JSON, prepares everything that is not to be timed
-(imports, models, data) and returns a function without arguments: one repetition of the work.
-What that function returns (a NumPy array, or None) is compared between the contenders before
-anything is timed. `compare()` starts one process for each contender, lets each warm up, and then
-goes round by round, each round in another order. A process whose turn it is not is stopped
-(SIGSTOP), so that nobody's idle threads cost anybody time. Ratios are taken within a round:
-a machine that slows down for a while slows both sides of a ratio.
+`setup(options)` gets a JSON-serialisable dict, prepares everything that is not timed (imports,
+models, data) and returns a function without arguments: one repetition of the work. The results of
+these functions (a NumPy array, or None) are compared between the contenders before timing.
+`compare()` starts one process per contender, warms them up, and then runs round by round, each
+round in another order. Processes that are waiting for their turn are stopped (SIGSTOP), so that
+their idle threads take no time. Ratios are computed within a round, because a machine that slows
+down for a while slows down both sides of the ratio.
 
-A contender whose library is missing is left out, and the output says so.
+A contender whose library is not installed is left out, and reported.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Setup = Callable[[dict[str, Any]], Work]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the command line says to every benchmark."""
+    """Command line options for all benchmarks."""
 
     threads: int
     rounds: int
@@ -64,23 +64,23 @@ class Settings:
 
 @dataclasses.dataclass
 class Result:
-    """One comparison: the same work done by every contender, `amount` units a repetition."""
+    """A comparison: the same work done by every contender, `amount` units per repetition."""
 
     case: str
     amount: float
     unit: str
-    seconds: dict[str, list[float]]  # contender -> one value a round
-    skipped: dict[str, str]  # contender -> why it did not take part
+    seconds: dict[str, list[float]]  # contender -> one value per round
+    skipped: dict[str, str]  # contender -> reason
     notes: list[str] = dataclasses.field(default_factory=list)
     peak_megabytes: dict[str, float] = dataclasses.field(default_factory=dict)  # of the process
 
     def ratios(self, peer: str) -> list[float]:
-        """How many times as fast as `peer` birdembed was, round by round (above 1: faster)."""
+        """Return the speed of birdembed relative to `peer` for each round (above 1: faster)."""
         pairs = zip(self.seconds[US], self.seconds[peer], strict=True)
         return [theirs / ours for ours, theirs in pairs]
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Medians, rates and ratios with their quartiles, for each contender."""
+        """Return medians, rates and ratios with quartiles for each contender."""
         table = {}
         for name, seconds in self.seconds.items():
             row = {"median_seconds": statistics.median(seconds), "best_seconds": min(seconds)}
@@ -118,7 +118,7 @@ def _seconds(value: float) -> str:
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lower quartile, median, upper quartile."""
+    """Return the lower quartile, median and upper quartile."""
     if len(values) < 2:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -126,10 +126,10 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return the environment that every contender runs in.
+    """Return the environment variables of every contender.
 
-    The wait policy of OpenMP is the caller's (OMP_WAIT_POLICY), the same for everybody;
-    unset, as it is for users, threads spin for a moment and then sleep.
+    The wait policy of OpenMP (OMP_WAIT_POLICY) is taken from the caller and the same for all. If
+    it is not set, as for users, threads spin for a moment and then sleep.
     """
     env = {key: value for key, value in os.environ.items() if key not in UNSET}
     env |= dict.fromkeys(THREADS, str(threads))
@@ -139,7 +139,7 @@ def environment(threads: int) -> dict[str, str]:
 
 
 class Contestant:
-    """The process of one contender. It works only between `run` and its answer."""
+    """The process of one contender. It only works during `run`."""
 
     def __init__(self, module: str, name: str, options: dict[str, Any], output: Path):
         self.name = name
@@ -157,7 +157,7 @@ class Contestant:
         self._signal(signal.SIGSTOP)
 
     def run(self) -> float:
-        """Do the work once and return its seconds."""
+        """Run the work once and return the time in seconds."""
         self._signal(signal.SIGCONT)
         answer = self._ask("run")
         self._signal(signal.SIGSTOP)
@@ -216,17 +216,17 @@ def compare(
     check: Callable[[Any, Any], str | None] | None = None,
     memory: bool = False,
 ) -> Result:
-    """Let the contenders of a module do the same work in turns.
+    """Run the same work with all contenders of a module, in turns.
 
     Parameters
     ----------
-    case : what the output calls this comparison.
-    module : `__name__` of the benchmark; it has the CONTENDERS.
-    options : given to each setup, with `threads` added.
-    amount, unit : how much one repetition does, for the rate.
-    check : gets birdembed's output and a peer's; returns what is wrong, or None. A peer whose
-        output is wrong is left out.
-    memory : also say how much memory each process has used at most.
+    case : name of the comparison.
+    module : `__name__` of the benchmark, which has the CONTENDERS.
+    options : passed to each setup, with `threads` added.
+    amount, unit : work per repetition, for the rate.
+    check : gets the output of birdembed and of a peer; returns an error message or None. A peer
+        with a wrong output is left out.
+    memory : also report the peak memory of each process.
     """
     import numpy as np
 
@@ -252,7 +252,7 @@ def compare(
                     crew.pop().close()
             result.seconds = {contestant.name: [] for contestant in crew}
             for number in range(settings.rounds):
-                # Forwards, backwards, and beginning with another one each time.
+                # Forwards and backwards, starting with another contender each time.
                 start = number % max(len(crew), 1)
                 order = crew[start:] + crew[:start]
                 for contestant in order if number % 2 == 0 else reversed(order):
@@ -271,7 +271,7 @@ def compare_commands(
 ) -> Result:
     """Time whole processes, from start to exit, in turns.
 
-    `needs` names for a contender the module without which it is left out.
+    `needs` maps a contender to a module; without that module, it is left out.
     """
     result = Result(case, 1, "runs/s", {}, {})
     for name in commands:
@@ -295,7 +295,7 @@ def compare_commands(
 
 
 def peak_megabytes() -> float:
-    """Return the largest resident size that this process has had."""
+    """Return the peak resident memory of this process."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -303,7 +303,7 @@ def peak_megabytes() -> float:
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """What the figures depend on: processor, versions, commit."""
+    """Return what the numbers depend on: processor, versions, commit."""
     cpu: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         key, _, value = line.partition(":")
@@ -340,7 +340,7 @@ def _git(*words: str) -> str:
 
 
 def write_json(path: Path, threads: int, results: Sequence[Result]) -> None:
-    """Write machine and results to `path`, replacing it in one step."""
+    """Write machine and results to `path` atomically."""
     document = {
         "machine": machine(threads),
         "results": [{**dataclasses.asdict(r), "summary": r.summary()} for r in results],
@@ -352,7 +352,7 @@ def write_json(path: Path, threads: int, results: Sequence[Result]) -> None:
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser with the arguments that every benchmark takes."""
+    """Return a parser with the common arguments of all benchmarks."""
     parsed = argparse.ArgumentParser(prog="python -m benchmarks", description=description)
     parsed.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parsed.add_argument("--rounds", type=int, default=9)
@@ -360,9 +360,9 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def worker(task: dict[str, Any]) -> None:
-    """Answer `prepare` and `run` from standard input, in JSON lines."""
+    """Handle `prepare` and `run` requests from standard input, as JSON lines."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
 
     def answer(**values: Any) -> None:
         answers.write(json.dumps(values) + "\n")

@@ -1,12 +1,12 @@
-"""Where the time of a training step goes: `python -m benchmarks.layers`.
+"""Measure where the time of a training step is spent: `python -m benchmarks.layers`.
 
     python -m benchmarks.layers --precision bfloat16 --batch 16 --size 224 --threads 2
 
-A child does a few steps under ONEDNN_VERBOSE=profile, and its last step is taken apart: each
-shape of convolution in its three directions with its kernel and GF/s, then everything else by kind.
-What is not oneDNN's (channel moments, optimizer, checks; in bfloat16 the ends of blocks; on AVX2
-the way back of 3x3 convolutions with stride 1) is timed from outside or is the rest. oneDNN's own
-clock costs a few per cent.
+A child process runs a few steps with ONEDNN_VERBOSE=profile, and its last step is analysed: each
+shape of convolution in three directions with its kernel and GF/s, then everything else by kind.
+Work outside oneDNN (channel moments, optimizer, checks; in bfloat16 the ends of blocks; on AVX2 the
+backward pass of 3x3 convolutions with stride 1) is timed from outside or counted as the rest. The
+profiling of oneDNN costs a few percent.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NAMES = {
 
 
 class Call(NamedTuple):
-    """One line of oneDNN's profile."""
+    """One line of the oneDNN profile."""
 
     kind: str
     kernel: str
@@ -56,7 +56,7 @@ class Call(NamedTuple):
 
 
 def child(precision: str, n: int, size: int, threads: int) -> None:
-    """Train some steps, and mark in oneDNN's output where each part of a step begins."""
+    """Train a few steps, and mark the start of each part of a step in the oneDNN output."""
     import numpy as np
 
     import birdembed as be
@@ -86,7 +86,7 @@ def child(precision: str, n: int, size: int, threads: int) -> None:
 
 
 def last_step(output: str) -> tuple[list[Call], dict[str, float]]:
-    """Return oneDNN's calls and the parts' milliseconds of the last step."""
+    """Return the oneDNN calls and the milliseconds per part of the last step."""
     calls: list[Call] = []
     parts: dict[str, float] = {}
     for line in output.rpartition(f"{MARK} step")[2].splitlines():
@@ -99,7 +99,7 @@ def last_step(output: str) -> tuple[list[Call], dict[str, float]]:
 
 
 def convolutions(calls: list[Call]) -> list[str]:
-    """Return a table row a shape, in the order of the network."""
+    """Return one table row per shape, in the order of the network."""
     table: dict[tuple[int, ...], dict[str, list[Call]]] = defaultdict(lambda: defaultdict(list))
     for call in calls:
         found = SHAPE.match(call.shape)
@@ -129,7 +129,7 @@ def convolutions(calls: list[Call]) -> list[str]:
 
 
 def others(calls: list[Call], parts: dict[str, float]) -> list[str]:
-    """Return a table of all that is no convolution, and of the whole step."""
+    """Return a table of everything except convolutions, and of the whole step."""
     spent: dict[str, float] = defaultdict(float)
     for call in calls:
         if call.kind == "convolution":

@@ -1,6 +1,6 @@
-"""The same ResNet-50 for the peers: as a torch module, and as an ONNX file.
+"""The same ResNet-50 for the peers, as a torch module and as an ONNX file.
 
-Every function imports its library inside, so that a benchmark runs with the ones that are there.
+Each function imports its library itself, so that a benchmark can run with the installed ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EPS = 1e-5
 
 
 def torch_module(state: dict[str, np.ndarray]) -> Any:
-    """Return torchvision's ResNet-50 without its head, in evaluation mode."""
+    """Return the ResNet-50 of torchvision without its head, in evaluation mode."""
     import torch
     from torch import nn
 
@@ -67,12 +67,12 @@ def torch_module(state: dict[str, np.ndarray]) -> Any:
     missing, unexpected = module.load_state_dict(tensors, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
-        raise ValueError(f"weights do not fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
+        raise ValueError(f"wrong weights: missing {missing[:3]}, unexpected {unexpected[:3]}")
     return module.eval()
 
 
 def write_onnx(state: dict[str, np.ndarray], path: Path) -> None:
-    """Write the network with its batch norm folded into the convolutions, any batch size."""
+    """Write the network with batch norms folded into the convolutions, for any batch size."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -136,10 +136,10 @@ def write_onnx(state: dict[str, np.ndarray], path: Path) -> None:
 
 
 def write_int8_onnx(onnx: Path, path: Path, pixels: np.ndarray) -> None:
-    """Write the network in int8, by ONNX Runtime's own quantization with its ranges on `pixels`.
+    """Write the network in int8, quantized by ONNX Runtime with ranges measured on `pixels`.
 
-    Weights per channel, activations unsigned, as QuantizeLinear and DequantizeLinear nodes: the
-    form that both ONNX Runtime and OpenVINO turn into int8 convolutions.
+    Weights are quantized per channel, activations unsigned, with QuantizeLinear and
+    DequantizeLinear nodes, which both ONNX Runtime and OpenVINO turn into int8 convolutions.
     """
     from onnxruntime import quantization as q
 
@@ -163,7 +163,7 @@ def write_int8_onnx(onnx: Path, path: Path, pixels: np.ndarray) -> None:
 
 
 def torch_eager(weights: str, threads: int) -> Network:
-    """Torch as it is, channels_last, inference mode."""
+    """Return torch in eager mode, with channels_last and inference mode."""
     import torch
 
     torch.set_num_threads(threads)
@@ -179,7 +179,7 @@ def torch_eager(weights: str, threads: int) -> Network:
 
 
 def onnxruntime_session(onnx: str, threads: int) -> Network:
-    """ONNX Runtime, all graph optimisations, its own thread pool of the same size."""
+    """Return ONNX Runtime with all graph optimisations and a thread pool of the same size."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -193,14 +193,14 @@ def onnxruntime_session(onnx: str, threads: int) -> Network:
 def openvino_latency(
     onnx: str, threads: int, shape: tuple[int, ...], precision: str = "f32"
 ) -> Network:
-    """OpenVINO, one request at a time over all threads, static shape."""
+    """Return OpenVINO with one request at a time on all threads and a static shape."""
     return _openvino(onnx, threads, shape, "LATENCY", precision)
 
 
 def openvino_throughput(
     onnx: str, threads: int, shape: tuple[int, ...], precision: str = "f32"
 ) -> Network:
-    """OpenVINO, as many requests at a time as it asks for, the batch shared out among them."""
+    """Return OpenVINO with its optimal number of requests; the batch is split between them."""
     return _openvino(onnx, threads, shape, "THROUGHPUT", precision)
 
 
@@ -221,7 +221,7 @@ def _openvino(
         model.reshape([n, *shape[1:]])
         return core.compile_model(model, "CPU", config)
 
-    ready: dict[int, Any] = {}  # rows of a request -> request, or queue of requests
+    ready: dict[int, Any] = {}  # rows per request -> request, or queue of requests
 
     def requests(n: int) -> Any:
         if n not in ready:

@@ -1,4 +1,4 @@
-"""Photographs for the benchmarks: real ones from BIRDEMBED_DATA, else made ones."""
+"""Images for the benchmarks: photos from BIRDEMBED_DATA, or generated ones."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ import numpy as np
 
 
 def photographs(count: int, folder: Path) -> tuple[list[str], str]:
-    """Return paths of `count` JPEGs of 224 x 224, and a sentence that says what they are."""
+    """Return the paths of `count` JPEGs of 224 x 224, and a description of them."""
     root = os.environ.get("BIRDEMBED_DATA")
     if root:
         paths = sorted(str(path) for path in Path(root).rglob("*.jpg"))
         if len(paths) >= count:
             step = len(paths) / count
             chosen = [paths[int(i * step)] for i in range(count)]
-            return chosen, f"{count} photographs from BIRDEMBED_DATA"
-    return generated(
-        count, folder
-    ), f"{count} generated JPEGs (BIRDEMBED_DATA names no photographs)"
+            return chosen, f"{count} photos from BIRDEMBED_DATA"
+    return generated(count, folder), f"{count} generated JPEGs (no photos in BIRDEMBED_DATA)"
 
 
 def generated(count: int, folder: Path, size: int = 224) -> list[str]:
-    """Write JPEGs of about a photograph's detail and size in bytes (some 12 kB)."""
+    """Write JPEGs with about the detail and size of a photo (about 12 kB)."""
     from PIL import Image
 
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""One table and one picture of all comparisons."""
+"""Show all comparisons in one table and one plot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.common import US, Result
 
 
 def table(results: Sequence[Result]) -> str:
-    """Return a line per comparison with a peer: the rate of both, the ratio and its quartiles."""
+    """Return one line per comparison with a peer: both rates, the ratio and its quartiles."""
     lines = [("case", "peer", US, "peer's", "ratio", "quartiles")]
     for result in results:
         summary = result.summary()
@@ -35,14 +35,14 @@ def table(results: Sequence[Result]) -> str:
 
 
 def draw(results: Sequence[Result], path: Path) -> str:
-    """Draw the ratios with their quartiles; return what was written, or why nothing was."""
+    """Plot the ratios with quartiles; return a message with the path, or why there is no plot."""
     try:
         import matplotlib as mpl
 
         mpl.use("Agg")
         from matplotlib import pyplot as plt
     except ImportError:
-        return "no picture: matplotlib is not installed"
+        return "no plot: matplotlib is not installed"
     rows = [
         (f"{result.case}: {peer}", row["ratio"], row["ratio_low"], row["ratio_high"])
         for result in results
@@ -50,7 +50,7 @@ def draw(results: Sequence[Result], path: Path) -> str:
         if "ratio" in row
     ]
     if not rows:
-        return "no picture: nothing to compare"
+        return "no plot: nothing to compare"
     names, middles, lows, highs = zip(*reversed(rows), strict=True)
     figure, axes = plt.subplots(figsize=(9, 1 + 0.25 * len(rows)), layout="constrained")
     places = range(len(rows))
@@ -61,7 +61,7 @@ def draw(results: Sequence[Result], path: Path) -> str:
     axes.set_yticks(places, names, fontsize=7)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("how many times as fast as the peer birdembed is (median, quartiles)")
+    axes.set_xlabel("speed of birdembed relative to the peer (median, quartiles)")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)

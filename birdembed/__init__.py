@@ -1,6 +1,6 @@
 """Image embeddings, cosine search and fine-tuning of ResNet-50, on an ordinary CPU.
 
-Photographs to vectors, and the photographs most like a given one::
+Compute the embeddings of photos, and find the photos most similar to a given one::
 
     import birdembed as be
 
@@ -9,10 +9,11 @@ Photographs to vectors, and the photographs most like a given one::
     index = be.Index.build(model, "photos/")  # a folder; labels are its subfolders
     print(index.search("unknown.jpg", k=5))
 
-Where to read on: `load_model`, `Model`, `Index`; `ImageFolder` and `fine_tune` for a model of
-your own species, `evaluate` to measure it. Errors are `BirdembedError`; `info` tells what runs
-here, `set_num_threads` how many threads. Other tools: `birdembed.integrations`. The command line:
-``birdembed --help``.
+Start with `load_model`, `Model` and `Index`. To train a model on your own species, see
+`ImageFolder` and `fine_tune`, and measure the result with `evaluate`. `info` shows versions and
+processor features, `set_num_threads` sets the number of threads, and all errors are subclasses of
+`BirdembedError`. See `birdembed.integrations` for other tools, and ``birdembed --help`` for the
+command line.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-# GNU OpenMP's threads wait for each other in a busy loop of some milliseconds, which on a
-# machine that does something else too makes a forward pass several times slower. A loop of
-# some 50 microseconds, then sleep, costs nothing on an idle one. libgomp reads this once,
-# when it is loaded; what the user has set stands, and nobody else gets to see ours.
+# GNU OpenMP threads wait for each other in a busy loop of a few milliseconds. If the machine is
+# also busy with something else, this makes a forward pass several times slower. A loop of about 50
+# microseconds, then sleep, costs nothing on an idle machine. libgomp reads the variable once, when
+# it is loaded. A value set by the user is kept, and ours is removed afterwards.
 _OURS = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
 if _OURS:
     os.environ["GOMP_SPINCOUNT"] = "2000"
@@ -87,7 +88,7 @@ if TYPE_CHECKING:
     from birdembed.training.trainer import Trainer
     from birdembed.weights.projection import Projection
 
-# Loaded when first asked for: importing the package stays as light as importing NumPy.
+# Loaded on first use, so that importing the package is as fast as importing NumPy.
 _HOMES = {
     "base.system": ["info", "set_num_threads"],
     "data.folder": ["ImageFolder"],
@@ -204,7 +205,7 @@ def _load_maker(maker: _Maker, fingerprint: str | None) -> Any:
     return load_maker(maker, fingerprint)
 
 
-_set_loader(_load_maker)  # an index loads its model, and the folder of models lies above it
+_set_loader(_load_maker)  # the index folder must not import the model folder
 
 
 def __getattr__(name: str) -> Any:

@@ -212,7 +212,7 @@ class TrainFlow(FlowSpec):
             [
                 Markdown(f"# {self.verdict.capitalize()}\n\n{text}{self.verdict}."),
                 Table(rows, headers=["score", "value"]),
-                figure_image(evaluation.plot_confusion, "What is taken for what"),
+                figure_image(evaluation.plot_confusion, "Confusion matrix"),
                 figure_image(lambda: be.plot_per_class(evaluation), "Species, the worst first"),
             ]
         )

@@ -1,4 +1,4 @@
-"""The photographs that the shipped model learns from and is measured on, and how they are parted.
+"""The photos used to train and evaluate the bundled model, and how they are split.
 
 The folder holds bird-fifty/train, bird-fifty/valid and birds-more, with one subfolder per species.
 """
@@ -11,7 +11,7 @@ NAMES = Path(__file__).resolve().parent / "species_names.csv"
 
 
 class Photograph(NamedTuple):
-    """A photograph of a species, and the key that teachers' embeddings have for it."""
+    """A photo of a species, and its key in the files of teacher embeddings."""
 
     path: Path
     species: str
@@ -19,18 +19,18 @@ class Photograph(NamedTuple):
 
 
 class Photographs:
-    """The photographs by part, and the parts that a tuning run leaves out.
+    """The photos by split, and the splits that a tuning run leaves out.
 
     Attributes
     ----------
     train, valid : list of Photograph
-        Of 51 species: 100 of each for training, 5 of each that no training sees.
+        Photos of 51 species: 100 per species for training, and 5 that are never trained on.
     more : list of Photograph
-        Of 425 further species, 5 of each.
+        Photos of 425 further species, 5 per species.
     unseen : list of Photograph
-        Every ninth of the further species in the order of names.
+        Photos of every ninth of the further species, sorted by name.
     fifth, unseen_fifth : list of Photograph
-        The last one of each further species: of those seen in tuning, and of the unseen ones.
+        The last photo of each further species: of those used in tuning, and of the unseen ones.
     """
 
     def __init__(self, folder: str) -> None:
@@ -47,18 +47,18 @@ class Photographs:
         self.unseen_fifth = [photo for photo in last if photo.species in ninths]
 
     def tuning(self) -> list[Photograph]:
-        """Return what a tuning run learns from: nothing of `unseen`, `fifth` and `valid`."""
+        """Return the training photos of a tuning run, without `unseen`, `fifth` and `valid`."""
         out = {*self.unseen, *self.fifth}
         return self.train + [photo for photo in self.more if photo not in out]
 
     def known(self) -> list[Photograph]:
-        """Return what the shipped model learns from: every species, four or a hundred of each."""
+        """Return the training photos of the bundled model: 4 or 100 of every species."""
         out = {*self.fifth, *self.unseen_fifth}
         return self.train + [photo for photo in self.more if photo not in out]
 
 
 def _below(folder: Path) -> list[Photograph]:
-    """Return the photographs in the order of their paths."""
+    """Return the photos sorted by path."""
     return [
         Photograph(path, path.parent.name, f"{folder.name}/{path.parent.name}/{path.name}")
         for path in sorted(folder.rglob("*.jpg"))
@@ -66,10 +66,10 @@ def _below(folder: Path) -> list[Photograph]:
 
 
 def names() -> dict[str, tuple[str, str]]:
-    """Return the common and the scientific name of each folder, as species_names.csv has them.
+    """Return the common and the scientific name for each folder, from species_names.csv.
 
-    The collection misspells some folders, and some hold another species than they say. The names
-    of a folder that holds no birds are empty.
+    Some folders of the collection are misspelled, and some contain another species. The names of a
+    folder without birds are empty.
     """
     with NAMES.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)

@@ -1,9 +1,9 @@
-"""Write compile_commands.json, which clangd, clang-tidy and editors read.
+"""Write compile_commands.json for clangd, clang-tidy and editors.
 
     python tools/compile_commands.py
 
-The commands of the core and its tests are what `make -C csrc` would run. The glue,
-csrc/python, which setup.py compiles, has the same, with the headers of Python and NumPy.
+The commands of the core and its tests are those that `make -C csrc` would run. The Python bindings
+in csrc/python, which setup.py compiles, get the same with the headers of Python and NumPy.
 """
 
 import json
@@ -14,12 +14,12 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# What the core is held to and the glue, for Python's headers, is not.
+# Flags of the core that the headers of Python do not allow for the bindings.
 STRICTER = {"-Wconversion", "-Wmissing-prototypes", "-Wwrite-strings"}
 
 
 def make_commands() -> list[list[str]]:
-    """Return the compiler's commands of csrc/Makefile, none of them run."""
+    """Return the compiler commands of csrc/Makefile without running them."""
     command = ["make", "-C", "csrc", "--dry-run", "--always-make", "V=1", "build"]
     command.append(f"PYTHON={sys.executable}")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -28,12 +28,12 @@ def make_commands() -> list[list[str]]:
 
 
 def source_of(words: list[str]) -> str:
-    """Return the C file that a command compiles, or an empty string."""
+    """Return the C file compiled by a command, or an empty string."""
     return next((word for word in words if word.endswith(".c")), "")
 
 
 def glue_command(like: list[str], source: Path) -> list[str]:
-    """Return the command of a file of csrc/python, after that of another file."""
+    """Return the command for a file of csrc/python, based on that of another file."""
     import numpy
 
     words = list(like)

@@ -1,16 +1,15 @@
-"""Run the steps of a Dockerfile in a folder that holds a Debian, where there is no Docker engine.
+"""Run the steps of a Dockerfile in a folder with a Debian system, without a Docker engine.
 
     python tools/dockerfile_in_chroot.py DOCKERFILE ROOT [--context DIR] [--env NAME=VALUE]
                                          [--start]
 
-ROOT stands for every image that FROM names (a base that has Python as /usr/local/bin/python, as
-the python:slim images do) and is changed by the steps. Needs root, for chroot. --env is set in
-the RUN steps alone (where pip finds wheels, say). --start runs what the container would run, as
-its user.
+ROOT is used for every image in FROM (it must have Python as /usr/local/bin/python, like the
+python:slim images) and is changed by the steps. Needs root for chroot. --env is only set in RUN
+steps (for example, where pip finds wheels). --start runs the command of the container as its user.
 
-Stages before the last are made in copies beside ROOT. Known: FROM, ARG, ENV, WORKDIR, RUN, USER,
-COPY (with --from, --chown, --chmod), HEALTHCHECK, ENTRYPOINT, CMD; EXPOSE, LABEL, VOLUME and
-STOPSIGNAL mean nothing here. Anything else is an error, so that nothing is passed over.
+Stages before the last are built in copies next to ROOT. Supported: FROM, ARG, ENV, WORKDIR, RUN,
+USER, COPY (with --from, --chown, --chmod), HEALTHCHECK, ENTRYPOINT, CMD; EXPOSE, LABEL, VOLUME and
+STOPSIGNAL are ignored. Any other instruction is an error.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IGNORED = ("EXPOSE", "LABEL", "VOLUME", "STOPSIGNAL")
 HEALTH = ("interval", "timeout", "start-period", "start-interval", "retries")
 VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)(?::([-+])([^}]*))?\})")
-# In a mount namespace of its own, so that /proc goes when the command does.
+# In a separate mount namespace, so that /proc is unmounted when the command ends.
 ENTER = 'mount -t proc proc "$1/proc" && shift && exec "$@"'
 
 
 class DockerfileError(Exception):
-    """A Dockerfile that cannot be followed, or a step that failed."""
+    """A Dockerfile that is not supported, or a step that failed."""
 
 
 @dataclass
 class Stage:
-    """One image while it is made."""
+    """An image while it is built."""
 
     root: Path
     environment: dict[str, str] = field(default_factory=lambda: {"PATH": PATH})
@@ -52,7 +51,7 @@ class Stage:
     health: list[str] = field(default_factory=list)
 
     def expand(self, text: str) -> str:
-        """Put in ARG and ENV values; in RUN the shell does it itself."""
+        """Insert ARG and ENV values; in RUN the shell does it."""
         known = {**self.arguments, **self.environment}
 
         def value(match: re.Match[str]) -> str:
@@ -66,12 +65,12 @@ class Stage:
         return VARIABLE.sub(value, text)
 
     def place(self, path: str) -> Path:
-        """Return where a path of the image lies outside of it."""
+        """Return the path outside the image for a path inside it."""
         inside = os.path.normpath(os.path.join(self.folder, path))
         return self.root / inside.lstrip("/")
 
     def account(self) -> tuple[str, str]:
-        """Return ("uid:gid", home) of the user, by the image's own passwd and group files."""
+        """Return ("uid:gid", home) of the user, from the passwd and group files of the image."""
         user, _, group = self.user.partition(":")
         uid, gid, home = user, group or "0", "/"
         for line in (self.root / "etc/passwd").read_text(encoding="utf-8").splitlines():
@@ -86,7 +85,7 @@ class Stage:
         return f"{uid}:{gid}", home
 
     def command_line(self, words: list[str]) -> list[str]:
-        """Return what runs a command inside, as the user and in the folder."""
+        """Return the command line that runs a command inside, as the user and in the folder."""
         account, _ = self.account()
         enter = ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "enter"]
         inside = 'cd "$1" && shift && exec "$@"'
@@ -97,11 +96,11 @@ class Stage:
         ]
 
     def variables(self, **more: str) -> dict[str, str]:
-        """Return the whole environment of a process inside."""
+        """Return the complete environment of a process inside."""
         return {"HOME": self.account()[1], **self.environment, **more}
 
     def run(self, words: list[str], **more: str) -> None:
-        """Run a command inside; raise with what it said where it fails."""
+        """Run a command inside; if it fails, raise an error with its output."""
         done = subprocess.run(
             self.command_line(words),
             env=self.variables(**more),
@@ -117,14 +116,14 @@ class Stage:
             )
 
     def process(self) -> list[str]:
-        """Return what the container would run."""
+        """Return the command that the container would run."""
         if not self.entrypoint + self.command:
-            raise DockerfileError("neither ENTRYPOINT nor CMD")
+            raise DockerfileError("no ENTRYPOINT and no CMD")
         return self.entrypoint + self.command
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
-    """Return the (WORD, rest) of a Dockerfile, comments dropped and continued lines joined."""
+    """Return the (WORD, rest) of a Dockerfile without comments, with continued lines joined."""
     joined, line = [], ""
     for raw in text.splitlines():
         if raw.lstrip().startswith("#"):
@@ -141,12 +140,12 @@ def instructions(text: str) -> list[tuple[str, str]]:
 
 
 def words_of(rest: str) -> list[str]:
-    """Return a command: a JSON list as it stands, anything else through the shell."""
+    """Return a command: a JSON list unchanged, anything else run by the shell."""
     return json.loads(rest) if rest.startswith("[") else ["/bin/sh", "-c", rest]
 
 
 def flags_of(rest: str) -> tuple[dict[str, str], str]:
-    """Split leading --name=value off."""
+    """Split off leading --name=value flags."""
     flags = {}
     while match := re.match(r"--([\w-]+)(?:=(\S+))?\s+", rest):
         flags[match[1]] = match[2] or ""
@@ -155,14 +154,14 @@ def flags_of(rest: str) -> tuple[dict[str, str], str]:
 
 
 def copy(stage: Stage, sources: Path, rest: str, flags: dict[str, str]) -> None:
-    """Do a COPY: files, folders (their contents) and patterns of names."""
+    """Run a COPY of files, folders (their contents) and name patterns."""
     words = json.loads(rest) if rest.startswith("[") else shlex.split(rest)
     *given, target = (stage.expand(word) for word in words)
     found: list[Path] = []
     for pattern in given:
         matches = sorted(sources.glob(pattern.strip("/") or "."))
         if not matches:
-            raise DockerfileError(f"COPY {pattern}: nothing there")
+            raise DockerfileError(f"COPY {pattern}: no such file")
         found += matches
     place = stage.place(target)
     if target.endswith("/") or len(found) > 1:
@@ -182,7 +181,7 @@ def copy(stage: Stage, sources: Path, rest: str, flags: dict[str, str]) -> None:
 
 
 class Build:
-    """A Dockerfile being followed."""
+    """The build of a Dockerfile."""
 
     def __init__(self, root: Path, context: Path, **environment: str) -> None:
         self.root, self.context, self.environment = root, context, environment
@@ -191,7 +190,7 @@ class Build:
         self.stage: Stage | None = None
 
     def start_stage(self, rest: str, last: bool) -> None:
-        """FROM: the root, or a copy of it or of an earlier stage."""
+        """Run FROM: use the root, or a copy of it or of an earlier stage."""
         _, rest = flags_of(rest)
         base, _, name = re.sub(r"(?i)\s+as\s+", " AS ", rest).partition(" AS ")
         known = self.stages.get(base)
@@ -205,7 +204,7 @@ class Build:
         self.stages[name or str(len(self.stages))] = self.stage
 
     def step(self, word: str, rest: str, last: bool = True) -> None:
-        """Do one instruction."""
+        """Run one instruction."""
         if word == "FROM":
             return self.start_stage(rest, last)
         stage = self.stage
@@ -246,7 +245,7 @@ class Build:
 
 
 def follow(dockerfile: Path, root: Path, context: Path, **environment: str) -> Stage:
-    """Do all steps of a Dockerfile; return the last stage, which is in `root`."""
+    """Run all steps of a Dockerfile; return the last stage, which is in `root`."""
     steps = instructions(dockerfile.read_text(encoding="utf-8"))
     final = max((i for i, (word, _) in enumerate(steps) if word == "FROM"), default=-1)
     build = Build(root, context, **environment)
@@ -259,13 +258,13 @@ def follow(dockerfile: Path, root: Path, context: Path, **environment: str) -> S
 
 
 def main() -> int:
-    """Read the command line and do it."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dockerfile", type=Path)
     parser.add_argument("root", type=Path)
-    parser.add_argument("--context", type=Path, help="where COPY copies from (default: its folder)")
+    parser.add_argument("--context", type=Path, help="folder for COPY (default: DOCKERFILE's)")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--start", action="store_true", help="run what the container would run")
+    parser.add_argument("--start", action="store_true", help="run the command of the container")
     given = parser.parse_args()
     try:
         stage = follow(

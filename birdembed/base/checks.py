@@ -1,4 +1,4 @@
-"""Checks of option values."""
+"""Check option values."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
-#: The concentration of mixup's and cutmix's Beta distribution; at this one all shares are near 0.5.
+#: Maximum concentration of the Beta distribution of mixup and cutmix; all shares are then near 0.5.
 LARGEST_MIX = 1000
-#: Two such still add up in the core's 64 bits.
+#: The sum of two such numbers still fits into 64 bits in the core.
 LARGEST_INTEGER = (1 << 62) - 1
-MAX_THREADS = 1024  # csrc/base/threads.h has the same
+MAX_THREADS = 1024  # the same as in csrc/base/threads.h
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
-    """Raise ValueError unless the value is one of the choices."""
+    """Raise a ValueError unless the value is one of the choices."""
     if not isinstance(value, (str, type(None))) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def check_integer(name: str, value: Any, least: int, most: float = math.inf) -> int:
-    """Return an int within limits; `LARGEST_INTEGER` is one for all."""
+    """Return an int, checked against the given limits and `LARGEST_INTEGER`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int, got {value!r}")
     if not least <= value <= min(most, LARGEST_INTEGER):
@@ -34,7 +34,7 @@ def check_integer(name: str, value: Any, least: int, most: float = math.inf) -> 
 def check_number(
     name: str, value: Any, least: float, most: float = math.inf, open_above: bool = True
 ) -> float:
-    """Return a finite float within limits."""
+    """Return a finite float, checked against the given limits."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
@@ -46,19 +46,19 @@ def check_number(
 
 
 def check_threads(num_threads: int | None) -> int:
-    """Return a number of threads, 0 for the default."""
+    """Return the checked number of threads; 0 for the default."""
     return 0 if num_threads is None else check_integer("num_threads", num_threads, 1, MAX_THREADS)
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a value of a table is missing: None, NaN, pandas' NA or NaT."""
+    """Return whether a table value is missing: None, NaN, or NA or NaT of pandas."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, (float, np.floating)) and value != value
 
 
 def check_boolean(name: str, value: Any) -> bool:
-    """Return a bool."""
+    """Return a checked bool."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)

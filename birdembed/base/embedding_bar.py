@@ -1,4 +1,4 @@
-"""The progress bar of long embedding runs, which mentions a faster precision once."""
+"""The progress bar for embedding, which suggests a faster precision once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from birdembed.base.precisions import faster_than_float32
 from birdembed.base.progress import is_interactive, progress_bar
 
-#: A run over so many images is long: some ten seconds on two cores.
+#: Minimum number of images of a long run, which takes about ten seconds on two cores.
 LONG = 300
 _said = False
 
@@ -15,17 +15,17 @@ _said = False
 class EmbeddingBar:
     """A progress bar over images.
 
-    After the first long run in float32 it says in one line how to embed faster, where this
-    processor can. It says so once per process, and never where the bar itself is not shown.
+    After the first long run in float32 it prints how to embed faster, if this processor supports
+    it. This happens once per process, and only if the bar is shown.
 
     Parameters
     ----------
     show : bool or None
-        None: in a terminal or a notebook only.
+        None: only in a terminal or notebook.
     total : int or None
-        Number of images, where it is known.
+        Number of images, if known.
     precision : str or None
-        What the model computes in, where it says so.
+        Precision of the model, if known.
     """
 
     def __init__(self, show: bool | None, total: int | None, precision: str | None) -> None:
@@ -34,12 +34,12 @@ class EmbeddingBar:
         self._precision, self._seen = precision, 0
 
     def update(self, n: int = 1) -> None:
-        """Count images."""
+        """Add to the number of finished images."""
         self._seen += n
         self._bar.update(n)
 
     def close(self) -> None:
-        """Close the bar, then write the line."""
+        """Close the bar, then print the suggestion."""
         global _said
         self._bar.close()
         if not self._shown or _said or self._seen < LONG or self._precision != "float32":

@@ -1,7 +1,7 @@
 """Atomic writes, file locks, digests and the cache folder.
 
-What is unfinished lies in a folder of a random name beside the target, which its writer holds
-locked. The next write there removes those that nobody holds: what killed processes left.
+An unfinished file is in a folder with a random name next to the target, which its writer keeps
+locked. The next write removes such folders that are not locked: they were left by killed processes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # not POSIX: one writer at a time is then the user's business
+except ImportError:  # not POSIX: the user has to avoid concurrent writers
     fcntl = None  # type: ignore[assignment]
 
 
 _ENDING = ".birdembed.tmp"
-#: Names with the number of a process in them, which no other process holds locked.
+#: Names that contain a process id instead of being locked.
 _NUMBERED = re.compile(r"\.save\.(\d+)\.tmp|\..+\.(\d+)\.[0-9a-f]{6,8}\.tmp")
 
 
@@ -39,14 +39,14 @@ def cache_dir() -> Path:
 
 
 def with_path(error: OSError, path: str | os.PathLike[str]) -> OSError:
-    """Return an error of the same kind that names `path`."""
+    """Return an error of the same type with `path` in its message."""
     if error.errno is None:
         return OSError(f"{os.fspath(path)}: {error}")
     return OSError(error.errno, error.strerror, os.fspath(path))
 
 
 def sha256_of_file(path: str | os.PathLike[str]) -> bytes:
-    """Return the SHA-256 of a file's content."""
+    """Return the SHA-256 of the content of a file."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -55,15 +55,15 @@ def sha256_of_file(path: str | os.PathLike[str]) -> bytes:
 
 
 def lock(fd: int, *, wait: bool) -> bool:
-    """Lock an open file or folder for this process alone, until the descriptor is closed.
+    """Lock an open file or folder exclusively until the descriptor is closed.
 
-    Some network file systems, and systems that are not POSIX, have no locks: nothing happens
-    there, and the answer is False.
+    Some network file systems and non-POSIX systems do not support locks; the function then does
+    nothing and returns False.
 
     Raises
     ------
     BlockingIOError
-        Another one has the lock, and `wait` is false.
+        Another process holds the lock, and `wait` is false.
     """
     if fcntl is None:
         return False
@@ -80,9 +80,9 @@ def lock(fd: int, *, wait: bool) -> bool:
 
 @contextlib.contextmanager
 def staging(folder: str | os.PathLike[str], name: str) -> Iterator[Path]:
-    """Yield a new folder within `folder`, for this process alone; removed if it is still there.
+    """Yield a new folder in `folder` for this process; it is removed at the end if it still exists.
 
-    What killed processes left in `folder` is removed first.
+    Folders left by killed processes are removed first.
     """
     sweep(folder)
     fd, path = _taken(Path(folder), name)
@@ -94,12 +94,12 @@ def staging(folder: str | os.PathLike[str], name: str) -> Iterator[Path]:
 
 
 def _taken(folder: Path, name: str) -> tuple[int, Path]:
-    """Return a new folder and the descriptor that holds it locked."""
+    """Return a new, locked folder and the descriptor of the lock."""
     while True:
         path = folder / f".{name[:100]}.{secrets.token_hex(8)}{_ENDING}"
         path.mkdir(mode=0o700)
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        # A sweep may come between the two and take it for what a killed process left.
+        # Before it is locked, a sweep of another process may remove it as abandoned.
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             lock(fd, wait=False)
             if os.path.samestat(os.fstat(fd), os.stat(path)):
@@ -108,12 +108,12 @@ def _taken(folder: Path, name: str) -> tuple[int, Path]:
 
 
 def sweep(folder: str | os.PathLike[str]) -> None:
-    """Remove what killed writers left in a folder; what a living one writes stays."""
+    """Remove files left in a folder by killed writers, but not those of running ones."""
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if entry.name.endswith(".tmp")]
     except OSError:
-        return  # writing tells
+        return  # the write reports the error
     for name in names:
         numbered = _NUMBERED.fullmatch(name)
         if name.startswith(".") and (name.endswith(_ENDING) or numbered):
@@ -123,7 +123,7 @@ def sweep(folder: str | os.PathLike[str]) -> None:
 
 
 def _lives(number: int) -> bool:
-    """Return whether another process of this number is there; 0 is none."""
+    """Return whether another process with this id is running; 0 is not a process id."""
     if number in (0, os.getpid()):
         return False
     try:
@@ -136,7 +136,7 @@ def _lives(number: int) -> bool:
 
 
 def _remove_abandoned(path: str) -> None:
-    """Remove a file or folder unless somebody holds its lock."""
+    """Remove a file or folder unless it is locked."""
     with contextlib.suppress(OSError):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
@@ -153,31 +153,31 @@ def _remove_abandoned(path: str) -> None:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file atomically: yield a temporary name that replaces `path` on success.
 
-    Nothing has that name yet, but a folder that cannot be written has already been told. On any
-    error the temporary file is removed and `path` stays as it was. A file that is replaced keeps
-    its mode and, where this user may give it away, its owner. An `OSError` about the temporary
-    name is raised again with the name that was asked for.
+    The temporary file does not exist yet, but an unwritable folder raises an error at once. On any
+    error the temporary file is removed and `path` does not change. A replaced file keeps its mode
+    and, if permitted, its owner. An `OSError` about the temporary name is raised with `path`
+    instead.
     """
     target = Path(path)
     try:
         with staging(target.parent, target.name) as folder:
             temporary = folder / "new"
             temporary.touch(exist_ok=False)
-            mode = temporary.stat().st_mode & 0o777  # what the umask leaves
+            mode = temporary.stat().st_mode & 0o777  # the default mode, from the umask
             temporary.unlink()
             yield temporary
-            # Writers with a file of their own (safetensors) leave it readable by one user.
+            # Libraries that create the file themselves (safetensors) make it readable by one user.
             temporary.chmod(mode)
             keep_owner(temporary, target)
             with open(temporary, "rb") as file:
-                os.fsync(file.fileno())  # the content is on the disk before the name is
+                os.fsync(file.fileno())  # the content must be on disk before the name
             os.replace(temporary, target)
     except OSError as error:
         raise with_path(error, target) from error
 
 
 def keep_owner(new: Path, old: Path) -> None:
-    """Give a new file the mode and owner of the one it replaces, where there is one."""
+    """Give a new file the mode and owner of the file it replaces, if there is one."""
     with contextlib.suppress(OSError):
         there, here = os.stat(old), os.stat(new)
         mode = there.st_mode & 0o777
@@ -187,7 +187,7 @@ def keep_owner(new: Path, old: Path) -> None:
             except OSError:
                 try:
                     os.chown(new, -1, there.st_gid)
-                except OSError:  # what its group might do is not for this user's group
+                except OSError:  # the group permissions were not meant for the group of this user
                     mode &= 0o707 | (mode & 0o7) << 3
         new.chmod(mode)
 
@@ -196,8 +196,8 @@ def keep_owner(new: Path, old: Path) -> None:
 def replacing_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a folder atomically: yield a temporary folder that becomes `path` on success.
 
-    Where another process made `path` meanwhile, its folder stands and ours is dropped: both are
-    copies of the same thing.
+    If another process has created `path` in the meantime, its folder is kept and the new one is
+    discarded, because both have the same content.
     """
     target = Path(path)
     try:
@@ -215,7 +215,7 @@ def replacing_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def open_to_others(folder: Path) -> None:
-    """Give a folder of `staging` the mode that a new one has."""
+    """Give a folder from `staging` the default mode of a new folder."""
     probe = folder / secrets.token_hex(8)
     probe.mkdir()
     mode = probe.stat().st_mode & 0o777

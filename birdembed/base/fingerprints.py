@@ -1,4 +1,4 @@
-"""Keep vectors of different models apart."""
+"""Check that vectors come from the same model."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from birdembed._core import FingerprintMismatch
 def check_same_model(
     what: str, given: str | None, other: str, held: str | None, advice: str
 ) -> None:
-    """Check that two sets of vectors come of one model, where both fingerprints are known.
+    """Check that two sets of vectors come from one model, if both fingerprints are known.
 
     Parameters
     ----------
     what, other : str
-        What has the one fingerprint and what has the other, for the message.
+        Names of the two things that are compared, for the message.
     given, held : str or None
         The fingerprints.
     advice : str
-        What to do about it.
+        How to fix it, for the message.
 
     Raises
     ------
     FingerprintMismatch
-        They differ.
+        The fingerprints differ.
     """
     if given is not None and held is not None and given != held:
         raise FingerprintMismatch(
-            f"{what} has the fingerprint {given[:12]}, {other} {held[:12]}: vectors of "
+            f"{what} has the fingerprint {given[:12]}, but {other} has {held[:12]}; vectors of "
             f"different models cannot be compared; {advice}"
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def json_text(value: Any, **options: Any) -> str:
-    """Return JSON that can be written as UTF-8, in ASCII where a name in it is no Unicode text."""
+    """Return JSON that can be written as UTF-8; it is ASCII if a string is not valid Unicode."""
     text = json.dumps(value, ensure_ascii=False, **options)
     try:
         text.encode()
@@ -17,12 +17,12 @@ def json_text(value: Any, **options: Any) -> str:
 
 
 def json_object(text: str | bytes) -> dict[str, Any]:
-    """Return the object that JSON text holds.
+    """Parse a JSON object.
 
     Raises
     ------
     ValueError
-        It is no JSON, nested too deeply, or no object.
+        The text is not JSON, nested too deeply, or not an object.
     """
     try:
         value = json.loads(text)

@@ -1,4 +1,4 @@
-"""Let one thread at a time change an object."""
+"""Locks that allow one thread at a time to change an object."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class OwnLock:
-    """A lock of one process: a forked child has its own."""
+    """A lock per process: a forked child gets its own."""
 
     def __init__(self) -> None:
         self._lock, self._pid = threading.Lock(), os.getpid()
@@ -17,13 +17,13 @@ class OwnLock:
     def here(self) -> threading.Lock:
         """Return the lock of this process."""
         if self._pid != os.getpid():
-            # The thread that held the lock, if one did, does not exist in this child.
+            # If a thread held the lock at the fork, it does not exist in this child.
             self._lock, self._pid = threading.Lock(), os.getpid()
         return self._lock
 
 
 class WaitingLock:
-    """A lock that is waited for."""
+    """A lock that waits until it is free."""
 
     def __init__(self) -> None:
         self._own = OwnLock()

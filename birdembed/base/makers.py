@@ -1,4 +1,4 @@
-"""Remember which model made something, and load that model again."""
+"""Remember which model computed some embeddings, and load that model again."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Maker:
-    """The model that embeddings come from.
+    """The model that computed some embeddings.
 
     Attributes
     ----------
     name : str
-        What `load_model` takes, the name of a folder, or how the model was made.
+        Name for `load_model`, name of a folder, or a description of the origin.
     path : str or None
-        The folder of the model, None where it comes from no folder.
+        Folder of the model, or None if it was not loaded from a folder.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Maker:
 
     @classmethod
     def of(cls, model: Any) -> Maker | None:
-        """Return the record of a model; None where it does not say where it comes from."""
+        """Return the record of a model, or None if its origin is unknown."""
         source = getattr(model, "source", None)
         if not isinstance(source, str) or not source:
             return None
@@ -35,40 +35,40 @@ class Maker:
         return cls(os.path.basename(path), path)
 
     def __str__(self) -> str:
-        """Return the name and the place of the model for a message."""
+        """Return the name and the folder of the model for a message."""
         return self.name if self.path is None else f"{self.name} ({self.path})"
 
 
-#: Loads the model of a maker with a fingerprint. The face of the package puts it here, since
-#: folders that keep embeddings know nothing of the one that loads models.
+#: Loads the model of a maker with a fingerprint. `birdembed/__init__.py` sets it, because folders
+#: that store embeddings must not import the one that loads models.
 _load: list[Callable[[Maker, str | None], Any]] = []
 
 
 def set_loader(load: Callable[[Maker, str | None], Any]) -> None:
-    """Say what `load_again` calls."""
+    """Set the function that `load_again` calls."""
     _load[:] = [load]
 
 
 def load_again(maker: Maker, fingerprint: str | None) -> Any:
-    """Load the model that made something.
+    """Load the model of a maker.
 
     Parameters
     ----------
     maker : Maker
     fingerprint : str or None
-        The fingerprint that the model has to have, None: any.
+        Required fingerprint of the model; None accepts any.
 
     Raises
     ------
     WeightsError
-        It cannot be loaded.
+        The model cannot be loaded.
     FingerprintMismatch
-        It has changed since.
+        The model has another fingerprint.
     """
     return _load[0](maker, fingerprint)
 
 
 def named(model: Any, what: str) -> str:
-    """Return what to call a model in a message: "the model", and its name where it has one."""
+    """Return a description of a model for a message: `what`, with its name if it has one."""
     maker = Maker.of(model)
     return what if maker is None else f"{what} {maker}"

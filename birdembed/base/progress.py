@@ -1,4 +1,4 @@
-"""Progress bars, shown in terminals and notebooks only."""
+"""Progress bars, by default only in terminals and notebooks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class _Silent:
 
 
 def is_interactive() -> bool:
-    """Return whether stderr is a terminal, or this is the kernel of a notebook.
+    """Return whether stderr is a terminal, or this process is the kernel of a notebook.
 
-    That some package has imported ipykernel (MLflow does) makes no notebook.
+    It is not enough that a package such as MLflow has imported ipykernel.
     """
     if sys.stderr.isatty():
         return True
@@ -34,11 +34,11 @@ def progress_bar(show: bool | None, total: int | None, description: str) -> Any:
     Parameters
     ----------
     show : bool or None
-        None: in a terminal or a notebook only.
+        None: only in a terminal or notebook.
     total : int or None
-        Number of steps, where it is known.
+        Number of steps, if known.
     description : str
-        What stands beside the bar.
+        Text next to the bar.
     """
     if show is None:
         show = is_interactive()

@@ -1,4 +1,4 @@
-"""Give classes the name that users import them by."""
+"""Give public classes the module name that users import them from."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ Class = TypeVar("Class", bound=type)
 
 
 def public(cls: Class) -> Class:
-    """Make a class say that it lives in `birdembed`, whatever file defines it.
+    """Set the module of a class to `birdembed`, whatever file defines it.
 
-    Pickles and tracebacks then name what users import, and pickles survive a move of the file.
+    Pickles and tracebacks then have the public name, and pickles still load if the file moves.
     """
-    # The price: `inspect.getsource(cls)`, and so IPython's `cls??`, looks for a class in the file
-    # of the module it names, finds nothing in __init__.py, and says so by OSError; IPython shows
-    # signature and docstring. Methods show their source, and editors follow the imports. (NumPy's
-    # and httpx's classes do the same.) What would help is no better: a `__wrapped__` is inherited
-    # by the classes of users, who would see ours for theirs, and a true `__module__` is in pickles.
-    # Not in the class's body: there Python 3.13 keeps `__firstlineno__`, and `getsource` returns
-    # the lines at that number in __init__.py, which are of something else.
+    # The drawback: `inspect.getsource(cls)`, and therefore `cls??` in IPython, looks for the class
+    # in __init__.py, does not find it, and raises an OSError; IPython then shows the signature and
+    # the docstring. The source of methods is shown, and editors follow the imports. (The classes of
+    # NumPy and httpx behave in the same way.) The alternatives are not better: `__wrapped__` would
+    # be inherited by subclasses of users, and the real `__module__` would end up in pickles.
+    # This is not done in the class body, because Python 3.13 stores `__firstlineno__` there, and
+    # `getsource` would return unrelated lines of __init__.py.
     cls.__module__ = "birdembed"
     return cls

@@ -1,4 +1,4 @@
-"""Common and scientific names of species, by the label that a model knows them under."""
+"""Common and scientific names of species, by label."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from birdembed.base.text import shown
 
-#: A label's common name and its scientific name, the latter "" where it is not known.
+#: For each label the common and the scientific name; the latter is "" if unknown.
 SpeciesNames = dict[str, tuple[str, str]]
 
 
 def checked_species_names(names: Any) -> SpeciesNames:
-    """Return names given as {label: (common name, scientific name)}, or as {label: common name}.
+    """Check names given as {label: (common name, scientific name)} or {label: common name}.
 
     Raises
     ------
     TypeError
-        They are no mapping, or a value is neither a text nor two texts.
+        `names` is not a mapping, or a value is neither a string nor two strings.
     ValueError
         A common name is empty.
     """
@@ -29,7 +29,7 @@ def checked_species_names(names: Any) -> SpeciesNames:
 
 
 def _pair(label: Any, value: Any) -> tuple[str, str]:
-    """Return a common and a scientific name, or raise an error that names the label."""
+    """Return a common and a scientific name; errors name the label."""
     pair = (value, "") if isinstance(value, str) else tuple(value) if _listed(value) else ()
     if len(pair) != 2 or not all(isinstance(name, str) for name in pair):
         raise TypeError(
@@ -46,6 +46,6 @@ def _listed(value: Any) -> bool:
 
 
 def full_name(label: str, names: Mapping[str, tuple[str, str]]) -> str:
-    """Return ``Bald Eagle (Haliaeetus leucocephalus)`` for a label, or the label without names."""
+    """Return a name such as ``Bald Eagle (Haliaeetus leucocephalus)``, or the label itself."""
     common, scientific = names.get(label, (label, ""))
     return f"{common} ({scientific})" if scientific else common

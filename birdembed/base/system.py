@@ -10,7 +10,7 @@ from birdembed._core import get_num_threads as get_num_threads
 from birdembed._version import __version__
 from birdembed.base.precisions import VARIABLE, faster_than_float32, native_precisions
 
-# Of the processor's many features, those that decide speed here.
+# The processor features that matter for speed.
 _FEATURES = (
     "avx2 fma avx_vnni avx512f avx512bw avx512vl avx512_vnni avx512_bf16 avx512_fp16 amx_tile "
     "amx_int8 amx_bf16"
@@ -18,24 +18,24 @@ _FEATURES = (
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads calls of this process use.
+    """Set the number of threads that calls in this process use by default.
 
     Parameters
     ----------
     n : int
-        1 to 1024; 0 gives the choice back: OMP_NUM_THREADS, else the smaller of CPU affinity
-        and cgroup quota. A call's own ``num_threads=`` goes before it.
+        1 to 1024. 0 restores the default: OMP_NUM_THREADS if set, else the smaller of CPU
+        affinity and cgroup quota. The argument ``num_threads=`` of a call takes precedence.
 
     Raises
     ------
     ValueError
-        n is out of range.
+        `n` is out of range.
     """
     _core.set_num_threads(n)
 
 
 def _cpu_features() -> list[str]:
-    """Return those of `_FEATURES` that this processor has; none where the system does not say."""
+    """Return which of `_FEATURES` this processor has; empty if the system does not tell."""
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
             for line in file:
@@ -48,16 +48,16 @@ def _cpu_features() -> list[str]:
 
 
 def info() -> dict[str, Any]:
-    """Return the version, oneDNN's version, the instruction set and the number of threads.
+    """Return versions, instruction set, number of threads and precisions.
 
     Returns
     -------
     dict
-        ``version``; ``onednn``, the library's version; ``isa``, the instruction set it uses
-        (ONEDNN_MAX_CPU_ISA lowers it); ``cpu_features``, the processor's; ``threads``, what
-        calls use by default; ``cpus``, what affinity and cgroup quota grant; ``precisions``
-        that are native here; ``precision``, what `load_model` takes unless told otherwise; where
-        another is faster, ``faster`` says which, and how to have it.
+        ``version``; ``onednn``, the version of oneDNN; ``isa``, the instruction set it uses
+        (limited by ONEDNN_MAX_CPU_ISA); ``cpu_features`` of the processor; ``threads``, the
+        default number of threads; ``cpus``, the number of CPUs available by affinity and cgroup
+        quota; ``precisions``, the native ones; ``precision``, the default of `load_model`; and
+        ``faster``, if another precision is faster: which one, and how to use it.
     """
     backend = _core.backend()
     native, precision = native_precisions(), os.environ.get(VARIABLE) or "float32"

@@ -7,15 +7,15 @@ import reprlib
 import unicodedata
 from collections.abc import Callable, Iterable
 
-#: Control characters and what else ends a line.
+#: Control characters and other characters that end a line.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LONE = re.compile("[\ud800-\udfff]")
 
 
 def in_one_line(text: str) -> str:
-    r"""Return a name as one line: control characters as ``\n``, ``\t``, ``\x1b``.
+    r"""Return a name on one line, with control characters escaped as ``\n``, ``\t``, ``\x1b``.
 
-    Backslashes are doubled where there are such; other names stay as they are.
+    If a name has control characters, backslashes are doubled; other names are unchanged.
     """
     if not _CONTROL.search(text):
         return text
@@ -24,20 +24,20 @@ def in_one_line(text: str) -> str:
 
 
 def readable(text: str) -> str:
-    """Return a text that can be written as UTF-8: bytes of names that are none become U+FFFD."""
+    """Return text that can be written as UTF-8; invalid bytes of file names become U+FFFD."""
     return _LONE.sub("\ufffd", text)
 
 
 class _Short(reprlib.Repr):
-    """Reprs of values that may come from anywhere: nothing of theirs is asked."""
+    """Short reprs of untrusted values, without calling their own methods."""
 
     def repr_instance(self, x: object, level: int) -> str:
-        """Return simple values as they are, of others the type."""
+        """Return the repr of simple values, and the type of others."""
         simple = isinstance(x, (bool, float, complex, bytes, type(None)))
         return shortened(repr(x[:80] if isinstance(x, bytes) else x), 80) if simple else _type(x)
 
     def repr_int(self, x: int, level: int) -> str:
-        """Return a number; Python refuses to write very long ones."""
+        """Return a number; Python raises an error for very long ones."""
         return repr(x) if x.bit_length() < 256 else _type(x)
 
 
@@ -46,28 +46,28 @@ def _type(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """Return the `repr` of any value for a message, short however large or nested it is."""
+    """Return a short `repr` of any value for a message, even if it is large or nested."""
     short = _Short()
     short.maxstring, short.maxlevel = 80, 3
     return shortened(short.repr(value), 160)
 
 
 def error_text(error: BaseException) -> str:
-    """Return what an error says, short whatever it holds."""
+    """Return the message of an error, shortened."""
     if all(isinstance(part, (str, int)) for part in error.args):
         return shortened(str(error), 300)
     return shown(error.args)
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return a text of at most `limit` characters; what is cut off is marked by an ellipsis."""
+    """Return text of at most `limit` characters; longer text ends with an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def composed(text: str) -> str:
-    """Return a text with each accent and its letter as one character (NFC).
+    """Return text with each accented letter as one character (NFC).
 
-    File systems give the same name back in one form or the other; compared are composed names.
+    File systems return a name in either form, so names are compared in this one.
     """
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
@@ -79,14 +79,14 @@ def some(
     show: Callable[[str], str] = repr,
     between: str = ", ",
 ) -> str:
-    """Return the first few names, quoted unless `show` is `str`, and how many more there are."""
+    """Return the first few names, quoted unless `show` is `str`, and the number of the others."""
     listed = list(names)
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return between.join(map(show, listed[:limit])) + more
 
 
 def probability(value: float | None) -> str:
-    """Return a probability as text, "" for None. Nothing is certain: 1.00 is not said."""
+    """Return a probability as text, "" for None; never 1.00, because nothing is certain."""
     if value is None:
         return ""
     if value >= 0.995:

@@ -1,4 +1,4 @@
-"""Checks of embeddings, and arithmetic on their rows."""
+"""Check embeddings, and compute on their rows."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def as_vectors(
     Parameters
     ----------
     value
-        `(n, dim)` array of floats, or `(dim,)` where `one` is true.
+        `(n, dim)` array of floats, or `(dim,)` if `one` is true.
     name
-        What to call the argument in an error.
+        Name of the argument, for error messages.
     one
-        Whether a single vector may come without its axis.
+        Whether a single vector `(dim,)` is allowed.
 
     Raises
     ------
     TypeError
         The dtype is not float16, float32 or float64.
     ValueError
-        The array has not two dimensions (nor one, where that is allowed).
+        The array does not have two dimensions (or one, if that is allowed).
     """
     array = np.asarray(value)
     if array.dtype.type not in _FLOATS:
@@ -42,26 +42,26 @@ def as_vectors(
         raise ValueError(f"{name} must have {wanted}, got {array.ndim} (shape {array.shape})")
     if single:
         array = array[np.newaxis]
-    # What float32 cannot hold becomes infinity, which the search refuses or leaves out itself.
+    # Values too large for float32 become infinity, which the search rejects or ignores.
     with np.errstate(over="ignore"):
         array = np.require(array, np.float32, ["C", "A"])
     return array, single
 
 
 def finite_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return for each row whether it is free of NaN and infinity."""
+    """Return a mask of the rows without NaN and infinity."""
     return np.asarray(np.isfinite(vectors).all(axis=1))
 
 
 def check_finite(vectors: NDArray[Any], name: str) -> None:
-    """Raise a `ValueError` that names the first row with NaN or infinity."""
+    """Raise a ValueError with the number of the first row that has NaN or infinity."""
     finite = finite_rows(vectors)
     if not finite.all():
-        raise ValueError(f"{name}: row {int(finite.argmin())} holds NaN or infinity; leave it out")
+        raise ValueError(f"{name}: row {int(finite.argmin())} contains NaN or infinity; remove it")
 
 
 def normalized(vectors: np.ndarray) -> np.ndarray:
-    """Return rows of length 1 in float32; rows of zeros stay."""
+    """Return the rows scaled to length 1 in float32; zero rows stay zero."""
     return unit_rows(vectors).astype(np.float32)
 
 
@@ -73,7 +73,7 @@ def softmax(logits: np.ndarray, dtype: DTypeLike = np.float64) -> np.ndarray:
 
 
 def unit_rows(vectors: NDArray[Any]) -> NDArray[np.float64]:
-    """Return rows of length 1 in float64; rows of zeros stay."""
+    """Return the rows scaled to length 1 in float64; zero rows stay zero."""
     wide = np.asarray(vectors, np.float64)
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     return np.asarray(wide / np.where(lengths > 0, lengths, 1))

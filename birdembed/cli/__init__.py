@@ -1,6 +1,6 @@
-"""The command line `birdembed COMMAND ...`, one module a command.
+"""The command line `birdembed COMMAND ...`, one module per command.
 
-Data goes to standard output, progress and bad files to standard error. Exit codes: 0 done,
+Results go to standard output, progress and skipped files to standard error. Exit codes: 0 done,
 1 failed, 2 wrong usage, 130 interrupted.
 """
 
@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-# Only the command that was asked for is imported.
+# Only the module of the command in use is imported.
 COMMANDS = {
     "identify": "name the species on photos",
     "finetune": "train a model on a folder with one subfolder per species",
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The words after `birdembed`; by default those of this process.
+        The arguments after `birdembed`. Default: the arguments of this process.
 
     Returns
     -------
@@ -45,20 +45,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
-    except KeyboardInterrupt:  # also where it falls into parsing and importing
+    except KeyboardInterrupt:  # parsing and importing can be interrupted too
         print("birdembed: interrupted", file=sys.stderr, flush=True)
         return 130
 
 
 def _open_streams() -> None:
-    """Let what is printed go nowhere where standard output or error was closed (``>&-``)."""
+    """Replace a standard output or error that was closed (``>&-``) by the null device."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
 
 
 def _give_up_output() -> None:
-    """Let what is left to be printed go nowhere: Python would fail again at its end."""
+    """Discard the remaining output; Python would fail again when it flushes at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -87,7 +87,7 @@ def _run(argv: list[str]) -> int:
         _give_up_output()
         return 1
     except (BirdembedError, TypeError, ValueError, OSError, ImportError, MemoryError) as error:
-        with contextlib.suppress(OSError):  # standard error may be full as well
+        with contextlib.suppress(OSError):  # standard error may not be writable either
             say(f"{paint('birdembed:', 'red', sys.stderr)} {one_line(error)}")
         with contextlib.suppress(OSError):
             sys.stdout.flush()

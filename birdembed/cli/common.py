@@ -1,4 +1,4 @@
-"""Arguments, output and checks that the commands share."""
+"""Arguments, output and checks shared by the commands."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ if TYPE_CHECKING:
 
 
 class UsageError(Exception):
-    """The arguments do not fit together; the exit code is 2."""
+    """The arguments cannot be combined. The exit code is 2."""
 
 
 def say(text: str) -> None:
-    """Print a line on standard error, for people."""
+    """Print a message for the user on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def tolerate_any_name() -> None:
-    r"""Let standard output and error print what they cannot encode as \xff."""
+    r"""Make standard output and error print characters they cannot encode as escapes (\xff)."""
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):
             continue
-        # This gives the name's own bytes back; but in ASCII it has no word for an umlaut.
+        # surrogateescape writes the original bytes of a file name, but in ASCII it cannot
+        # encode an umlaut.
         if stream.errors != "surrogateescape" or not _is_utf8(stream.encoding):
             stream.reconfigure(errors="backslashreplace")
 
@@ -48,7 +49,7 @@ _STYLES = {"bold": "1", "red": "31", "yellow": "33", "dim": "2"}
 
 
 def paint(text: str, style: str, stream: Any = None) -> str:
-    """Return text in a colour where it goes to a terminal and NO_COLOR is not set."""
+    """Return text in a colour if it goes to a terminal and NO_COLOR is not set."""
     stream = sys.stdout if stream is None else stream
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     if plain or not stream.isatty():
@@ -57,7 +58,7 @@ def paint(text: str, style: str, stream: Any = None) -> str:
 
 
 def columns(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Return rows of cells as lines with aligned columns, those in `right` to the right."""
+    """Return rows of cells as lines with aligned columns; columns in `right` align right."""
     table = [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
@@ -71,7 +72,7 @@ def columns(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[st
 
 
 def print_json(value: Any) -> None:
-    """Print data as JSON on standard output, in UTF-8 or else in ASCII."""
+    """Print data as JSON on standard output, as UTF-8 if possible, else as ASCII."""
     if _is_utf8(sys.stdout.encoding):
         print(json_text(value, indent=1, default=str))
     else:
@@ -79,7 +80,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(values: dict[str, Any]) -> None:
-    """Print names and numbers in two columns on standard output, without those that are None."""
+    """Print names and values in two columns on standard output; skip values that are None."""
     rows = {name: value for name, value in values.items() if value is not None}
     width = max(map(len, rows), default=0)
     for name, value in rows.items():
@@ -109,9 +110,9 @@ def threads(word: str) -> int:
 
 
 def path(word: str) -> str:
-    """Argument type: a file or a folder; an empty word is refused."""
+    """Argument type: a file or a folder; an empty string is an error."""
     if not word:
-        raise argparse.ArgumentTypeError("expected a file or a folder, got an empty word")
+        raise argparse.ArgumentTypeError("expected a file or a folder, got an empty argument")
     return word
 
 
@@ -132,7 +133,7 @@ def number_or_none(word: str) -> float | None:
 
 
 def add_images(parser: argparse.ArgumentParser, what: str = "") -> None:
-    """Add the images that a command works on."""
+    """Add the positional arguments that name images."""
     parser.add_argument(
         "images", type=path, metavar="IMAGE|DIR|INDEX|-", nargs="+", help=what or HELP
     )
@@ -154,15 +155,15 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument(
         "--precision",
-        dest="model_precision",  # `finetune` has one of training
+        dest="model_precision",  # `finetune` has a --precision for training
         choices=PRECISIONS,
-        help="what the network computes in; auto: the fastest that keeps the embeddings "
-        "(default: BIRDEMBED_PRECISION, else float32)",
+        help="number format the network computes in; auto picks the fastest that gives the same "
+        "embeddings (default: BIRDEMBED_PRECISION if set, else float32)",
     )
 
 
 def add_model(parser: argparse.ArgumentParser, default: str = "birds51") -> None:
-    """Add --model and --threads; `default` says in words which model is used without it."""
+    """Add --model and --threads; `default` describes the model used without --model."""
     parser.add_argument(
         "--model",
         type=path,
@@ -179,7 +180,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def use_threads(args: argparse.Namespace) -> None:
-    """Set the number of threads that --threads names."""
+    """Set the number of threads given by --threads."""
     import birdembed as be
 
     if args.threads:
@@ -187,7 +188,7 @@ def use_threads(args: argparse.Namespace) -> None:
 
 
 def load_model(args: argparse.Namespace) -> be.Model:
-    """Load the model that --model names, or the default one."""
+    """Load the model given by --model, or the default model."""
     import birdembed as be
 
     use_threads(args)
@@ -199,7 +200,7 @@ def load_model(args: argparse.Namespace) -> be.Model:
 
 
 def _show_choice_of_precision() -> None:
-    """Print what "auto" takes, and why, on standard error."""
+    """Print on standard error which precision "auto" picks, and why."""
     log = logging.getLogger("birdembed.precision")
     if not log.handlers:
         log.addHandler(_Said())
@@ -207,22 +208,22 @@ def _show_choice_of_precision() -> None:
 
 
 class _Said(logging.Handler):
-    """Say what is logged."""
+    """Log handler that prints messages on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the record's text alone."""
+        """Print the message of a record, without level or time."""
         say(record.getMessage())
 
 
 def build_index(model: be.Model, words: str | Sequence[str], cache: str | Path | None) -> be.Index:
-    """Index the images that words name and list the bad ones; ids are paths.
+    """Build an index of the given images and list those that cannot be read.
 
-    For a single folder ids are relative to it.
+    The ids are paths; for a single folder they are relative to it.
 
     Raises
     ------
     ValueError
-        None of them can be read.
+        None of the images can be read.
     """
     import birdembed as be
 
@@ -239,14 +240,15 @@ def build_index(model: be.Model, words: str | Sequence[str], cache: str | Path |
     list_failures(failures_of(index))
     if len(index) == 0:
         place = f"{words[0]}: " if len(words) == 1 else ""
-        raise ValueError(f"{place}none of these photographs could be read")
+        raise ValueError(f"{place}none of these photos can be read")
     return index
 
 
 def open_index(args: argparse.Namespace, place: str, cache: Any) -> tuple[be.Model, be.Index]:
-    """Return model and index: of a file the model that made it, unless --model names another.
+    """Return a model and an index.
 
-    A folder is indexed first; `cache` returns the folder that keeps its vectors.
+    An index file is opened with the model that made it, unless --model gives another. A folder is
+    indexed first; `cache()` returns the folder in which its vectors are kept.
     """
     import birdembed as be
 
@@ -259,19 +261,19 @@ def open_index(args: argparse.Namespace, place: str, cache: Any) -> tuple[be.Mod
     use_threads(args)
     index = be.Index.load(place)
     model = index.model
-    if model is None:  # made of plain vectors, or by an earlier version
+    if model is None:  # built from plain vectors, or by an earlier version
         model = be.load_model()
         index = be.Index.load(place, model=model)
     return model, index
 
 
 def failures_of(index: be.Index) -> list[tuple[int, str, str]]:
-    """Return position, name and reason of the files that `Index.build` could not read."""
+    """Return (position, name, reason) of each file that `Index.build` could not read."""
     return index.report.failures if index.report else []
 
 
 def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
-    """Print the files that were left out, with the reasons, on standard error."""
+    """Print the skipped files and the reasons on standard error."""
     from birdembed.images.report import described
 
     for failure in failures:
@@ -279,7 +281,7 @@ def list_failures(failures: Iterable[tuple[int, str, str]]) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error in one line, with the file first."""
+    """Return the message of an error on one line, with the file first."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
     words = str(error).split() or [type(error).__name__]
@@ -287,7 +289,7 @@ def one_line(error: BaseException) -> str:
 
 
 def save_figure(figure: Any, path: str) -> None:
-    """Write a matplotlib figure in the format that the suffix of `path` names."""
+    """Write a matplotlib figure in the format given by the suffix of `path`."""
     from birdembed.base.files import replacing
 
     with replacing(path) as unfinished:
@@ -300,19 +302,25 @@ def label_count(index: be.Index) -> int:
 
 
 def failures_json(failures: Iterable[tuple[int, str, str]]) -> list[dict[str, str]]:
-    """Return the files that could not be read, each with `id` and `reason`, for --json."""
+    """Return the files that could not be read as dicts with `id` and `reason`, for --json."""
     return [{"id": str(name), "reason": str(reason)} for _, name, reason in failures]
 
 
 def bad_queries(failures: Iterable[tuple[int, str, str]]) -> list[dict[str, Any]]:
-    """Return the images that could not be read, as --json lists them beside the answers."""
+    """Return the images that could not be read as dicts, to print with the results of --json."""
     return [{"query": str(name), "reason": str(reason)} for _, name, reason in failures]
 
 
 def need_target(path: str) -> None:
-    """Raise an OSError if an output cannot be written, before any work is done."""
+    """Check that an output file can be written, before any work is done.
+
+    Raises
+    ------
+    OSError
+        The folder does not exist or is not writable.
+    """
     parent = Path(path).resolve().parent
     if not parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {parent}")
+        raise FileNotFoundError(f"cannot write {path}: the folder {parent} does not exist")
     if not os.access(parent, os.W_OK):
         raise PermissionError(f"cannot write {path}: the folder {parent} is not writable")

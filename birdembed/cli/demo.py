@@ -1,10 +1,11 @@
-"""The whole job on sample photos: embed them, then search for changed copies of each.
+"""Run an end-to-end demo on sample photos: embed them, then search for changed copies of each.
 
-Every photo is searched for flipped, turned by 90 degrees and darkened. Shows how often the
-original comes first, how alike different photos score, and writes a plot of it: for the
-pre-trained model, where it was fetched, and then for the one that was fine-tuned on birds.
+Each photo is flipped, rotated by 90 degrees and darkened, and each copy is searched for. The demo
+prints how often the original comes first and how similar different photos are, and writes a plot.
+It does so for the pre-trained model, if it was downloaded, and then for the model fine-tuned on
+birds.
 
-The samples are fetched once (`birdembed fetch samples`); --images takes your own folder instead.
+The samples are downloaded once (`birdembed fetch samples`). Use --images for a folder of your own.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ EXAMPLES = (
     "birdembed demo",
     "birdembed demo --images photos/ --limit 50",
 )
-TOP = 3  # matches that are looked at
+TOP = 3  # matches to look at
 BINS = 20  # of similarity between 0 and 1
-BAR = 32  # characters of the longest bar
-SHOWN = 5  # species that are named
+BAR = 32  # length of the longest bar in characters
+SHOWN = 5  # photos to list with their species
 
 
 def _flip(pixels: np.ndarray) -> np.ndarray:
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=common.positive,
         default=60,
         metavar="N",
-        help="at most so many photos, spread over the folder (default: 60)",
+        help="maximum number of photos, spread evenly over the folder (default: 60)",
     )
     parser.add_argument(
         "-o",
@@ -77,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def choose(folder: Path, limit: int) -> tuple[list[str], int]:
-    """Return at most `limit` photos of a folder, evenly spread, and the number of all."""
+    """Return at most `limit` photos, evenly spread over a folder, and the number of all photos."""
     from birdembed.images.files import folder_of_images
 
     paths = folder_of_images(folder).whole().paths
@@ -96,7 +97,7 @@ def changed(paths: list[str], change: Callable[[np.ndarray], np.ndarray]) -> Ite
 
 
 def ranks(found: be.SearchResult, rows: int) -> np.ndarray:
-    """Return the rank (from 0) at which query i found row i, one beyond the last where not."""
+    """Return the rank (from 0) at which query i found row i; k if it is not among the k matches."""
     import numpy as np
 
     hits = found.indices == np.arange(rows)[:, None]
@@ -104,13 +105,13 @@ def ranks(found: be.SearchResult, rows: int) -> np.ndarray:
 
 
 def short(name: str) -> str:
-    """Return the name of a photo for a table, cut to its end if it is long."""
+    """Return the name of a photo for a table; only the end of a long name."""
     name = str(Path(name).with_suffix(""))
     return name if len(name) <= 24 else "..." + name[-21:]
 
 
 def print_table(results: dict[str, be.SearchResult], own: dict[str, np.ndarray], rows: int) -> None:
-    """Print for each change how often the original was found."""
+    """Print how often the original was found, for each change."""
     print(f"{'changed':<10} {'original first':>15} {f'in first {TOP}':>11}   score of the original")
     for name, found in results.items():
         place = ranks(found, rows)
@@ -124,14 +125,12 @@ def print_table(results: dict[str, be.SearchResult], own: dict[str, np.ndarray],
 def print_hardest(
     names: list[str], results: dict[str, be.SearchResult], own: dict[str, np.ndarray]
 ) -> None:
-    """Print the search whose original got the lowest score."""
+    """Print the search in which the original got the lowest score."""
     name = min(own, key=lambda key: float(own[key].min()))
     row = int(own[name].argmin())
     matches = list(results[name][row])
     found = [int(i) for i in results[name].indices[row]]
-    print(
-        f"\nThe hardest: {short(names[row])}, {name}, whose original scores {own[name][row]:.3f}\n"
-    )
+    print(f"\nThe hardest: {short(names[row])}, {name}; the original scores {own[name][row]:.3f}\n")
     for match, i in zip(matches, found, strict=True):
         print(f"  {match.score:.3f}  {short(match.id)}{'   <- the original' if i == row else ''}")
 
@@ -145,7 +144,7 @@ def print_similarity(vectors: np.ndarray, names: list[str]) -> None:
     matrix = np.asarray(be.cosine_similarity(vectors))
     first, second = np.triu_indices(len(matrix), 1)
     pairs = matrix[first, second]
-    print(f"\nHow alike are two different photos? ({len(pairs)} pairs)\n")
+    print(f"\nHow similar are two different photos? ({len(pairs)} pairs)\n")
     counts, edges = np.histogram(pairs, bins=np.linspace(0, 1, BINS + 1))
     used = np.flatnonzero(counts)
     for i in range(used[0], used[-1] + 1) if len(used) else ():
@@ -159,21 +158,22 @@ def print_similarity(vectors: np.ndarray, names: list[str]) -> None:
 
 
 def why_together() -> None:
-    """Print what the scores of a pre-trained model mean."""
+    """Explain the scores of a pre-trained model."""
     print(
-        "\nWhy they sit together: the features of such a network are never negative, so any two\n"
-        "vectors share a direction, and it was never told which differences matter between birds.\n"
-        "What counts is the order, not the number; training on species is what spreads the scores."
+        "\nWhy all scores are high: the features of this network are never negative, so any two\n"
+        "vectors point in a similar direction, and the network has not learned which differences\n"
+        "matter between birds. Look at the order of the matches, not at the scores. Training on\n"
+        "species spreads the scores."
     )
 
 
 def draw(
     paths: list[str], names: list[str], results: dict[str, be.SearchResult], title: str
 ) -> Figure:
-    """Draw queries with their best matches, the originals in green."""
+    """Plot queries with their best matches, the originals in green."""
     import birdembed as be
 
-    # Two queries a change: photos from all over the list.
+    # Two queries per change, spread over the list of photos.
     per_change = min(2, len(paths))
     rows = [
         (name, (place * len(results) + n) * len(paths) // (per_change * len(results)))
@@ -190,7 +190,7 @@ def draw(
 
 
 def print_species(model: be.Model, paths: list[str]) -> None:
-    """Print the species that the model takes the photos for."""
+    """Print which species the model identifies on the photos."""
     answers = model.identify(paths, k=1)
     known = sorted(
         ((a, path) for a, path in zip(answers, paths, strict=True) if a.known),
@@ -198,15 +198,15 @@ def print_species(model: be.Model, paths: list[str]) -> None:
     )
     species = common.label_count(model.gallery) if model.gallery else 0
     print(
-        f"\n{len(paths) - len(known)} of {len(paths)} are none of the {species} species it knows"
-        + (", it says; what it takes the others for:\n" if known else ", it says.")
+        f"\n{len(paths) - len(known)} of {len(paths)} photos match none of the {species} species "
+        + ("the model knows. Some of the others:\n" if known else "the model knows.")
     )
     for answer, path in known[:SHOWN]:
         print(f"  {answer.score:.3f}  {short(Path(path).name)}: {answer.full_names()[0]}")
 
 
 def load_models(args: argparse.Namespace) -> list[be.Model]:
-    """Load the model that --model names, or the pre-trained one and the default."""
+    """Load the model given by --model, or the pre-trained and the default model."""
     import birdembed as be
 
     models = [common.load_model(args)]
@@ -216,7 +216,7 @@ def load_models(args: argparse.Namespace) -> list[be.Model]:
 
 
 class Searched(NamedTuple):
-    """An index of the photos, and what the searches found."""
+    """An index of the photos, and the results of the searches."""
 
     rows: be.Index
     results: dict[str, be.SearchResult]  # by change
@@ -234,13 +234,13 @@ def search(model: be.Model, folder: Path, chosen: list[str], total: int) -> Sear
     seconds = time.perf_counter() - begun
     common.list_failures(common.failures_of(index))
     if len(index) < 2:
-        raise ValueError(f"{folder}: at least two readable photos are needed")
+        raise ValueError(f"{folder}: the demo needs at least two readable photos")
     paths = [str(path) for path in index.paths]
     rows, dim = index.embeddings.shape
     print(f"{model!r}\n")
     print(
-        f"{rows} of {total} photos in {folder}:\n{dim} numbers each, in {seconds:.1f} s,"
-        f" {rows / seconds:.0f} a second with {be.info()['threads']} threads\n"
+        f"Embedded {rows} of {total} photos in {folder}\n({dim} dimensions) in {seconds:.1f} s,"
+        f" {rows / seconds:.0f} per second with {be.info()['threads']} threads\n"
     )
 
     unit = index.embeddings / np.linalg.norm(index.embeddings, axis=1, keepdims=True)
@@ -277,7 +277,7 @@ def run(args: argparse.Namespace) -> int:
             [str(path) for path in rows.paths],
             list(rows.ids),
             results,
-            "Changed photos and what they found",
+            "Changed photos and their best matches",
         )
     except ImportError as error:
         common.say(f"no plot: {error}")

@@ -1,11 +1,11 @@
 """Find photos that show the same picture, in groups.
 
-Another size or quality, and the mirror image, count as the same picture. No model is needed:
-pictures are compared, not vectors. Prints one path a line and an empty line between two groups,
-those most alike first. Files that cannot be read are skipped and named.
+A copy in another size or quality, or mirrored, counts as the same picture. No model is needed: the
+command compares pixels, not vectors. Prints one path per line, with an empty line between groups;
+the most similar groups come first. Files that cannot be read are skipped and listed.
 
---json prints `groups`, each with `paths` and `score`, the highest --threshold at which it is one
-group, and `failures`, each with `id`, the path, and `reason`.
+--json prints `groups`, each with `paths` and `score` (the highest --threshold at which the photos
+still form one group), and `failures`, each with `id` (the path) and `reason`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=threshold,
         default=0.9,
         metavar="T",
-        help="how similar two photos have to be, up to 1",
+        help="minimum similarity of two photos in a group, up to 1",
     )
     common.add_json(parser)
 

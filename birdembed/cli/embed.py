@@ -1,11 +1,11 @@
-"""Turn the photos of a folder into vectors and write them to one file.
+"""Embed photos and write the vectors to a file.
 
-  X.npy      float32, one row a photo; the names of the rows go to X.names.txt, one a line, where a
-             line break in a name is a backslash and an n
+  X.npy      float32, one row per photo; the names go to X.names.txt, one per line (a line break
+             in a name is written as a backslash and an n)
   X.csv      columns id, label, v0, v1, ...
   X.parquet  columns id, path, label, vector; needs the extra: pip install 'birdembed[parquet]'
 
-Rows are in the order of the names. Files that cannot be read are skipped and named.
+Rows are sorted by name. Files that cannot be read are skipped and listed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXAMPLES = (
     "birdembed embed photos/ -o vectors.npy",
     "birdembed embed a.jpg b.jpg -o vectors.csv --model my-birds",
 )
-NAMES = "surrogateescape"  # a file's name that is not UTF-8 is written with its own bytes
+NAMES = "surrogateescape"  # writes a file name that is not UTF-8 with its original bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=common.path,
         required=True,
         metavar="X.npy|csv|parquet",
-        help="file to write; its ending chooses the format",
+        help="file to write; the suffix sets the format",
     )
     parser.add_argument(
         "--cache",
         type=common.path,
         metavar="DIR",
-        help="folder that keeps finished vectors for the next run",
+        help="folder in which to cache vectors for the next run",
     )
     common.add_model(parser)
     common.add_precision(parser)
@@ -66,7 +66,7 @@ def write_npy(index: be.Index, path: str) -> list[str]:
 
 
 def write_csv(index: be.Index, path: str) -> list[str]:
-    """Write ids, labels and numbers that read back as the same float32 to a .csv file."""
+    """Write ids, labels and vectors to a .csv file; the numbers read back as the same float32."""
     rows = zip(index.ids, index.labels, index.embeddings, strict=True)
     with (
         replacing(path) as name,
@@ -107,5 +107,5 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         print("\n".join(files))
-        common.say(f"{len(index)} vectors of {index.embeddings.shape[1]} numbers")
+        common.say(f"{len(index)} vectors, {index.embeddings.shape[1]} dimensions")
     return 0

@@ -1,12 +1,12 @@
 """Measure how well a model tells species apart.
 
-Each photo is searched among all the others, or among those of --reference. Prints
-precision@1, MAP@R, mean similarity of the same and of different species; with --robustness the
-same for flipped, rotated, darkened and brightened copies.
+Searches for each photo among all the others, or among the photos of --reference. Prints
+precision@1, MAP@R, and the mean similarity within a species and between species; with
+--robustness also for flipped, rotated, darkened and brightened copies.
 
-With --reference, photos that are in both are named first: they make every other number too
-good. --details lists the species that are mistaken for each other, the photos that go most
-wrong and the scores of each species; --plots DIR draws all of it.
+With --reference, photos that are in both folders are listed first, because they make the scores
+too good. --details lists the species that are confused most often, the photos with the highest
+loss, and the scores of each species. --plots DIR writes plots of the results.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder",
         type=common.path,
         metavar="DIR|INDEX|-",
-        help="photos to judge: a folder with one subfolder per species, an index with labels, or - "
-        "for paths from standard input, whose folders are the species",
+        help="photos to evaluate: a folder with one subfolder per species, an index with labels, "
+        "or - to read paths from standard input (the folder of each photo is its species)",
     )
     parser.add_argument(
         "--reference",
         type=common.path,
         metavar="DIR|INDEX",
-        help="labelled photos to search instead of those that are judged",
+        help="labelled photos to search in, instead of the evaluated photos themselves",
     )
     parser.add_argument(
         "--robustness",
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also evaluate flipped, rotated, darkened and brightened copies",
     )
     parser.add_argument(
-        "--details", action="store_true", help="also list mistakes and the scores of each species"
+        "--details", action="store_true", help="also list errors and the scores of each species"
     )
     parser.add_argument(
         "--plots", type=common.path, metavar="DIR", help="folder to write plots of the results to"
@@ -72,7 +72,7 @@ def details(result: be.Evaluation, losses: list[Any]) -> dict[str, Any]:
 
 
 def _pairs(data: be.ImageFolder, report: Any, reference: be.Index | None) -> dict[str, Any]:
-    """Return the reference arguments of `plot_similarity`, those of the printed means."""
+    """Return the reference arguments of `plot_similarity`, the same as for the printed means."""
     if reference is None:
         return {}
     from birdembed.evaluation.judged import own_rows
@@ -86,14 +86,14 @@ def _pairs(data: be.ImageFolder, report: Any, reference: be.Index | None) -> dic
 
 def print_details(result: be.Evaluation, losses: list[Any]) -> None:
     """Print the results that --details shows."""
-    print("\nmistaken most often")
+    print("\nmost confused")
     for one in result.most_confused():
         print(f"  {one.pictures:>4}  {one.share:6.1%}  {one.true} -> {one.found}")
-    print("\nmost wrong")
+    print("\nhighest loss")
     for one in losses:
         print(f"  {one.loss:7.3f}  {one.label} -> {one.found}  {one.path}")
     keys = [k for k in SCORES if k in _first(result.per_class)]
-    print("\nn, " + ", ".join(keys) + " of each species")
+    print("\nn, " + ", ".join(keys) + " per species")
     for name, row in sorted(result.per_class.items(), key=lambda item: item[1][keys[0]] or 0):
         numbers = "  ".join("     -" if row[k] is None else f"{row[k]:.4f}" for k in keys)
         print(f"  {row['n']:>4}  {numbers}  {name}")
@@ -111,7 +111,7 @@ def write_plots(
     data: be.ImageFolder,
     reference: be.Index | None,
 ) -> list[str]:
-    """Write the plots and return their paths; name those that cannot be drawn."""
+    """Write the plots and return their paths; report plots that cannot be drawn."""
     import birdembed as be
 
     vectors, report = model.encode(data, on_error="skip", return_report=True)
@@ -130,7 +130,7 @@ def write_plots(
         try:
             figure = draw()
         except ValueError as error:  # too few photos, or of too few species
-            common.say(f"not drawn: {path}: {common.one_line(error)}")
+            common.say(f"no plot {path}: {common.one_line(error)}")
             continue
         common.save_figure(figure, path)
         paths.append(path)
@@ -138,7 +138,10 @@ def write_plots(
 
 
 def _score_of_classes(result: be.Evaluation) -> str:
-    """Return the first score that some class has: a lone photo has no neighbour to be right."""
+    """Return the first score that is defined for at least one class.
+
+    A species with a single photo has no precision@1, because there is no other photo to find.
+    """
     rows = result.per_class.values()
     found = [key for key in SCORES if any(row.get(key) is not None for row in rows)]
     return found[0] if found else SCORES[0]
@@ -155,13 +158,13 @@ def run(args: argparse.Namespace) -> int:
     reference = None
     if args.reference and is_index(args.reference):
         reference = be.Index.load(args.reference, model=model)
-    elif args.reference:  # embedded once for all searches in it
+    elif args.reference:  # embed the reference once for all searches
         reference = be.Index.build(model, be.ImageFolder(args.reference))
     result = be.evaluate(model, data, reference=reference, robustness=args.robustness)
     bad = [*(common.failures_of(reference) if reference else ()), *(result.failures or ())]
     common.list_failures(bad)
     for pair in (result.duplicates or ())[:20]:
-        common.say(f"copy: {pair.path} is in the reference too: {pair.other}")
+        common.say(f"copy: {pair.path} is also in the reference: {pair.other}")
     losses = []
     if args.details or args.plots:
         losses = be.top_losses(model, data, reference=reference)
@@ -173,7 +176,7 @@ def run(args: argparse.Namespace) -> int:
         common.print_table(scalars)
         if args.details:
             print_details(result, losses)
-    if args.plots:  # last: whatever becomes of the plots, the numbers are there
+    if args.plots:  # last, so that the scores are printed even if plotting fails
         for path in write_plots(args.plots, result, losses, model, data, reference):
             common.say(path) if args.json else print(path)
     return 0

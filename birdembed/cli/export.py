@@ -1,8 +1,8 @@
-"""Write a model to an ONNX file, for ONNX Runtime, browsers and others.
+"""Export a model to an ONNX file, for ONNX Runtime, browsers and other programs.
 
-The file takes `pixels`, (n, 3, size, size) float32, and gives `embeddings`; with --head also
-`logits`. Its metadata says how images become pixels. Needs the extra: pip install
-'birdembed[onnx]'
+The input of the network is `pixels`, (n, 3, size, size) float32; the output is `embeddings`, and
+with --head also `logits`. The metadata of the file describes the preprocessing. Needs the extra:
+pip install 'birdembed[onnx]'
 """
 
 from __future__ import annotations

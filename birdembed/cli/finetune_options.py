@@ -31,8 +31,8 @@ def _words(word: str) -> tuple[str, ...]:
     return tuple(part for part in word.split(",") if part)
 
 
-# Field of TrainConfig: type, what the help calls its value, one line. Choices and defaults are
-# those of TrainConfig; where a default depends on others, the line says it.
+# Field of TrainConfig: type, metavar, help text. Choices and defaults are taken from TrainConfig;
+# a default that depends on other options is given in the help text.
 OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "batch_size": (common.positive, "N", "images per step"),
     "image_size": (
@@ -43,8 +43,8 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "eval_size": (
         common.positive,
         "PX",
-        "input size for validation and inference, best slightly larger than the last training "
-        "size (default: the model's)",
+        "input size for validation and inference; slightly larger than the last training size "
+        "works best (default: the model's)",
     ),
     "optimizer": (str, "NAME", "optimizer"),
     "lr": (
@@ -54,8 +54,8 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
         "runs)",
     ),
     "head_lr": (common.number, "X", "learning rate of the classifier (default: 5 times --lr)"),
-    "head_epochs": (int, "N", "epochs that train the new classifier alone, before the others"),
-    "layer_decay": (common.number, "X", "factor of the learning rate from each block to the next"),
+    "head_epochs": (int, "N", "epochs to train only the new classifier, before the other epochs"),
+    "layer_decay": (common.number, "X", "learning rate factor from each block to the one below"),
     "momentum": (common.number, "X", "momentum of sgd"),
     "weight_decay": (
         common.number,
@@ -63,28 +63,28 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
         "weight decay, not applied to batch norm and biases (default: 0.05 with adamw, 1e-4 with "
         "sgd)",
     ),
-    "schedule": (str, "NAME", "how the learning rate changes"),
+    "schedule": (str, "NAME", "learning rate schedule"),
     "warmup_epochs": (
         common.number,
         "X",
-        "epochs in which the learning rate rises (default: a tenth of the epochs with cosine, a "
-        "quarter with onecycle, else 0)",
+        "epochs of learning rate warm-up (default: a tenth of the epochs with cosine, a quarter "
+        "with onecycle, else 0)",
     ),
     "label_smoothing": (common.number, "X", "label smoothing; 0 turns it off"),
     "augment": (_word_or_none, "NAME", "augmentation of the training images"),
     "mixup": (common.number, "X", "strength of mixup; 0 turns it off"),
     "cutmix": (common.number, "X", "strength of CutMix; 0 turns it off"),
-    "freeze": (_words, "A,B", "prefixes of parameters to keep fixed (default: none)"),
-    "bn": (str, "NAME", "how batch norm is trained"),
-    "ema": (common.number_or_none, "X", "decay of the averaged weights, or none"),
-    "grad_clip": (common.number_or_none, "X", "largest norm of the gradient, or none"),
+    "freeze": (_words, "A,B", "name prefixes of the parameters to freeze (default: none)"),
+    "bn": (str, "NAME", "how to train batch norm"),
+    "ema": (common.number_or_none, "X", "decay of the moving average of the weights, or none"),
+    "grad_clip": (common.number_or_none, "X", "maximum norm of the gradient, or none"),
     "accumulate": (common.positive, "N", "batches per optimizer step"),
     "precision": (str, "NAME", "number format of activations and their gradients"),
     "monitor": (str, "NAME", "score on --valid that chooses the best epoch"),
     "patience": (
         common.positive,
         "N",
-        "stop after this many epochs without a better one (default: never)",
+        "stop after this many epochs without improvement (default: never)",
     ),
     "seed": (int, "N", "seed of the random numbers"),
     "cache_bytes": (int, "N", "memory for decoded images, in bytes"),
@@ -110,7 +110,7 @@ def add_options(group: Any) -> None:
         default = getattr(TrainConfig, name)
         if default is not None and "default:" not in line:
             line += f" (default: {default})"
-        # Absent unless given: "--ema none" is a value too.
+        # Not set unless given: "--ema none" is a value too.
         group.add_argument(
             f"--{name.replace('_', '-')}",
             type=kind,
@@ -127,9 +127,7 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
     import birdembed as be
 
     if hasattr(args, "patience") and not args.valid:
-        raise common.UsageError(
-            "--patience needs --valid: without it no epoch is better than another"
-        )
+        raise common.UsageError("--patience needs --valid to compare epochs; add --valid DIR")
     given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
     given |= {name: True for name in FLAGS if getattr(args, name)}
     if args.threads:
@@ -146,9 +144,9 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _as_options(text: str) -> str:
-    """Reword a message about a field of TrainConfig for the option of the command."""
+    """Replace the name of a TrainConfig field in a message by the option of the command."""
     name, *rest = text.split(" ")
-    name = "supcon" if name == "weight" else name  # SupCon's own word
+    name = "supcon" if name == "weight" else name  # the field of SupCon
     if name in (*OPTIONS, "epochs", "supcon"):
         name = f"--{name.replace('_', '-')}"
     return " ".join([name, *rest])

@@ -1,15 +1,15 @@
-"""Name the species on photos.
+"""Identify the species on photos.
 
-Folders are searched recursively. If no species is close enough, the answer is `none of the
-known species`, followed by the most similar ones.
+Folders are searched recursively. If no species is similar enough, the answer is `none of the
+known species`, followed by the most similar species.
 
-If the model's gallery has a calibration, the probability that the named species is right is
-printed beside it. It applies to photos of one of the gallery's species, unless the gallery was
-also calibrated on photos of other things.
+If the model's gallery is calibrated, the probability that the species is right is printed next
+to it. It applies to photos of one of the gallery's species, unless the gallery was also
+calibrated on photos of other things.
 
 --json prints a list of objects with `query`, `species`, `score`, `known` and `results`, each
-result with id, label, score, and common_name and scientific_name if the model has them; and
-`probability` if there is one. An image that cannot be read has `query` and `reason`.
+result with id, label, score, and (if the model has them) common_name and scientific_name; if the
+gallery is calibrated, also `probability`. An image that cannot be read has `query` and `reason`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     failures = [*report.failures, *images.failures]
     common.list_failures(failures)
     if not found:
-        raise ValueError("none of the given photos could be read")
+        raise ValueError("none of the given photos can be read")
     if args.json:
         rows = [_as_json(str(name), one) for name, one in zip(report.names, found, strict=True)]
         common.print_json(rows + common.bad_queries(failures))
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _as_json(name: str, one: Any) -> dict[str, Any]:
-    """Return an identification as --json prints it."""
+    """Return an identification as printed by --json."""
     return {
         "query": name,
         "species": one.species if one.known else None,
@@ -71,7 +71,7 @@ def _as_json(name: str, one: Any) -> dict[str, Any]:
 
 
 def _result(match: dict[str, Any]) -> dict[str, Any]:
-    """Return a match as --json prints it; names only where there are any."""
+    """Return a match as printed by --json, with species names if the model has them."""
     label = match["species"]
     result = {"id": label, "label": label, "score": match["score"]}
     if match["common_name"] is not None:
@@ -80,7 +80,7 @@ def _result(match: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lines(name: str, one: Any) -> list[str]:
-    """Return an identification as text: the answer, and the nearest species in columns."""
+    """Return an identification as text: the answer, then the most similar species in columns."""
     from birdembed.base.text import probability
 
     shown = [in_one_line(match) for match in one.full_names()]

@@ -1,11 +1,11 @@
-"""Embed the photos of a folder and write an index: a file, a table of LanceDB, or both.
+"""Embed photos and write an index: a file, a LanceDB table, or both.
 
-The file is what `birdembed search` reads. The table has the columns id, path, label and vector;
-one of the same name is replaced (LanceDB keeps the version before). --lancedb needs the extra:
+`birdembed search` reads the file. The table has the columns id, path, label and vector; a table of
+the same name is replaced (LanceDB keeps the previous version). --lancedb needs the extra:
 pip install 'birdembed[lancedb]'
 
-With --cache, finished vectors are kept by the content of their files: a second run after an
-interruption, or after ten new photos, computes only what is missing.
+--cache stores each vector under a hash of its photo, so a run after an interruption, or after
+adding ten photos, only computes what is missing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=common.path, metavar="FILE", help="index file to write"
     )
     parser.add_argument(
-        "--lancedb", type=common.path, metavar="URI", help="LanceDB database to write a table of"
+        "--lancedb", type=common.path, metavar="URI", help="LanceDB database to write a table to"
     )
     parser.add_argument(
         "--table", metavar="NAME", help="name of the LanceDB table (default: birds)"
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache",
         type=common.path,
         metavar="DIR",
-        help="folder that keeps finished vectors for the next run",
+        help="folder in which to cache vectors for the next run",
     )
     common.add_model(parser)
     common.add_precision(parser)
@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Embed a folder and write the index."""
     if not (args.output or args.lancedb):
-        raise common.UsageError("where to? -o FILE, or --lancedb URI, or both")
+        raise common.UsageError("an output is required: -o FILE, --lancedb URI, or both")
     if args.table and not args.lancedb:
-        raise common.UsageError("--table names a table of --lancedb URI")
+        raise common.UsageError("--table needs a database; add --lancedb URI")
     database = _connect(args.lancedb) if args.lancedb else None
     if args.output:
         common.need_target(args.output)

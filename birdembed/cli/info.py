@@ -1,7 +1,7 @@
 """Show version, oneDNN, instruction set, threads and precisions.
 
-With --check, read a model, compute its fingerprint afresh from the weights and compare it with the
-one that its files name; exit code 1 where they differ.
+With --check, also read a model, compute the fingerprint of its weights and compare it with the one
+stored in its files. The exit code is 1 if they differ.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
         facts |= {
             "model": found.source,
             "architecture": found.architecture,
-            "fingerprint": check_fingerprint(found),  # raises where the files say another
-            "checked": "the files name the same" if found.fingerprint else "the files name none",
+            "fingerprint": check_fingerprint(found),  # raises if the files store another one
+            "checked": "matches the stored one" if found.fingerprint else "no fingerprint stored",
         }
     if args.json:
         common.print_json(facts)

@@ -1,4 +1,4 @@
-"""Find the images that the words of a command name."""
+"""Find the images given on the command line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ HELP = "photos, folders, an index made by `birdembed index`, or - to read paths 
 
 @dataclass
 class Images:
-    """The images that words name, each path once.
+    """The images given on the command line, each path once.
 
     Attributes
     ----------
     paths : list of str
     labels : list of str or None
-        The label in an index, the first folder below a folder that was named, or None.
+        The label from an index, the first subfolder below a given folder, or None.
     failures : list of (int, str, str)
         Folders that cannot be read, as `Index.build` reports them.
     """
@@ -34,7 +34,7 @@ class Images:
 
 
 def is_index(path: str) -> bool:
-    """Tell whether a file is one that `birdembed index` wrote."""
+    """Return whether a file is an index written by `birdembed index`."""
     from birdembed.search.index_file import FORMAT
 
     try:
@@ -45,15 +45,15 @@ def is_index(path: str) -> bool:
 
 
 def find_images(words: Iterable[str]) -> Images:
-    """Return the images that words name: files, folders, indexes, and `-` for standard input.
+    """Return the images given as files, folders, indexes, or `-` for standard input.
 
-    A file that is no index counts as an image, whether it can be read or not.
+    A file that is not an index counts as an image, even if it cannot be read.
 
     Raises
     ------
     FileNotFoundError
-        Nothing of what was named exists. One that is missing among others is an image that
-        cannot be read.
+        None of the files and folders exists. If only some are missing, they are reported as
+        images that cannot be read.
     ValueError
         A folder or an index has no images.
     """
@@ -77,7 +77,7 @@ def find_images(words: Iterable[str]) -> Images:
 
 
 def _lines() -> list[str]:
-    """Return the lines of standard input that are not empty."""
+    """Return the non-empty lines of standard input."""
     names = [line.rstrip("\r\n") for line in sys.stdin]
     return [name for name in names if name]
 
@@ -89,7 +89,7 @@ def _below(folder: str) -> tuple[dict[str, str | None], list[tuple[int, str, str
     listing = list_images(folder)
     closed = [(-1, path, reason) for path, reason in listing.reasons]
     if not listing.names and not closed:
-        raise ValueError(f"{folder}: no photographs in this folder")
+        raise ValueError(f"{folder}: no photos in this folder")
     labels = [name.split("/")[0] if "/" in name else None for name in listing.names]
     return dict(zip(listing.paths, labels, strict=True)), closed
 
@@ -102,14 +102,16 @@ def _in_index(file: str) -> dict[str, str | None]:
     rows = zip(index.paths, index.labels, strict=True)
     found = {str(path): label for path, label in rows if path is not None}
     if not found:
-        raise ValueError(f"{file}: this index does not know where its photographs are")
+        raise ValueError(
+            f"{file}: this index does not store the paths of its photos; give their folder instead"
+        )
     return found
 
 
 def labelled_images(word: str) -> be.ImageFolder:
-    """Return the labelled images that a word names: a folder, an index, or `-` for paths.
+    """Return the labelled images of a folder, of an index, or of paths from standard input (`-`).
 
-    Paths from standard input, and a file, have the name of their folder as label.
+    The label of a single file, or of a path from standard input, is the name of its folder.
 
     Raises
     ------
@@ -126,12 +128,12 @@ def labelled_images(word: str) -> be.ImageFolder:
         labels = [Path(path).resolve().parent.name for path in images.paths]
     data = be.ImageFolder.from_lists(images.paths, labels)
     if not data.class_names:
-        raise ValueError(f"{word}: none of its photographs has a label")
+        raise ValueError(f"{word}: none of its photos has a label")
     return data.select()
 
 
 def place_to_search(first: str, others: Iterable[str]) -> str | None:
-    """Return the index or folder that was named after an image, None where `first` is none."""
+    """Return the index or folder given after an image, or None if `first` is not an image."""
     from birdembed.images.files import IMAGE_ENDINGS
 
     if Path(first).suffix.lower() not in IMAGE_ENDINGS or os.path.isdir(first):

@@ -1,10 +1,10 @@
-"""List the models that --model and `load_model` know by name.
+"""List the names that --model and `load_model` accept.
 
-Any folder written by `birdembed finetune` or save_pretrained works as well, and any ResNet of
-these depths on the Hugging Face hub, as OWNER/NAME.
+--model also accepts a folder written by `birdembed finetune` or save_pretrained, and the
+OWNER/NAME of a ResNet of these depths on the Hugging Face Hub.
 
---json prints a list of objects with `name`, `here` (whether it can be loaded without a download)
-and `about`.
+--json prints a list of objects with `name`, `here` (whether the model can be loaded without a
+download) and `about`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the names of the models, and how to get those that are not here."""
+    """Print the names of the models, and how to get those that are not downloaded yet."""
     models = _models()
     if args.json:
         common.print_json(models)
@@ -41,8 +41,8 @@ def _models() -> list[dict[str, Any]]:
 
     here = be.list_models()
     about = {
-        DEFAULT_MODEL: "default: names 51 species of birds",
-        "sscd": "pre-trained, a start for fine-tuning (`birdembed fetch sscd` downloads it)",
+        DEFAULT_MODEL: "default: identifies 51 species of birds",
+        "sscd": "pre-trained, to start fine-tuning from (download: `birdembed fetch sscd`)",
     }
     names = [*known_names(), *(name for name in here if name not in known_names())]
     hub = "from the Hugging Face hub, downloaded at first use (extra: hub)"

@@ -1,4 +1,4 @@
-"""Parse the words of the command line, with help that shows defaults and choices."""
+"""Parse the command line. The help shows defaults and choices."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn
 
-DESCRIPTION = "Embed photos with a ResNet-50, search them, and name species, on an ordinary CPU."
-EPILOG = "`birdembed COMMAND --help` shows the options of a command. To begin: birdembed demo"
+DESCRIPTION = "Embed and search photos with a ResNet-50, and identify species, on an ordinary CPU."
+EPILOG = "`birdembed COMMAND --help` shows the options of a command. To start: birdembed demo"
 SHELLS = ("bash", "zsh", "tcsh")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keep the lines of descriptions, and show the default of each option that has one."""
+    """Keep the line breaks of descriptions, and show the default of each option."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""
@@ -32,14 +32,14 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class _Store(argparse.Action):
-    """Keep the value of an argument."""
+    """Store the value of an argument."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
         setattr(namespace, self.dest, values)
 
 
 class _Flag(argparse.Action):
-    """Keep that an option was given."""
+    """Store that an option was given."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, **{"default": False, **options})
@@ -49,7 +49,7 @@ class _Flag(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that knows its arguments, and whose errors suggest the word that was meant."""
+    """Parser that keeps a list of its arguments and whose errors suggest similar words."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -58,36 +58,36 @@ class Parser(argparse.ArgumentParser):
             self.register("action", name, partial(self._made, kind))
 
     def _made(self, kind: Any, *args: Any, **options: Any) -> argparse.Action:
-        """Make an argument, of a group too, and remember it."""
+        """Create an argument, also in a group, and remember it."""
         action: argparse.Action = kind(*args, **options)
         self._kept.append(action)
         return action
 
     def error(self, message: str) -> NoReturn:
-        """Print the message, and how to see the options; exit with 2."""
+        """Print the message and how to see the options, and exit with 2."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
     def print_help(self, file: Any = None) -> None:
-        """Write the help; argparse's own would pass over an error."""
+        """Write the help; unlike the method of argparse, it does not hide an error."""
         (file or sys.stdout).write(self.format_help())
 
     def arguments(self) -> list[argparse.Action]:
-        """Return all arguments of this parser but --help."""
+        """Return all arguments of this parser except --help."""
         return list(self._kept)
 
     def check_options(self, words: Iterable[str]) -> None:
-        """End with an error that suggests another word where a long option does not exist."""
+        """Exit with an error that suggests similar options if a long option does not exist."""
         known = ["--help", *(word for action in self._kept for word in action.option_strings)]
         for word in words:
             name = word.split("=")[0]
             if word == "--":
                 return
             if name.startswith("--") and not any(one.startswith(name) for one in known):
-                self.error(f"there is no option {name}{did_you_mean(name, known)}")
+                self.error(f"unknown option {name}{did_you_mean(name, known)}")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a question that names the known words most like this one, "" where none is."""
+    """Return a question that suggests the most similar known words, or "" if there are none."""
     found = difflib.get_close_matches(word, list(known), n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(found)}?" if found else ""
 
@@ -95,7 +95,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def parse(
     argv: Sequence[str], commands: Mapping[str, str]
 ) -> tuple[ModuleType, argparse.Namespace]:
-    """Parse the arguments of a command; import its module alone.
+    """Parse the arguments of a command; import only the module of that command.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def parse(
     leading = argv[: argv.index(chosen)] if chosen else argv
     if chosen and chosen not in commands and not any(w.startswith("--print") for w in leading):
         parser.error(
-            f"there is no command {chosen!r}"
+            f"unknown command {chosen!r}"
             + (did_you_mean(chosen, commands) or f"; commands are {', '.join(commands)}")
         )
     mine = parsers.get(chosen, parser)
@@ -123,16 +123,16 @@ def parse(
         parser.exit()
     for word in unknown:
         option = word.startswith("-") and word != "-"
-        mine.error(f"there is no option {word}" if option else f"one word too many: {word!r}")
+        mine.error(f"unknown option {word}" if option else f"unexpected argument {word!r}")
     if args.command is None:
-        parser.error("a command is needed")
+        parser.error("a command is required")
     return importlib.import_module(f"birdembed.cli.{chosen}"), args
 
 
 def make_parser(
     commands: Mapping[str, str], complete: Iterable[str]
 ) -> tuple[Parser, dict[str, Parser]]:
-    """Return the parser, and the parsers of commands; those in `complete` have their options."""
+    """Return the parser and the parsers of the commands; only those in `complete` have options."""
     parser = Parser(
         prog="birdembed", description=DESCRIPTION, epilog=EPILOG, formatter_class=HelpFormatter
     )
@@ -160,7 +160,7 @@ def make_parser(
 
 
 def completion(commands: Mapping[str, str], shell: str) -> str:
-    """Return the script that completes words in a shell. Extra: ``completion``."""
+    """Return a shell script that completes commands and options. Extra: ``completion``."""
     from birdembed.base.optional import need
     from birdembed.cli import common
 

@@ -1,14 +1,14 @@
 """Find the photos most similar to given ones.
 
-Name first where to search: an index written by `birdembed index`, or a folder. A folder is
-indexed first, and its vectors are kept for the next time. An index is searched with the model
-that made it.
+The first argument is an index written by `birdembed index`, or a folder. A folder is indexed
+first, and its vectors are cached for the next search. An index is searched with the model that
+made it.
 
-"nothing close" means that even the best match is below the score from which the model calls a
-species known.
+"nothing close" means that even the best match scores below the model's threshold for a known
+species.
 
 --json prints a list of objects with `query`, `close` and `results`, each result with id, label
-and score; an image that cannot be read has `query` and `reason`.
+and score. An image that cannot be read has `query` and `reason`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _cache() -> Path | None:
-    """Return the folder that keeps vectors; None, which is said, where it cannot be written."""
+    """Return the folder that caches vectors; print a message and return None if it is read-only."""
     from birdembed.base.files import cache_dir, staging
 
     try:
@@ -68,10 +68,10 @@ def _cache() -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
         with staging(folder, "probe"):
             return folder
-    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows of a home
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
         common.say(
-            f"vectors are not kept for the next time: {common.one_line(error)}; "
-            "BIRDEMBED_CACHE=FOLDER names another place"
+            f"vectors are not cached: {common.one_line(error)}; "
+            "set BIRDEMBED_CACHE to a writable folder"
         )
         return None
 
@@ -85,18 +85,18 @@ def run(args: argparse.Namespace) -> int:
     place = place_to_search(args.index, args.images)
     if place is not None:
         raise common.UsageError(
-            f"{args.index} is an image, and {place} is where to search: name that first, as in "
+            f"{args.index} is an image and {place} is where to search; swap the two: "
             f"birdembed search {place} {args.index}"
         )
     if not Path(args.index).exists():
-        raise FileNotFoundError(f"no index and no folder: {args.index}")
+        raise FileNotFoundError(f"no such index or folder: {args.index}")
     images = find_images(args.images)
     model, index = common.open_index(args, args.index, _cache)
     vectors, report = model.encode(images.paths, on_error="skip", return_report=True)
     failures = [*report.failures, *images.failures]
     common.list_failures(failures)
     if len(vectors) == 0:
-        raise ValueError("none of the given photos could be read")
+        raise ValueError("none of the given photos can be read")
     found = index.search(vectors, k=args.k, fingerprint=model.fingerprint, min_score=args.min_score)
     names = [str(name) for name in report.names]
     if args.plot:
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _as_json(name: str, result: be.SearchResult) -> dict[str, Any]:
-    """Return the matches of one image as --json prints them."""
+    """Return the matches of one image as printed by --json."""
     matches = [{"id": m.id, "label": m.label, "score": float(m.score)} for m in result]
     return {"query": name, "close": result.close, "results": matches}
 

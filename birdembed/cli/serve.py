@@ -1,11 +1,11 @@
-"""Run a web page and a JSON service that name species and find the nearest photos.
+"""Start a web page and a JSON API that identify species and show similar photos.
 
-Open the address it prints in a browser, and drop a photo. For programs:
+Open the printed address in a browser and drop a photo on the page. From a program:
 
     curl -F file=@robin.jpg http://127.0.0.1:8000/identify    (or /search, /embed)
 
-Listens on this machine alone unless --host says otherwise; there is no password. Ctrl-C or
-SIGTERM ends it, after the requests that are under way.
+The server only accepts connections from this machine unless --host is given; it has no password.
+Ctrl-C or SIGTERM stops it after the current requests are finished.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EXAMPLES = (
 
 
 def port(word: str) -> int:
-    """Argument type: a port, or 0 for any that is free."""
+    """Argument type: a port, or 0 for any free port."""
     if not word.isdecimal() or int(word) > 65535:
         raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {word!r}")
     return int(word)
@@ -34,22 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--index",
         type=common.path,
         metavar="FILE|DIR",
-        help="where to search for similar photos: an index or a folder",
+        help="index or folder to search for similar photos",
     )
     parser.add_argument(
         "--photos",
         type=common.path,
         metavar="DIR",
-        help="folder of the index's photos, if they have moved since they were indexed",
+        help="folder with the photos of the index, if they have been moved",
     )
     parser.add_argument(
         "--port",
         type=port,
         default=8000,
         metavar="N",
-        help="port to listen on; 0 takes any free one",
+        help="port to listen on; 0 picks any free port",
     )
-    parser.add_argument("--host", help="address to listen on (default: this machine alone)")
+    parser.add_argument("--host", help="address to listen on (default: this machine only)")
     common.add_model(parser, "the model that made the index, else birds51")
     common.add_precision(parser)
 
@@ -57,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Load model and index, and serve until interrupted."""
     if args.photos and not args.index:
-        raise common.UsageError("--photos says where the photos of --index are")
+        raise common.UsageError("--photos is the folder with the photos of an index; add --index")
     if args.index and not Path(args.index).exists():
-        raise FileNotFoundError(f"no index and no folder: {args.index}")
+        raise FileNotFoundError(f"no such index or folder: {args.index}")
     from birdembed.base.files import cache_dir
     from birdembed.serve import create_app
     from birdembed.serve.middleware import LocalNamesOnly

@@ -1,9 +1,9 @@
 """Find photos that cannot be decoded, without embedding them.
 
-Prints what cannot be read (`bad`) and what only Pillow could read (`suspect`), with the reason.
-Exit code 1 where a file is bad.
+Prints files that cannot be read (`bad`) and files that only Pillow can read (`suspect`), with the
+reason. The exit code is 1 if a file is bad.
 
---json prints `bad` and `suspect`, lists of objects with `id`, the path, and `reason`.
+--json prints `bad` and `suspect`, lists of objects with `id` (the path) and `reason`.
 """
 
 from __future__ import annotations

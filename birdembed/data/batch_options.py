@@ -23,42 +23,45 @@ CACHE_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """How training batches are made of a dataset.
+    """Options for making training batches from a dataset.
 
     Parameters
     ----------
     batch_size : int
     preprocess : Preprocess
-        Normalisation and interpolation; its fit and crop serve `augment` None only.
+        Normalisation and interpolation. Its fit and crop are only used if `augment` is None.
     augment : {None, "default", "turned", "robust", "strong"}
-        ``None``: as for encoding. ``"default"``: a box of 0.35 to 1 of the area (3:4 to 4:3),
-        mirrored or not, turned up to 20 degrees, brightness 0.6 to 1.4, contrast 0.7 to 1.3,
-        saturation 0.6 to 1.4. ``"turned"``: the same, and one image in four lies on a side, for
-        a model that has to know birds whichever way up they are. ``"robust"``: as ``"turned"``,
-        with brightness 0.4 to 1.6, for one that has to know them in any light as well.
-        ``"strong"``: the same box and mirroring, then TrivialAugment (Mueller & Hutter 2021) and
-        for a quarter of the images random erasing.
+        ``None``: the same preprocessing as for encoding. ``"default"``: a random crop of 0.35 to
+        1 of the area (aspect ratio 3:4 to 4:3), a random horizontal flip, a rotation of up to 20
+        degrees, brightness 0.6 to 1.4, contrast 0.7 to 1.3, saturation 0.6 to 1.4. ``"turned"``:
+        the same, and one image in four is rotated by 90 degrees to either side, for a model that
+        has to recognise birds in any orientation. ``"robust"``: like ``"turned"``, with
+        brightness 0.4 to 1.6, for a model that also has to recognise them in any light.
+        ``"strong"``: the same crop and flip, then TrivialAugment (Mueller & Hutter 2021), and
+        random erasing for a quarter of the images.
     mixup, cutmix : float
-        ``alpha`` of the Beta(alpha, alpha) from which each sample's share is drawn, the larger
-        part its own; 0: not done; both above 0: one or the other, evenly.
+        ``alpha`` of the Beta(alpha, alpha) distribution from which the share of each sample is
+        drawn; the larger share goes to the sample itself. 0 turns it off. If both are above 0,
+        each batch uses one of them, with equal probability.
     balanced : bool
-        An epoch has as many samples as otherwise, but equally many of each class: a small class's
-        images come several times (in other views), a large one's not all. Images without a
-        label come once each.
+        Sample all classes equally often; the number of samples per epoch stays the same. Images
+        of a small class are repeated (with different augmentation), and some images of a large
+        class are left out. Images without a label appear once each.
     seed : int
     cache_bytes : int
-        Most memory for decoded images. Images are kept with a short side of at most twice the
-        training size (with `augment` None as decoded), whether or not they find room.
+        Maximum memory for decoded images, in bytes. Images are reduced to a short side of at most
+        twice the training size (with `augment` None they stay as decoded), whether or not they
+        fit into the cache.
     on_error : {"raise", "skip"}
-        What a file that cannot be read does: ``"raise"``, or ``"skip"``: it is left out of all
-        epochs, listed in `failures`, and told of by one warning.
+        What to do if a file cannot be read: raise an error, or leave it out of all epochs, list
+        it in `failures` and issue one warning.
     num_threads : int, optional
         Default: `set_num_threads`.
     num_classes : int, optional
-        Columns of the targets. Default: as many as the data has class names.
+        Number of columns of the targets. Default: the number of class names of the data.
     label_smoothing : float
-        A target is 1 - label_smoothing plus label_smoothing / num_classes in its own class, that
-        last share in all others.
+        A target is ``1 - label_smoothing + label_smoothing / num_classes`` in its own class and
+        ``label_smoothing / num_classes`` in all others.
     """
 
     batch_size: int

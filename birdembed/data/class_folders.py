@@ -22,7 +22,7 @@ def labelled_files(
     ----------
     folder : str
     classes : sequence of str or None
-        The class folders to take, in this order; None takes all, sorted by name.
+        The class folders to use, in this order; None uses all, sorted by name.
 
     Raises
     ------
@@ -34,8 +34,8 @@ def labelled_files(
     here = subfolders(folder)
     if not here:
         raise ValueError(
-            f"{folder}: no class folders in it; expected one subfolder per class, or "
-            "ImageFolder.from_paths for images without labels"
+            f"{folder}: no class folders; expected one subfolder per class (for images without "
+            "labels, use ImageFolder.from_paths)"
         )
     wanted = list(here) if classes is None else checked_names(classes, "classes")
     missing = [name for name in wanted if name not in here]
@@ -54,7 +54,7 @@ def labelled_files(
         labels += [label] * len(images)
     if empty:
         raise ValueError(
-            f"{folder}: no images in class folder {some(empty)}; remove it or leave it out "
-            "with classes="
+            f"{folder}: no images in class folder {some(empty)}; remove the folder, or list the "
+            "other classes in classes="
         )
     return paths, np.asarray(labels, np.int64), wanted

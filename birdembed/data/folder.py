@@ -22,24 +22,24 @@ from birdembed.images.files import check_folder, folder_of_images
 class ImageFolder:
     """Labelled images in a folder, with one subfolder per class.
 
-    `from_csv`, `from_dataframe` and `from_lists` make one from a table or from lists of paths and
-    labels, `from_paths` makes one of images without labels.
+    Use `from_csv`, `from_dataframe` or `from_lists` to create a dataset from a table or from lists
+    of paths and labels, and `from_paths` for images without labels.
 
-    ``len(data)`` is the number of images and iterating gives their paths. ``data[3]`` is the path
-    of an image; a slice, a list of positions or a mask gives an `ImageFolder` of these images:
-    ``data[:100]``, ``data[data.labels == 2]``.
+    ``len(data)`` is the number of images, and iterating yields their paths. ``data[3]`` is the
+    path of an image; a slice, a list of positions or a mask returns an `ImageFolder` of these
+    images: ``data[:100]``, ``data[data.labels == 2]``.
 
-    Images may lie deeper within their class's folder. Hidden files and folders, those of systems
-    (`@eaDir`, `#recycle`, `__MACOSX`) and files that are no images are ignored. Links are followed,
-    and each folder counts once in a class. Class names that differ only in how an accent is
-    written are one.
+    Class folders are searched recursively. Hidden files and folders, system folders (`@eaDir`,
+    `#recycle`, `__MACOSX`) and files that are not images are ignored. Links are followed, and each
+    folder counts once per class. Class names that differ only in the Unicode form of an accent are
+    treated as the same class.
 
     Parameters
     ----------
     root : str or Path
-        The folder that holds the class folders.
+        The folder with the class folders.
     classes : sequence of str, optional
-        Classes to take, in this order. Default: all, sorted by name.
+        Classes to use, in this order. Default: all classes, sorted by name.
 
     Attributes
     ----------
@@ -52,14 +52,14 @@ class ImageFolder:
     class_names : list of str
         The classes.
     root : str or None
-        The folder, None for `from_lists`.
+        The folder; None for `from_lists`.
 
     Raises
     ------
     OSError
-        There is no such folder, or one in it cannot be read.
+        The folder does not exist, or one of its subfolders cannot be read.
     ValueError
-        A class has no images or is not there, or there are no classes at all.
+        A class has no images or does not exist, or there are no classes.
     """
 
     paths: list[str]
@@ -90,12 +90,13 @@ class ImageFolder:
         Parameters
         ----------
         paths : iterable of str or Path
-            One path an image; the files are not looked at.
+            One path per image; the files are not opened.
         labels : iterable of str or int
-            Class names, or numbers: indices into `class_names`, without it names themselves.
-            None: the image has no label.
+            Class names, or class numbers (indices into `class_names`; without `class_names`, the
+            numbers are used as names). None for an image without a label.
         class_names : sequence of str, optional
-            The classes in order. Default: those that occur, sorted. A class may be without images.
+            The classes in order. Default: all classes that occur, sorted. A class may have no
+            images.
 
         Returns
         -------
@@ -104,14 +105,16 @@ class ImageFolder:
         Raises
         ------
         ValueError
-            The lists differ in length, or a label is not among `class_names`.
+            The lists differ in length, or a label is not in `class_names`.
         TypeError
-            Labels are neither all names nor all numbers.
+            Labels mix names and numbers.
         """
         rows = given_paths(paths)
         numbers, names = numbered(labels, class_names)
         if len(rows) != len(numbers):
-            raise ValueError(f"paths and labels differ in length: {len(rows)} and {len(numbers)}")
+            raise ValueError(
+                f"paths and labels have different lengths: {len(rows)} and {len(numbers)}"
+            )
         data = cls.__new__(cls)
         data._set(rows, numbers, names, None)
         return data
@@ -120,25 +123,25 @@ class ImageFolder:
     def from_paths(
         cls, images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
     ) -> ImageFolder:
-        """Make a dataset of images without labels, for a training that needs none.
+        """Create a dataset of images without labels, for training with a loss that needs none.
 
         Parameters
         ----------
         images : str or Path, or iterable of str or Path
-            A folder: all images below it, in the order of their names. Or one path an image;
-            these files are not looked at.
+            A folder, which is searched recursively, or one path per image. The files are not
+            opened.
 
         Returns
         -------
         ImageFolder
-            Without classes.
+            A dataset without classes.
 
         Raises
         ------
         OSError
-            There is no such folder.
+            The folder does not exist.
         ValueError
-            There are no images in it.
+            The folder has no images.
         """
         data = cls.__new__(cls)
         root = None
@@ -185,7 +188,7 @@ class ImageFolder:
         OSError
             The file cannot be read.
         ValueError
-            It has no such column, a row is too short, or a label is not among `class_names`.
+            A column is missing, a row is too short, or a label is not in `class_names`.
         """
         paths, labels = read_csv(path, image, label)
         root = os.path.dirname(os.path.abspath(os.fspath(path))) if root is None else root
@@ -206,9 +209,9 @@ class ImageFolder:
         Parameters
         ----------
         frame : DataFrame, Table or dict of lists
-            A table of pandas, polars or pyarrow. Labels are taken as `from_lists` takes them.
+            A pandas, polars or pyarrow table. For labels, see `from_lists`.
         image, label, root, class_names
-            As in `from_csv`. By default relative paths start from the current folder.
+            See `from_csv`. By default, relative paths start from the current folder.
 
         Returns
         -------
@@ -217,9 +220,9 @@ class ImageFolder:
         Raises
         ------
         ValueError
-            There is no such column, a path is missing, or a label is not among `class_names`.
+            A column or a path is missing, or a label is not in `class_names`.
         TypeError
-            `frame` is no table, or labels are neither all names nor all numbers.
+            `frame` is not a table, or labels mix names and numbers.
         """
         paths = given_paths(column(frame, image))
         labels = [None] * len(paths) if label is None else column(frame, label)
@@ -238,7 +241,7 @@ class ImageFolder:
         if len(unlabelled):
             raise ValueError(
                 f"{len(unlabelled)} of {len(self)} images have no label, the first is "
-                f"{self.paths[unlabelled[0]]}; select() leaves them out"
+                f"{self.paths[unlabelled[0]]}; use select() to leave them out"
             )
         return [self.class_names[label] for label in self.labels]
 
@@ -257,19 +260,20 @@ class ImageFolder:
     def __getitem__(self, key: slice | Sequence[int] | NDArray[Any]) -> ImageFolder: ...
 
     def __getitem__(self, key: Any) -> str | ImageFolder:
-        """Return the path at a position, or a dataset of the images that `key` chooses.
+        """Return the path at a position, or a dataset of the images selected by `key`.
 
         Parameters
         ----------
         key : int, slice, sequence of int or mask
-            A mask is an array of bool, one per image. Class names and their order stay.
+            A mask is a bool array with one value per image. Class names and their order do not
+            change.
 
         Raises
         ------
         IndexError
-            There is no such position, or a mask of another length.
+            The position does not exist, or a mask has another length.
         TypeError
-            `key` is none of these.
+            `key` has another type.
         """
         if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
             return self.paths[key]
@@ -278,7 +282,7 @@ class ImageFolder:
         chosen = np.asarray(key)
         if chosen.ndim != 1 or (chosen.dtype.kind not in "iub" and len(chosen)):
             raise TypeError(
-                "an ImageFolder takes a position, a slice, a list of positions or a mask in [], "
+                "index an ImageFolder with a position, a slice, a list of positions or a mask, "
                 f"got {type(key).__name__}"
             )
         rows = chosen if len(chosen) else chosen.astype(np.int64)
@@ -312,22 +316,22 @@ class ImageFolder:
     def select(
         self, classes: Sequence[str] | None = None, per_class: int | None = None, seed: int = 0
     ) -> ImageFolder:
-        """Return a dataset with some of the classes, or some images of each.
+        """Return a dataset with some of the classes, or with some images per class.
 
         Parameters
         ----------
         classes : sequence of str, optional
-            Classes to keep, in this order; labels are renumbered. By default all of them;
-            images without a label are left out in any case.
+            Classes to keep, in this order; labels are renumbered. Default: all classes. Images
+            without a label are always left out.
         per_class : int, optional
-            At most so many images of each class, chosen at random.
+            Maximum number of images per class, chosen at random.
         seed : int
-            Seed of the choice. A class's choice does not depend on the other classes.
+            Random seed. The choice for a class does not depend on the other classes.
 
         Raises
         ------
         ValueError
-            A class is not there, or `per_class` is below 1.
+            A class does not exist, or `per_class` is below 1.
         """
         wanted, rows = selected(self.labels, self.class_names, classes, per_class, seed)
         return self._rows(rows, wanted)
@@ -338,11 +342,11 @@ class ImageFolder:
         Parameters
         ----------
         valid : float
-            Share of each class that goes to valid, between 0 and 1. Of a class with two images or
-            more, each part gets at least one; a single image stays in train, and so do images
+            Share of each class for validation, between 0 and 1. If a class has at least two
+            images, each part gets at least one. A single image goes to train, and so do images
             without a label.
         seed : int
-            Seed of the choice.
+            Random seed.
 
         Returns
         -------
@@ -352,21 +356,21 @@ class ImageFolder:
         Raises
         ------
         ValueError
-            `valid` is no share between 0 and 1.
+            `valid` is not between 0 and 1.
         """
         train, held = divided(self.labels, self.class_names, valid, seed)
         return self._rows(train), self._rows(held)
 
 
 def image_folder(data: Any, argument: str, *others: str) -> ImageFolder:
-    """Return a dataset as it is, or the `ImageFolder` at a path.
+    """Return a dataset unchanged, or create the `ImageFolder` for a path.
 
-    `others` is what the argument may be besides, for the message.
+    `others` are other types that the argument can have, for the error message.
 
     Raises
     ------
     OSError, ValueError
-        There is no such folder, or it has no classes.
+        The folder does not exist, or it has no classes.
     TypeError
         `data` is neither an `ImageFolder` nor a path.
     """
@@ -382,7 +386,7 @@ def image_folder(data: Any, argument: str, *others: str) -> ImageFolder:
 
 
 def images_at(folder: ImageFolder, rows: NDArray[np.int64]) -> ImageFolder:
-    """Return the images at `rows` of a folder, with all its class names."""
+    """Return a dataset of the images at `rows`, with all class names."""
     return folder._rows(rows)
 
 

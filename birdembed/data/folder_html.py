@@ -8,7 +8,7 @@ import numpy as np
 
 
 def folder_html(data: Any) -> str:
-    """Return an image of each class of an `ImageFolder`, with its number of images, as HTML."""
+    """Return HTML with an example image and the number of images of each class."""
     from birdembed.display import html
 
     n, classes = len(data), len(data.class_names)

@@ -1,4 +1,4 @@
-"""Decoded training images kept in memory."""
+"""Keep decoded training images in memory."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ class _Kept(NamedTuple):
     """The pixels of an image in memory."""
 
     pixels: NDArray[np.uint8]  # (h, w, 3)
-    short_side: int  # what it was reduced to; 0: as decoded
+    short_side: int  # short side it was reduced to; 0: as decoded
 
 
 class ImageStore:
     """A cache of decoded images: decodes files and keeps the pixels while there is room.
 
-    What is in memory stays there: with every epoch in another order, pushing out the oldest
-    would push out what comes next. Whether an image is kept never changes its pixels.
+    Images are never evicted: each epoch has another order, so evicting the oldest image would not
+    help. Caching never changes the pixels of an image.
 
     Parameters
     ----------
     paths : sequence of str
     cache_bytes : int
-        Most memory of all kept pixels.
+        Maximum memory for all cached pixels, in bytes.
     num_threads : int
-        Threads that decode; 0: the default.
+        Number of decoding threads; 0: the default.
 
     Attributes
     ----------
     used_bytes : int
-        Memory of the pixels that are kept.
+        Memory used by the cached pixels, in bytes.
     """
 
     def __init__(self, paths: Sequence[str], cache_bytes: int, num_threads: int) -> None:
@@ -59,14 +59,14 @@ class ImageStore:
         Parameters
         ----------
         rows : (n,) int64
-            A row may come several times.
+            A row may occur several times.
         short_side : int
-            An image whose short side is longer is reduced to it (antialiased); 0: none is.
+            Images with a longer short side are reduced to this one (antialiased). 0: no limit.
 
         Returns
         -------
-        images : n arrays (h, w, 3) uint8, None where the file could not be read
-        failures : one a file that could not be read
+        images : n arrays (h, w, 3) uint8, None for a file that could not be read
+        failures : one for each file that could not be read
         """
         found: dict[int, NDArray[np.uint8] | None] = {}
         wanted: dict[int, str | NDArray[np.uint8]] = {}
@@ -75,14 +75,14 @@ class ImageStore:
             if kept is not None and _fits(kept, short_side):
                 found[row] = kept.pixels
             else:
-                # What was kept as decoded need not be decoded again to be reduced.
+                # Reduce a cached full-size image without decoding the file again.
                 reusable = kept is not None and kept.short_side == 0
                 wanted[row] = kept.pixels if kept and reusable else self._paths[row]
         failures = self._load(found, wanted, short_side)
         return [found[row] for row in rows.tolist()], failures
 
     def read_ahead(self, rows: NDArray[np.int64]) -> None:
-        """Ask the system to read the files of those rows that are not in memory."""
+        """Ask the operating system to read ahead the files of rows that are not in memory."""
         paths = [self._paths[row] for row in rows.tolist() if row not in self._kept]
         if paths:
             _core.will_need(paths)
@@ -124,14 +124,15 @@ class ImageStore:
             self.used_bytes -= before.pixels.nbytes
         if self.used_bytes + pixels.nbytes > self._limit:
             return
-        # One of just this size was perhaps not reduced; then it is decoded again in vain.
+        # An image of exactly this size may not have been reduced; it is then decoded again, which
+        # costs time but is harmless.
         reduced = short_side > 0 and min(pixels.shape[:2]) == short_side
         self._kept[row] = _Kept(pixels, short_side if reduced else 0)
         self.used_bytes += pixels.nbytes
 
 
 def _fits(kept: _Kept, short_side: int) -> bool:
-    """Return whether a kept image is what decoding and reducing to `short_side` would give."""
+    """Return whether a cached image equals the decoded file reduced to `short_side`."""
     if kept.short_side == 0:
         return short_side == 0 or min(kept.pixels.shape[:2]) <= short_side
     return kept.short_side == short_side

@@ -1,4 +1,4 @@
-"""Turn labels into numbers of classes."""
+"""Convert labels to class numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def numbered(
     Raises
     ------
     TypeError, ValueError
-        Labels are neither all names nor all numbers, or one is not among `class_names`.
+        Labels mix names and numbers, or a label is not in `class_names`.
     """
     given = [label.item() if isinstance(label, np.generic) else label for label in labels]
     given = [None if is_missing(label) else label for label in given]
@@ -37,19 +37,19 @@ def numbered(
         number = {i if numbers else name: i for i, name in enumerate(wanted)}
     unknown = sorted({str(x) for x in there if x not in number})
     if unknown:
-        raise ValueError(f"label {some(unknown)} is not among the {len(wanted)} class_names")
+        raise ValueError(f"label {some(unknown)} is not one of the {len(wanted)} class_names")
     found = [-1 if label is None else number[label] for label in given]
     return np.asarray(found, np.int64), wanted
 
 
 def checked_names(names: Sequence[str], argument: str) -> list[str]:
-    """Return class names as a list; raise an error where one is no text or occurs twice."""
+    """Return class names as a list; raise an error if one is not a string or occurs twice."""
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{argument} must be a sequence of names")
+        raise TypeError(f"{argument} must be a sequence of strings")
     names = [composed(name) for name in names]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"{argument} names {some(twice)} twice")
+        raise ValueError(f"{argument} contains {some(twice)} more than once")
     if not len(names):
         raise ValueError(f"{argument} is empty")
     return names

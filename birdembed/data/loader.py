@@ -1,4 +1,4 @@
-"""Training batches: order, augmentation and mixing."""
+"""Make training batches: order, augmentation and mixing."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
     from birdembed.images.preprocess import Preprocess
 
-# An image is kept with a short side of at most so many times the training size. The smallest
-# box of "default" and "strong" (0.35 of the area, 3 to 4) has a side of sqrt(0.35 * 3 / 4) =
-# 0.512 of a square image's: twice the size is as many pixels as any view can show.
+# Maximum short side of a cached image, as a multiple of the training size. The smallest crop of
+# "default" and "strong" (0.35 of the area, 3:4) has a side of sqrt(0.35 * 3 / 4) = 0.512 of that
+# of a square image, so twice the training size is as many pixels as any crop can show.
 _REDUCE = 2
-_CHECK_CHUNK = 64  # files between two looks at Ctrl-C's exception and the progress
+_CHECK_CHUNK = 64  # files between two checks for Ctrl-C and progress reports
 
 
 class TrainBatch(NamedTuple):
@@ -36,10 +36,10 @@ class TrainBatch(NamedTuple):
     Attributes
     ----------
     pixels : (n, 3, size, size) float32, red, green, blue; augmented, normalised, mixed
-    labels : (n,) int64, each sample's own class, -1 where it has none
-    targets : (n, num_classes) float32, each row adding up to 1: label smoothing and mixing applied.
-        A sample without a label adds nothing.
-    positions : (n,) int64, where each sample stands in the data
+    labels : (n,) int64, the class of each sample, -1 for a sample without a label
+    targets : (n, num_classes) float32, after label smoothing and mixing; each row sums to 1.
+        A sample without a label contributes 0.
+    positions : (n,) int64, the position of each sample in the data
     """
 
     pixels: NDArray[np.float32]
@@ -49,15 +49,15 @@ class TrainBatch(NamedTuple):
 
 
 class Batches:
-    """Training batches of a dataset, epoch by epoch.
+    """Iterate over the training batches of a dataset, epoch by epoch.
 
-    A view of an image is a function of the seed, the epoch, the image size and the image's
-    position in the data, to the bit: neither the number of threads, the batch size, the cache
-    nor starting in mid-epoch changes it. (Mixup and CutMix join a sample with its neighbour in
-    the batch, so with them the batch size matters.)
+    The augmented pixels of an image depend only on the seed, the epoch, the image size and the
+    position of the image in the data. They are bit-for-bit the same for any number of threads,
+    batch size or cache size, and when an epoch is resumed in the middle. (Mixup and CutMix
+    combine a sample with its neighbour in the batch, so with them the batch size matters.)
 
-    All files are decoded once before the first epoch, so that what cannot be read is known, and
-    the number of steps fixed, before training begins; what was decoded is kept for the epochs.
+    All files are decoded once before the first epoch. This finds the files that cannot be read
+    and fixes the number of steps before training starts; the decoded images are cached.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Batches:
     Attributes
     ----------
     failures : list of Failure
-        Position, path and reason of what was left out; filled by `check`.
+        Position, path and reason for each file that was left out; set by `check`.
     """
 
     failures: list[Failure]
@@ -89,7 +89,7 @@ class Batches:
         if self.num_classes < named:
             raise ValueError(
                 f"num_classes is {options.num_classes}, but the data has {named} classes; "
-                "leave it out, or select classes of the data"
+                "omit num_classes, or use fewer classes with data.select(classes=...)"
             )
         self._store = ImageStore(data.paths, options.cache_bytes, self._num_threads)
         self._rows: NDArray[np.int64] | None = None
@@ -103,10 +103,10 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of batches in an epoch; the first use reads all files, see `check`.
+        """Number of batches per epoch. The first access reads all files, see `check`.
 
-        The last batch is smaller where the images do not divide evenly, and left out where
-        it would be a single image (batch norm has no variance of one).
+        The last batch may be smaller. It is dropped if it would contain a single image, for which
+        batch norm cannot compute a variance.
         """
         n, size = len(self._good()), self.batch_size
         steps, rest = divmod(n, size)
@@ -114,26 +114,26 @@ class Batches:
 
     @property
     def cached_bytes(self) -> int:
-        """Memory of the decoded images that are kept."""
+        """Memory used by the cached decoded images, in bytes."""
         return self._store.used_bytes
 
     def check(
         self, image_size: int | None = None, progress: Callable[[int, int], None] | None = None
     ) -> None:
-        """Decode every file once and keep what there is room for; later calls do nothing.
+        """Decode every file once and cache the images that fit; later calls do nothing.
 
         Parameters
         ----------
         image_size : int, optional
-            The size of the first epochs, `preprocess.size` by default: what is kept for another
-            size may have to be decoded again.
+            Image size of the first epochs. Images cached for another size may have to be decoded
+            again. Default: `preprocess.size`.
         progress : callable, optional
-            Called with the number of files that are done, and of all.
+            Called with the number of finished files and the total number of files.
 
         Raises
         ------
         DecodeError
-            A file cannot be read and `on_error` is ``"raise"``, or no file of a class can.
+            A file cannot be read and `on_error` is ``"raise"``, or no file of a class can be read.
         ValueError
             There are fewer than two images.
         """
@@ -166,15 +166,15 @@ class Batches:
         Parameters
         ----------
         epoch : int
-            From 0; each has its own order and its own views.
+            Epoch number, from 0. Each epoch has its own order and augmentation.
         image_size : int
         start_step : int
-            Batches to leave out at the beginning: where a resumed run goes on.
+            Number of batches to skip at the start, to resume in the middle of an epoch.
 
         Raises
         ------
         DecodeError
-            As `check`; while iterating, a file that could be read when it was checked.
+            As for `check`, or a file that `check` could read cannot be read any more.
         """
         check_integer("epoch", epoch, 0)
         config = self._config(image_size)
@@ -188,7 +188,7 @@ class Batches:
     def _epoch(self, epoch: int, config: Preprocess, start_step: int) -> Iterator[TrainBatch]:
         good = self._good()
         rows, rounds = self._order(good, epoch)
-        # An image's second view in an epoch must be another one than its first.
+        # An image that occurs twice in an epoch must be augmented differently each time.
         keys = rows + rounds * len(self.data)
         size = self.batch_size
         for step in range(start_step, self.steps_per_epoch):
@@ -198,11 +198,11 @@ class Batches:
             yield batch
 
     def _order(self, rows: NDArray[np.int64], epoch: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return an epoch's rows in order, and how often each was drawn before."""
+        """Return the rows of an epoch in order, and how often each has occurred before."""
         labels = self.data.labels[rows]
         unlabelled = labels < 0
         if not (self.balanced and unlabelled.any()):
-            # In an order without balance labels have no part.
+            # Without balancing, the order does not depend on the labels.
             draws = _core.epoch_order(
                 np.maximum(labels, 0), max(self.num_classes, 1), self.balanced, self.seed, epoch
             )
@@ -220,7 +220,7 @@ class Batches:
     ) -> TrainBatch:
         images, failures = self._store.fetch(rows, self._short_side(config))
         if failures:
-            raise DecodeError(f"{described(failures[0])} (it could be read when training began)")
+            raise DecodeError(f"{described(failures[0])} (it could be read when training started)")
         pixels = _core.fill_batch(
             images,
             keys,
@@ -255,7 +255,7 @@ class Batches:
         return self._rows
 
     def _check_classes(self, good: NDArray[np.bool_], failures: list[Failure]) -> None:
-        """Raise where a class had images and none of them can be read."""
+        """Raise an error if a class has images but none of them can be read."""
         labels, n = self.data.labels, len(self.data.class_names)
         before = np.bincount(labels[labels >= 0], minlength=n)
         after = np.bincount(labels[good & (labels >= 0)], minlength=n)
@@ -263,11 +263,11 @@ class Batches:
             first = next(f for f in failures if self.data.labels[f.position] == label)
             raise DecodeError(
                 f"class {self.data.class_names[label]!r}: none of its {before[label]} images can "
-                f"be read; the first is {described(first)}; repair them or leave the "
-                "class out with select(classes=...)"
+                f"be read; the first is {described(first)}; repair the files, or leave out the "
+                "class with select(classes=...)"
             )
 
 
 def _summary(failures: list[Failure], n: int) -> str:
     shown = some(map(described, failures), 3, show=str, between="; ")
-    return f"{len(failures)} of {n} images cannot be read and are left out: {shown}"
+    return f"{len(failures)} of {n} images cannot be read and are skipped: {shown}"

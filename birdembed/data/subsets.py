@@ -21,17 +21,17 @@ def selected(
     per_class: int | None,
     seed: int,
 ) -> tuple[list[str], Rows]:
-    """Return the classes to keep, and the rows of their images: at most `per_class` of each.
+    """Return the classes to keep and the rows of their images, at most `per_class` per class.
 
     Raises
     ------
     ValueError
-        A class is not there, or `per_class` is below 1.
+        A class does not exist, or `per_class` is below 1.
     """
     wanted = list(class_names) if classes is None else checked_names(classes, "classes")
     missing = [name for name in wanted if name not in class_names]
     if missing:
-        raise ValueError(f"no class {some(missing)}; there are {some(class_names)}")
+        raise ValueError(f"no class {some(missing)}; the classes are {some(class_names)}")
     if per_class is not None and per_class < 1:
         raise ValueError(f"per_class must be at least 1, got {per_class}")
     parts = [_shuffled(labels, class_names, name, seed)[:per_class] for name in wanted]
@@ -39,18 +39,18 @@ def selected(
 
 
 def divided(labels: Rows, class_names: Sequence[str], valid: float, seed: int) -> tuple[Rows, Rows]:
-    """Return the rows of the train part and those of the valid part, which is a share `valid`.
+    """Return the rows of the training part and of the validation part, a share `valid`.
 
-    Of a class with two images or more, each part gets at least one. A single image stays in
-    train, and so do images without a label.
+    If a class has at least two images, each part gets at least one. A single image goes to
+    training, and so do images without a label.
 
     Raises
     ------
     ValueError
-        `valid` is no share between 0 and 1.
+        `valid` is not between 0 and 1.
     """
     if not 0 < valid < 1:
-        raise ValueError(f"valid must lie between 0 and 1, got {valid}")
+        raise ValueError(f"valid must be between 0 and 1, got {valid}")
     kept: list[Rows] = [np.flatnonzero(labels < 0)]
     held: list[Rows] = [_none()]
     for name in class_names:
@@ -63,7 +63,7 @@ def divided(labels: Rows, class_names: Sequence[str], valid: float, seed: int) -
 
 def _shuffled(labels: Rows, class_names: Sequence[str], name: str, seed: int) -> Rows:
     """Return the rows of a class in an order that does not depend on other classes."""
-    spelled = name.encode("utf-8", "surrogatepass")  # as files have them
+    spelled = name.encode("utf-8", "surrogatepass")  # as in file names
     rng = np.random.default_rng(
         [seed, int.from_bytes(hashlib.sha256(spelled).digest()[:8], "little")]
     )

@@ -14,19 +14,21 @@ from birdembed.base.text import some
 def read_csv(
     path: str | os.PathLike[str], image: str, label: str | None
 ) -> tuple[list[str], list[str | None]]:
-    """Return the paths and the labels of a CSV file; None for a label that is empty.
+    """Return the paths and labels of a CSV file; an empty label gives None.
 
     Raises
     ------
     OSError
         The file cannot be read.
     ValueError
-        It has no header, not these columns, or a row without a path.
+        The file has no header, one of the columns is missing, or a row has no path.
     """
     name = os.fspath(path)
     paths: list[str] = []
     labels: list[str | None] = []
-    with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets write the mark
+    with open(
+        path, newline="", encoding="utf-8-sig"
+    ) as file:  # spreadsheets write a byte order mark
         rows = csv.DictReader(file, delimiter="\t" if name.lower().endswith(".tsv") else ",")
         there = rows.fieldnames or []
         for wanted in [image] if label is None else [image, label]:
@@ -41,19 +43,19 @@ def read_csv(
 
 
 def column(frame: Any, name: str) -> list[Any]:
-    """Return a column of a table of pandas, polars or pyarrow, or of a dict, as a list.
+    """Return a column of a pandas, polars or pyarrow table, or of a dict, as a list.
 
     Raises
     ------
     TypeError, ValueError
-        It is no table, or has no such column.
+        `frame` is not a table, or has no such column.
     """
     there = getattr(frame, "column_names", None)  # pyarrow, whose `columns` are the values
     if there is None:
         there = frame if isinstance(frame, dict) else getattr(frame, "columns", None)
     if there is None or isinstance(frame, (str, os.PathLike)):
         raise TypeError(
-            "frame must be a table of pandas, polars or pyarrow, or a dict of lists, got "
+            "frame must be a pandas, polars or pyarrow table or a dict of lists, got "
             f"{type(frame).__name__}"
         )
     names = list(there)
@@ -67,24 +69,22 @@ def column(frame: Any, name: str) -> list[Any]:
 
 
 def given_paths(given: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Return paths as text; `ValueError` where one is missing."""
+    """Return paths as strings; raise a ValueError if one is missing."""
     rows = []
     for row, path in enumerate(given):
         if is_missing(path):
-            raise ValueError(f"paths has a missing value at position {row}: leave that row out")
+            raise ValueError(f"paths has a missing value at position {row}; remove that row")
         rows.append(os.fspath(path))
     return rows
 
 
 def below(root: str | os.PathLike[str], paths: Iterable[str]) -> list[str]:
-    """Return paths as seen from a folder; those that are absolute stay as they are."""
+    """Return paths relative to a folder; absolute paths are not changed."""
     folder = os.fspath(root)
     return [os.path.join(folder, path) for path in paths]
 
 
 def _no_column(name: str, there: Iterable[Any]) -> str:
-    """Return the message about a column that is missing."""
+    """Return the error message for a missing column."""
     names = [str(other) for other in there]
-    return (
-        f"no column {name!r}; there {'are' if names else 'is'} {some(names) if names else 'none'}"
-    )
+    return f"no column {name!r}; the columns are {some(names) if names else 'none'}"

@@ -1,4 +1,4 @@
-"""Targets of a classifier: labels as rows of shares."""
+"""Convert labels to classifier targets."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 def smoothed_targets(
     labels: NDArray[np.int64], classes: int, smoothing: float, own: float | None = None
 ) -> NDArray[np.float32]:
-    """Return the targets ``(n, classes)`` of labels; zeros where that is -1.
+    """Return the smoothed targets ``(n, classes)`` of labels; label -1 gives a row of zeros.
 
     Parameters
     ----------
     labels : (n,) int64
     classes : int
     smoothing : float
-        What all classes share evenly.
+        Total weight that is spread evenly over all classes.
     own : float, optional
-        Target of a row's own class. Default: ``1 - smoothing + smoothing / classes``.
+        Target of the labelled class. Default: ``1 - smoothing + smoothing / classes``.
     """
     others = smoothing / max(classes, 1)
     targets = np.full((len(labels), classes), others, np.float32)

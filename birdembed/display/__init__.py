@@ -1,1 +1,1 @@
-"""Figures and notebook HTML, made from arrays and images."""
+"""Figures and notebook HTML for arrays and images."""

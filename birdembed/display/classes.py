@@ -1,4 +1,4 @@
-"""Plots of a classifier's results per class."""
+"""Plot results per class."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from birdembed.display.figure import new_figure, shorten
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NAMED = 60  # classes that still get a name beside the matrix
+NAMED = 60  # maximum number of classes with names next to the matrix
 
 
 def plot_confusion(
     confusion: NDArray[np.int64], class_names: Sequence[str], *, title: str | None = None
 ) -> Figure:
-    """Draw a confusion matrix: true classes down, predicted ones across.
+    """Plot a confusion matrix: true classes as rows, predicted classes as columns.
 
     Parameters
     ----------
     confusion : ndarray
         `(classes, classes)` counts.
     class_names : sequence of str
-        One name a class.
+        One name per class.
     title : str, optional
-        Heading.
+        Title of the figure.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def plot_confusion(
 def plot_per_class(
     per_class: Any, *, key: str = "precision_at_1", title: str | None = None
 ) -> Figure:
-    """Draw one score of every class as bars, the worst class first.
+    """Plot one score of every class as bars, the worst class first.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def plot_per_class(
     key : str
         "precision_at_1", "map_at_r" or "accuracy".
     title : str, optional
-        Heading.
+        Title of the figure.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def plot_per_class(
     mean = float(np.mean(values))
     axes.axvline(mean, color="black", linestyle=":")
     axes.set_xlim(0, 1.02)
-    # Not in a legend: it would lie on bars.
+    # Not in a legend, which would cover bars.
     axes.set_xlabel(f"{key} (dotted: mean of the classes, {mean:.3f})")
     if title:
         axes.set_title(title)

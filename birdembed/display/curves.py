@@ -1,4 +1,4 @@
-"""Plots of a training's curves."""
+"""Plot training curves."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _RATES = ("train_accuracy", "valid_accuracy", "precision_at_1", "map_at_r")
 def plot_history(
     history: Any, *, steps: Sequence[tuple[float, float]] = (), title: str | None = None
 ) -> Figure:
-    """Draw the losses and the scores of a training over its epochs.
+    """Plot the losses and scores of a training over its epochs.
 
     Parameters
     ----------
     history : History or list of dict
-        One dict an epoch, under the keys of `History`; those that are missing are left out.
+        One dict per epoch with the keys of `History`; missing keys are not plotted.
     steps : sequence of (float, float), optional
-        The loss of single steps and where they stand, in epochs: a thin line.
+        Position (in epochs) and loss of single steps, plotted as a thin line.
     title : str, optional
-        Heading.
+        Title of the figure.
 
     Returns
     -------
@@ -35,11 +35,11 @@ def plot_history(
     Raises
     ------
     ValueError
-        There is neither an epoch nor a step.
+        There are no epochs and no steps.
     """
     epochs: Sequence[Mapping[str, Any]] = list(getattr(history, "epochs", history))
     if not epochs and not steps:
-        raise ValueError("history has no epochs: nothing was trained")
+        raise ValueError("history has no epochs to plot")
     figure = new_figure(10, 3.6)
     left, right = figure.subplots(1, 2)
     if steps:

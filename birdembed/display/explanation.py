@@ -22,7 +22,7 @@ _WIDTH, _HEIGHT = 4 * (_TILE + _GAP) + 0.75, _TILE + 0.75
 
 
 class _Explained(Protocol):
-    """The attributes of an `Explanation` that are drawn."""
+    """The attributes of an `Explanation` that are plotted."""
 
     @property
     def score(self) -> float: ...
@@ -36,27 +36,27 @@ class _Explained(Protocol):
     def image_b(self) -> NDArray[np.uint8]: ...
 
     def best_pairs(self, k: int = 5) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
-        """Return the strongest pairs of cells, and what each brings."""
+        """Return the strongest pairs of cells and their contributions."""
         ...
 
 
 def plot_explanation(
     explanation: _Explained, *, pairs: int = 4, title: str | None = None
 ) -> Figure:
-    """Draw which parts of two images match.
+    """Plot which parts of two images match.
 
-    On the left the two images with their strongest pairs of cells, the same colour marking the
-    two cells of a pair; on the right how much each cell brings to the similarity (both on one
-    scale).
+    The left side shows the two images with their strongest pairs of cells; both cells of a pair
+    have the same colour. The right side shows the contribution of each cell to the similarity, on
+    the same scale for both images.
 
     Parameters
     ----------
     explanation : Explanation
-        What `explain_match` returned.
+        Result of `explain_match`.
     pairs : int
-        How many pairs of cells to mark, none of them twice; 0 for none.
+        Number of pairs of cells to mark; each cell is used at most once. 0 marks none.
     title : str, optional
-        Heading. Default: the similarity.
+        Title of the figure. Default: the similarity.
 
     Returns
     -------
@@ -74,9 +74,7 @@ def plot_explanation(
         parse_math=False,
     )
     shown = _draw_images(axes, explanation)
-    for one, name in zip(
-        axes, ("a", "b", "what a's cells bring", "what b's cells bring"), strict=True
-    ):
+    for one, name in zip(axes, ("a", "b", "contributions of a", "contributions of b"), strict=True):
         one.set_axis_off()
         one.set_title(name, fontsize=8, pad=3)
     bar = figure.add_axes(_box(4, width=0.1))
@@ -88,10 +86,10 @@ def plot_explanation(
 
 
 def _draw_images(axes: Sequence[Axes], explanation: _Explained) -> AxesImage:
-    """Draw both images, and both again under what their cells bring; return the last layer."""
+    """Draw both images, and both with their contributions; return the last layer."""
     both = (explanation.map_a, explanation.map_b)
     bound = max(float(np.abs(cells).max()) for cells in both) or 1.0
-    # Raw features are never negative, projected ones are.
+    # Raw features are never negative, but projected ones can be.
     signed = min(float(cells.min()) for cells in both) < 0
     halves = ((explanation.image_a, explanation.map_a), (explanation.image_b, explanation.map_b))
     for column, (image, cells) in enumerate(halves):
@@ -113,7 +111,7 @@ def _draw_images(axes: Sequence[Axes], explanation: _Explained) -> AxesImage:
 
 
 def _box(place: int, width: float = _TILE) -> tuple[float, float, float, float]:
-    """Return the box of the image at a place, in shares of the figure."""
+    """Return the box of the image at a place, as fractions of the figure."""
     left = _EDGE + place * (_TILE + _GAP)
     return left / _WIDTH, _EDGE / _HEIGHT, width / _WIDTH, _TILE / _HEIGHT
 
@@ -124,7 +122,7 @@ def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _mark(left: Axes, right: Axes, explanation: _Explained, pairs: int) -> None:
-    """Frame the strongest pairs of cells, and join the two of a pair."""
+    """Draw frames around the strongest pairs of cells, and connect the cells of each pair."""
     from matplotlib import colormaps
     from matplotlib.patches import ConnectionPatch, Rectangle
 

@@ -1,4 +1,4 @@
-"""New matplotlib figures."""
+"""Create matplotlib figures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from birdembed.base.text import readable, shortened
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = 26  # characters of a name that stands beside an axis
+TITLE = 26  # maximum characters of a name next to an axis
 
 
 def figure_class() -> Any:
-    """Return the class of our figures, or raise an error that says how to get matplotlib."""
+    """Return the figure class, or raise an error that says how to install matplotlib."""
     need("matplotlib.figure", "plot", "a plot")
     from birdembed.display.notebook_figure import Figure
 
@@ -22,12 +22,12 @@ def figure_class() -> Any:
 
 
 def new_figure(width: float, height: float, *, images: bool = False) -> Figure:
-    """Return an empty figure of a size in inches."""
+    """Return an empty figure with the given size in inches."""
     figure: Figure = figure_class()(figsize=(width, height), layout="constrained", images=images)
     return figure
 
 
 def shorten(text: str) -> str:
-    """Shorten a caption so that it fits beside an axis."""
-    # matplotlib reads $...$ as mathematics.
+    """Shorten a caption so that it fits next to an axis."""
+    # matplotlib interprets $...$ as mathematics.
     return shortened(readable(text).replace("$", r"\$"), TITLE)

@@ -1,4 +1,4 @@
-"""Grids of images: matches, mistakes and duplicates."""
+"""Plot grids of images: matches, errors and duplicates."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Inches; 80 of a figure's pixels each on the screen, so that an image has 120.
+# Inches, with 80 pixels each on the screen, so that an image has 120 pixels.
 _TILE, _GAP, _LINE = 1.5, 0.14, 0.135
 _HEAD, _TITLE, _EDGE = 0.24, 0.36, 0.08
 _FONT = 7.5  # points
 _NAME = 21  # characters that fit below an image
-_PIXELS = 320  # of an image that is drawn, enough for a figure saved in twice the size
+_PIXELS = 320  # size of the images in the figure, enough to save it in twice the size
 _PLAIN = "#b8b8b8"
 
 
 @dataclass
 class Tile:
-    """An image with the lines below it and the colour of its frame; None: a thin frame."""
+    """An image, the lines below it, and the colour of its frame (None for a thin frame)."""
 
     image: Any
     lines: Sequence[str]
     frame: str | None = None
 
 
-# What is read of results: the attributes of `SearchResult`, `Match`, `Loss` and `Duplicate`.
+# The attributes of `SearchResult`, `Match`, `Loss` and `Duplicate` that are used here.
 
 
 class _Found(Protocol):
-    """The attributes of a `Match` that are drawn."""
+    """The attributes of a `Match` that are shown."""
 
     @property
     def id(self) -> str | None: ...
@@ -52,7 +52,7 @@ class _Found(Protocol):
 
 
 class _Result(Protocol):
-    """The matches of one query (`scores` has one axis) or the results of many (two axes)."""
+    """The matches of one query (`scores` has one axis) or of many queries (two axes)."""
 
     scores: Any
     query: Any
@@ -61,7 +61,7 @@ class _Result(Protocol):
 
 
 class _Mistaken(Protocol):
-    """The attributes of a `Loss` that are drawn."""
+    """The attributes of a `Loss` that are shown."""
 
     @property
     def path(self) -> str: ...
@@ -74,7 +74,7 @@ class _Mistaken(Protocol):
 
 
 class _Pair(Protocol):
-    """The attributes of a `Duplicate` that are drawn."""
+    """The attributes of a `Duplicate` that are shown."""
 
     @property
     def path(self) -> str: ...
@@ -98,24 +98,23 @@ def plot_grid(
     max_matches: int = 10,
     title: str | None = None,
 ) -> Figure:
-    """Draw each query and its matches in a row, with names and scores.
+    """Plot each query and its matches in a row, with names and scores.
 
     Parameters
     ----------
     queries : image or sequence of images
-        What was asked: paths, bytes, PIL images or uint8 arrays in RGB; anything else (a
-        position, None) gives a cell with its name.
+        The query images: paths, bytes, PIL images or uint8 arrays in RGB. Anything else (a
+        position, None) is shown as text.
     results : SearchResult or sequence of them
-        The matches; they are drawn from their paths.
+        The matches; their images are read from their paths.
     expected : str or sequence of str, optional
-        The label, or id, that the matches of each query should have: those that have it get a
-        green frame.
+        The expected label or id for each query. Matches that have it get a green frame.
     captions : str or sequence of str, optional
-        What to write below each query, in one line or two. Default: its file's name.
+        Caption below each query, one or two lines. Default: the file name.
     max_queries, max_matches : int
-        Rows and matches that are drawn at most.
+        Maximum number of rows and matches.
     title : str, optional
-        Heading.
+        Title of the figure.
 
     Returns
     -------
@@ -130,16 +129,18 @@ def plot_grid(
     right = _texts(expected, len(rows), "expected")
     below = _texts(captions, len(rows), "captions")
     if len(asked) != len(rows):
-        raise ValueError(f"queries and results differ in length: {len(asked)} and {len(rows)}")
+        raise ValueError(
+            f"queries and results have different lengths: {len(asked)} and {len(rows)}"
+        )
     every = list(zip(asked, rows, right, below, strict=True))
     tiles = [_row_of_tiles(*one, max_matches) for one in every[:max_queries]]
     most = max(map(len, tiles), default=1)
-    heads = ["searched for", *(f"match {place}" for place in range(1, most))]
+    heads = ["query", *(f"match {place}" for place in range(1, most))]
     return draw(tiles, heads=heads, title=title)
 
 
 def _paired(queries: Any, results: _Result | Sequence[_Result]) -> tuple[list[Any], list[_Result]]:
-    """Return the queries and their results as lists, also where there is but one query."""
+    """Return the queries and their results as lists, also for a single query."""
     single = _is_of_one_query(results)
     rows: list[_Result] = [results] if single else list(results)  # type: ignore[list-item]
     if single and not _is_list(queries):
@@ -150,7 +151,7 @@ def _paired(queries: Any, results: _Result | Sequence[_Result]) -> tuple[list[An
 def _row_of_tiles(
     query: Any, row: _Result, wanted: str | None, caption: str | None, most: int
 ) -> list[Tile]:
-    """Return the tile of a query and those of its first matches."""
+    """Return the tile of a query and the tiles of its first matches."""
     name = _name(query, row.query) if caption is None else caption
     return [
         Tile(query, name.split("\n")[:2], ASKED),
@@ -161,16 +162,16 @@ def _row_of_tiles(
 def plot_losses(
     losses: Sequence[_Mistaken], *, columns: int = 5, title: str | None = None
 ) -> Figure:
-    """Draw the images that `top_losses` found, with their labels and what they were taken for.
+    """Plot the images with the highest loss, with their labels and predictions.
 
     Parameters
     ----------
     losses : sequence of Loss
-        What `top_losses` returned.
+        Result of `top_losses`.
     columns : int
-        Images side by side.
+        Number of images per row.
     title : str, optional
-        Heading.
+        Title of the figure.
 
     Returns
     -------
@@ -190,18 +191,18 @@ def plot_losses(
 def plot_duplicates(
     pairs: Sequence[_Pair], *, max_pairs: int = 12, columns: int = 3, title: str | None = None
 ) -> Figure:
-    """Draw the pairs of images that `find_duplicates` found, side by side.
+    """Plot pairs of duplicate images side by side.
 
     Parameters
     ----------
     pairs : sequence of Duplicate
-        What `find_duplicates` returned.
+        Result of `find_duplicates`.
     max_pairs : int
-        Pairs that are drawn at most.
+        Maximum number of pairs.
     columns : int
-        Pairs side by side.
+        Number of pairs per row.
     title : str, optional
-        Heading.
+        Title of the figure.
 
     Returns
     -------
@@ -210,7 +211,7 @@ def plot_duplicates(
     tiles: list[Tile] = []
     for pair in pairs[:max_pairs]:
         color = RIGHT if pair.label == pair.other_label else WRONG
-        left = [pair.label, _name(pair.path, None), f"alike {pair.score:.3f}"]
+        left = [pair.label, _name(pair.path, None), f"score {pair.score:.3f}"]
         right = [pair.other_label, _name(pair.other, None)]
         tiles += [Tile(pair.path, left, color), Tile(pair.other, right, color)]
     rows = [tiles[i : i + 2 * columns] for i in range(0, len(tiles), 2 * columns)]
@@ -224,7 +225,7 @@ def draw(
     title: str | None = None,
     pairs: bool = False,
 ) -> Figure:
-    """Draw rows of tiles of one size, with `heads` above the columns and `pairs` together."""
+    """Draw rows of tiles of the same size, with `heads` above the columns and `pairs` together."""
     from birdembed.display.figure import figure_class
 
     across = max(map(len, rows), default=1) or 1
@@ -302,7 +303,7 @@ def _draw_tile(axes: Axes, tile: Tile) -> None:
         axes.set_facecolor("0.95")
         return
     axes.imshow(pixels)
-    # The same square for every shape, the image in its middle.
+    # A square of the same size for every image, which is centred in it.
     height, width = pixels.shape[:2]
     half = max(height, width) / 2
     axes.set_xlim((width - 1) / 2 - half, (width - 1) / 2 + half)
@@ -324,7 +325,7 @@ def _texts(values: Any, n: int, name: str) -> list[str | None]:
         return [None] * n
     given = [values] if isinstance(values, str) else list(values)
     if len(given) != n:
-        raise ValueError(f"{name} has {len(given)} values, there are {n} results")
+        raise ValueError(f"{name} has {len(given)} values, but there are {n} results")
     return [None if value is None else str(value) for value in given]
 
 

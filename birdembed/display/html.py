@@ -1,7 +1,7 @@
 """Notebook HTML: tables, cells and thumbnails.
 
-Only plain tables with styles of their own: notebooks that are not trusted, and pages that show
-notebooks, drop style sheets and scripts.
+The HTML only has plain tables with inline styles, because untrusted notebooks and pages that show
+notebooks remove style sheets and scripts.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from birdembed.images.thumbnails import SIDE, data_uri, thumbnail
 _NAME = 22  # characters below a thumbnail
 _CENTRE = "text-align:center;vertical-align:top;padding:3px 5px"
 _LEFT = "text-align:left;padding:2px 10px 2px 4px"
-#: Frames: what was asked, right, wrong.
+#: Frame colours: query, right, wrong.
 ASKED, RIGHT, WRONG = "#1f77b4", "#2a9d3f", "#d1495b"
-#: Thumbnails side by side: few, since each is some 4 KB of the notebook's file.
+#: Number of thumbnails per row; only a few, because each adds about 4 KB to the notebook file.
 PICTURES = 8
 
 
@@ -34,12 +34,12 @@ def name_of(path: Any) -> str:
 
 
 def score(value: float | None) -> str:
-    """Return a score with three places."""
+    """Return a score with three decimals."""
     return "" if value is None else f"{value:.3f}"
 
 
 def number(value: Any) -> str:
-    """Return a number with four digits that count, other values as text, "" for None."""
+    """Return a number with four significant digits, other values as text, "" for None."""
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -51,12 +51,12 @@ def count(n: int, one: str, many: str | None = None) -> str:
 
 
 def some(names: Sequence[str], limit: int = 6) -> str:
-    """Return the first names, shortened, and how many more there are."""
+    """Return the first names, shortened, and the number of the others."""
     return text.some(names, limit, show=lambda name: text.shortened(name, 40))
 
 
 def thumbnail_tag(image: Any, name: str, side: int = SIDE, frame: str | None = None) -> str:
-    """Return an `img` of a thumbnail, or a box that says why there is none."""
+    """Return an `img` element of a thumbnail, or a box with the reason if there is none."""
     edge = f"border:3px solid {frame}" if frame else "border:1px solid #b8b8b8"
     small = thumbnail(image, side)
     if isinstance(small, str):
@@ -84,7 +84,7 @@ def cell(
     frame: str | None = None,
     side: int = SIDE,
 ) -> str:
-    """Return a table cell: a thumbnail and lines of text below it."""
+    """Return a table cell with a thumbnail and lines of text below it."""
     texts = [str(line) for line in lines if line is not None and str(line)]
     full = " ".join(texts) if title is None else str(title)
     below = "<br>".join(escaped(text.shortened(line, _NAME)) for line in texts)
@@ -101,7 +101,7 @@ def grid(rows: Iterable[Sequence[str]]) -> str:
 
 
 def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], bold: int | None = None) -> str:
-    """Return a table of texts, escaped here; row `bold` stands out."""
+    """Return a table of texts, which are escaped here; row `bold` is bold."""
     top = "".join(f'<th style="{_LEFT}">{escaped(name)}</th>' for name in head)
     lines = []
     for place, row in enumerate(rows):

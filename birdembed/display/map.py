@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_NAMED = 60  # classes that still get a name in the plot
-_IMAGES = 200  # images that are drawn
-_SIDE = 44  # pixels of one of them on the screen
-# Names on the map, in shares of its width and height: of a letter, a line, what is around them,
-# and half a mark.
+_NAMED = 60  # maximum number of classes with names in the plot
+_IMAGES = 200  # maximum number of images in the plot
+_SIDE = 44  # size of an image on the screen in pixels
+# Sizes as fractions of the width and height of the map: of a letter, a line, the margin, and half
+# a marker.
 _LETTER, _LINE = 0.0082, 0.0165
 _PAD = np.asarray([0.004, 0.004])
 _MARK = np.asarray([0.004, 0.005])
-#: Places to try, nearest first: ellipses, as names are wider than high.
+#: Positions to try, nearest first, on ellipses, because names are wider than high.
 _STEP = np.asarray([0.03, 0.018])
 _AROUND = (
     np.asarray(
@@ -47,21 +47,22 @@ def plot_map(
     method: str = "pca",
     title: str | None = None,
 ) -> Figure:
-    """Draw a map of embeddings, similar ones near each other.
+    """Plot a two-dimensional map of embeddings, in which similar ones are near each other.
 
     Parameters
     ----------
     embeddings : array
-        `(n, dim)` floats, scaled to length 1 first, as the cosine does.
+        `(n, dim)` floats. They are scaled to length 1 first, as for cosine similarity.
     labels : sequence, optional
-        One class a row: its colour and mark, and a name by the middle of its points.
+        One class per row. Each class has its own colour and marker, and its name is written next
+        to the middle of its points.
     images : sequence, optional
-        One image a row, drawn at its place instead of a mark, framed in the colour of its class;
-        at most 200, spread over the rows.
+        One image per row, shown instead of a marker with a frame in the colour of its class. At
+        most 200 images are shown, spread over the rows.
     method : {"pca"}
-        The two directions in which the points vary most.
+        ``"pca"``: the two directions with the largest variance.
     title : str, optional
-        Heading.
+        Title of the figure.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def plot_map(
     Raises
     ------
     ValueError
-        Lengths differ, there are fewer than two rows, or a row holds NaN.
+        Lengths differ, there are fewer than two rows, or a row contains NaN.
     """
     if method != "pca":
         raise ValueError(f"method must be 'pca', got {method!r}")
@@ -96,7 +97,7 @@ def plot_map(
 
 
 def _set_scales(axes: Axes, shares: NDArray[np.float64]) -> None:
-    """Scale both axes alike, and label them by their shares of the variance."""
+    """Use the same scale for both axes, and label them with their share of the variance."""
     for axis, share in zip("xy", shares, strict=True):
         getattr(axes, f"set_{axis}label")(f"{share:.0%} of the variance")
     axes.set_aspect("equal", adjustable="datalim")
@@ -104,7 +105,7 @@ def _set_scales(axes: Axes, shares: NDArray[np.float64]) -> None:
 
 
 def _draw_points(axes: Axes, points: NDArray[np.float64], tags: NDArray[Any], alpha: float) -> None:
-    """Draw each point in the colour and with the mark of its class."""
+    """Draw each point with the colour and marker of its class."""
     names = sorted(set(tags.tolist()))
     for name, color, mark in zip(names, *_styles(len(names)), strict=True):
         mine = points[tags == name]
@@ -120,19 +121,20 @@ def _draw_names(
     tags: NDArray[Any],
     colors: Sequence[Any],
 ) -> None:
-    """Write each name by the middle of its points, where it hides neither points nor names.
+    """Write each name near the middle of its points without covering points or other names.
 
-    All within the frame; a name that had to move has a line to where it belongs.
+    All names are inside the frame. A name that had to be moved has a line to its original
+    position.
     """
     from matplotlib.lines import Line2D
 
     middles = [np.median(points[tags == name], axis=0) for name in names]
-    # The frame's final size, and with it the limits, are known only once the layout was made.
+    # The final size of the frame, and therefore the limits, are only known after the layout.
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     corner = np.asarray([axes.get_xlim()[0], axes.get_ylim()[0]])
     extent = np.asarray([axes.get_xlim()[1], axes.get_ylim()[1]]) - corner
-    marks = (points - corner) / extent  # from here on in shares of the frame
-    taken = np.empty((0, 4))  # middles and half sizes of the names that have a place
+    marks = (points - corner) / extent  # from here on as fractions of the frame
+    taken = np.empty((0, 4))  # centres and half sizes of the placed names
     for number in sorted(range(len(names)), key=lambda i: float(middles[i][1])):
         text = shorten(names[number])
         half = np.asarray([len(text) * _LETTER / 2 + _PAD[0], _LINE / 2 + _PAD[1]])
@@ -148,7 +150,7 @@ def _draw_names(
         if (np.abs(place - home) > half).any():
             ends = np.stack([middles[number], [x, y]])
             line = Line2D(ends[:, 0], ends[:, 1], color=colors[number], linewidth=0.8, zorder=1.5)
-            axes.add_artist(line)  # add_line would move the limits
+            axes.add_artist(line)  # add_line would change the limits
         axes.text(
             x,
             y,
@@ -164,7 +166,7 @@ def _draw_names(
 def _draw_images(
     axes: Axes, points: NDArray[np.float64], images: Sequence[Any], colors: Sequence[Any]
 ) -> None:
-    """Draw up to `_IMAGES` images at their points, framed in the colours of their classes."""
+    """Draw up to `_IMAGES` images at their points, with frames in the colours of the classes."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     n = len(points)
@@ -172,7 +174,7 @@ def _draw_images(
         small = thumbnail(images[row], 2 * _SIDE)
         if isinstance(small, str):
             continue
-        # An OffsetImage's zoom 1 is 72 pixels an inch.
+        # A zoom of 1 in OffsetImage means 72 pixels per inch.
         zoom = _SIDE / max(small.shape[:2]) * 72 / axes.figure.get_dpi()
         box = AnnotationBbox(
             OffsetImage(small, zoom=zoom, resample=True),
@@ -184,14 +186,14 @@ def _draw_images(
 
 
 def plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the points ``(n, 2)`` of unit vectors in their two leading principal axes.
+    """Return the coordinates ``(n, 2)`` of unit vectors on their two leading principal axes.
 
-    Also the share of the variance that each axis holds. The sign is such that the largest
-    coordinate of an axis is positive, so that the plot does not flip from run to run.
+    Also returns the share of the variance of each axis. The sign is chosen so that the largest
+    coordinate of each axis is positive; otherwise the plot could flip from run to run.
     """
     wide = unit_rows(vectors)
     wide -= wide.mean(axis=0)
-    # Eigenvectors of the smaller of the two tables of products.
+    # Eigenvectors of the smaller of the two Gram matrices.
     small = wide @ wide.T if len(wide) <= wide.shape[1] else wide.T @ wide
     values, axes = np.linalg.eigh(small)
     values, axes = np.maximum(values[::-1], 0), axes[:, ::-1]
@@ -209,11 +211,11 @@ def plane(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def _styles(n: int) -> tuple[list[Any], list[str]]:
-    """Return n colours and n marks, each pair of them another one as long as there are such."""
+    """Return n colours and n markers; the combinations are different as far as possible."""
     from matplotlib import colormaps
 
     both = list(colormaps["tab20"].colors)  # type: ignore[attr-defined]
-    colors = both[::2] + both[1::2]  # the strong ones first
+    colors = both[::2] + both[1::2]  # strong colours first
     marks = "os^vDP*X"
     return (
         [colors[i % len(colors)] for i in range(n)],

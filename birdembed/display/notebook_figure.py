@@ -1,4 +1,4 @@
-"""A matplotlib figure that shows itself in notebooks."""
+"""A matplotlib figure that is displayed in notebooks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DPI = 80  # on the screen; savefig(..., dpi=200) for print
 
 
 class Figure(_Figure):
-    """A matplotlib figure that no window system and no global list knows of.
+    """A matplotlib figure without a window system and without the global state of pyplot.
 
-    Notebooks show it when it is the value of a cell, once, without any set-up of matplotlib:
-    as JPEG where it consists of images, else as PNG.
+    Notebooks display it when it is the value of a cell, exactly once and without setting up
+    matplotlib: as JPEG if it consists of images, else as PNG.
     """
 
     def __init__(self, *arguments: Any, images: bool = False, **options: Any) -> None:
@@ -28,13 +28,13 @@ class Figure(_Figure):
         FigureCanvasAgg(self)
 
     def draw(self, renderer: Any) -> None:
-        """Draw the figure; names that are no Unicode text, which no font has, become readable."""
+        """Draw the figure after replacing text that is not valid Unicode, which no font has."""
         for text in self.findobj(Text):
             text.set_text(readable(text.get_text()))
         super().draw(renderer)
 
     def savefig(self, fname: Any, **options: Any) -> None:
-        """Write the figure to a file, with what reaches beyond its edge, such as long names."""
+        """Save the figure to a file, including parts beyond its edge, such as long names."""
         super().savefig(fname, **{"bbox_inches": "tight", "pad_inches": 0.04, **options})
 
     def _repr_png_(self) -> bytes | None:

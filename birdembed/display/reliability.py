@@ -1,4 +1,4 @@
-"""Plots of how far probabilities can be relied on."""
+"""Plot how reliable probabilities are."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ if TYPE_CHECKING:
 def plot_reliability(
     bins: Sequence[Mapping[str, Any]], *, error: float | None = None, title: str | None = None
 ) -> Figure:
-    """Draw the share of right answers over the probability that was stated.
+    """Plot the share of right answers against the predicted probability.
 
     Parameters
     ----------
     bins : sequence of dict
-        ``probability, right, n`` of each bin: mean probability, share right, and images.
+        ``probability, right, n`` for each bin: mean probability, share of right answers, and
+        number of images.
     error : float, optional
         The expected calibration error, for the legend.
     title : str, optional
-        Heading.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Above, points on the dotted diagonal are right as often as stated; below, the images of
-        each bin.
+        In the upper plot, points on the dotted diagonal are right as often as predicted. The lower
+        plot shows the number of images per bin.
 
     Raises
     ------
@@ -37,7 +38,7 @@ def plot_reliability(
         There are no bins.
     """
     if not bins:
-        raise ValueError("there is no calibration to draw: too few held-out images")
+        raise ValueError("there is no calibration to plot, because there were too few images")
     figure = new_figure(5, 5)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     stated = [row["probability"] for row in bins]
@@ -50,7 +51,7 @@ def plot_reliability(
     if label:
         upper.legend(loc="upper left")
     lower.bar(stated, [row["n"] for row in bins], width=0.05, color="tab:blue")
-    lower.set_yscale("log")  # nearly all images stand in the last bin
+    lower.set_yscale("log")  # nearly all images are in the last bin
     lower.minorticks_off()
     lower.set_ylabel("images")
     lower.set_xlabel("probability")

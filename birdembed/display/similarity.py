@@ -1,4 +1,4 @@
-"""Plots of similarities within and between classes."""
+"""Plot similarities within and between classes."""
 
 from __future__ import annotations
 
@@ -30,26 +30,27 @@ def plot_similarity(
     own: Sequence[int] | NDArray[np.int64] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draw the similarities of images within classes and between classes.
+    """Plot the similarities of images within classes and between classes.
 
-    On the left how often each cosine similarity occurs, for pairs of the same class and pairs of
-    different ones, with the means; on the right the mean similarity of each pair of classes.
+    The left plot shows histograms of the cosine similarity for pairs of the same class and of
+    different classes, with the means. The right plot shows the mean similarity for each pair of
+    classes.
 
     Parameters
     ----------
     embeddings : array
         `(n, dim)` floats.
     labels : sequence
-        One class a row.
+        One class per row.
     reference : array, optional
-        `(m, dim)` floats: pairs are those of a row of `embeddings` and one of these. Default:
-        `embeddings` itself, no row paired with itself.
+        `(m, dim)` floats. Each pair consists of a row of `embeddings` and a row of `reference`.
+        Default: `embeddings`, without pairs of a row with itself.
     reference_labels : sequence, optional
-        One class a row of `reference`.
+        One class per row of `reference`.
     own : sequence of int, optional
-        Where each row is itself in `reference`, -1 where it is not: that pair is left out.
+        Position of each row in `reference`, or -1 if it is not there. These pairs are left out.
     title : str, optional
-        Heading.
+        Title of the figure.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def plot_similarity(
     Raises
     ------
     ValueError
-        Lengths or dimensions differ, there are fewer than two rows, or a row holds NaN.
+        Lengths or dimensions differ, there are fewer than two rows, or a row contains NaN.
     """
     ours, theirs, own = _checked_pairs(embeddings, labels, reference, reference_labels, own)
     edges = np.linspace(-1, 1, 2 * _BINS + 1)
@@ -86,9 +87,9 @@ def _checked_pairs(
     reference_labels: Sequence[Any] | None,
     own: Sequence[int] | NDArray[np.int64] | None,
 ) -> tuple[_Rows, _Rows, NDArray[np.int64]]:
-    """Return the rows on both sides of the pairs, and where each of ours is among theirs."""
+    """Return the rows on both sides of the pairs, and the position of each row in the other."""
     if (reference is None) != (reference_labels is None):
-        raise ValueError("reference and reference_labels go together")
+        raise ValueError("reference and reference_labels must be given together")
     if reference is None or reference_labels is None:
         vectors, tags = checked_rows(embeddings, labels)
         corpus, corpus_tags, own = vectors, tags, np.arange(len(vectors))
@@ -109,7 +110,7 @@ def _checked_pairs(
 def _draw_histograms(
     axes: Axes, same: NDArray[np.int64], different: NDArray[np.int64], edges: NDArray[np.float64]
 ) -> None:
-    """Draw how often each similarity occurs, with the mean of each kind of pairs."""
+    """Draw histograms of the similarities, with the mean for each kind of pair."""
     middles = (edges[:-1] + edges[1:]) / 2
     for counts, label, color in (
         (different, "different", "tab:gray"),
@@ -138,7 +139,7 @@ def _draw_histograms(
 def _draw_means(
     axes: Axes, means: NDArray[np.float64], names: Sequence[str], others: Sequence[str]
 ) -> AxesImage:
-    """Draw the mean similarity of each pair of classes, named where there is room."""
+    """Draw the mean similarity for each pair of classes, with names if there is space."""
     image = axes.imshow(means, cmap="viridis", vmin=float(np.nanmin(means)), vmax=1)
     if max(len(names), len(others)) <= NAMED:
         across, down = map(shorten, others), map(shorten, names)
@@ -150,7 +151,7 @@ def _draw_means(
 def checked_rows(
     embeddings: ArrayLike, labels: Sequence[Any], name: str = "embeddings", least: int = 2
 ) -> tuple[NDArray[np.float32], list[Any]]:
-    """Return float32 rows and their labels; raise a `ValueError` if they do not fit."""
+    """Return float32 rows and their labels; raise a ValueError if they do not match."""
     vectors, _ = as_vectors(embeddings, name, one=False)
     tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
     if len(tags) != len(vectors):
@@ -164,7 +165,10 @@ def checked_rows(
 def _pair_counts(
     ours: _Rows, theirs: _Rows, own: NDArray[np.int64], edges: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return histograms of same and different pairs and the class means, without self-pairs."""
+    """Return histograms of same and different pairs and the class means.
+
+    Pairs of a row with itself are left out.
+    """
     (units, tags, numbers), (others, other_tags, columns) = map(_numbered, (ours, theirs))
     same, different = np.zeros(len(edges) - 1, np.int64), np.zeros(len(edges) - 1, np.int64)
     sums = np.zeros((len(ours[2]), len(theirs[2])))
@@ -188,7 +192,7 @@ def _pair_counts(
 
 
 def _numbered(rows: _Rows) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.int64]]:
-    """Return unit vectors, labels as text and the number of each label's class."""
+    """Return unit vectors, labels as text and class numbers."""
     vectors, tags, names = rows
     number = {name: i for i, name in enumerate(names)}
     texts = [str(tag) for tag in tags]

@@ -1,1 +1,1 @@
-"""Downloads: the only place that starts pip, uv or apt-get."""
+"""Downloads. Only this folder runs pip, uv or apt-get."""

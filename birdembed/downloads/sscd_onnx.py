@@ -1,8 +1,8 @@
 """Convert the SSCD model from ONNX.
 
-The file (Meta's SSCD disc_mixup, a ResNet-50) has its batch norm folded into the convolutions and
-its weights quantised per channel. The convolutions keep their order and strides; each gets a
-batch norm that does nothing, so that every reader of torchvision's layout takes the result.
+In the file (SSCD disc_mixup by Meta, a ResNet-50), batch norms are folded into the convolutions
+and weights are quantised per channel. The convolutions keep their order and strides; each gets an
+identity batch norm, so that every reader of the torchvision layout accepts the result.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from birdembed.weights.projection import GEM_EPS, GEM_P, Projection
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-#: Batch norm that is exactly the identity with torch's eps = 1e-5: in float32,
-#: running_var + eps is 1; in float64, 1 / sqrt(running_var + eps) is so near 1 (7e-9) that a
-#: float32 weight times it rounds back to itself.
+#: A batch norm that is exactly the identity with eps = 1e-5 as in torch: in float32,
+#: running_var + eps is 1; in float64, 1 / sqrt(running_var + eps) is so close to 1 (7e-9) that a
+#: float32 weight times this value rounds back to itself.
 IDENTITY_VAR = np.float32(1.0 - 1e-5)
 _BLOCK = re.compile(
     r"/backbone/blocks/(\d)/block\d-(\d)/(?:convolutional_block/([036])|(downsample)/0)/Conv$"
@@ -32,7 +32,7 @@ _STEM = "/backbone/initial_block/_module/0/Conv"
 
 
 def folded_batch_norm(bias: np.ndarray) -> dict[str, np.ndarray]:
-    """Return a batch norm that adds `bias` ``(channels,)`` and does nothing else."""
+    """Return a batch norm that only adds `bias` ``(channels,)``."""
     return {
         "weight": np.ones_like(bias),
         "bias": bias,
@@ -42,12 +42,12 @@ def folded_batch_norm(bias: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _torchvision_names(node_name: str) -> tuple[str, str]:
-    """Return the names of a Conv node's convolution and batch norm in torchvision."""
+    """Return the torchvision names of the convolution and batch norm for a Conv node."""
     if node_name == _STEM:
         return "conv1", "bn1"
     match = _BLOCK.match(node_name)
     if match is None:
-        raise WeightsError(f"sscd.onnx: the convolution {node_name!r} is not one of ResNet-50's")
+        raise WeightsError(f"sscd.onnx: the convolution {node_name!r} is not part of a ResNet-50")
     stage, block, position, downsample = match.groups()
     prefix = f"layer{int(stage) + 1}.{block}"
     if downsample:
@@ -73,7 +73,7 @@ class _Graph:
             raise WeightsError(f"sscd.onnx: {name!r} comes from {node.op_type}, not a constant")
         quantised, scale, zero_point = (self.constants[i] for i in node.input)
         per_channel = (-1,) + (1,) * (quantised.ndim - 1)
-        # As ONNX Runtime computes it: subtract as integers, multiply once in float32.
+        # As in ONNX Runtime: subtract as integers, then multiply once in float32.
         steps = quantised.astype(np.int32) - zero_point.astype(np.int32).reshape(per_channel)
         return steps.astype(np.float32) * scale.astype(np.float32).reshape(per_channel)
 
@@ -83,7 +83,7 @@ def _strides(node: NodeProto) -> list[int]:
 
 
 def _expected_stride(name: str) -> int:
-    # torchvision's: the 3x3 of the first block of stages 2 to 4 and its shortcut, and the stem.
+    # As in torchvision: the 3x3 and the shortcut of the first block of stages 2 to 4, and the stem.
     strided = re.match(r"layer[234]\.0\.(conv2|downsample\.0)$", name)
     return 2 if name == "conv1" or strided else 1
 
@@ -102,22 +102,22 @@ def _trunk(graph: _Graph) -> dict[str, np.ndarray]:
     wanted = {name: tuple(shape) for name, shape in table}
     if {name: array.shape for name, array in found.items()} != wanted:
         raise WeightsError(
-            f"sscd.onnx: its {len(convolutions)} convolutions are not ResNet-50's 53"
+            f"sscd.onnx: its {len(convolutions)} convolutions are not the 53 of a ResNet-50"
         )
     return {name: found[name] for name, _ in table}
 
 
 def _projection(graph: _Graph) -> Projection:
-    """Return SSCD's GeM + linear map, ``W x + b``, as ``(x - mean) @ matrix``.
+    """Return the GeM pooling and linear map of SSCD, ``W x + b``, as ``(x - mean) @ matrix``.
 
-    mean is the smallest with ``W mean = -b``, that is ``-W.T (W W.T)^-1 b``; W W.T is well
-    conditioned (4), and float64 leaves no error that float32 would show.
+    mean is the smallest solution of ``W mean = -b``, that is ``-W.T (W W.T)^-1 b``. W W.T is well
+    conditioned (4), so the error in float64 is below the precision of float32.
     """
     constants = graph.constants
     powers = [constants[n.input[1]] for n in graph.nodes if n.op_type == "Pow"]
     floor = constants["/embeddings/0/Constant_4_output_0"]
     if not np.allclose(powers, [GEM_P, 1 / GEM_P]) or not np.isclose(floor, GEM_EPS):
-        raise WeightsError(f"sscd.onnx: its pooling has the powers {powers} and the floor {floor}")
+        raise WeightsError(f"sscd.onnx: unexpected pooling, powers {powers} and minimum {floor}")
     weight = constants["embeddings.1.weight"].astype(np.float64)
     bias = constants["embeddings.1.bias"].astype(np.float64)
     mean = -weight.T @ np.linalg.solve(weight @ weight.T, bias)
@@ -137,14 +137,14 @@ def convert(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Projec
     Returns
     -------
     state : dict of str to numpy.ndarray
-        float32 under torchvision's names, batch norms the identity plus the folded bias.
+        float32 with torchvision names; batch norms are the identity plus the folded bias.
     projection : Projection
-        GeM p = 3 and the map to 512 numbers.
+        GeM pooling with p = 3 and the map to 512 dimensions.
 
     Raises
     ------
     WeightsError
-        The library onnx is missing, or the graph is not the one this code knows.
+        The library onnx is not installed, or the graph is not the expected one.
     """
     graph = _Graph(onnx_library().load(os.fspath(path)))
     return _trunk(graph), _projection(graph)

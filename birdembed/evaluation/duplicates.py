@@ -1,4 +1,4 @@
-"""Find duplicate images: pairs of them, or groups."""
+"""Find duplicate images, as pairs or as groups."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
     from birdembed.images.report import Failure
 
-_SIDE = 32  # pixels of a thumbnail, the smallest input there is
-CHUNK = 256  # pictures in memory at a time
+_SIDE = 32  # side of a thumbnail in pixels, the smallest supported input size
+CHUNK = 256  # images in memory at a time
 _NEIGHBOURS = 4
 
 
@@ -38,51 +38,51 @@ class Group(NamedTuple):
     Attributes
     ----------
     paths : list of str
-        In the order of their names.
+        Sorted by name.
     score : float
-        The highest threshold at which they are one group.
+        The highest threshold at which these files still form one group.
     """
 
     paths: list[str]
     score: float
 
 
-# The same picture twice ------------------------------------------------------------------
+# Pairs and groups ------------------------------------------------------------------------
 
 
 def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9) -> list[Duplicate]:
-    """Find pictures that come twice: the same file, another size or quality, or mirrored.
+    """Find duplicate images: the same file, another size or quality, or a mirrored copy.
 
-    The result is pairs of a picture and the nearest few of its copies. Where a picture has more
-    copies than that, the pairs do not add up to groups: `birdembed duplicates` prints those.
+    The result contains pairs of an image and its nearest few copies. If an image has more copies
+    than that, the pairs are not complete groups; use `birdembed duplicates` to print groups.
 
-    Pictures are compared, not embeddings, so that no model is needed, and two photographs of one
-    species, which a good model puts side by side, are not mistaken for copies. Each is squashed
-    to 32 x 32 pixels and centred; the score is the correlation of two such thumbnails.
+    The function compares pixels, not embeddings. So it needs no model, and it does not mistake two
+    photos of one species, which a good model places close together, for copies. Each image is
+    resized to 32 x 32 pixels and centred; the score is the correlation of two such thumbnails.
 
     Parameters
     ----------
     data : folder, ImageFolder or images
-        Of a folder: all images below it. Files that cannot be read are left out, with a warning.
+        A folder is searched recursively. Files that cannot be read are skipped with a warning.
     reference : folder, ImageFolder or images, optional
-        Look here for copies of what is in `data`, such as training pictures for validation ones.
-        Default: within `data`, each pair once.
+        Images in which to look for copies of `data`, for example the training images if `data` is
+        a validation set. Default: search within `data`, and return each pair once.
     threshold : float
-        Least correlation of a copy. Among 5,100 photographs of 51 species, the pairs from 0.88 up
-        were copies as far as looked at; pictures that only resemble each other begin at 0.87.
+        Minimum correlation of a copy. Among 5,100 photos of 51 species, all inspected pairs at or
+        above 0.88 were copies; images that are only similar start at 0.87.
 
     Returns
     -------
     list of Duplicate
-        ``path, other, label, other_label, score``, the most alike first.
+        ``path, other, label, other_label, score``, the most similar pair first.
 
     Raises
     ------
     OSError
-        There is no such folder.
+        The folder does not exist.
     ValueError
-        `threshold` does not lie between 0 and 1, there are no images in a folder, or none of the
-        images could be read.
+        `threshold` is not between 0 and 1, a folder has no images, or none of the images can be
+        read.
     """
     _check_threshold(threshold)
     ours, our_names, our_labels = _thumbnails(data, "data")
@@ -113,20 +113,20 @@ def duplicate_groups(
     threshold: float = 0.9,
     show_progress_bar: bool | None = None,
 ) -> tuple[list[Group], list[Failure]]:
-    """Return groups of images that show the same picture, and what cannot be read.
+    """Return groups of images that show the same picture, and the files that cannot be read.
 
-    `images` is a folder, for all images below it, or a list of paths.
+    `images` is a folder, which is searched recursively, or a list of paths.
 
-    Images are compared as `find_duplicates` does, but each with all that are alike, not with the
-    nearest few. Two of a group that are not alike have others between them that are. The groups
-    that are most alike come first.
+    Images are compared as in `find_duplicates`, but each with all similar images, not only with
+    the nearest few. Groups are connected components: two images of a group may be linked through
+    others. The most similar groups come first.
 
     Raises
     ------
     OSError
-        There is no such folder.
+        The folder does not exist.
     ValueError
-        `threshold` does not lie between 0 and 1, the folder has no images, or none can be read.
+        `threshold` is not between 0 and 1, the folder has no images, or none of them can be read.
     """
     _check_threshold(threshold)
     data: Any = images
@@ -143,7 +143,7 @@ def duplicate_groups(
 
 
 def _joined(n: int, links: list[tuple[int, int, float]]) -> Iterator[tuple[list[int], float]]:
-    """Yield what links, best first, make of 0 to n - 1, and the score of the last link needed."""
+    """Yield the groups of 0 to n - 1 formed by links (best first), each with its lowest score."""
     groups = {i: [i] for i in range(n)}
     scores: dict[int, float] = {}
     group_of = list(range(n))
@@ -167,9 +167,9 @@ def _alike(
     k: int,
     complete: bool = False,
 ) -> Iterator[tuple[int, int, float]]:
-    """Yield rows of both and their score, of the `k` nearest as they are and as many mirrored.
+    """Yield the rows and the score of similar pairs: the `k` nearest, and the `k` nearest mirrored.
 
-    `complete`: where all `k` are alike, look at more; some are yielded again.
+    `complete`: if all `k` are similar, look at more; some pairs are then yielded again.
     """
     for turned in (ours, mirrored_copy(ours)):
         rows, n = np.arange(len(ours)), min(k, len(theirs))
@@ -186,14 +186,14 @@ def _alike(
 
 def _check_threshold(threshold: float) -> None:
     if not 0 < threshold <= 1:
-        raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
+        raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
 
 
 # Thumbnails ------------------------------------------------------------------------------
 
 
 class _Thumbnails(NamedTuple):
-    """Centred thumbnails ``(n, 3072)``, names, labels ("" where there are none), unread images."""
+    """Centred thumbnails ``(n, 3072)``, names, labels ("" if there are none), and failures."""
 
     rows: NDArray[np.float32]
     names: list[str]
@@ -202,7 +202,7 @@ class _Thumbnails(NamedTuple):
 
 
 def _thumbnails(images: Any, argument: str) -> tuple[NDArray[np.float32], list[str], list[str]]:
-    """Return thumbnails, names and labels; warn of images that cannot be read."""
+    """Return thumbnails, names and labels; warn about images that cannot be read."""
     from birdembed.images.report import described
 
     closed: list[Failure] = []

@@ -50,15 +50,16 @@ def evaluate(
     Parameters
     ----------
     model : Model
-        With a classifier that knows all the classes, its accuracy is measured as well.
+        If it has a classifier that knows all the classes, its accuracy is measured as well.
     data : ImageFolder, str or Path
-        The images to judge; a path is a folder with one subfolder per class.
+        The images to evaluate; a path is a folder with one subfolder per class.
     reference : ImageFolder, str, Path or Index, optional
-        Where to look for neighbours; an image that is itself in there (by its path) does not find
-        itself, and is counted among the duplicates. Default: `data`, each image leaving itself out.
+        The images among which to search for neighbours. An evaluated image that is also in the
+        reference (same path) does not match itself, and is reported in `duplicates`. Default:
+        `data`, where no image matches itself.
     robustness : bool
-        Also flip the images, turn them by 90 degrees, darken and brighten them, and search for the
-        changed images among the unchanged ones.
+        Also flip, rotate by 90 degrees, darken and brighten the images, and search for the changed
+        images among the unchanged ones.
 
     Returns
     -------
@@ -67,11 +68,11 @@ def evaluate(
     Raises
     ------
     ValueError
-        `data` has a class that the reference lacks, or none of the images could be read.
+        `data` has a class that the reference lacks, or none of the images can be read.
     FingerprintMismatch
-        The reference is an index of another model.
+        The reference is an index made by another model.
     TypeError
-        `data` is no `ImageFolder` or path, or `reference` neither that nor an `Index`.
+        `data` is not an `ImageFolder` or a path, or `reference` is not one of these or an `Index`.
     """
     data = image_folder(data, "data")
     corpus, corpus_tags, corpus_paths = reference_of(model, data, reference)
@@ -109,10 +110,10 @@ def _duplicates(
     corpus_paths: list[str | None],
     corpus_tags: list[str],
 ) -> list[Duplicate] | None:
-    """Return copies of the judged images among the reference's files; None if none is readable.
+    """Return copies of the evaluated images in the reference; None if no file can be read.
 
-    A file that is in both is one too: it does not find itself, but a model that was trained on the
-    reference knows it.
+    A file that is in both also counts: it does not match itself, but a model that was trained on
+    the reference has seen it.
     """
     from birdembed.evaluation.duplicates import find_duplicates
 
@@ -124,12 +125,12 @@ def _duplicates(
     )
     try:
         return find_duplicates(ImageFolder.from_lists(paths, tags), there)
-    except ValueError:  # files that the model read, and nothing else can
+    except ValueError:  # files that only the model could read
         return None
 
 
 def _class_order(data: ImageFolder, corpus_tags: list[str]) -> list[str]:
-    """Return the classes of the data, then those that only the reference has."""
+    """Return the classes of the data, then those only in the reference."""
     more = set(corpus_tags) - set(data.class_names)
     return [*data.class_names, *sorted(more)]
 
@@ -140,7 +141,7 @@ def _add_classifier(
     labels: NDArray[np.int64],
     names: list[str],
 ) -> None:
-    """Enter the classifier's accuracy and confusion into the result."""
+    """Add the accuracy and the confusion matrix of the classifier to the result."""
     order = np.argsort(-probabilities, axis=1, kind="stable")
     right = order[:, 0] == labels
     result.accuracy = float(right.mean())

@@ -1,4 +1,4 @@
-"""Compute and show the result of an evaluation."""
+"""The result of an evaluation."""
 
 from __future__ import annotations
 
@@ -31,41 +31,45 @@ if TYPE_CHECKING:
 @public
 @dataclass
 class Evaluation:
-    """What was measured; what does not apply is None. Rates run from 0 to 1.
+    """Result of `evaluate`. Rates are between 0 and 1; scores that do not apply are None.
 
     Attributes
     ----------
     n : int
-        Images that were judged.
+        Number of evaluated images.
     lone : int
-        Queries left out of the retrieval metrics: nothing else has their label.
+        Number of queries without another image of their label, which are left out of the
+        retrieval metrics.
     accuracy, top5 : float or None
-        Of the classifier, where the model has one that knows all the classes.
+        Top-1 and top-5 accuracy of the classifier, if the model has one that knows all the
+        classes.
     per_class : dict
         For each class `n`, `precision_at_1`, `map_at_r` and, with a classifier, `accuracy`.
     confusion : ndarray
-        `(classes, classes)` int64, true classes down. Found by the classifier where there is one,
-        else by the nearest neighbour.
+        `(classes, classes)` int64, with the true classes as rows. Predicted by the classifier if
+        there is one, else by the nearest neighbour.
     class_names : list of str
         The classes of `confusion`.
     precision_at_1 : float
-        Share of the queries whose nearest neighbour has their label.
+        Share of the queries whose nearest neighbour has the same label.
     recall_at_k : dict of int to float
-        Share of the queries with one of their label among the k nearest.
+        Share of the queries with an image of the same label among the k nearest.
     map_at_r : float
-        MAP@R of Musgrave et al. 2020.
+        MAP@R (Musgrave et al. 2020).
     same_similarity, different_similarity : float
-        Mean cosine of all pairs with the same and with different labels, self-pairs left out.
+        Mean cosine similarity of all pairs with the same and with different labels, without pairs
+        of an image with itself.
     robustness : dict or None
-        The same for changed images: `flip`, `rotate90`, `brightness_0.6`, `brightness_1.4`, each
-        with `self_similarity`, the mean cosine of an image and its changed self, and `kept`, the
-        share of the images whose nearest neighbour was right that keep a right one.
-        `precision_at_1` hides how many are lost where as many are won.
+        The same scores for changed images: `flip`, `rotate90`, `brightness_0.6`,
+        `brightness_1.4`. Each also has `self_similarity`, the mean cosine similarity of an image
+        and its changed copy, and `kept`, the share of the images with a right nearest neighbour
+        that still have one after the change (`precision_at_1` does not show this, because losses
+        and gains cancel out).
     failures : list of (int, str, str)
-        Position, name and reason of images that could not be read.
+        Position, name and reason for each image that could not be read.
     duplicates : list of Duplicate or None
-        Judged images that are in the reference or have a copy there (`find_duplicates`): they
-        make every other number too good. None where they were not looked for.
+        Evaluated images that are in the reference or have a copy there (`find_duplicates`). They
+        make all scores too good. None if no search was made.
     """
 
     n: int
@@ -90,11 +94,11 @@ class Evaluation:
         Parameters
         ----------
         scalars : bool
-            Only single numbers, under flat names such as `recall_at_5` and
-            `robustness.flip.precision_at_1`: what experiment trackers take. Numbers of single
-            classes are left out.
+            Only return single numbers, with flat names such as `recall_at_5` and
+            `robustness.flip.precision_at_1`, as experiment trackers need them. Scores per class
+            are left out.
         """
-        # What makes the rest doubtful comes before it.
+        # Duplicates come first, because they make the other numbers doubtful.
         copies = None if self.duplicates is None else len({pair.path for pair in self.duplicates})
         numbers: dict[str, Any] = {"n": self.n, "lone": self.lone, "duplicates": copies}
         numbers |= {
@@ -124,30 +128,30 @@ class Evaluation:
         }
 
     def most_confused(self, k: int = 10) -> list[Confusion]:
-        """Return the commonest mistakes, most frequent first.
+        """Return the most frequent confusions between classes, most frequent first.
 
         Parameters
         ----------
         k : int
-            How many, at most.
+            Maximum number of confusions.
 
         Returns
         -------
         list of Confusion
-            ``true, found, pictures, share``: so many pictures of one class were taken for another,
-            and which share of the class's pictures that is.
+            ``true, found, pictures, share``: the number of images of class `true` that were
+            predicted as `found`, and their share of all images of `true`.
         """
         return most_confused(self, k)
 
     def plot_per_class(self, key: str = "precision_at_1", **options: Any) -> Figure:
-        """Draw one score of every class, the worst class first.
+        """Plot one score of every class, the worst class first.
 
         Parameters
         ----------
         key : str
             A score of `per_class`.
         **options
-            As `birdembed.plot_per_class` takes them.
+            Passed to `birdembed.plot_per_class`.
 
         Returns
         -------
@@ -158,12 +162,12 @@ class Evaluation:
         return plot_per_class(self, key=key, **options)
 
     def plot_confusion(self, **options: Any) -> Figure:
-        """Draw the confusion matrix.
+        """Plot the confusion matrix.
 
         Parameters
         ----------
         **options
-            As `birdembed.plot_confusion` takes them.
+            Passed to `birdembed.plot_confusion`.
 
         Returns
         -------
@@ -174,7 +178,7 @@ class Evaluation:
         return plot_confusion(self.confusion, self.class_names, **options)
 
     def __repr__(self) -> str:
-        """Return the single numbers as lines of text."""
+        """Return the scores as lines of text."""
         values = self.to_dict(scalars=True)
         width = max(map(len, values))
         shown = [f"{v:.4f}" if isinstance(v, float) else str(v) for v in values.values()]
@@ -199,7 +203,7 @@ class Evaluation:
         confused = self.most_confused(5)
         if confused:
             rows = [[c.true, c.found, str(c.pictures), f"{c.share:.0%}"] for c in confused]
-            parts.append(html.table(["shows", "taken for", "pictures", "share"], rows))
+            parts.append(html.table(["class", "predicted as", "images", "share"], rows))
         if self.failures:
             parts.append(html.note(f"{html.count(len(self.failures), 'image')} could not be read"))
         return "".join(parts)
@@ -218,33 +222,33 @@ def retrieval_metrics(
     embeddings : array
         `(n, dim)` floats.
     labels : sequence
-        One label a row: names or numbers.
+        One label per row: names or numbers.
     reference : array, optional
-        `(m, dim)` floats to search in. Default: `embeddings` itself, each row leaving itself out.
+        `(m, dim)` floats to search in. Default: `embeddings`, where no row matches itself.
     reference_labels : sequence, optional
-        One label a row of `reference`.
+        One label per row of `reference`.
 
     Returns
     -------
     Evaluation
-        Without what needs a classifier or images.
+        Without the scores that need a classifier or images.
 
     Raises
     ------
     ValueError
-        Lengths or dimensions differ, or a row holds NaN (it is named).
+        Lengths or dimensions differ, or a row contains NaN (the message gives the row).
 
     Notes
     -----
-    MAP@R (Musgrave et al. 2020, "A Metric Learning Reality Check"): for a query with R others of
-    its label, the mean over the first R places of the precision up to that place where the place
-    is right, and of 0 where it is wrong. A query of which there is no other (R = 0) is left out
-    of all metrics of neighbours and counted in `lone`.
+    MAP@R (Musgrave et al. 2020, "A Metric Learning Reality Check"): for a query with R other images
+    of its label, the mean over ranks 1 to R of the precision at that rank if the match is right,
+    and of 0 if it is wrong. Queries without another image of their label (R = 0) are left out of
+    all retrieval metrics and counted in `lone`.
     """
     vectors = _finite(embeddings, "embeddings")
     tags = _label_list(labels, len(vectors), "labels")
     if (reference is None) != (reference_labels is None):
-        raise ValueError("reference and reference_labels go together")
+        raise ValueError("reference and reference_labels must be given together")
     if reference is None:
         return measure(vectors, tags, vectors, tags, np.arange(len(vectors)))
     corpus = _finite(reference, "reference")
@@ -254,49 +258,49 @@ def retrieval_metrics(
 
 
 def _finite(array: ArrayLike, name: str) -> NDArray[np.float32]:
-    """Return an array's rows as float32, or raise an error where one is not finite."""
+    """Return an array as float32; raise an error if a row is not finite."""
     vectors, _ = as_vectors(array, name, one=False)
     check_finite(vectors, name)
     return vectors
 
 
 def _label_list(labels: Sequence[Any], n: int, name: str) -> list[Any]:
-    """Return labels as a list, or raise an error where they are not `n`."""
+    """Return labels as a list; raise an error if there are not `n`."""
     tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
     if len(tags) != n:
-        raise ValueError(f"{name} has {len(tags)} values, expected {n}, one a row")
+        raise ValueError(f"{name} has {len(tags)} values, expected {n}, one per row")
     return tags
 
 
 class Confusion(NamedTuple):
-    """A kind of mistake: so many pictures of `true` were taken for `found`."""
+    """A confusion: `pictures` images of class `true` were predicted as `found`."""
 
     true: str
     found: str
     pictures: int
-    share: float  # of the pictures of `true`
+    share: float  # of the images of `true`
 
 
 def most_confused(evaluation: Evaluation, k: int = 10) -> list[Confusion]:
-    """Return the commonest mistakes, most frequent first.
+    """Return the most frequent confusions between classes, most frequent first.
 
     Parameters
     ----------
     evaluation : Evaluation
-        What `evaluate` or `retrieval_metrics` returned.
+        Result of `evaluate` or `retrieval_metrics`.
     k : int
-        How many, at most.
+        Maximum number of confusions.
 
     Returns
     -------
     list of Confusion
-        ``true, found, pictures, share``: so many pictures of one class were taken for another,
-        and which share of the class's pictures that is.
+        ``true, found, pictures, share``: the number of images of class `true` that were predicted
+        as `found`, and their share of all images of `true`.
 
     Raises
     ------
     TypeError, ValueError
-        `k` is no whole number, or below 1.
+        `k` is not an integer, or below 1.
     """
     k = check_integer("k", k, 1)
     counts = evaluation.confusion.copy()
@@ -321,9 +325,9 @@ def measure(
     own: NDArray[np.int64],
     class_names: Sequence[Any] | None = None,
 ) -> Evaluation:
-    """Compute the metrics of neighbours.
+    """Compute the retrieval metrics.
 
-    `own` is each query's own row in the corpus, or -1.
+    `own` is the row of each query in the corpus, or -1.
     """
     return measure_each(vectors, tags, corpus, corpus_tags, own, class_names)[0]
 
@@ -336,7 +340,7 @@ def measure_each(
     own: NDArray[np.int64],
     class_names: Sequence[Any] | None = None,
 ) -> tuple[Evaluation, NDArray[np.bool_]]:
-    """Return the metrics, and of each query that is not lone whether its neighbour is right."""
+    """Return the metrics, and whether the nearest neighbour of each query (not lone) is right."""
     if vectors.shape[1] != corpus.shape[1]:
         raise ValueError(
             f"embeddings have {vectors.shape[1]} dimensions, the reference has {corpus.shape[1]}"

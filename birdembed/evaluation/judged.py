@@ -1,4 +1,4 @@
-"""Encode the images that are judged, and the reference that they are compared with."""
+"""Encode the evaluated images and the reference they are compared with."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from birdembed.search.shared_rows import rows_of
 
 
 class Judged(NamedTuple):
-    """The images of a dataset that could be read, and what the model says about them."""
+    """The readable images of a dataset, with their embeddings and class probabilities."""
 
     vectors: NDArray[np.float32]
     tags: list[str]
     paths: list[str]
     failures: list[tuple[int, str, str]]
-    #: Class probabilities, where the model has a classifier that knows all the classes.
+    #: Class probabilities, if the model has a classifier that knows all the classes.
     proba: NDArray[np.float32] | None
-    #: The classifier's number of each class.
+    #: Index of each class in the classifier.
     numbers: dict[str, int]
 
 
 def judged(model: Any, data: ImageFolder) -> Judged:
-    """Encode the images of a dataset, and classify them where the classifier applies.
+    """Encode the images of a dataset, and classify them if the classifier knows the classes.
 
     Raises
     ------
     ValueError
-        None of them could be read.
+        None of the images can be read.
     """
     numbers = head_classes(model, data)
     vectors, proba, report = _encoded(model, data.paths, numbers is not None)
@@ -51,7 +51,7 @@ def judged(model: Any, data: ImageFolder) -> Judged:
 def _encoded(
     model: Any, images: list[str], classify: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, Any]:
-    """Return vectors, class probabilities where one pass gives both, and the report."""
+    """Return vectors, class probabilities (if computed in the same pass), and the report."""
     if classify and hasattr(model, "encode_and_classify"):
         vectors, proba, report = model.encode_and_classify(list(images), on_error="skip")
     else:
@@ -63,7 +63,7 @@ def _encoded(
 def reference_of(
     model: Any, data: ImageFolder, reference: str | os.PathLike[str] | ImageFolder | Index | None
 ) -> tuple[NDArray[np.float32] | None, list[str], list[str | None]]:
-    """Return vectors, labels and paths of the reference; None where the data are their own."""
+    """Return vectors, labels and paths of the reference; None if `data` is its own reference."""
     if reference is None:
         return None, [], []
     if isinstance(reference, Index):
@@ -85,20 +85,20 @@ def reference_of(
 
 
 def _check_classes(data: ImageFolder, there: set[str]) -> None:
-    """Raise `ValueError` where the data have classes that are not there."""
+    """Raise a ValueError if the data has classes that are missing in the reference."""
     missing = sorted(set(data.names) - there)
     if missing:
-        raise ValueError(f"the reference has no images of class {some(missing)}; data has")
+        raise ValueError(f"the reference has no images of class {some(missing)}, but data has")
 
 
 def own_rows(paths: list[str], corpus_paths: list[str | None]) -> NDArray[np.int64]:
-    """Return each path's row in the corpus, or -1 where it has none."""
+    """Return the row of each path in the corpus, or -1 if it is not there."""
     rows = {os.path.abspath(path): row for row, path in enumerate(corpus_paths) if path is not None}
     return np.asarray([rows.get(os.path.abspath(path), -1) for path in paths], np.int64)
 
 
 def head_classes(model: Any, data: ImageFolder) -> dict[str, int] | None:
-    """Return the classifier's numbers of the classes, or None where it lacks one of them."""
+    """Return the index of each class in the classifier, or None if it lacks a class."""
     n = getattr(model, "num_classes", 0)
     if not n:
         return None

@@ -12,16 +12,16 @@ from birdembed.base.vectors import unit_rows
 from birdembed.search.cosine import cosine_topk
 
 RECALL_AT = (1, 5, 10)
-PIECE = 4096  # rows in float64 at a time
+PIECE = 4096  # rows converted to float64 at a time
 
 
 def share_kept(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float | None:
-    """Return the share of the queries with a right nearest neighbour that have one still."""
+    """Return the share of the queries with a right nearest neighbour that still have one."""
     return mean(after[before])
 
 
 def ordered(class_names: Sequence[Any] | None, *tags: list[Any]) -> list[Any]:
-    """Return the class names, or the tags in sorted order where there are none."""
+    """Return the class names or, if there are none, the sorted tags."""
     if class_names is not None:
         return list(class_names)
     distinct = set().union(*tags)
@@ -32,7 +32,7 @@ def ordered(class_names: Sequence[Any] | None, *tags: list[Any]) -> list[Any]:
 
 
 def mean(values: NDArray[Any]) -> float | None:
-    """Return the mean, or None where there are no values."""
+    """Return the mean, or None if there are no values."""
     return float(np.mean(values)) if len(values) else None
 
 
@@ -44,9 +44,9 @@ def hits(
     own: NDArray[np.int64],
     relevant: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Return which of the nearest neighbours share the label, and the nearest one's label.
+    """Return which nearest neighbours have the same label, and the label of the nearest one.
 
-    As many neighbours as the largest class and the recalls need, the query itself left out.
+    Uses as many neighbours as the largest class and the recalls need, without the query itself.
     """
     if not len(vectors):
         return np.zeros((0, 0), bool), np.empty(0, np.int64)
@@ -54,8 +54,8 @@ def hits(
     itself = bool((own >= 0).any())
     _, found = cosine_topk(vectors, corpus, k + itself)
     if itself:
-        # Drop the query where it found itself, else the last one: among many equal rows it may
-        # not be one of the first k + 1.
+        # Drop the query if it found itself, else the last match: with many equal rows the query
+        # may not be among the first k + 1.
         mask = found == own[:, None]
         mask[~mask.any(axis=1), -1] = True
         found = found[~mask].reshape(len(found), -1)
@@ -81,20 +81,20 @@ def pair_means(
     own: NDArray[np.int64],
     n_classes: int,
 ) -> tuple[float | None, float | None]:
-    """Return the mean cosine of pairs with the same and with different labels.
+    """Return the mean cosine similarity of pairs with the same and with different labels.
 
-    They come from sums: a sum of dot products is the dot product of sums.
+    Computed from sums, because a sum of dot products is the dot product of the sums.
     """
     ours = _class_sums(vectors, labels, n_classes)
     theirs = ours if corpus is vectors else _class_sums(corpus, corpus_labels, n_classes)
     counts = np.bincount(labels, minlength=n_classes)
     corpus_counts = np.bincount(corpus_labels, minlength=n_classes)
     same_sum = float((ours * theirs).sum())
-    # Not by BLAS, the bits of which may depend on where an array happens to lie.
+    # Without BLAS, whose rounding may depend on the memory alignment of an array.
     all_sum = float((ours.sum(axis=0) * theirs.sum(axis=0)).sum())
     same_pairs = int((counts * corpus_counts).sum())
     all_pairs = len(labels) * len(corpus_labels)
-    selves = np.flatnonzero(own >= 0)  # self-pairs count for neither
+    selves = np.flatnonzero(own >= 0)  # pairs of a row with itself do not count
     for start in range(0, len(selves), PIECE):
         mine = selves[start : start + PIECE]
         cosines = (unit_rows(vectors[mine]) * unit_rows(corpus[own[mine]])).sum(axis=1)

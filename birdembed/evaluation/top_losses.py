@@ -1,4 +1,4 @@
-"""Find the images a model is most wrong about."""
+"""Find the images with the highest loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Loss(NamedTuple):
-    """A picture, and how wrong the model is about it."""
+    """An image and its loss."""
 
     path: str
     label: str
@@ -33,22 +33,22 @@ def top_losses(
     k: int = 9,
     reference: str | os.PathLike[str] | ImageFolder | Index | None = None,
 ) -> list[Loss]:
-    """Return the pictures that a model is most wrong about, worst first.
+    """Return the images with the highest loss, worst first.
 
     Parameters
     ----------
     model : Model
-        With a classifier that knows the classes of `data` the loss is the cross-entropy,
-        -log p(label): the classifier is asked wherever `evaluate` asks it for its confusion.
-        Otherwise it is the best similarity to another class less the best to the own one: above
-        0 the nearest neighbour is wrong.
+        If it has a classifier that knows the classes of `data`, the loss is the cross-entropy,
+        -log p(label). (`evaluate` uses the classifier under the same condition.) Otherwise the
+        loss is the best similarity to another class minus the best similarity to the own class;
+        above 0, the nearest neighbour is wrong.
     data : ImageFolder, str or Path
-        A path is a folder with one subfolder per class. Pictures that cannot be read are left out.
+        A path is a folder with one subfolder per class. Images that cannot be read are skipped.
     k : int
-        How many, at most.
+        Maximum number of images.
     reference : ImageFolder, str, Path or Index, optional
-        Where to look for neighbours, without such a classifier. Default: `data`, each picture
-        leaving itself out.
+        The images among which to search for neighbours if there is no such classifier. Default:
+        `data`, where no image matches itself.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def top_losses(
     Raises
     ------
     TypeError, ValueError
-        `k` is no whole number, or below 1; `data` is no `ImageFolder` or path, or none of its
+        `k` is not an integer or below 1, `data` is not an `ImageFolder` or a path, or none of its
         images can be read.
     """
     k = check_integer("k", k, 1)
@@ -75,7 +75,7 @@ def top_losses(
 def _cross_entropies(
     model: Any, data: ImageFolder, found: Judged
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Return the losses of the classifier, and the classes it finds."""
+    """Return the losses and the predicted classes of the classifier."""
     proba = np.asarray(found.proba, np.float64)
     own = np.asarray([found.numbers[tag] for tag in found.tags])
     tiny = np.finfo(np.float32).tiny
@@ -90,7 +90,7 @@ def _margins(
     found: Judged,
     reference: str | os.PathLike[str] | ImageFolder | Index | None,
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Return how much nearer the nearest other class is, and the class of the nearest."""
+    """Return how much more similar the best other class is, and the class of the best match."""
     vectors, tags = found.vectors, found.tags
     corpus, corpus_tags, corpus_paths = reference_of(model, data, reference)
     if corpus is None:

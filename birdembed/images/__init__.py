@@ -1,1 +1,1 @@
-"""Images: from files to the network's input."""
+"""Convert images to network input."""

@@ -19,16 +19,16 @@ from birdembed.images.sources import ON_ERROR, Inputs, Source, source_of, source
 
 
 class Batch(NamedTuple):
-    """A batch of preprocessed images, without those that could not be read.
+    """A batch of preprocessed images, without the unreadable ones.
 
     Attributes
     ----------
     pixels : (m, 3, size, size) float32
-    positions : (m,) int64, where each stands in the input
-    names : m strings: the path as given, else ``"image 3"`` by position
+    positions : (m,) int64, the position of each image in the input
+    names : m strings: the path as given, or ``"image 3"`` with the position
     decoders : m of ``"stb"``, ``"pillow"``, ``"array"``
-    failures : those that could not be read
-    mirrored : the mirror images, prepared alike, where the preprocessing says `mirror`
+    failures : the images that could not be read
+    mirrored : the mirror images, preprocessed in the same way, if `mirror` is on
     """
 
     pixels: np.ndarray
@@ -70,23 +70,25 @@ def batches(
     Parameters
     ----------
     images
-        One image or many, or `Inputs` that tell which.
+        One image or many, or `Inputs`.
     preprocess : Preprocess
     batch_size : int
-        Most images of a batch; the last one may be smaller.
+        Number of images per batch; the last batch may be smaller.
     num_threads : int, optional
-        Threads for this call; default `set_num_threads`, see there.
+        Number of threads for this call. Default: see `set_num_threads`.
     on_error : {"raise", "skip", "nan"}
-        ``"raise"``: the first image that cannot be read ends the iteration; otherwise it is
-        listed in `Batch.failures` and left out of the rest.
+        ``"raise"``: raise an error for the first image that cannot be read. Otherwise list it in
+        `Batch.failures` and leave it out of the other fields.
 
     Raises
     ------
     DecodeError
-        With ``on_error="raise"``: a missing, damaged or unknown file, named in the message.
+        `on_error` is ``"raise"`` and a file is missing, damaged or of an unknown format. The
+        message names the file.
     TypeError, ValueError
-        Whatever `on_error`: something that is no image, named by position. A missing value
-        (None, NaN, pandas.NA) is, unless ``on_error="raise"``, an image that cannot be read.
+        An item is not an image, with any `on_error`; the message gives its position. A missing
+        value (None, NaN, pandas.NA) is treated as an unreadable image unless `on_error` is
+        ``"raise"``.
     """
     check_choice("on_error", on_error, ON_ERROR)
     batch_size = check_integer("batch_size", batch_size, 1)
@@ -110,10 +112,10 @@ def _batches(
 
 
 def _read_ahead(many: Iterable[Any], first: int, n: int) -> None:
-    """Have the system fetch the next batch's files while this one is worked on.
+    """Ask the operating system to read the files of the next batch in the background.
 
-    Worth 0.3 ms a file where it was not cached (measured), costs 0.02 where it was. Only of
-    what can be looked at without taking it out of a generator.
+    This saves 0.3 ms per file that is not in the page cache, and costs 0.02 ms otherwise
+    (measured). It is not done for generators, whose items cannot be inspected in advance.
     """
     if isinstance(many, (list, tuple)):
         upcoming = many[first : first + n]
@@ -125,10 +127,10 @@ def preprocess(images: Any, cfg: Preprocess | None = None) -> np.ndarray:
 
     Parameters
     ----------
-    images : one image or many, as `Model.encode` takes them
-        Arrays are grey or RGB(A); OpenCV's are BGR: give ``image[..., ::-1]``.
+    images : one image or many, see `Model.encode`
+        Arrays are grey or RGB(A) (OpenCV uses BGR; convert with ``image[..., ::-1]``).
     cfg : Preprocess, optional
-        ``Preprocess()`` by default.
+        Default: ``Preprocess()``.
 
     Returns
     -------
@@ -138,14 +140,14 @@ def preprocess(images: Any, cfg: Preprocess | None = None) -> np.ndarray:
     Raises
     ------
     DecodeError
-        An image could not be read; the message names it.
+        An image cannot be read. The message names it.
     TypeError, ValueError
-        Something is no image, or `cfg` is no `Preprocess`.
+        An item is not an image, or `cfg` is not a `Preprocess`.
     """
     cfg = Preprocess() if cfg is None else cfg
     if not isinstance(cfg, Preprocess):
         raise TypeError(f"cfg must be a Preprocess, got {type(cfg).__name__}")
-    cfg = replace(cfg, mirror=False)  # the mirror images would be prepared for nothing
+    cfg = replace(cfg, mirror=False)  # the mirror images are not needed here
     parts = [batch.pixels for batch in batches(images, cfg, 64)]
     if not parts:
         return np.empty((0, 3, cfg.size, cfg.size), np.float32)

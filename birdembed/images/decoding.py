@@ -14,26 +14,26 @@ from birdembed.images.sources import EXPECTED, Inputs, Source, is_folder, source
 
 
 def decode_by_pillow(source: Source, kind: str, reason: str) -> Source:
-    """Decode with Pillow what the C core refused; where that fails, `data` is None."""
+    """Decode an image with Pillow that the C core cannot read; on failure, `data` is None."""
     if kind not in ("format", "unsupported") or isinstance(source.data, np.ndarray):
         return source._replace(data=None, reason=reason)
     missing = lacking(source.data)  # type: ignore[arg-type]
     if missing:
         return source._replace(data=None, reason=f"{reason} ({missing})")
     if not pillow.installed():
-        reason += " (Pillow might read it: pip install 'birdembed[pillow]')"
+        reason += " (Pillow may be able to read it: pip install 'birdembed[pillow]')"
         return source._replace(data=None, reason=reason)
     try:
         pixels = pillow.decode(source.data)  # type: ignore[arg-type]
     except Exception as error:
         return source._replace(data=None, reason=f"{reason} (Pillow: {text_of(error)})")
-    # The reason stays: it tells `verify` why the C core refused.
+    # Keep the reason, so that `verify` can report why the C core failed.
     return source._replace(data=np.ascontiguousarray(pixels), decoder="pillow", reason=reason)
 
 
 def decode(image: Any) -> tuple[np.ndarray, str]:
     """Decode one image; return pixels (h, w, 3) uint8 and the decoder's name."""
-    # A folder is no image either, but a path: what is wrong with it is told as of any file.
+    # A folder is not an image, but as it is a path, it is reported like an unreadable file.
     if not (is_folder(image) or Inputs.of(image).single):
         raise TypeError(f"image is of type {type(image).__name__}: {EXPECTED}")
     source = source_of(image, 0)
@@ -54,25 +54,26 @@ def decode_image(src: Any) -> np.ndarray:
     Parameters
     ----------
     src : str, Path, bytes, PIL image, or uint8 array (H, W) or (H, W, 1 | 3 | 4)
-        An array is grey or RGB(A); OpenCV's are BGR: give ``image[..., ::-1]``.
+        An array is grey or RGB(A) (OpenCV uses BGR; convert with ``image[..., ::-1]``).
 
     Returns
     -------
     (h, w, 3) uint8 RGB
-        Upright (EXIF orientation applied), transparency composited on white, 16-bit samples
-        cut to their high byte, the first frame of an animation.
+        Rotated upright according to EXIF, with transparency composited on white, 16-bit samples
+        reduced to their high byte; the first frame of an animation.
 
     Raises
     ------
     DecodeError
-        A missing, damaged or unknown file; the message names it.
+        A file is missing, damaged or of an unknown format. The message names it.
     TypeError, ValueError
-        `src` is no image.
+        `src` is not an image.
 
     Notes
     -----
-    A PIL image that was opened from a file and not changed since is decoded from that file
-    again, so that it equals the path to the bit. One that was changed, cut, converted or made
-    in memory is taken as it is (``decoder "pillow"``), its EXIF orientation applied.
+    A PIL image that was opened from a file and not changed is decoded from that file again, so
+    that the result is bit-for-bit the same as for the path. An image that was changed, cropped,
+    converted or created in memory is used as it is (``decoder "pillow"``), after applying its EXIF
+    orientation.
     """
     return decode(src)[0]

@@ -12,7 +12,7 @@ IMAGE_ENDINGS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif "
     ".ppm .pgm .pbm .pnm .jp2 .tga .mpo".split()
 )
-#: What systems put beside photographs: thumbnails, recycle bins, halves of unpacked files.
+#: Folders created by systems: thumbnails, recycle bins, remains of unpacked archives.
 _SYSTEM = frozenset(
     ("@eadir", "#recycle", "$recycle.bin", "system volume information", "__macosx", "lost+found")
 )
@@ -20,16 +20,16 @@ _SYSTEM = frozenset(
 
 @dataclass
 class Listing:
-    """The images below a folder, and what of it cannot be read.
+    """The images below a folder, and the folders that cannot be read.
 
     Attributes
     ----------
     root : str
         The folder.
     names : list of str
-        The images as sorted POSIX paths relative to it.
+        Sorted POSIX paths of the images, relative to the folder.
     failures : list of (str, OSError)
-        Path and error of each folder below it, or itself, that cannot be read.
+        Path and error of each folder (itself or below it) that cannot be read.
     """
 
     root: str
@@ -50,7 +50,7 @@ class Listing:
         ]
 
     def whole(self) -> Listing:
-        """Return the listing; raise the first `OSError` where it is not complete."""
+        """Return the listing if it is complete; otherwise raise the first `OSError`."""
         if self.failures:
             path, error = self.failures[0]
             raise OSError(error.errno, error.strerror, path) from error
@@ -60,10 +60,10 @@ class Listing:
 def list_images(root: str | os.PathLike[str]) -> Listing:
     """List the images below a folder.
 
-    Hidden files and folders, those of systems (`@eaDir`, `#recycle`, `$RECYCLE.BIN`, `__MACOSX`,
-    `lost+found`), and files with other endings are left out. Links to folders are followed. A
-    folder that is reached in several ways is listed once: where it lies if that is below the
-    root, else by the first of its links in the order of their names.
+    Hidden files and folders, system folders (`@eaDir`, `#recycle`, `$RECYCLE.BIN`, `__MACOSX`,
+    `lost+found`), and files with other suffixes are ignored. Links to folders are followed. A
+    folder that can be reached in several ways is listed once: at its own location if that is below
+    the root, else under the first link, in the order of the link names.
     """
     walk = _Walk(os.fspath(root))
     walk.folder("")
@@ -74,7 +74,7 @@ def list_images(root: str | os.PathLike[str]) -> Listing:
 
 
 class _Walk:
-    """A walk through the folders below a root, first without links and then by them."""
+    """Walks through the folders below a root, first without links, then following links."""
 
     def __init__(self, root: str) -> None:
         self.found = Listing(root)
@@ -82,7 +82,7 @@ class _Walk:
         self._links: list[str] = []
 
     def folder(self, name: str) -> None:
-        """List a folder, given by its path relative to the root, and its subfolders."""
+        """List a folder (path relative to the root) and its subfolders."""
         waiting = [name]
         while waiting:
             name = waiting.pop()
@@ -96,7 +96,7 @@ class _Walk:
                 self.found.failures.append((path, error))
 
     def _listed(self, name: str, path: str) -> list[str]:
-        """Take the images of one folder; return its subfolders."""
+        """Add the images of one folder; return its subfolders."""
         state = os.stat(path)
         if (state.st_dev, state.st_ino) in self._seen:
             return []
@@ -110,15 +110,15 @@ class _Walk:
                     subfolders.append(below)
                 elif image:
                     self.found.names.append(below)
-            except OSError as error:  # a link that leads to itself, or where nobody may look
-                if image:  # what is wrong with it shows where it is read
+            except OSError as error:  # a link to itself, or no permission
+                if image:  # the error is reported when the file is read
                     self.found.names.append(below)
                 else:
                     self.found.failures.append((entry.path, error))
         return subfolders
 
     def follow_links(self) -> None:
-        """List what the links lead to, in the order of their names, and the links in there."""
+        """List the targets of links in the order of the link names, including links below them."""
         while self._links:
             links, self._links = sorted(self._links), []
             for name in links:
@@ -133,13 +133,13 @@ class _Walk:
 
 
 def _leads_back(link: str) -> bool:
-    """Return whether a link leads to a folder that contains it, such as one above the root."""
+    """Return whether a link points to a folder that contains it, such as one above the root."""
     place = os.path.join(os.path.realpath(os.path.dirname(link)), "")
     return place.startswith(os.path.join(os.path.realpath(link), ""))
 
 
 def entries(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Yield what is in a folder, without what is hidden or a system's own."""
+    """Yield the entries of a folder, without hidden ones and system folders."""
     with os.scandir(folder) as found:
         for entry in found:
             if not entry.name.startswith(".") and entry.name.lower() not in _SYSTEM:
@@ -147,9 +147,9 @@ def entries(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def subfolders(root: str) -> dict[str, list[str]]:
-    """Return the names of a folder's subfolders by their composed form, sorted.
+    """Return the names of the subfolders of a folder by their composed (NFC) form, sorted.
 
-    Two that differ only in how an accent is written are one.
+    Names that differ only in the Unicode form of an accent are grouped.
     """
     found: dict[str, list[str]] = {}
     for name in sorted(entry.name for entry in entries(root) if entry.is_dir()):
@@ -158,12 +158,12 @@ def subfolders(root: str) -> dict[str, list[str]]:
 
 
 def image_paths(root: str | os.PathLike[str]) -> list[str]:
-    """Return the paths of the images below a folder; `OSError` where not all can be listed."""
+    """Return the paths of the images below a folder; raise an OSError if it is incomplete."""
     return list_images(root).whole().paths
 
 
 def check_folder(root: str | os.PathLike[str]) -> str:
-    """Return the folder's path as text; raise an `OSError` that names it if it is no folder."""
+    """Return the path of a folder as a string; raise an `OSError` if it is not a folder."""
     path = os.fspath(root)
     if not isinstance(path, str):
         raise TypeError(f"root must be a path, got {type(root).__name__}")
@@ -175,9 +175,9 @@ def check_folder(root: str | os.PathLike[str]) -> str:
 
 
 def folder_of_images(folder: str | os.PathLike[str]) -> Listing:
-    """Return the images below a folder; raise an error where there are none."""
+    """Return the images below a folder; raise an error if there are none."""
     found = list_images(check_folder(folder))
     if not found.names:
         found.whole()
-        raise ValueError(f"{found.root}: no images in it")
+        raise ValueError(f"{found.root}: no images in this folder")
     return found

@@ -1,15 +1,15 @@
-"""HEIC and AVIF: what Pillow needs to read them."""
+"""Check what Pillow needs to read HEIC and AVIF."""
 
 from __future__ import annotations
 
-HEAD = 128  # bytes that tell the format
+HEAD = 128  # bytes needed to detect the format
 _AVIF = frozenset((b"avif", b"avis"))
-# Codings by HEVC, and the family's own names, which files of both formats bear.
+# Brands of HEVC-coded images, and generic brands used by both formats.
 _HEIC = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1".split())
 
 
 def format_of(head: bytes) -> str | None:
-    """Return "HEIC" or "AVIF", or None for anything else, by a file's first bytes."""
+    """Return "HEIC", "AVIF" or None, from the first bytes of a file."""
     if head[4:8] != b"ftyp":
         return None
     end = min(int.from_bytes(head[:4], "big"), len(head))
@@ -20,19 +20,19 @@ def format_of(head: bytes) -> str | None:
 
 
 def register() -> bool:
-    """Have Pillow read HEIC, by pillow-heif; return whether that is installed."""
+    """Register pillow-heif, so that Pillow can read HEIC; return whether it is installed."""
     try:
         import pillow_heif
         from PIL import Image
     except ImportError:
         return False
-    if "HEIF" not in Image.OPEN:  # else the user has registered it, with options of his own
+    if "HEIF" not in Image.OPEN:  # else the user has registered it, maybe with other options
         pillow_heif.register_heif_opener()
     return True
 
 
 def lacking(source: str | bytes) -> str:
-    """Return what is not installed and is needed to read a file, in words, or an empty text."""
+    """Return a message about the missing package needed to read a file, or ""."""
     try:
         head = source[:HEAD] if isinstance(source, bytes) else _head(source)
     except OSError:
@@ -58,5 +58,5 @@ def _reads_avif() -> bool:
     if "avif" in features.get_supported():
         return True
     Image.init()
-    # A plugin of its own; Pillow's is there even where it was built without the codec.
+    # Either the separate plugin, or Pillow itself, whose plugin exists even without the codec.
     return "AVIF" in Image.OPEN and Image.OPEN["AVIF"][0].__module__ != "PIL.AvifImagePlugin"

@@ -1,4 +1,4 @@
-"""Read images through Pillow, where it is installed."""
+"""Read images with Pillow, if it is installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from birdembed.images.pillow_open import check_pixels, opened, our_limit
 
-#: Pixels that are converted at a time: Pillow makes several copies on the way.
+#: Number of pixels to convert at a time, because Pillow makes several copies.
 _STRIP = 4 << 20
 _ORIENTATION = 0x0112
 
@@ -30,7 +30,7 @@ def installed() -> bool:
 
 
 def decode(source: str | bytes) -> np.ndarray:
-    """Decode a file, given by its path or its contents, with Pillow.
+    """Decode a file with Pillow, from its path or its content.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def decode(source: str | bytes) -> np.ndarray:
     Raises
     ------
     Exception
-        Whatever Pillow raises: its plugins keep to no common class.
+        Any error of Pillow; its plugins have no common error class.
     """
     with opened(source) as image:
         return to_rgb(image)
@@ -51,7 +51,7 @@ def to_rgb(image: Any) -> np.ndarray:
     sixteen = _is_sixteen_bits(image)
     image = _upright(image)
     if sixteen:
-        # The high byte, as of 16-bit colour; Pillow's own conversion would saturate.
+        # Use the high byte, as for 16-bit colour; the conversion of Pillow would saturate.
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     width, height = image.size
@@ -65,7 +65,7 @@ def to_rgb(image: Any) -> np.ndarray:
 
 
 def _on_white(image: Any) -> np.ndarray:
-    """Return the pixels as RGB, transparency on white."""
+    """Return the pixels as RGB, with transparency on white."""
     from PIL import Image
 
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -76,60 +76,60 @@ def _on_white(image: Any) -> np.ndarray:
 
 
 def _is_sixteen_bits(image: Any) -> bool:
-    """Return whether samples are grey values of 16 bits, before the image is turned.
+    """Return whether samples are 16-bit grey values, before the image is rotated.
 
     Raises
     ------
     ValueError
-        They are wider, or of a range that nothing tells: what is white is not known.
+        The samples have more bits, or an unknown range, so it is unclear which value is white.
     """
     if image.mode.startswith("I;16"):
         return True
-    # Pillow's readers of PNG and PNM bring grey values of 16 bits to 0 .. 65535.
+    # The PNG and PNM readers of Pillow scale 16-bit grey values to 0 .. 65535.
     if image.mode == "I" and image.format in ("PNG", "PPM"):
         return True
     if image.mode in ("I", "F"):
         values = np.asarray(image)
-        least, most = values.min(), values.max()  # NaN where there is one
-        # What `convert` makes of 8 bits is 0 to 255; floats up to 1 are another convention.
+        least, most = values.min(), values.max()  # NaN if there is one
+        # `convert` turns 8-bit samples into 0 to 255; floats up to 1 are another convention.
         if not 0 <= least <= most <= 255 or (image.mode == "F" and 0 < most <= 1):
             kind = "floating-point" if image.mode == "F" else "32-bit"
             raise ValueError(
                 f"its samples are {kind} numbers from {least:g} to {most:g} (mode {image.mode}), "
-                "and nothing says which of them is white; convert them to 8 or 16 bits"
+                "and it is unknown which value is white; convert the image to 8 or 16 bits"
             )
     return False
 
 
 def _upright(image: Any) -> Any:
-    """Apply EXIF orientation; damaged EXIF data do not make an image unreadable."""
+    """Apply the EXIF orientation; damaged EXIF data is ignored."""
     from PIL import ImageOps
 
     with our_limit():
         image.load()
     try:
         if image.getexif().get(_ORIENTATION, 1) == 1:
-            return image  # of which exif_transpose would make a copy
+            return image  # exif_transpose would make a copy
         return ImageOps.exif_transpose(image)
     except Exception:
         return image
 
 
 def original_bytes(image: Any) -> bytes | None:
-    """Return the file a PIL image was opened from, or None if its pixels are no longer the file's.
+    """Return the file that a PIL image was opened from, or None if the image was changed.
 
-    ``PIL.Image.open(path)`` has to give the same vector as the path itself, so the C core
-    decodes the file again. That is right only as long as nobody changed the pixels. An image
-    that was not loaded yet has none that could have been changed. One that was (notebooks load
-    what they show) is compared with a fresh decode of its file. None where the file is gone,
-    the image was opened from memory and loaded, or anything differs.
+    ``PIL.Image.open(path)`` must give the same embedding as the path itself, so the C core decodes
+    the file again. This is only correct if the pixels were not changed. An image that is not
+    loaded yet cannot have been changed. A loaded image (notebooks load what they show) is compared
+    with its decoded file. The result is None if the file no longer exists, if the image was opened
+    from memory and loaded, or if anything differs.
     """
     from PIL import ImageFile
 
     if not isinstance(image, ImageFile.ImageFile):
         return None
     try:
-        if image.tell() != 0:  # another frame than the first
+        if image.tell() != 0:  # not the first frame
             return None
         loaded = not image.tile
         data = _from_path(image) if loaded else _from_stream(image)
@@ -164,7 +164,7 @@ def _from_path(image: Any) -> bytes | None:
 
 
 def _same_header(image: Any, fresh: Any) -> bool:
-    """Return whether size, mode and orientation agree: `draft`, `thumbnail` and EXIF edits show."""
+    """Return whether size, mode and orientation agree, to detect `draft` and EXIF edits."""
     return (
         image.size == fresh.size
         and image.mode == fresh.mode

@@ -1,4 +1,4 @@
-"""Open files with Pillow, within the limits of the C core instead of Pillow's own."""
+"""Open files with Pillow, with the size limits of the C core instead of those of Pillow."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from birdembed.images import heif
 
-MAX_PIXELS = 200_000_000  # csrc/image/image.h has the same
-MAX_BLOCKS = 64 << 20  # csrc/image/jpeg_scan.c has the same
-#: Of Pillow's formats those that pictures come in. Others run programs on what they are given (EPS:
-#: Ghostscript), or hold no pictures.
+MAX_PIXELS = 200_000_000  # the same as in csrc/image/image.h
+MAX_BLOCKS = 64 << 20  # the same as in csrc/image/jpeg_scan.c
+#: The image formats of Pillow to use. Others run programs on their input (EPS: Ghostscript) or are
+#: not images.
 FORMATS = (
     "JPEG MPO PNG GIF BMP DIB WEBP TIFF PPM HEIF AVIF JPEG2000 TGA ICO ICNS PCX PSD QOI SGI SUN DDS"
 ).split()
-PILLOWS = 1024 * 1024 * 1024 // 4 // 3  # PIL.Image.MAX_IMAGE_PIXELS as Pillow sets it
+PILLOWS = 1024 * 1024 * 1024 // 4 // 3  # the default of PIL.Image.MAX_IMAGE_PIXELS
 
 _SCAN = re.compile(rb"\xff\xda..(.)", re.DOTALL)  # marker, length, number of components
 _lock = threading.Lock()
@@ -26,14 +26,14 @@ _at_work = 0  # threads inside our_limit
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Raise ValueError unless an image has at least one pixel and no more than the limit."""
+    """Raise a ValueError unless an image has at least one pixel and at most `MAX_PIXELS`."""
     if width * height > MAX_PIXELS or width * height == 0:
         raise ValueError(f"image of {width}x{height} pixels, the limit is {MAX_PIXELS}")
 
 
 @contextmanager
 def opened(source: str | bytes) -> Iterator[Any]:
-    """Open a file, given by its path or its contents, as a PIL image that is not loaded yet."""
+    """Open a file (path or content) as a PIL image without loading its pixels."""
     from PIL import Image
 
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
@@ -51,10 +51,11 @@ def opened(source: str | bytes) -> Iterator[Any]:
 
 @contextmanager
 def our_limit() -> Iterator[None]:
-    """Lift Pillow's limit to ours while an image is opened and loaded.
+    """Raise the size limit of Pillow to ours while an image is opened and loaded.
 
-    Pillow warns from 89 million pixels on and refuses 179, by a setting that belongs to the whole
-    process. So it goes back when the last thread is done, and what a user has set stays.
+    Pillow warns above 89 million pixels and raises an error above 179 million. The limit is global
+    for the process, so it is restored when the last thread is done. A value set by the user is
+    kept.
     """
     global _at_work
     from PIL import Image
@@ -73,11 +74,11 @@ def our_limit() -> Iterator[None]:
 
 
 def _check_scans(image: Any, file: io.BufferedIOBase) -> None:
-    """Raise ValueError for a JPEG whose scans go over more blocks than the core would allow."""
+    """Raise a ValueError for a JPEG whose scans have more blocks than the core allows."""
     width, height = image.size
     at = file.tell()
     file.seek(0)
     components = sum(match[1][0] for match in _SCAN.finditer(file.read()))
     file.seek(at)
     if components * -(-width // 8) * -(-height // 8) > MAX_BLOCKS:
-        raise ValueError(f"scans over more than the limit of {MAX_BLOCKS >> 20} million blocks")
+        raise ValueError(f"its scans have more blocks than the limit, {MAX_BLOCKS >> 20} million")

@@ -1,4 +1,4 @@
-"""Resize, crop and normalise images to the network's input."""
+"""Resize, crop and normalise images for the network."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 @public
 @dataclass(frozen=True)
 class Preprocess:
-    """The preprocessing of an image to network input.
+    """Options for converting an image to network input.
 
     Parameters
     ----------
     size : int
-        Side of the square that the network sees.
+        Side of the square network input, in pixels.
     resize : {"squash", "shortest"}
-        ``"squash"``: both sides become ``floor(size / crop_pct)``. ``"shortest"``: the short
-        side becomes that, the long side ``int(short * long / short_before)``. Then the
-        centre of size x size is cut out, at ``int(round(d / 2))``, half to even.
+        ``"squash"``: resize both sides to ``floor(size / crop_pct)``, without keeping the aspect
+        ratio. ``"shortest"``: resize the short side to that, and the long side to
+        ``int(short * long / short_before)``. Then the centre of size x size is cropped, at
+        ``int(round(d / 2))``, rounding half to even.
     crop_pct : float
         Above 0, at most 1.
     interpolation : {"bilinear", "bicubic"}
-        Antialiased, bit for bit as Pillow's.
+        Antialiased; bit-for-bit the same as in Pillow.
     mean, std : 3 floats each
-        In units of 0 to 1, red, green, blue; ImageNet's by default.
+        Mean and standard deviation for red, green, blue, in the range 0 to 1. Default: those of
+        ImageNet.
     mirror : bool
-        The vector is the mean of the image's and its mirror image's. That is the model's
-        work: `preprocess` gives the image as it is.
+        Use the mean of the embeddings of the image and its mirror image. The model does this;
+        `preprocess` returns only the image itself.
     """
 
     size: int = 224
@@ -64,7 +66,7 @@ class Preprocess:
         set_field(self, "crop_pct", _float("crop_pct", self.crop_pct))
         set_field(self, "mean", _three("mean", self.mean))
         set_field(self, "std", _three("std", self.std))
-        # The core holds the limits; preparing nothing makes it look at them.
+        # The core knows the limits; an empty call makes it check them.
         prepare([], self, 1)
 
 
@@ -92,7 +94,7 @@ def _three(name: str, values: Any) -> tuple[float, float, float]:
 def prepare(
     data: Sequence[Any], cfg: Any, num_threads: int, mirrored: bool = False
 ) -> tuple[np.ndarray, list[Any]]:
-    """Decode and preprocess images in the C core; return pixels and each image's outcome."""
+    """Decode and preprocess images in the C core; return the pixels and a result per image."""
     return _core.prepare(
         data,
         cfg.size,
@@ -107,8 +109,8 @@ def prepare(
 
 
 def fill(sources: list[Source], cfg: Any, num_threads: int) -> np.ndarray:
-    """Return all sources' pixels (n, 3, size, size); put decoder and reason into `sources`."""
-    missing = np.zeros((1, 1, 3), np.uint8)  # what failed before has a slot all the same
+    """Return the pixels (n, 3, size, size); store decoder and reason in `sources`."""
+    missing = np.zeros((1, 1, 3), np.uint8)  # sources that failed earlier also have a slot
     data = [missing if s.data is None else s.data for s in sources]
     pixels, outcomes = prepare(data, cfg, num_threads)
     again = []
@@ -128,7 +130,7 @@ def fill(sources: list[Source], cfg: Any, num_threads: int) -> np.ndarray:
 def mirrored_batch(sources: list[Source], cfg: Any, num_threads: int) -> np.ndarray:
     """Return the pixels of the mirror images of readable sources.
 
-    They are prepared anew: the flip of an odd crop is another crop.
+    They are preprocessed separately, because the flip of an odd crop is another crop.
     """
     pixels, outcomes = prepare([s.data for s in sources], cfg, num_threads, True)
     for source, (kind, reason) in zip(sources, outcomes, strict=True):

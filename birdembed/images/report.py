@@ -1,4 +1,4 @@
-"""Reports of which images were encoded and which failed."""
+"""Report which images were encoded and which failed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from birdembed.base.public import public
 @public
 @dataclass
 class EncodeReport:
-    """The outcome of each image of a call.
+    """Report on the images of a call.
 
     Attributes
     ----------
     kept : list of int
         Position in the input of each row of the result.
     names : list of str
-        Name of each row: its path, or what stands for one.
+        Name of each row: its path, or a name with its position.
     failures : list of (int, str, str)
-        Position, name and reason of each image that could not be read; of a folder that could not
-        be read, -1, its path and the reason.
+        Position, name and reason for each image that could not be read. For a folder that could
+        not be read: -1, its path and the reason.
     decoders : list of str
-        Which decoder read each row.
+        The decoder used for each row.
     """
 
     kept: list[int] = field(default_factory=list)
@@ -33,7 +33,7 @@ class EncodeReport:
     decoders: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        """Say how many images were read, and name the first failure."""
+        """Return the number of images read and failed, and the first failure."""
         text = f"EncodeReport({len(self.kept)} read, {len(self.failures)} failed"
         if self.failures:
             _, name, reason = self.failures[0]
@@ -48,11 +48,11 @@ class Failure(NamedTuple):
     Attributes
     ----------
     position : int
-        Where it stands in the input, from 0; -1 of a folder that cannot be read.
+        Position in the input, from 0; -1 for a folder that cannot be read.
     name : str
-        Its path, or what stands for one.
+        Path, or a name with its position.
     reason : str
-        What is wrong with it.
+        Reason for the failure.
     """
 
     position: int
@@ -61,18 +61,18 @@ class Failure(NamedTuple):
 
 
 def described(failure: tuple[int, str, str]) -> str:
-    """Return the reason of a failure, with the image's name before it unless it names it."""
+    """Return the reason of a failure, preceded by the name of the image if it is not in there."""
     _, name, reason = failure
     named = reason.startswith(name) or repr(name) in reason  # an OSError quotes the path
     return reason if named else f"{name}: {reason}"
 
 
 def warn_of_skipped(report: EncodeReport) -> None:
-    """Issue one warning for all skipped images, at the line that called `Model.encode`."""
+    """Issue one warning for all skipped images, located at the call of `Model.encode`."""
     _, name, reason = report.failures[0]
     warnings.warn(
         f"{len(report.failures)} images could not be read and have no row; the first: {name}: "
-        f"{reason}. return_report=True tells which rows remain",
+        f"{reason}. Use return_report=True to see which rows remain",
         UserWarning,
         stacklevel=3,
     )

@@ -17,15 +17,15 @@ from birdembed.images.files import folder_of_images
 from birdembed.images.pillow import is_pil
 
 ON_ERROR = ("raise", "skip", "nan")
-UNKNOWN = "not a JPEG, PNG, GIF or BMP"  # the core's words for a format it does not know
-_LONG = 300  # characters from which on a text is looked at before it is taken for a path
+UNKNOWN = "not a JPEG, PNG, GIF or BMP"  # message of the core for an unknown format
+_LONG = 300  # characters above which a string is checked before it is used as a path
 _BASE64 = re.compile(r"(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_\-\s]+=*")
 EXPECTED = "expected a path, bytes, PIL image or uint8 array"
 _STORED = {"bytes", "path"}  # the keys of an image in a table of Hugging Face datasets
 
 
 class Source(NamedTuple):
-    """One image, checked, in a form that the C core takes; `data` None if it failed already."""
+    """A checked image in a form that the C core accepts; `data` is None if it already failed."""
 
     name: str
     data: str | bytes | np.ndarray | None
@@ -34,7 +34,7 @@ class Source(NamedTuple):
 
 
 def is_image(value: Any) -> bool:
-    """Tell whether a value is one image: path, bytes, PIL image or uint8 array (grey, RGB)."""
+    """Return whether a value is one image: path, bytes, PIL image or uint8 array (grey, RGB)."""
     if isinstance(value, np.ndarray):
         return value.dtype == np.uint8 and value.ndim in (2, 3)
     if isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)):
@@ -43,24 +43,24 @@ def is_image(value: Any) -> bool:
 
 
 def is_folder(value: Any) -> bool:
-    """Tell whether a value is the path of a folder."""
+    """Return whether a value is the path of a folder."""
     return isinstance(value, (str, os.PathLike)) and os.path.isdir(value)
 
 
 def _is_stored(value: Any) -> bool:
-    """Tell whether a value is an image as Hugging Face datasets store it: bytes and a path."""
+    """Return whether a value is an image of Hugging Face datasets: a dict of bytes and path."""
     return isinstance(value, dict) and value.keys() == _STORED
 
 
 def unpacked(image: Any) -> Any:
-    """Return the bytes or the path of an image that comes with both, any other as it is."""
+    """Return the bytes or the path of an image with both; return any other image unchanged."""
     if not _is_stored(image):
         return image
     return image["path"] if image["bytes"] is None else image["bytes"]
 
 
 def name_of(image: Any, position: int) -> Any:
-    """Return an image's path as text, or its position."""
+    """Return the path of an image as a string, or its position."""
     image = unpacked(image)
     if isinstance(image, (str, os.PathLike)):
         return os.fspath(image)
@@ -68,29 +68,29 @@ def name_of(image: Any, position: int) -> Any:
 
 
 def is_single(images: Any) -> bool:
-    """Tell one image from many.
+    """Return whether the input is one image.
 
     Parameters
     ----------
     images
-        One: path of a file, bytes, PIL image, uint8 array (H, W) or (H, W, 1 | 3 | 4), grey or
-        RGB(A), or a dict of ``bytes`` and ``path`` as Hugging Face datasets store images.
-        Many: the path of a folder; any other iterable, arrays (N, H, W, C) and object arrays.
+        One image: path of a file, bytes, PIL image, uint8 array (H, W) or (H, W, 1 | 3 | 4), grey
+        or RGB(A), or a dict of ``bytes`` and ``path`` as in Hugging Face datasets. Many images:
+        the path of a folder, an array (N, H, W, C), an object array, or any other iterable.
     """
-    if isinstance(images, np.ndarray):  # of another type it is one as well, and refused as such
+    if isinstance(images, np.ndarray):  # other dtypes count too; they are rejected later
         return images.dtype != object and images.dtype.kind not in "US" and images.ndim in (2, 3)
     return is_image(images) and not is_folder(images)
 
 
 def as_many(images: Any) -> Iterable[Any]:
-    """Return the iterable behind `images`: of a folder the paths of the images below it.
+    """Return an iterable of images; for a folder, the paths of the images below it.
 
     Raises
     ------
     TypeError, ValueError
-        It is no iterable of images.
+        `images` is not an iterable of images.
     OSError
-        Part of the folder cannot be read.
+        A part of the folder cannot be read.
     """
     if is_folder(images):
         return folder_of_images(images).whole().paths
@@ -104,16 +104,16 @@ def as_many(images: Any) -> Iterable[Any]:
                 "(height, width, 1 | 3 | 4) or (n, height, width, channels)"
             )
         if images.ndim == 0:
-            raise TypeError(f"images is an array of no dimension: {EXPECTED}, or many of them")
+            raise TypeError(f"images is an array without dimensions: {EXPECTED}, or many of them")
         return images
     if isinstance(images, dict) or hasattr(images, "columns") or hasattr(images, "column_names"):
         raise TypeError(
-            f"images is a {type(images).__name__}: pass one of its columns, such as df['image']"
+            f"images is a {type(images).__name__}; pass one of its columns, such as df['image']"
         )
     if hasattr(images, "to_pylist"):  # a column of pyarrow
         return images.to_pylist()
     if hasattr(images, "read"):
-        raise TypeError("images is an open file: pass its path, or its contents (.read())")
+        raise TypeError("images is an open file; pass its path, or its content (.read())")
     if not isinstance(images, Iterable):
         raise TypeError(f"images is of type {type(images).__name__}: {EXPECTED}, or many of them")
     return images
@@ -121,14 +121,14 @@ def as_many(images: Any) -> Iterable[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """One image or many: what an argument `images` was found to be.
+    """The argument `images`, resolved to one image or many.
 
     Attributes
     ----------
     single : bool
-        It was one image, not an iterable of them.
+        Whether the argument was one image, not an iterable.
     items : iterable
-        The images; of a single one a list.
+        The images; a list for a single image.
     """
 
     single: bool
@@ -136,12 +136,12 @@ class Inputs:
 
     @classmethod
     def of(cls, images: Any) -> Inputs:
-        """Decide what `images` is; inputs that are decided stay as they are.
+        """Resolve the argument `images`; `Inputs` are returned unchanged.
 
         Raises
         ------
         TypeError, ValueError
-            It is neither an image nor an iterable; items are not looked at.
+            `images` is neither an image nor an iterable. Items are not checked.
         """
         if isinstance(images, Inputs):
             return images
@@ -150,19 +150,19 @@ class Inputs:
 
     @property
     def length(self) -> int | None:
-        """Return how many images there are, None where only iterating tells (a generator)."""
+        """Return the number of images, or None if it is unknown (a generator)."""
         try:
             return len(self.items)  # type: ignore[arg-type]
         except TypeError:
             return None
 
     def listed(self) -> Inputs:
-        """Return the same inputs in a list; a generator is used up by it."""
+        """Return the same inputs as a list; this consumes a generator."""
         return self if isinstance(self.items, list) else Inputs(self.single, list(self.items))
 
     @property
     def names(self) -> list[Any]:
-        """Return of each image its path as text, or its position; of inputs that are listed."""
+        """Return the path of each image as a string, or its position; for listed inputs."""
         return [name_of(item, position) for position, item in enumerate(self.items)]
 
 
@@ -182,7 +182,7 @@ def _array_source(array: np.ndarray, name: str, position: int) -> Source:
 
 
 def source_of(item: Any, position: int) -> Source:
-    """Check one image; TypeError or ValueError naming its position where it is none."""
+    """Check one image; raise a TypeError or ValueError with its position if it is not an image."""
     name = f"image {position}"
     item = unpacked(item)
     if isinstance(item, (str, os.PathLike)):
@@ -200,22 +200,22 @@ def source_of(item: Any, position: int) -> Source:
 
 
 def source_or_failure(item: Any, position: int) -> Source:
-    """Check one image as `source_of` does; a missing value is an image that cannot be read."""
+    """Check one image like `source_of`, but treat a missing value as an unreadable image."""
     if is_missing(unpacked(item)):
         return Source(f"image {position}", None, "stb", f"missing value ({item})")
     return source_of(item, position)
 
 
 def _path_source(path: str) -> Source:
-    """Return the source of a path; what cannot be one has failed already."""
+    """Return the source of a path; an impossible path is marked as failed."""
     if "\0" in path:
         return Source(shown(path), None, "stb", "a path cannot hold a NUL character")
     if not path:
-        return Source("''", None, "stb", "an empty text is no path")
+        return Source("''", None, "stb", "an empty string is not a path")
     if len(path) > _LONG and not os.path.exists(path):
-        reason = f"no path, but a text of {len(path)} characters"
+        reason = f"not a path, but a string of {len(path)} characters"
         if _BASE64.fullmatch(path[:_LONG]):
-            reason += " that looks like base64: decode it first (base64.b64decode) and pass bytes"
+            reason += " that looks like base64; decode it first (base64.b64decode) and pass bytes"
         return Source(shown(path), None, "stb", reason)
     return Source(path, path, "stb")
 
@@ -232,7 +232,7 @@ def _pil_source(image: Any, name: str) -> Source:
 
 
 def text_of(error: BaseException) -> str:
-    """Return what Pillow said, without the address of a buffer that one of its errors names."""
+    """Return an error message of Pillow, without the buffer address that one of them contains."""
     if type(error).__name__ == "UnidentifiedImageError":
         return "cannot identify the format"
     return str(error) or type(error).__name__

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIDE = 112  # pixels of a thumbnail in a notebook
-LARGEST = 160  # none is larger
+LARGEST = 160  # maximum size
 _QUALITY = 82
 
 
 def thumbnail(image: Any, side: int = LARGEST) -> NDArray[np.uint8] | str:
     """Return an image with its longer side at most `side`: `(h, w, 3)` uint8.
 
-    Where there is none to show, a text that says why; without Pillow, the image thinned out.
+    If the image cannot be shown, return the reason as text. Without Pillow, skip rows and columns.
     """
     if not is_image(image):
         return "no image"
@@ -46,7 +46,7 @@ def thumbnail(image: Any, side: int = LARGEST) -> NDArray[np.uint8] | str:
 
 
 def data_uri(pixels: NDArray[np.uint8]) -> str | None:
-    """Return pixels as a `data:` address of a JPEG; None without Pillow."""
+    """Return pixels as a `data:` URI of a JPEG, or None without Pillow."""
     try:
         from PIL import Image
     except ImportError:
@@ -55,7 +55,7 @@ def data_uri(pixels: NDArray[np.uint8]) -> str | None:
 
 
 def jpeg(small: Image.Image) -> bytes:
-    """Return a PIL image as the bytes of a JPEG file."""
+    """Return a PIL image as JPEG bytes."""
     file = io.BytesIO()
     small.save(file, "JPEG", quality=_QUALITY, optimize=True)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Find damaged image files by decoding every one."""
+"""Find damaged image files by decoding all of them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from birdembed.images.sources import Inputs, Source, source_or_failure
 @public
 @dataclass(frozen=True)
 class VerifyReport:
-    """The result of `verify`.
+    """Result of `verify`.
 
     Attributes
     ----------
     checked : int
-        Number of files looked at.
+        Number of checked files.
     failures : list of Failure
-        ``(position, name, reason)`` of files that cannot be read; of folders that cannot be
-        read the position is -1.
+        ``(position, name, reason)`` for each file that cannot be read. The position is -1 for
+        folders that cannot be read.
     suspect : list of Failure
-        JPEG, PNG, GIF or BMP files that only Pillow could read: damaged somewhere, or of a
-        rare kind. They are embedded, but deserve a look.
+        JPEG, PNG, GIF or BMP files that only Pillow can read, because they are damaged or unusual.
+        They can be embedded, but you should check them.
     """
 
     checked: int = 0
@@ -40,40 +40,41 @@ class VerifyReport:
     suspect: list[Failure] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        """Return whether all files are sound."""
+        """Return whether no file is bad or suspect."""
         return not self.failures and not self.suspect
 
 
 def verify(
     folder: Any, *, num_threads: int | None = None, show_progress_bar: bool | None = None
 ) -> VerifyReport:
-    """Decode every image below a folder, without embedding.
+    """Decode images without embedding them, and report those that cannot be read.
 
     Parameters
     ----------
     folder : str or Path, an ImageFolder, or a list of images
-        Of a folder: files whose name ends like an image's, hidden ones left out.
+        A folder is searched recursively for files with the suffix of an image. Hidden files are
+        ignored.
     num_threads : int, optional
     show_progress_bar : bool, optional
-        Default: in a terminal or notebook only.
+        Default: only in a terminal or notebook.
 
     Returns
     -------
     VerifyReport
-        ``.failures`` and ``.suspect``, names as paths.
+        ``.failures`` and ``.suspect``, with paths as names.
 
     Raises
     ------
     NotADirectoryError, FileNotFoundError
-        `folder` is no folder.
+        `folder` is not a folder.
     ValueError
-        There is no image in it, or `num_threads` is below 1.
+        The folder has no images, or `num_threads` is below 1.
     """
     threads = check_threads(num_threads)
     if isinstance(folder, (str, os.PathLike)):
         found = files.list_images(files.check_folder(folder))
         if not found.names and not found.failures:
-            raise ValueError(f"{found.root}: no images in it")
+            raise ValueError(f"{found.root}: no images in this folder")
         report = _with_bar(found.paths, threads, show_progress_bar)
         report.failures.extend(Failure(-1, path, reason) for path, reason in found.reasons)
         return report
@@ -90,7 +91,7 @@ def _with_bar(images: Any, num_threads: int, show: bool | None) -> VerifyReport:
 
 
 def _verify(inputs: Inputs, num_threads: int, bar: Any) -> VerifyReport:
-    cfg = Preprocess(size=8)  # decoding is what counts; the rest as cheap as can be
+    cfg = Preprocess(size=8)  # only decoding matters; make the rest as cheap as possible
     checked, failures, suspect = 0, [], []
     for sources in checked_sources(inputs, cfg, 64, num_threads):
         for position, source in sources:
@@ -107,7 +108,7 @@ def _verify(inputs: Inputs, num_threads: int, bar: Any) -> VerifyReport:
 def checked_sources(
     images: Any, cfg: Any, batch_size: int, num_threads: int
 ) -> Iterator[list[tuple[int, Source]]]:
-    """Decode images in batches; yield their positions and sources, with decoder and reason."""
+    """Decode images in batches; yield positions and sources with decoder and reason."""
     items = iter(Inputs.of(images).items)
     first = 0
     while chunk := list(itertools.islice(items, batch_size)):

@@ -1,1 +1,1 @@
-"""Bridges to other tools, each behind its own extra."""
+"""Integrations with other tools. Each needs its own extra."""

@@ -1,4 +1,4 @@
-"""Plots of a training for trackers and cards."""
+"""Plots of a training for experiment trackers and cards."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
     from birdembed.model.model import Model
 
-_MOST = 400  # images that are embedded for the plots
+_MOST = 400  # images to embed for the plots
 _QUERIES = 6
 _MATCHES = 5
 
 
 def sample(data: ImageFolder, most: int = _MOST) -> ImageFolder:
-    """Return some images of every class, at least two of each where there are two."""
+    """Return some images of every class, at least two of each if there are two."""
     if len(data) <= most:
         return data
     return data.select(per_class=max(most // len(data.class_names), 2))
 
 
 def plots_of(model: Model, data: ImageFolder) -> dict[str, Callable[[], Figure]]:
-    """Return functions that draw a training's plots, by the plots' names.
+    """Return functions that draw the plots of a training, by name.
 
-    ``matches``: images and those most like them. ``similarity``: how alike images of the
-    same and of different classes are. ``confusion``: what the classifier takes for what, where
-    the model has one that knows the classes.
+    ``matches``: images and the most similar ones. ``similarity``: similarities within and between
+    classes. ``confusion``: the confusion matrix of the classifier, if the model has one that knows
+    the classes.
     """
     from birdembed.display.classes import plot_confusion
     from birdembed.display.similarity import plot_similarity
@@ -57,7 +57,7 @@ def plots_of(model: Model, data: ImageFolder) -> dict[str, Callable[[], Figure]]
 
 
 def match_grid(index: Any, queries: int = _QUERIES, title: str | None = None) -> Figure:
-    """Draw images of an index, of as many classes as can be, each beside its nearest."""
+    """Plot images of an index, from as many classes as possible, with their best matches."""
     from birdembed.display.grid import plot_grid
 
     labels = np.asarray([str(label) for label in index.labels])
@@ -71,12 +71,12 @@ def match_grid(index: Any, queries: int = _QUERIES, title: str | None = None) ->
 
 
 def png(figure: Figure, width: int = 1100) -> bytes:
-    """Return a figure as the bytes of a PNG, at most `width` pixels wide."""
+    """Return a figure as PNG bytes, at most `width` pixels wide."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=min(width / figure.get_figwidth(), 110))
     return buffer.getvalue()
 
 
 def without_matplotlib() -> bool:
-    """Return whether matplotlib is missing."""
+    """Return whether matplotlib is not installed."""
     return importlib.util.find_spec("matplotlib") is None

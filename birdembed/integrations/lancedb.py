@@ -1,7 +1,7 @@
 """LanceDB: an embedding function named "birdembed", and an index as a table. Extra: ``lancedb``.
 
-Importing this module registers the function. A table whose schema names it embeds what is added
-and what is searched for:
+Importing this module registers the function. A table with the function in its schema embeds
+images that you add and images that you search for:
 
 >>> import lancedb                                                       # doctest: +SKIP
 >>> from lancedb.pydantic import LanceModel, Vector                      # doctest: +SKIP
@@ -40,31 +40,31 @@ from lancedb.embeddings import EmbeddingFunction, register  # noqa: E402
 if TYPE_CHECKING:
     from birdembed.model.model import Model
 
-# The embedding function is had from LanceDB's registry; search/lancedb.py has an index as a table.
+# This file has the embedding function; search/lancedb.py stores an index in a table.
 __all__ = ["search"]
 
 
 @register("birdembed")
 class BirdembedFunction(EmbeddingFunction):
-    """An embedding function for LanceDB, with the vectors that `Model.encode` gives.
+    """Embedding function for LanceDB that returns the same vectors as `Model.encode`.
 
-    The source column holds paths (str) or the files themselves (bytes). The model is loaded once
-    a process, and its fingerprint goes into the table's metadata: a model of the same name with
-    other weights is refused later on.
+    The source column contains paths (str) or the content of files (bytes). The model is loaded
+    once per process. Its fingerprint is stored in the metadata of the table, so using a model of
+    the same name with other weights is an error.
 
     Parameters
     ----------
     name : str
-        As `birdembed.load_model` takes it.
+        Name, path or hub id of the model, see `birdembed.load_model`.
     batch_size : int
-        Images in memory at a time.
+        Number of images in memory at a time.
     on_error : {"null", "raise"}
-        About an image that cannot be read: a null vector and a warning that names it (write
-        with LanceDB's own ``on_bad_vectors="null"`` or ``"drop"``, else LanceDB refuses the
-        rows), or an error that names it. Neither is tried again, as LanceDB would do, with
-        growing waits, for a function that raises.
+        What to do if an image cannot be read: return a null vector and issue a warning, or raise
+        an error; both name the image. To write null vectors, pass ``on_bad_vectors="null"`` or
+        ``"drop"`` to LanceDB. Unlike other functions in LanceDB, this one does not retry after an
+        error.
     fingerprint : str, optional
-        What the model must have; taken from the model when the table is made.
+        Required fingerprint of the model; set when the table is created.
     """
 
     name: str = DEFAULT_MODEL
@@ -75,7 +75,7 @@ class BirdembedFunction(EmbeddingFunction):
 
     @classmethod
     def create(cls, **options: Any) -> BirdembedFunction:
-        """Make an embedding function of the options that the class takes."""
+        """Create an embedding function with the given options."""
         if "name" in options:
             options["name"] = os.fspath(options["name"])
         on_error = options.get("on_error", "null")
@@ -83,29 +83,30 @@ class BirdembedFunction(EmbeddingFunction):
         unknown = [option for option in options if option not in cls.model_fields]
         if unknown:
             raise TypeError(
-                f"birdembed takes {', '.join(cls.model_fields)}, got {', '.join(unknown)}"
+                f"the options of birdembed are {', '.join(cls.model_fields)}, got "
+                f"{', '.join(unknown)}"
             )
         made: BirdembedFunction = super().create(**options)
         return made
 
     def safe_model_dump(self) -> dict[str, Any]:
-        """Return the options and the fingerprint, which LanceDB keeps with the table."""
+        """Return the options and the fingerprint, which LanceDB stores with the table."""
         return {**super().safe_model_dump(), "fingerprint": self._model().fingerprint}
 
     def _model(self) -> Model:
-        """Return the model; `FingerprintMismatch` where its weights are not those of the table."""
+        """Return the model; raise `FingerprintMismatch` if it is not the model of the table."""
         model = shared_model(self.name)
-        advice = "make the table again, or put the model back"
-        other = f"the model {self.name!r} now"
+        advice = "create the table again, or restore the original model"
+        other = f"the current model {self.name!r}"
         check_same_model("the table", self.fingerprint, other, model.fingerprint, advice)
         return model
 
     def ndims(self) -> int:
-        """Return the length of a vector."""
+        """Return the dimension of the vectors."""
         return self._model().embedding_dim
 
     def compute_source_embeddings(self, images: Any, *_: Any, **__: Any) -> list[Any]:
-        """Embed the source column: a list of `(dim,)` float32, None for a bad file."""
+        """Embed the source column: a list of `(dim,)` float32, None for an unreadable file."""
         listed = images.to_pylist() if hasattr(images, "to_pylist") else images
         listed = [listed] if isinstance(listed, (str, bytes)) else list(listed)
         given = [row for row, image in enumerate(listed) if image is not None]
@@ -124,7 +125,7 @@ class BirdembedFunction(EmbeddingFunction):
         if bad:
             warnings.warn(
                 f"{len(bad)} of {len(listed)} images could not be read and have a null vector "
-                '(on_bad_vectors="null" or "drop" lets LanceDB go on without them):\n  '
+                '(pass on_bad_vectors="null" or "drop" to LanceDB to accept them):\n  '
                 + "\n  ".join(bad),
                 stacklevel=2,
             )
@@ -135,11 +136,11 @@ class BirdembedFunction(EmbeddingFunction):
         return [self._model().encode(query)]
 
     def compute_source_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:
-        """Embed the source column once: a bad file does not become better."""
+        """Embed the source column once; retrying does not help with an unreadable file."""
         return self.compute_source_embeddings(*args, **options)
 
     def compute_query_embeddings_with_retry(self, *args: Any, **options: Any) -> list[Any]:
-        """Embed what is searched for, once."""
+        """Embed a query, without retrying."""
         return self.compute_query_embeddings(*args, **options)
 
 
@@ -156,29 +157,29 @@ def search(
     Parameters
     ----------
     table : lancedb table
-        As `Index.to_lancedb` makes it, or any with a column `vector`.
+        A table written by `Index.to_lancedb`, or any table with a column `vector`.
     query
-        As `Index.search` takes it: images, encoded by `model`, or float embeddings; one or many.
+        One or many images, which are encoded by `model`, or float embeddings; see `Index.search`.
     k : int
-        Matches a query.
+        Number of matches per query.
     where : str, optional
-        LanceDB's filter, such as ``"label = 'WREN'"``, applied before the search.
+        A LanceDB filter, such as ``"label = 'WREN'"``, applied before the search.
     model : Model, optional
-        Encodes images; its fingerprint must be the table's.
+        Model that encodes images; it must have the fingerprint of the table.
     fingerprint : str, optional
-        Of the model that embeddings come from, to be checked.
+        Fingerprint of the model that computed the query embeddings; checked against the table.
 
     Returns
     -------
     SearchResult
-        `indices` are LanceDB's row ids.
+        Its `indices` are the row ids of LanceDB.
 
     Raises
     ------
     FingerprintMismatch
-        The query comes from another model than the table.
+        The query and the table come from different models.
     TypeError
-        `k` is no whole number.
+        `k` is not an integer.
     ValueError
         There is no model to encode an image, or `k` is below 1.
     """
@@ -187,7 +188,7 @@ def search(
     vectors, single = _query_vectors(asked, table, model, fingerprint)
     found = [_search_one(table, vector, k, where) for vector in vectors]
     width = max(map(len, found), default=0)
-    for rows in found:  # an approximate index may find fewer for one query than for another
+    for rows in found:  # an approximate index may find fewer matches for some queries
         rows += [{"_distance": np.inf, "_rowid": -1}] * (width - len(rows))
     result = SearchResult(
         1 - _gathered(found, "_distance", width).astype(np.float32),
@@ -204,12 +205,12 @@ def search(
 def _query_vectors(
     asked: query_.Asked, table: Any, model: Any, fingerprint: str | None
 ) -> tuple[Any, bool]:
-    """Return the vectors of a query, `(q, dim)`, and whether it is a single one."""
+    """Return the vectors of a query, `(q, dim)`, and whether it is a single query."""
     known = arrow.fingerprint_of(table.schema)
     given = asked.vectors
     if given is None:
         if model is None:
-            raise ValueError("the query is an image: pass model=, or encode the image first")
+            raise ValueError("the query is an image; pass model=, or encode the image first")
         fingerprint = model.fingerprint
         given = model.encode(asked.images)
     advice = "search with the model of the table"
@@ -220,7 +221,7 @@ def _query_vectors(
 
 
 def _search_one(table: Any, vector: Any, k: int, where: str | None) -> list[dict[str, Any]]:
-    """Return the rows of the table that match one vector."""
+    """Return the best matching rows of the table for one vector."""
     names = [name for name in ("id", "label", "path") if name in table.schema.names]
     asked = table.search(vector, vector_column_name="vector").distance_type("cosine").limit(k)
     if where is not None:
@@ -230,6 +231,6 @@ def _search_one(table: Any, vector: Any, k: int, where: str | None) -> list[dict
 
 
 def _gathered(found: Sequence[list[dict[str, Any]]], name: str, width: int) -> Any:
-    """Return a column of all the rows found, `(queries, width)`."""
+    """Return a column of the matches of all queries, `(queries, width)`."""
     flat = [row.get(name) for rows in found for row in rows]
     return columns_.objects(flat).reshape(len(found), width)

@@ -1,4 +1,4 @@
-"""Metaflow: cards and checkpoints of a training, and lists of images for a foreach.
+"""Metaflow: cards and checkpoints for training, and lists of images for a foreach.
 
 >>> from metaflow import FlowSpec, card, checkpoint, current, retry, step   # doctest: +SKIP
 >>> from birdembed.integrations.metaflow import MetaflowCallback            # doctest: +SKIP
@@ -42,10 +42,10 @@ __all__ = ["MetaflowCallback", "figure_image", "shard_files"]
 
 log = logging.getLogger("birdembed")
 
-_REFRESH_EVERY = 15.0  # seconds: each refresh of a card starts a process of its own
+_REFRESH_EVERY = 15.0  # seconds; each refresh of a card starts a process
 _MOST_POINTS = 300  # of a curve over steps
 _SHOWN = 200  # images embedded for the grids
-_KEPT = 2  # checkpoints of this attempt that stay
+_KEPT = 2  # checkpoints of this attempt to keep
 _NAME = "birdembed"  # of the checkpoints
 _EXTENSION = "metaflow_extensions.obcheckpoint.plugins.machine_learning_utilities"
 _CHARTS = {
@@ -72,22 +72,22 @@ _COLUMNS = {
 
 
 class MetaflowCallback(Callback):
-    """A training callback that fills the step's card and saves ``@checkpoint`` checkpoints.
+    """Training callback that fills the card of the step and saves ``@checkpoint`` checkpoints.
 
-    Outside of a Metaflow task, and in a step without those decorators, it does nothing, so that
-    a training function is the same everywhere.
+    Outside a Metaflow task, or in a step without these decorators, it does nothing, so you can use
+    the same training function everywhere.
 
     Parameters
     ----------
     card_id : str, optional
-        Which card, where the step has several: ``@card(type="blank", id=card_id)``.
+        Id of the card, if the step has several: ``@card(type="blank", id=card_id)``.
     pictures : bool
-        Draw images of `valid` beside their nearest ones, before and after the training.
+        Show images of `valid` with their best matches, before and after training.
     refresh_every : float
-        Seconds between two refreshes of the card while the model trains.
+        Seconds between two refreshes of the card during training.
     keep : int or None
-        Checkpoints of this attempt that stay in the datastore, where the datastore can delete;
-        None: all of them. A checkpoint of ResNet-50 with AdamW and a running mean is 470 MB.
+        Number of checkpoints of this attempt to keep in the datastore, if it supports deletion.
+        None: keep all. A checkpoint of ResNet-50 with AdamW and a moving average has 470 MB.
 
     Raises
     ------
@@ -116,12 +116,12 @@ class MetaflowCallback(Callback):
     # Events
 
     def on_train_begin(self, trainer: TrainerLike) -> None:
-        """Lay out the card."""
+        """Create the card."""
         self._card = _card(self._card_id)
         self._began, self._refreshed = time.monotonic(), 0.0
         self._first_step = trainer.step_count
         if trainer.step_count:
-            self._note = f"went on from the checkpoint at step {trainer.step_count}"
+            self._note = f"resumed from the checkpoint at step {trainer.step_count}"
             trainer.say(self._note)
         if self._card is None:
             return
@@ -132,7 +132,7 @@ class MetaflowCallback(Callback):
         self._draw_grid(trainer, "before training")
 
     def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
-        """Record the step; refresh the card from time to time."""
+        """Record the step, and refresh the card if enough time has passed."""
         if self._card is None:
             return
         place = logs["step"] / trainer.steps_per_epoch
@@ -148,7 +148,7 @@ class MetaflowCallback(Callback):
         self._lay_out(trainer)
 
     def on_checkpoint(self, trainer: TrainerLike, path: str) -> None:
-        """Save the checkpoint to the datastore; a retry of the task finds it there."""
+        """Save the checkpoint to the datastore, where a retry of the task finds it."""
         store = current.get("checkpoint")
         if store is None:
             return
@@ -158,13 +158,13 @@ class MetaflowCallback(Callback):
             _delete(self._saved.pop(0))
 
     def on_train_end(self, trainer: TrainerLike, history: History) -> None:
-        """Draw the final table, curves and images."""
+        """Show the final table, curves and images."""
         self._note = "finished"
         self._draw_grid(trainer, "after training")
         self._lay_out(trainer)
 
     def on_train_error(self, trainer: TrainerLike, error: BaseException) -> None:
-        """Write into the card why the training stopped."""
+        """Show on the card why the training stopped."""
         self._note = f"stopped: {type(error).__name__}: {error}"
         self._lay_out(trainer)
 
@@ -176,15 +176,15 @@ class MetaflowCallback(Callback):
         from birdembed.search.index import Index
 
         some = sample(trainer.valid_data, _SHOWN)
-        # At the beginning the model is still what it was; at the end it is the best epoch.
+        # At the start the model is unchanged; at the end it has the weights of the best epoch.
         index = Index.build(trainer.given_model, some, show_progress_bar=False)
         if len(index) > 1:
-            image = figure_image(lambda: match_grid(index), f"Nearest photographs, {title}")
+            image = figure_image(lambda: match_grid(index), f"Most similar images, {title}")
             self._grids.append(image)
             self._lay_out(trainer)
 
     def _lay_out(self, trainer: TrainerLike) -> None:
-        """Rebuild the card: only charts and bars can be changed in place."""
+        """Rebuild the card, because only charts and bars can be updated in place."""
         if self._card is None:
             return
         self._update(trainer)
@@ -205,9 +205,8 @@ class MetaflowCallback(Callback):
     def _summary(self, trainer: TrainerLike) -> str:
         config, valid = trainer.config, trainer.valid_data
         parts = [
-            f"{len(trainer.train_data)} photographs of {len(trainer.train_data.class_names)} "
-            "classes",
-            f"{0 if valid is None else len(valid)} to judge by",
+            f"{len(trainer.train_data)} images of {len(trainer.train_data.class_names)} classes",
+            f"{0 if valid is None else len(valid)} for validation",
             f"{config.epochs} epochs, batch {config.batch_size}, {config.optimizer}, "
             f"learning rate {config.lr:.3g}",
         ]
@@ -314,7 +313,7 @@ def figure_image(draw: Callable[[], Any], label: str) -> Any:
     draw : callable
         Returns the figure.
     label : str
-        What stands below it.
+        Caption.
 
     Returns
     -------
@@ -329,8 +328,8 @@ def figure_image(draw: Callable[[], Any], label: str) -> Any:
 
 
 def _delete(reference: dict[str, Any]) -> None:
-    """Remove a checkpoint from the datastore; the extension has no public call for it."""
-    with contextlib.suppress(Exception):  # then it stays: more space, nothing else
+    """Delete a checkpoint from the datastore; the extension has no public function for it."""
+    with contextlib.suppress(Exception):  # if it fails, the checkpoint only takes space
         import importlib
 
         names = ("datastructures", "checkpoints.checkpoint_storage", "datastore.task_utils")
@@ -350,27 +349,27 @@ def _delete(reference: dict[str, Any]) -> None:
 def shard_files(
     folder: str | os.PathLike[str], per_shard: int, most: int | None = None
 ) -> list[list[str]]:
-    """Return the images below a folder in shards, for a foreach.
+    """Return the images below a folder, split into shards for a foreach.
 
     Parameters
     ----------
     folder : str or Path
     per_shard : int
-        Images of a shard.
+        Number of images per shard.
     most : int, optional
-        Shards at most: larger ones where there would be more.
+        Maximum number of shards; shards get larger if there would be more.
 
     Returns
     -------
     list of list of str
-        Paths relative to the folder, with "/" between their parts, in the order of their names.
+        Paths relative to the folder, with "/" as separator, sorted by name.
 
     Raises
     ------
     ValueError
-        There is no image in it, or `per_shard` is below 1.
+        The folder has no images, or `per_shard` is below 1.
     FileNotFoundError, NotADirectoryError
-        It is not there, or no folder.
+        The folder does not exist, or is not a folder.
     """
     from birdembed.images.files import folder_of_images
 

@@ -1,4 +1,4 @@
-"""Ray: embed a Dataset with actors that hold one model each. Extra: ``ray``.
+"""Ray: embed a Dataset with actors, one model per actor. Extra: ``ray``.
 
 >>> import ray                                                           # doctest: +SKIP
 >>> from birdembed.integrations.ray import embed_dataset                 # doctest: +SKIP
@@ -38,42 +38,42 @@ def embed_dataset(
 ) -> Any:
     """Embed the images of a Ray Dataset.
 
-    Nothing is computed before the dataset is consumed (``write_parquet``, ``write_lance``,
-    ``iter_batches``, ...). The rows of an actor that dies, or whose machine does, are embedded by
-    another one; each row comes out once.
+    The dataset is lazy: embedding starts when it is consumed (``write_parquet``, ``write_lance``,
+    ``iter_batches``, ...). If an actor or its machine dies, another actor embeds its rows; each
+    row appears once in the result.
 
     Parameters
     ----------
     dataset : ray.data.Dataset
-        Rows with the paths of images (str), or their files (bytes). Paths must be readable on
+        Rows with paths of images (str) or the content of files (bytes). Paths must be readable on
         every machine.
     model : Model, str or Path
-        A `Model` travels to each machine once. A name or folder is loaded there, by each actor.
+        A `Model` is sent to each machine once. A name or folder is loaded by each actor.
     column : str
-        Which column holds the images.
+        Name of the column with the images.
     batch_size : int
-        Rows of a batch.
+        Number of rows per batch.
     concurrency : int or (int, int), optional
-        Number of actors, or the least and the most. Default: from one to as many as the
-        processors of the cluster allow.
+        Number of actors, or minimum and maximum. Default: from one to as many as the CPUs of the
+        cluster allow.
     num_cpus : float
-        Processors of an actor, which are also its threads (at least one).
+        Number of CPUs per actor, which is also its number of threads (at least one).
     normalize_embeddings : bool
         Scale each vector to length 1.
 
     Returns
     -------
     ray.data.Dataset
-        The same rows and columns, and `embedding` (a fixed-size list of float32; null for a bad
-        file) and `error` (what is wrong with it; null for a good one).
+        The same rows with two more columns: `embedding` (a fixed-size list of float32, null for
+        an unreadable file) and `error` (the reason, null for a readable file).
 
     Raises
     ------
     ValueError
-        `dataset` has a column of one of these names already, or none named `column`; in an actor,
-        when the dataset is consumed, if its columns are not known before.
+        `dataset` already has a column with one of these names, or has no column `column`. If its
+        columns are not known yet, the error is raised when the dataset is consumed.
     TypeError
-        `model` is neither.
+        `model` has another type.
     """
     given = _sent(model)
     if batch_size < 1:
@@ -89,20 +89,20 @@ def embed_dataset(
         batch_size=batch_size,
         compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
         num_cpus=num_cpus,
-    )  # Ray Data restarts an actor that dies, and gives its batch out again, without being told
+    )  # by default Ray Data restarts an actor that dies and repeats its batch
 
 
 def _sent(model: Any) -> Any:
-    """Return what the actors get their model from: a reference, a folder or a name."""
+    """Return the source from which the actors load the model: a reference, folder or name."""
     if isinstance(model, (str, os.PathLike)):
         return os.path.abspath(model) if os.path.isdir(model) else os.fspath(model)
     if hasattr(model, "encode"):
-        return ray.put(model)  # once a machine, not once an actor
+        return ray.put(model)  # once per machine, not per actor
     raise TypeError(f"model must be a Model, a name or a folder, got {type(model).__name__}")
 
 
 def _actors(concurrency: int | tuple[int, int] | None, num_cpus: float) -> tuple[int, int]:
-    """Return the least and the greatest number of actors."""
+    """Return the minimum and maximum number of actors."""
     if concurrency is None:
         processors = ray.cluster_resources().get("CPU", 1)
         return 1, max(1, int(processors / num_cpus) if num_cpus else 1)
@@ -111,16 +111,16 @@ def _actors(concurrency: int | tuple[int, int] | None, num_cpus: float) -> tuple
 
 def _check_columns(names: list[str], column: str) -> None:
     if column not in names:
-        raise ValueError(f"the dataset has no column {column!r}; there are {', '.join(names)}")
+        raise ValueError(f"no column {column!r} in the dataset, which has {', '.join(names)}")
     there = [name for name in ADDED if name in names]
     if there:
         raise ValueError(
-            f"the dataset has a column {' and '.join(map(repr, there))} already: rename or drop it"
+            f"the dataset already has a column {' and '.join(map(repr, there))}; rename or drop it"
         )
 
 
 class _Embedder:
-    """An actor that embeds batches with one model."""
+    """An actor that embeds batches with its model."""
 
     def __init__(self, model: Any, column: str, num_threads: int, normalize: bool):
         self.model = ray.get(model) if isinstance(model, ray.ObjectRef) else shared_model(model)
@@ -146,7 +146,7 @@ class _Embedder:
 
     def _embed(self, images: list[Any]) -> tuple[np.ndarray, list[str | None]]:
         """Return vectors `(n, dim)`, and for each row the error or None."""
-        errors: list[str | None] = ["null: no photograph" if i is None else None for i in images]
+        errors: list[str | None] = ["null: no image" if i is None else None for i in images]
         given = [row for row, image in enumerate(images) if image is not None]
         found, report = self.model.encode(
             [images[row] for row in given],

@@ -35,32 +35,33 @@ if TYPE_CHECKING:
 
 
 class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Turn images into vectors, as `Model.encode` does.
+    """Transformer that embeds images like `Model.encode`.
 
-    It learns nothing: `fit` loads the model and notes its fingerprint. The model is named, not
-    held, and loaded once a process: `clone`, grid search and pickles stay small, and every process
-    of joblib loads its own.
+    It has nothing to learn: `fit` loads the model and stores its fingerprint. The estimator only
+    stores the name of the model, which is loaded once per process. So clones, grid searches and
+    pickles stay small, and each joblib process loads its own copy.
 
     Parameters
     ----------
     model : str or Path
-        As `birdembed.load_model` takes it. A `Model` that was changed here has to be saved first
-        (`save_pretrained`), because each process must find it.
+        Name, path or hub id of the model, see `birdembed.load_model`. A `Model` that you have
+        changed must be saved first (`save_pretrained`), so that each process can load it.
     batch_size : int
-        Images in memory at a time. The vectors do not depend on it.
+        Number of images in memory at a time. The embeddings do not depend on it.
     normalize_embeddings : bool
-        Scale each vector to length 1, for what measures Euclidean distances.
+        Scale each embedding to length 1, for methods that use Euclidean distances.
 
     Attributes
     ----------
     fingerprint_ : str
-        Of the model that `fit` saw. `transform` refuses another one under the same name.
+        Fingerprint of the model loaded by `fit`. `transform` raises an error if the model of that
+        name has changed.
 
     Notes
     -----
     Inputs are paths, bytes, PIL images or uint8 arrays, as a list, an object array, a Series, or a
-    table with one column; a uint8 array ``(n, h, w, c)``; an `ImageFolder`. Arrays are grey or
-    RGB(A); OpenCV's are BGR: ``image[..., ::-1]``.
+    table with one column; a uint8 array ``(n, h, w, c)``; or an `ImageFolder`. Arrays are grey or
+    RGB(A) (OpenCV uses BGR; convert with ``image[..., ::-1]``).
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.normalize_embeddings = normalize_embeddings
 
     def fit(self, X: Any, y: Any = None) -> ImageEmbedder:
-        """Load the model; the images are not looked at.
+        """Load the model; the images are not used.
 
         Parameters
         ----------
@@ -84,14 +85,14 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Returns
         -------
         ImageEmbedder
-            Itself.
+            The estimator itself.
 
         Raises
         ------
         TypeError
-            `model` is no name, or X is no sequence of images.
+            `model` is not a name or path, or X is not a sequence of images.
         WeightsError
-            There is no such model.
+            The model does not exist.
         """
         _images(X)
         model = self._loaded()
@@ -116,13 +117,13 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         DecodeError
             An image is missing or cannot be decoded; the message names it.
         FingerprintMismatch
-            The model of this name is not the one that `fit` saw.
+            The model of this name has changed since `fit`.
         """
         images = _images(X)
         model = self._loaded()
         seen = getattr(self, "fingerprint_", None)
-        other = f"the model {os.fspath(self.model)!r} now"
-        advice = "fit again, or put the model back"
+        other = f"the current model {os.fspath(self.model)!r}"
+        advice = "fit again, or restore the original model"
         check_same_model("the fitted transformer", seen, other, model.fingerprint, advice)
         vectors: NDArray[np.float32] = model.encode(
             images,
@@ -135,17 +136,17 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _loaded(self) -> Model:
         if not isinstance(self.model, (str, os.PathLike)):
             raise TypeError(
-                "model must be a name or a folder that save_pretrained wrote, got "
+                "model must be a name or a folder written by save_pretrained, got "
                 f"{type(self.model).__name__}"
             )
         return shared_model(self.model)
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Return True: there is nothing to fit."""
+        """Return True, because there is nothing to fit."""
         return True
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: input is images, which scikit-learn does not check."""
+        """Return the tags; scikit-learn does not validate the input, which is images."""
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         tags.no_validation = True
@@ -158,12 +159,12 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
 
 def _images(X: Any) -> Any:
-    """Return images as `encode` takes them; a table of one column becomes that column."""
+    """Return images in a form that `encode` accepts; of a table, return its only column."""
     if is_image(X):
-        raise TypeError("X must be a sequence of images, got one image: put it in a list")
+        raise TypeError("X must be a sequence of images, got one image; put it in a list")
     if getattr(X, "ndim", None) == 2 and (hasattr(X, "columns") or X.dtype == object):
         if X.shape[1] != 1:
-            raise ValueError(f"X must have one column, that of the images, got {X.shape[1]}")
+            raise ValueError(f"X must have one column with the images, got {X.shape[1]} columns")
         X = X.iloc[:, 0] if hasattr(X, "iloc") else X[:, 0]
     if not isinstance(X, Iterable):
         raise TypeError(f"X must be a sequence of images, got {type(X).__name__}")

@@ -1,1 +1,1 @@
-"""Models, which embed, classify and identify images."""
+"""Models that embed, classify and identify images."""

@@ -1,4 +1,4 @@
-"""Load the model that an index names."""
+"""Load the model of an index."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from birdembed.model.load import load_model
 from birdembed.model.model import Model
 from birdembed.model.stateful import snapshot_of
 
-_ADVICE = "name the model to use (model=, --model), or build the index again"
+_ADVICE = "pass the model to use (model=, --model), or build the index again"
 
 
 def load_maker(maker: Maker, fingerprint: str | None) -> Model:
@@ -17,7 +17,7 @@ def load_maker(maker: Maker, fingerprint: str | None) -> Model:
     Raises
     ------
     WeightsError
-        The model is not there any more, or was never saved.
+        The model no longer exists, or was never saved.
     FingerprintMismatch
         The model has changed since the index was made.
     """
@@ -30,7 +30,7 @@ def load_maker(maker: Maker, fingerprint: str | None) -> Model:
         if fingerprint in (None, model.fingerprint):
             return model
         if model.projection is not None and not snapshot_of(model).default_projection:
-            # The model that the index was made with may have projected.
+            # The model may have used a projection when the index was made.
             projecting = load_model(maker.path or name, revision=revision or None, projection=True)
             if projecting.fingerprint == fingerprint:
                 return projecting
@@ -40,7 +40,7 @@ def load_maker(maker: Maker, fingerprint: str | None) -> Model:
             f"{_ADVICE}"
         ) from error
     raise FingerprintMismatch(
-        f"the index was made with the model {maker}, fingerprint {str(fingerprint)[:12]}; this "
-        f"model now has the fingerprint {model.fingerprint[:12]}: it was changed or replaced; "
+        f"the index was made with the model {maker}, fingerprint {str(fingerprint)[:12]}, but "
+        f"this model was changed or replaced and now has the fingerprint {model.fingerprint[:12]}; "
         f"{_ADVICE}"
     )

@@ -1,4 +1,4 @@
-"""Classify images with the linear layer behind an embedder."""
+"""Classify images with a linear layer on top of an embedder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from birdembed.model.random_weights import random_contents, random_head
 
 
 class Classifier(Embedder):
-    """A ResNet with or without a classifier: what `Model` is without its species.
+    """A ResNet with or without a classifier: a `Model` without species.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ class Classifier(Embedder):
         "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" behind it the variant with
         a deep stem: "resnet50", "resnet34d".
     num_classes : int
-        Rows of the linear layer; 0: none.
+        Number of classes; 0 for no classifier.
     seed : int
-        Of the random weights.
+        Seed of the random weights.
     preprocess : Preprocess, optional
-        ``Preprocess()`` by default.
+        Default: ``Preprocess()``.
     class_names : sequence of str, optional
     """
 
@@ -48,24 +48,24 @@ class Classifier(Embedder):
 
     @property
     def num_classes(self) -> int:
-        """The number of rows of the classifier, 0 without one."""
+        """The number of classes, 0 without a classifier."""
         return self._current.num_classes
 
     @property
     def class_names(self) -> list[str] | None:
-        """The names of the classifier's rows, or None where they are not known."""
+        """The names of the classes, or None if they are unknown."""
         names = self._current.class_names
         return None if names is None else list(names)
 
     def logits(
         self, images: Any, batch_size: int = DEFAULT_BATCH, *, num_threads: int | None = None
     ) -> np.ndarray:
-        """Return the classifier's output, before the softmax.
+        """Return the output of the classifier before the softmax.
 
         Parameters
         ----------
         images, batch_size, num_threads
-            As `encode` takes them.
+            See `encode`.
 
         Returns
         -------
@@ -89,17 +89,17 @@ class Classifier(Embedder):
         Parameters
         ----------
         images, batch_size, num_threads
-            As `encode` takes them.
+            See `encode`.
 
         Returns
         -------
         numpy.ndarray
-            ``(n, classes)`` float32, ``(classes,)`` for one image; rows add up to 1.
+            ``(n, classes)`` float32, ``(classes,)`` for one image; each row sums to 1.
 
         Raises
         ------
         ValueError, DecodeError
-            As `logits` raises them.
+            See `logits`.
         """
         return softmax(logits_of(self._current, images, batch_size, num_threads))
 
@@ -111,30 +111,30 @@ class Classifier(Embedder):
         *,
         num_threads: int | None = None,
     ) -> Any:
-        """Return the likeliest classes.
+        """Return the most likely classes.
 
         Parameters
         ----------
         images : one image or many
-            As `encode` takes them; arrays in RGB.
+            See `encode`; arrays in RGB order.
         k : int
-            How many classes, at most.
+            Maximum number of classes.
         batch_size, num_threads
-            As `encode` takes them.
+            See `encode`.
 
         Returns
         -------
         list
-            For each image a list of ``(label, score)``, likeliest first, score the
-            probability; for one image just its list. Without class names the label is the
-            row's number as text.
+            For each image a list of ``(label, score)``, most likely class first, where `score` is
+            the probability. For a single image, only its list. Without class names, the label is
+            the class number as text.
 
         Raises
         ------
         ValueError
-            The model has no classifier, or k < 1.
+            The model has no classifier, or `k` is below 1.
         TypeError, DecodeError
-            k is no whole number; an image cannot be read.
+            `k` is not an integer, or an image cannot be read.
         """
         k = check_integer("k", k, 1)
         now = self._current
@@ -155,12 +155,12 @@ class Classifier(Embedder):
         on_error: str = "raise",
         num_threads: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray, EncodeReport]:
-        """Return what `encode` and `predict_proba` do, in half the time.
+        """Return the results of `encode` and `predict_proba`, in half the time.
 
         Parameters
         ----------
         images, batch_size, show_progress_bar, on_error, num_threads
-            As `encode` takes them.
+            See `encode`.
 
         Returns
         -------
@@ -179,8 +179,8 @@ class Classifier(Embedder):
 
         Notes
         -----
-        Each image goes through the network once. A model whose embeddings are GeM-pooled takes
-        twice, as its classifier sees averages.
+        Each image goes through the network once, or twice for a model with GeM-pooled embeddings,
+        because its classifier uses average pooling.
         """
         now = self._current
         inputs = Inputs.of(images)
@@ -196,22 +196,22 @@ class Classifier(Embedder):
     def reset_classifier(
         self, num_classes: int, class_names: Sequence[str] | None = None, *, seed: int = 0
     ) -> None:
-        """Replace the classifier by a fresh one, or remove it. Embeddings stay as they are.
+        """Replace the classifier by a new one, or remove it. Embeddings do not change.
 
         Parameters
         ----------
         num_classes : int
-            0 removes it.
+            Number of classes; 0 removes the classifier.
         class_names : sequence of str, optional
-            As many as classes.
+            One name per class.
         seed : int
-            Of the fresh weights.
+            Seed of the new weights.
 
         Raises
         ------
         TypeError, ValueError
-            `num_classes` is no whole number or negative, the names do not fit it, or two
-            of them are the same.
+            `num_classes` is not an integer or is negative, or the number of names differs or a
+            name occurs twice.
         BirdembedError
             Another call is changing this model.
         """

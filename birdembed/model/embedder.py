@@ -23,7 +23,7 @@ OnError: TypeAlias = Literal["raise", "skip", "nan"]
 
 
 class Embedder(Stateful):
-    """A ResNet that turns images into embeddings: what `Model` is without its classes.
+    """A ResNet that embeds images: a `Model` without classes.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class Embedder(Stateful):
         "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" behind it the variant with
         a deep stem: "resnet50", "resnet34d".
     seed : int
-        Of the random weights.
+        Seed of the random weights.
     preprocess : Preprocess, optional
-        ``Preprocess()`` by default.
+        Default: ``Preprocess()``.
     """
 
     def __init__(
@@ -88,51 +88,54 @@ class Embedder(Stateful):
         return_report: bool = False,
         num_threads: int | None = None,
     ) -> NDArray[np.float32] | tuple[NDArray[np.float32], EncodeReport]:
-        """Turn images into vectors.
+        """Compute the embeddings of images.
 
         Parameters
         ----------
         images : one image or many
-            Path, bytes, PIL image or uint8 array (H, W) or (H, W, 1 | 3 | 4), grey or RGB(A).
-            Many: the path of a folder (all images below it), an `ImageFolder`, an array
-            (N, H, W, C), a column of a table, any other iterable. OpenCV's arrays are BGR: pass
-            ``image[..., ::-1]``, with four channels ``image[..., [2, 1, 0, 3]]``.
+            One image: a path, bytes, a PIL image, or a uint8 array (H, W) or (H, W, 1 | 3 | 4),
+            grey or RGB(A). Many images: the path of a folder (searched recursively), an
+            `ImageFolder`, an array (N, H, W, C), a column of a table, or any other iterable.
+            OpenCV arrays are BGR: convert them with ``image[..., ::-1]``, or with four channels
+            ``image[..., [2, 1, 0, 3]]``.
         batch_size : int
-            Images in memory at a time. The vectors do not depend on it.
+            Number of images in memory at a time. The embeddings do not depend on it.
         normalize_embeddings : bool
-            Scale each vector to length 1.
+            Scale each embedding to length 1.
         projection : bool, optional
-            Apply the model's projection; by default where the model says so (`sscd` does not).
-            ``False``: the raw pooled features.
+            Apply the projection of the model. Default: as set by the model (`sscd` does not).
+            ``False`` returns the raw pooled features.
         truncate_dim : int, optional
-            Keep the first so many numbers of each vector, before it is scaled to length 1. The
-            axes of a fitted projection come in order of importance, those of raw features do not.
+            Keep only the first `truncate_dim` dimensions, before the embedding is scaled to length
+            1. The axes of a fitted projection are sorted by importance, those of raw features are
+            not.
         show_progress_bar : bool, optional
-            By default in a terminal or notebook.
+            Default: only in a terminal or notebook.
         on_error : {"raise", "skip", "nan"}
-            What becomes of an image that cannot be read: `DecodeError`; no row; a row of NaN.
-            A single bad image raises with ``"skip"`` too.
+            What to do if an image cannot be read: raise a `DecodeError`, leave out its row, or
+            return a row of NaN. A single image also raises an error with ``"skip"``.
         return_report : bool
             Return ``(embeddings, report)``.
         num_threads : int, optional
-            By default as `set_num_threads` says.
+            Default: see `set_num_threads`.
 
         Returns
         -------
         embeddings : numpy.ndarray
-            ``(n, dim)`` float32, ``(dim,)`` for one image, ``(0, dim)`` for none. The same
-            image gives the same bits in every batch, at every position, on any number of
-            threads.
+            ``(n, dim)`` float32, ``(dim,)`` for one image, ``(0, dim)`` for an empty list. The
+            embedding of an image is bit-for-bit the same in every batch, at every position and
+            with any number of threads.
         report : EncodeReport
             Only with `return_report`: ``kept`` positions, ``names`` and ``decoders`` of the
-            rows, ``failures`` as (position, name, reason).
+            rows, and ``failures`` as (position, name, reason).
 
         Raises
         ------
         DecodeError
-            A file is missing or cannot be decoded; the message names it.
+            A file is missing or cannot be decoded. The message names it.
         TypeError, ValueError
-            Something is no image, named by position; an argument is out of range.
+            An item is not an image (the message gives its position), or an argument is out of
+            range.
         """
         now = self._current
         form = VectorForm.of(now, projection, truncate_dim, normalize_embeddings)
@@ -155,17 +158,17 @@ class Embedder(Stateful):
         on_error: OnError = "raise",
         num_threads: int | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield ``(positions, embeddings)`` batch by batch, for more images than memory holds.
+        """Yield ``(positions, embeddings)`` batch by batch, if all rows do not fit into memory.
 
         Parameters
         ----------
         images, batch_size, normalize_embeddings, projection, truncate_dim, on_error, num_threads
-            As `encode` takes them.
+            See `encode`.
 
         Yields
         ------
         positions : (m,) int64
-            Where each image stands in the input.
+            Position of each image in the input.
         embeddings : (m, dim) float32
         """
         now = self._current
@@ -174,10 +177,10 @@ class Embedder(Stateful):
         return numbered(batches, on_error)
 
     def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
-        """Compute the cosine similarity of every embedding of `a` with every one of `b`.
+        """Compute the cosine similarity of each embedding in `a` with each one in `b`.
 
-        The same as `cosine_similarity`, under the name that sentence-transformers uses; the
-        result always has two axes.
+        Same as `cosine_similarity`, with the name used by sentence-transformers. The result always
+        has two axes.
 
         Parameters
         ----------
@@ -194,9 +197,9 @@ class Embedder(Stateful):
         Raises
         ------
         TypeError
-            An array does not hold floats: pass what `encode` returns, not images.
+            An array does not hold floats. Pass the result of `encode`, not images.
         ValueError
-            The dimensions differ, or a row holds NaN or infinity.
+            The dimensions differ, or a row contains NaN or infinity.
 
         Examples
         --------
@@ -217,17 +220,17 @@ class Embedder(Stateful):
         projection: bool | None = None,
         num_threads: int | None = None,
     ) -> np.ndarray:
-        """Embed network input: what `encode` does after `birdembed.preprocess`.
+        """Embed network input: the part of `encode` after `birdembed.preprocess`.
 
-        With `mirror`, the mirror image is `x` flipped, which `encode`'s is bit for bit unless
-        ``resize="shortest"`` cuts an odd number of columns.
+        With `mirror`, the mirror image is `x` flipped. This is bit-for-bit the same as in
+        `encode`, unless ``resize="shortest"`` cuts an odd number of columns.
 
         Parameters
         ----------
         x : numpy.ndarray
-            ``(n, 3, h, w)`` float32, normalised; sides of 32 to 1024.
+            ``(n, 3, h, w)`` float32, normalised; height and width from 32 to 1024.
         normalize_embeddings, projection, num_threads
-            As `encode` takes them.
+            See `encode`.
 
         Returns
         -------
@@ -237,7 +240,7 @@ class Embedder(Stateful):
         Raises
         ------
         TypeError, ValueError
-            `x` is of another type or shape.
+            `x` has another type or shape.
         """
         now = self._current
         vectors = now.embed(check_pixels(x), now.chosen(projection), check_threads(num_threads))
@@ -253,7 +256,7 @@ class Embedder(Stateful):
         Parameters
         ----------
         images, batch_size, num_threads
-            As `encode` takes them.
+            See `encode`.
 
         Returns
         -------

@@ -20,12 +20,12 @@ from birdembed.weights.tensors import all_finite
 
 
 def check_pixels(x: Any) -> np.ndarray:
-    """Return network input in the form that the core takes.
+    """Return network input in the form required by the core.
 
     Raises
     ------
     TypeError, ValueError
-        It is no such array, or a value is NaN or infinite: ReLUs would make a number of it.
+        `x` has another type or shape, or a value is NaN or infinite, which a ReLU could hide.
     """
     if not isinstance(x, np.ndarray):
         raise TypeError(f"x must be a NumPy array, got {type(x).__name__}")
@@ -36,15 +36,15 @@ def check_pixels(x: Any) -> np.ndarray:
     pixels = np.ascontiguousarray(x)
     if not all_finite(pixels):
         row = int((~np.isfinite(pixels).all(axis=(1, 2, 3))).argmax())
-        raise ValueError(f"x: image {row} holds NaN or infinity")
+        raise ValueError(f"x: image {row} contains NaN or infinity")
     return pixels
 
 
 def check_classifier(now: Snapshot) -> None:
-    """Raise `ValueError` where a model has no classes."""
+    """Raise a ValueError if a model has no classifier."""
     if not now.num_classes:
         raise ValueError(
-            "this model has no classifier: load one that has, or give it one with "
+            "this model has no classifier; load a model with one, or add one with "
             "reset_classifier or fine_tune"
         )
 
@@ -52,7 +52,7 @@ def check_classifier(now: Snapshot) -> None:
 def with_gaps(
     batch: batches_.Batch, vectors: np.ndarray, report: EncodeReport, on_error: str
 ) -> np.ndarray:
-    """Enter a batch into the report, and with "nan" give its failures rows of NaN."""
+    """Add a batch to the report, and with "nan" insert rows of NaN for its failures."""
     report.failures += [(f.position, f.name, f.reason) for f in batch.failures]
     if on_error != "nan" or not batch.failures:
         report.kept += [int(p) for p in batch.positions]
@@ -73,7 +73,7 @@ def with_gaps(
 
 
 class VectorForm(NamedTuple):
-    """The vectors that a call returns: projected or not, of which length, scaled or not."""
+    """The form of the returned vectors: projection, length and scaling."""
 
     projection: Projection | None
     dim: int
@@ -83,7 +83,7 @@ class VectorForm(NamedTuple):
     def of(
         cls, now: Snapshot, projection: bool | None, truncate_dim: int | None, normalize: bool
     ) -> VectorForm:
-        """Check the arguments of `Model.encode`; `ValueError` where the model cannot do that."""
+        """Check the arguments of `Model.encode`; raise a ValueError if the model cannot do it."""
         chosen = now.chosen(projection)
         dim = now.dim(chosen)
         if truncate_dim is not None:
@@ -91,7 +91,7 @@ class VectorForm(NamedTuple):
         return cls(chosen, dim, normalize)
 
     def applied(self, vectors: np.ndarray) -> np.ndarray:
-        """Return vectors cut to the length, then scaled."""
+        """Return the vectors, truncated and then scaled."""
         if self.dim < vectors.shape[1]:
             vectors = np.ascontiguousarray(vectors[:, : self.dim])
         return normalized(vectors) if self.normalize else vectors
@@ -105,7 +105,7 @@ def embedded(
     on_error: str,
     num_threads: int | None,
 ) -> Iterator[tuple[batches_.Batch, np.ndarray]]:
-    """Check the arguments now, and return an iterator that reads and embeds batch by batch."""
+    """Check the arguments, and return an iterator that reads and embeds batch by batch."""
     threads = check_threads(num_threads)
     batches = batches_.batches(
         inputs, now.preprocess, batch_size, num_threads=threads, on_error=on_error
@@ -122,7 +122,7 @@ def embedded(
 def classified(
     now: Snapshot, inputs: Inputs, batch_size: int, on_error: str, num_threads: int | None
 ) -> Iterator[tuple[batches_.Batch, np.ndarray]]:
-    """Do what `embedded` does, with the logits behind each default embedding."""
+    """Like `embedded`, but also return the logits of each image."""
     check_classifier(now)
     threads = check_threads(num_threads)
     batches = batches_.batches(
@@ -147,7 +147,7 @@ def gathered(
     on_error: str,
     show_progress_bar: bool | None,
 ) -> tuple[np.ndarray, EncodeReport]:
-    """Return the rows of all batches, ``(n, width)``, and the report on the images."""
+    """Return the rows of all batches, ``(n, width)``, and the report."""
     report = EncodeReport()
     rows: list[np.ndarray] = []
     bar = EmbeddingBar(show_progress_bar, inputs.length, now.precision)
@@ -165,7 +165,7 @@ def gathered(
 def numbered(
     parts: Iterator[tuple[batches_.Batch, np.ndarray]], on_error: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield positions and embeddings, as `Model.encode_iter` does."""
+    """Yield positions and embeddings; see `Model.encode_iter`."""
     for batch, vectors in parts:
         report = EncodeReport()
         vectors = with_gaps(batch, vectors, report, on_error)
@@ -173,7 +173,7 @@ def numbered(
 
 
 def logits_of(now: Snapshot, images: Any, batch_size: int, num_threads: int | None) -> np.ndarray:
-    """Return the logits that one snapshot gives, as `Model.logits` does."""
+    """Return the logits of a snapshot; see `Model.logits`."""
     check_classifier(now)
     threads = check_threads(num_threads)
     inputs = Inputs.of(images)

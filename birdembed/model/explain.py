@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 @public
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A similarity of two images, taken apart into pairs of cells by `explain_match`.
+    """Result of `explain_match`: the similarity of two images, split into pairs of cells.
 
     Attributes
     ----------
     score : float
         Cosine similarity of the two embeddings: the mean of `pairs`.
     pairs : ndarray
-        `(h, w, h, w)` float64: what cell (i, j) of `a` and cell (k, l) of `b` bring.
+        `(h, w, h, w)` float64: contribution of cell (i, j) of `a` and cell (k, l) of `b`.
     map_a, map_b : ndarray
-        `(h, w)` float64: the mean of `pairs` over the other picture's cells. The mean of each is
-        the score.
+        `(h, w)` float64: mean of `pairs` over the cells of the other image. The mean of each map
+        is the score.
     image_a, image_b : ndarray
-        `(size, size, 3)` uint8: the pictures as the network saw them.
+        `(size, size, 3)` uint8: the images as the network sees them.
     """
 
     score: float
@@ -44,17 +44,17 @@ class Explanation:
     image_b: NDArray[np.uint8]
 
     def best_pairs(self, k: int = 5) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
-        """Return the strongest pairs of cells, no cell twice.
+        """Return the pairs of cells that contribute most, using each cell at most once.
 
         Parameters
         ----------
         k : int
-            How many, at most.
+            Maximum number of pairs.
 
         Returns
         -------
         list of ((int, int), (int, int), float)
-            Row and column of a cell of `a`, those of a cell of `b`, and what the two bring.
+            Row and column of a cell of `a`, row and column of a cell of `b`, and the contribution.
         """
         h, w = self.map_a.shape
         left = self.pairs.reshape(h * w, -1).copy()
@@ -66,12 +66,12 @@ class Explanation:
         return found
 
     def plot(self, **options: Any) -> Figure:
-        """Draw both pictures, what matters in them, and the strongest pairs.
+        """Plot both images with heat maps and the strongest pairs of cells.
 
         Parameters
         ----------
         **options
-            As `birdembed.plot_explanation` takes them.
+            Passed to `birdembed.plot_explanation`.
 
         Returns
         -------
@@ -88,15 +88,15 @@ class Explanation:
 
 
 def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = None) -> Explanation:
-    """Take the similarity of two pictures apart into pairs of cells.
+    """Explain the similarity of two images as a sum over pairs of cells.
 
     Parameters
     ----------
     model : Model
     a, b : image
-        One picture each.
+        A single image each.
     projection : bool, optional
-        As `Model.encode` takes it.
+        See `Model.encode`.
 
     Returns
     -------
@@ -105,26 +105,25 @@ def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = Non
     Raises
     ------
     TypeError
-        `a` or `b` is not one picture.
+        `a` or `b` is not a single image.
     ValueError
-        The embedding is GeM-pooled (as SSCD's own projection is), and so no mean of its cells.
+        The embedding is GeM-pooled (as for the projection of SSCD), so it is not a mean of cells.
     DecodeError
-        A picture cannot be read.
+        An image cannot be read.
 
     Notes
     -----
-    The last feature map of a picture has N = h w cells (49 at 224 px) of 512 or 2048 numbers, u_i
+    The last feature map of an image has N = h w cells (49 at 224 px) of 512 or 2048 numbers, u_i
     for `a` and v_j for `b`, and the embedding is their mean: x = 1/N sum_i u_i, y = 1/N sum_j v_j.
     The dot product is linear in both, so::
 
         cos(x, y) = x . y / (|x| |y|) = 1/N^2 sum_ij  u_i . v_j / (|x| |y|).
 
-    Each of the N^2 terms is what one pair of cells brings, and their mean is the similarity
-    exactly: nothing is approximated, no gradient is taken. A projection (x - m) P is affine, and
-    the mean of cells mapped by it is the mapped mean: the same holds with u_i replaced by
-    (u_i - m) P. With `Preprocess(mirror=True)` the embedding is the mean over the picture and its
-    mirror image; the cells of the mirror image, turned back to where they came from, are averaged
-    in.
+    Each of the N^2 terms is the contribution of one pair of cells, and their mean is exactly the
+    similarity, without approximations or gradients. A projection (x - m) P is affine, so the same
+    holds with u_i replaced by (u_i - m) P. With `Preprocess(mirror=True)` the embedding is the
+    mean over the image and its mirror image; the cells of the mirror image are flipped back and
+    averaged with the others.
     """
     for name, image in (("a", a), ("b", b)):
         if not sources.is_single(image):
@@ -133,7 +132,7 @@ def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = Non
     chosen = now.chosen(projection)
     if (now.pooling if chosen is None else chosen.pooling) != "avg":
         raise ValueError(
-            "this embedding is GeM-pooled and no mean of its cells: pass projection=False"
+            "this embedding is GeM-pooled, so it is not a mean of cells; pass projection=False"
         )
     (batch,) = batches.batches([a, b], now.preprocess, 2)
     maps = now.maps(batch.pixels, 0).astype(np.float64)
@@ -157,7 +156,7 @@ def explain_match(model: Model, a: Any, b: Any, *, projection: bool | None = Non
 
 
 def _shown(pixels: NDArray[np.float32], cfg: Any) -> NDArray[np.uint8]:
-    """Turn network input back into pictures."""
+    """Convert network input back to images."""
     mean = np.asarray(cfg.mean)[:, None, None]
     std = np.asarray(cfg.std)[:, None, None]
     levels = np.clip(np.rint((pixels * std + mean) * 255), 0, 255)

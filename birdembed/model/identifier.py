@@ -1,4 +1,4 @@
-"""Name the species of photographs by their embeddings."""
+"""Identify the species on images by their embeddings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Identifier(Classifier):
-    """A `Classifier` that knows species by a gallery of prototypes: `Model` without its files."""
+    """A `Classifier` that also identifies species with a gallery: a `Model` without files."""
 
     @property
     def gallery(self) -> Index | None:
@@ -29,7 +29,7 @@ class Identifier(Classifier):
 
     @property
     def threshold(self) -> float | None:
-        """The least score at which `identify` calls a species known. May be set."""
+        """The minimum score at which `identify` counts a species as known. Can be set."""
         return self._current.threshold
 
     @threshold.setter
@@ -39,11 +39,11 @@ class Identifier(Classifier):
 
     @property
     def species_names(self) -> dict[str, tuple[str, str]]:
-        """The common and the scientific name of each label, as people write them. May be set.
+        """The common and the scientific name for each label. Can be set.
 
-        ``{"BALD EAGLE": ("Bald Eagle", "Haliaeetus leucocephalus")}``; empty where there are none.
-        `identify` shows them, `save_pretrained` keeps them, also for timm as descriptions of the
-        labels. The labels themselves stay as they are. A text alone is a common name.
+        For example ``{"BALD EAGLE": ("Bald Eagle", "Haliaeetus leucocephalus")}``; empty if the
+        model has no names. A single string is a common name. `identify` shows the names, and
+        `save_pretrained` stores them (for timm, as label descriptions). The labels do not change.
         """
         return dict(self._current.species_names)
 
@@ -63,35 +63,35 @@ class Identifier(Classifier):
         return_report: bool = False,
         num_threads: int | None = None,
     ) -> Any:
-        """Name the species of photographs.
+        """Identify the species on images.
 
         Parameters
         ----------
         images : one image or many
-            As `encode` takes them; arrays in RGB.
+            See `encode`; arrays in RGB order.
         k : int
-            How many species to list, at most.
+            Maximum number of species to list.
         batch_size, show_progress_bar, return_report, num_threads
-            As `encode` takes them.
+            See `encode`.
         on_error : {"raise", "skip"}
-            What becomes of an image that cannot be read: `DecodeError`, or left out.
+            What to do if an image cannot be read: raise a `DecodeError`, or leave it out.
 
         Returns
         -------
         Identification or list of Identification
-            For one image one, with ``species`` (the nearest), ``score`` (its cosine),
-            ``known`` (whether that reaches `threshold`) and ``matches`` as (species, score),
-            best first; with ``common_name`` and ``scientific_name`` of the nearest where
-            `species_names` has them, and ``probability``, that the nearest is right, where
-            `fit_gallery` could find it.
+            One per image: ``species`` (the most similar one), ``score`` (its cosine similarity),
+            ``known`` (whether the score reaches `threshold`) and ``matches``, a list of (species,
+            score), best first. Also ``common_name`` and ``scientific_name``, if `species_names`
+            has them, and ``probability``, if the gallery is calibrated by `fit_gallery`. A single
+            image gives a single `Identification`.
 
         Raises
         ------
         TypeError
-            `k` is no whole number.
+            `k` is not an integer.
         ValueError
-            `k` is below 1, or the model has no gallery, or one from before it changed;
-            `fit_gallery` makes one.
+            `k` is below 1, or the model has no gallery, or the model was changed after the gallery
+            was computed. Use `fit_gallery` to compute it.
         """
         from birdembed.species.identify import identify
 
@@ -119,55 +119,55 @@ class Identifier(Classifier):
         accept: float | None = 0.95,
         show_progress_bar: bool | None = None,
     ) -> GalleryFit:
-        """Compute `gallery` and `threshold` from labelled photographs.
+        """Compute `gallery` and `threshold` from labelled images.
 
-        The gallery holds one vector a species: the mean of its pictures' unit vectors, scaled
-        to length 1. The threshold is the largest that accepts a share `accept` of pictures of
-        known species, each judged without itself; what it lets pass of unknown ones is stated
-        in the result.
+        The gallery contains one vector per species: the mean of the unit vectors of its images,
+        scaled to length 1. The threshold is the largest one that accepts a share `accept` of the
+        images of known species, each scored without itself. The result contains the share of
+        unknown images that it accepts.
 
-        From the same pictures comes how probable an answer is: a logistic function of the best
-        score and its margin over the second species, kept with the gallery. It is the probability
-        for a picture of one of the species; with `unknown` it is that for a mixture of as many
-        known as unknown pictures. Fewer than 50 pictures of known species give none, and after
-        a change of the gallery by hand it is that of the gallery as it was fitted.
+        The same images are used to calibrate probabilities: a logistic function of the best score
+        and its margin over the second species, stored with the gallery. The probability applies
+        to images of the gallery's species; with `unknown`, it applies to a mixture of equally many
+        known and unknown images. With fewer than 50 images of known species there is no
+        calibration. If you change the gallery by hand, the calibration does not change.
 
         Parameters
         ----------
         data : ImageFolder, str, Path, Index or array
-            Images of the species to know, also as the path of a folder with one subfolder per
-            species; an index of this model or ``(n, dim)`` embeddings
-            of it serve as well. A species of which no picture can be read is left out, with a
-            warning.
+            Images of the known species: an `ImageFolder`, the path of a folder with one subfolder
+            per species, an index of this model, or ``(n, dim)`` embeddings of this model. A
+            species without any readable image is left out with a warning.
         unknown : images or embeddings, optional
-            What is to be refused: other species, other things. By default each species in turn
-            is held out and its pictures are scored against the others.
+            Images to reject: other species or other things. Default: each species in turn is held
+            out, and its images are scored against the others.
         labels : sequence, optional
-            With embeddings: one species a row.
+            For embeddings: one species per row.
         valid : ImageFolder, str, Path or Index, optional
-            Other pictures of the same species, on which the threshold is then found. A model
-            that was trained on `data` (or whose projection was fitted on it) scores those
-            pictures higher than it will score new ones, and tells them apart better than it
-            will unseen species: give it pictures that it was not trained on. Measured with a
-            model trained on 10 species: of new pictures the threshold accepted 0.88 instead of
-            0.95 (with `valid` 0.96), and of 41 unseen species 0.12 instead of the 0.00 that
-            held-out species said. What passes of unseen species only `unknown` can tell.
+            Other images of the same species, used to choose the threshold. If the model was
+            trained on `data`, or its projection was fitted on it, pass images here that were not
+            used for training: a model scores its training images higher than new ones, and
+            separates their species better than unseen ones. Measured with a model trained on 10
+            species: the threshold accepted 0.88 of the new images instead of 0.95 (0.96 with
+            `valid`), and 0.12 of the images of 41 unseen species instead of the 0.00 estimated
+            from held-out species. Only `unknown` gives a good estimate for unseen species.
         accept : float or None
-            Share of known pictures to accept. None: the threshold with the best mean of known
-            accepted and unknown refused.
+            Share of known images to accept. None: choose the threshold with the best mean of the
+            shares of known accepted and unknown rejected.
         show_progress_bar : bool, optional
-            By default in a terminal or notebook.
+            Default: only in a terminal or notebook.
 
         Returns
         -------
         GalleryFit
-            ``threshold, known_accepted, unknown_accepted, auroc, accuracy`` and more; its
-            ``plot_reliability()`` shows whether the probabilities hold.
+            ``threshold, known_accepted, unknown_accepted, auroc, accuracy`` and more. Its
+            ``plot_reliability()`` shows how good the probabilities are.
 
         Raises
         ------
         ValueError
-            One species only and no `unknown`, no species with two pictures, or none readable.
+            There is only one species and no `unknown`, no species has two images, or no image can
+            be read.
         """
         from birdembed.species.gallery_fit import check_accept, fit_gallery
 
@@ -201,40 +201,40 @@ class Identifier(Classifier):
         shrinkage: float | None = None,
         show_progress_bar: bool | None = None,
     ) -> ProjectionFit:
-        """Fit a linear map behind the pooling, in closed form; `encode` then applies it.
+        """Fit a linear projection of the pooled features, in closed form; `encode` then applies it.
 
         Parameters
         ----------
         data : ImageFolder, str, Path or array
-            Labelled images, also as the path of a folder with one subfolder per class,
-            or ``(n, features)`` raw embeddings (``projection=False``).
+            Labelled images (an `ImageFolder` or the path of a folder with one subfolder per
+            class), or ``(n, features)`` raw embeddings (``projection=False``).
         labels : sequence, optional
-            With embeddings: one class a row; "center" and "whiten" do without.
+            For embeddings: one class per row. Not needed for "center" and "whiten".
         method : {"center", "whiten", "lda"}
-            ``center``: subtract the mean, keep the `dim` leading principal axes. ``whiten``: the
-            same, each axis scaled to variance 1. ``lda``: scaled so that pictures of one class
-            vary equally in all directions, keeping those in which all pictures vary most, these
-            weighted by the fourth root of how much more all vary than those of a class.
+            ``center``: subtract the mean and keep the `dim` leading principal axes. ``whiten``:
+            also scale each axis to variance 1. ``lda``: scale so that the images of a class vary
+            equally in all directions, keep the directions with the largest total variance, and
+            weight them by the fourth root of the ratio of total to within-class variance.
         dim : int or None
-            Length of the new embeddings, at most what the data span. None: chosen as
-            `shrinkage` is.
+            Dimension of the new embeddings, at most the rank of the data. None: chosen like
+            `shrinkage`.
         shrinkage : float, optional
-            From 0 to 1: how far the covariance is drawn to a multiple of the identity. By
-            default chosen on `data`: classes are held out in turn, and the value wins with
-            which they are told apart best by a map fitted without them.
+            From 0 to 1: how far the covariance is shrunk towards a multiple of the identity.
+            Default: chosen on `data` by cross-validation. Classes are held out in turn, and the
+            value that separates held-out classes best is used.
         show_progress_bar : bool, optional
-            By default in a terminal or notebook.
+            Default: only in a terminal or notebook.
 
         Returns
         -------
         ProjectionFit
-            ``method, dim, shrinkage`` and the scores of what was tried.
+            ``method, dim, shrinkage`` and the scores of all tried values.
 
         Raises
         ------
         TypeError, ValueError
-            An option is out of range, labels are missing or do not fit, or data hold too few
-            classes or pictures.
+            An option is out of range, labels are missing or do not match, or `data` has too few
+            classes or images.
         """
         from birdembed.species.projection_fit import check_options, fit_projection
 
@@ -263,13 +263,13 @@ class Identifier(Classifier):
 
 
 def _checked_threshold(value: Any) -> float | None:
-    """Return the threshold as a finite number or None, or raise an error."""
+    """Return the threshold as a finite number or None; raise an error for anything else."""
     if value is None:
         return None
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"threshold must be a number or None, got {value!r}") from None
-    if not math.isfinite(number):  # JSON has none of these
-        raise ValueError(f"threshold must be finite, or None for none, got {number}")
+    if not math.isfinite(number):  # JSON cannot store these
+        raise ValueError(f"threshold must be finite, or None for no threshold, got {number}")
     return number

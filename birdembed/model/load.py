@@ -25,31 +25,33 @@ def load_model(
     Parameters
     ----------
     name : str or Path
-        A folder that `Model.save_pretrained` wrote (an existing folder wins); ``"birds51"``,
-        fine-tuned on 51 species and bundled; ``"sscd"``, a real pre-trained trunk
-        (`birdembed fetch sscd` gets it); ``"resnet50"``, ``"resnet34d"`` and the other
-        architectures (see `Model`), ``"resnet50d.a1_in1k"`` or any ``"owner/name"``: from the
-        Hugging Face hub, which needs the extra ``hub``. With `weights`, the architecture.
+        A folder written by `Model.save_pretrained` (an existing folder takes precedence);
+        ``"birds51"``, the bundled model fine-tuned on 51 species; ``"sscd"``, a pre-trained trunk
+        (download it with `birdembed fetch sscd`); or ``"resnet50"``, ``"resnet34d"`` and the other
+        architectures (see `Model`), ``"resnet50d.a1_in1k"`` or any ``"owner/name"`` on the Hugging
+        Face Hub, which needs the extra ``hub``. With `weights`, the name of the architecture.
     weights : str or Path, optional
-        A safetensors or `.pth` file (no pickled code is ever run), or a folder.
+        A safetensors or `.pth` file (pickled code is never executed), or a folder.
     preprocess : Preprocess, optional
-        Instead of the one that comes with the weights; a bare weights file comes with none and
-        gets ``Preprocess()``.
+        Preprocessing to use instead of the one stored with the weights. Default for a plain
+        weights file: ``Preprocess()``.
     num_classes : int, optional
-        ``None`` keeps a classifier that the weights have, 0 drops it.
+        ``None`` keeps the classifier, if the weights have one; 0 removes it.
     projection : bool
-        Project by default; for ``"sscd"`` its GeM pooling and 512 numbers.
+        Apply the projection by default; for ``"sscd"`` this is GeM pooling and 512 dimensions.
     precision : {"float32", "bfloat16", "int8", "auto"}, optional
-        What the network computes in, as `Model.precision` says; by default the environment's
-        BIRDEMBED_PRECISION, else int8 for a model that was saved after `Model.quantize`, and
-        float32 for others. int8 is for the former alone and needs AVX512_VNNI. bfloat16 needs
-        AVX512_BF16 or AMX, where it takes half the time or less; embeddings differ by less than
-        0.001 in cosine. "auto" is the fastest for which that holds on the first images. The
-        fingerprint is the same: embeddings of all precisions may be searched together.
+        Number format of the network, see `Model.precision`. Default: the environment variable
+        BIRDEMBED_PRECISION; if it is not set, int8 for a model saved after `Model.quantize`, and
+        float32 for others. int8 only works for quantized models and needs AVX512_VNNI. bfloat16
+        needs AVX512_BF16 or AMX and takes half the time or less; embeddings differ by less than
+        0.001 in cosine similarity. "auto" picks the fastest format with such a small difference on
+        the first images. The fingerprint is the same for all precisions, so their embeddings can
+        be searched together.
     revision : str, optional
-        Branch, tag or commit on the hub. What the first download resolves it to stays.
+        Branch, tag or commit on the hub. The first download resolves it to a commit, which is used
+        from then on.
     local_files_only : bool
-        Do not ask the hub.
+        Do not connect to the hub.
 
     Returns
     -------
@@ -58,14 +60,14 @@ def load_model(
     Raises
     ------
     WeightsError
-        The model is not here, cannot be had, is damaged or does not fit; the message says what
-        to do.
+        The model cannot be found or downloaded, is damaged, or does not match. The message says
+        what to do.
     ValueError
-        `projection=True` for a model that has none; an unknown `precision`; int8 for a model
-        that was not quantized.
+        `projection=True` for a model without a projection, an unknown `precision`, or int8 for a
+        model that was not quantized.
     BackendError
-        This processor has not got `precision`, or int8 for a model that was quantized:
-        ``precision="float32"`` loads it in any case.
+        The processor does not support `precision`, or int8 for a quantized model;
+        ``precision="float32"`` always works.
     """
     return Model.from_pretrained(
         os.fspath(name),

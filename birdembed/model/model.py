@@ -1,4 +1,4 @@
-"""Embed, classify and identify images, and save the model that does."""
+"""The model: embeds, classifies and identifies images, and can be saved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @public
 class Model(Identifier):
-    """A ResNet that turns images into embeddings, with or without a classifier.
+    """A ResNet that embeds images, with or without a classifier.
 
     Parameters
     ----------
@@ -31,17 +31,18 @@ class Model(Identifier):
         "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" behind it the variant with
         a deep stem: "resnet50", "resnet34d".
     num_classes : int
-        Rows of the classifier; 0: none.
+        Number of classes; 0 for no classifier.
     seed : int
-        Of the random weights. `load_model` is what gives real ones.
+        Seed of the random weights. To load trained weights, use `load_model`.
     preprocess : Preprocess, optional
-        ``Preprocess()`` by default.
+        Default: ``Preprocess()``.
     class_names : sequence of str, optional
 
     Notes
     -----
-    Threads may share a model; a forked child and a pickle have their own. Calls that change
-    the weights put a new immutable set in place, and calls in flight finish on the old one.
+    A model is thread-safe; a forked child process and a pickle have their own copy. Calls that
+    change the weights install a new immutable set of weights, and running calls finish with the
+    old one.
     """
 
     @classmethod
@@ -63,7 +64,7 @@ class Model(Identifier):
         ----------
         name : str or Path, optional
         weights, preprocess, num_classes, projection, precision, revision, local_files_only
-            As `birdembed.load_model` takes them.
+            See `birdembed.load_model`.
 
         Returns
         -------
@@ -72,14 +73,14 @@ class Model(Identifier):
         Raises
         ------
         WeightsError
-            The model is not here, cannot be had, is damaged or does not fit.
+            The model cannot be found or downloaded, is damaged, or does not match.
         ValueError
-            `projection=True` for a model that has none; an unknown `precision`; int8 for a model
-            that was not quantized.
+            `projection=True` for a model without a projection, an unknown `precision`, or int8 for
+            a model that was not quantized.
         BackendError
-            This processor has not got `precision`.
+            The processor does not support `precision`.
         """
-        asked_precision(precision)  # before anything is read or downloaded
+        asked_precision(precision)  # check it before anything is read or downloaded
         given = read_model(
             DEFAULT_MODEL if name is None else name,
             weights=weights,
@@ -90,7 +91,7 @@ class Model(Identifier):
         )
         if projection:
             if given.projection is None:
-                raise ValueError(f"projection=True, but {given.source} brings no projection")
+                raise ValueError(f"projection=True, but {given.source} has no projection")
             given.project_by_default = True
             given.fingerprint = None
         return cls._of(given, precision_of_model(precision, given.ranges is not None))
@@ -110,41 +111,41 @@ class Model(Identifier):
         return model_html(self._current)
 
     def save_pretrained(self, directory: str | os.PathLike[str], *, dtype: str = "float32") -> None:
-        """Write a folder that `load_model`, timm and, of plain ResNets, torchvision read.
+        """Save the model to a folder for `load_model`, timm and (plain ResNets) torchvision.
 
         Parameters
         ----------
         directory : str or Path
-            Gets config.json, model.safetensors and README.md (a model card from the numbers in
-            config.json), and files of their own for a projection and a gallery. Files of an
-            earlier save are replaced, a README.md of your own is kept.
+            Folder for config.json, model.safetensors and README.md (a model card with the numbers
+            in config.json), and separate files for a projection and a gallery. Files of an earlier
+            save are replaced, but a README.md that you wrote yourself is kept.
         dtype : {"float32", "float16"}
-            How weights are stored. Half the space: kernels and matrices as float16, vectors
-            (batch norms, the classifier's bias) as float32. The model that comes back has the
-            rounded weights and so a fingerprint of its own. Its gallery and projection are those
-            of this model, whose embeddings differ from its own by 2e-6 in cosine (measured with
-            `sscd`); ``birdembed finetune --dtype float16`` rounds before it computes the gallery.
-            A model that was quantized is stored in the same way, with what `quantize` measured
-            in config.json.
+            Number format of the stored weights. float16 takes half the space: it stores kernels
+            and matrices as float16, and vectors (batch norms, bias of the classifier) as float32.
+            The loaded model has rounded weights and therefore another fingerprint. Its gallery and
+            projection are those of this model, whose embeddings differ by 2e-6 in cosine similarity
+            (measured with `sscd`); ``birdembed finetune --dtype float16`` rounds the weights before
+            it computes the gallery. A quantized model is stored in the same way, with the
+            measurements of `quantize` in config.json.
 
         Raises
         ------
         OSError
-            The folder cannot be written; what stood there stays.
+            The folder cannot be written; existing files are unchanged.
         ValueError
-            `dtype` is none of these, or a weight is beyond what float16 holds.
+            `dtype` is unknown, or a weight does not fit into float16.
         """
         given = self._current.pretrained()
         index = None if given.gallery is None else given.gallery.index
         if index is not None and index.fingerprint != given.fingerprint:
-            index = given.threshold = None  # of what the model was before it changed
+            index = given.threshold = None  # they belong to the model before it was changed
         given = given.stored_as(dtype)
         if index is not None and index.fingerprint != given.fingerprint:
             index = copy.copy(index)
             index.fingerprint, index.model = given.fingerprint, None
         save = None if index is None else partial(_write_gallery, index)
         write_pretrained(directory, given, save, dtype)
-        if dtype == "float32":  # what is loaded from there is this model
+        if dtype == "float32":  # loading this folder gives this model
             self._saved = (os.path.abspath(directory), self.fingerprint)
 
     def push_to_hub(
@@ -158,24 +159,24 @@ class Model(Identifier):
     ) -> str:
         """Upload the model and its card to the Hugging Face hub. Extra: ``hub``.
 
-        ``load_model(repo_id)`` loads it again.
+        Load it with ``load_model(repo_id)``.
 
         Parameters
         ----------
         repo_id : str
-            "owner/name", or "name" for your own account. Created where it does not exist.
+            "owner/name", or "name" for your own account. Created if it does not exist.
         private : bool
-            Whether a repository that is created is private.
+            Make a new repository private.
         token : str, optional
-            Default: the one that ``hf auth login`` saved, or ``HF_TOKEN``.
+            Default: the token saved by ``hf auth login``, or ``HF_TOKEN``.
         commit_message : str
         dtype : {"float32", "float16"}
-            As `save_pretrained` takes it.
+            See `save_pretrained`.
 
         Returns
         -------
         str
-            The address of the commit.
+            The URL of the commit.
         """
         import tempfile
 
@@ -185,7 +186,7 @@ class Model(Identifier):
             folder = os.path.join(place, repo_id.split("/")[-1])
             saved = self._saved
             self.save_pretrained(folder, dtype=dtype)
-            self._saved = saved  # that folder is gone in a moment
+            self._saved = saved  # that folder was only temporary
             return upload_folder(
                 folder, repo_id, private=private, token=token, message=commit_message
             )
@@ -193,17 +194,18 @@ class Model(Identifier):
     def export_onnx(
         self, path: str | os.PathLike[str], *, head: bool = False, normalize: bool = False
     ) -> None:
-        """Write the network to an ONNX file, for ONNX Runtime and others. Extra: ``onnx``.
+        """Export the network to an ONNX file, for example for ONNX Runtime. Extra: ``onnx``.
 
-        The file takes ``pixels``, ``(n, 3, size, size)`` float32 as `birdembed.preprocess` makes
-        it, and gives ``embeddings`` like `encode`; a default projection and `mirror` are part of
-        it. Its metadata has ``birdembed.preprocess`` and ``birdembed.fingerprint``.
+        The input is ``pixels``, ``(n, 3, size, size)`` float32 as returned by
+        `birdembed.preprocess`, and the output is ``embeddings`` as returned by `encode`, including
+        a default projection and `mirror`. The metadata contains ``birdembed.preprocess`` and
+        ``birdembed.fingerprint``.
 
         Parameters
         ----------
         path : str or Path
         head : bool
-            Also give ``logits``, like `logits`; ``birdembed.class_names`` is in the metadata.
+            Add the output ``logits``, and ``birdembed.class_names`` to the metadata.
         normalize : bool
             Scale each embedding to length 1.
 
@@ -223,7 +225,7 @@ class Model(Identifier):
 
 
 def _write_gallery(index: Index, path: str | os.PathLike[str]) -> None:
-    """Write the rows of a gallery to a file, which says nothing of places on this machine."""
+    """Write the rows of a gallery to a file, without local paths."""
     from birdembed.search.index_file import write_index
     from birdembed.search.shared_rows import rows_of
 

@@ -32,7 +32,7 @@ def model_html(now: Snapshot) -> str:
 
 
 def _classes(now: Snapshot) -> str:
-    """Return how many classes there are and the names of some."""
+    """Return the number of classes and the names of some."""
     if not now.num_classes:
         return "none"
     names = now.class_names

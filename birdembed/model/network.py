@@ -1,4 +1,4 @@
-"""Hold the network in the C core, and check what a model is made of."""
+"""The network in the C core, and checks of the parts of a model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from birdembed.base.checks import check_integer
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.fingerprint import trunk_digest
 
-MAX_CLASSES = 1 << 20  # csrc/model/resnet.c has the same
+MAX_CLASSES = 1 << 20  # the same as in csrc/model/resnet.c
 
 
 class Trunk:
     """A network in the C core, and the digest of its weights without the head.
 
-    `ranges` is how far from 0 each convolution's output goes, which int8 needs; None: not known.
+    `ranges` is the largest absolute output of each convolution, needed for int8; None if unknown.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Trunk:
 
     @classmethod
     def of_network(cls, network: Any) -> Trunk:
-        """Wrap a network that the core made from a trainer's weights."""
+        """Wrap a network that the core created from the weights of a trainer."""
         trunk = cls.__new__(cls)
         trunk.num_classes = int(network.num_classes)
         table = _core.parameter_table(network.architecture, trunk.num_classes)
@@ -60,7 +60,7 @@ class Trunk:
 
     @cached_property
     def digest(self) -> str:
-        """Return the SHA-256 of the weights without the head, computed when first asked for."""
+        """Return the SHA-256 of the weights without the head, computed on first use."""
         return self._digest or trunk_digest(self.state(), self.network.architecture)
 
 
@@ -70,7 +70,7 @@ def check_num_classes(num_classes: int) -> int:
     Raises
     ------
     TypeError, ValueError
-        It is none, or out of range.
+        The value is not an integer, or out of range.
     """
     return check_integer("num_classes", num_classes, 0, MAX_CLASSES)
 
@@ -81,7 +81,7 @@ def check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str
     Raises
     ------
     ValueError
-        There are not as many as classes, or two are the same.
+        The number of names differs from the number of classes, or a name occurs twice.
     """
     if names is None:
         return None
@@ -90,12 +90,12 @@ def check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str
         raise ValueError(f"class_names has {len(names)} names for {num_classes} classes")
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise ValueError(f"class_names has {twice[0]!r} twice: each class needs a name of its own")
+        raise ValueError(f"class_names has {twice[0]!r} twice; names must be unique")
     return names
 
 
 def check_preprocess(value: Any) -> Preprocess:
-    """Return the value, or raise `TypeError` where it is no `Preprocess`."""
+    """Return the value; raise a TypeError if it is not a `Preprocess`."""
     if not isinstance(value, Preprocess):
         raise TypeError(f"preprocess must be a Preprocess, got {type(value).__name__}")
     return value

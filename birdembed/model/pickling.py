@@ -1,4 +1,4 @@
-"""Turn a model into plain values for pickling, and back."""
+"""Convert a model to plain values for pickling, and back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import Pretrained
 from birdembed.weights.projection import Projection
 
-#: Fields of `Pretrained` that are plain values as they are.
+#: Fields of `Pretrained` that already are plain values.
 _PLAIN = (
     *("architecture", "class_names", "species_names", "pooling", "project_by_default", "training"),
     *("trunk_digest", "fingerprint", "source", "threshold", "ranges"),
@@ -17,7 +17,7 @@ _PLAIN = (
 
 
 def plain_values(given: Pretrained) -> dict[str, Any]:
-    """Return a model's contents as numbers, strings, arrays, and lists and dicts of them.
+    """Return the contents of a model as numbers, strings, arrays, and lists and dicts of them.
 
     The weights are the bytes of a safetensors file.
     """
@@ -36,7 +36,7 @@ def plain_values(given: Pretrained) -> dict[str, Any]:
 
 
 def from_plain_values(values: dict[str, Any]) -> Pretrained:
-    """Return the contents of which `plain_values` made these values."""
+    """Return the contents for values from `plain_values`."""
     from safetensors.numpy import load
 
     projection, gallery = values["projection"], values["gallery"]

@@ -1,4 +1,4 @@
-"""Choose the precision that "auto" stands for, by a check on images."""
+"""Choose the precision for "auto" by a check on images."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from birdembed.base.locks import WaitingLock
 from birdembed.base.precisions import FASTEST_FIRST, native_precisions
 
 log = logging.getLogger("birdembed.precision")
-#: Of each image's embedding to that in float32.
+#: Minimum cosine similarity of each embedding to the one in float32.
 LEAST_COSINE = 0.999
-#: Images that are compared, at most; a check of fewer is not kept from one process to the next.
+#: Maximum number of images to compare; a check of fewer images is not stored for later processes.
 IMAGES = 8
 
 
 class Choice(NamedTuple):
-    """A precision, and why it is that one, in one line."""
+    """A precision, and a one-line reason for it."""
 
     precision: str
     reason: str
 
 
-_choices: dict[str, Choice] = {}  # by the model's fingerprint
+_choices: dict[str, Choice] = {}  # by fingerprint
 _lock = WaitingLock()
 
 
 def known_choice(fingerprint: str) -> Choice | None:
-    """Return what was chosen for a model on this machine, None as long as nothing was."""
+    """Return the choice for a model on this machine, or None if there is none yet."""
     if fingerprint not in _choices:
         found = _read(fingerprint)
         if found is None:
@@ -48,20 +48,19 @@ def known_choice(fingerprint: str) -> Choice | None:
 
 
 def chosen(fingerprint: str, embed: Callable[[str], np.ndarray], quantized: bool = False) -> Choice:
-    """Return what was chosen for a model, or choose now.
+    """Return the choice for a model; choose now if there is none yet.
 
     Parameters
     ----------
     fingerprint : str
     embed : callable
-        Returns the model's embeddings ``(n, dim)`` of some images, in the precision that it is
-        given; n >= 1.
+        Returns the embeddings ``(n, dim)`` of some images in the given precision; n >= 1.
     quantized : bool
-        Whether int8 is among those that may be taken.
+        Whether int8 can be chosen.
     """
     found = known_choice(fingerprint)
     if found is None:
-        with _lock.held():  # all threads go by the first one's images
+        with _lock.held():  # all threads use the choice of the first one
             found = known_choice(fingerprint)
             if found is None:
                 found, count = _checked(embed, quantized)
@@ -72,18 +71,18 @@ def chosen(fingerprint: str, embed: Callable[[str], np.ndarray], quantized: bool
 
 
 def _take(fingerprint: str, choice: Choice) -> None:
-    """Remember a choice, and say so."""
+    """Remember a choice and log it."""
     _choices[fingerprint] = choice
     log.info("precision: %s, %s", choice.precision, choice.reason)
 
 
 def _checked(embed: Callable[[str], np.ndarray], quantized: bool) -> tuple[Choice, int]:
-    """Return the fastest precision that is near enough to float32, and how many images say so."""
+    """Return the fastest precision close enough to float32, and the number of images used."""
     native = native_precisions()
     faster = [name for name in FASTEST_FIRST if name in native and (name != "int8" or quantized)]
     if not faster:
         isa = _core.backend()["isa"]
-        return Choice("float32", f"as this processor has no faster one ({isa})"), IMAGES
+        return Choice("float32", f"because this processor supports no faster one ({isa})"), IMAGES
     exact = embed("float32")
     count, tried = len(exact), []
     for name in faster:
@@ -91,15 +90,15 @@ def _checked(embed: Callable[[str], np.ndarray], quantized: bool) -> tuple[Choic
         judged = f"cosine to float32 at least {cosine:.5f} on the first {count} images"
         if cosine >= LEAST_COSINE:
             return Choice(name, judged.replace("1 images", "image")), count
-        tried.append(f"{name} has a cosine to it of {cosine:.5f}, below {LEAST_COSINE}")
+        tried.append(f"{name} has a cosine of {cosine:.5f} to float32, below {LEAST_COSINE}")
     return Choice("float32", "as " + ", ".join(tried)), count
 
 
 def _least_cosine(exact: np.ndarray, found: np.ndarray) -> float:
-    """Return the least cosine between rows of the same number; NaN where a value is none."""
+    """Return the smallest cosine similarity of corresponding rows; NaN if a value is NaN."""
     a, b = exact.astype(np.float64), found.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    same = (a == b).all(axis=1)  # rows of zeros as well
+    same = (a == b).all(axis=1)  # also true for rows of zeros
     cosines = np.where(same, 1, (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1))
     return float(cosines.min())
 
@@ -108,7 +107,7 @@ def _least_cosine(exact: np.ndarray, found: np.ndarray) -> float:
 
 
 def _path(fingerprint: str) -> Path:
-    """Return the file of a choice: another machine, oneDNN or version has another."""
+    """Return the file of a choice, which depends on the machine and on the versions."""
     backend = _core.backend()
     machine = f"{backend['isa']} {backend['onednn']} {__version__}"
     name = hashlib.sha256(f"{fingerprint} {machine}".encode()).hexdigest()
@@ -116,7 +115,7 @@ def _path(fingerprint: str) -> Path:
 
 
 def _read(fingerprint: str) -> Choice | None:
-    """Return the choice that an earlier process wrote, None where there is none or no sound one."""
+    """Return the choice written by an earlier process, or None if it is missing or invalid."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         values = json_object(_path(fingerprint).read_text(encoding="utf-8"))
         choice = Choice(str(values["precision"]), str(values["reason"]))
@@ -126,7 +125,7 @@ def _read(fingerprint: str) -> Choice | None:
 
 
 def _write(fingerprint: str, choice: Choice) -> None:
-    """Keep a choice for other processes, where the cache folder can be written."""
+    """Store a choice for other processes, if the cache folder is writable."""
     with contextlib.suppress(OSError):
         path = _path(fingerprint)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Measure on images what int8 needs to know of a network."""
+"""Measure the activation ranges that int8 needs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _BATCH = 32
 def largest_activations(
     now: Snapshot, images: Any, show_progress_bar: bool | None = None
 ) -> np.ndarray:
-    """Return how far from 0 each convolution's output goes on some images, in float32.
+    """Return the largest absolute output of each convolution on some images, in float32.
 
     Parameters
     ----------
     now : Snapshot
     images : images
-        As `Model.encode` takes them.
+        See `Model.encode`.
     show_progress_bar : bool, optional
 
     Raises
@@ -32,7 +32,7 @@ def largest_activations(
     DecodeError
         An image cannot be read.
     ValueError
-        There are no images, or the network gives NaN or infinity.
+        There are no images, or the network output contains NaN or infinity.
     """
     inputs, threads = Inputs.of(images), check_threads(None)
     largest: list[np.ndarray] = []
@@ -42,13 +42,13 @@ def largest_activations(
             for pixels in (batch.pixels, batch.mirrored):
                 if pixels is not None and len(pixels):
                     found = now.trunk.network.largest(pixels, threads)
-                    largest.append(found.max(axis=0))  # NaN where one is
+                    largest.append(found.max(axis=0))  # keeps NaN
             bar.update(len(batch.pixels))
     finally:
         bar.close()
     if not largest:
-        raise ValueError("quantize needs images, and there are none")
+        raise ValueError("quantize needs at least one image, got none")
     ranges: np.ndarray = np.max(largest, axis=0)
     if not np.isfinite(ranges).all():
-        raise ValueError("quantize: the network gives NaN or infinity on these images")
+        raise ValueError("quantize: the network output on these images has NaN or infinity")
     return ranges

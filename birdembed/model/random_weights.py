@@ -1,4 +1,4 @@
-"""Make random weights for a model that was never trained."""
+"""Create random weights for an untrained model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def random_contents(
     preprocess: Preprocess | None,
     class_names: Sequence[str] | None = None,
 ) -> Pretrained:
-    """Check the arguments of a model's constructor, and return the contents of the model."""
+    """Check the constructor arguments of a model, and return its contents."""
     check_choice("architecture", architecture, _core.architectures())
     num_classes = check_num_classes(num_classes)
     preprocess = check_preprocess(Preprocess() if preprocess is None else preprocess)

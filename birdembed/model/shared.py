@@ -18,25 +18,25 @@ _lock = threading.Lock()
 
 
 def shared_model(name: str | os.PathLike[str] | None = None) -> Model:
-    """Load a model, or return the one that was loaded under this name.
+    """Load a model, or return the one already loaded under this name.
 
-    Who gets it must not change it. A folder whose files have changed since is loaded again.
+    The model is shared, so do not modify it. A folder is reloaded if its files have changed.
 
     Parameters
     ----------
     name : str or Path, optional
-        As `birdembed.load_model` takes it.
+        See `birdembed.load_model`.
 
     Raises
     ------
     WeightsError
-        There is no such model.
+        The model does not exist.
     """
     text = os.fspath(DEFAULT_MODEL if name is None else name)
     key = (os.path.realpath(text), _stamps(text)) if os.path.isdir(text) else text
     with _lock:
         if key not in _models:
-            if isinstance(key, tuple):  # what the folder held before goes
+            if isinstance(key, tuple):  # drop the previous model of this folder
                 for old in [k for k in _models if isinstance(k, tuple) and k[0] == key[0]]:
                     del _models[old]
             _models[key] = load_model(text)
@@ -44,7 +44,7 @@ def shared_model(name: str | os.PathLike[str] | None = None) -> Model:
 
 
 def _stamps(folder: str) -> tuple[tuple[str, int, int], ...]:
-    """Return name, time and size of the files of a model, which tell when they change."""
+    """Return name, time and size of the files of a model, to detect changes."""
     stamps = []
     for file in (CONFIG, *WEIGHT_FILES):
         try:
@@ -56,11 +56,11 @@ def _stamps(folder: str) -> tuple[tuple[str, int, int], ...]:
 
 
 def _new_lock() -> None:
-    """Give a forked child a lock of its own."""
+    """Create a new lock in a forked child process."""
     global _lock
     _lock = threading.Lock()
 
 
-# A thread that held the lock at a fork does not exist in the child.
+# If another thread holds the lock at the fork, that thread does not exist in the child.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_lock)

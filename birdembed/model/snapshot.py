@@ -1,4 +1,4 @@
-"""Hold an immutable state of a model, and run its network."""
+"""An immutable state of a model, which runs its network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One state of a model, with the fields of `Pretrained` and the precision it computes in."""
+    """A state of a model: the fields of `Pretrained`, and the precision."""
 
     trunk: Trunk
     preprocess: Preprocess
@@ -37,17 +37,17 @@ class Snapshot:
     source: str = ""
     threshold: float | None = None
     gallery: Gallery | None = None
-    #: "float32", "bfloat16", "int8", or "auto", which `computed_in` decides on the first images.
+    #: "float32", "bfloat16", "int8", or "auto", which `computed_in` resolves on the first images.
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        """Compute in float32 where other weights, as of a training, left int8 without ranges."""
+        """Use float32 instead of int8 if new weights, such as from training, have no ranges."""
         if self.precision == "int8" and not self.is_quantized:
             object.__setattr__(self, "precision", "float32")
 
     @classmethod
     def of(cls, given: Pretrained, precision: str = "float32") -> Snapshot:
-        """Make a snapshot of a model's contents."""
+        """Create a snapshot from the contents of a model."""
         return cls(
             trunk=Trunk(given.architecture, given.state, given.trunk_digest, given.ranges),
             preprocess=given.preprocess,
@@ -64,7 +64,7 @@ class Snapshot:
         )
 
     def pretrained(self) -> Pretrained:
-        """Return the contents, which can be written to files."""
+        """Return the contents, to be written to files."""
         return Pretrained(
             architecture=self.architecture,
             state=self.trunk.state(),
@@ -87,14 +87,14 @@ class Snapshot:
     def with_state(
         self, state: Mapping[str, np.ndarray], ranges: np.ndarray | None = None, **changes: Any
     ) -> Snapshot:
-        """Return a snapshot with other weights, whose digest is computed when asked for."""
+        """Return a snapshot with other weights; their digest is computed on first use."""
         trunk = Trunk(self.architecture, state, ranges=ranges)
         return replace(self, trunk=trunk, **changes)
 
     def quantized(self, ranges: np.ndarray, source: str) -> Snapshot:
-        """Return a snapshot that computes in int8, with activations up to those ranges.
+        """Return a snapshot that computes in int8, with activations clipped to these ranges.
 
-        A gallery that fits this snapshot fits that one.
+        The gallery of this snapshot is kept.
         """
         changed = replace(
             self, trunk=self.trunk.with_ranges(ranges), precision="int8", source=source
@@ -111,22 +111,22 @@ class Snapshot:
 
     @property
     def num_classes(self) -> int:
-        """The number of rows of the head, 0 without one."""
+        """The number of classes, 0 without a head."""
         return self.trunk.num_classes
 
     @property
     def is_quantized(self) -> bool:
-        """Whether the network can compute in int8, where the processor can."""
+        """Whether the network can compute in int8, if the processor supports it."""
         return self.trunk.ranges is not None
 
     @property
     def default_projection(self) -> Projection | None:
-        """The projection that `encode` applies unless told otherwise."""
+        """The projection that `encode` applies by default."""
         return self.projection if self.project_by_default else None
 
     @cached_property
     def fingerprint(self) -> str:
-        """The SHA-256 that names the space of this snapshot's default embeddings."""
+        """The SHA-256 that identifies the space of the default embeddings."""
         return fingerprint_of(
             self.trunk.digest,
             self.pooling,
@@ -136,24 +136,24 @@ class Snapshot:
         )
 
     def chosen(self, projection: bool | None) -> Projection | None:
-        """Return the projection that a call's `projection=` asks for.
+        """Return the projection for an argument `projection=`.
 
         Raises
         ------
         ValueError
-            One is asked for and there is none.
+            It is True, and there is no projection.
         """
         if projection is None:
             return self.default_projection
         if projection and self.projection is None:
             raise ValueError(
-                "projection=True, but this model has no projection: fit_projection makes one, "
-                "load_model('sscd') brings one"
+                "projection=True, but this model has no projection; fit one with fit_projection, "
+                "or use load_model('sscd'), which has one"
             )
         return self.projection if projection else None
 
     def dim(self, projection: Projection | None) -> int:
-        """Return the length of an embedding with that projection."""
+        """Return the dimension of embeddings with this projection."""
         return self.trunk.network.num_features if projection is None else projection.dim
 
     def features(
@@ -161,7 +161,7 @@ class Snapshot:
     ) -> np.ndarray:
         """Return pooled features ``(n, channels)``; with `mirror`, the mean over both images.
 
-        `mirrored` is the input of the mirror images; without it `pixels` are flipped.
+        `mirrored` is the input for the mirror images; by default `pixels` are flipped.
         """
         precision = self.computed_in(pixels, num_threads, mirrored)
         return self._features(pixels, gem, num_threads, mirrored, precision)
@@ -174,7 +174,7 @@ class Snapshot:
         mirrored: np.ndarray | None,
         precision: str,
     ) -> np.ndarray:
-        """Return `features` in a precision."""
+        """Return `features`, computed in a given precision."""
         features = self.trunk.network.features(pixels, gem, num_threads, precision)
         if self.preprocess.mirror:
             if mirrored is None:
@@ -190,13 +190,13 @@ class Snapshot:
 
     @property
     def choice(self) -> Choice | None:
-        """What "auto" stands for, None as long as that is not decided."""
+        """The choice for "auto", or None if it is not made yet."""
         return known_choice(self.fingerprint)
 
     def computed_in(
         self, pixels: np.ndarray, num_threads: int, mirrored: np.ndarray | None = None
     ) -> str:
-        """Return the precision to compute in; these images decide on "auto" if none have yet."""
+        """Return the precision to use; resolve "auto" on these images if it is still open."""
         if self.precision != "auto":
             return self.precision
         if not len(pixels):
@@ -230,9 +230,9 @@ class Snapshot:
         num_threads: int,
         mirrored: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return embeddings and the head's output of one pass.
+        """Return embeddings and the output of the head from one pass.
 
-        Of two where the embedding is GeM-pooled: the network pools in one way at a time.
+        GeM-pooled embeddings need two passes, because a pass computes only one kind of pooling.
         """
         averages = self.features(pixels, False, num_threads, mirrored)
         features = averages
@@ -241,33 +241,33 @@ class Snapshot:
         return _projected(features, projection), self.trunk.network.head(averages)
 
     def _gem(self, projection: Projection | None) -> bool:
-        """Return whether an embedding with that projection is GeM-pooled."""
+        """Return whether embeddings with this projection are GeM-pooled."""
         return (self.pooling if projection is None else projection.pooling) == "gem"
 
     def logits(
         self, pixels: np.ndarray, num_threads: int, mirrored: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return the head's output ``(n, classes)``; the head sees average-pooled features."""
+        """Return the output of the head ``(n, classes)``; it uses average-pooled features."""
         return self.trunk.network.head(self.features(pixels, False, num_threads, mirrored))
 
 
 def _projected(features: np.ndarray, projection: Projection | None) -> np.ndarray:
-    """Return features with a projection applied, if there is one."""
+    """Return features, projected if there is a projection."""
     if projection is None:
         return features
-    # Not NumPy's product: its last bits change with the number of rows.
+    # Not the NumPy product, whose last bits depend on the number of rows.
     return _core.linear(features - projection.mean, projection.rows)
 
 
 def precision_note(now: Snapshot) -> str:
-    """Return what to write behind a model that does not compute in float32."""
+    """Return a note on the precision for the text of a model; "" for float32."""
     if now.precision != "auto":
         return "" if now.precision == "float32" else f", {now.precision}"
     return ", auto" if now.choice is None else f", auto: {now.choice.precision}"
 
 
 def _gallery(given: Pretrained) -> Gallery | None:
-    """Return the gallery that is given, or one that reads the file when asked for."""
+    """Return the given gallery, or one that reads its file on first use."""
     if given.gallery is not None or given.gallery_path is None:
         return given.gallery
     from birdembed.species.calibration import Calibration

@@ -1,4 +1,4 @@
-"""What a model holds, and how that is read and replaced."""
+"""The state of a model: reading and replacing it."""
 
 from __future__ import annotations
 
@@ -31,29 +31,28 @@ Kind = TypeVar("Kind", bound="Stateful")
 
 
 class Stateful:
-    """Weights, preprocessing and precision of a model, in one immutable snapshot at a time.
+    """Weights, preprocessing and precision of a model, stored in an immutable snapshot.
 
-    A call that changes the model puts another snapshot in place. Calls in flight finish on the
-    old one.
+    A call that changes the model installs a new snapshot. Running calls finish with the old one.
     """
 
     _current: Snapshot
-    #: The folder that the model was saved to, and its fingerprint then.
+    #: The folder that the model was saved to, and its fingerprint at that time.
     _saved: tuple[str, str] | None = None
 
     @classmethod
     def _of(cls, given: Pretrained, precision: str = "float32") -> Self:
-        """Make a model from its contents."""
+        """Create a model from its contents."""
         model = cls.__new__(cls)
         model._take(given, precision)
         return model
 
     def _take(self, given: Pretrained, precision: str = "float32") -> None:
-        """Become the model that has these contents."""
+        """Set the contents of this model."""
         self._current = Snapshot.of(given, precision)
         self._write_lock = WriteLock()
 
-    # What it is
+    # Properties
 
     @property
     def architecture(self) -> str:
@@ -62,10 +61,10 @@ class Stateful:
 
     @property
     def source(self) -> str:
-        """Where the model comes from.
+        """The origin of the model.
 
-        A name that `load_model` knows, a hub id with its revision, or the path of a folder. For
-        a model that was changed since and not saved, how it was made: "fine-tuned from birds51".
+        A name for `load_model`, a hub id with its revision, or the path of a folder. For a model
+        that was changed and not saved, a description: "fine-tuned from birds51".
         """
         if self._saved is not None and self._saved[1] == self.fingerprint:
             return self._saved[0]
@@ -73,17 +72,17 @@ class Stateful:
 
     @property
     def embedding_dim(self) -> int:
-        """The length of a vector that `encode` gives by default."""
+        """The dimension of the embeddings that `encode` returns by default."""
         return self._current.dim(self._current.default_projection)
 
     @property
     def projection(self) -> Projection | None:
-        """The linear map behind the pooling that the model brings, or None."""
+        """The linear map applied after pooling, or None."""
         return self._current.projection
 
     @property
     def preprocess(self) -> Preprocess:
-        """How images become network input. Setting it renews the fingerprint."""
+        """The preprocessing of images. Setting it changes the fingerprint."""
         return self._current.preprocess
 
     @preprocess.setter
@@ -94,10 +93,10 @@ class Stateful:
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256, 64 hex digits, that names the space of the default embeddings.
+        """A SHA-256 (64 hex digits) that identifies the space of the default embeddings.
 
-        Trunk weights, architecture, pooling, projection and preprocessing count, and what
-        `quantize` measured; the classifier and `precision` do not.
+        It depends on the trunk weights, architecture, pooling, projection, preprocessing and the
+        measurements of `quantize`, but not on the classifier and `precision`.
         """
         return self._current.fingerprint
 
@@ -105,14 +104,14 @@ class Stateful:
 
     @property
     def precision(self) -> str:
-        """What the network computes in: "float32", "bfloat16" or "int8". May be set, or to "auto".
+        """Number format of the network: "float32", "bfloat16", "int8" or "auto". Can be set.
 
-        int8 is for models that were quantized, see `quantize`.
+        int8 only works for quantized models, see `quantize`.
 
-        "auto" takes the fastest that the processor has and that keeps the embeddings of the first
-        images within a cosine of 0.999 of float32's. Until then it is "auto" that is said. Weights,
-        pooling, projection and classifier are float32 in any case, and so are a training's
-        validation and what `save_pretrained` writes.
+        "auto" picks the fastest format of the processor for which the embeddings of the first
+        images have a cosine similarity of at least 0.999 to those in float32. Until then the value
+        is "auto". Weights, pooling, projection and classifier always use float32, and so do the
+        validation in training and `save_pretrained`.
         """
         now = self._current
         if now.precision != "auto":
@@ -129,27 +128,28 @@ class Stateful:
 
     @property
     def precision_reason(self) -> str:
-        """Why `precision` is what it is, in one line."""
+        """The reason for the value of `precision`, in one line."""
         now = self._current
         if now.precision != "auto":
-            return "as asked for"
-        return "the first images will say" if now.choice is None else now.choice.reason
+            return "as requested"
+        return "chosen on the first images" if now.choice is None else now.choice.reason
 
     def choose_precision(self, images: Any) -> str:
-        """Decide now what "auto" stands for, and return it.
+        """Choose the precision for "auto" now, and return it.
 
-        Without this call the first images that are embedded decide. The choice is kept in the
-        cache folder, by fingerprint and machine, where eight images or more were compared.
+        Without this call, it is chosen on the first images that are embedded. If at least eight
+        images were compared, the choice is stored in the cache folder, by fingerprint and machine.
 
         Parameters
         ----------
         images : images
-            As `encode` takes them. The first eight are compared, without what cannot be read.
+            See `encode`. The first eight readable images are compared.
 
         Returns
         -------
         str
-            `precision`: still "auto" where no image can be read; unchanged where it is not "auto".
+            The new `precision`. It is still "auto" if no image can be read, and does not change if
+            it was not "auto".
         """
         now = self._current
         if now.precision == "auto" and now.choice is None:
@@ -161,36 +161,36 @@ class Stateful:
         return self.precision
 
     def quantize(self, images: Any, *, show_progress_bar: bool | None = None) -> Self:
-        """Measure activations on images, and compute in int8 from now on.
+        """Measure activation ranges on images, and use int8 from now on.
 
-        This changes the model, as `load_state_dict` does; ``copy.copy(model).quantize(images)``
-        leaves it alone. The weights stay as they are, and so does what ``model.precision =
-        "float32"`` computes. `save_pretrained` keeps what was measured; `load_model` then computes
-        in int8 by itself. Other weights need another call: `load_state_dict` and a training leave
-        a model that computes in float32.
+        This changes the model in place; use ``copy.copy(model).quantize(images)`` to keep the
+        original. The weights do not change, and neither do the results with ``model.precision =
+        "float32"``. `save_pretrained` stores the ranges, and `load_model` then uses int8 by
+        default. After changing the weights with `load_state_dict` or training, the model uses
+        float32 until you call this method again.
 
         Parameters
         ----------
         images : images
-            As `encode` takes them: some dozens to hundreds of the kind that will be embedded.
-            What goes beyond their activations is cut off there.
+            A few dozen to a few hundred images similar to those that will be embedded, see
+            `encode`. Larger activations are clipped.
         show_progress_bar : bool, optional
-            By default in a terminal or notebook.
+            Default: only in a terminal or notebook.
 
         Returns
         -------
         Model
-            The model itself, with another fingerprint. Its gallery and threshold stay, as those
-            of nearly the same embeddings; `fit_gallery` makes exact ones.
+            The model itself, with another fingerprint. Its gallery and threshold are kept, because
+            the embeddings are nearly the same; call `fit_gallery` for exact ones.
 
         Raises
         ------
         BackendError
-            This processor has not got int8.
+            The processor does not support int8.
         DecodeError
             An image cannot be read.
         ValueError
-            There are no images, or the network gives NaN or infinity.
+            There are no images, or the network output contains NaN or infinity.
         """
         check_native("int8", "quantize")
         with self._writing("quantize"):
@@ -203,24 +203,24 @@ class Stateful:
     # Weights
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return copies of all weights, float32, under torchvision's or timm's keys."""
+        """Return copies of all weights, float32, with the keys of torchvision or timm."""
         return self._current.trunk.state()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
-        """Put weights in place of the present ones.
+        """Replace the weights.
 
         Parameters
         ----------
         state_dict : mapping of str to array
-            torchvision's keys, or timm's for the variants with "d". `num_batches_tracked` is
-            ignored.
+            Weights with the keys of torchvision, or of timm for the variants with "d".
+            `num_batches_tracked` is ignored.
         strict : bool
-            False: names that the model lacks are ignored, those not given stay.
+            False: ignore unknown names, and keep the current weights for missing names.
 
         Raises
         ------
         WeightsError
-            Names are missing, unexpected or misshapen; nothing was changed.
+            Names are missing or unexpected, or a shape is wrong; the model does not change.
         """
         from birdembed.weights.state_dict import native_state
 
@@ -237,11 +237,11 @@ class Stateful:
         class_names: list[str] | None,
         ranges: np.ndarray | None = None,
     ) -> None:
-        """Replace weights and class names; `ranges` are those of the new weights."""
+        """Replace weights and class names; `ranges` belong to the new weights."""
         self._current = self._current.with_state(state, ranges, class_names=class_names)
 
     def _writing(self, what: str) -> AbstractContextManager[None]:
-        """Let no other call change the model meanwhile."""
+        """Prevent other calls from changing the model in the meantime."""
         return self._write_lock.held(what)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -250,42 +250,42 @@ class Stateful:
         return {**plain_values(now.pretrained()), "precision": now.precision}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the model from what `__getstate__` returned."""
+        """Restore the model from a state returned by `__getstate__`."""
         self._take(from_plain_values(state), state["precision"])
 
 
 # Training and the integrations change a model as a whole: they hold `writing` while they work,
-# read `snapshot_of` and put what they made back with `set_snapshot`. No method of the class, as
-# they are not for users.
+# read `snapshot_of`, and install the result with `set_snapshot`. These are not methods, because
+# they are not part of the public API.
 
 
 def model_of(kind: type[Kind], given: Pretrained) -> Kind:
-    """Make a model of the given class from what a folder or a checkpoint holds."""
+    """Create a model of the given class from the contents of a folder or a checkpoint."""
     return kind._of(given)
 
 
 def snapshot_of(model: Stateful) -> Snapshot:
-    """Return the present state of a model, which never changes itself."""
+    """Return the current state of a model, which is immutable."""
     return model._current
 
 
 def set_snapshot(model: Stateful, snapshot: Snapshot) -> None:
-    """Put another state in place of the present one; the caller holds `writing`."""
+    """Replace the state of a model; the caller holds `writing`."""
     model._current = snapshot
 
 
 def writing(model: Stateful, what: str) -> AbstractContextManager[None]:
-    """Let no other call change a model meanwhile.
+    """Prevent other calls from changing a model in the meantime.
 
     Parameters
     ----------
     model : Stateful
     what : str
-        Who wants to, for the message of the error.
+        Name of the calling operation, for the error message.
 
     Raises
     ------
     BirdembedError
-        Another call is changing it.
+        Another call is changing the model.
     """
     return model._writing(what)

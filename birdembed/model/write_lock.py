@@ -1,4 +1,4 @@
-"""Let one call at a time change a model."""
+"""Allow only one call at a time to change a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from birdembed.base.locks import OwnLock
 
 
 class WriteLock:
-    """A lock that fails where it is taken instead of waiting."""
+    """A lock that raises an error instead of waiting if it is taken."""
 
     def __init__(self) -> None:
         self._own = OwnLock()
@@ -22,17 +22,18 @@ class WriteLock:
         Parameters
         ----------
         what : str
-            Who wants it, for the message of the error.
+            Name of the calling operation, for the error message.
 
         Raises
         ------
         BirdembedError
-            Another call has it.
+            Another call holds the lock.
         """
         lock = self._own.here()
         if not lock.acquire(blocking=False):
             raise BirdembedError(
-                f"{what}: another call is changing this model; wait for it, or use a model each"
+                f"{what}: another call is changing this model; wait until it has finished, or "
+                "load a second model"
             )
         try:
             yield

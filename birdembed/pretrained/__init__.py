@@ -1,1 +1,1 @@
-"""Model folders, the hub and the names of models."""
+"""Model folders, the hub, and model names."""

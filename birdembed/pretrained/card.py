@@ -1,4 +1,4 @@
-"""Write the model card, README.md, from what config.json says."""
+"""Write the model card, README.md, from config.json."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from birdembed.base.json_text import json_text
 
 CARD = "README.md"
-#: Tells our own cards, which a later save replaces, from those that people wrote.
+#: Marks generated cards, which a later save replaces, unlike cards written by people.
 MARK = "<!-- Written by birdembed from config.json. Remove this line to keep your changes. -->"
 _SCORES = {
     "valid_accuracy": "accuracy of the classifier",
@@ -31,7 +31,7 @@ def model_card(config: Mapping[str, Any], name: str) -> str:
     Parameters
     ----------
     config : mapping
-        What config.json holds.
+        Content of config.json.
     name : str
         Title of the card.
     """
@@ -53,7 +53,7 @@ def model_card(config: Mapping[str, Any], name: str) -> str:
 
 
 def _front_matter(config: Mapping[str, Any], training: Mapping[str, Any]) -> str:
-    """Return the YAML block that the hub reads; JSON strings are YAML strings."""
+    """Return the YAML block that the hub reads; JSON strings are valid YAML strings."""
     tags = ["birdembed", "image-feature-extraction", "timm", config["architecture"]]
     if config["num_classes"]:
         tags.insert(2, "image-classification")
@@ -80,7 +80,7 @@ def _summary(config: Mapping[str, Any], training: Mapping[str, Any]) -> str:
 
 
 def _facts(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the rows of the table about the model."""
+    """Return the rows of the table that describes the model."""
     cfg, own = config["pretrained_cfg"], config["birdembed"]
     side = cfg["input_size"][1]
     how = "resized without keeping the aspect ratio" if cfg["crop_mode"] == "squash" else "cropped"
@@ -94,7 +94,7 @@ def _facts(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         default = "applied by default" if own["projection"]["default"] else "with projection=True"
         rows.append(("projection", default))
     if own.get("gallery"):
-        rows.append(("gallery", "yes: `identify` names species"))
+        rows.append(("gallery", "yes, for `identify`"))
     if own.get("threshold") is not None:
         rows.append(("threshold of a known species", f"{own['threshold']:.3f}"))
     return rows
@@ -116,7 +116,7 @@ def _use(config: Mapping[str, Any], name: str) -> str:
 
 
 def _training(training: Mapping[str, Any]) -> list[str]:
-    """Return the sections about the training and the gallery, where there are numbers."""
+    """Return the sections about the training and the gallery, if there are numbers."""
     parts = []
     options, data = training.get("config") or {}, training.get("data") or {}
     best = training.get("best") or {}
@@ -146,5 +146,5 @@ def _table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
 
 
 def _plain(text: Any) -> str:
-    """Return text as one line that ends no cell of a table."""
+    """Return text on one line, without characters that end a table cell."""
     return " ".join(str(text).split()).replace("|", "\\|")

@@ -19,16 +19,16 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PROJECTION = "projection.safetensors"
 GALLERY = "gallery.safetensors"
-PREPROCESSOR = "preprocessor_config.json"  # transformers'
-#: In the order they are looked for.
+PREPROCESSOR = "preprocessor_config.json"  # of transformers
+#: In the order in which they are tried.
 WEIGHT_FILES = (WEIGHTS, "pytorch_model.bin")
-COMMITTED = ".saved"  # a whole save, whose files are about to take their places
-FORMAT = 1  # of the object "birdembed" in config.json
+COMMITTED = ".saved"  # a complete save, whose files are about to be moved to their places
+FORMAT = 1  # version of the object "birdembed" in config.json
 
 
 @dataclass
 class Pretrained:
-    """The parts of a model, as its files hold them.
+    """The parts of a model, as stored in its files.
 
     Attributes
     ----------
@@ -37,32 +37,32 @@ class Pretrained:
     state : dict of str to numpy.ndarray
         Native names, float32, C-contiguous.
     preprocess : Preprocess
-        How images become its input.
+        Preprocessing of images.
     class_names : list of str or None
+        Names of the rows of the head.
     species_names : dict
         (common name, scientific name) by label.
-        Of the head's rows.
     pooling : str
-        "avg" or "gem": of embeddings without a projection.
+        "avg" or "gem": pooling of embeddings without a projection.
     projection : Projection or None
     project_by_default : bool
-        Whether `encode` projects unless told otherwise. SSCD's own projection does not.
+        Whether `encode` applies the projection by default. It does not for SSCD.
     training : dict
-        Record of the training, JSON values.
+        Training record, JSON values.
     trunk_digest, fingerprint : str or None
-        As `trunk_digest` and `fingerprint` compute them; None where no file names them yet.
+        Results of `trunk_digest` and `fingerprint_of`; None if not stored in a file yet.
     source : str
-        Where it came from, for people.
+        Origin of the model, for display.
     threshold : float or None
-        Least score at which `identify` calls a species known.
+        Minimum score at which `identify` counts a species as known.
     gallery_path : Path or None
         File of the gallery, an `Index`.
     calibration : dict or None
-        ``bias, score, margin`` of the probability that the gallery's nearest species is right.
+        ``bias, score, margin`` of the probability that the nearest species is right.
     gallery : Gallery or None
-        The gallery itself, of a model in memory.
+        The gallery of a model in memory.
     ranges : (convolutions,) float32 or None
-        How far from 0 each convolution's output goes, of a model that was quantized.
+        Largest absolute output of each convolution, for a quantized model.
     """
 
     architecture: str
@@ -85,11 +85,11 @@ class Pretrained:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, 0 without a head."""
+        """The number of classes, 0 without a head."""
         return int(self.state["fc.weight"].shape[0]) if "fc.weight" in self.state else 0
 
     def with_fingerprint(self) -> Pretrained:
-        """Compute the digests that are missing, and return self."""
+        """Compute missing digests, and return self."""
         if self.trunk_digest is None:
             self.trunk_digest = trunk_digest(self.state, self.architecture)
         if self.fingerprint is None:
@@ -100,9 +100,9 @@ class Pretrained:
         return self
 
     def stored_as(self, dtype: str) -> Pretrained:
-        """Return the model as it is after storing its weights in a dtype and loading them.
+        """Return the model as it would be after storing its weights in a dtype and loading them.
 
-        Where nothing is lost, that is `self`.
+        Returns `self` if the weights do not change.
         """
         if check_dtype(dtype) == "float32":
             return self
@@ -113,13 +113,13 @@ class Pretrained:
 
 
 def file_in(folder: Path, name: str) -> Path:
-    """Return the path of a model folder's file: where a save has just put it, or its place."""
+    """Return the path of a file of a model folder, also if a save has not moved it yet."""
     committed = folder / COMMITTED / name
     return committed if committed.is_file() else folder / name
 
 
 def check_fingerprint(pretrained: Pretrained) -> str:
-    """Recompute a model's fingerprint and compare it with the one in its config.json.
+    """Recompute the fingerprint of a model and compare it with the one in its config.json.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def check_fingerprint(pretrained: Pretrained) -> str:
     Raises
     ------
     WeightsError
-        They differ: a file was changed after it was saved.
+        They differ, because a file was changed after it was saved.
     """
     fresh = Pretrained(
         pretrained.architecture,
@@ -143,8 +143,8 @@ def check_fingerprint(pretrained: Pretrained) -> str:
     assert fresh.fingerprint is not None
     if pretrained.fingerprint is not None and fresh.fingerprint != pretrained.fingerprint:
         raise WeightsError(
-            f"{pretrained.source}: config.json names the fingerprint "
-            f"{pretrained.fingerprint[:16]}..., its files have {fresh.fingerprint[:16]}...: "
+            f"{pretrained.source}: config.json has the fingerprint "
+            f"{pretrained.fingerprint[:16]}..., but the files have {fresh.fingerprint[:16]}...; "
             "they were changed after they were saved"
         )
     return fresh.fingerprint

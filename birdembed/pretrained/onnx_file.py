@@ -18,9 +18,9 @@ from birdembed.weights.projection import GEM_EPS, GEM_P
 from birdembed.weights.state_dict import FEATURES
 
 OPSET = 17
-_IR_VERSION = 8  # that runtimes of opset 17 read
+_IR_VERSION = 8  # supported by runtimes with opset 17
 _BN_EPS = 1e-5
-_LEAST_NORM = 1e-12  # a vector of zeros stays one
+_LEAST_NORM = 1e-12  # keeps a zero vector zero
 
 
 def write_onnx(
@@ -68,7 +68,7 @@ def write_onnx(
 
 
 def _metadata(given: Pretrained, head: bool, normalize: bool) -> dict[str, str]:
-    """Return what a user of the file has to know: how images become its input, and more."""
+    """Return the metadata for users of the file, such as the preprocessing."""
     values: dict[str, Any] = {
         "preprocess": {**asdict(given.preprocess), "layout": "NCHW", "channels": "RGB"},
         "architecture": given.architecture,
@@ -94,7 +94,7 @@ class _Graph:
         self._names: set[str] = set()
 
     def constant(self, name: str, value: Any) -> str:
-        """Add a constant once; return its name."""
+        """Add a constant (once) and return its name."""
         if name not in self._names:
             self._names.add(name)
             array = np.ascontiguousarray(value) if np.ndim(value) else np.asarray(value)
@@ -102,7 +102,7 @@ class _Graph:
         return name
 
     def node(self, kind: str, inputs: list[str], output: str | None = None, **options: Any) -> str:
-        """Add a node; return the name of its output."""
+        """Add a node and return the name of its output."""
         output = output or f"{kind}_{len(self.nodes)}"
         self.nodes.append(self._onnx.helper.make_node(kind, inputs, [output], **options))
         return output
@@ -115,7 +115,7 @@ class _Network:
         self._graph, self._state = graph, state
 
     def _conv(self, x: str, conv: str, norm: str, stride: int = 1, relu: bool = True) -> str:
-        """Add a convolution and its batch norm, and a ReLU."""
+        """Add a convolution with its batch norm and a ReLU."""
         kernel = self._state[f"{conv}.weight"].astype(np.float64)
         scale, shift, mean, var = (
             self._state[f"{norm}.{part}"].astype(np.float64)
@@ -139,7 +139,7 @@ class _Network:
         return self._graph.node("Relu", [y]) if relu else y
 
     def maps(self, x: str) -> str:
-        """Add the whole network; return its last feature maps."""
+        """Add the whole network and return its last feature maps."""
         self._deep = "conv1.0.weight" in self._state  # variant D
         if self._deep:
             x = self._conv(x, "conv1.0", "conv1.1", 2)
@@ -180,9 +180,9 @@ class _Network:
 
 
 def _pooled(graph: _Graph, given: Pretrained, pooling: str) -> tuple[str, str]:
-    """Add the network and the pooling; return the averages and the pooled features.
+    """Add the network and the pooling; return the average-pooled and the pooled features.
 
-    With `mirror` both are means over the image and its mirror image.
+    With `mirror`, both are means over the image and its mirror image.
     """
     network = _Network(graph, given.state)
     views = ["pixels"]

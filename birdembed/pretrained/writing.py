@@ -32,11 +32,11 @@ from birdembed.weights.safetensors_file import write_safetensors
 from birdembed.weights.state_dict import FEATURES, to_saved
 from birdembed.weights.tensors import not_finite
 
-_TRIES = 100  # saves of others that are waited for
+_TRIES = 100  # maximum number of saves of other processes to wait for
 
 
 def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, Any]:
-    """Return config.json: timm's hub schema and our own object."""
+    """Return the content of config.json: the hub schema of timm and the object "birdembed"."""
     classes = pretrained.num_classes
     cfg: dict[str, Any] = {
         **preprocess_to_timm(pretrained.preprocess),
@@ -47,11 +47,11 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
     }
     if pretrained.class_names is not None:
         cfg["label_names"] = list(pretrained.class_names)
-        if names := pretrained.species_names:  # timm wants all labels described, or none
+        if names := pretrained.species_names:  # timm needs a description of all labels or of none
             cfg["label_descriptions"] = {n: full_name(n, names) for n in pretrained.class_names}
     own: dict[str, Any] = {
         "format": FORMAT,
-        "dtype": dtype,  # for people: the weights file says it tensor by tensor
+        "dtype": dtype,  # for information only; the weights file has it for each tensor
         "pooling": pretrained.pooling,
         "mirror": pretrained.preprocess.mirror,
         "fingerprint": pretrained.fingerprint,
@@ -67,7 +67,7 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
     if pretrained.projection is not None:
         own["projection"] = {"file": PROJECTION, "default": pretrained.project_by_default}
     if pretrained.ranges is not None:
-        own["int8"] = {"ranges": pretrained.ranges.tolist()}  # each float32 exactly
+        own["int8"] = {"ranges": pretrained.ranges.tolist()}  # exact for float32
     if has_gallery:
         own["gallery"] = GALLERY
         if pretrained.calibration is not None:
@@ -83,7 +83,7 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
 
 
 def _is_ours(card: Path) -> bool:
-    """Return whether a model card may be written: there is none, or it is one of ours."""
+    """Return whether a model card may be written: there is none, or it was generated."""
     try:
         return MARK in card.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -91,10 +91,10 @@ def _is_ours(card: Path) -> bool:
 
 
 def _commit(staged: Path, folder: Path) -> None:
-    """Put the files of `staged`, a folder that this thread holds locked, into `folder`.
+    """Move the files of `staged`, a folder locked by this thread, into `folder`.
 
-    The save counts from one step on, the renaming to `COMMITTED`: until then the folder loads as
-    it was, from then on as the new model, wherever a process is killed.
+    Renaming `staged` to `COMMITTED` is the atomic step: before it the folder loads as the old
+    model, after it as the new one, even if a process is killed.
     """
     for path in staged.iterdir():
         keep_owner(path, folder / path.name)
@@ -109,16 +109,16 @@ def _commit(staged: Path, folder: Path) -> None:
                 raise
             _finish_other(folder)
     else:
-        raise FileExistsError(errno.EEXIST, "cannot be moved to its place", str(committed))
+        raise FileExistsError(errno.EEXIST, "cannot be moved into place", str(committed))
     try:
         _take_places(folder)
     except BaseException:
-        _take_places(folder)  # once more: Ctrl-C in between
+        _take_places(folder)  # again, after Ctrl-C in between
         raise
 
 
 def _finish_other(folder: Path) -> None:
-    """Finish the save of a process that was killed, or wait for the one that is at it."""
+    """Finish the save of a killed process, or wait for a running one."""
     committed = folder / COMMITTED
     with contextlib.suppress(FileNotFoundError):
         fd = os.open(committed, os.O_RDONLY | os.O_CLOEXEC)
@@ -140,7 +140,7 @@ def _take_places(folder: Path) -> None:
                 (folder / name).unlink(missing_ok=True)
         for name in sorted(os.listdir(committed), key=lambda name: name == CONFIG):
             os.replace(committed / name, folder / name)
-    with contextlib.suppress(OSError):  # gone, or the next save's already
+    with contextlib.suppress(OSError):  # already removed, or it belongs to the next save
         committed.rmdir()
 
 
@@ -155,28 +155,28 @@ def write_pretrained(
     Parameters
     ----------
     directory : str or Path
-        Made where it is missing. Files of an earlier save are replaced, others left alone; so is a
-        README.md that somebody else wrote.
+        Created if it does not exist. Files of an earlier save are replaced; other files, and a
+        README.md that was not generated, are kept.
     pretrained : Pretrained
-        What to write; its missing digests are computed.
+        The model to write; missing digests are computed.
     write_gallery : callable, optional
-        Called with the path to write the gallery to; `Index.save` of the model's gallery.
+        Called with a path to write the gallery to, such as `Index.save` of the gallery.
     dtype : "float32" or "float16"
-        How kernels and matrices are stored; digests are those of what is stored.
+        Format of kernels and matrices; digests are those of the stored weights.
 
     Raises
     ------
     OSError
-        The folder cannot be written; the error names it, and what stood there stays.
+        The folder cannot be written. The message names it, and existing files are unchanged.
     ValueError
-        A weight is beyond what float16 holds.
+        A weight does not fit into float16.
     WeightsError
         A weight is NaN or infinite.
     """
     pretrained = pretrained.with_fingerprint().stored_as(dtype)
     name = not_finite(pretrained.state)
-    if name is not None:  # no loader would take it
-        raise WeightsError(f"{name} holds NaN or infinity, as after a training that diverged")
+    if name is not None:  # no loader would accept it
+        raise WeightsError(f"{name} contains NaN or infinity; the training may have diverged")
     folder = Path(directory)
     config = _config(pretrained, write_gallery is not None, dtype)
     text = json_text(config, indent=2)

@@ -1,4 +1,4 @@
-"""Turn rows into Arrow tables and Parquet files, and back."""
+"""Convert rows to Arrow tables and Parquet files, and back."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def vector_array(vectors: NDArray[np.float32], present: NDArray[np.bool_] | None
 
 
 def _text_array(values: Iterable[str | None], name: str) -> Any:
-    """Return strings as an Arrow array; `ValueError` where one is no Unicode text."""
+    """Return strings as an Arrow array; raise a ValueError if one is not valid Unicode."""
     import pyarrow as pa
 
     listed = list(values)
     try:
         return pa.array(listed, pa.string())
-    except UnicodeEncodeError as error:  # a file name that is no text
+    except UnicodeEncodeError as error:  # a file name that is not valid Unicode
         wrong = next(
             v for v in listed if v is not None and v != v.encode(errors="replace").decode()
         )
@@ -55,15 +55,17 @@ def from_rows(rows: Rows) -> pa.Table:
     Raises
     ------
     ValueError
-        There are no rows and no dimension, or a column is named `vector`.
+        There are no rows and the dimension is unknown, or a column is named `vector`.
     """
     import pyarrow as pa
 
     if rows.dim is None:
-        raise ValueError("the index is empty and has no dimension: there is no table to make of it")
+        raise ValueError(
+            "the index is empty and its dimension is unknown; add rows, or create Index(dim)"
+        )
     if "vector" in rows.columns:
         raise ValueError(
-            "a metadata column is named 'vector', which is the column of the embeddings"
+            "a metadata column is named 'vector', which is reserved for the embeddings; rename it"
         )
     columns: dict[str, Any] = {
         "id": _text_array(rows.ids, "id"),
@@ -84,7 +86,7 @@ def from_rows(rows: Rows) -> pa.Table:
 
 
 def fingerprint_of(schema: pa.Schema) -> str | None:
-    """Return the fingerprint that a schema names: ours, or that of our embedding function."""
+    """Return the fingerprint stored in a schema by birdembed or by its embedding function."""
     info: Mapping[bytes, bytes] = schema.metadata or {}
     if FINGERPRINT in info:
         return info[FINGERPRINT].decode()
@@ -94,12 +96,12 @@ def fingerprint_of(schema: pa.Schema) -> str | None:
             if function["name"] == "birdembed" and function["vector_column"] == "vector":
                 return function["model"].get("fingerprint")
     except (ValueError, KeyError, TypeError, AttributeError):
-        pass  # somebody else's
+        pass  # metadata of another program
     return None
 
 
 def maker_of(schema: pa.Schema) -> Maker | None:
-    """Return the record of the model that a schema has, None where there is none."""
+    """Return the record of the model stored in a schema, or None."""
     info: Mapping[bytes, bytes] = schema.metadata or {}
     name, path = (
         info[key].decode(errors="surrogateescape") if key in info else None
@@ -109,20 +111,20 @@ def maker_of(schema: pa.Schema) -> Maker | None:
 
 
 def readable(schema: pa.Schema, where: str) -> list[str]:
-    """Return the columns an index can hold; warn of the others.
+    """Return the columns that an index can hold; warn about the others.
 
     Raises
     ------
     ValueError
-        There is no column `id` or `vector`; the message begins with `where`.
+        The column `id` or `vector` is missing; the message starts with `where`.
     """
     import pyarrow.types as types
 
     missing = [name for name in ("id", "vector") if name not in schema.names]
     if missing:
         raise ValueError(
-            f"{where}: no column {' and no column '.join(missing)}; there are "
-            f"{', '.join(schema.names)}, and an index is read from id and vector"
+            f"{where}: no column {' and no column '.join(missing)}; the columns are "
+            f"{', '.join(schema.names)}, and an index needs id and vector"
         )
     kept: list[str] = []
     left_out: list[str] = []
@@ -139,7 +141,7 @@ def readable(schema: pa.Schema, where: str) -> list[str]:
         (kept if plain or field.name == "vector" else left_out).append(field.name)
     if left_out:
         warnings.warn(
-            f"{where}: an index holds strings, numbers and booleans; left out: "
+            f"{where}: an index can only hold strings, numbers and booleans; skipped columns: "
             + ", ".join(f"{name} ({schema.field(name).type})" for name in left_out),
             stacklevel=4,
         )
@@ -147,21 +149,21 @@ def readable(schema: pa.Schema, where: str) -> list[str]:
 
 
 def to_rows(table: pa.Table, where: str) -> Rows:
-    """Return the rows of an Arrow table of the columns that `readable` names.
+    """Convert an Arrow table with the columns given by `readable` to rows.
 
-    Rows without a vector are left out, with a warning that names them.
+    Rows without a vector are skipped, with a warning that lists their ids.
 
     Raises
     ------
     ValueError
-        Vectors of different lengths, ids that come twice; the message begins with `where`.
+        Vectors have different lengths or ids are duplicated; the message starts with `where`.
     """
     vectors, present = _vectors(table.column("vector"), where)
     if not present.all():
         import pyarrow as pa
 
         names = table.column("id").filter(pa.array(~present)).to_pylist()
-        warnings.warn(f"{where}: rows without a vector are left out: {some(names)}", stacklevel=4)
+        warnings.warn(f"{where}: skipped rows without a vector: {some(names)}", stacklevel=4)
         table = table.filter(pa.array(present))
     rows = Rows(vectors.shape[1] or None, fingerprint_of(table.schema), maker_of(table.schema))
     if not len(vectors):
@@ -179,7 +181,7 @@ def to_rows(table: pa.Table, where: str) -> Rows:
 
 
 def _vectors(column: pa.ChunkedArray, where: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the vectors that are there, `(m, dim)`, and which of the `n` rows have one."""
+    """Return the existing vectors, `(m, dim)`, and a mask of the `n` rows that have one."""
     import pyarrow as pa
     import pyarrow.types as types
 
@@ -189,7 +191,7 @@ def _vectors(column: pa.ChunkedArray, where: str) -> tuple[NDArray[np.float32], 
     lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     if not lists or not types.is_floating(kind.value_type):
         raise ValueError(
-            f"{where}: the column vector holds {column.type}, expected lists of floats"
+            f"{where}: the column vector has type {column.type}, expected lists of floats"
         )
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # older pyarrow, no chunks
@@ -200,7 +202,7 @@ def _vectors(column: pa.ChunkedArray, where: str) -> tuple[NDArray[np.float32], 
     if types.is_fixed_size_list(kind):
         lengths = np.asarray([kind.list_size])
     if len(lengths) > 1:
-        raise ValueError(f"{where}: vectors of different lengths: {lengths.tolist()[:5]}")
+        raise ValueError(f"{where}: vectors have different lengths: {lengths.tolist()[:5]}")
     dim = int(lengths[0]) if len(lengths) else 0
     values = array.flatten().to_numpy(zero_copy_only=False)
     return np.asarray(values, np.float32).reshape(len(array), dim), present
@@ -217,7 +219,10 @@ def write_parquet(rows: Rows, path: str | os.PathLike[str]) -> None:
 
 
 def _as_text(table: pa.Table) -> pa.Table:
-    """Return a table with ids, labels and paths as text, where names of folders gave numbers."""
+    """Return a table with ids, labels and paths as strings.
+
+    In a partitioned dataset, folder names such as ``label=7`` are read as numbers.
+    """
     import pyarrow as pa
     import pyarrow.types as types
 
@@ -234,9 +239,9 @@ def read_parquet(path: str | os.PathLike[str]) -> Rows:
     from pyarrow import dataset
 
     where = os.fspath(path)
-    os.stat(where)  # an error of the usual kind where there is nothing
+    os.stat(where)  # raises the usual OSError if the path does not exist
     try:
-        # Of a folder, columns may stand in the names of its folders: label=OWL/part-0.parquet.
+        # A folder may have columns in the names of its subfolders: label=OWL/part-0.parquet.
         named = "hive" if os.path.isdir(where) else None
         source = dataset.dataset(where, format="parquet", partitioning=named)
         columns = readable(source.schema, where)
@@ -244,5 +249,5 @@ def read_parquet(path: str | os.PathLike[str]) -> Rows:
     except OSError as error:
         raise with_path(error, path) from error
     except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{where}: no Parquet file ({error})") from error
+        raise ValueError(f"{where}: not a Parquet file ({error})") from error
     return to_rows(table, where)

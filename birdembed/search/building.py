@@ -23,7 +23,7 @@ from birdembed.search.columns import Column
 from birdembed.search.embedding_cache import EmbeddingCache, content_key
 from birdembed.search.rows import Rows
 
-CHUNK = 32  # images between two writes to the cache: what a kill can cost
+CHUNK = 32  # images between two writes to the cache: the most that is lost if killed
 
 
 def build(
@@ -36,7 +36,7 @@ def build(
     on_error: str,
     show_progress_bar: bool | None,
 ) -> tuple[Rows, EncodeReport]:
-    """Embed images and return their rows and what became of each; see `Index.build`."""
+    """Embed images and return their rows and a report; see `Index.build`."""
     check_choice("on_error", on_error, ("skip", "raise"))
     task = collect(images, ids, labels, metadata, gaps=on_error == "skip")
     if task.closed and on_error == "raise":
@@ -62,7 +62,7 @@ def build(
 
 @dataclass
 class Task:
-    """Images to embed, and what the index and the report will say of each."""
+    """Images to embed, with the ids, labels and metadata for the index and the report."""
 
     images: list[Any]
     names: list[str]
@@ -79,15 +79,15 @@ def collect(
     metadata: Any,
     gaps: bool = False,
 ) -> Task:
-    """Find the images, and their ids, labels and paths where they are not given.
+    """Find the images, and their ids, labels and paths if they are not given.
 
-    With `gaps` a missing value stands for an image that cannot be read.
+    With `gaps`, a missing value is treated as an image that cannot be read.
 
     Raises
     ------
     OSError, ValueError, TypeError
-        There is no such folder, or there are no images in it; lists differ in length; something
-        is no image.
+        The folder does not exist or has no images, lists differ in length, or an item is not an
+        image.
     """
     inputs, own_ids, own_labels, closed = _found(images)
     items, names = list(inputs.items), inputs.names
@@ -105,7 +105,7 @@ def collect(
             columns["path"] = paths
     chosen = [str(name) for name in ((own_ids or names) if ids is None else ids)]
     if len(chosen) != n:
-        raise ValueError(f"ids and images differ in length: {len(chosen)} and {n}")
+        raise ValueError(f"ids and images have different lengths: {len(chosen)} and {n}")
     tags = (own_labels or [None] * n) if labels is None else columns_.strings(labels, n, "labels")
     texts = [name if isinstance(name, str) else f"image {i}" for i, name in enumerate(names)]
     return Task(items, texts, chosen, tags, columns, closed)
@@ -114,7 +114,7 @@ def collect(
 def _found(
     images: Any,
 ) -> tuple[Inputs, list[str] | None, list[str | None] | None, list[tuple[str, str]]]:
-    """Return the images in a list, the ids and labels of a folder, and what it has unreadable."""
+    """Return a list of images, the ids and labels of a folder, and its unreadable subfolders."""
     if isinstance(images, (str, os.PathLike)):
         listing = folder_of_images(images)
         labels = [name.split("/")[0] if "/" in name else None for name in listing.names]
@@ -130,14 +130,14 @@ def _found(
 
 
 def _relative(path: str, root: str | None) -> str:
-    """Return a path as seen from a folder, with slashes."""
+    """Return a path relative to a folder, with slashes."""
     if root is None:
         return path
     return os.path.relpath(path, root).replace(os.sep, "/")
 
 
 def _described(item: Any) -> str:
-    """Return what to call something that is no image."""
+    """Return a short description of an object that is not an image."""
     if isinstance(item, np.ndarray):
         return f"an array of {item.dtype}, shape {item.shape}"
     return type(item).__name__
@@ -147,7 +147,7 @@ def _described(item: Any) -> str:
 
 
 class Outcome(NamedTuple):
-    """The vector of the image at a position, or the reason why it has none."""
+    """The vector of the image at a position, or the reason why it could not be embedded."""
 
     position: int
     vector: NDArray[np.float32] | None
@@ -156,38 +156,38 @@ class Outcome(NamedTuple):
 
 
 class _Finished:
-    """Looks up rows that are computed already, by the content of their images.
+    """Looks up rows that were already computed, by the content of their images.
 
-    They are in the cache or came earlier in this run. Without a cache nothing is looked up, since
-    telling contents apart means reading the files.
+    The rows come from the cache or from earlier in this run. Without a cache there is no lookup,
+    because comparing contents means reading the files.
     """
 
     def __init__(self, model: Any, cache: str | os.PathLike[str] | None, images: Sequence[Any]):
         self._store = None
         if cache is not None:
             if getattr(model, "precision", "") == "auto":
-                model.choose_precision(images)  # or the rows to look up are not known
+                model.choose_precision(images)  # decides which rows to look up
             self._store = EmbeddingCache(cache, model.fingerprint, _precision_of(model))
         self._seen: dict[bytes, tuple[NDArray[np.float32], str]] = {}
         self._failed = False
 
     def key(self, image: Any) -> bytes | None:
-        """Return the key of an image's content; None where it has none."""
+        """Return the key of the content of an image, or None if it has no key."""
         return None if self._store is None else content_key(image)
 
     def get(self, key: bytes) -> tuple[NDArray[np.float32], str] | None:
-        """Return the vector and decoder of a content, None where they are not known."""
+        """Return the vector and the decoder for a key, or None if they are unknown."""
         return self._seen.get(key) or (None if self._store is None else self._store.get(key))
 
     def put(
         self, keys: Sequence[Any], vectors: NDArray[np.float32], decoders: Sequence[str], model: Any
     ) -> None:
-        """Keep the rows whose key is that of a content, not a position."""
+        """Store the rows whose key is a content key, not a position."""
         if self._store is None:
             return
         now = (model.fingerprint, _precision_of(model))
         if now != (self._store.fingerprint, self._store.precision):
-            raise BirdembedError("the model was changed while it embedded; run it again")
+            raise BirdembedError("the model was changed while it embedded images; run it again")
         keep = [row for row, key in enumerate(keys) if isinstance(key, bytes)]
         names = [decoders[row] for row in keep]
         self._seen |= {keys[row]: (vectors[row], decoders[row]) for row in keep}
@@ -195,19 +195,19 @@ class _Finished:
             return
         try:
             self._store.put([keys[row] for row in keep], vectors[keep], names)
-        except OSError as error:  # the disk is full, say: what was computed is worth more
+        except OSError as error:  # for example a full disk; do not lose the computed rows
             self._failed = True
             what = f"{self._store.path}: cannot be written ({error.strerror})"
-            warnings.warn(f"{what}: embeddings from here on are not kept", stacklevel=2)
+            warnings.warn(f"{what}; further embeddings are not cached", stacklevel=2)
 
 
 def _precision_of(model: Any) -> str:
-    """Return what a model computes in; one that does not say is of one kind."""
+    """Return the precision of a model; float32 if it does not have one."""
     return getattr(model, "precision", "float32")
 
 
 def outcomes(model: Any, images: Sequence[Any], finished: _Finished) -> Iterator[Outcome]:
-    """Yield what becomes of each image: finished rows at once, the others a chunk at a time.
+    """Yield the outcome for each image: cached rows at once, the others chunk by chunk.
 
     Images with the same content are embedded once.
     """
@@ -229,7 +229,7 @@ def outcomes(model: Any, images: Sequence[Any], finished: _Finished) -> Iterator
 def _embedded(
     model: Any, images: Sequence[Any], waiting: dict[bytes | int, list[int]], finished: _Finished
 ) -> Iterator[Outcome]:
-    """Embed what waits, keep it, and yield what became of it: the failures last."""
+    """Embed the waiting images, cache the rows, and yield the outcomes, failures last."""
     keys, places = list(waiting), list(waiting.values())
     vectors, report = model.encode(
         [images[positions[0]] for positions in places],
@@ -249,7 +249,7 @@ def _embedded(
 
 
 def _rows(task: Task, found: Sequence[Outcome]) -> tuple[Rows, EncodeReport]:
-    """Return the rows of what was embedded and the report, of outcomes in order."""
+    """Return the rows of the embedded images and the report, in the order of the outcomes."""
     good = [(one, one.vector) for one in found if one.vector is not None]
     kept = [one.position for one, _ in good]
     report = EncodeReport(

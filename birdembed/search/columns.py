@@ -14,7 +14,7 @@ from birdembed.base.text import composed, shown
 from birdembed.search.growing_strings import GrowingStrings
 from birdembed.search.packed_strings import PackedStrings
 
-#: Strings or numbers, one a row.
+#: Strings or numbers, one per row.
 Column = Sequence["str | None"] | NDArray[Any]
 
 
@@ -27,7 +27,7 @@ def objects(column: Iterable[Any]) -> NDArray[np.object_]:
 
 
 def arrays(columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
-    """Return columns as arrays by name, strings as Python objects."""
+    """Return columns as a dict of arrays, with strings as Python objects."""
     return {
         name: column if isinstance(column, np.ndarray) else objects(column)
         for name, column in columns.items()
@@ -35,7 +35,7 @@ def arrays(columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
 
 
 def strings(values: Any, n: int, name: str) -> list[str | None]:
-    """Return `n` strings or Nones; None gives all None."""
+    """Return `n` strings or Nones; `values` None gives `n` Nones."""
     if values is None:
         return [None] * n
     if isinstance(values, str):
@@ -43,13 +43,13 @@ def strings(values: Any, n: int, name: str) -> list[str | None]:
     column = [_string(value, name) for value in values]
     if len(column) != n:
         raise ValueError(f"{name} has {len(column)} values, expected {n}")
-    if name == "labels":  # of one species one spelling
+    if name == "labels":  # one spelling per species
         return [tag if tag is None else composed(tag) for tag in column]
     return column
 
 
 def _string(value: Any, name: str) -> str | None:
-    """Return a value as text, None where it is missing; `TypeError` where it is something else."""
+    """Return a value as a string, or None if it is missing; raise a TypeError for other types."""
     if is_missing(value):
         return None
     if isinstance(value, str):
@@ -76,17 +76,17 @@ def from_metadata(metadata: Any, n: int) -> dict[str, Column]:
     columns = {}
     for name in metadata.keys():
         if not isinstance(name, str) or name in ("id", "label"):
-            raise ValueError(f"metadata: {name!r} cannot be the name of a column")
+            raise ValueError(f"metadata: a column cannot be named {name!r}")
         columns[name] = _column(metadata[name], n, f"metadata column {name!r}")
     return columns
 
 
 def _column(values: Any, n: int, name: str) -> Column:
-    """Return `n` values as booleans, integers, floats or, where they are none of these, strings."""
+    """Return `n` values as booleans, integers, floats or, failing that, strings."""
     if isinstance(values, PackedStrings):
         return list(values)
     if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
-        raise TypeError(f"{name} must be a sequence with one value a row")
+        raise TypeError(f"{name} must be a sequence with one value per row")
     listed = values if isinstance(values, np.ndarray) else list(values)
     if len(listed) != n:
         raise ValueError(f"{name} has {len(listed)} values, expected {n}")
@@ -95,8 +95,8 @@ def _column(values: Any, n: int, name: str) -> Column:
         if len(present) < n:
             row = next(row for row, value in enumerate(listed) if is_missing(value))
             raise ValueError(
-                f"{name} has a missing value (row {row}) among booleans, which have none; give "
-                "strings or numbers"
+                f"{name} has a missing value (row {row}) among booleans, which cannot be missing; "
+                "use strings or numbers"
             )
         return np.asarray(listed, bool)
     if len(present) < n and not present and isinstance(values, np.ndarray):
@@ -108,17 +108,17 @@ def _column(values: Any, n: int, name: str) -> Column:
         try:
             return np.asarray(numbers, np.int64 if whole else np.float64)
         except OverflowError:
-            raise ValueError(f"{name} has a number beyond 64 bits") from None
+            raise ValueError(f"{name} has an integer that does not fit 64 bits") from None
     return strings(listed, n, name)
 
 
 def _is_number(value: Any) -> bool:
-    """Tell whether a value is a number; a boolean is none."""
+    """Return whether a value is a number; a boolean is not."""
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def take(column: Column, rows: NDArray[Any]) -> Column:
-    """Return the rows of a column, by number or by mask."""
+    """Return rows of a column, selected by number or by mask."""
     if isinstance(column, np.ndarray):
         return np.asarray(column[rows])
     if rows.dtype == bool:
@@ -127,19 +127,19 @@ def take(column: Column, rows: NDArray[Any]) -> Column:
 
 
 def gather(column: Column, rows: NDArray[np.int64]) -> NDArray[np.object_]:
-    """Return the values at `rows`, any shape, as objects; None at -1."""
+    """Return the values at `rows` (any shape) as objects; row -1 gives None."""
     array = np.empty(rows.shape, object)
     array.reshape(-1)[:] = [None if row < 0 else column[row] for row in rows.reshape(-1).tolist()]
     return array
 
 
 def matches(name: str, column: Column, wanted: Any) -> NDArray[np.bool_]:
-    """Return which rows of a column hold the value, or one of a list of values.
+    """Return a mask of the rows that hold the value, or one of a list of values.
 
     Raises
     ------
     ValueError
-        The column holds text and the value is a number, or the other way round.
+        The column holds text and the value is a number, or vice versa.
     """
     if isinstance(wanted, np.ndarray):
         wanted = wanted.tolist()
@@ -159,10 +159,10 @@ def matches(name: str, column: Column, wanted: Any) -> NDArray[np.bool_]:
 def align(
     columns: Mapping[str, Column], n: int, added: Mapping[str, Column], n_added: int
 ) -> tuple[dict[str, Column], dict[str, Column]]:
-    """Return both sides with the same columns of the same kinds; an error where that cannot be.
+    """Return both sides with the same columns of the same types, or raise an error.
 
-    A row without a value in a column gets None among strings and NaN among floats; integers and
-    booleans have nothing that stands for a missing value, so that is an error.
+    A missing value becomes None in a column of strings and NaN in a column of floats. Integers and
+    booleans have no missing value, so it is an error there.
     """
     before, after = {}, {}
     for name in [*columns, *(name for name in added if name not in columns)]:
@@ -182,7 +182,7 @@ def align(
 
 
 def _missing(name: str, like: Column | None, n: int) -> Column:
-    """Return a column of `n` missing values that goes with another; `ValueError` where none can."""
+    """Return a column of `n` missing values like another column, or raise a ValueError."""
     if not isinstance(like, np.ndarray):
         return [None] * n
     if n and like.dtype != np.float64:
@@ -193,10 +193,10 @@ def _missing(name: str, like: Column | None, n: int) -> Column:
 def merge(
     before: Column, after: Column, old: NDArray[np.int64], replaced: NDArray[np.bool_]
 ) -> Column:
-    """Return a column with added rows, those `replaced` put at `old`, the others at the end.
+    """Return a column with added rows: `replaced` rows go to `old`, the others to the end.
 
-    `before` stays as it is. Where nothing is replaced, strings are appended to a list that both
-    share, so that adding row by row stays cheap.
+    `before` does not change. If nothing is replaced, strings are appended to a list shared by both
+    columns, so that adding row by row is fast.
     """
     if isinstance(before, np.ndarray):
         added = np.asarray(after)

@@ -13,8 +13,8 @@ from birdembed.base.vectors import as_vectors, check_finite
 def cosine_similarity(a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.float32] | float:
     """Compute the cosine similarity of every row of `a` with every row of `b`.
 
-    The numbers are those of `cosine_topk`: a vector with itself gives exactly 1, a zero vector
-    gives 0, and no number depends on what else is computed in the same call.
+    The results are the same as those of `cosine_topk`: a vector with itself gives exactly 1, a
+    zero vector gives 0, and no result depends on the other rows in the call.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def cosine_similarity(a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.fl
     TypeError
         An array does not hold floats.
     ValueError
-        The dimensions differ, or a row holds NaN or infinity (the row is named).
+        The dimensions differ, or a row contains NaN or infinity (the error gives the row).
     """
     left, left_single = as_vectors(a, "a")
     right, right_single = (left, left_single) if b is None else as_vectors(b, "b")
@@ -59,33 +59,33 @@ def cosine_topk(
     queries
         `(q, dim)` floats; `(dim,)` for one query.
     corpus
-        `(n, dim)` floats. float32 in C order is searched in place, anything else is copied.
+        `(n, dim)` floats. A float32 array in C order is searched in place, any other is copied.
     k
-        Matches a query, at least 1.
+        Number of matches per query, at least 1.
     normalized
-        Queries and corpus are unit length already: the score is the plain dot product. Without
-        it norms are computed in the same read of the corpus.
+        Queries and corpus already have unit length, so the score is the plain dot product.
+        Otherwise norms are computed in the same pass over the corpus.
 
     Returns
     -------
     scores : ndarray
-        `(q, k)` float32, best first; -inf where the corpus has fewer than `k` rows to give.
+        `(q, k)` float32, best first; -inf if the corpus has fewer than `k` usable rows.
     indices : ndarray
-        `(q, k)` int64 row numbers, equal scores in the order of their rows; -1 beside -inf.
-        One 1-d query gives `(k,)` arrays.
+        `(q, k)` int64 row numbers; equal scores are in row order. -1 where the score is -inf.
+        A single 1-d query gives `(k,)` arrays.
 
     Raises
     ------
     TypeError
-        An array does not hold floats, or `k` is no whole number.
+        An array does not hold floats, or `k` is not an integer.
     ValueError
-        `k` is below 1, the dimensions differ, or a query holds NaN (its row is named).
+        `k` is below 1, the dimensions differ, or a query contains NaN (the error gives its row).
 
     Notes
     -----
-    Zero rows score 0; rows of the corpus that hold NaN are never returned. Scores come from one
-    fixed order of summation: they do not depend on how many queries are asked at once, on the
-    number of threads, or on the other rows, and equal rows score equal.
+    Zero rows score 0; rows of the corpus that contain NaN are never returned. The order of
+    summation is fixed, so scores do not depend on the number of queries in a call, on the number
+    of threads, or on the other rows, and equal rows get equal scores.
     """
     return search_rows(queries, corpus, k, normalized=normalized)
 
@@ -98,7 +98,7 @@ def search_rows(
     normalized: bool = False,
     rows: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Search some `rows` of the corpus as `cosine_topk` does (ascending; None: all)."""
+    """Search only some `rows` of the corpus (ascending; None: all); see `cosine_topk`."""
     vectors, single = as_vectors(queries, "queries")
     table, _ = as_vectors(corpus, "corpus", one=False)
     k = check_integer("k", k, 1)

@@ -1,10 +1,10 @@
-"""Keep embeddings on disk, found by the images' content.
+"""Cache embeddings on disk, keyed by the content of the images.
 
-One file a model and precision, `FINGERPRINT.rows` or `FINGERPRINT-bfloat16.rows`: a header, then
-records of one size that are only ever appended, several in one write under a lock. A process that
-is killed leaves at most one torn record at the end, which the next writer cuts off and readers do
-not see. Each record carries a checksum; one that does not match is as good as absent, and is said
-so. Failures are not kept: a file that could not be read is tried again.
+There is one file per model and precision, `FINGERPRINT.rows` or `FINGERPRINT-bfloat16.rows`: a
+header, then records of a fixed size. Records are only appended, several per write, under a lock. A
+process that is killed leaves at most one incomplete record at the end; the next writer removes it
+and readers ignore it. Each record has a checksum; a record that does not match is ignored with a
+warning. Failures are not cached: a file that could not be read is tried again.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from birdembed.images.sources import unpacked
 _MAGIC = b"birdembed rows 1\n"
 _HEADER = struct.Struct("<20s64sI8xI")  # magic, fingerprint, dim, checksum: 100 bytes
 _DECODER_BYTES = 12
-_MOST_NUMBERS = 2**20  # of a row; NumPy has no layout for more than 2**31 bytes
+_MOST_NUMBERS = 2**20  # per row; a NumPy dtype cannot exceed 2**31 bytes
 
 
 def content_key(image: Any) -> bytes | None:
-    """Return the SHA-256 of what an image consists of; None where it cannot be told.
+    """Return the SHA-256 of the content of an image, or None if it cannot be computed.
 
-    A path and the bytes of its file have the same key.
+    A path and the bytes of that file have the same key.
     """
     image = unpacked(image)
     if isinstance(image, (str, os.PathLike)):
         try:
             return sha256_of_file(image)
         except OSError:
-            return None  # reading it again for the embedding gives the error its name
+            return None  # the error is reported when the file is read again for embedding
     if isinstance(image, (bytes, bytearray, memoryview)):
         return hashlib.sha256(image).digest()
     if isinstance(image, np.ndarray):
@@ -53,17 +53,17 @@ def content_key(image: Any) -> bytes | None:
 
 
 class EmbeddingCache:
-    """Keeps the finished rows of one model in a folder.
+    """Caches the embeddings of one model in a folder.
 
     Parameters
     ----------
     folder : str or Path
-        Created where it is missing. May be shared by several models and processes.
+        Created if it does not exist. Several models and processes can share it.
     fingerprint : str
-        The model's.
+        Fingerprint of the model.
     precision : str
-        What the rows are computed in. Rows of another precision are in a file of their own, so
-        that what comes out of a build does not depend on what was in the cache.
+        Precision of the embeddings. Each precision has its own file, so that the result of a
+        build does not depend on the content of the cache.
 
     Raises
     ------
@@ -103,7 +103,7 @@ class EmbeddingCache:
         )
 
     def _read_header(self) -> int | None:
-        """Return the number of dimensions; None where there is no file, or no longer one."""
+        """Return the number of dimensions, or None if there is no (valid) file."""
         try:
             with open(self.path, "rb") as file:
                 header = file.read(_HEADER.size)
@@ -117,14 +117,14 @@ class EmbeddingCache:
             aside = self.path.with_suffix(".damaged")
             os.replace(self.path, aside)
             warnings.warn(
-                f"{self.path}: damaged at its start; moved to {aside.name}, its rows are "
-                "computed again",
+                f"{self.path}: the header is damaged; the file was renamed to {aside.name} and "
+                "its embeddings are computed again",
                 stacklevel=3,
             )
         return None
 
     def _map(self) -> None:
-        """Map the records and note where each key is."""
+        """Map the records into memory and remember the position of each key."""
         assert self._dim is not None
         record = self._record(self._dim)
         n = (self.path.stat().st_size - _HEADER.size) // record.itemsize
@@ -136,11 +136,11 @@ class EmbeddingCache:
         self._records = records
 
     def __len__(self) -> int:
-        """Return how many images had rows when the cache was opened."""
+        """Return the number of images in the cache when it was opened."""
         return len(self._places)
 
     def get(self, key: bytes) -> tuple[NDArray[np.float32], str] | None:
-        """Return a finished row `(dim,)` and its decoder, or None."""
+        """Return the cached vector `(dim,)` and its decoder, or None."""
         for place in reversed(self._places.get(key, ())):
             assert self._records is not None
             record = self._records[place]
@@ -151,7 +151,7 @@ class EmbeddingCache:
             self.damaged += 1
             if self.damaged == 1:
                 warnings.warn(
-                    f"{self.path}: record {place} is damaged; such rows are computed again",
+                    f"{self.path}: record {place} is damaged; it is computed again",
                     stacklevel=3,
                 )
         return None
@@ -159,7 +159,7 @@ class EmbeddingCache:
     def put(
         self, keys: Sequence[bytes], rows: NDArray[np.float32], decoders: Sequence[str]
     ) -> None:
-        """Append finished rows `(len(keys), dim)`; they are safe once this returns."""
+        """Append rows `(len(keys), dim)`; they are on disk when this returns."""
         if not len(keys):
             return
         dim = rows.shape[1]
@@ -175,11 +175,11 @@ class EmbeddingCache:
                 _write_all(fd, self._header(dim))
                 size = _HEADER.size
                 self._dim = dim
-            elif self._dim is None:  # another process was first
+            elif self._dim is None:  # another process created the file
                 self._dim = self._read_header()
             if self._dim != dim:
                 raise BirdembedError(
-                    f"{self.path}: rows of {self._dim} numbers, got {dim}; remove the file"
+                    f"{self.path}: the cache has {self._dim} dimensions, got {dim}; delete the file"
                 )
             torn = (size - _HEADER.size) % records.itemsize
             if torn:
@@ -198,7 +198,7 @@ class EmbeddingCache:
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    """Write all the bytes, however many `write` takes at a time."""
+    """Write all bytes; `write` may take only some of them per call."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

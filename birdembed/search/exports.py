@@ -1,4 +1,4 @@
-"""Turn rows into a pandas DataFrame or an index of faiss."""
+"""Convert rows to a pandas DataFrame or a faiss index."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def to_pandas(rows: Rows) -> pandas.DataFrame:
     """Return rows as a DataFrame; see `Index.to_pandas`."""
     if "vector" in rows.columns:
         raise ValueError(
-            "a metadata column is named 'vector', which is the column of the embeddings"
+            "a metadata column is named 'vector', which is reserved for the embeddings; rename it"
         )
     pandas = need("pandas", "pandas", "Index.to_pandas")
     paths = rows.objects("paths")
@@ -30,11 +30,11 @@ def to_pandas(rows: Rows) -> pandas.DataFrame:
 
 
 def to_faiss(rows: Rows) -> Any:
-    """Return rows as an exact index of faiss; see `Index.to_faiss`."""
+    """Return rows as an exact faiss index; see `Index.to_faiss`."""
     faiss = need("faiss", "faiss", "Index.to_faiss")
     if rows.dim is None:
-        raise ValueError("the index is empty and has no dimension")
+        raise ValueError("the index is empty and its dimension is unknown; add rows first")
     made = faiss.IndexFlatIP(rows.dim)
-    for begin in range(0, len(rows), _AT_ONCE):  # no second copy of everything
+    for begin in range(0, len(rows), _AT_ONCE):  # in chunks, to avoid a second copy of all vectors
         made.add(normalized(rows.vectors[begin : begin + _AT_ONCE]))
     return made

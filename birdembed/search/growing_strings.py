@@ -1,4 +1,4 @@
-"""Hold a column of strings that grows while shorter views of it stay as they are."""
+"""A column of strings that can grow while shorter views of it do not change."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import overload
 
 
 class GrowingStrings(Sequence["str | None"]):
-    """The first `n` strings of a list that longer columns share.
+    """The first `n` strings of a list that is shared with longer columns.
 
-    Appending costs what is appended: the list is shared, and each column knows how much of it is
-    its own. A second column grown from the same one gets a list of its own.
+    Appending takes time proportional to the appended strings: the list is shared, and each column
+    stores how many of its strings it uses. A second column grown from the same one copies the list.
     """
 
     __slots__ = ("_list", "_n")
@@ -20,14 +20,14 @@ class GrowingStrings(Sequence["str | None"]):
         self._list, self._n = strings, len(strings) if n is None else n
 
     def followed_by(self, more: Sequence[str | None]) -> GrowingStrings:
-        """Return a column with more strings at its end; this one stays as it is."""
+        """Return a column with more strings at the end; this one does not change."""
         strings = self._list if self.is_newest else self._list[: self._n]
         strings.extend(list(more))
         return GrowingStrings(strings, self._n + len(more))
 
     @property
     def is_newest(self) -> bool:
-        """Whether nothing was appended to this column so far."""
+        """Whether nothing has been appended to this column yet."""
         return len(self._list) == self._n
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Search an index: rows, and a model that encodes queries."""
+"""The index: embeddings to search, and a model that encodes queries."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ class Index(SharedRows):
     Parameters
     ----------
     dim : int, optional
-        Numbers of an embedding. Default: those of the first that is added.
+        Dimension of the embeddings. Default: that of the first embedding added.
     fingerprint : str, optional
-        Names the model the embeddings come from. Default: `model.fingerprint`.
+        Fingerprint of the model that computed the embeddings. Default: `model.fingerprint`.
     model : Model, optional
-        Encodes queries that are images.
+        Model that encodes query images.
 
     Attributes
     ----------
     report : EncodeReport or None
-        What became of each image, after `build`.
+        Result for each image, set by `build`.
 
     Notes
     -----
-    Threads may share an index: `add` and `remove` wait for each other, and every other call
-    answers from the rows that were there when it began. Two calls may see different rows, so
-    take what belongs together (`match.id`, not ``index.ids[match.row]``) from one answer.
+    An index is thread-safe: `add` and `remove` wait for each other, and every other call uses the
+    rows that existed when it started. Two calls may see different rows, so read related values
+    from the same result (use `match.id`, not ``index.ids[match.row]``).
 
-    Embeddings of one model have one fingerprint in all precisions, and an index may hold and be
-    asked in any: they differ by less than 0.001 in cosine. It does not record which row was
-    computed in which. `build`'s cache keeps them apart.
+    The embeddings of a model have the same fingerprint in every precision, and an index can mix
+    them: they differ by less than 0.001 in cosine similarity. The index does not record the
+    precision of each row; the cache of `build` keeps precisions separate.
     """
 
     def __init__(self, dim: int | None = None, fingerprint: str | None = None, model: Any = None):
@@ -62,7 +62,7 @@ class Index(SharedRows):
 
     @classmethod
     def _of(cls, rows: Rows, model: Any) -> Index:
-        """Return an index of rows; `FingerprintMismatch` where they are another model's."""
+        """Return an index of rows; raise `FingerprintMismatch` if another model made them."""
         if model is not None:
             rows.check_fingerprint(model.fingerprint, named(model, "the model"))
         index = cls(rows.dim, rows.fingerprint, model)
@@ -71,16 +71,16 @@ class Index(SharedRows):
 
     @property
     def model(self) -> Any:
-        """The model that encodes images to search for, None where nothing says which.
+        """The model that encodes query images, or None if it is unknown.
 
-        An index from a file loads the model that made it when it is first needed. May be set.
+        An index loaded from a file loads its model on first use. You can set another model.
 
         Raises
         ------
         WeightsError
-            That model is not there any more, or was never saved.
+            The model no longer exists, or was never saved.
         FingerprintMismatch
-            It has changed since the index was made.
+            The model has changed since the index was made.
         """
         rows = self._rows
         if self._model is None and rows.maker is not None:
@@ -92,7 +92,7 @@ class Index(SharedRows):
         self._model = value
 
     def _signed_rows(self) -> Rows:
-        """Return the rows with the record of the model, for a file."""
+        """Return the rows with a record of the model, to be written to a file."""
         return rows_of(self).made_by(None if self._model is None else Maker.of(self._model))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -100,20 +100,20 @@ class Index(SharedRows):
         return {"rows": rows_of(self).plain(), "model": self._model, "report": self.report}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what `__getstate__` gave."""
+        """Restore the state returned by `__getstate__`."""
         super().__init__(Rows.of(**state["rows"]))
         self._model, self.report = state["model"], state["report"]
 
-    # Showing itself ---------------------------------------------------------------------
+    # Display ----------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        """Return one line that says what the index holds."""
+        """Return a one-line summary of the index."""
         from birdembed.search.index_display import index_text
 
         return index_text(rows_of(self), self._model is not None)
 
     def _repr_html_(self) -> str:
-        """Return HTML that says what the index holds."""
+        """Return a summary of the index as HTML."""
         from birdembed.search.index_display import index_html
 
         return index_html(rows_of(self), self._model, self.report)
@@ -129,37 +129,37 @@ class Index(SharedRows):
         fingerprint: str | None = None,
         min_score: float | None = None,
     ) -> SearchResult:
-        """Find the rows most like the query, exactly.
+        """Find the rows most similar to the query (exact search).
 
         Parameters
         ----------
         query
-            Images (paths, bytes, PIL images, uint8 arrays in RGB, an `ImageFolder`), encoded by
-            the index's model, or embeddings (float arrays); one or many.
+            One or many images (paths, bytes, PIL images, uint8 arrays in RGB, an `ImageFolder`),
+            which are encoded by the index's model, or embeddings (float arrays).
         k : int
-            Matches a query.
+            Number of matches per query.
         where : mapping, optional
-            `{column: value or list of values}`: only rows that have one of them in each column. The
-            columns are `id`, `label` and those of the metadata.
+            `{column: value or list of values}`: only search rows with one of these values in each
+            column. The columns are `id`, `label` and the metadata columns.
         exclude_ids : iterable of str, optional
-            Rows to leave out, such as the query itself.
+            Ids of rows to exclude, such as the query itself.
         fingerprint : str, optional
-            Of the model that embeddings come from, to be checked.
+            Fingerprint of the model that computed the query embeddings; checked against the index.
         min_score : float, optional
-            Leave out matches with a lower score.
+            Minimum score of a match.
 
         Returns
         -------
         SearchResult
-            For one query arrays of `(k,)`, for many `(q, k)`; fewer columns where fewer rows are
-            left. Its `close` tells whether the best match reaches the model's `threshold`.
+            Arrays of shape `(k,)` for one query, `(q, k)` for many, with fewer columns if fewer
+            rows can match. `close` tells whether the best match reaches the model's `threshold`.
 
         Raises
         ------
         FingerprintMismatch
-            The query comes from another model than the index.
+            The query and the index come from different models.
         ValueError
-            There is no model to encode an image, dimensions differ, or `k` is below 1.
+            The index has no model to encode an image, dimensions differ, or `k` is below 1.
         """
         rows = rows_of(self)
         asked = query_.interpret(query)
@@ -169,34 +169,44 @@ class Index(SharedRows):
     # Files -------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index to one file at `path`, whole or not at all.
+        """Write the index to a single file, atomically.
 
-        An older file there is replaced. Where it cannot be written, an `OSError` names the file,
-        and an older one stays as it was.
+        An existing file is replaced. If writing fails, an `OSError` names the file and an
+        existing file is left unchanged.
+
+        Parameters
+        ----------
+        path : str or Path
+            The index file.
         """
         write_index(path, self._signed_rows())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], mmap: bool = True, model: Any = None) -> Index:
-        """Return the index in a file that `save` wrote.
+        """Load an index from a file written by `save`.
 
         Parameters
         ----------
         path : str or Path
-            The file.
+            The index file.
         mmap : bool
-            Map the embeddings instead of reading them: an index larger than memory can be searched,
-            and several processes share one copy.
+            Map the embeddings into memory instead of reading them. An index larger than memory
+            can then be searched, and several processes share one copy.
         model : Model, optional
-            Encodes queries that are images. Default: the model that made the index, loaded when it
-            is first needed (`Index.model`).
+            Model that encodes query images. Default: the model that made the index, loaded on
+            first use (`Index.model`).
+
+        Returns
+        -------
+        Index
 
         Raises
         ------
         OSError, IndexFileError
-            The file cannot be read; it is no index, or damaged (this is a `ValueError`).
+            The file cannot be read, is not an index, or is damaged (`IndexFileError` is also a
+            `ValueError`).
         FingerprintMismatch
-            The index was made by another model than `model`.
+            The index was made by a model other than `model`.
         """
         return cls._of(read_index(path, mapped=mmap), model)
 
@@ -212,37 +222,42 @@ class Index(SharedRows):
         on_error: str = "skip",
         show_progress_bar: bool | None = None,
     ) -> Index:
-        """Return an index of images, embedded by a model, in the order of the images.
+        """Embed images with a model and return an index, in the order of the images.
 
         Parameters
         ----------
         model : Model
-            Encodes the images, and later the queries.
+            Model that encodes the images, and later the queries.
         images : folder, ImageFolder or iterable of images
-            Of a folder: all images below it, in the order of their names. Arrays are RGB, as
-            `Model.encode` takes them; OpenCV's are BGR.
+            A folder is searched recursively, in the order of the file names. Arrays are in RGB
+            order, as for `Model.encode` (OpenCV uses BGR).
         ids : sequence of str, optional
-            Default: paths relative to the folder; of a list the paths as given, or else the
-            positions.
+            Default: for a folder, the paths relative to it; for a list, the paths as given, or
+            the positions of items that are not paths.
         labels : sequence of str, optional
-            Default: an image's class, or the first folder of its relative path.
+            Default: the class of an image, or the first folder of its relative path.
         metadata : mapping, DataFrame or list of dicts, optional
-            More columns, one value an image. Without a column `path` the absolute path is one.
+            More columns, one value per image. A column `path` with the absolute paths is added if
+            there is none.
         cache : str or Path, optional
-            Folder that keeps finished rows by the content of their files, the model and its
-            precision: a second run computes only what is missing.
+            Folder in which to cache embeddings, keyed by file content, model and precision. A
+            second run only computes what is missing.
         on_error : {"skip", "raise"}
-            What to do about an image that cannot be read; `index.report` names those left out.
+            What to do if an image cannot be read. `index.report` lists the skipped images.
         show_progress_bar : bool, optional
-            Default: in a terminal or notebook only.
+            Default: only in a terminal or notebook.
+
+        Returns
+        -------
+        Index
 
         Raises
         ------
         OSError, ValueError, TypeError
-            There is no such folder or no image in it, an argument does not fit, something is no
-            image.
+            The folder does not exist or has no images, an argument is invalid, or an item is not
+            an image.
         DecodeError
-            With ``on_error="raise"``: an image cannot be read; it is named.
+            An image cannot be read and `on_error` is ``"raise"``. The message names the image.
         """
         from birdembed.search.building import build
 
@@ -261,23 +276,24 @@ class Index(SharedRows):
         Parameters
         ----------
         uri : str, Path or lancedb connection
-            The database: a folder, or an address that LanceDB knows, such as ``s3://...``.
+            The database: a folder, or any address that LanceDB accepts, such as ``s3://...``.
         table : str
             Name of the table.
         mode : {"overwrite", "create", "merge"}
-            About a table that is there already: replace it (LanceDB keeps the version before);
-            ``ValueError``; add to it, a row taking the place of one with the same id.
+            What to do if the table exists: ``"overwrite"`` replaces it (LanceDB keeps the
+            previous version), ``"create"`` raises a `ValueError`, ``"merge"`` adds the rows and
+            replaces those with the same id.
 
         Returns
         -------
         lancedb.table.Table
-            Search it by ``.search(vector).distance_type("cosine")``, or with
+            Search it with ``.search(vector).distance_type("cosine")``, or with
             `birdembed.integrations.lancedb.search`, which checks the fingerprint.
 
         Raises
         ------
         FingerprintMismatch
-            ``"merge"`` into a table of another model.
+            `mode` is ``"merge"`` and the table was made by another model.
         """
         from birdembed.search import lancedb
 
@@ -285,63 +301,77 @@ class Index(SharedRows):
 
     @staticmethod
     def from_lancedb(uri: Any, table: str, model: Any = None) -> Index:
-        """Return the index in a table of LanceDB that has columns `id` and `vector`.
+        """Load an index from a LanceDB table with columns `id` and `vector`.
 
-        Rows without a vector and columns that are neither text nor numbers are left out, with a
+        Rows without a vector, and columns that are neither text nor numbers, are skipped with a
         warning that names them.
 
         Parameters
         ----------
         uri, table, model
-            As `to_lancedb` and `load` take them. Extra: ``lancedb``.
+            See `to_lancedb` and `load`. Extra: ``lancedb``.
+
+        Returns
+        -------
+        Index
 
         Raises
         ------
         FingerprintMismatch, ValueError
-            The table was made by another model; there is none, or it has no such columns.
+            The table was made by another model, does not exist, or lacks these columns.
         """
         from birdembed.search import lancedb
 
         return Index._of(lancedb.read_rows(uri, table), model)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
-        """Write the index to a Parquet file at `path`, whole or not at all.
+        """Write the index to a Parquet file, atomically.
 
-        An older file there is replaced, or stays as it was after an `OSError`. Extra: ``parquet``.
+        An existing file is replaced; after an `OSError` it is unchanged. Extra: ``parquet``.
+
+        Parameters
+        ----------
+        path : str or Path
+            The Parquet file.
         """
         arrow.write_parquet(self._signed_rows(), path)
 
     @staticmethod
     def from_parquet(path: str | os.PathLike[str], model: Any = None) -> Index:
-        """Return the index in a Parquet file, or a folder of them, with columns `id` and `vector`.
+        """Load an index from a Parquet file, or a folder of them, with columns `id` and `vector`.
 
         Parameters
         ----------
         path, model
-            As `load` takes them. What an index cannot hold is left out, as by `from_lancedb`.
-            Extra: ``parquet``.
+            See `load`. Rows and columns that an index cannot hold are skipped with a warning, as
+            in `from_lancedb`. Extra: ``parquet``.
+
+        Returns
+        -------
+        Index
 
         Raises
         ------
         FingerprintMismatch, OSError, ValueError
-            The file was made by another model, cannot be read, has no such columns.
+            The file was made by another model, cannot be read, or lacks these columns.
         """
         return Index._of(arrow.read_parquet(path), model)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return a table with one row an image.
+        """Return a DataFrame with one row per image.
 
-        Its columns are `id`, `path`, `label`, `vector` (arrays of `(dim,)` float32) and those of
-        the metadata; `ValueError` where one of those is named `vector`. Extra: ``pandas``.
+        The columns are `id`, `path`, `label`, `vector` (arrays of `(dim,)` float32) and the
+        metadata columns. Raises a `ValueError` if one of those is named `vector`. Extra:
+        ``pandas``.
         """
         return exports.to_pandas(rows_of(self))
 
     def to_faiss(self) -> Any:
-        """Return the embeddings as a `faiss.IndexFlatIP` that finds by cosine similarity.
+        """Return the embeddings as a `faiss.IndexFlatIP` that searches by cosine similarity.
 
-        The rows are scaled to length 1 and searched by inner product, exactly: scale queries too
-        (`encode(..., normalize_embeddings=True)`, or `faiss.normalize_L2`). What faiss calls ids
-        are row numbers: ``index.ids[row]`` names the image. `ValueError` where the index is empty
-        and knows no dimension. Extra: ``faiss``.
+        The rows are scaled to length 1 and searched exactly by inner product, so scale queries
+        too (`encode(..., normalize_embeddings=True)`, or `faiss.normalize_L2`). The ids of faiss
+        are row numbers: ``index.ids[row]`` is the id of the image. Raises a `ValueError` if the
+        index is empty and its dimension is unknown. Extra: ``faiss``.
         """
         return exports.to_faiss(rows_of(self))

@@ -10,11 +10,11 @@ from birdembed.display import html
 from birdembed.images.report import EncodeReport
 from birdembed.search.rows import Rows
 
-_MANY = 1_000_000  # rows from which nothing is counted
+_MANY = 1_000_000  # rows above which labels are not counted
 
 
 def index_text(rows: Rows, with_model: bool) -> str:
-    """Return one line that says what an index holds."""
+    """Return a one-line summary of an index."""
     text = f"Index({len(rows)} rows"
     text += f" of {rows.dim} numbers" if rows.dim else ""
     labels = _labels(rows)
@@ -25,7 +25,7 @@ def index_text(rows: Rows, with_model: bool) -> str:
 
 
 def index_html(rows: Rows, model: Any, report: EncodeReport | None) -> str:
-    """Return HTML that says what an index holds, with some of its pictures."""
+    """Return a summary of an index as HTML, with some of its images."""
     facts: list[tuple[str, Any]] = [("rows", len(rows))]
     if rows.dim:
         facts.append(("numbers in a row", rows.dim))
@@ -44,16 +44,16 @@ def index_html(rows: Rows, model: Any, report: EncodeReport | None) -> str:
 
 
 def _labels(rows: Rows) -> set[Any]:
-    """Return the different labels; none where there are too many rows to look at."""
+    """Return the set of labels; empty if there are too many rows to go through."""
     if len(rows) >= _MANY:
         return set()
     return {label for label in rows.labels if label is not None}
 
 
 def _pictures(rows: Rows) -> list[str]:
-    """Return the cells of some rows that have a path."""
+    """Return table cells with the images of some rows that have a path."""
     cells, paths = [], rows.paths
-    # Spread over the rows: neighbours are of one species.
+    # Spread over the rows, because neighbouring rows usually show the same species.
     places = np.unique(np.linspace(0, len(rows) - 1, html.PICTURES).astype(int))
     for row in places if len(rows) else ():
         if paths[row] is not None:

@@ -1,9 +1,9 @@
 """Write and read index files.
 
 A column of numbers is `NAME.values`. Strings are a UTF-8 blob (`NAME.bytes`) and int64 offsets
-(`NAME.offsets`, one more than there are rows); where some are missing, `NAME.present` says which
-are there. The embeddings come first, at a multiple of 64 bytes, so that they can be searched where
-they are mapped.
+(`NAME.offsets`, one more than there are rows). If some strings are missing, `NAME.present` marks
+those that exist. The embeddings come first, aligned to 64 bytes, so that they can be searched
+in the mapped file.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _ALIGNMENT = 64
 _HEADER_LIMIT = 100 << 20
-_MOST_AXES = 2  # of what an index holds
-_METADATA = "metadata."  # how the names of columns of metadata begin
+_MOST_AXES = 2  # of a tensor in an index
+_METADATA = "metadata."  # prefix of the names of metadata columns
 
 
 def write_index(path: str | os.PathLike[str], rows: Rows) -> None:
-    """Write rows to a file, whole or not at all.
+    """Write rows to a file, atomically.
 
     Parameters
     ----------
     path : str or Path
-        Written under a temporary name in the same folder and renamed when it is on the disk.
+        Written under a temporary name in the same folder, then renamed.
     rows : Rows
         Vectors, ids, labels and columns.
 
     Raises
     ------
     OSError
-        The target cannot be written; the error names it and what was there before stays.
+        The file cannot be written. The message names it, and an existing file is unchanged.
     """
     if os.path.isdir(path):
         raise IsADirectoryError(f"cannot write an index to {os.fspath(path)}: it is a folder")
@@ -64,9 +64,9 @@ def write_index(path: str | os.PathLike[str], rows: Rows) -> None:
         if rows.maker.path is not None:
             info["model_path"] = rows.maker.path
     header: dict[str, Any] = {"__metadata__": {"format": FORMAT, **info}}
-    for name, tensor in tensors:  # in the order of the columns
+    for name, tensor in tensors:  # in column order
         header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape)}
-    # After the embeddings wide numbers come first, so that all of them are aligned.
+    # After the embeddings, wide types come first, so that all tensors are aligned.
     tensors[1:] = sorted(tensors[1:], key=lambda item: -item[1].dtype.itemsize)
     at = 0
     for name, tensor in tensors:
@@ -85,7 +85,7 @@ def write_index(path: str | os.PathLike[str], rows: Rows) -> None:
 
 
 def _tensors(rows: Rows) -> list[tuple[str, NDArray[Any]]]:
-    """Return the arrays of a file by name, the embeddings first."""
+    """Return the names and arrays of a file, the embeddings first."""
     columns: dict[str, Column] = {"id": rows.ids, "label": rows.labels}
     columns |= {f"{_METADATA}{name}": column for name, column in rows.columns.items()}
     tensors: list[tuple[str, NDArray[Any]]] = [("embeddings", rows.vectors)]
@@ -102,14 +102,14 @@ def _tensors(rows: Rows) -> list[tuple[str, NDArray[Any]]]:
 
 
 def read_index(path: str | os.PathLike[str], *, mapped: bool = True) -> Rows:
-    """Read the rows of a file that `write_index` wrote.
+    """Read the rows of a file written by `write_index`.
 
     Parameters
     ----------
     path : str or Path
         The file.
     mapped : bool
-        Map the file instead of reading it: vectors are read when they are searched.
+        Map the file instead of reading it; vectors are read when they are searched.
 
     Returns
     -------
@@ -119,15 +119,15 @@ def read_index(path: str | os.PathLike[str], *, mapped: bool = True) -> Rows:
     Raises
     ------
     IndexFileError
-        The file is no index, truncated or damaged.
+        The file is not an index, or is truncated or damaged.
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
     name = os.fspath(path)
     header, data, file = _read_tensors(name, mapped)
     info = header.pop("__metadata__", None)
     if not isinstance(info, dict) or info.get("format") != FORMAT or "embeddings" not in header:
-        raise IndexFileError(f"{name}: a safetensors file, but no index of birdembed")
+        raise IndexFileError(f"{name}: a safetensors file, but not a birdembed index")
     tensors = _checked_tensors(name, header, data)
     vectors = tensors.pop("embeddings")
     if vectors.ndim != 2 or vectors.dtype != np.float32:
@@ -139,13 +139,13 @@ def read_index(path: str | os.PathLike[str], *, mapped: bool = True) -> Rows:
     ids, labels = columns.pop("id"), columns.pop("label")
     others = {key.removeprefix(_METADATA): column for key, column in columns.items()}
     if not isinstance(info.get("fingerprint"), (str, type(None))):
-        raise _damaged(name, "the fingerprint is no text")
+        raise _damaged(name, "the fingerprint is not a string")
     maker = _maker(info)
     return Rows.of(vectors, ids, labels, others, info.get("fingerprint"), file, maker)
 
 
 def _maker(info: Mapping[str, Any]) -> Maker | None:
-    """Return the record of the model; None where the file has none, as those of before."""
+    """Return the record of the model, or None for a file of an earlier version."""
     name, path = info.get("model"), info.get("model_path")
     if not isinstance(name, str) or not name:
         return None
@@ -153,7 +153,7 @@ def _maker(info: Mapping[str, Any]) -> Maker | None:
 
 
 def _columns(name: str, tensors: Mapping[str, NDArray[Any]], n: int) -> dict[str, Column]:
-    """Return the columns that tensors make, with `n` rows each."""
+    """Return the columns stored in the tensors, with `n` rows each."""
     columns: dict[str, Column] = {}
     for tensor in tensors:
         column, _, part = tensor.rpartition(".")
@@ -162,7 +162,7 @@ def _columns(name: str, tensors: Mapping[str, NDArray[Any]], n: int) -> dict[str
         elif part == "values":
             columns[column] = tensors[tensor]
             if tensors[tensor].ndim != 1:
-                raise _damaged(name, f"{shown(column)} is no column")
+                raise _damaged(name, f"{shown(column)} is not a column")
     for column, values in columns.items():
         if len(values) != n:
             raise _damaged(name, f"{column} has {len(values)} rows, the embeddings have {n}")
@@ -170,14 +170,14 @@ def _columns(name: str, tensors: Mapping[str, NDArray[Any]], n: int) -> dict[str
 
 
 def _damaged(name: str, what: str) -> IndexFileError:
-    """Return the error for a file that is damaged."""
-    return IndexFileError(f"{name}: truncated or damaged index ({what}); build it again")
+    """Return the error for a damaged file."""
+    return IndexFileError(f"{name}: truncated or damaged index ({what}); build the index again")
 
 
 def _read_tensors(
     name: str, mapped: bool
 ) -> tuple[dict[str, Any], NDArray[np.uint8], MappedFile | None]:
-    """Return the header, the bytes after it, and the file that they are mapped from."""
+    """Return the header, the bytes after it, and the mapped file."""
     watched = None
     with open(name, "rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -190,7 +190,7 @@ def _read_tensors(
             header = json_object(file.read(length))
         except ValueError as error:
             raise IndexFileError(
-                f"{name}: not an index, its header is no JSON object ({error})"
+                f"{name}: not an index, its header is not a JSON object ({error})"
             ) from error
         if mapped:
             watched = MappedFile(name, file)
@@ -204,7 +204,7 @@ def _read_tensors(
 def _checked_tensors(
     name: str, header: Mapping[str, Any], data: NDArray[np.uint8]
 ) -> dict[str, NDArray[Any]]:
-    """Return the tensors as views of `data`, every number of the header checked."""
+    """Return the tensors as views of `data`, after checking every number of the header."""
     tensors: dict[str, NDArray[Any]] = {}
     at = 0
     for key, entry in sorted(header.items(), key=_first_offset):
@@ -220,24 +220,24 @@ def _checked_tensors(
         for n in shape:
             size *= n
         if min(shape, default=0) < 0 or begin != at or end - begin != size:
-            raise _damaged(name, f"offsets of {shown(key)} do not fit its shape")
+            raise _damaged(name, f"offsets of {shown(key)} do not match its shape")
         at = end
         if end <= len(data):
             tensors[key] = data[begin:end].view(dtype).reshape(shape)
     if at != len(data):
-        raise _damaged(name, f"{at} bytes of data expected, {len(data)} found")
+        raise _damaged(name, f"expected {at} bytes of data, found {len(data)}")
     return {key: tensors[key] for key in header}
 
 
 def _integers(values: Any) -> tuple[int, ...]:
-    """Return a list of whole numbers; `TypeError` where it is none."""
+    """Return a list of integers as a tuple; raise a TypeError for anything else."""
     if not isinstance(values, list) or not all(type(value) is int for value in values):
-        raise TypeError("expected a list of whole numbers")
+        raise TypeError("expected a list of integers")
     return tuple(values)
 
 
 def _first_offset(item: tuple[str, Any]) -> tuple[int, int]:
-    """Return where a tensor lies in the file; entries that do not say so come first."""
+    """Return the sort key of a tensor: its position in the file; entries without one go first."""
     try:
         begin, end = _integers(item[1]["data_offsets"])
         return begin, end
@@ -246,7 +246,7 @@ def _first_offset(item: tuple[str, Any]) -> tuple[int, int]:
 
 
 def _strings(name: str, column: str, tensors: Mapping[str, NDArray[Any]]) -> PackedStrings:
-    """Return a column of strings, its offsets checked."""
+    """Return a column of strings after checking its offsets."""
     offsets = np.array(tensors[f"{column}.offsets"])
     blob = tensors.get(f"{column}.bytes")
     present = tensors.get(f"{column}.present")
@@ -260,7 +260,7 @@ def _strings(name: str, column: str, tensors: Mapping[str, NDArray[Any]]) -> Pac
         or offsets[-1] != len(blob)
         or (np.diff(offsets) < 0).any()
     ):
-        raise _damaged(name, f"offsets of the strings of {column}")
+        raise _damaged(name, f"invalid string offsets of {column}")
     if present is not None and (present.dtype != bool or present.shape != (len(offsets) - 1,)):
-        raise _damaged(name, f"which strings of {column} are there")
+        raise _damaged(name, f"invalid mask of missing strings of {column}")
     return PackedStrings(blob, offsets, None if present is None else np.array(present), name)

@@ -1,4 +1,4 @@
-"""Write rows to a table of LanceDB and read them back. Extra: ``lancedb``."""
+"""Write rows to a LanceDB table and read them back. Extra: ``lancedb``."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from lancedb.embeddings import EmbeddingFunction, get_registry, register  # noqa
 
 _MODES = ("overwrite", "create", "merge")
 _FUNCTION = "birdembed"  # the embedding function of birdembed.integrations.lancedb
-_IMPORT_IT = "import birdembed.integrations.lancedb before a table that embeds with it is opened"
+_IMPORT_IT = "import birdembed.integrations.lancedb before opening a table that embeds with it"
 
 
 def connect(uri: Any) -> Any:
-    """Return a connection to a database; one that is open already is returned as it is."""
+    """Connect to a database; an open connection is returned as it is."""
     return uri if hasattr(uri, "open_table") else lancedb.connect(os.fspath(uri))
 
 
 def _found(database: Any, table: str) -> Any:
-    """Return a table, or None where it does not exist."""
+    """Return a table, or None if it does not exist."""
     try:
         return database.open_table(table)
     except (ValueError, FileNotFoundError) as error:
@@ -47,11 +47,11 @@ def write_rows(rows: Rows, uri: Any, table: str, mode: str = "overwrite") -> Any
         )
     known = arrow.fingerprint_of(there.schema)
     name = f"{database.uri}: the table {table!r}"
-    advice = 'write to another table, or mode="overwrite"'
+    advice = 'write to another table, or use mode="overwrite"'
     check_same_model(name, known, "the index", rows.fingerprint, advice)
     kind = there.schema.field("vector").type if "vector" in there.schema.names else None
     if kind != data.schema.field("vector").type:
-        raise ValueError(f"{name} has vectors of {kind}, the index of {rows.dim} numbers")
+        raise ValueError(f"{name} has vectors of type {kind}, the index has {rows.dim} dimensions")
     _register_function(there.schema.metadata)
     merge = there.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
     merge.execute(data)
@@ -72,7 +72,7 @@ def read_rows(uri: Any, table: str) -> Rows:
 
 
 class _NotImported(EmbeddingFunction):
-    """Stands in for the embedding function "birdembed" until its own module registers it."""
+    """Placeholder for the embedding function "birdembed" until its module registers it."""
 
     def ndims(self) -> int:
         """Raise an error that says what to import."""
@@ -86,16 +86,16 @@ class _NotImported(EmbeddingFunction):
         """Raise an error that says what to import."""
         raise ImportError(_IMPORT_IT)
 
-    # LanceDB's own would try again, with growing waits.
+    # The base class would retry, with increasing delays.
     compute_source_embeddings_with_retry = compute_source_embeddings
     compute_query_embeddings_with_retry = compute_query_embeddings
 
 
 def _register_function(metadata: Any) -> None:
-    """Register a stand-in for the function "birdembed" if the table names it and nothing is there.
+    """Register a placeholder for the function "birdembed" if a table needs it and none exists.
 
-    LanceDB makes the function that a table names whenever it writes to it, also where all rows
-    have their vectors. The function itself loads models, which this folder knows nothing of.
+    LanceDB creates the embedding function of a table on every write, even if all rows have
+    vectors. The real function loads models, which this folder must not import.
     """
     named = (metadata or {}).get(b"embedding_functions", b"")
     if f'"{_FUNCTION}"'.encode() not in named:

@@ -1,4 +1,4 @@
-"""Notice that a mapped file was written into."""
+"""Detect that a mapped file was overwritten."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class IndexFileError(BirdembedError, ValueError):
 
 
 class MappedFile:
-    """A file that an index is mapped from, kept open.
+    """An open file that an index is mapped from.
 
-    A file that is replaced by renaming stays what it was for those who have it open. One that is
-    written into, as `cp` and `rsync --inplace` do, gives other vectors, or ends the process with
-    SIGBUS where it has become shorter.
+    A file replaced by renaming does not change for processes that have it open. A file that is
+    overwritten in place, as `cp` and `rsync --inplace` do, gives wrong vectors, or kills the
+    process with SIGBUS if it became shorter.
 
     Parameters
     ----------
     path : str
-        Names it in the error.
+        Path for the error message.
     file : binary file
-        Opened for reading; this object keeps a descriptor of its own.
+        Opened for reading. This object duplicates its descriptor.
     """
 
     def __init__(self, path: str, file: BinaryIO):
@@ -35,14 +35,15 @@ class MappedFile:
         self._state = self._now()
 
     def _now(self) -> tuple[int, int, int]:
-        """Return the size, the time of the last change and the number of the file."""
+        """Return the size, modification time and inode of the file."""
         state = os.fstat(self._fd)
         return state.st_size, state.st_mtime_ns, state.st_ino
 
     def check(self) -> None:
-        """Raise `IndexFileError` where the file was written into since it was mapped."""
+        """Raise `IndexFileError` if the file was overwritten since it was mapped."""
         if self._now() != self._state:
             raise IndexFileError(
-                f"{self._path}: the file was written into after it was loaded; load it again. "
-                "Replace index files by renaming, as Index.save does, or load with mmap=False"
+                f"{self._path}: the file was overwritten after it was loaded; load it again. To "
+                "avoid this, replace index files by renaming, as Index.save does, or load them "
+                "with mmap=False"
             )

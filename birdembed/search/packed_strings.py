@@ -1,4 +1,4 @@
-"""Pack the strings of a column into one text with offsets."""
+"""Pack the strings of a column into one block of text with offsets."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from birdembed.search.mapped_file import IndexFileError
 
 
 class PackedStrings(Sequence["str | None"]):
-    """A sequence of strings as they lie in an index file, decoded when asked for.
+    """A sequence of strings as stored in an index file, decoded on access.
 
     Parameters
     ----------
     blob : ndarray
         UTF-8 text of all strings, `(bytes,)` uint8.
     offsets : ndarray
-        Where each begins, and where the last ends, `(n + 1,)` int64.
+        Start of each string, and end of the last, `(n + 1,)` int64.
     present : ndarray or None
-        `(n,)` bool, False where there is no string; None: all are there.
+        `(n,)` bool, False for a missing string. None: no string is missing.
     name : str
-        Path of the file, for errors.
+        Path of the file, for error messages.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class PackedStrings(Sequence["str | None"]):
 
     @classmethod
     def pack(cls, strings: Sequence[str | None]) -> PackedStrings:
-        """Return a list of strings packed."""
+        """Pack a list of strings."""
         if isinstance(strings, PackedStrings):
             return strings
         parts = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in strings]
@@ -67,11 +67,11 @@ class PackedStrings(Sequence["str | None"]):
         return self._decoded(text)
 
     def _decoded(self, text: bytes) -> str:
-        """Return a string of the file; that it is one is seen only now."""
+        """Decode a string of the file; invalid UTF-8 is only detected here."""
         try:
             return text.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
-            raise IndexFileError(f"{self._name}: damaged: a string is no UTF-8") from error
+            raise IndexFileError(f"{self._name}: damaged: a string is not UTF-8") from error
 
     def __iter__(self) -> Iterator[str | None]:
         """Yield all strings, decoded."""

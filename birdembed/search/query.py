@@ -29,14 +29,14 @@ def search(
     fingerprint: str | None = None,
     min_score: float | None = None,
 ) -> SearchResult:
-    """Find the rows most like a query that `interpret` made; see `Index.search`."""
+    """Find the rows most similar to a query from `interpret`; see `Index.search`."""
     if min_score is not None:
         min_score = check_number("min_score", min_score, -1, 1, open_above=False)
     if asked.vectors is None:
         if model is None:
             raise ValueError(
-                "the query is an image and the index does not know its model: pass model= to the "
-                "Index or to Index.load, or encode the image first"
+                "the query is an image, but the index has no model to encode it; pass model= to "
+                "Index or Index.load, or encode the image first"
             )
         rows.check_fingerprint(model.fingerprint, named(model, "the index's model"))
         asked.vectors = model.encode(asked.images)
@@ -68,7 +68,7 @@ def search(
 def _at_least(
     least: float, scores: NDArray[np.float32], indices: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return matches without those of a lower score: -inf and row -1 where a query has fewer."""
+    """Drop matches with a lower score; a query with fewer matches gets score -inf and row -1."""
     good = scores >= np.float32(least)
     width = int(good.sum(axis=1).max(initial=0))  # the best come first
     scores = np.where(good, scores, np.float32(-np.inf))[:, :width]
@@ -81,8 +81,8 @@ class Asked:
 
     images: Any = None
     vectors: NDArray[Any] | None = None
-    names: Any = None  # of each query; of a single one in a list of its own
-    shown: Any = None  # the images to draw, likewise
+    names: Any = None  # one per query; also a list for a single query
+    shown: Any = None  # the images to show, likewise
 
 
 def interpret(query: Any) -> Asked:
@@ -91,7 +91,7 @@ def interpret(query: Any) -> Asked:
     Raises
     ------
     TypeError, ValueError
-        It is neither.
+        The query is neither.
     """
     query = _own_array(query)
     if isinstance(query, np.ndarray) and query.dtype not in (np.object_, np.uint8):
@@ -108,7 +108,7 @@ def interpret(query: Any) -> Asked:
         try:
             return _vectors(np.asarray(items))
         except ValueError as error:  # rows of different lengths
-            raise ValueError(f"query: embeddings of different lengths ({error})") from error
+            raise ValueError(f"query: embeddings have different lengths ({error})") from error
     for position, good in enumerate(images):
         if not good:
             raise TypeError(
@@ -119,7 +119,7 @@ def interpret(query: Any) -> Asked:
 
 
 def _own_array(query: Any) -> Any:
-    """Return a Series, or another library's array, as NumPy's; anything else as it is."""
+    """Convert a Series or an array of another library to NumPy; return anything else as it is."""
     if isinstance(query, (np.ndarray, list, tuple)) or is_image(query):
         return query
     array = np.asarray(query) if hasattr(query, "__array__") else None
@@ -127,7 +127,7 @@ def _own_array(query: Any) -> Any:
 
 
 def _vectors(array: NDArray[Any]) -> Asked:
-    """Return a query of embeddings; `TypeError` where the array holds no floats."""
+    """Return a query of embeddings; raise a TypeError if the array does not hold floats."""
     if array.dtype.kind != "f":
         raise TypeError(
             "query must be images (paths, bytes, PIL images, uint8 arrays) or float embeddings, "

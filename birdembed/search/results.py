@@ -1,4 +1,4 @@
-"""Hold the result of a search and its matches."""
+"""The result of a search and its matches."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-_MATCHES, _QUERIES = 6, 4  # that notebooks show
-NOTHING_CLOSE = "nothing close"  # the best match is below the score of a known species
+_MATCHES, _QUERIES = 6, 4  # shown in notebooks
+NOTHING_CLOSE = "nothing close"  # the best match is below the threshold of a known species
 
 
 @public
 class Match(NamedTuple):
-    """One image that a search found.
+    """A single match of a search.
 
     Attributes
     ----------
     id : str
-        Its id in the index.
+        Id in the index.
     label : str or None
-        Its species, where the index knows it.
+        Species, if the index has labels.
     score : float
         Cosine similarity to the query.
     path : str or None
-        Its file, where the index knows it.
+        Path of the image, if the index has it.
     """
 
     id: str
@@ -43,25 +43,26 @@ class Match(NamedTuple):
 
 @public
 class SearchResult:
-    """The matches of one query, or of many.
+    """The matches of one or many queries, best first.
 
-    For one query the arrays are `(k,)` and iterating gives `Match`; for many they are `(q, k)` and
-    iterating gives the result of each query. Best first; fewer columns than were asked for where
-    the index has fewer rows. With `min_score`, a query that has fewer matches than others has the
-    score -inf, the row -1 and None in the columns that it does not fill.
+    For one query the arrays have shape `(k,)` and iterating yields `Match` objects. For many
+    queries they have shape `(q, k)` and iterating yields the result of each query. There are
+    fewer columns if the index has fewer than `k` rows. With `min_score`, a query with fewer
+    matches than the others has score -inf, row -1 and None in the unused columns.
 
     Attributes
     ----------
     scores : ndarray
         float32 cosine similarities.
     indices : ndarray
-        int64 row numbers of the index.
+        int64 row numbers in the index.
     ids, labels, paths : ndarray
-        Objects: `str`, or None where the index has no label or path.
+        Object arrays of `str`, or None if the index has no label or path.
     query : str, int or None
-        What was asked, by name; for many queries a list of those.
+        Name of the query; a list of names for many queries.
     threshold : float or None
-        The score from which the model calls a species known, where the index has a model with one.
+        Minimum score at which the model counts a species as known; None if the index has no model
+        with a threshold.
     """
 
     def __init__(
@@ -78,18 +79,18 @@ class SearchResult:
         self.scores, self.indices = scores, indices
         self.ids, self.labels, self.paths = ids, labels, paths
         self.query, self.threshold = query, threshold
-        self._image = image  # what to show for the query: images as they were given, or None
+        self._image = image  # the query images to show, as given, or None
 
     @property
     def _single(self) -> bool:
-        """Tell whether this is the result of one query."""
+        """Return whether this is the result of one query."""
         return self.scores.ndim == 1
 
     @property
     def close(self) -> Any:
-        """Whether the best match reaches `threshold`; for many queries a list.
+        """Whether the best match reaches `threshold`; a list for many queries.
 
-        False where there is no match, and None where there is no threshold to compare with.
+        False if there is no match, None if there is no threshold.
         """
         if not self._single:
             return [result.close for result in self]
@@ -98,7 +99,7 @@ class SearchResult:
         return None if self.threshold is None else bool(self.scores[0] >= self.threshold)
 
     def __len__(self) -> int:
-        """Return the number of matches; of many queries, the number of queries."""
+        """Return the number of matches, or the number of queries if there are many."""
         return len(self.scores)
 
     def __getitem__(self, i: int) -> Any:
@@ -123,7 +124,7 @@ class SearchResult:
         return (self[i] for i in range(len(self)))
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return a table with the columns query, rank (from 1), id, label, score, path."""
+        """Return a DataFrame with columns query, rank (from 1), id, label, score, path."""
         from birdembed.base.optional import need
 
         table = need("pandas", "pandas", "SearchResult.to_pandas")
@@ -136,12 +137,12 @@ class SearchResult:
         return table.DataFrame(rows, columns=["query", "rank", "id", "label", "score", "path"])
 
     def plot(self, **options: Any) -> Figure:
-        """Draw queries and matches with labels and scores.
+        """Plot queries and matches with labels and scores.
 
         Parameters
         ----------
         **options
-            As `birdembed.plot_grid` takes them.
+            Passed to `birdembed.plot_grid`.
 
         Returns
         -------
@@ -193,10 +194,10 @@ class SearchResult:
 
 
 def _shown(query: Any) -> str:
-    """Return what to call a query."""
+    """Return the name of a query for display."""
     return "a query" if query is None else os.fspath(query) if _is_path(query) else f"query {query}"
 
 
 def _is_path(value: Any) -> bool:
-    """Tell whether a value is a path."""
+    """Return whether a value is a path."""
     return isinstance(value, (str, os.PathLike))

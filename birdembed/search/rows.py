@@ -1,4 +1,4 @@
-"""Hold embeddings with ids, labels and columns: a table without a model."""
+"""A table of embeddings with ids, labels and columns, without a model."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from birdembed.search.mapped_file import MappedFile
 class Rows:
     """A table of vectors with ids, labels, columns and the fingerprint of their model.
 
-    A table never changes: `added` and `removed` return another one. Threads read the one they
-    hold, whatever becomes of the index. What they share is only ever appended to.
+    A table is immutable: `added` and `removed` return a new one, so threads can keep reading the
+    table they hold. Data shared between tables is only appended to.
 
     Parameters
     ----------
     dim : int, optional
-        Numbers of a vector. Default: those of the first that is added.
+        Dimension of the vectors. Default: that of the first vector added.
     fingerprint : str, optional
-        Names the model the vectors come from.
+        Fingerprint of the model that computed the vectors.
     maker : Maker, optional
-        Where that model comes from.
+        Name and path of that model.
 
     Attributes
     ----------
     ids, labels : sequences of str
-        As they are stored: the strings of a file are decoded when asked for.
+        As stored; strings of a file are decoded on access.
     columns : dict
         The other columns by name, strings or arrays of numbers.
     """
@@ -56,10 +56,10 @@ class Rows:
         self.ids: Column = []
         self.labels: Column = []
         self.columns: dict[str, Column] = {}
-        # The vectors are the first len(self) rows of the buffer, which grows by doubling.
+        # The vectors are the first len(self) rows of the buffer, which doubles when full.
         self._buffer: NDArray[np.float32] = np.empty((0, dim or 0), np.float32)
         self._file: MappedFile | None = None
-        # Made when first needed. The places are shared with later tables, see `place`.
+        # Created on first use. The row numbers are shared with later tables, see `place`.
         self._places: dict[str, int] | None = None
         self._objects: dict[str, NDArray[np.object_]] = {}
 
@@ -74,9 +74,9 @@ class Rows:
         file: MappedFile | None = None,
         maker: Maker | None = None,
     ) -> Rows:
-        """Return the table of columns that fit each other; they are neither checked nor copied.
+        """Return a table of columns of equal length, without checking or copying them.
 
-        `file` is what they are mapped from, where they are.
+        `file` is the file they are mapped from, if any.
         """
         rows = cls(vectors.shape[1] or None, fingerprint, maker)
         rows._buffer, rows.ids, rows.labels, rows.columns = vectors, ids, labels, columns
@@ -90,18 +90,18 @@ class Rows:
         return rows
 
     def made_by(self, maker: Maker | None) -> Rows:
-        """Return the same table with the record of its model; None leaves the one it has."""
+        """Return the same table with a record of its model; None keeps the current one."""
         rows = copy.copy(self)
         rows.maker = maker or self.maker
         return rows
 
     def check_file(self) -> None:
-        """Raise `IndexFileError` where the file the table is mapped from was written into."""
+        """Raise `IndexFileError` if the file that the table is mapped from was overwritten."""
         if self._file is not None:
             self._file.check()
 
     def plain(self) -> dict[str, Any]:
-        """Return the arguments of `of` for this table, as lists and arrays alone."""
+        """Return the arguments of `of` for this table as plain lists and arrays."""
         return {
             "vectors": self.vectors,
             "ids": list(self.ids),
@@ -129,11 +129,11 @@ class Rows:
 
     @property
     def paths(self) -> Column:
-        """Return the column `path`, None in each row where there is no such column."""
+        """Return the column `path`; all None if there is no such column."""
         return self.columns.get("path", [None] * len(self))
 
     def place(self, id_: str) -> int | None:
-        """Return the row number of an id, None where it is not there."""
+        """Return the row number of an id, or None if it is not in the table."""
         if self._places is None:
             self._places = {
                 composed(name): row for row, name in enumerate(self.ids) if name is not None
@@ -142,7 +142,7 @@ class Rows:
         row = self._places.get(id_)
         if row is None or row >= len(self):
             return None
-        # Tables that grew from this one share the dict, and have added theirs.
+        # Tables derived from this one share the dict and add their rows to it.
         there = self.ids[row]
         return row if there is not None and composed(there) == id_ else None
 
@@ -155,28 +155,28 @@ class Rows:
         return self._objects[name]
 
     def column(self, name: str) -> Column:
-        """Return the column `id`, `label` or one of the others; `ValueError` where it is none."""
+        """Return the column `id`, `label` or another one; raise a ValueError if it is unknown."""
         columns = {"id": self.ids, "label": self.labels, **self.columns}
         if name not in columns:
-            raise ValueError(f"where: no column {name!r}; there are {', '.join(columns)}")
+            raise ValueError(f"where: no column {name!r}; the columns are {', '.join(columns)}")
         return columns[name]
 
     def select(
         self, where: Mapping[str, Any] | None, exclude_ids: Iterable[str] | str | None
     ) -> NDArray[np.int64] | None:
-        """Return the rows a search may find, ascending; None: all.
+        """Return the rows to search, ascending; None means all rows.
 
         Parameters
         ----------
         where : mapping, optional
             `{column: value or list of values}`.
         exclude_ids : iterable of str, optional
-            Rows to leave out; ids that are not there count for nothing.
+            Ids to exclude; unknown ids are ignored.
 
         Raises
         ------
         ValueError
-            There is no such column, or it holds values of another kind.
+            There is no such column, or it holds values of another type.
         """
         keep = None
         for name, value in (where or {}).items():
@@ -190,8 +190,8 @@ class Rows:
         return None if keep is None else np.flatnonzero(keep).astype(np.int64)
 
     def check_fingerprint(self, other: str, what: str) -> None:
-        """Raise `FingerprintMismatch` where `what` has another fingerprint than the rows."""
-        advice = "build the index again with this model or use the index's own"
+        """Raise `FingerprintMismatch` if `what` and the rows have different fingerprints."""
+        advice = "build the index again with this model, or use the model of the index"
         own = "the index" if self.maker is None else f"the index, made with {self.maker},"
         check_same_model(what, other, f"{own} has", self.fingerprint, advice)
 
@@ -206,7 +206,7 @@ class Rows:
         fingerprint: str | None = None,
         replace: bool = False,
     ) -> Rows:
-        """Return the table with rows added; arguments and errors are those of `Index.add`."""
+        """Return a table with added rows; arguments and errors as for `Index.add`."""
         vectors, single = as_vectors(embeddings, "embeddings")
         if single and isinstance(ids, str):
             ids = [ids]
@@ -220,7 +220,7 @@ class Rows:
         known = [name for name, row in zip(names, places, strict=True) if row is not None]
         if known and not replace:
             raise ValueError(
-                f"ids {some(known)} are in the index already; replace=True replaces them"
+                f"ids {some(known)} are already in the index; use replace=True to replace them"
             )
         old = np.asarray([row for row in places if row is not None], np.int64)
         replaced = np.asarray([row is not None for row in places], bool)
@@ -235,7 +235,7 @@ class Rows:
         }
         new = [name for name, row in zip(names, places, strict=True) if row is None]
         nothing = np.empty(0, np.int64)
-        # The ids come last: as long as they did not grow, the rest may be written again.
+        # Ids are written last: until they grow, the other columns can be written again.
         rows.ids = columns_.merge(self.ids, new, nothing, np.zeros(len(new), bool))
         if self._places is not None:
             self._places.update(zip(map(composed, new), range(len(self), len(rows)), strict=True))
@@ -245,10 +245,10 @@ class Rows:
     def _check_vectors(
         self, names: list[str], vectors: NDArray[np.float32], fingerprint: str | None
     ) -> None:
-        """Raise an error where vectors do not fit their ids, the table or its model."""
+        """Raise an error if the vectors do not match their ids, the table or its model."""
         if len(vectors) != len(names):
             raise ValueError(
-                f"ids and embeddings differ in length: {len(names)} and {len(vectors)}"
+                f"ids and embeddings have different lengths: {len(names)} and {len(vectors)}"
             )
         if self.dim is not None and vectors.shape[1] != self.dim:
             raise ValueError(
@@ -259,19 +259,19 @@ class Rows:
         finite = finite_rows(vectors)
         if not finite.all():
             bad = [names[row] for row in np.flatnonzero(~finite)]
-            raise ValueError(f"embeddings of {some(bad)} hold NaN or infinity")
+            raise ValueError(f"embeddings of {some(bad)} contain NaN or infinity")
 
     def _with_vectors(
         self, vectors: NDArray[np.float32], old: NDArray[np.int64], replaced: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Return a buffer with the replaced vectors at `old` and the others behind the last."""
+        """Return a buffer with the replaced vectors at `old` and the others appended."""
         n, more = len(self), int((~replaced).sum())
         needed = n + more
         buffer = self._buffer
         free = isinstance(self.ids, GrowingStrings) and self.ids.is_newest
         room, dim = buffer.shape
         if len(old) or not free or needed > room or dim != vectors.shape[1]:
-            # The first rows get exactly the room they need: most indexes are filled once.
+            # The first rows get exactly the space they need: most indexes are filled once.
             room = needed if n == 0 else max(needed, 2 * n if more else n)
             buffer = np.empty((room, vectors.shape[1]), np.float32)
             if n:
@@ -281,7 +281,7 @@ class Rows:
         return buffer
 
     def removed(self, ids: Sequence[str] | str) -> Rows:
-        """Return the table without some ids; `KeyError` where one is not there."""
+        """Return the table without some ids; raise a KeyError if one is missing."""
         names = [ids] if isinstance(ids, str) else list(ids)
         places = [self.place(name) for name in names]
         missing = [name for name, row in zip(names, places, strict=True) if row is None]
@@ -298,16 +298,16 @@ class Rows:
 
 
 def _checked_ids(ids: Sequence[str] | str) -> list[str]:
-    """Return ids as a list of strings, none of which comes twice."""
+    """Return ids as a list of unique strings."""
     if isinstance(ids, str):
         raise TypeError("ids must be a sequence of strings, got one string")
     names = list(ids)
     wrong = [name for name in names if not isinstance(name, str)]
     if wrong:
         raise TypeError(f"ids must be strings, got {type(wrong[0]).__name__} ({wrong[0]!r})")
-    names = [str(name) for name in names]  # NumPy's strings become ordinary ones
+    names = [str(name) for name in names]  # NumPy strings become plain strings
     if len(set(map(composed, names))) != len(names):
         seen: set[str] = set()
         twice = [name for name in names if composed(name) in seen or seen.add(composed(name))]  # type: ignore[func-returns-value]
-        raise ValueError(f"ids {some(twice)} come twice")
+        raise ValueError(f"ids {some(twice)} are duplicates; ids must be unique")
     return names

@@ -1,4 +1,4 @@
-"""Rows that threads share, and any of them may change."""
+"""Rows shared by threads, any of which may change them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from birdembed.search.rows import Rows
 
 
 def rows_of(shared: SharedRows) -> Rows:
-    """Return the rows an index has now, in a table that never changes.
+    """Return the current rows of an index as an immutable table.
 
     Raises
     ------
     IndexFileError
-        The file that they are mapped from was written into since it was loaded.
+        The file that they are mapped from was overwritten since it was loaded.
     """
     rows = shared._rows
     rows.check_file()
@@ -27,21 +27,21 @@ def rows_of(shared: SharedRows) -> Rows:
 
 
 class SharedRows:
-    """Embeddings with ids, labels and metadata: what `Index` is without its model.
+    """Embeddings with ids, labels and metadata: an `Index` without its model.
 
-    A change puts another table in place, so that who reads goes on with the one it has.
+    Each change installs a new table, so that running reads continue with the old one.
 
     Parameters
     ----------
     rows : Rows
-        What it holds at first.
+        The initial rows.
     """
 
     def __init__(self, rows: Rows):
         self._rows = rows
         self._lock = WaitingLock()
 
-    # What it holds -----------------------------------------------------------------------
+    # Content -----------------------------------------------------------------------------
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -49,12 +49,12 @@ class SharedRows:
 
     @property
     def dim(self) -> int | None:
-        """Numbers of an embedding; None as long as nothing says."""
+        """Dimension of the embeddings; None until it is known."""
         return self._rows.dim
 
     @property
     def fingerprint(self) -> str | None:
-        """Name of the model the embeddings come from; None as long as nothing says."""
+        """Fingerprint of the model that computed the embeddings; None until it is known."""
         return self._rows.fingerprint
 
     @fingerprint.setter
@@ -64,7 +64,7 @@ class SharedRows:
 
     @property
     def embeddings(self) -> NDArray[np.float32]:
-        """`(n, dim)` float32, read-only, as they were added."""
+        """`(n, dim)` float32, read-only, as added."""
         return rows_of(self).vectors
 
     @property
@@ -74,12 +74,12 @@ class SharedRows:
 
     @property
     def labels(self) -> NDArray[np.object_]:
-        """`(n,)` strings, None where a row has no label."""
+        """`(n,)` strings; None for a row without a label."""
         return rows_of(self).objects("labels")
 
     @property
     def paths(self) -> NDArray[np.object_]:
-        """`(n,)` strings, None where a row has no path: the metadata column `path`."""
+        """The metadata column `path`: `(n,)` strings; None for a row without a path."""
         return rows_of(self).objects("paths")
 
     @property
@@ -88,7 +88,7 @@ class SharedRows:
         return columns_.arrays(rows_of(self).columns)
 
     def __contains__(self, id_: str) -> bool:
-        """Tell whether an id is there."""
+        """Return whether an id is in the index."""
         return rows_of(self).place(id_) is not None
 
     # Adding and removing -----------------------------------------------------------------
@@ -102,29 +102,29 @@ class SharedRows:
         fingerprint: str | None = None,
         replace: bool = False,
     ) -> None:
-        """Add rows; all of them or, on an error, none.
+        """Add rows. On an error, no row is added.
 
         Parameters
         ----------
         ids : sequence of str
-            One a row, unique in the index; a single string for a single vector.
+            One id per row, unique in the index; a single string for a single vector.
         embeddings : array
             `(n, dim)` floats, `(dim,)` for a single vector.
         labels : sequence of str, optional
-            Species, one a row; None where there is none.
+            Species, one per row; None for a row without a label.
         metadata : mapping, DataFrame or list of dicts, optional
-            More columns: strings, numbers or booleans, one a row.
+            More columns of strings, numbers or booleans, one value per row.
         fingerprint : str, optional
-            Of the model the embeddings come from; checked against the index's. An empty index
-            without one takes it over.
+            Fingerprint of the model that computed the embeddings; checked against the index. An
+            empty index without a fingerprint adopts it.
         replace : bool
-            Rows whose id is there already take its place, instead of being an error.
+            Replace rows that have the same id. By default, an existing id is an error.
 
         Raises
         ------
         ValueError
-            Lengths or dimensions do not fit, an id comes twice or is there already, or a row holds
-            NaN or infinity (its id is named).
+            Lengths or dimensions do not match, an id is a duplicate or already exists, or a row
+            contains NaN or infinity (the message gives its id).
         FingerprintMismatch
             The embeddings come from another model.
         """
@@ -134,6 +134,6 @@ class SharedRows:
             )
 
     def remove(self, ids: Sequence[str] | str) -> None:
-        """Remove the rows of `ids`, one or many: all of them or, on a `KeyError`, none."""
+        """Remove the rows of one or many `ids`; if one is missing, raise a KeyError only."""
         with self._lock.held():
             self._rows = rows_of(self).removed(ids)

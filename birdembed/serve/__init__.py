@@ -1,7 +1,7 @@
-"""A web page and a JSON service that name species and find the nearest photos.
+"""A web page and a JSON API that identify species and find similar photos.
 
-`birdembed serve` runs it; `create_app` makes the same thing for an application of your own. Needs
-the extra ``serve``.
+`birdembed serve` runs it. Use `create_app` to include it in your own application. Needs the extra
+``serve``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answers of the service, of which FastAPI makes JSON and /openapi.json."""
+"""Responses of the service, which FastAPI converts to JSON and describes in /openapi.json."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Result:
-    """A species, or a photo of the index, and its cosine similarity."""
+    """A species, or a photo of the index, with its cosine similarity."""
 
     id: str
     label: str | None
@@ -16,7 +16,7 @@ class Result:
 
 @dataclass
 class Species(Result):
-    """A species of a model that has names for it; the scientific one may be missing."""
+    """A species with its names, if the model has them; the scientific name may be missing."""
 
     common_name: str
     scientific_name: str | None
@@ -26,7 +26,7 @@ class Species(Result):
 class Photograph(Result):
     """A photo of the index with the addresses of its thumbnail and of a larger copy.
 
-    `common_name` and `scientific_name` are those of the label, where the model has them.
+    `common_name` and `scientific_name` belong to the label, if the model has them.
     """
 
     thumbnail: str | None
@@ -37,7 +37,7 @@ class Photograph(Result):
 
 @dataclass
 class Embedding:
-    """The vector of a photo, the numbers `Model.encode` gives, exactly."""
+    """The embedding of a photo, exactly as returned by `Model.encode`."""
 
     embedding: list[float]
     dim: int
@@ -46,10 +46,10 @@ class Embedding:
 
 @dataclass
 class Found:
-    """The photos of the index most like the one sent, best first.
+    """The photos of the index most similar to the uploaded one, best first.
 
-    `close` is false where even the best is less similar than the model asks of a known species,
-    and null where the model has no such threshold.
+    `close` is false if even the best match is below the model's threshold for a known species, and
+    null if the model has no threshold.
     """
 
     results: list[Result]
@@ -58,10 +58,10 @@ class Found:
 
 @dataclass
 class Identified:
-    """The species on a photo; `species` is null where none reaches the threshold.
+    """The species on a photo; `species` is null if none reaches the threshold.
 
-    `probability` says how probable it is that the most similar species is right, null where the
-    model's gallery has no calibration.
+    `probability` is the probability that the most similar species is right; null if the gallery is
+    not calibrated.
     """
 
     species: str | None
@@ -74,7 +74,7 @@ class Identified:
 
 @dataclass
 class Example:
-    """A photo of the index that was sent to try the server, and what it shows."""
+    """A photo of the index that was used as an example, with its label."""
 
     id: str
     label: str | None
@@ -83,9 +83,10 @@ class Example:
 
 @dataclass
 class Look:
-    """Species and nearest photos; null without a gallery or an index.
+    """Species and similar photos; null without a gallery or an index.
 
-    `close` is that of `/search`. `example` is the row of the index that the photo is said to be.
+    `close` has the same meaning as for `/search`. `example` is the given row of the photo in the
+    index.
     """
 
     identified: Identified | None
@@ -98,13 +99,13 @@ class Look:
 class Health:
     """The state of the server, its model and its index.
 
-    `status` is "ok", or "busy" where all `max_pending` places are taken, so that a further
-    photo gets 503. `pending` counts the requests under way; `receiving` of them are still
+    `status` is "ok", or "busy" if all `max_pending` places are taken, so that another photo
+    gets 503. `pending` is the number of current requests; `receiving` of them are still
     being received and take no place.
 
     `species` and `photographs` are null without a gallery or an index; `no_gallery` and `no_index`
-    then say how to get one. `threshold` is the similarity from which the model calls a species
-    known. `viewable` says whether the photos of the index can be shown: it knows where they are.
+    then say how to add one. `threshold` is the minimum similarity of a known species. `viewable`
+    is true if the index has the paths of its photos, so that they can be shown.
     """
 
     status: str
@@ -127,6 +128,6 @@ class Health:
 
 @dataclass
 class Problem:
-    """An error; the status says of what kind."""
+    """An error; see also the status code."""
 
     detail: str

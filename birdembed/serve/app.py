@@ -1,4 +1,4 @@
-"""The FastAPI application: its addresses and its error answers."""
+"""The FastAPI application: its endpoints and their errors."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from birdembed.serve.service import Service
 from birdembed.serve.thumbnails import LARGE, SIDE, NoThumbnail
 from birdembed.serve.upload import BODY, MAX_BYTES, received
 
-K = Annotated[int | None, Query(ge=1, le=MAX_K, description="how many, best first (default: 5)")]
-N = Annotated[int, Query(ge=1, le=MAX_K, description="how many photos")]
+K = Annotated[int | None, Query(ge=1, le=MAX_K, description="number of results (default: 5)")]
+N = Annotated[int, Query(ge=1, le=MAX_K, description="number of photos")]
 EXAMPLE = Annotated[
-    int | None, Query(ge=0, description="the photo is this row of the index: leave that row out")
+    int | None, Query(ge=0, description="row of the photo in the index, which is left out")
 ]
 _ERRORS = described(
     {
         400: "a broken form, or several files",
-        408: "the file took too long to arrive, or stopped coming",
+        408: "the upload took too long, or stopped",
         413: "the file is too large",
         415: "neither a form nor a photo",
         422: "no photo, one that cannot be read, or a number out of range",
-        503: "busy; the header Retry-After says for how long",
+        503: "busy; try again after the time in the header Retry-After",
     }
 )
-_MISSING = described({404: "the server has no gallery, or no index; says how to get it"})
+_MISSING = described({404: "the server has no gallery or index; says how to add it"})
 _JPEG: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "the photo",
@@ -49,20 +49,20 @@ _JPEG: dict[int | str, dict[str, Any]] = {
     }
 }
 _COPY = _JPEG | described(
-    {404: "no such row, or a photo that is not where the index says", 422: "the row is no number"}
+    {404: "no such row, or the photo has been moved", 422: "the row is not a number"}
 )
 
 
 class _Endpoints:
-    """The endpoints, one method an address."""
+    """The endpoints, one method per URL."""
 
     def __init__(self, service: Service, lanes: Lanes, max_bytes: int):
         self.service, self.lanes, self.max_bytes = service, lanes, max_bytes
         self.receiving = Receiving()
 
     async def _vector(self, request: Request, k: int | None = None) -> tuple[np.ndarray, int]:
-        """Return the vector of the photo that was sent, and the k of the address or form."""
-        self.lanes.ordinary.check_room()  # before a byte of it is read
+        """Return the vector of the uploaded photo, and the k of the query or the form."""
+        self.lanes.ordinary.check_room()  # before reading the body
         async with received(request, self.max_bytes, self.receiving) as upload:
             k = k or _form_k(upload.fields)
             lane = await run_in_threadpool(lambda: self.lanes.lane(upload.read()))
@@ -76,39 +76,39 @@ class _Endpoints:
                 raise HTTPException(422, "the photo is too large to be decoded") from None
 
     async def embed(self, request: Request) -> Response:
-        """Turn a photo into a vector."""
+        """Compute the embedding of a photo."""
         vector, _ = await self._vector(request)
         return Json(asdict(self.service.embedded(vector)))
 
     async def search(self, request: Request, k: K = None) -> Response:
-        """Find the photos of the index most like the one sent."""
+        """Find the photos of the index most similar to the uploaded one."""
         if self.service.index is None:
-            self.service.found(np.empty(0), 1)  # says what is missing
+            self.service.found(np.empty(0), 1)  # raises the error
         found = await run_in_threadpool(self.service.found, *await self._vector(request, k))
         return Json(asdict(found))
 
     async def identify(self, request: Request, k: K = None) -> Response:
-        """Name the species on a photo."""
+        """Identify the species on a photo."""
         if self.service.gallery is None:
-            self.service.identified(np.empty(0), 1)  # says what is missing
+            self.service.identified(np.empty(0), 1)  # raises the error
         found = await run_in_threadpool(self.service.identified, *await self._vector(request, k))
         return Json(asdict(found))
 
     async def look(
         self, request: Request, k: K = None, n: N = 12, example: EXAMPLE = None
     ) -> Response:
-        """Name the species and find the nearest photos: what the page shows."""
+        """Identify the species and find similar photos, for the page."""
         self.service.check_row(example)
         vector, k = await self._vector(request, k)
         found = await run_in_threadpool(self.service.look, vector, k, n, example)
         return Json(asdict(found))
 
     async def thumbnail(self, row: int) -> Response:
-        """Return a photo of the index, by its row, as a JPEG of at most 320 pixels."""
+        """Return the photo in a row of the index as a JPEG of at most 320 pixels."""
         return await self._copy(row, SIDE)
 
     async def photo(self, row: int) -> Response:
-        """Return a photo of the index, by its row, as a JPEG of at most 1280 pixels."""
+        """Return the photo in a row of the index as a JPEG of at most 1280 pixels."""
         return await self._copy(row, LARGE)
 
     async def _copy(self, row: int, side: int) -> Response:
@@ -151,32 +151,32 @@ def create_app(
     Parameters
     ----------
     model : Model
-        Embeds the photos. With a gallery it names species.
+        Model that embeds the photos; with a gallery it also identifies species.
     index : Index, optional
-        What is searched; of the same model.
+        Index to search, made by the same model.
     photos : str or Path, optional
-        Folder that the index's ids are relative to, where its photos are no longer at the
-        paths it was built from.
+        Folder with the photos of the index, if they have been moved. The ids of the index are
+        paths relative to it.
     max_bytes : int
-        Largest photo, 20 MB by default; a larger one gets 413.
+        Maximum size of a photo, 20 MB by default; a larger one gets 413.
     max_pending : int
-        Photographs that wait or are computed at a time; further ones get 503 with Retry-After.
-        One that is still being received takes no place.
+        Maximum number of photos that are waiting or being computed; more photos get 503 with
+        Retry-After. Photos that are still being received do not count.
     wait_seconds : float
-        How long the first photo after a pause waits for others to be embedded with.
+        Time that the first photo after a pause waits for others, in seconds.
 
     Returns
     -------
     fastapi.FastAPI
-        To be run by an ASGI server, or mounted in another application. One process is enough:
-        the model uses all threads it is granted.
+        Run it with an ASGI server, or mount it in another application. One process is enough,
+        because the model uses several threads.
 
     Raises
     ------
     FingerprintMismatch
         The index was made by another model.
     ValueError
-        `photos` without an index, or dimensions differ.
+        `photos` is given without an index, or dimensions differ.
     """
     service = Service(model, index, photos)
     lanes = Lanes(model, service.batch, max_pending, wait_seconds)
@@ -189,7 +189,7 @@ def create_app(
 
 
 def _bare_app(lanes: Lanes) -> FastAPI:
-    """Return an application without addresses, which closes the lanes when it ends."""
+    """Return an application without endpoints, which closes the lanes when it ends."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -201,7 +201,7 @@ def _bare_app(lanes: Lanes) -> FastAPI:
         version=__version__,
         description="Send a photo; get its species and the most similar photos of an index.",
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's own load their scripts from elsewhere; see pages.py
+        docs_url=None,  # the default pages load scripts from a CDN; see pages.py
         redoc_url=None,
     )
     app.state.batcher = lanes.ordinary

@@ -1,8 +1,8 @@
-"""Batching of concurrent requests: images that arrive together are embedded together.
+"""Embed the images of concurrent requests in batches.
 
-One thread does the work; everything else here runs in the event loop, so there are no locks.
-While a batch is computed the next one gathers by itself; only the first image after a pause
-waits, some milliseconds, for others.
+One thread computes; everything else here runs in the event loop, so there are no locks. While a
+batch is computed, the next one is collected; only the first image after a pause waits a few
+milliseconds for others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from birdembed._core import DecodeError
 
 
 class Overloaded(Exception):
-    """There is no room for another image; `retry_after` is in seconds."""
+    """The queue is full; `retry_after` is in seconds."""
 
     def __init__(self, text: str, retry_after: int):
         super().__init__(text)
@@ -29,11 +29,11 @@ class Overloaded(Exception):
 
 
 class Gone(Exception):
-    """The client is no longer there."""
+    """The client has disconnected."""
 
 
 class Job(NamedTuple):
-    """An image that waits for its vector."""
+    """An image that is waiting for its vector."""
 
     read: Callable[[], bytes]
     gone: Callable[[], Awaitable[bool]]
@@ -45,19 +45,19 @@ async def _never() -> bool:
 
 
 class Batcher:
-    """Gathers the images of requests and embeds them in one call.
+    """Collects the images of requests and embeds them in one call.
 
     Parameters
     ----------
     embed : callable
-        Turns encoded images into as many results, each a vector ``(dim,)`` float32 or the
-        exception that this image alone gets. Called in a thread, one call at a time.
+        Converts a list of encoded images to a list of results: a vector ``(dim,)`` float32, or an
+        exception for that image only. Called in a thread, one call at a time.
     max_batch : int
-        Most images of a call.
+        Maximum number of images per call.
     max_pending : int
-        Most images at a time, waiting and being computed.
+        Maximum number of images that are waiting or being computed.
     wait_seconds : float
-        How long the first image waits for others.
+        Time that the first image waits for others, in seconds.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Batcher:
         self.wait_seconds = wait_seconds
         self.pending = 0
         self.batches = 0  # calls so far
-        self._seconds = 0.1  # what an image took lately, for Retry-After
+        self._seconds = 0.1  # recent time per image, for Retry-After
         self._waiting: deque[Job] = deque()
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -82,11 +82,11 @@ class Batcher:
 
     @property
     def full(self) -> bool:
-        """Whether none of the `max_pending` places is free."""
+        """Whether all `max_pending` places are taken."""
         return self.pending >= self.max_pending
 
     def check_room(self) -> None:
-        """Raise `Overloaded` if none of the `max_pending` places is free."""
+        """Raise `Overloaded` if all `max_pending` places are taken."""
         if self.full:
             seconds = max(1, math.ceil(self.pending * self._seconds))
             raise Overloaded(
@@ -96,12 +96,12 @@ class Batcher:
 
     @contextlib.contextmanager
     def admitted(self) -> Iterator[None]:
-        """Hold one of the `max_pending` places, from the end of the upload to the vector.
+        """Take one of the `max_pending` places, from the end of the upload to the result.
 
         Raises
         ------
         Overloaded
-            None is free.
+            All places are taken.
         """
         self.check_room()
         self.pending += 1
@@ -118,16 +118,16 @@ class Batcher:
         Parameters
         ----------
         read : callable
-            Returns the encoded image; called in the thread, when its turn has come.
+            Returns the encoded image; called in the thread when the image is processed.
         gone : callable
-            Asked then whether anybody still waits for the answer.
+            Returns whether the client has disconnected; called before that.
 
         Raises
         ------
         DecodeError
-            It is no image.
+            The content is not an image.
         Gone
-            Nobody waited any more.
+            The client has disconnected.
         """
         self._start()
         job = Job(read, gone, asyncio.get_running_loop().create_future())
@@ -136,7 +136,7 @@ class Batcher:
         return await job.result
 
     def _start(self) -> None:
-        """Start the gathering task unless one runs in this event loop."""
+        """Start the collecting task unless it is running in this event loop."""
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._loop is not loop:
             self._loop, self._waiting, self._arrived = loop, deque(), asyncio.Event()
@@ -144,7 +144,7 @@ class Batcher:
             self._task = loop.create_task(self._gather())
 
     async def close(self) -> None:
-        """Wait for the batch that is being computed; whoever still waits gets `Gone`."""
+        """Wait for the batch being computed; waiting images get `Gone`."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -190,13 +190,13 @@ class Batcher:
             _settle(job, result)
 
     def _work(self, batch: list[Job]) -> Sequence[np.ndarray | Exception]:
-        """Read and embed the images, in the thread; never raise an Exception."""
+        """Read and embed the images in the thread; never raise an Exception."""
         results: list[np.ndarray | Exception] = []
         data: list[bytes] = []
         for job in batch:
             try:
                 data.append(job.read())
-                results.append(Gone())  # a place to be filled
+                results.append(Gone())  # replaced by the result below
             except Exception as error:
                 results.append(error)
         good = [i for i, result in enumerate(results) if isinstance(result, Gone)]
@@ -208,8 +208,8 @@ class Batcher:
         try:
             return self._embed(data) if data else []
         except Exception as error:
-            # One image must not fail its neighbours (it may be too large for the memory): alone,
-            # each gets what is its own.
+            # One image, for example a very large one, must not make the others fail, so each is
+            # embedded alone.
             if len(data) == 1:
                 return [error]
             return [result for one in data for result in self._each([one])]
@@ -218,7 +218,7 @@ class Batcher:
 async def _wanted(job: Job) -> bool:
     try:
         return not job.result.done() and not await job.gone()
-    except Exception:  # who cannot tell is taken to wait still
+    except Exception:  # if unknown, assume that the client is still waiting
         return True
 
 
@@ -232,7 +232,7 @@ def _settle(job: Job, result: np.ndarray | Exception) -> None:
 
 
 def embedder(model: Any) -> Callable[[Sequence[bytes]], Sequence[np.ndarray | Exception]]:
-    """Return a function that embeds for a `Batcher` with a model."""
+    """Return the function with which a `Batcher` embeds images."""
 
     def embed(data: Sequence[bytes]) -> Sequence[np.ndarray | Exception]:
         vectors, report = model.encode(

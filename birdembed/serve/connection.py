@@ -1,4 +1,4 @@
-"""HTTP connections that end when no request comes, and are limited in number."""
+"""HTTP connections with a timeout and a limit on their number."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-SECONDS = 10.0  # from the connection, or the answer before, to the end of a request's head
-SHARE = 256  # connections of one client
-MOST = 512  # connections; with a temporary file each they are within the usual 1024 open files
+SECONDS = 10.0  # from the connection, or the last response, to the end of the request head
+SHARE = 256  # maximum connections per client
+MOST = 512  # maximum connections; with one temporary file each, below the usual 1024 open files
 
 
 class Connection(H11Protocol):
     """A connection to a client.
 
-    uvicorn waits for ever for the head of a first request, for the rest of a head, and for the
-    rest of a body that was answered already.
+    uvicorn has no timeout for the head of the first request, for the rest of a head, and for the
+    rest of a body after the response.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -30,11 +30,11 @@ class Connection(H11Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is under way."""
+        """Whether there is no request in progress."""
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: Any) -> None:
-        """Begin, and end the connection that has been idle for longest if there are too many."""
+        """Open the connection, and close the one that was idle longest if there are too many."""
         super().connection_made(transport)
         self._watch()
         everyone = [one for one in self.connections if isinstance(one, Connection)]
@@ -46,12 +46,12 @@ class Connection(H11Protocol):
             _end_one(everyone)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Close the connection."""
         self._unwatch()
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Take what has come in; a request that has begun to be answered is watched no longer."""
+        """Process received data; the timeout ends when the response has started."""
         super().handle_events()
         if not self.idle:
             self._unwatch()
@@ -63,7 +63,7 @@ class Connection(H11Protocol):
             self._watch()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, in the form of all errors."""
+        """Respond to data that is not HTTP, in the common error format."""
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         body = json.dumps({"detail": msg}).encode()
         for event in (
@@ -75,7 +75,7 @@ class Connection(H11Protocol):
         self.transport.close()
 
     def end(self) -> None:
-        """Close the connection, on which no request is under way."""
+        """Close the idle connection."""
         if not self.transport.is_closing():
             self.transport.close()
 

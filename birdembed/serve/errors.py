@@ -1,4 +1,4 @@
-"""Answers to what goes wrong: a status and ``{"detail": "..."}``, whatever it is."""
+"""Error responses: a status code and ``{"detail": "..."}`` for every error."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _SHOWN, _SHOWN_PATH = 20, 60  # characters of a value and of an address
 
 
 def described(texts: dict[int, str]) -> dict[int | str, dict[str, Any]]:
-    """Return the errors of an endpoint for /openapi.json, by their status."""
+    """Return the errors of an endpoint for /openapi.json, by status code."""
     return {status: {"model": Problem, "description": text} for status, text in texts.items()}
 
 
 def bad_number(name: str, value: Any) -> str:
-    """Return the message for a k or n that is none."""
+    """Return the message for an invalid k or n."""
     return f"{name} must be a whole number, 1 to {MAX_K}, got {shortened(str(value), _SHOWN)!r}"
 
 
 class Json(JSONResponse):
-    """JSON in ASCII: names of files that are not UTF-8 can be sent and come back the same."""
+    """JSON in ASCII, so that file names that are not UTF-8 can be sent and read back."""
 
     def render(self, content: Any) -> bytes:
-        """Return the body."""
+        """Return the body of the response."""
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
@@ -51,19 +51,19 @@ def _http(request: Request, error: Any) -> Response:
 
 
 def _said(request: Request, error: Any) -> str:
-    """Return the message of an error; of the framework's own, one that says what to do."""
+    """Return the message of an error; for errors of the framework, say what to do."""
     path = shortened(request.url.path, _SHOWN_PATH)
     if (error.status_code, error.detail) == (404, "Not Found"):
         root = shortened(request.scope.get("root_path", ""), _SHOWN_PATH)
-        return f"there is nothing at {path}; {root}/docs lists the addresses"
+        return f"there is nothing at {path}; see {root}/docs for a list"
     if (error.status_code, error.detail) == (405, "Method Not Allowed"):
         allowed = (error.headers or {}).get("Allow", "another method")
-        return f"{path} does not take {shortened(request.method, _SHOWN)}: use {allowed}"
+        return f"{path} does not accept {shortened(request.method, _SHOWN)}; use {allowed}"
     return str(error.detail)
 
 
 def _invalid(_: Request, error: Any) -> Response:
-    """Answer an address whose row, k or n is none."""
+    """Respond to a URL with an invalid row, k or n."""
     first = error.errors()[0]
     name, value = str(first["loc"][-1]), first.get("input")
     if name in ("k", "n"):
@@ -72,7 +72,7 @@ def _invalid(_: Request, error: Any) -> Response:
 
 
 def add_errors(app: FastAPI) -> None:
-    """Have an application answer every error in the documented form."""
+    """Make an application respond to every error in the documented format."""
     from starlette.exceptions import HTTPException
 
     app.add_exception_handler(HTTPException, _http)
@@ -83,5 +83,5 @@ def add_errors(app: FastAPI) -> None:
     app.add_exception_handler(NoRow, lambda _, error: _answer(422, str(error)))
     app.add_exception_handler(Gone, lambda _, error: _answer(503, str(error)))
     app.add_exception_handler(BirdembedError, lambda _, error: _answer(500, str(error)))
-    # Starlette raises it again after answering, so that the server's log has the traceback.
+    # Starlette raises the error again after the response, so the log has the traceback.
     app.add_exception_handler(Exception, lambda _, error: _answer(500, "internal error"))

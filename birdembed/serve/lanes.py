@@ -1,4 +1,4 @@
-"""Ordinary photos and those that take long to decode, each with a thread of their own."""
+"""Separate threads for ordinary photos and for photos that take long to decode."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from birdembed.images.pillow_open import opened
 from birdembed.serve.batcher import Batcher, embedder
 
 _LARGE = 48_000_000  # pixels times scans of a JPEG: about half a second
-_LARGE_PENDING = 8  # of which one is decoded at a time, to up to 1.4 GB
-# Formats whose decoders need no more than the pixels ask for.
+_LARGE_PENDING = 8  # decoded one at a time, with up to 1.4 GB
+# Formats whose decoding time only depends on the number of pixels.
 _PLAIN = frozenset("JPEG MPO PNG GIF BMP DIB WEBP TIFF PPM HEIF AVIF JPEG2000 TGA".split())
 
 
 class Lanes:
-    """Two batchers: what takes long to decode is embedded beside the rest and keeps none waiting.
+    """Two batchers, so that photos that take long to decode do not delay the others.
 
     Parameters
     ----------
     model : Model
-        Embeds the photos.
+        Model that embeds the photos.
     max_batch, max_pending, wait_seconds
-        As of `Batcher`, for ordinary photos.
+        See `Batcher`; for ordinary photos.
     """
 
     def __init__(self, model: Any, max_batch: int, max_pending: int, wait_seconds: float):
@@ -35,7 +35,7 @@ class Lanes:
 
     @property
     def pending(self) -> int:
-        """How many photos wait or are computed."""
+        """The number of photos that are waiting or being computed."""
         return self.ordinary.pending + self.large.pending
 
     def lane(self, data: bytes) -> Batcher:
@@ -43,19 +43,19 @@ class Lanes:
         return self.large if takes_long(data) else self.ordinary
 
     async def close(self) -> None:
-        """Close both."""
+        """Close both batchers."""
         await self.ordinary.close()
         await self.large.close()
 
 
 def takes_long(data: bytes) -> bool:
-    """Return whether an encoded image may take long to decode, by its header alone."""
+    """Return whether an encoded image may take long to decode, from its header."""
     try:
         with opened(data) as image:
             width, height = image.size
             if image.format not in _PLAIN:
                 return True
-    except Exception:  # a plugin's; what cannot be told is not taken for quick
+    except Exception:  # an error of a plugin; if unknown, assume that it takes long
         return True
     scans = data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 1
     return width * height * max(1, scans) > _LARGE

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 log = logging.getLogger("birdembed.serve")
-# The page loads nothing from elsewhere and runs nothing that is not a file of the package.
+# The page loads nothing from other hosts and only runs files of the package.
 _HEADERS = [
     (
         b"content-security-policy",
@@ -23,7 +23,7 @@ _HEADERS = [
 
 
 class Logged:
-    """Log method, path, status and time of each request, and add the headers."""
+    """Log method, path, status and time of each request, and add security headers."""
 
     def __init__(self, app: Any):
         self.app = app
@@ -44,12 +44,12 @@ class Logged:
 
         try:
             await self.app(scope, receive, sending)
-        except asyncio.CancelledError:  # took longer than the server's end allows
+        except asyncio.CancelledError:  # took longer than the shutdown allows
             if started:
                 raise
             await _refuse(sending, 503, "the server is shutting down")
         finally:
-            # The path as it was sent, still quoted: no line of the log can be forged.
+            # The path as sent (still quoted), so that log lines cannot be forged.
             path = scope.get("raw_path") or scope["path"].encode("unicode_escape")
             client = scope.get("client")
             log.info(
@@ -63,10 +63,10 @@ class Logged:
 
 
 class LocalNamesOnly:
-    """Refuse requests whose host name is not the loopback interface's.
+    """Reject requests with a host name other than that of the loopback interface.
 
-    A page elsewhere can let its own name point to 127.0.0.1 and would then be allowed to read
-    what is served here (DNS rebinding); its requests still carry that name.
+    A malicious page can make its own host name resolve to 127.0.0.1 and could then read the
+    responses of this server (DNS rebinding), but its requests still contain that host name.
     """
 
     def __init__(self, app: Any, names: Iterable[str] = ("localhost", "127.0.0.1", "[::1]")):
@@ -78,8 +78,8 @@ class LocalNamesOnly:
             host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
             if host.rpartition(":")[0] not in self.names and host not in self.names:
                 text = (
-                    "this server answers to localhost only; start it with --host to have it "
-                    "answer to other names"
+                    "this server only accepts requests to localhost; start it with --host to "
+                    "accept other names"
                 )
                 await _refuse(send, 421, text)
                 return

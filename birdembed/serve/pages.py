@@ -1,4 +1,4 @@
-"""The pages: files of the package, so that they need no network and nothing from elsewhere."""
+"""The pages. They are files of the package and load nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _FILES = {
     "viewer.js": ("viewer.js", _SCRIPT),
     "common.js": ("common.js", _SCRIPT),
     "icon.svg": ("icon.svg", "image/svg+xml"),
-    # Where FastAPI has its pages for /openapi.json. Those load scripts from a CDN, which would
-    # hear of every visitor, and are empty without a network.
+    # The URLs of the pages of FastAPI for /openapi.json, which load scripts from a CDN. The CDN
+    # would see every visitor, and without a network the pages would be empty.
     "docs": ("docs.html", _HTML),
     "redoc": ("docs.html", _HTML),
     "docs.css": ("docs.css", _CSS),
@@ -26,7 +26,7 @@ _FILES = {
 
 
 def add_pages(app: FastAPI) -> None:
-    """Add the page, and the one that describes the addresses for programs."""
+    """Add the page, and the page that describes the API."""
     folder = resources.files("birdembed.serve") / "page"
     for address, (name, kind) in _FILES.items():
         end = partial(_file, (folder / name).read_bytes(), kind)

@@ -1,4 +1,4 @@
-"""Limits of the uploads that are being received: of time, of silence, and of each client."""
+"""Limit the uploads being received: total time, idle time, and number per client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi import HTTPException
 
 from birdembed.serve.batcher import Overloaded
 
-_HEAD_START = 65_536  # bytes: who has just come is not the slowest
+_HEAD_START = 65_536  # bytes, so that a new upload is not the slowest
 _COME_BACK = 5  # seconds, for Retry-After
 
 
@@ -32,38 +32,38 @@ class Arriving:
         Raises
         ------
         HTTPException
-            408: the client was silent for too long.
+            408: the client sent nothing for too long.
         """
         try:
             with anyio.fail_after(self._silence):
                 message = await receive()
         except TimeoutError:
-            raise HTTPException(408, f"nothing of the file came for {self._silence:g} s") from None
+            raise HTTPException(408, f"no data was received for {self._silence:g} s") from None
         self._bytes += len(message.get("body", b""))
         return message
 
     def speed(self, now: float) -> float:
-        """Return how fast it comes in, in bytes a second, with a start for who has just come."""
+        """Return the speed in bytes per second, with an advantage for new uploads."""
         return (self._bytes + _HEAD_START) / (now - self._began + 1)
 
 
 class Receiving:
-    """The uploads that are being received.
+    """The uploads being received.
 
-    A client that has its share of them, and a server that has all it takes, loses the slowest for
-    each new one: whoever sends at an ordinary pace gets through, also behind a proxy that lends
-    all clients one address.
+    If a client or the server has reached its limit, a new upload replaces the slowest one. So
+    uploads with a normal speed succeed, even behind a proxy where all clients have the same
+    address.
 
     Parameters
     ----------
     share : int
-        Most uploads of one client at a time.
+        Maximum number of uploads per client at a time.
     most : int
-        Most uploads at a time.
+        Maximum number of uploads at a time.
     silence : float
-        Seconds that a client may send nothing.
+        Maximum time without data, in seconds.
     seconds : float
-        Seconds that an upload may take.
+        Maximum time for an upload, in seconds.
     """
 
     def __init__(
@@ -73,19 +73,19 @@ class Receiving:
         self._arriving: set[Arriving] = set()
 
     def __len__(self) -> int:
-        """Return how many are being received."""
+        """Return the number of uploads being received."""
         return len(self._arriving)
 
     @contextlib.contextmanager
     def one(self, host: str | None) -> Iterator[Arriving]:
-        """Receive an upload in the body of a `with`.
+        """Receive an upload in a `with` block.
 
         Raises
         ------
         HTTPException
-            408: it took too long.
+            408: the upload took too long.
         Overloaded
-            It was the slowest of too many.
+            There were too many uploads, and this one was the slowest.
         """
         client = _client(host)
         self._make_room([one for one in self._arriving if one.client == client], self.share)
@@ -101,7 +101,7 @@ class Receiving:
             return
         if arriving.pushed_out:
             raise Overloaded(
-                f"too many uploads at a time, and this one was the slowest; try again in "
+                f"too many uploads at the same time, and this one was the slowest; try again in "
                 f"{_COME_BACK} s",
                 _COME_BACK,
             )
@@ -118,7 +118,7 @@ class Receiving:
 
 
 def _client(host: str | None) -> str:
-    """Return what stands for a client: its address; of IPv6 the network that one is given."""
+    """Return the identity of a client: its IPv4 address, or its IPv6 network."""
     try:
         address = ipaddress.ip_address(host or "")
     except ValueError:

@@ -14,16 +14,16 @@ import uvicorn
 
 from birdembed.serve.connection import Connection
 
-_GRACE = 30  # seconds that requests have to finish after Ctrl-C or SIGTERM
+_GRACE = 30  # seconds for requests to finish after Ctrl-C or SIGTERM
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket bound to an address; it takes connections once uvicorn has it.
+    """Return a socket bound to an address; it accepts connections when uvicorn uses it.
 
     Raises
     ------
     OSError
-        The port is taken, the host is none of this machine's; the message says so.
+        The port is in use, or the host is not an address of this machine.
     """
     try:
         family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -38,8 +38,8 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OSError(
-            f"cannot listen on {host}, port {port}: {reason}; --port chooses another, --port 0 "
-            "any that is free"
+            f"cannot listen on {host}, port {port}: {reason}; choose another port with --port, or "
+            "any free port with --port 0"
         ) from error
 
 
@@ -50,7 +50,7 @@ def address(listening: socket.socket) -> str:
 
 
 def log_to_stderr() -> None:
-    """Log each request in a line on standard error."""
+    """Log each request as a line on standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log = logging.getLogger("birdembed.serve")
@@ -60,7 +60,7 @@ def log_to_stderr() -> None:
 
 
 def serve(app: Any, listening: socket.socket, say: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM; requests that are under way are answered first."""
+    """Serve until Ctrl-C or SIGTERM; requests in progress are finished first."""
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -72,13 +72,13 @@ def serve(app: Any, listening: socket.socket, say: Callable[[str], None]) -> Non
         timeout_graceful_shutdown=_GRACE,
     )
     if threading.current_thread() is threading.main_thread():
-        # uvicorn takes both signals while it serves and raises them again at its end.
+        # uvicorn handles both signals while it serves and raises them again at the end.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    say(f"listening on {address(listening)} (Ctrl-C ends it)")
+    say(f"listening on {address(listening)} (stop with Ctrl-C)")
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
-        pass  # does not come where the signal was ignored before, as in a shell's background
+        pass  # not raised if the signal was ignored before, as in the background of a shell
     finally:
         listening.close()
     say("stopped")

@@ -1,4 +1,4 @@
-"""The service without HTTP: a vector's species and its nearest photos."""
+"""The service without HTTP: the species and the most similar photos for a vector."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from birdembed.serve.thumbnails import Thumbnails
 from birdembed.species.identify import checked_gallery, nearest_species
 
 NO_INDEX = (
-    "this server has no photos to search: make an index with `birdembed index PHOTOS "
+    "this server has no photos to search; make an index with `birdembed index PHOTOS "
     "-o birds.index` and start `birdembed serve --index birds.index`"
 )
 NO_GALLERY = (
-    "this model knows no species yet: give it a gallery with `birdembed finetune`, or with "
+    "this model knows no species yet; add a gallery with `birdembed finetune`, or with "
     "`model.fit_gallery(data)` and `model.save_pretrained(folder)`, and start `birdembed serve "
     "--model folder`"
 )
 
 
 class Missing(Exception):
-    """The server lacks what the endpoint needs; the message says how to get it."""
+    """The server has no index or gallery for the endpoint; the message says how to add it."""
 
 
 class NoRow(Exception):
@@ -49,24 +49,24 @@ class NoRow(Exception):
 
 
 class Service:
-    """The service of a model, with its gallery and an index where there are such."""
+    """The service of a model, with its gallery and an index, if they exist."""
 
     def __init__(self, model: Any, index: Index | None, photos: str | os.PathLike[str] | None):
         self.model = model
         self.index = index
         self.gallery: tuple[Index, float] | None = None
         self.no_gallery = NO_GALLERY
-        # More than eight at a time bring nothing on two threads; each thread works on four.
+        # With two threads, more than eight at a time are not faster; each thread computes four.
         self.batch = max(8, 4 * get_num_threads())
         if index is not None:
             advice = "build the index again with this model"
             check_same_model("index", index.fingerprint, "the model", model.fingerprint, advice)
             if index.dim not in (None, model.embedding_dim):
                 raise ValueError(
-                    f"index has {index.dim} dimensions, the model gives {model.embedding_dim}"
+                    f"index has {index.dim} dimensions, but the model has {model.embedding_dim}"
                 )
         elif photos is not None:
-            raise ValueError("photos= says where the photos of an index are: give index=")
+            raise ValueError("photos= is the folder with the photos of an index; pass index=")
         folder = None if photos is None else Path(photos)
         if folder is not None and not folder.is_dir():
             raise NotADirectoryError(f"photos: expected a folder, got {folder}")
@@ -82,16 +82,16 @@ class Service:
                 self.no_gallery = str(error)
 
     def embedded(self, vector: np.ndarray) -> Embedding:
-        """Return a vector as an answer."""
+        """Return the response for a vector."""
         return Embedding(vector.tolist(), len(vector), self.model.fingerprint)
 
     def found(self, vector: np.ndarray, k: int) -> Found:
-        """Return the nearest photos."""
+        """Return the most similar photos."""
         found = self._search(vector, k)
         return Found([Result(one.id, one.label, one.score) for one in found], found.close)
 
     def identified(self, vector: np.ndarray, k: int) -> Identified:
-        """Return the nearest species, and whether the best is near enough."""
+        """Return the most similar species, and whether the best one reaches the threshold."""
         if self.gallery is None:
             raise Missing(self.no_gallery)
         index, threshold = self.gallery
@@ -108,7 +108,7 @@ class Service:
         )
 
     def look(self, vector: np.ndarray, k: int, n: int, example: int | None = None) -> Look:
-        """Return the k nearest species and the n nearest photos, without the row `example`."""
+        """Return the k most similar species and n most similar photos, without row `example`."""
         found = None if self.index is None else self._search(vector, n, example)
         return Look(
             None if self.gallery is None else self.identified(vector, k),
@@ -149,7 +149,7 @@ class Service:
         ]
 
     def _names(self, label: str | None) -> tuple[str | None, str | None]:
-        """Return the common and the scientific name of a label, None for what is missing."""
+        """Return the common and the scientific name of a label, or None."""
         common, scientific = self.species_names.get(label or "", ("", ""))
         return common or None, scientific or None
 
@@ -173,7 +173,7 @@ class Service:
 
 
 def _result(match: dict[str, Any]) -> Species | Result:
-    """Return a match of `Identification.to_dict` as an answer."""
+    """Return the response for a match of `Identification.to_dict`."""
     label, common = match["species"], match["common_name"]
     if common is None:
         return Result(label, label, match["score"])
@@ -181,5 +181,5 @@ def _result(match: dict[str, Any]) -> Species | Result:
 
 
 def _shown(source: str) -> str:
-    """Return a model's source without the folders of this machine."""
+    """Return the source of a model without local folders."""
     return os.path.basename(source.rstrip("/")) if os.path.exists(source) else source

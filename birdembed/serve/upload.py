@@ -1,4 +1,4 @@
-"""Receive the photo in a request's body, up to a number of bytes."""
+"""Receive the photo in the body of a request, up to a maximum size."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from birdembed.base.text import shortened
 from birdembed.serve.batcher import Gone
 from birdembed.serve.receiving import Arriving, Receiving
 
-#: Most bytes of a photo: 20 MB.
+#: Maximum size of a photo: 20 MB.
 MAX_BYTES = 20_000_000
-_MARGIN = 64 * 1024  # what a multipart body has besides the file
+_MARGIN = 64 * 1024  # bytes of a multipart body besides the file
 _SHOWN = 100  # characters of a name in a message
-_MEMORY = 1 << 20  # bytes of a photo; what more there is goes to a temporary file
-#: What the endpoints take, for /openapi.json.
+_MEMORY = 1 << 20  # bytes of a photo in memory; a larger one goes to a temporary file
+#: The request body of the endpoints, for /openapi.json.
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -33,7 +33,7 @@ BODY: dict[str, Any] = {
                     "required": ["file"],
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
-                        "k": {"type": "integer", "description": "as in the address"},
+                        "k": {"type": "integer", "description": "as in the URL"},
                     },
                 }
             },
@@ -46,29 +46,29 @@ BODY: dict[str, Any] = {
 class Upload(NamedTuple):
     """A received photo."""
 
-    name: str  # as the client calls it, for messages only
-    read: Callable[[], bytes]  # the whole of it, at each call
-    fields: dict[str, str]  # what else the form has
+    name: str  # name given by the client, only for messages
+    read: Callable[[], bytes]  # returns the whole file
+    fields: dict[str, str]  # other fields of the form
 
 
 def too_large(max_bytes: int) -> HTTPException:
     """Return the error for a file that is too large."""
-    return HTTPException(413, f"the file is larger than {max_bytes / 1e6:g} MB, the limit here")
+    return HTTPException(413, f"the file is larger than {max_bytes / 1e6:g} MB, the server limit")
 
 
 @contextlib.asynccontextmanager
 async def received(request: Request, max_bytes: int, receiving: Receiving) -> AsyncIterator[Upload]:
-    """Receive the photo of a request: the one file of a form, or the body itself.
+    """Receive the photo of a request: the only file of a form, or the body itself.
 
     Raises
     ------
     HTTPException
-        400 a broken form or several files; 408 it takes too long or stops; 413 larger than
-        `max_bytes`; 415 neither a form nor a photo; 422 no file, or an empty one.
+        400 for a broken form or several files; 408 if the upload takes too long or stops; 413 if it
+        is larger than `max_bytes`; 415 for neither a form nor a photo; 422 for no or an empty file.
     Gone
-        The client went away.
+        The client has disconnected.
     Overloaded
-        Too many uploads come in, and this one is the slowest.
+        There are too many uploads, and this one is the slowest.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     form = kind == "multipart/form-data"
@@ -81,7 +81,7 @@ async def received(request: Request, max_bytes: int, receiving: Receiving) -> As
         )
     most = max_bytes + (_MARGIN if form else 0)
     if _declared(request.headers) > most:
-        raise too_large(max_bytes)  # before a byte of it is read
+        raise too_large(max_bytes)  # before reading the body
     async with contextlib.AsyncExitStack() as stack:
         try:
             with receiving.one(request.client.host if request.client else None) as arriving:
@@ -111,7 +111,7 @@ def _declared(headers: Mapping[str, str]) -> int:
 
 
 def _limited(request: Request, arriving: Arriving, most: int, max_bytes: int) -> Request:
-    """Return the request with a body that raises 413 once it is longer than `most`."""
+    """Return the request with a body that raises 413 when it is longer than `most`."""
     seen = 0
 
     async def receive() -> Any:
@@ -135,7 +135,7 @@ async def _of_form(request: Request, stack: contextlib.AsyncExitStack) -> _Recei
     for value in form.values():
         if isinstance(value, UploadFile):
             return value.file, shortened(value.filename or "", _SHOWN), fields
-    raise HTTPException(422, "the form holds no file: send the photo in the field 'file'")
+    raise HTTPException(422, "the form has no file; send the photo in the field 'file'")
 
 
 async def _of_body(request: Request, stack: contextlib.AsyncExitStack) -> _Received:

@@ -1,7 +1,8 @@
-"""Turn scores into the probability that the nearest species is right.
+"""Convert scores to the probability that the nearest species is right.
 
-A logistic regression on the best score and its margin over the second species: three numbers, so
-that a few hundred images fix them (Platt 1999, with two scores in place of one).
+The calibration is a logistic regression on the best score and its margin over the second species
+(Platt 1999, with two scores instead of one). It has only three parameters, so a few hundred
+images are enough to fit it.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-#: Fewer held-out images than this say too little of a probability.
+#: Minimum number of held-out images to fit a calibration.
 LEAST = 50
 _FOLDS = 5
 _BINS = 10
-_RIDGE = 1e-4  # keeps the slopes finite where a score separates right from wrong
+_RIDGE = 1e-4  # keeps the slopes finite if a score separates right from wrong perfectly
 _STEPS = 100
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The numbers of the probability ``1 / (1 + exp(-(bias + score * s + margin * m)))``.
+    """The parameters of the probability ``1 / (1 + exp(-(bias + score * s + margin * m)))``.
 
-    s is the best score and m what it has over the second species.
+    s is the best score and m its margin over the second species.
     """
 
     bias: float
@@ -35,21 +36,21 @@ class Calibration:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any] | None) -> Calibration | None:
-        """Return the calibration of which `to_dict` made these values, None of None."""
+        """Return the calibration with the values of `to_dict`; None gives None."""
         return None if values is None else cls(**values)
 
     def to_dict(self) -> dict[str, float]:
-        """Return the numbers as plain values."""
+        """Return the parameters as plain values."""
         return asdict(self)
 
     def probability(self, scores: Any, margins: Any) -> Array:
-        """Return the probability behind each best score and its margin."""
+        """Return the probability for each best score and its margin."""
         logits = self.bias + self.score * np.asarray(scores) + self.margin * np.asarray(margins)
         return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits), np.float64)  # no overflow
 
 
 def best_and_margin(scores: Array) -> tuple[Array, Array]:
-    """Return the best score of each row and its margin over the second, of two columns or more."""
+    """Return the best score of each row and its margin over the second (at least 2 columns)."""
     top = np.partition(scores, scores.shape[1] - 2, axis=1)[:, -2:]
     return top[:, 1], top[:, 1] - top[:, 0]
 
@@ -59,19 +60,19 @@ def fit_calibration(
 ) -> Calibration:
     """Fit the probability that the nearest species is right.
 
-    Neither slope is negative: a better score or a larger margin never makes an answer less
-    likely. A slope that would be is 0, and the rest is fitted without it.
+    Slopes are never negative: a higher score or a larger margin never makes an answer less
+    likely. A slope that would be negative is set to 0, and the others are fitted without it.
 
     Parameters
     ----------
     scores, margins : (n,) float64
         The best score of each held-out image and its margin over the second species.
     right : (n,) bool
-        Whether the best score is that of the image's own species.
+        Whether the species with the best score is the right one.
     weights : (n,) float64
-        How much each image counts.
+        Weight of each image.
     """
-    # Platt's targets: as if one more right answer had been wrong, so that nothing is certain.
+    # Platt's targets are slightly below 1 and above 0, so that no answer is certain.
     n_right, n_wrong = int(right.sum()), int((~right).sum())
     targets = np.where(right, (n_right + 1) / (n_right + 2), 1 / (n_wrong + 2))
     columns = np.stack([scores, margins], axis=1)
@@ -89,7 +90,7 @@ def fit_calibration(
 def held_out_probabilities(
     scores: Array, margins: Array, right: NDArray[np.bool_], weights: Array
 ) -> Array:
-    """Return the probability of each image by a fit on four fifths of the others."""
+    """Return the cross-validated probability of each image (5 folds)."""
     fold = np.arange(len(scores)) % _FOLDS
     found = np.empty(len(scores))
     for held in range(_FOLDS):
@@ -102,15 +103,16 @@ def held_out_probabilities(
 def reliability(
     probabilities: Array, right: NDArray[np.bool_], weights: Array
 ) -> tuple[float, list[dict[str, float]]]:
-    """Return the expected calibration error and the bins behind it (Naeini et al. 2015).
+    """Return the expected calibration error and its bins (Naeini et al. 2015).
 
-    Ten bins of equal width, those without an image left out. The error is the mean distance
-    between stated probability and share right, each bin counting by its images.
+    There are ten bins of equal width; empty bins are left out. The error is the mean difference
+    between the predicted probability and the share of right answers, weighted by the number of
+    images per bin.
 
     Returns
     -------
     float, list of dict
-        Of each bin ``probability`` (mean), ``right`` (share) and ``n`` (images).
+        For each bin ``probability`` (mean), ``right`` (share) and ``n`` (images).
     """
     place = np.minimum((probabilities * _BINS).astype(np.int64), _BINS - 1)
     error, rows = 0.0, []

@@ -1,4 +1,4 @@
-"""Hold a gallery of prototypes, one per species."""
+"""A gallery of prototypes, one per species."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from birdembed.search.index import Index
 
 NO_GALLERY = (
-    "this model has no gallery of species: fit_gallery(data) computes one from labelled "
-    "photographs, load_model('birds51') brings one of 51 species"
+    "this model has no gallery of species: compute one from labelled images with "
+    "fit_gallery(data), or use load_model('birds51'), which has one of 51 species"
 )
 STALE = (
     "the gallery was computed before the model's weights, projection or preprocessing changed: "
@@ -35,9 +35,9 @@ def prototypes(
 
 
 class Gallery:
-    """A gallery in memory, or in a file that is read when it is first asked for.
+    """A gallery in memory, or in a file that is read on first use.
 
-    `calibration` tells how probable its answers are, None where that is not known.
+    `calibration` converts scores to probabilities; None if the gallery is not calibrated.
     """
 
     def __init__(
@@ -48,33 +48,33 @@ class Gallery:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Gallery:
-        """Make a gallery of what `__getstate__` returned."""
+        """Create a gallery from a state returned by `__getstate__`."""
         gallery = cls.__new__(cls)
         gallery.__setstate__(state)
         return gallery
 
     @property
     def index(self) -> Index:
-        """The index of the prototypes, read when it is first asked for."""
-        with self._reading.held():  # one index for all threads: rows may be added to it
+        """The index of the prototypes, read on first use."""
+        with self._reading.held():  # one index for all threads, because rows may be added to it
             if self._index is None:
                 from birdembed.search.index import Index
 
-                # Small, and its file may be replaced by a later save: read, not mapped.
+                # Read instead of mapped: it is small, and a later save may replace its file.
                 self._index = Index.load(self.path, mmap=False)
             return self._index
 
     def of(self, model: Any) -> Index:
-        """Return the index, with the model it belongs to for looking up images."""
+        """Return the index with its model attached, so that it can be searched for images."""
         index = self.index
         if index.model is None and index.fingerprint == model.fingerprint:
             index.model = model
         return index
 
     def renamed(self, before: str, after: str) -> Gallery:
-        """Return the gallery for a model that embeds alike under another fingerprint.
+        """Return the gallery for a model with the same embeddings and another fingerprint.
 
-        That is `self` where it was not of the model with the fingerprint `before`.
+        Returns `self` if the fingerprint of the gallery is not `before`.
         """
         if self.index.fingerprint != before:
             return self
@@ -97,11 +97,11 @@ class Gallery:
         }
 
     def calibration_values(self) -> dict[str, float] | None:
-        """Return the numbers of the calibration, None where there is none."""
+        """Return the parameters of the calibration, or None."""
         return None if self.calibration is None else self.calibration.to_dict()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the gallery from what `__getstate__` returned."""
+        """Restore the gallery from a state returned by `__getstate__`."""
         from birdembed.search.index import Index
 
         vectors = state["embeddings"]

@@ -39,34 +39,34 @@ if TYPE_CHECKING:
 @public
 @dataclass(frozen=True)
 class GalleryFit:
-    """The threshold that `fit_gallery` found, and how. Rates run from 0 to 1.
+    """Result of `fit_gallery`: the threshold and how well it works. Rates are between 0 and 1.
 
     Attributes
     ----------
     threshold : float
-        Least score at which `identify` calls a species known.
+        Minimum score at which `identify` counts a species as known.
     criterion : str
-        What the threshold was chosen by.
+        How the threshold was chosen.
     known_accepted : float
-        Share of the pictures of known species that reach it.
+        Share of the images of known species that reach the threshold.
     unknown_accepted : float
-        Share of the unknown ones that reach it all the same: the false-accept rate.
+        Share of the images of unknown species that reach the threshold (false accept rate).
     auroc : float
-        Area under the ROC curve of known against unknown: 1 perfect, 0.5 a coin.
+        Area under the ROC curve of known against unknown: 1 is perfect, 0.5 is chance.
     accuracy : float
-        Share of the known pictures whose nearest species is right, threshold or not.
+        Share of the known images whose nearest species is right, regardless of the threshold.
     n_known, n_unknown : int
-        Pictures behind these rates.
+        Number of images used for these rates.
     unknown_from : str
-        "held-out species" or "given pictures".
+        Source of the unknown images: "held-out species" or "given pictures".
     failures : list of (int, str, str)
-        Position, name and reason of pictures that could not be read.
+        Position, name and reason for each image that could not be read.
     calibration_error : float or None
-        Expected calibration error of `Identification.probability`: how far it is from the share
-        that is right, each picture judged by a fit without it. None where the gallery has no
-        probability: fewer than 50 known pictures, or one species.
+        Expected calibration error of `Identification.probability`: the mean difference between
+        the probability and the share of right answers, cross-validated. None if the gallery is
+        not calibrated (fewer than 50 known images, or one species).
     reliability : list of dict
-        ``probability, right, n`` of each tenth of the probabilities, behind that error.
+        ``probability, right, n`` for each bin of that error (ten bins of equal width).
     """
 
     threshold: float
@@ -83,16 +83,16 @@ class GalleryFit:
     reliability: list[dict[str, float]] = field(default_factory=list, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers as plain values, without the failures and the bins."""
+        """Return the numbers as plain values, without `failures` and `reliability`."""
         return {k: v for k, v in vars(self).items() if k not in ("failures", "reliability")}
 
     def plot_reliability(self, *, title: str | None = None) -> Figure:
-        """Draw the share of right answers over the probability that `identify` states.
+        """Plot the share of right answers against the probability given by `identify`.
 
         Parameters
         ----------
         title : str, optional
-            Heading.
+            Title of the figure.
 
         Returns
         -------
@@ -101,7 +101,7 @@ class GalleryFit:
         Raises
         ------
         ValueError
-            The gallery has no probability.
+            The gallery is not calibrated.
         """
         from birdembed.display.reliability import plot_reliability
 
@@ -109,9 +109,9 @@ class GalleryFit:
 
 
 class _Scores(NamedTuple):
-    """The scores of pictures of known species, of unknown ones, and what `right` says of the first.
+    """The scores of known and of unknown images, and whether the known ones are right.
 
-    The margins are None where there is nothing to tell the best from: a single species.
+    The margins are None if there is only one species.
     """
 
     inside: NDArray[np.float64]
@@ -121,7 +121,7 @@ class _Scores(NamedTuple):
 
 
 def check_accept(accept: float | None) -> None:
-    """Raise `TypeError` or `ValueError` where `accept` is no share above 0, and not None."""
+    """Raise a TypeError or ValueError if `accept` is neither None nor in (0, 1]."""
     if accept is not None and check_number("accept", accept, 0, 1, open_above=False) == 0:
         raise ValueError("accept must be above 0, or None, got 0")
 
@@ -136,7 +136,7 @@ def fit_gallery(
     accept: float | None = 0.95,
     show_progress_bar: bool | None = None,
 ) -> tuple[Gallery, GalleryFit]:
-    """Compute a gallery for a model, which stays as it is; see `Model.fit_gallery`."""
+    """Compute a gallery for a model without changing the model; see `Model.fit_gallery`."""
     check_accept(accept)
     if isinstance(data, (str, os.PathLike)):
         data = image_folder(data, "data")
@@ -146,8 +146,8 @@ def fit_gallery(
     _warn_of_lost(data, species)
     if len(species) < 2 and unknown is None:
         raise ValueError(
-            f"data has one species only ({', '.join(species)}): no other can be held out to "
-            "find a threshold; give pictures of other things as unknown="
+            f"data has only one species ({', '.join(species)}), so no species can be held out to "
+            "choose a threshold; pass images of other things as unknown="
         )
     number = {name: i for i, name in enumerate(species)}
     rows = np.asarray([number[name] for name in names], np.int64)
@@ -174,7 +174,7 @@ def fit_gallery(
 def _judged(
     scores: _Scores, accept: float | None, source: str, failures: list[tuple[int, str, str]]
 ) -> GalleryFit:
-    """Choose the threshold, and return what it accepts."""
+    """Choose the threshold and measure what it accepts."""
     inside, outside = scores.inside, scores.outside
     _check_counts(inside, outside)
     threshold, criterion = choose_threshold(inside, outside, accept)
@@ -195,10 +195,11 @@ def _judged(
 def _calibrated(
     scores: _Scores, strange: NDArray[np.float64] | None
 ) -> tuple[Calibration | None, dict[str, Any]]:
-    """Return the calibration, and the fields of `GalleryFit` that judge it.
+    """Return the calibration, and the fields of `GalleryFit` that describe its quality.
 
-    Scores of given unknown pictures take part, together as heavy as the known ones. Held-out
-    species do not: a model that was trained on them refuses them as it will not refuse strangers.
+    Scores of given unknown images are used, with the same total weight as the known ones. Scores
+    of held-out species are not used: a model that was trained on these species rejects them more
+    easily than species it has never seen.
     """
     best, right, margins = scores.inside, scores.right, scores.margins
     if margins is None or len(best) < LEAST:
@@ -218,7 +219,7 @@ def _calibrated(
 def _gallery(
     model: Any, species: list[str], table: NDArray[np.float64], calibration: Calibration | None
 ) -> Gallery:
-    """Return a gallery with a row for each species."""
+    """Return a gallery with one row per species."""
     from birdembed.search.index import Index
 
     index = Index(model=model)
@@ -227,36 +228,36 @@ def _gallery(
 
 
 def _warn_of_lost(data: Any, species: list[str]) -> None:
-    """Warn of the species of a folder of which no picture could be read."""
+    """Warn about species of a folder without any readable image."""
     lost = sorted(set(data.names) - set(species)) if isinstance(data, ImageFolder) else []
     if lost:
         warnings.warn(
-            f"the gallery lacks {', '.join(map(repr, lost))}: none of its pictures could be read; "
-            "see failures in the result, mend them and call fit_gallery again",
+            f"the gallery lacks {', '.join(map(repr, lost))}: none of its images could be read; "
+            "repair the files listed in `failures` of the result and call fit_gallery again",
             UserWarning,
             stacklevel=4,
         )
 
 
 def _check_counts(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> None:
-    """Raise `ValueError` where there are no scores of known or of unknown pictures."""
+    """Raise a ValueError if there are no scores of known or of unknown images."""
     if not len(inside):
         raise ValueError(
-            "each species has a single picture: at least one needs two, so that one can be judged "
-            "by the other; or give more pictures of them as valid="
+            "each species has only one image; add a second image of at least one species, or pass "
+            "more images of them as valid="
         )
     if not len(outside):
-        raise ValueError("none of the pictures of unknown could be read")
+        raise ValueError("unknown: none of its images could be read")
 
 
 def _valid_scores(
     model: Any, table: NDArray[np.float64], number: dict[str, int], valid: Any
 ) -> tuple[_Scores, list[tuple[int, str, str]]]:
-    """Return the scores of other pictures than the gallery's, as `held_out_scores` does."""
+    """Return the scores of validation images, in the form of `held_out_scores`."""
     vectors, names, failures = labelled_vectors(model, valid, None, None, "valid")
     lacking = sorted(set(names) - set(number))
     if lacking:
-        raise ValueError(f"valid has the species {lacking[0]!r}, which data lacks")
+        raise ValueError(f"valid has the species {lacking[0]!r}, which is not in data")
     check_dimensions(model, vectors, "valid")
     scores = unit_rows(vectors) @ table.T
     own = np.asarray([number[name] for name in names], np.int64)

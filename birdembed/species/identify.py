@@ -31,43 +31,43 @@ class _Fields(NamedTuple):
 
 @public
 class Identification(_Fields):
-    """The species that `Model.identify` finds in one photograph.
+    """Result of `Model.identify` for one image.
 
     Attributes
     ----------
     species : str
-        The nearest species of the gallery, whether or not it is near enough.
+        The most similar species in the gallery, even if it does not reach the threshold.
     score : float
-        Its cosine similarity.
+        Cosine similarity to that species.
     known : bool
         Whether the score reaches the model's threshold.
     matches : list of (str, float)
-        The nearest species and their scores, best first.
+        The most similar species and their scores, best first.
     probability : float or None
-        How probable it is that the nearest species is right, 0 to 1, if the photograph shows one
-        of the gallery's species; of any photograph where `fit_gallery` was given `unknown`. None
-        where the gallery has no calibration.
+        Probability (0 to 1) that `species` is right. It applies to images of one of the gallery's
+        species; if `fit_gallery` was called with `unknown`, to any image. None if the gallery is
+        not calibrated.
     """
 
     probability: float | None = None
-    _image: Any = None  # what to show: the photograph as it was given
+    _image: Any = None  # the image to show, as given
     _names: Mapping[str, tuple[str, str]] = MappingProxyType({})  # of the matches
 
     @property
     def common_name(self) -> str | None:
-        """The common name of the nearest species, None where the model has no names for it."""
+        """Common name of the species, or None if the model has no names for it."""
         return self._name(self.species, 0)
 
     @property
     def scientific_name(self) -> str | None:
-        """The scientific name of the nearest species, None where the model does not have it."""
+        """Scientific name of the species, or None if the model has no names for it."""
         return self._name(self.species, 1)
 
     def _name(self, label: str, which: int) -> str | None:
         return self._names[label][which] or None if label in self._names else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as a dict that JSON can hold, each species with its names."""
+        """Return the values as a JSON-serialisable dict, each species with its names."""
         matches = [{**self._named(label), "score": score} for label, score in self.matches]
         named = self._named(self.species)
         return {
@@ -86,19 +86,19 @@ class Identification(_Fields):
         }
 
     def full_names(self) -> list[str]:
-        """Return the matches as text, ``Bald Eagle (Haliaeetus leucocephalus)``.
+        """Return the matches as text, such as ``Bald Eagle (Haliaeetus leucocephalus)``.
 
-        A species without names is given by its label.
+        A species without names is shown by its label.
         """
         return [full_name(label, self._names) for label, _ in self.matches]
 
     def __reduce__(self) -> Any:
-        """Pickle the values and the names, not the photograph."""
+        """Pickle the values and the names, but not the image."""
         more = {"_names": dict(self._names), "probability": self.probability}
         return type(self), tuple(self), more
 
     def __repr__(self) -> str:
-        """Return the values as text, the names behind the label where there are such."""
+        """Return the values as text, with species names if there are any."""
         values: dict[str, Any] = {"species": self.species}
         if self.common_name is not None:
             values |= {key: name for key, name in self._named(self.species).items() if name}
@@ -124,7 +124,7 @@ class Identification(_Fields):
 
 
 class _Identifications(list[Identification]):
-    """A list of identifications that notebooks show as pictures."""
+    """A list of identifications that notebooks show with images."""
 
     def __reduce__(self) -> Any:
         return list, (list(self),)
@@ -152,9 +152,9 @@ class _Identifications(list[Identification]):
 def identify(
     model: Any, state: Any, images: Any, k: int, options: dict[str, Any]
 ) -> tuple[Any, Any]:
-    """Return identifications (one for one image, else a list) and the report of `encode`.
+    """Return identifications (one for a single image, else a list) and the report of `encode`.
 
-    `state` is the model's, as `checked_gallery` takes it.
+    `state` is the state of the model, see `checked_gallery`.
     """
     from birdembed.images.sources import is_single
 
@@ -171,7 +171,7 @@ def identify(
 
 
 def _given(images: Any, single: bool, report: Any) -> list[Any]:
-    """Return the images behind the rows as they were given, or their paths."""
+    """Return the image of each row, as given or as a path."""
     if single:
         return [images]
     if isinstance(images, (list, tuple, np.ndarray)):
@@ -190,17 +190,17 @@ def checked_gallery(now: Any) -> tuple[Index, float]:
     Raises
     ------
     ValueError
-        There is none, or it belongs to another state of the model.
+        There is no gallery, or it belongs to another state of the model.
     """
     if now.gallery is None:
         raise ValueError(NO_GALLERY)
     index = now.gallery.index
     if not len(index):
-        raise ValueError("the gallery is empty: compute it again with fit_gallery(data)")
+        raise ValueError("the gallery is empty; compute it again with fit_gallery(data)")
     if index.fingerprint != now.fingerprint:
         raise ValueError(STALE)
     if now.threshold is None:
-        raise ValueError("this model has a gallery and no threshold: set model.threshold")
+        raise ValueError("this model has a gallery but no threshold; set model.threshold")
     return index, now.threshold
 
 
@@ -212,9 +212,9 @@ def nearest_species(
     names: Mapping[str, tuple[str, str]],
     calibration: Calibration | None = None,
 ) -> list[Identification]:
-    """Return the nearest species of each vector, by the best row of each species.
+    """Return the most similar species for each vector, using the best row of each species.
 
-    `names` are the model's `species_names`, `calibration` is that of its gallery.
+    `names` are the `species_names` of the model, `calibration` belongs to its gallery.
     """
     if not len(vectors):
         return []

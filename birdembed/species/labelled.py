@@ -32,9 +32,9 @@ def labelled_vectors(
     Raises
     ------
     TypeError, ValueError
-        `data` is none of them, labels are missing or do not fit, or no picture could be read.
+        `data` has another type, labels are missing or do not match, or no image could be read.
     FingerprintMismatch
-        An index of another model.
+        The index was made by another model.
     """
     from birdembed.data.folder import ImageFolder, image_folder
     from birdembed.search.index import Index
@@ -42,7 +42,7 @@ def labelled_vectors(
     if isinstance(data, (str, os.PathLike, ImageFolder)):
         data = image_folder(data, name)
         if labels is not None:
-            raise ValueError("labels go with embeddings; an ImageFolder brings its own")
+            raise ValueError("labels are only used with embeddings; an ImageFolder has its own")
         vectors, report = model.encode(
             data,
             projection=projection,
@@ -51,7 +51,7 @@ def labelled_vectors(
             show_progress_bar=show_progress_bar,
         )
         if not len(vectors):
-            raise ValueError(f"{name}: none of its {len(data)} pictures could be read")
+            raise ValueError(f"{name}: none of its {len(data)} images could be read")
         names = data.names
         return vectors, [names[row] for row in report.kept], list(report.failures)
     if isinstance(data, Index):
@@ -97,7 +97,7 @@ def plain_vectors(
 
 
 def _rows_of(model: Any, index: Index) -> Rows:
-    """Return the rows of an index; `FingerprintMismatch` where they are another model's."""
+    """Return the rows of an index; raise FingerprintMismatch if another model made them."""
     from birdembed.search.shared_rows import rows_of
 
     rows = rows_of(index)
@@ -106,9 +106,9 @@ def _rows_of(model: Any, index: Index) -> Rows:
 
 
 def check_dimensions(model: Any, vectors: NDArray[np.float32], name: str) -> None:
-    """Raise `ValueError` where vectors do not have the model's number of dimensions."""
+    """Raise a ValueError if the vectors do not have the dimension of the model's embeddings."""
     if vectors.shape[1] != model.embedding_dim:
         raise ValueError(
-            f"{name} has {vectors.shape[1]} dimensions, the model gives {model.embedding_dim}: "
-            "use embeddings that its encode gives"
+            f"{name} has {vectors.shape[1]} dimensions, the model has {model.embedding_dim}; "
+            "use embeddings from its encode method"
         )

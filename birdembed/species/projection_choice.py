@@ -1,4 +1,4 @@
-"""Choose the shrinkage and the dimension of a projection by classes that the fit did not see."""
+"""Choose the shrinkage and the dimension of a projection on held-out classes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from birdembed.evaluation.evaluation import measure
 from birdembed.species.directions import Directions, Matrix
 
-#: What is tried where no shrinkage is given.
+#: Values to try if no shrinkage is given.
 SHRINKAGES = (0.02, 0.1, 0.3, 0.7)
 DIMS = (64, 128, 256, 512)
-_UNJUDGED = 0.1  # shrinkage of "whiten" where nothing can judge it
+_UNJUDGED = 0.1  # shrinkage of "whiten" if there are no data to choose it
 _FOLDS = 5
-#: Choosing among fits needs no more axes, and no more pictures of a class to search.
+#: Maximum number of axes, and of images per class, used to choose among fits.
 _JUDGED_DIMS = 512
 _JUDGED_PICTURES = 40
 _AS_GOOD = 0.99  # of the best merit
 
 
 class Choice(NamedTuple):
-    """A shrinkage and a dimension, what chose them, and the scores of all that was tried."""
+    """A shrinkage and a dimension, how they were chosen, and the scores of all tried values."""
 
     shrinkage: float | None
     dim: int
@@ -40,23 +40,23 @@ def choose(
     shrinkage: float | None,
     features: int,
 ) -> Choice:
-    """Return the shrinkage and the dimension that are given, or those that do best.
+    """Return the given shrinkage and dimension, or the best ones.
 
     Parameters
     ----------
     rows : (n, r) float64
-        Data in the coordinates of their principal axes.
+        Data in the coordinates of the principal axes.
     y : (n,) int64 or None
         Their classes, 0 to `n_classes` - 1.
     method, dim, shrinkage
-        As `Model.fit_projection` takes them.
+        See `Model.fit_projection`.
     features : int
-        As `Directions` takes it.
+        See `Directions`.
 
     Raises
     ------
     ValueError
-        "lda" is to choose its shrinkage, and the data are too few to judge by.
+        `method` is "lda", no shrinkage is given, and there are too few data to choose it.
     """
     limit = min(dim or max(DIMS), rows.shape[1])
     dims = [limit] if dim is not None else sorted({min(d, limit) for d in DIMS})
@@ -67,18 +67,18 @@ def choose(
             return _best(judged_by, tried)
     if len(values) > 1 and method == "lda":
         raise ValueError(
-            f"{len(rows)} pictures of {n_classes} classes are too few to choose shrinkage: that "
-            "needs a class of three pictures, or five classes, two of which have two; give more "
-            "pictures, or shrinkage="
+            f"{len(rows)} images of {n_classes} classes are too few to choose the shrinkage (one "
+            "class with three images is enough, or five classes, two of them with two images); "
+            "add images, or pass shrinkage="
         )
     return Choice(_UNJUDGED if len(values) > 1 else values[0], dims[-1], "given", [])
 
 
 def _best(judged_by: str, tried: list[dict[str, float]]) -> Choice:
-    """Return the best of what was tried."""
+    """Return the best of the tried values."""
     best = max(tried, key=_merit)
-    # The least of those that are as good: known species gain by less shrinkage, and what
-    # judges here are unseen ones.
+    # Of equally good values, take the smallest shrinkage: it is better for known species, and
+    # the scores here are those of unseen ones.
     shrinkage = min(
         row["shrinkage"]
         for row in tried
@@ -93,14 +93,14 @@ def _merit(row: dict[str, float]) -> float:
 
 
 def _folds(y: NDArray[np.int64], n_classes: int) -> tuple[str, Iterable[NDArray[np.bool_]]]:
-    """Return what is held out, and for each fold which rows."""
+    """Return what is held out, and a mask of the held-out rows for each fold."""
     single = np.bincount(y, minlength=n_classes) < 2
-    # Of two classes with two pictures each, one judges what was fitted on the other.
+    # With two classes of two images, each class is scored by a fit on the other.
     if n_classes >= _FOLDS and (~single).sum() >= 2:
         turn = np.empty(n_classes, np.int64)
         turn[np.argsort(single, kind="stable")] = np.arange(n_classes)
         return "held-out classes", [turn[y] % _FOLDS == fold for fold in range(_FOLDS)]
-    # Every fifth picture of each class.
+    # Every fifth image of each class.
     place = np.empty(len(y), np.int64)
     for label in range(n_classes):
         mine = np.flatnonzero(y == label)
@@ -109,9 +109,9 @@ def _folds(y: NDArray[np.int64], n_classes: int) -> tuple[str, Iterable[NDArray[
 
 
 def _first_of_each(y: NDArray[np.int64], n_classes: int, most: int) -> NDArray[np.int64]:
-    """Return the rows of at most so many pictures of each class, in order."""
+    """Return the rows of at most `most` images of each class, in order."""
     rows = [np.flatnonzero(y == label) for label in range(n_classes)]
-    # Spread over the class: neighbours in a folder are often alike.
+    # Spread over the class, because neighbours in a folder are often similar.
     picked = [
         mine[np.linspace(0, len(mine) - 1, min(len(mine), most)).astype(int)] for mine in rows
     ]
@@ -127,12 +127,12 @@ def _tried(
     values: Sequence[float | None],
     features: int,
 ) -> tuple[str, list[dict[str, float]]]:
-    """Return what judges, and the scores of every shrinkage and dimension.
+    """Return what was held out, and the scores of every shrinkage and dimension.
 
-    A fit is judged on what it did not see. Held-out pictures are looked up among all others, those
-    of their own class included: leave one out. The mean over the folds counts a picture once. There
-    are no rows where nothing can judge: too few pictures are left to fit on, or none held out has
-    another of its class.
+    Each fit is scored on data it has not seen. Held-out images are searched among all others,
+    including their own class (leave one out). Each image counts once in the mean over the folds.
+    The list is empty if nothing can be scored: too few images are left to fit on, or no held-out
+    image has another one of its class.
     """
     rows = rows[:, :_JUDGED_DIMS]
     judged_by, folds = _folds(y, n_classes)

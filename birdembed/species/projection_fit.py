@@ -17,33 +17,34 @@ from birdembed.species.projection_choice import choose
 from birdembed.weights.projection import Projection
 
 METHODS = ("center", "whiten", "lda")
-#: Leading principal axes that a fit looks at, unless `dim` asks for more. Of 2048 they hold 0.98 of
-#: the variance, and the eigenproblems behind them take an eighth of the time.
+#: Number of leading principal axes used in a fit, unless `dim` is larger. They contain 0.98 of the
+#: variance of all 2048, and the eigenproblems take an eighth of the time.
 _AXES = 1024
 
 
 @public
 @dataclass(frozen=True)
 class ProjectionFit:
-    """The way in which a projection was fitted.
+    """Result of `fit_projection`.
 
     Attributes
     ----------
     method : str
         "center", "whiten" or "lda".
     dim : int
-        Length of the embeddings.
+        Dimension of the projected embeddings.
     shrinkage : float or None
-        None for "center", which has none.
+        None for "center", which has no shrinkage.
     n, n_classes : int
-        Pictures and classes behind it; 0 classes where there were no labels.
+        Number of images and classes used; 0 classes without labels.
     judged_by : str
-        What chose shrinkage and dimension: "held-out classes", "held-out pictures" (too few
-        classes to hold any out) or "given" (by the caller, or by default where nothing can judge).
+        How shrinkage and dimension were chosen: on "held-out classes", on "held-out pictures"
+        (if there are too few classes), or "given" (by the caller, or the default if there are too
+        few data to choose).
     tried : list of dict
-        ``shrinkage, dim, map_at_r, precision_at_1`` of each value that was tried.
+        ``shrinkage, dim, map_at_r, precision_at_1`` for each value that was tried.
     failures : list of (int, str, str)
-        Position, name and reason of pictures that could not be read.
+        Position, name and reason for each image that could not be read.
     """
 
     method: str
@@ -56,19 +57,19 @@ class ProjectionFit:
     failures: list[tuple[int, str, str]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers as plain values, without the failures."""
+        """Return the numbers as plain values, without `failures`."""
         return {k: v for k, v in vars(self).items() if k != "failures"}
 
 
 def check_options(method: str, dim: int | None, shrinkage: float | None) -> None:
-    """Raise `TypeError` or `ValueError` where an option of `fit_projection` is out of range."""
+    """Raise a TypeError or ValueError if an option of `fit_projection` is invalid."""
     check_choice("method", method, METHODS)
     if dim is not None:
         check_integer("dim", dim, 1)
     if shrinkage is not None:
         check_number("shrinkage", shrinkage, 0, 1, False)
         if method == "center":
-            raise ValueError("shrinkage goes with 'whiten' and 'lda'; method='center' has none")
+            raise ValueError("shrinkage is only used with method='whiten' and 'lda', not 'center'")
 
 
 def fit_projection(
@@ -82,9 +83,9 @@ def fit_projection(
     shrinkage: float | None,
     show_progress_bar: bool | None,
 ) -> tuple[Projection, ProjectionFit]:
-    """Fit a projection for a model, which stays as it is; see `Model.fit_projection`.
+    """Fit a projection for a model without changing the model; see `Model.fit_projection`.
 
-    `pooling` is what the model's raw embeddings come from.
+    `pooling` is the pooling of the model's raw embeddings.
     """
     from birdembed.weights.state_dict import FEATURES
 
@@ -92,9 +93,9 @@ def fit_projection(
     vectors, tags, failures = _raw(model, data, labels, method, show_progress_bar)
     if vectors.shape[1] != FEATURES[model.architecture]:
         raise ValueError(
-            f"data have {vectors.shape[1]} dimensions, expected the "
+            f"data has {vectors.shape[1]} dimensions, expected the "
             f"{FEATURES[model.architecture]} of raw "
-            "embeddings: encode(images, projection=False)"
+            "embeddings; use encode(images, projection=False)"
         )
     mean, matrix, fit = fit_matrix(vectors, tags, method, dim, shrinkage)
     projection = Projection(pooling, mean.astype("f4"), matrix.astype("f4"))
@@ -114,9 +115,9 @@ def _raw(
     from birdembed.search.index import Index
     from birdembed.species.labelled import labelled_vectors
 
-    if isinstance(data, Index):  # its embeddings may be projected ones
+    if isinstance(data, Index):  # its embeddings may already be projected
         raise TypeError(
-            "data must be an ImageFolder or raw embeddings, got an Index: of a model without a "
+            "data must be an ImageFolder or raw embeddings, got an Index; if its model has no "
             "projection, pass index.embeddings and labels=index.labels"
         )
     if not isinstance(data, (str, os.PathLike, ImageFolder)):
@@ -126,7 +127,7 @@ def _raw(
                 f"{type(data).__name__}"
             )
         if labels is None and method == "lda":
-            raise TypeError("method='lda' needs labels= with embeddings: one class a row")
+            raise TypeError("method='lda' needs labels= with embeddings, one class per row")
         if labels is None:
             array, _ = as_vectors(data, "data", one=False)
             vectors, _, failures = labelled_vectors(model, array, [0] * len(array))
@@ -141,14 +142,14 @@ def fit_matrix(
     dim: int | None = 256,
     shrinkage: float | None = None,
 ) -> tuple[Matrix, Matrix, ProjectionFit]:
-    """Return mean ``(d,)``, matrix ``(d, dim)`` and how they were found.
+    """Return the mean ``(d,)``, the matrix ``(d, dim)`` and how they were chosen.
 
     Parameters
     ----------
     vectors : (n, d) floats
     tags : n labels, or None
     method, dim, shrinkage
-        As `Model.fit_projection` takes them.
+        See `Model.fit_projection`.
     """
     x = np.asarray(vectors, np.float64)
     names = sorted(set(tags)) if tags is not None else []
@@ -159,8 +160,8 @@ def fit_matrix(
     found = Directions(span.rows, y, method, x.shape[1])
     if found.flat:
         raise ValueError(
-            "method='lda' needs a class whose pictures differ: in data, all pictures of a class "
-            "have the same embedding"
+            "method='lda' needs a class with different images, but in data all images of each "
+            "class have the same embedding"
         )
     chosen = choose(span.rows, y, len(names), method, dim, shrinkage, x.shape[1])
     matrix = span.basis @ found.matrix(chosen.dim, chosen.shrinkage or 0.0)
@@ -177,11 +178,11 @@ def fit_matrix(
 
 
 def _check_enough(x: Matrix, names: list[Any], method: str) -> None:
-    """Raise `ValueError` where there are too few pictures or classes to fit anything."""
+    """Raise a ValueError if there are too few images or classes for a fit."""
     if len(x) < 2:
-        raise ValueError(f"data have {len(x)} pictures, at least 2 are needed")
+        raise ValueError(f"data has {len(x)} images, at least 2 are needed")
     if method == "lda" and (len(names) < 2 or len(x) <= len(names)):
         raise ValueError(
-            "method='lda' needs two classes or more, and more pictures than classes; got "
-            f"{len(x)} pictures of {len(names)} classes"
+            "method='lda' needs at least two classes, and more images than classes; got "
+            f"{len(x)} images of {len(names)} classes"
         )

@@ -1,4 +1,4 @@
-"""Choose the score from which a species counts as known."""
+"""Choose the minimum score at which a species counts as known."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ from birdembed.species.calibration import best_and_margin
 
 
 def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
-    """Return how well a score tells known from unknown: the area under the ROC curve.
+    """Measure how well a score separates known from unknown: the area under the ROC curve.
 
-    It is the share of (known, unknown) pairs where the known one scores higher, ties counting
+    This is the share of (known, unknown) pairs in which the known one scores higher; ties count
     half (Mann and Whitney 1947).
 
     Parameters
     ----------
     known, unknown : array
-        Scores, one a picture.
+        Scores, one per image.
+
+    Returns
+    -------
+    float
+        0 to 1; 0.5 is chance.
 
     Raises
     ------
     ValueError
-        One of them is empty or holds NaN.
+        One of them is empty or contains NaN.
     """
     high = np.sort(np.asarray(known, np.float64).ravel())
     low = np.asarray(unknown, np.float64).ravel()
     if not len(high) or not len(low):
         raise ValueError(f"known and unknown must not be empty, got {len(high)} and {len(low)}")
     if np.isnan(high).any() or np.isnan(low).any():
-        raise ValueError("known and unknown must not hold NaN")
+        raise ValueError("known and unknown must not contain NaN")
     above = len(high) - np.searchsorted(high, low, side="right")
     equal = np.searchsorted(high, low, side="right") - np.searchsorted(high, low, side="left")
     return float((above + 0.5 * equal).sum() / (len(high) * len(low)))
@@ -39,25 +44,25 @@ def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
 def choose_threshold(
     known: NDArray[np.float64], unknown: NDArray[np.float64], accept: float | None
 ) -> tuple[float, str]:
-    """Return a threshold and what it was chosen by.
+    """Return a threshold and how it was chosen.
 
     Parameters
     ----------
     known, unknown : (n,) and (m,) float64
         Scores.
     accept : float or None
-        The largest threshold that accepts at least this share of `known`; None: the one with the
-        best mean of the rates of known accepted and unknown refused.
+        Choose the largest threshold that accepts at least this share of `known`. None: choose the
+        one with the best mean of the shares of known accepted and unknown rejected.
     """
     ordered = np.sort(known)
     if accept is not None:
-        # The tolerance keeps 1 - 0.95 of 20 from counting as more than one.
+        # The tolerance keeps (1 - 0.95) * 20 from being rounded up to more than one.
         allowed = int(np.floor((1 - accept) * len(ordered) + 1e-9))
         return float(ordered[allowed]), f"{accept:.0%} of the known accepted"
     tried = np.unique(np.concatenate([known, unknown]))
     refused = np.searchsorted(np.sort(unknown), tried, side="left") / len(unknown)
     accepted = 1 - np.searchsorted(ordered, tried, side="left") / len(ordered)
-    # Halfway down to the next score, so that neither side touches the threshold.
+    # Halfway to the next lower score, so that no score is equal to the threshold.
     best = int(np.argmax(refused + accepted))
     lower = tried[best - 1] if best else tried[best]
     return float((tried[best] + lower) / 2), "best mean of known accepted and unknown refused"
@@ -66,19 +71,20 @@ def choose_threshold(
 def held_out_scores(
     units: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Score each picture as `identify` would if it, or its whole species, were not in the gallery.
+    """Score each image as `identify` would without that image, or its species, in the gallery.
 
-    A picture is left out of its species' prototype by subtracting it from the sum of its class:
-    (sum - x) / |sum - x|. A species is held out by not looking at its prototype.
+    To leave out an image, it is subtracted from the sum of its class: (sum - x) / |sum - x|. To
+    hold out a species, its prototype is ignored.
 
     Returns
     -------
     known : (m,) float64
-        Best score of each picture that is not its species' only one, itself left out.
+        Best score of each image without itself; images that are the only one of their species
+        are left out.
     unknown : (n,) float64
-        Best score of each picture among the other species.
+        Best score of each image among the other species.
     right : (m,) bool
-        Whether the best score of `known` is its own species'.
+        Whether the best score of `known` belongs to the right species.
     """
     own, scores = _left_out(units, labels, n_classes)
     unknown = scores.max(axis=1)
@@ -90,9 +96,9 @@ def held_out_scores(
 def held_out_margins(
     units: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
 ) -> NDArray[np.float64]:
-    """Return what each of the `known` of `held_out_scores` has over its second species.
+    """Return the margin over the second species for each `known` score of `held_out_scores`.
 
-    There are two species or more.
+    There must be at least two species.
     """
     own, scores = _left_out(units, labels, n_classes)
     scores[np.arange(len(units)), labels] = own
@@ -103,9 +109,9 @@ def held_out_margins(
 def _left_out(
     units: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return each row's score with its own species, itself left out, and with the others.
+    """Return the score of each row with its own species (without itself) and with the others.
 
-    The second is ``(n, classes)``, -inf at the own species.
+    The second array is ``(n, classes)``, with -inf for the own species.
     """
     sums = np.zeros((n_classes, units.shape[1]))
     np.add.at(sums, labels, units)

@@ -1,15 +1,15 @@
-"""The numbers of AdamW, for every step of it that Python makes.
+"""The constants of AdamW for the steps that are made in Python.
 
-They are the defaults of the core's `apply`. A matrix that is learned in Python beside the network
-(`learned_map.py`), and a head that is trained before it (`head.py`), move by the same rule as the
-network does, so that one learning rate means one thing in all three.
+They are the defaults of `apply` in the core. A matrix learned in Python next to the network
+(`learned_map.py`) and a head trained before it (`head.py`) use the same update rule as the
+network, so a learning rate means the same in all three.
 """
 
 from __future__ import annotations
 
-#: Decay of the running mean of the gradient.
+#: Decay of the moving average of the gradient.
 BETA1 = 0.9
-#: Decay of the running mean of its square.
+#: Decay of the moving average of the squared gradient.
 BETA2 = 0.999
-#: Added to the root of that mean, so that nothing is divided by 0.
+#: Added to the root of that average, to avoid a division by 0.
 EPS = 1e-8

@@ -1,4 +1,4 @@
-"""Batch norm statistics: unfold and measure them."""
+"""Unfold and measure batch norm statistics."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
     from birdembed.model.model import Model
 
-EPS = 1e-5  # of batch norm, as torchvision has it
-#: How many training images give the statistics of a folded model.
+EPS = 1e-5  # of batch norm, as in torchvision
+#: Number of training images used to measure the statistics of a folded model.
 UNFOLD_IMAGES = 200
-#: How near to 1 a folded model's variances are: 1 - 1e-5, or what float16 makes of it.
+#: Tolerance for the variances of a folded model, which are 1 - 1e-5, or that value in float16.
 _NEAR = 1e-3
 Table = Sequence[tuple[str, tuple[int, ...]]]
 
 
 def is_folded(state: Mapping[str, np.ndarray], table: Table) -> bool:
-    """Return whether a model's batch norms are folded into its convolutions.
+    """Return whether the batch norms of a model are folded into its convolutions.
 
-    Each then only adds a bias. A fresh model, whose biases are all zero, is not folded: its
-    batch norms have not learned yet.
+    A folded batch norm only adds a bias. A newly initialised model, whose biases are all zero, is
+    not folded: its batch norms have not been trained yet.
     """
     norms = batch_norms(table)
     for norm in norms:
@@ -56,11 +56,12 @@ def unfold(
     table: Table,
     statistics: Sequence[tuple[NDArray[Any], NDArray[Any]]],
 ) -> dict[str, np.ndarray]:
-    """Return weights of the same network whose batch norms hold real statistics.
+    """Return weights of the same network whose batch norms have real statistics.
 
-    Folded weights train badly: nothing normalises. With mean and variance of each
-    convolution's output as running statistics, and weight and bias that undo them, the network
-    gives the same vectors (to 3e-6), and batch norm in training mode finds what it expects.
+    Folded weights train badly, because nothing is normalised. This function uses the mean and
+    variance of the output of each convolution as running statistics, and sets weight and bias to
+    undo them. The network then gives the same embeddings (to 3e-6), and batch norm works as
+    expected in training mode.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def unfold(
         Folded weights.
     table : sequence of (name, shape)
     statistics : sequence of (mean, variance)
-        Of each convolution's output, in the order of the table.
+        For the output of each convolution, in the order of the table.
     """
     norms = batch_norms(table)
     if len(statistics) != len(norms):
@@ -96,7 +97,7 @@ def unfold(
 def conv_statistics(
     network: Any, batches: Iterable[NDArray[np.float32]], table: Table, num_threads: int
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return mean and variance of each convolution's output over batches of network input."""
+    """Return the mean and variance of the output of each convolution over batches of input."""
     norms = batch_norms(table)
     names = [name for name, _ in table]
     at = [names.index(f"{norm}.running_mean") for norm in norms]
@@ -107,7 +108,7 @@ def conv_statistics(
         n = len(pixels)
         if not n:
             continue
-        # Like parameters(): mean and variance in the places of the running statistics.
+        # In the layout of parameters(): mean and variance replace the running statistics.
         values = network.conv_statistics(pixels, num_threads)
         for layer, i in enumerate(at):
             mean = np.asarray(values[i], np.float64)
@@ -156,21 +157,21 @@ def recalibrate_batch_norm(
     on_error: str = "raise",
     num_threads: int | None = None,
 ) -> None:
-    """Measure the running statistics of a model's batch norms anew on a dataset.
+    """Measure the running statistics of the batch norms of a model again on a dataset.
 
-    Worth it where the images, their size or their light differ from those it was trained on.
-    The learned weights stay as they are; embeddings change, hence the fingerprint.
+    Use it if your images differ from the training images of the model in kind, size or lighting.
+    The learned weights do not change. The embeddings change, and therefore the fingerprint.
 
     Parameters
     ----------
     model : Model
     data : str or Path, ImageFolder, or a list of images
-        A folder: all images below it. In a list, whatever `Model.encode` takes.
+        A folder is searched recursively. A list can contain anything that `Model.encode` accepts.
     batch_size : int
     image_size : int, optional
-        By default the model's ``preprocess.size``.
+        Default: the model's ``preprocess.size``.
     max_images : int, optional
-        Of more images so many are drawn at random; None: all.
+        Maximum number of images; larger datasets are sampled at random. None: use all images.
     seed : int
     on_error : {"raise", "skip"}
     num_threads : int, optional
@@ -180,11 +181,11 @@ def recalibrate_batch_norm(
     TypeError
         `data` is a single image.
     ValueError
-        There are no images, or none can be read.
+        There are no images, or none of them can be read.
     OSError
-        There is no such folder.
+        The folder does not exist.
     BirdembedError
-        Another call is changing the model, or a statistic would be NaN or infinite.
+        Another call is changing the model, or a statistic would become NaN or infinite.
     """
     num_threads = check_threads(num_threads)
     paths = _all_images(data)
@@ -209,12 +210,13 @@ def recalibrate_batch_norm(
                 continue
             seen += n
             # A momentum of n / seen makes the running value the mean of all batches so far. All
-            # is trainable, because what is frozen keeps its statistics; a rate of 0 moves nothing.
+            # parameters are trainable, because frozen ones keep their statistics; a learning rate
+            # of 0 leaves the weights unchanged.
             core.configure("train", [True] * len(table), bn_momentum=n / seen)
             core.forward(batch.pixels, num_threads)
             core.apply("sgd", nothing, nothing, momentum=0.0)
         if not seen:
-            raise ValueError("recalibrate_batch_norm: none of the images could be read")
+            raise ValueError("recalibrate_batch_norm: none of the images can be read")
         fresh = dict(zip([name for name, _ in table], core.parameters(), strict=True))
         name = not_finite(fresh)
         if name is not None:

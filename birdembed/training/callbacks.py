@@ -37,12 +37,12 @@ class TrainerLike(Protocol):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of the optimizer in an epoch."""
+        """Number of optimizer steps per epoch."""
         ...
 
     @property
     def step_count(self) -> int:
-        """Steps of the optimizer so far."""
+        """Number of optimizer steps so far."""
         ...
 
     @property
@@ -52,45 +52,45 @@ class TrainerLike(Protocol):
 
     @property
     def model(self) -> Model:
-        """The model, with the weights of the last whole step."""
+        """The model, with the weights of the last completed step."""
         ...
 
     @property
     def given_model(self) -> Model:
-        """The model that is trained, with the weights it has at present."""
+        """The model being trained, with the weights it currently has."""
         ...
 
     def evaluate(self) -> dict[str, float]:
-        """Measure the present weights on `valid`."""
+        """Evaluate the current weights on `valid`."""
         ...
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return the last step's gradients, before clipping and decay."""
+        """Return the gradients of the last step, before clipping and weight decay."""
         ...
 
     def save_checkpoint(self, directory: str | os.PathLike[str]) -> None:
-        """Write a checkpoint from which the training resumes bit for bit."""
+        """Write a checkpoint; resuming from it gives bit-for-bit the same result."""
         ...
 
     def say(self, text: str) -> None:
-        """Print a line, above the progress bar where there is one."""
+        """Print a line, above the progress bar if there is one."""
         ...
 
 
 @public
 class Callback:
-    """Base class of training callbacks; a subclass overrides the methods it needs.
+    """Base class for training callbacks. Override the methods you need.
 
-    Any method that returns ``False`` (not None) ends the training after the present step, as if
-    it were complete. A plain callable serves as `on_epoch_end`.
+    If a method returns ``False`` (not None), training stops after the current step, as if it were
+    complete. A plain callable is used as `on_epoch_end`.
 
     Notes
     -----
-    `logs` is a dict with the keys of `History`; of a step, those that a step has.
+    `logs` is a dict with the keys of `History`. For a step it only has the keys listed below.
     """
 
     def on_train_begin(self, trainer: TrainerLike) -> Any:
-        """Handle the start of a training, also of a resumed one.
+        """Run before the first step, including when a run is resumed.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class Callback:
         """
 
     def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> Any:
-        """Handle a finished step of the optimizer.
+        """Run after each optimizer step.
 
         Parameters
         ----------
@@ -108,27 +108,27 @@ class Callback:
         """
 
     def on_epoch_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> Any:
-        """Handle a finished epoch, after `valid` was measured.
+        """Run after each epoch and its validation.
 
         Parameters
         ----------
         trainer : Trainer
         logs : dict
-            The epoch's values, with the keys of `History`.
+            The values of the epoch, with the keys of `History`.
         """
 
     def on_checkpoint(self, trainer: TrainerLike, path: str) -> Any:
-        """Handle a written checkpoint.
+        """Run after a checkpoint is written.
 
         Parameters
         ----------
         trainer : Trainer
         path : str
-            Its folder.
+            Folder of the checkpoint.
         """
 
     def on_train_end(self, trainer: TrainerLike, history: History) -> Any:
-        """Handle the end of a training, when the model holds its final weights.
+        """Run at the end of training, when the model has its final weights.
 
         Parameters
         ----------
@@ -137,18 +137,18 @@ class Callback:
         """
 
     def on_train_error(self, trainer: TrainerLike, error: BaseException) -> Any:
-        """Handle an error, or Ctrl-C, that ends the training.
+        """Run when an error or Ctrl-C ends the training.
 
         Parameters
         ----------
         trainer : Trainer
         error : BaseException
-            Raised to the caller after this.
+            The error, which is raised to the caller afterwards.
         """
 
 
 class Callbacks:
-    """A list of callbacks that are called one after the other."""
+    """A list of callbacks, called one after the other."""
 
     def __init__(self, callbacks: Any) -> None:
         if isinstance(callbacks, Callback) or callable(callbacks):
@@ -158,9 +158,9 @@ class Callbacks:
         self._callbacks = [_as_callback(callback) for callback in callbacks]
 
     def tell(self, event: str, trainer: TrainerLike, *arguments: Any) -> bool:
-        """Call all callbacks; return False if one of them wants to stop."""
+        """Call all callbacks; return False if one of them stops the training."""
         answers = [getattr(callback, event)(trainer, *arguments) for callback in self._callbacks]
-        # A method that happens to return 0 does not mean to stop.
+        # Only False stops the training, not a method that happens to return 0.
         return not any(isinstance(a, (bool, np.bool_)) and not a for a in answers)
 
 
@@ -173,7 +173,7 @@ class _EpochFunction(Callback):
 
 
 class _Partial(Callback):
-    """A callback made of an object that has some of the methods of `Callback`."""
+    """Wraps an object that has some of the methods of `Callback`."""
 
     def __init__(self, target: Any) -> None:
         for event in _EVENTS:
@@ -191,5 +191,5 @@ def _as_callback(callback: Any) -> Callback:
             return _EpochFunction(callback)
     raise TypeError(
         "a callback must be a birdembed.Callback or a callable (trainer, logs), got "
-        f"{callback!r}" + ("; make an instance of it" if isinstance(callback, type) else "")
+        f"{callback!r}" + ("; pass an instance of it" if isinstance(callback, type) else "")
     )

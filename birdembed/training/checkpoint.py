@@ -1,8 +1,8 @@
-"""Checkpoint files.
+"""Read and write checkpoint files.
 
-`last.json` says everything but arrays, and names the file that holds those; it is replaced in one
-step once that file is whole. `best` is a model folder that `load_model` reads. Whenever a process
-is killed, the folder holds the old checkpoint or the new one.
+`last.json` contains everything except arrays, and the name of the file with the arrays. It is
+replaced atomically after that file is complete, so if a process is killed, the folder contains
+either the old or the new checkpoint. `best` is a model folder that `load_model` can read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OLD_BEST = ".best.old"
 _FORMAT = 1
 _OWN = "own_checksum"
 _KINDS = ("model", "m", "v", "ema")
-_LEARNED = "loss/"  # in the names of what losses have learned
+_LEARNED = "loss/"  # prefix of the names of arrays learned by losses
 _NO_JSON = ("arrays", "learned", "preprocess")
 
 
@@ -52,24 +52,25 @@ class Checkpoint:
     architecture, class_names, preprocess, species_names
         Of the model.
     arrays : dict
-        `model`, the optimizer's `m` and, with adamw, `v`, and, where it is on, `ema`: each a
-        list of arrays in the order of the core's table.
+        `model`, the optimizer moments `m` and (with adamw) `v`, and `ema` if it is on: each a
+        list of arrays in the order of the core's parameter table.
     step : int
-        Steps of the optimizer so far.
+        Number of optimizer steps so far.
     position : dict
-        Where the sampler stands: `epoch` (complete ones), `epoch_start` (step at which the
-        present one began) and the sums of the present one. Order and changes of the images
-        follow from `config`'s seed, epoch and position: there is no other random state.
+        Position of the sampler: `epoch` (number of completed epochs), `epoch_start` (step at which
+        the current epoch started) and the sums of the current epoch. The order and augmentation
+        of the images follow from the seed, the epoch and the position; there is no other random
+        state.
     config, history, data : dict, list, dict
-        Options, values of complete epochs, and what the data were.
+        Options, values of completed epochs, and a description of the data.
     base_size : int
-        Side of the training images where `image_size` is None.
+        Side of the training images if `image_size` is None.
     training : dict
-        Of the model that the training started from.
+        Training record of the model that the training started from.
     source : str
-        Where that came from.
+        Source of that model.
     learned : dict of str to ndarray
-        What the losses have learned.
+        Arrays learned by the losses.
     """
 
     architecture: str
@@ -100,29 +101,29 @@ def _checksum(tensors: Mapping[str, np.ndarray]) -> int:
 
 
 def _own_checksum(values: Mapping[str, Any]) -> int:
-    """Return the checksum of last.json's values, after a round trip through JSON."""
+    """Return the checksum of the values of last.json, after a round trip through JSON."""
     rest = {name: value for name, value in values.items() if name != _OWN}
     return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
 
 
 def _or_best(folder: Path) -> str:
-    """Return a hint where else to start, for an error about a checkpoint."""
+    """Return a hint for an error about a checkpoint: what to start from instead."""
     best = folder / BEST
-    return f"start anew, or from the model in {best}" if best.exists() else "start anew"
+    return f"start again, or from the model in {best}" if best.exists() else "start again"
 
 
 def has_checkpoint(directory: str | os.PathLike[str]) -> bool:
-    """Return whether a folder holds a checkpoint, whole or not."""
+    """Return whether a folder contains a checkpoint, complete or not."""
     return (Path(directory) / LAST).exists()
 
 
 def prepare_folder(directory: str | os.PathLike[str]) -> None:
-    """Create the folder, and check before the work that it can be written.
+    """Create the folder and check that it is writable, before any work is done.
 
     Raises
     ------
     OSError
-        It cannot; the error names it.
+        The folder cannot be created or written. The message names it.
     """
     folder = Path(directory)
     try:
@@ -139,7 +140,7 @@ def take_folder(directory: str | os.PathLike[str]) -> int:
     Raises
     ------
     BirdembedError
-        Another training, of this process or another one, writes there.
+        Another training, in this or another process, is writing there.
     """
     fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -148,18 +149,18 @@ def take_folder(directory: str | os.PathLike[str]) -> int:
         os.close(fd)
         raise BirdembedError(
             f"{os.fspath(directory)}: another training is writing its checkpoints there; wait for "
-            "it, or give this one a checkpoint_dir of its own"
+            "it to finish, or use another checkpoint_dir"
         ) from None
     return fd
 
 
 def sweep_folder(directory: str | os.PathLike[str]) -> None:
-    """Remove files that killed runs left half written; the caller holds the folder's lock."""
+    """Remove incomplete files left by killed runs; the caller holds the lock of the folder."""
     sweep(directory)
     for name in (LAST, "step-", BEST, "probe"):
         for path in Path(directory).glob(f".{name}*.tmp"):
             if path.name.endswith(".birdembed.tmp"):
-                continue  # a living process's: the others are gone
+                continue  # belongs to a running process
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -168,12 +169,12 @@ def sweep_folder(directory: str | os.PathLike[str]) -> None:
 
 
 def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all; the one before it stays until then.
+    """Write a checkpoint atomically; the previous one is kept until it is complete.
 
     Raises
     ------
     OSError
-        The folder cannot be written or is full; the error names the file.
+        The folder cannot be written, or the disk is full. The message names the file.
     """
     folder = Path(directory)
     prepare_folder(folder)
@@ -215,19 +216,19 @@ def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
     Raises
     ------
     WeightsError
-        There is none, it is damaged, or its arrays are not what its JSON says; the message
-        names what differs.
+        There is no checkpoint, it is damaged, or its arrays do not match its JSON file. The
+        message says what differs.
     """
     path = Path(directory) / LAST
     try:
         values = json_object(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file: there is no checkpoint in this folder") from None
+        raise WeightsError(f"{path}: no such file; this folder has no checkpoint") from None
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: damaged, cannot be read as JSON: {error}") from error
     if values.get("format") != _FORMAT:
         raise WeightsError(
-            f"{path}: written in format {shown(values.get('format'))}, this version reads {_FORMAT}"
+            f"{path}: has format {shown(values.get('format'))}, but this version reads {_FORMAT}"
         )
     try:
         return _checkpoint(path, values)
@@ -242,12 +243,12 @@ def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:
     architecture, classes = values["architecture"], [str(n) for n in values["class_names"]]
     if architecture not in _core.architectures():
         raise WeightsError(
-            f"{path}: names the architecture {shown(architecture)}, expected one of "
+            f"{path}: unknown architecture {shown(architecture)}, expected one of "
             f"{', '.join(_core.architectures())}"
         )
     name = values["file"]
     if not isinstance(name, str) or len(name) > 255:
-        raise WeightsError(f"{path}: damaged: no file name: {shown(name)}")
+        raise WeightsError(f"{path}: damaged: not a file name: {shown(name)}")
     file = path.with_name(name)
     tensors = _read_tensors(file)
     learned = {n: tensors[n] for n in tensors if n.startswith(_LEARNED)}
@@ -255,10 +256,10 @@ def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:
     arrays = _sorted_arrays(file, path, others, architecture, len(classes))
     if _checksum(tensors) != values["checksum"]:
         raise WeightsError(
-            f"{file}: damaged: its checksum is not the one in {path.name}; {_or_best(path.parent)}"
+            f"{file}: damaged: its checksum differs from {path.name}; {_or_best(path.parent)}"
         )
     if values.get(_OWN) not in (None, _own_checksum(values)):
-        raise WeightsError(f"{path}: damaged: it is not what was written; {_or_best(path.parent)}")
+        raise WeightsError(f"{path}: damaged: its checksum is wrong; {_or_best(path.parent)}")
     preprocess: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in values["preprocess"].items()
     }
@@ -287,7 +288,7 @@ def _read_tensors(file: Path) -> dict[str, np.ndarray]:
     try:
         return load_file(file)
     except FileNotFoundError:
-        raise WeightsError(f"{file}: no such file, but {LAST} beside it names it") from None
+        raise WeightsError(f"{file}: no such file, but {LAST} refers to it") from None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
         raise WeightsError(
             f"{file}: truncated or damaged ({error_text(error)}); {_or_best(file.parent)}"
@@ -297,12 +298,12 @@ def _read_tensors(file: Path) -> dict[str, np.ndarray]:
 def _sorted_arrays(
     file: Path, path: Path, tensors: Mapping[str, np.ndarray], architecture: str, classes: int
 ) -> dict[str, list[np.ndarray]]:
-    """Return the arrays by kind in the table's order, every name and shape checked."""
+    """Return the arrays by kind in table order, after checking every name and shape."""
     table = _names(architecture, classes)
     kinds = [kind for kind in _KINDS if any(name.startswith(kind + "/") for name in tensors)]
     wanted = {f"{kind}/{name}": tuple(shape) for kind in kinds for name, shape in table}
     problems = [f"lacks {name}" for name in wanted if name not in tensors]
-    problems += [f"has {name} besides" for name in tensors if name not in wanted]
+    problems += [f"also has {name}" for name in tensors if name not in wanted]
     problems += [
         f"{name} is {tensors[name].shape}, expected {shape}"
         for name, shape in wanted.items()
@@ -311,7 +312,7 @@ def _sorted_arrays(
     if "model" not in kinds or problems:
         wrong = some(problems, 3, show=str, between="; ")
         raise WeightsError(
-            f"{file}: does not hold what {path.name} says, a {architecture} with {classes} "
+            f"{file}: does not match {path.name}, a {architecture} with {classes} "
             f"classes: {wrong or 'it has no weights'}"
         )
     return {
@@ -321,12 +322,12 @@ def _sorted_arrays(
 
 
 def write_best(directory: str | os.PathLike[str], pretrained: Pretrained) -> None:
-    """Write the best model so far, as a model folder, in place of the one before it.
+    """Write the best model so far as a model folder, replacing the previous one.
 
     Raises
     ------
     OSError
-        The folder cannot be written; the former best stays.
+        The folder cannot be written; the previous best model is kept.
     """
     folder = Path(directory)
     old = folder / _OLD_BEST
@@ -346,13 +347,13 @@ def write_best(directory: str | os.PathLike[str], pretrained: Pretrained) -> Non
 
 
 def _recover_best(folder: Path) -> None:
-    """Undo the first of two renames if the second did not happen."""
+    """Undo the first of two renames if the second one did not happen."""
     if (folder / _OLD_BEST).exists() and not (folder / BEST).exists():
         os.rename(folder / _OLD_BEST, folder / BEST)
 
 
 def read_best(directory: str | os.PathLike[str], epoch: int) -> Pretrained | None:
-    """Return the best model of a folder, None where it is not that of the given epoch."""
+    """Return the best model of a folder, or None if it is not from the given epoch."""
     folder = Path(directory)
     _recover_best(folder)
     try:

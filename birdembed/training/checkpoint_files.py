@@ -12,7 +12,7 @@ from birdembed.training.checkpoint import BEST, LAST
 
 
 def checkpoint_files(directory: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield the files and folders of a checkpoint: what `checkpoint_dir` got, nothing else."""
+    """Yield the files and folders that training wrote to `checkpoint_dir`, nothing else."""
     folder = Path(directory)
     for path in (folder / LAST, *sorted(folder.glob("step-*.safetensors")), folder / BEST):
         if path.exists():
@@ -20,7 +20,7 @@ def checkpoint_files(directory: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def checkpoint_bytes(directory: str | os.PathLike[str]) -> int:
-    """Return how many bytes the checkpoints in a folder take."""
+    """Return the size of the checkpoints in a folder, in bytes."""
     total = 0
     for path in checkpoint_files(directory):
         files = path.rglob("*") if path.is_dir() else [path]
@@ -29,17 +29,17 @@ def checkpoint_bytes(directory: str | os.PathLike[str]) -> int:
 
 
 def remove_checkpoints(directory: str | os.PathLike[str]) -> None:
-    """Remove the checkpoints in a folder, and the folder if nothing else is in it.
+    """Remove the checkpoints in a folder, and the folder if it is empty afterwards.
 
     Raises
     ------
     OSError
-        One of them cannot be removed.
+        A file cannot be removed.
     """
     for path in checkpoint_files(directory):
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
-    with contextlib.suppress(OSError):  # it holds other files
+    with contextlib.suppress(OSError):  # it contains other files
         os.rmdir(directory)

@@ -17,22 +17,22 @@ from birdembed.training.config import TrainConfig
 
 
 def check_train(data: Any, losses: Sequence[Any] = ()) -> ImageFolder:
-    """Return the data if it can be trained on with these losses beside the cross entropy.
+    """Return the training data after checking that it can be used with these losses.
 
-    A path is the folder with one subfolder per class.
+    A path is a folder with one subfolder per class.
 
     Raises
     ------
     TypeError, ValueError
-        It is no `ImageFolder` or path; it has one class only, or one without images; or it has no
-        labels and no loss does without.
+        `data` is not an `ImageFolder` or a path, it has only one class or a class without images,
+        or it has no labels and every loss needs them.
     """
     data = image_folder(data, "train")
     if not data.class_names:
         if not any(getattr(loss, "needs_batch", False) for loss in losses):
             raise ValueError(
-                "train has no labels, and the loss needs them; birdembed.Distill is one that "
-                "does not"
+                "train has no labels, but the loss needs them; use a loss without labels, such as "
+                "birdembed.Distill"
             )
         return data
     check_not_parts(data)
@@ -40,12 +40,12 @@ def check_train(data: Any, losses: Sequence[Any] = ()) -> ImageFolder:
     empty = [name for name, count in zip(data.class_names, counts, strict=True) if not count]
     if empty:
         raise ValueError(
-            f"train has no images of class {some(empty)}; leave such classes out with select()"
+            f"train has no images of class {some(empty)}; remove such classes with select()"
         )
     if len(data.class_names) < 2:
         raise ValueError(
             f"train has {len(data.class_names)} class ({some(data.class_names)}); a classifier "
-            "needs two at least"
+            "needs at least two"
         )
     return data
 
@@ -54,7 +54,7 @@ _PARTS = ({"train", "training"}, {"valid", "validation", "val", "test", "dev", "
 
 
 def parts_of(data: ImageFolder) -> tuple[str, str] | None:
-    """Return the folders of training and of validation where these were taken for classes."""
+    """Return the training and validation folders if they were mistaken for classes, else None."""
     if data.root is None:
         return None
     found = [
@@ -67,32 +67,31 @@ def parts_of(data: ImageFolder) -> tuple[str, str] | None:
 
 
 def check_not_parts(data: ImageFolder) -> None:
-    """Raise a `ValueError` where the classes of data are parts, such as train and valid."""
+    """Raise a ValueError if the classes of data are dataset splits, such as train and valid."""
     parts = parts_of(data)
     if parts is not None:
         train, valid = (os.path.basename(part) for part in parts)
         raise ValueError(
-            f"{data.root}: holds the parts {train!r} and {valid!r}, each with folders of classes: "
-            f"they are no classes; pass ImageFolder({parts[0]!r}) as train and "
-            f"ImageFolder({parts[1]!r}) as valid"
+            f"{data.root}: its subfolders {train!r} and {valid!r} are dataset splits, not classes; "
+            f"pass ImageFolder({parts[0]!r}) as train and ImageFolder({parts[1]!r}) as valid"
         )
 
 
 def class_counts(data: ImageFolder) -> NDArray[np.int64]:
-    """Return how many images each class has."""
+    """Return the number of images per class."""
     return np.bincount(data.labels[data.labels >= 0], minlength=len(data.class_names))
 
 
 def check_valid(valid: Any, train: ImageFolder, monitor: str) -> NDArray[np.int64]:
-    """Return the labels of `valid` in the numbering of `train`, matched by name.
+    """Return the labels of `valid` as class numbers of `train`, matched by name.
 
-    Of a `train` without classes there is nothing to match: `valid` is only searched.
+    If `train` has no classes, nothing is matched: `valid` is only used for retrieval metrics.
 
     Raises
     ------
     TypeError, ValueError
-        It is no `ImageFolder` or path, or empty, has images of a class that `train` lacks, or what
-        `monitor` needs cannot be measured on it.
+        `valid` is not an `ImageFolder` or a path, is empty, has images of a class that `train`
+        lacks, or `monitor` cannot be computed on it.
     """
     valid = image_folder(valid, "valid")
     if not len(valid):
@@ -100,7 +99,7 @@ def check_valid(valid: Any, train: ImageFolder, monitor: str) -> NDArray[np.int6
     retrieval = monitor in ("precision_at_1", "map_at_r")
     if not train.class_names and not retrieval:
         raise ValueError(
-            f"monitor={monitor!r} needs a classifier, and train has no labels: choose "
+            f"monitor={monitor!r} needs a classifier, but train has no labels; use "
             "'precision_at_1' or 'map_at_r'"
         )
     number = {name: i for i, name in enumerate(train.class_names or valid.class_names)}
@@ -108,19 +107,20 @@ def check_valid(valid: Any, train: ImageFolder, monitor: str) -> NDArray[np.int6
     unknown = sorted(set(names) - set(number))
     if unknown:
         raise ValueError(
-            f"valid has images of class {some(unknown)}, which train lacks; train has "
+            f"valid has images of class {some(unknown)}, which is not in train; train has "
             f"{some(train.class_names)}"
         )
     labels = np.asarray([number[name] for name in names], np.int64)
     if retrieval and np.bincount(labels).max() < 2:
         raise ValueError(
-            f"monitor={monitor!r} needs a class with two images in valid; it has one of each"
+            f"monitor={monitor!r} needs a class with at least two images in valid, but each class "
+            "has only one"
         )
     return labels
 
 
 def data_digest(data: ImageFolder, labels: NDArray[np.int64] | None = None) -> str:
-    """Return a SHA-256 of file names, their order and labels; folders may move."""
+    """Return a SHA-256 of file names, order and labels; it does not depend on the folder."""
     digest = hashlib.sha256()
     for path, label in zip(data.paths, data.labels if labels is None else labels, strict=True):
         digest.update(f"{int(label)} {os.path.basename(path)}\n".encode(errors="replace"))
@@ -128,21 +128,21 @@ def data_digest(data: ImageFolder, labels: NDArray[np.int64] | None = None) -> s
 
 
 def class_weights(config: TrainConfig, data: ImageFolder) -> NDArray[np.float32] | None:
-    """Return a weight for each class, None if all count alike.
+    """Return a weight for each class, or None if all classes have the same weight.
 
-    "balanced": inverse to the number of images, mean 1 over the images.
+    "balanced": inversely proportional to the number of images, with mean 1 over the images.
 
     Raises
     ------
     ValueError
-        There are not as many as classes, or a name is not one of them or missing.
+        The number of weights differs from the number of classes, or names are unknown or missing.
     """
     given = config.class_weights
     names = data.class_names
     if given is None:
         return None
     if not names:
-        raise ValueError("class_weights need classes, and train has no labels")
+        raise ValueError("class_weights needs classes, but train has no labels")
     if isinstance(given, str):
         counts = class_counts(data)
         return (counts.sum() / (len(names) * counts)).astype(np.float32)
@@ -150,19 +150,19 @@ def class_weights(config: TrainConfig, data: ImageFolder) -> NDArray[np.float32]
         wrong = sorted(set(given) ^ set(names))
         if wrong:
             raise ValueError(
-                f"class_weights and train disagree about class {some(wrong)}; it must name "
+                f"class_weights and train differ in class {some(wrong)}; class_weights must have "
                 f"the {len(names)} classes of train"
             )
         given = [given[name] for name in names]
     if len(given) != len(names):
         raise ValueError(f"class_weights has {len(given)} numbers for {len(names)} classes")
     if not any(given):
-        raise ValueError("class_weights are all 0: nothing would be learned")
+        raise ValueError("class_weights must not be all 0")
     return np.asarray(given, np.float32)
 
 
 def spread_rows(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Return up to `count` rows, taken from all classes in turn, in random order."""
+    """Return up to `count` rows in random order, taken from each class in turn."""
     rng = np.random.default_rng([seed, 2])
     order = rng.permutation(len(labels))
     turn = np.empty(len(labels), np.int64)

@@ -40,10 +40,10 @@ OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
 BATCH_NORMS = ("train", "frozen_stats", "frozen")
 MONITORS = ("accuracy", "loss", "precision_at_1", "map_at_r")
-#: Steps of a run that can bear the full learning rate. Measured from `sscd`: 45 steps at 1e-3
-#: leave an accuracy of 0.57, at 2e-4 one of 0.93; 1500 steps at 1e-3 reach 0.98.
+#: Minimum number of steps for the full learning rate. Measured starting from `sscd`: 45 steps at
+#: 1e-3 give an accuracy of 0.57, at 2e-4 one of 0.93; 1500 steps at 1e-3 give 0.98.
 LONG_RUN = 1000
-#: What other tools call our options.
+#: Names that other tools use for these options.
 _OTHER_NAMES = {
     "learning_rate": "lr",
     "lr_head": "head_lr",
@@ -74,91 +74,98 @@ _OTHER_NAMES = {
 @public
 @dataclass(frozen=True)
 class TrainConfig:
-    """Options of a training.
+    """Training options.
 
-    The defaults suit about 50 classes of 100 photographs on two cores, starting from a
+    The defaults work well for about 50 classes with 100 images each on two cores, starting from a
     pre-trained trunk such as `sscd`; with ``image_size=128, eval_size=160`` an epoch then takes
-    minutes. ``loss=SupCon(temperature=0.1, weight=0.2)`` draws photographs of one class together.
+    minutes. ``loss=SupCon(temperature=0.1, weight=0.2)`` makes the embeddings of a class more
+    similar.
 
     Parameters
     ----------
     epochs : int
-        Passes over the training images.
+        Number of epochs: passes over the training images.
     batch_size : int
     image_size : int, or sequence of (epochs, size), optional
-        Side of the training images, a multiple of 32 from 96 to 384; default the model's
-        ``preprocess.size``. Pairs make it change as training goes on; the last size stays.
+        Side of the training images in pixels, a multiple of 32 from 96 to 384. Default: the
+        model's ``preprocess.size``. Use pairs to change the size during training; the last size
+        is kept for the remaining epochs.
     eval_size : int, optional
-        Becomes the model's ``preprocess.size`` when training starts. Somewhat above
-        `image_size` is best.
+        Image size for validation and inference: the model's ``preprocess.size`` is set to it when
+        training starts. A value slightly above `image_size` works best.
     optimizer : {"adamw", "sgd"}
     lr : float, optional
-        Highest learning rate: 1e-3 with adamw, 1e-2 with sgd; a run of fewer than 1000 steps
-        gets less, by the root of steps / 1000: it has no time to mend what large steps break.
+        Maximum learning rate. Default: 1e-3 with adamw, 1e-2 with sgd. In a run of fewer than 1000
+        steps the default is multiplied by ``sqrt(steps / 1000)``, because a short run cannot
+        recover from large steps.
     head_lr : float, optional
-        Of the classifier: 5 times `lr`.
+        Learning rate of the classifier. Default: 5 times `lr`.
     head_epochs : int
-        Passes that train a new classifier alone (AdamW, 5e-3), on features computed once,
-        before the first epoch. They are not counted in `epochs`.
+        Number of epochs that train only a new classifier (AdamW, 5e-3) before the first epoch, on
+        features that are computed once. They do not count towards `epochs`.
     layer_decay : float
-        Each block's learning rate is this times that of the block above; 1: all alike. With
-        0.9, and a mild `SupCon`, species that were not in training were found best.
+        Factor of the learning rate from each block to the one below; 1 gives all blocks the same
+        learning rate. A value of 0.9 with a small `SupCon` weight gave the best retrieval of
+        species that were not in the training data.
     momentum : float
-        Of sgd.
+        Momentum of sgd.
     nesterov : bool
-        Of sgd.
+        Use Nesterov momentum with sgd.
     weight_decay : float, optional
-        0.05 with adamw, 1e-4 with sgd. Never on batch norm and biases.
+        Default: 0.05 with adamw, 1e-4 with sgd. Never applied to batch norm and biases.
     schedule : {"cosine", "onecycle", "step", "constant"}
     warmup_epochs : float, optional
-        Linear start; a tenth of the epochs with cosine, a quarter with onecycle, else none.
+        Length of the warm-up. Default: a tenth of the epochs with cosine, a quarter with onecycle,
+        else none.
     loss : "cross_entropy", callable, or a list of callables
-        A callable ``(features, labels) -> (loss, d_features)`` in NumPy, such as `SupCon`, is added
-        to the cross-entropy; several add up. features: ``(n, dim)`` float32, labels: ``(n,)``
-        int64. With ``needs_batch = True``, as `Distill` has it, it gets the batch in place of the
-        labels: ``pixels, labels, targets, positions``.
+        A NumPy callable ``(features, labels) -> (loss, d_features)``, such as `SupCon`, is added
+        to the cross-entropy; several are summed. features: ``(n, dim)`` float32, labels: ``(n,)``
+        int64. A callable with ``needs_batch = True``, such as `Distill`, gets the batch instead of
+        the labels: ``pixels, labels, targets, positions``.
     label_smoothing : float
     class_weights : "balanced", sequence or mapping of class name to float, optional
         Weight of each class in the cross-entropy.
     balanced : bool
-        Draw all classes equally often.
+        Sample all classes equally often.
     augment : {"default", "turned", "robust", "strong", None}
-        The augmentation of the images, see `BatchOptions`.
+        Augmentation of the training images, see `BatchOptions`.
     mixup, cutmix : float
-        Alpha of the mixing; 0: off.
+        Alpha of the Beta distribution; 0 turns it off.
     freeze : sequence of str
-        Prefixes of parameters that stay as they are, as ``("conv1", "bn1", "layer1.")``. A batch
-        norm that is frozen keeps its running statistics too, and normalises by them.
+        Name prefixes of the parameters to freeze, such as ``("conv1", "bn1", "layer1.")``. A
+        frozen batch norm also keeps its running statistics, and normalises with them.
     bn : {"train", "frozen_stats", "frozen"}
-        Batch norm with the batch's statistics; with fixed ones; fixed altogether.
+        ``"train"``: batch norm uses the statistics of each batch. ``"frozen_stats"``: it uses the
+        running statistics. ``"frozen"``: its weights are frozen as well.
     ema : float, optional
-        Decay of the running mean of the weights that the model ends with; None: off. At step t
-        it is at most ``(1 + t) / (4 + t)``, so that a short run averages over its last third.
+        Decay of the exponential moving average of the weights, which become the final weights of
+        the model. None turns it off. At step t the decay is at most ``(1 + t) / (4 + t)``, so that
+        a short run averages over its last third.
     grad_clip : float, optional
-        Largest norm of the gradient; None: off.
+        Maximum norm of the gradient; None turns it off.
     accumulate : int
-        Batches to an optimizer step.
+        Number of batches per optimizer step.
     precision : {"float32", "bfloat16", "auto"}
-        Of activations and their gradients; weights, their gradients and all statistics are
-        float32 in any case. bfloat16 needs a processor with AVX512_BF16 or AMX (with AMX a step
-        is 2.7 times as fast); "auto" is bfloat16 there and float32 elsewhere, and the run
-        remembers which.
+        Precision of activations and their gradients. Weights, their gradients and all statistics
+        are always float32. bfloat16 needs a processor with AVX512_BF16 or AMX (with AMX a step is
+        2.7 times as fast). "auto" uses bfloat16 on these processors and float32 on others; the
+        run stores the choice.
     monitor : {"accuracy", "loss", "precision_at_1", "map_at_r"}
-        What chooses the best epoch, measured on `valid`.
+        Score on `valid` that chooses the best epoch.
     patience : int, optional
-        Stop after so many epochs without a better one.
+        Stop after this many epochs without improvement.
     seed : int
     cache_bytes : int
-        Memory for decoded images.
+        Memory for decoded images, in bytes.
     on_error : {"raise", "skip"}
-        Whether a training image that cannot be read is an error.
+        What to do if a training image cannot be read.
     checkpoint_dir : str or Path, optional
-        Where checkpoints go: `last.json` and its arrays, and `best`, a model folder.
+        Folder for checkpoints: `last.json` with its arrays, and `best`, a model folder.
     checkpoint_every : int, optional
-        Steps from one checkpoint to the next; default: at the end of each epoch.
+        Number of steps between checkpoints. Default: one checkpoint at the end of each epoch.
     num_threads : int, optional
-        By default as `set_num_threads` says, and never more than the process has CPUs. A run
-        on another number of threads ends with slightly different weights.
+        Default: see `set_num_threads`; at most the number of CPUs of the process. A run with
+        another number of threads gives slightly different weights.
     """
 
     epochs: int = 8
@@ -198,12 +205,12 @@ class TrainConfig:
     num_threads: int | None = None
 
     def __new__(cls, *args: Any, **options: Any) -> TrainConfig:  # noqa: PYI034
-        """Raise a TypeError for unknown names that says which were probably meant."""
+        """Raise a TypeError for unknown names that suggests similar ones."""
         check_option_names(options)
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
-        """Check every field, and fill in those that follow from others."""
+        """Check all fields, and set those that depend on others."""
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         for name, (low, high, optional) in _INTEGERS.items():
@@ -244,7 +251,7 @@ class TrainConfig:
         return {"cosine": 0.1, "onecycle": 0.25}.get(self.schedule, 0.0) * self.epochs
 
     def with_options(self, **changes: Any) -> TrainConfig:
-        """Return a copy with changes; fields that were filled in follow them.
+        """Return a copy with changes; fields that depend on others are set again.
 
         Parameters
         ----------
@@ -261,12 +268,12 @@ class TrainConfig:
         return TrainConfig(**{**{name: getattr(self, name) for name in names}, **changes})
 
     def for_steps(self, steps: int) -> TrainConfig:
-        """Return the options for a run of `steps` steps, to whose length the default rates fit.
+        """Return the options with default learning rates for a run of `steps` steps.
 
         Parameters
         ----------
         steps : int
-            Of the optimizer, in the whole run.
+            Number of optimizer steps in the whole run.
 
         Returns
         -------
@@ -284,7 +291,7 @@ class TrainConfig:
         epoch : int
             Counted from 0.
         default : int
-            Where `image_size` is None: the model's ``preprocess.size``.
+            Size to use if `image_size` is None: the model's ``preprocess.size``.
 
         Returns
         -------
@@ -301,7 +308,7 @@ class TrainConfig:
         return int(self.image_size[-1][1])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all options as values that JSON takes; a callable loss by its repr."""
+        """Return all options as JSON-serialisable values; a callable loss by its repr."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         values["loss"] = loss_to_json(self.loss)
         if isinstance(self.image_size, tuple):
@@ -313,7 +320,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], **changes: Any) -> TrainConfig:
-        """Return the options that `to_dict` gave, with changes.
+        """Return options from the values of `to_dict`, with changes.
 
         Parameters
         ----------
@@ -328,11 +335,11 @@ class TrainConfig:
         Raises
         ------
         ValueError
-            The loss was a callable of the user's own, and `changes` does not bring it.
+            The loss was a custom callable, and `changes` does not contain it.
         """
         follow = dict.fromkeys(("head_lr", "weight_decay", "warmup_epochs"))
         filled = cls(**{**values, "loss": "cross_entropy", **follow}).to_dict()
-        # What followed from other options follows their changes.
+        # Options that depend on others are set again.
         same = {name: None for name in follow if values.get(name) == filled[name]}
         merged = {**values, **same, **changes}
         merged["loss"] = loss_of_json(merged.get("loss", CROSS_ENTROPY))
@@ -347,7 +354,7 @@ TrainConfig.__signature__ = _of_init.replace(  # type: ignore[attr-defined]
 
 
 def check_option_names(options: Mapping[str, Any]) -> None:
-    """Raise TypeError that names each unknown option and what was probably meant."""
+    """Raise a TypeError for an unknown option that suggests a similar one."""
     known = [f.name for f in dataclasses.fields(TrainConfig)]
     for name in options:
         if name in known:
@@ -355,7 +362,7 @@ def check_option_names(options: Mapping[str, Any]) -> None:
         near = _OTHER_NAMES.get(name) or next(
             iter(difflib.get_close_matches(name, known, 1, 0.6)), None
         )
-        hint = f"did you mean {near!r}?" if near else f"options are {', '.join(known)}"
+        hint = f"did you mean {near!r}?" if near else f"the options are {', '.join(known)}"
         raise TypeError(f"unknown training option {name!r}: {hint}")
 
 
@@ -368,7 +375,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "monitor": MONITORS,
     "on_error": BAD_FILES,
 }
-#: Least, most, whether None is allowed.
+#: Minimum, maximum, whether None is allowed.
 _INTEGERS: dict[str, tuple[int, float, bool]] = {
     "epochs": (1, 10**6, False),
     "batch_size": (1, 4096, False),
@@ -381,7 +388,7 @@ _INTEGERS: dict[str, tuple[int, float, bool]] = {
     "checkpoint_every": (1, 10**9, True),
     "num_threads": (1, MAX_THREADS, True),
 }
-#: Least, most, whether the most itself is out, whether None is allowed.
+#: Minimum, maximum, whether the maximum is excluded, whether None is allowed.
 _NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
     "lr": (0, math.inf, True, False),
     "head_lr": (0, math.inf, True, False),

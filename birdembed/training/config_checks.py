@@ -9,12 +9,12 @@ import numpy as np
 
 from birdembed.base.checks import check_integer, check_number
 
-#: Sides the network is trained at: multiples of 32 in this range.
+#: Image sizes for training: multiples of 32 in this range.
 SMALLEST, LARGEST, GRID = 96, 384, 32
 
 
 def check_side(size: Any) -> int:
-    """Return the side if the network can be trained at it; raise a ValueError if not."""
+    """Return the image size if it is valid for training; raise a ValueError if not."""
     side = check_integer("image_size", size, 1, 8192)
     if side % GRID or not SMALLEST <= side <= LARGEST:
         raise ValueError(
@@ -24,7 +24,7 @@ def check_side(size: Any) -> int:
 
 
 def check_image_size(value: Any) -> Any:
-    """Check an image size: None, a side, or pairs of (epochs, side)."""
+    """Check an image size: None, a number, or pairs of (epochs, size)."""
     if value is None:
         return None
     if not isinstance(value, (list, tuple)):
@@ -35,7 +35,7 @@ def check_image_size(value: Any) -> Any:
             raise ValueError(f"image_size must be pairs of (epochs, size), got {pair!r}")
         pairs.append((check_integer("image_size's epochs", pair[0], 1, 10**6), check_side(pair[1])))
     if not pairs:
-        raise ValueError("image_size is empty: expected pairs of (epochs, size)")
+        raise ValueError("image_size is empty; expected pairs of (epochs, size)")
     return tuple(pairs)
 
 

@@ -1,4 +1,4 @@
-"""A loss that makes a model imitate another model's embeddings."""
+"""A loss that trains a model to imitate the embeddings of another model."""
 
 from __future__ import annotations
 
@@ -15,48 +15,50 @@ from birdembed.training.similarity_loss import relation_loss
 from birdembed.training.teacher import checked_rows, rows_of
 
 FORMS = ("map", "relation")
-#: Measured with features held fast, 1,000 images, 2048 to 1280 numbers, 300 steps: at the full
-#: rate of 1e-3 the map learns its images by heart (cosine from 0.80 to 0.87, on others from 0.72
-#: to 0.69), at a tenth of it hardly (0.82, 0.71).
+#: Measured with fixed features, 1,000 images, 2048 to 1280 dimensions, 300 steps: at the full rate
+#: of 1e-3 the map overfits (cosine rises from 0.80 to 0.87, but falls from 0.72 to 0.69 on other
+#: images); at a tenth of it, it hardly does (0.82, 0.71).
 LR_FACTOR = 0.1
 
 
 @public
 @dataclass(frozen=True, eq=False, repr=False)
 class Distill:
-    """Make a model imitate another model's embeddings: knowledge distillation.
+    """Loss that trains a model to imitate the embeddings of a teacher: knowledge distillation.
 
-    Given to a training as ``loss=``, alone or in a list, it is added to the cross-entropy of the
-    images that have labels. It needs no labels itself.
+    Pass it to a training as ``loss=``, alone or in a list. It is added to the cross-entropy of the
+    images that have labels, and needs no labels itself.
 
     Parameters
     ----------
     targets : array or callable
-        The teacher's embeddings. An array ``(n, d)``, one row for each image of the training
-        data in its order; a row of NaN is an image the teacher has nothing to say about. Or a
-        callable: it gets each batch's pixels ``(n, 3, size, size)`` float32, RGB, cut, turned and
-        lit as the model sees them and normalised as its `preprocess` says, and returns ``(n, d)``:
-        then both see the same view, which teaches more in a long training (Beyer et al. 2022).
-        Lengths do not count.
+        The embeddings of the teacher. Either an array ``(n, d)`` with one row per image of the
+        training data, in the same order; a row of NaN is an image without a target. Or a callable
+        that gets the pixels of each batch, ``(n, 3, size, size)`` float32, RGB, with the
+        augmentation that the model sees and the normalisation of its `preprocess`, and returns
+        ``(n, d)``. With a callable, teacher and student see the same augmented images, which works
+        better in a long training (Beyer et al. 2022). Only the directions of the embeddings
+        matter, not their lengths.
     weight : float
-        What loss and gradient are multiplied by.
+        Factor of the loss and its gradient.
     form : {"map", "relation"}
-        ``"map"``: a linear map leads from the features to the teacher's space, and the loss is 1
-        minus the cosine between both there. The map is fitted by ridge regression on the images
-        as they are before the first step, then trained with the network, and is the model's
-        projection afterwards (``encode(projection=True)``).
-        ``"relation"``: there is no map. Each image's similarities to the others of its batch
-        become what they are for the teacher.
+        ``"map"``: a linear map projects the features to the space of the teacher; the loss is 1
+        minus the cosine similarity there. The map is fitted by ridge regression on the
+        unaugmented images before the first step, then trained with the network. Afterwards it is
+        the projection of the model (``encode(projection=True)``).
+        ``"relation"``: there is no map. The similarities of each image to the others in its batch
+        are trained to match those of the teacher.
     temperature : float
-        Of ``"relation"``: what cosines are divided by.
+        Divisor of the cosine similarities, for ``"relation"``.
     lr_factor : float
-        Of ``"map"``: the map's learning rate, in parts of `lr`; 0 leaves it as it was fitted.
+        Learning rate of the map as a fraction of `lr`, for ``"map"``; 0 keeps the map as fitted.
 
     Notes
     -----
-    The map is scaled to the root mean square ``1 / sqrt(features)``, which no cosine sees: a
-    learning rate means to it what it means to a layer. It takes part in weight decay, gradient
-    clipping and the running mean of the weights, and is kept in checkpoints.
+    The map is scaled to a root mean square of ``1 / sqrt(features)``, which does not change cosine
+    similarities, so that a learning rate has the same effect on it as on a layer. The map takes
+    part in weight decay, gradient clipping and the moving average of the weights, and is stored in
+    checkpoints.
 
     References
     ----------
@@ -82,11 +84,11 @@ class Distill:
     temperature: float = 0.1
     lr_factor: float = LR_FACTOR
 
-    #: A training calls it with (features, batch).
+    #: Training calls the loss with (features, batch).
     needs_batch = True
 
     def __post_init__(self) -> None:
-        """Check the options; scale the targets' rows to length 1."""
+        """Check the options and scale the rows of the targets to length 1."""
         check_choice("form", self.form, FORMS)
         for name, least in (("weight", 1e-30), ("temperature", 1e-30), ("lr_factor", 0)):
             value = check_number(name, getattr(self, name), least)
@@ -96,9 +98,9 @@ class Distill:
 
     @cached_property
     def _text(self) -> str:
-        """What is written of the targets: functions by name, arrays by shape and SHA-256."""
+        """Text for the targets: the name of a function, or the shape and SHA-256 of an array."""
         if callable(self.targets):
-            # Not its repr: that may hold an address, or a place on somebody's machine.
+            # Not its repr, which may contain a memory address or a local path.
             named = self.targets if hasattr(self.targets, "__qualname__") else type(self.targets)
             return f"<{named.__module__}.{named.__qualname__}>"
         digest = hashlib.sha256(self.targets.tobytes()).hexdigest()[:16]
@@ -106,7 +108,7 @@ class Distill:
         return f"<{n} x {dim}, sha256 {digest}>"
 
     def __repr__(self) -> str:
-        """Say what it imitates and how."""
+        """Return the targets and the options as text."""
         own = f"temperature={self.temperature}"
         if self.form == "map":
             own = f"lr_factor={self.lr_factor}"
@@ -125,26 +127,26 @@ class Distill:
         return hash(repr(self))
 
     def __call__(self, features: NDArray[Any], batch: Any) -> tuple[float, NDArray[Any]]:
-        """Return loss and gradient of the form "relation".
+        """Return loss and gradient for the form "relation".
 
         Parameters
         ----------
         features : (n, dim) floats
         batch
-            With `pixels` for a callable, `positions` for an array of targets.
+            Batch with `pixels` (if `targets` is a callable) or `positions` (if it is an array).
 
         Returns
         -------
         loss : float
         d_features : (n, dim)
-            Its gradient, of the dtype of `features`.
+            Gradient of the loss, with the dtype of `features`.
 
         Raises
         ------
         TypeError
-            The form is "map": that loss is computed in a training alone, which has the map.
+            The form is "map": only a training can compute this loss, because it holds the map.
         """
         if self.form == "map":
-            raise TypeError("Distill of the form 'map' has its map in a training: loss= takes it")
+            raise TypeError("Distill with form='map' only works in a training; pass it as loss=")
         loss, slope = relation_loss(features, rows_of(self.targets, batch), self.temperature)
         return self.weight * loss, (self.weight * slope).astype(features.dtype)

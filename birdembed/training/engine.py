@@ -30,23 +30,23 @@ class Diverged(BirdembedError):
 
 
 def check_finite(arrays: Mapping[str, np.ndarray], step: int) -> None:
-    """Raise `Diverged` where one of the arrays holds NaN or infinity after a step."""
+    """Raise `Diverged` if one of the arrays contains NaN or infinity after a step."""
     name = not_finite(arrays)
     if name is not None:
-        raise Diverged(f"training has diverged: {name} holds NaN or infinity after step {step}")
+        raise Diverged(f"training has diverged: {name} contains NaN or infinity after step {step}")
 
 
 class StepResult(NamedTuple):
-    """The result of one step of the optimizer.
+    """Result of one optimizer step.
 
     Attributes
     ----------
     loss : float
         Mean over the images.
     right : int
-        Images whose class was found.
+        Number of images whose class was predicted correctly.
     labelled, images : int
-        Those with a label, and all.
+        Number of images with a label, and of all images.
     """
 
     loss: float
@@ -56,7 +56,7 @@ class StepResult(NamedTuple):
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """`train_accuracy`, where an image had a label."""
+        """`train_accuracy`, if at least one image had a label."""
         return {"train_accuracy": self.right / self.labelled} if self.labelled else {}
 
 
@@ -67,7 +67,7 @@ class Engine:
     ----------
     architecture : str
     state : mapping of str to ndarray
-        All parameters, the head among them.
+        All parameters, including the head.
     config : TrainConfig
     class_weights : (c,) float32 or None
     """
@@ -97,23 +97,23 @@ class Engine:
 
     @property
     def steps(self) -> int:
-        """Steps of the optimizer so far, as the core counts them."""
+        """Number of optimizer steps so far, as counted by the core."""
         return int(self.core.step_count)
 
     def step(self, group: Sequence[Any], factor: float) -> StepResult:
-        """Train on batches as one step.
+        """Train on batches in a single optimizer step.
 
         Parameters
         ----------
         group : sequence
             Batches with `pixels, labels, targets, positions`; their gradients are averaged.
         factor : float
-            Of the learning rates.
+            Factor of the learning rates.
 
         Raises
         ------
         Diverged
-            Loss or gradient is not finite; nothing was changed.
+            Loss or gradient is not finite; the weights did not change.
         """
         config, core, losses = self._config, self.core, self.losses
         losses.settle(self.steps)
@@ -129,8 +129,8 @@ class Engine:
             raise Diverged(f"the gradient is {norm} at step {self.steps + 1}")
         clip = config.grad_clip
         scale = 1.0 if clip is None or norm <= clip else clip / norm
-        # The network's step, in C, and that of what losses learn, in Python, are one step: both
-        # take all of this, so a new key is a field of `Rules` and an argument of `core.apply`.
+        # The step of the network (in C) and of arrays learned by losses (in Python) use the same
+        # rules, so a new key must be a field of `Rules` and an argument of `core.apply`.
         how: dict[str, Any] = {
             "momentum": config.momentum,
             "nesterov": config.nesterov,
@@ -161,12 +161,12 @@ class Engine:
         return float(loss), right
 
     def _cross_entropy(self, batch: Any) -> tuple[float, int]:
-        """Return the mean over the images with labels, and how many of those are right."""
+        """Return the mean over the images with labels, and how many of them are right."""
         targets, weights = batch.targets, None
         if self._class_weights is not None:
             weights = np.asarray(targets @ self._class_weights, np.float32)
         if (batch.labels < 0).any():
-            # A picture that is mixed with one without a label counts for its own share of it.
+            # An image mixed with one without a label counts with its own share.
             share = targets.sum(axis=1, keepdims=True)
             targets = np.divide(targets, share, out=np.zeros_like(targets), where=share > 0)
             weights = share[:, 0] if weights is None else weights
@@ -174,22 +174,22 @@ class Engine:
         return float(loss), int((logits.argmax(axis=1) == batch.labels).sum())
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return the last step's gradients by name, before clipping and weight decay."""
+        """Return the gradients of the last step by name, before clipping and weight decay."""
         found: Any = zip(self.names, self.core.gradients(), strict=True)
         return {name: array for name, array in found if not is_statistic(name)}
 
     def trunk(self, ema: bool) -> Trunk:
-        """Return the present weights for inference; with `ema` their running mean."""
+        """Return the current weights for inference; with `ema` their moving average."""
         averaged = ema and self._config.ema is not None and self.steps > 0
         return Trunk.of_network(self.core.network(ema=averaged))
 
     def projections(self, ema: bool) -> list[Projection]:
-        """Return the linear maps that losses have learned, as `trunk` returns the weights."""
+        """Return the linear maps learned by losses; with `ema` their moving averages."""
         check_finite(self.learned(), self.steps)
         return self.losses.projections(ema and self._config.ema is not None and self.steps > 0)
 
     def arrays(self) -> dict[str, list[np.ndarray]]:
-        """Return the arrays that a checkpoint keeps, for `restore`."""
+        """Return the arrays to store in a checkpoint, for `restore`."""
         arrays: dict[str, list[np.ndarray]] = {"model": self.core.parameters()}
         arrays |= self.core.moments()
         mean = self.core.ema()
@@ -198,7 +198,7 @@ class Engine:
         return arrays
 
     def learned(self) -> dict[str, np.ndarray]:
-        """Return what losses have learned and must be kept, for `restore`."""
+        """Return the arrays learned by losses to store in a checkpoint, for `restore`."""
         self.losses.settle(self.steps)
         return dict(self.losses.arrays())
 
@@ -208,7 +208,7 @@ class Engine:
         learned: Mapping[str, np.ndarray],
         step: int,
     ) -> None:
-        """Take what `arrays` and `learned` gave."""
+        """Restore the arrays returned by `arrays` and `learned`."""
         self.core.set_parameters(arrays["model"])
         self.core.set_moments({k: arrays[k] for k in ("m", "v") if k in arrays}, step)
         self.core.set_ema(arrays.get("ema"))
@@ -216,12 +216,12 @@ class Engine:
 
 
 def native_precision(precision: str) -> str:
-    """Return the precision that `precision` of a `TrainConfig` stands for on this machine.
+    """Return the precision to use on this machine for `precision` of a `TrainConfig`.
 
     Raises
     ------
     BackendError
-        It is "bfloat16", and the processor has none.
+        `precision` is "bfloat16", and the processor does not support it.
     """
     if precision == "float32":
         return precision
@@ -230,8 +230,8 @@ def native_precision(precision: str) -> str:
         return "bfloat16"
     if precision == "bfloat16":
         raise BackendError(
-            "precision='bfloat16' needs a processor with AVX512_BF16 or AMX, and oneDNN finds "
-            f"{backend['isa']} here: use 'float32', or 'auto', which is bfloat16 only where that "
-            "is native"
+            "precision='bfloat16' needs a processor with AVX512_BF16 or AMX, but oneDNN found "
+            f"{backend['isa']}; use 'float32', or 'auto', which uses bfloat16 only on processors "
+            "that support it"
         )
     return "float32"

@@ -28,51 +28,53 @@ def fine_tune(
     show_progress_bar: bool | None = None,
     **config: Any,
 ) -> History:
-    """Train a model as a classifier of train's classes, in place.
+    """Fine-tune a model in place as a classifier of the classes of `train`.
 
-    First a new classifier is trained alone, on features computed once (`head_epochs`), then all
-    layers. The defaults suit about 50 classes of 100 photographs on two cores. Images without
-    labels teach by a `loss` that needs none, such as `Distill`; where no image has one, there is
-    no classifier.
+    First a new classifier is trained on features that are computed once (`head_epochs`), then all
+    layers are trained. The defaults work well for about 50 classes with 100 images each on two
+    cores. Images without labels only take part with a `loss` that needs no labels, such as
+    `Distill`; if no image has a label, the model gets no classifier.
 
     Parameters
     ----------
     model : Model
-        With the classifier dropped (``reset_classifier(0)``) it embeds as before, only better.
+        The model to train. Use ``reset_classifier(0)`` afterwards if you only need embeddings.
     train : ImageFolder, str or Path
         A path is a folder with one subfolder per class.
     valid : ImageFolder, str or Path, optional
-        Chooses the best epoch; classes are matched by name. Where train has none, it is searched
-        only: `monitor` is then "precision_at_1" or "map_at_r".
+        Images to choose the best epoch on. Classes are matched by name. If `train` has no
+        classes, use `monitor` "precision_at_1" or "map_at_r".
     epochs : int
     resume : bool
-        Go on where `checkpoint_dir` holds a checkpoint, and start where it does not. A larger
-        `epochs` extends a finished run.
+        Continue from the checkpoint in `checkpoint_dir`, or start from scratch if there is none.
+        Use a larger `epochs` to extend a finished run.
     callbacks : sequence of Callback or callable
-        A plain callable ``(trainer, logs)`` is told of each epoch; ``False`` from it stops.
+        A plain callable ``(trainer, logs)`` is called after each epoch; return ``False`` to stop
+        training.
     show_progress_bar : bool, optional
-        By default in a terminal or notebook.
+        Default: only in a terminal or notebook.
     **config
         Fields of `TrainConfig`.
 
     Returns
     -------
     History
-        The model has the weights of its best epoch by `monitor` where there is a `valid`, else
-        the last ones; with `ema` their running mean.
+        Metrics of each epoch. The model then has the weights of the best epoch by `monitor`, or
+        of the last epoch without `valid`; with `ema`, their moving average.
 
     Raises
     ------
     TypeError, ValueError
-        The data cannot be trained on, an option is unknown or out of range, or the checkpoint
-        was made with other options.
+        The data is not suitable for training, an option is unknown or out of range, or the
+        checkpoint was made with other options.
     WeightsError
-        The checkpoint is damaged, or of other classes or another architecture.
+        The checkpoint is damaged, or has other classes or another architecture.
     BirdembedError
-        Another call is changing this model, another training writes to `checkpoint_dir`, or the
-        loss became NaN.
+        Another call is changing this model, another training is writing to `checkpoint_dir`, or
+        the loss became NaN.
     KeyboardInterrupt
-        Ctrl-C: the model has the weights of the last whole step, `checkpoint_dir` a checkpoint.
+        Ctrl-C was pressed. The model has the weights of the last completed step, and
+        `checkpoint_dir` has a checkpoint.
 
     Examples
     --------
@@ -84,17 +86,17 @@ def fine_tune(
     """
     if "config" in config:
         raise TypeError(
-            "fine_tune takes the fields of TrainConfig as options of their own; a TrainConfig goes "
-            "to Trainer(model, train, valid, config).fit()"
+            "fine_tune takes the fields of TrainConfig as keyword arguments; to use a TrainConfig, "
+            "call Trainer(model, train, valid, config).fit()"
         )
     if resume and config.get("checkpoint_dir") is None:
-        raise ValueError("resume=True needs checkpoint_dir=, the folder to go on from")
+        raise ValueError("resume=True needs checkpoint_dir=, the folder with the checkpoint")
     path = config.get("checkpoint_dir")
     found = None
     if path is not None and resume and has_checkpoint(path):
         found = read_checkpoint(path)
     if found is not None and config.get("lr") is None:
-        # Chosen by the length of the run as it was then; a longer one keeps it.
+        # The default depended on the length of the original run; an extended run keeps it.
         config["lr"] = found.config["lr"]
     run = Run(model, train, valid, None, show_progress_bar, epochs=epochs, **config)
     trainer = trainer_of(run, callbacks)

@@ -21,10 +21,10 @@ from birdembed.training.classes import spread_rows
 from birdembed.training.config import TrainConfig
 from birdembed.training.schedule import schedule_factor
 
-#: More images than this add time and no accuracy to a linear layer that is trained on anyway.
+#: Maximum number of images: more take longer and do not improve a layer that is trained on later.
 MOST_IMAGES = 20_000
 _BATCH = 128
-#: AdamW's, whatever the rates of the training that follows: nothing here can be broken.
+#: Learning rate of AdamW for the head, independent of the training that follows.
 RATE = 5e-3
 
 
@@ -36,10 +36,10 @@ def cached_features(
     update: Any = None,
     see: Callable[[Any], None] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the pooled features of the training images as they are, and their positions.
+    """Return the pooled features of the unaugmented training images, and their positions.
 
-    Images that cannot be read are left out; `Batches` has told of them. `see` is told of each
-    batch's `pixels` and `positions`.
+    Images that cannot be read are left out; `Batches` has reported them. `see` is called with each
+    batch of `pixels` and `positions`.
     """
     rows = np.sort(spread_rows(data.labels, MOST_IMAGES, config.seed))
     threads = config.num_threads or 0
@@ -71,7 +71,7 @@ def train_head(
     config: TrainConfig,
     weights: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-    """Train a linear layer with softmax by AdamW: `head_epochs` passes, cosine schedule.
+    """Train a linear softmax classifier with AdamW for `head_epochs` epochs, cosine schedule.
 
     Parameters
     ----------
@@ -80,20 +80,20 @@ def train_head(
     features : (n, dim) float32
     labels : (n,) int64
     config : TrainConfig
-        Its `head_epochs`, `weight_decay` (of adamw), `label_smoothing` and `seed` count.
+        `head_epochs`, `weight_decay` (of adamw), `label_smoothing` and `seed` are used.
     weights : (c,) float32, optional
-        Of each class.
+        Weight of each class.
 
     Returns
     -------
     weight, bias
         New arrays.
     accuracy : float
-        On the features themselves, at the end.
+        Final accuracy on the features.
     """
     classes, smoothing = len(bias), config.label_smoothing
-    # Added up in float32, and so for some numbers of classes one unit in the last place off the
-    # target of a batch: what was trained before would not come out the same to the bit.
+    # Summed in float32, which for some numbers of classes differs from the targets of a batch in
+    # the last bit. Changing it would change the results of existing trainings.
     own = float(np.float32(smoothing / classes) + np.float32(1 - smoothing))
     decay = config.weight_decay if config.optimizer == "adamw" else 0.0
     value = np.concatenate([weight, bias[:, None]], axis=1).astype(np.float32)
@@ -129,16 +129,16 @@ def head_for(model: Snapshot, data: ImageFolder, seed: int) -> tuple[dict[str, A
     Returns
     -------
     head : dict of str to ndarray
-        `fc.weight` and `fc.bias`; nothing where the data have no classes.
+        `fc.weight` and `fc.bias`; empty if the data has no classes.
     kept : bool
-        Whether it is the model's own: its names are the data's (the rows in the data's
-        order), or it has no names and the size fits.
+        Whether the head of the model is kept: its class names are those of the data (rows are
+        reordered), or it has no names and the size matches.
     note : str
-        What became of the old one, "" where nothing did.
+        What happened to the old head, or "".
     """
     wanted = data.class_names
     if not wanted:
-        note = "the classifier is dropped: train has no labels to train it with"
+        note = "the classifier is removed, because train has no labels to train it with"
         return {}, True, note if model.num_classes else ""
     if not model.num_classes:
         return random_head(model.architecture, len(wanted), seed), False, ""
@@ -146,7 +146,7 @@ def head_for(model: Snapshot, data: ImageFolder, seed: int) -> tuple[dict[str, A
     head = {name: state[name] for name in ("fc.weight", "fc.bias")}
     known = model.class_names
     if known is None and model.num_classes == len(wanted):
-        return head, True, "the classifier has no class names; its rows are taken for train's"
+        return head, True, "the classifier has no class names; its rows are assumed to match train"
     if known is not None and sorted(known) == sorted(wanted):
         rows = [known.index(name) for name in wanted]
         return {name: array[rows] for name, array in head.items()}, True, ""

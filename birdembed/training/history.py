@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-_EPOCHS = 30  # rows that notebooks show
+_EPOCHS = 30  # rows shown in notebooks
 
-#: Key in an epoch's values of each monitor, and whether more is better.
+#: Key of each monitor in the values of an epoch, and whether higher is better.
 MONITORED = {
     "accuracy": ("valid_accuracy", True),
     "loss": ("valid_loss", False),
@@ -24,9 +24,9 @@ MONITORED = {
 
 
 def rank(logs: dict[str, Any], monitor: str) -> tuple[float, float]:
-    """Return a key that is larger for a better epoch; of equal ones the lower loss wins.
+    """Return a sort key that is larger for a better epoch; ties are broken by the lower loss.
 
-    On a small `valid` many epochs have the same accuracy.
+    With a small `valid`, many epochs have the same accuracy.
     """
     key, more = MONITORED[monitor]
     value = logs.get(key)
@@ -49,11 +49,11 @@ class History:
     Attributes
     ----------
     epochs : list of dict
-        One an epoch: `epoch` (from 1), `step`, `train_loss`, `train_accuracy`, `lr`, `seconds`,
-        `images_per_second`, and with a `valid` set `valid_loss`, `valid_accuracy`,
-        `precision_at_1`, `map_at_r`. Accuracies run from 0 to 1.
+        One dict per epoch: `epoch` (from 1), `step`, `train_loss`, `train_accuracy`, `lr`,
+        `seconds`, `images_per_second`, and with a `valid` set also `valid_loss`,
+        `valid_accuracy`, `precision_at_1`, `map_at_r`. Accuracies are between 0 and 1.
     monitor : str
-        What chooses the best epoch.
+        Score that chooses the best epoch.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class History:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The best epoch by `monitor`, of equals the first; without `valid` the last epoch.
+        """The best epoch by `monitor` (the first one if tied); without `valid` the last epoch.
 
-        Empty where no epoch has ended.
+        Empty if no epoch has finished.
         """
         if not self.epochs:
             return {}
@@ -83,7 +83,7 @@ class History:
         return len(self.epochs)
 
     def to_pandas(self) -> DataFrame:
-        """Return a table, one row an epoch.
+        """Return a DataFrame with one row per epoch.
 
         Returns
         -------
@@ -99,7 +99,7 @@ class History:
         return need("pandas", "pandas", "History.to_pandas").DataFrame(self.epochs)
 
     def plot(self) -> Figure:
-        """Draw losses and scores over the epochs.
+        """Plot losses and scores over the epochs.
 
         Returns
         -------
@@ -122,7 +122,7 @@ class History:
         from birdembed.display import html
 
         if not self.epochs:
-            return html.heading("History", "no epoch has ended")
+            return html.heading("History", "no epoch has finished")
         keys = list(dict.fromkeys(key for logs in self.epochs for key in logs))
         epochs, best = self.epochs, self.best
         text = "the best epoch in bold"

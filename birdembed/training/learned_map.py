@@ -1,4 +1,4 @@
-"""The linear map of a `Distill`, learned together with the network."""
+"""The linear map of a `Distill` loss, trained together with the network."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class MapState:
-    """What a map consists of after a step: all arrays ``(features, dim) float32``.
+    """The state of a map after a step: all arrays ``(features, dim)`` float32.
 
     Attributes
     ----------
     matrix : ndarray
     m, v : ndarray or None
-        The optimizer's moments.
+        Moments of the optimizer.
     ema : ndarray or None
-        The running mean.
+        Moving average of the matrix.
     """
 
     matrix: Array
@@ -40,7 +40,7 @@ class MapState:
 
 @dataclass(frozen=True)
 class Rules:
-    """How a step of the optimizer changes a matrix; as the core's `apply` takes it."""
+    """The options of an optimizer step, as for `apply` in the core."""
 
     kind: str
     lr: float
@@ -52,7 +52,7 @@ class Rules:
 
 
 class LearnedMap:
-    """A `Distill` of the form "map" in a training: its loss, and the map it learns.
+    """A `Distill` loss with form "map" in a training: the loss and the learned map.
 
     Parameters
     ----------
@@ -70,20 +70,20 @@ class LearnedMap:
     # The fit
 
     def see(self, batch: Any) -> None:
-        """Keep the targets of images whose features `fit` will get, in the same order."""
+        """Store the targets of a batch; `fit` gets the features of the same images in order."""
         self._seen.append(rows_of(self.spec.targets, batch))
 
     def fit(self, features: Array) -> str:
-        """Fit the map to the features of what it has seen; return a sentence about it."""
+        """Fit the map to the features of the stored targets; return a sentence about the fit."""
         targets = np.concatenate(self._seen)
         self._seen = []
         known = ~np.isnan(targets[:, 0])
         if not known.any():
-            raise ValueError("targets of Distill have no row that is not NaN")
+            raise ValueError("targets of Distill: all rows are NaN")
         found = fit_ridge(features[known], targets[known])
         size = np.sqrt(np.mean(np.square(found.matrix, dtype=np.float64)))
         if not size > 0:
-            raise ValueError("no image has features that tell anything about Distill's targets")
+            raise ValueError("the features of the images do not predict the targets of Distill")
         scale = 1 / (size * np.sqrt(len(found.matrix)))
         self.state = MapState(found.matrix * np.float32(scale))
         judged = "" if found.cosine is None else f": cosine {found.cosine:.3f} on held-out ones"
@@ -95,7 +95,7 @@ class LearnedMap:
     # A step
 
     def __call__(self, features: Array, batch: Any) -> tuple[float, Array]:
-        """Return loss and gradient for the features; `gradient` is the map's afterwards."""
+        """Return the loss and the gradient of the features; that of the map is in `gradient`."""
         assert self.state is not None
         targets = rows_of(self.spec.targets, batch)
         weight = self.spec.weight
@@ -103,7 +103,7 @@ class LearnedMap:
         return loss, d_features
 
     def stepped(self, gradient: Array, step: int, rules: Rules) -> MapState:
-        """Return the state after the optimizer's step number `step`, from 1."""
+        """Return the state after optimizer step number `step`, counted from 1."""
         now = self.state
         assert now is not None
         new = now
@@ -115,10 +115,10 @@ class LearnedMap:
             new = replace(new, ema=mean + keep * (new.matrix - mean))
         return new
 
-    # What it is afterwards
+    # The result
 
     def projection(self, ema: bool) -> Projection:
-        """Return the map as a projection; with `ema` its running mean."""
+        """Return the map as a projection; with `ema` its moving average."""
         assert self.state is not None
         averaged = ema and self.state.ema is not None
         matrix = self.state.ema if averaged else self.state.matrix
@@ -126,11 +126,11 @@ class LearnedMap:
         return Projection("avg", np.zeros(len(matrix), np.float32), matrix)
 
     def arrays(self) -> dict[str, Array]:
-        """Return everything that must be kept, for `restore`."""
+        """Return the arrays to store in a checkpoint, for `restore`."""
         return {k: a for k, a in vars(self.state).items() if a is not None} if self.state else {}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Take what `arrays` gave.
+        """Restore the arrays returned by `arrays`.
 
         Raises
         ------
@@ -143,30 +143,30 @@ class LearnedMap:
             or len(shapes) != 1
             or not set(arrays) <= {"matrix", "m", "v", "ema"}
         ):
-            raise WeightsError(f"the checkpoint has no map for {self.spec!r}: start anew")
+            raise WeightsError(f"the checkpoint has no map for {self.spec!r}; start again")
         self.state = MapState(**arrays)
 
 
 def cosine_loss(
     features: NDArray[Any], matrix: NDArray[Any], targets: NDArray[Any], weight: float = 1.0
 ) -> tuple[float, NDArray[Any], NDArray[Any]]:
-    """Return 1 minus the mean cosine of ``features @ matrix`` and targets, and its gradients.
+    """Return 1 minus the mean cosine of ``features @ matrix`` and targets, and the gradients.
 
     Parameters
     ----------
     features : (n, features) floats
     matrix : (features, dim) floats
     targets : (n, dim) floats
-        Rows of length 1; rows of NaN do not count.
+        Rows of length 1; rows of NaN are ignored.
     weight : float
-        What loss and gradients are multiplied by.
+        Factor of the loss and the gradients.
 
     Returns
     -------
     loss : float
-        0 where no row counts.
+        0 if all rows are ignored.
     d_features, d_matrix : ndarray
-        Of the shape and dtype of `features` and `matrix`.
+        Gradients, with the shape and dtype of `features` and `matrix`.
     """
     known = ~np.isnan(targets[:, 0])
     if not known.any():
@@ -174,7 +174,7 @@ def cosine_loss(
     x = features[known]
     mapped = (x @ matrix).astype(np.float64)
     lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
-    # A row of zeros has no direction, hence no gradient.
+    # A row of zeros has no direction and therefore no gradient.
     unit = np.divide(mapped, lengths, out=np.zeros_like(mapped), where=lengths > 0)
     wanted = targets[known].astype(np.float64)
     cosines = (unit * wanted).sum(axis=1, keepdims=True)
@@ -186,7 +186,7 @@ def cosine_loss(
 
 
 def optimized(state: MapState, gradient: Array, step: int, rules: Rules) -> MapState:
-    """Return matrix and moments after a step of SGD or AdamW, as the core makes it."""
+    """Return matrix and moments after a step of SGD or AdamW, computed as in the core."""
     g, p = gradient * np.float32(rules.grad_scale), state.matrix
     lr, decay = np.float32(rules.lr), np.float32(rules.weight_decay)
     m = np.zeros_like(p) if state.m is None else state.m
@@ -197,7 +197,7 @@ def optimized(state: MapState, gradient: Array, step: int, rules: Rules) -> MapS
         move = g + momentum * m if rules.nesterov else m
         return replace(state, matrix=p - lr * move, m=m)
     v = np.zeros_like(p) if state.v is None else state.v
-    beta1, beta2, eps = np.float32(BETA1), np.float32(BETA2), np.float32(EPS)  # as the core's
+    beta1, beta2, eps = np.float32(BETA1), np.float32(BETA2), np.float32(EPS)  # as in the core
     m = m + (1 - beta1) * (g - m)
     v = beta2 * v + (1 - beta2) * g * g
     rate = np.float32(rules.lr / (1 - BETA1**step))

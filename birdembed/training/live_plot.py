@@ -1,4 +1,4 @@
-"""Plot a training's curves while it runs."""
+"""Plot training curves during training."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @public
 class LivePlot(Callback):
-    """A callback that draws loss and accuracy below the cell while a model trains.
+    """Callback that plots loss and accuracy below the notebook cell during training.
 
     Parameters
     ----------
     every : float
-        Seconds between two drawings, at least. Each epoch is drawn in any case.
+        Minimum number of seconds between updates. The plot is always updated after an epoch.
 
     Raises
     ------
@@ -29,19 +29,19 @@ class LivePlot(Callback):
 
     Notes
     -----
-    Outside of a notebook it does nothing.
+    It does nothing outside a notebook.
     """
 
     def __init__(self, every: float = 5.0) -> None:
         need("IPython.display", "notebook", "LivePlot")
         self.every = every
-        self.steps: list[tuple[float, float]] = []  # where in the epochs, and the loss there
+        self.steps: list[tuple[float, float]] = []  # position in epochs, and the loss
         self._handle: Any = None
         self._shown = False
         self._drawn = 0.0
 
     def on_train_begin(self, trainer: TrainerLike) -> None:
-        """Make a place for the plot."""
+        """Create the output area for the plot."""
         from IPython.core.getipython import get_ipython
         from IPython.display import DisplayHandle
 
@@ -50,7 +50,7 @@ class LivePlot(Callback):
         self._shown = False
 
     def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
-        """Record the loss, and draw from time to time."""
+        """Record the loss, and update the plot if enough time has passed."""
         if self._handle is None:
             return
         self.steps.append((logs["step"] / trainer.steps_per_epoch, logs["train_loss"]))
@@ -58,12 +58,12 @@ class LivePlot(Callback):
             self._draw(trainer.history)
 
     def on_epoch_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
-        """Draw the curves."""
+        """Update the plot."""
         if self._handle is not None:
             self._draw(trainer.history)
 
     def on_train_end(self, trainer: TrainerLike, history: History) -> None:
-        """Draw the final curves, with the best epoch."""
+        """Draw the final plot, with the best epoch."""
         if self._handle is not None:
             self._draw(history)
 

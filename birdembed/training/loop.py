@@ -28,18 +28,17 @@ from birdembed.training.validation import validate
 
 
 class Loop:
-    """The loop that trains a run until the last epoch.
+    """Trains a run until the last epoch.
 
     Parameters
     ----------
     run : Run
     tell : callable
-        ``tell(event, *arguments)`` tells the callbacks; False where one wants to stop.
+        ``tell(event, *arguments)`` calls the callbacks; it returns False if one stops the training.
 
     Notes
     -----
-    The core's count of steps is the truth about where the run stands: Ctrl-C may fall between
-    any two lines here.
+    Only the step count of the core is reliable: Ctrl-C can interrupt between any two lines here.
     """
 
     def __init__(self, run: Run, tell: Callable[..., bool]) -> None:
@@ -51,7 +50,7 @@ class Loop:
         self._saved = -1  # step of the last checkpoint
 
     def train(self) -> None:
-        """Train; the caller holds the model's lock."""
+        """Train; the caller holds the lock of the model."""
         before, path = snapshot_of(self._run.model), self._config.checkpoint_dir
         lock = None
         if path is not None:
@@ -78,8 +77,8 @@ class Loop:
         path = cfg.checkpoint_dir
         if path is not None and run.step_count == 0 and has_checkpoint(path):
             self._report.say(
-                f"{path} holds the checkpoint of an earlier run, which this one replaces; "
-                "resume=True would go on with it"
+                f"{path} has a checkpoint of an earlier run, which will be replaced; "
+                "use resume=True to continue that run"
             )
         run.read_images()
         run.ready()
@@ -103,7 +102,7 @@ class Loop:
         return run.position.epoch - run.history.best["epoch"] >= patience
 
     def _epoch(self) -> bool:
-        """Train what is left of an epoch; False where the training is to stop."""
+        """Train the rest of an epoch; return False if the training should stop."""
         run, cfg, at = self._run, self._config, self._run.position
         engine, batches = run.ready(), run.batches
         done = engine.steps - at.epoch_start
@@ -119,7 +118,7 @@ class Loop:
         for group in _grouped(source, cfg.accumulate):
             group = [batch for batch in group if len(batch.labels)]
             if not group:
-                at.epoch_start -= 1  # nothing to read there: its place passes all the same
+                at.epoch_start -= 1  # no readable image in this step, but its position still counts
                 continue
             factor = run.factor(engine.steps)
             result = engine.step(group, factor)
@@ -155,11 +154,11 @@ class Loop:
         return self._tell("on_step_end", logs)
 
     def _epoch_end(self) -> bool:
-        """Validate, choose the best epoch and record it; may be repeated after an interruption."""
+        """Validate, update the best epoch and record it; can be repeated after an interruption."""
         run, cfg, at = self._run, self._config, self._run.position
         began, history = time.perf_counter(), run.history
         if not at.images:
-            raise ValueError("no image of train was read in a whole epoch")
+            raise ValueError("none of the images of train could be read in this epoch")
         logs: dict[str, Any] = {
             "epoch": at.epoch + 1,
             "step": run.step_count,
@@ -201,8 +200,8 @@ class Loop:
             snapshot = run.best or self._best_of_folder(best)
             if snapshot is None:
                 self._report.warn(
-                    f"the weights of the best epoch, {best['epoch']}, are no longer there: the "
-                    "model has those of the last step"
+                    f"the weights of the best epoch, {best['epoch']}, no longer exist; the model "
+                    "has the weights of the last step"
                 )
         run.publish(run.snapshot() if snapshot is None else snapshot)
         self._ended = True
@@ -226,27 +225,27 @@ class Loop:
         return self._tell("on_checkpoint", path)
 
     def _interrupted(self, before: Snapshot) -> None:
-        """Write a checkpoint after Ctrl-C, and say how to resume."""
+        """Write a checkpoint after Ctrl-C, and print how to resume."""
         run, path = self._run, self._config.checkpoint_dir
         if self._ended:
             return
         if not run.step_count:
             set_snapshot(run.model, before)
-            self._report.warn("interrupted before the first step; the model is as it was")
+            self._report.warn("interrupted before the first step; the model has not changed")
             return
         if not self._published(before):
             return
-        text = f"interrupted after step {run.step_count}, whose weights the model has"
+        text = f"interrupted; the model has the weights of step {run.step_count}"
         if path is None:
-            text += "; a run with checkpoint_dir= can be resumed"
+            text += "; to be able to resume, train with checkpoint_dir="
         else:
             text += self._saved_or_not(
-                f"; fine_tune(..., checkpoint_dir={path!r}, resume=True) goes on from there"
+                f"; continue with fine_tune(..., checkpoint_dir={path!r}, resume=True)"
             )
         self._report.warn(text)
 
     def _failed(self, error: BaseException, before: Snapshot) -> None:
-        """Write a checkpoint after an error, unless writing it is what failed."""
+        """Write a checkpoint after an error, unless the error came from writing one."""
         run, path = self._run, self._config.checkpoint_dir
         if self._ended:
             return
@@ -255,27 +254,27 @@ class Loop:
             return
         if not self._published(before):
             return
-        text = f"stopped by an error after step {run.step_count}, whose weights the model has"
+        text = f"stopped by an error; the model has the weights of step {run.step_count}"
         if path is not None and not isinstance(error, OSError):
-            text += self._saved_or_not(f"; {path} has a checkpoint of it")
+            text += self._saved_or_not(f"; a checkpoint is in {path}")
         self._report.warn(text)
 
     def _published(self, before: Snapshot) -> bool:
-        """Give the model the present weights, or, where they are not finite, those before."""
+        """Give the model the current weights or, if these are not finite, the previous ones."""
         try:
             self._run.publish(self._run.snapshot())
         except Diverged as error:
             set_snapshot(self._run.model, before)
-            self._report.warn(f"{error}; the model is as it was")
+            self._report.warn(f"{error}; the model has not changed")
             return False
         return True
 
     def _tell_error(self, error: BaseException) -> None:
-        """Tell the callbacks of an error; errors of their own must not hide it."""
+        """Call the callbacks with an error; an error in a callback must not hide it."""
         try:
             self._tell("on_train_error", error)
         except Exception as another:
-            self._report.warn(f"a callback failed as well: {type(another).__name__}: {another}")
+            self._report.warn(f"a callback also failed: {type(another).__name__}: {another}")
 
     def _saved_or_not(self, text: str) -> str:
         path = self._config.checkpoint_dir
@@ -285,7 +284,7 @@ class Loop:
                 self._report.say(f"writing the checkpoint of step {self._run.step_count}")
                 save(self._run, path)
         except (OSError, Diverged) as error:
-            return f"; no checkpoint of it could be written: {error}"
+            return f"; the checkpoint could not be written: {error}"
         return text
 
 

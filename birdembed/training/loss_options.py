@@ -1,4 +1,4 @@
-"""The option `loss`: its check, and its form in JSON."""
+"""Check the option `loss`, and convert it to JSON and back."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ CROSS_ENTROPY = "cross_entropy"
 
 
 def check_loss(value: Any) -> Any:
-    """Return "cross_entropy", a callable, or a tuple of those."""
+    """Check the option; return "cross_entropy", a callable, or a tuple of these."""
     given = value if isinstance(value, (list, tuple)) else [value]
     wrong = [one for one in given if not callable(one) and not _is_default(one)]
     if wrong or not given:
         raise ValueError(
             "loss must be 'cross_entropy' or a callable (features, labels) -> (loss, d_features), "
-            f"or a list of those, got {wrong[0] if wrong else value!r}"
+            f"or a list of these, got {wrong[0] if wrong else value!r}"
         )
     return tuple(value) if isinstance(value, (list, tuple)) else value
 
@@ -29,20 +29,20 @@ def own_losses(value: Any) -> tuple[Any, ...]:
 
 
 def loss_to_json(value: Any) -> Any:
-    """Return a checked `loss` as JSON takes it: a callable by its repr."""
+    """Return a checked `loss` as a JSON value; a callable becomes its repr."""
     if isinstance(value, tuple):
         return [loss_to_json(one) for one in value]
-    # Without the address of a function, which is another one in each process.
+    # Without the address of a function, which differs between processes.
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)) if callable(value) else value
 
 
 def loss_of_json(value: Any) -> Any:
-    """Return the `loss` of which `loss_to_json` gave the value; a callable is taken as it is.
+    """Return the `loss` for a value from `loss_to_json`; a callable is returned unchanged.
 
     Raises
     ------
     ValueError
-        It was a callable of the user's own.
+        The loss was a custom callable.
     """
     if isinstance(value, (list, tuple)):
         return tuple(loss_of_json(one) for one in value)
@@ -50,7 +50,7 @@ def loss_of_json(value: Any) -> Any:
         return value
     known = SupCon.from_repr(value)
     if known is None:
-        raise ValueError(f"the checkpoint's loss was {value}: pass it again as loss=")
+        raise ValueError(f"the checkpoint was made with the loss {value}; pass it again as loss=")
     return known
 
 

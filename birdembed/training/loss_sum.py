@@ -1,4 +1,4 @@
-"""The losses of a training beside the cross entropy, added up."""
+"""The sum of the losses that are added to the cross-entropy."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Array = NDArray[np.float32]
 
 
 class LossSum:
-    """The losses of a training, and what they learn.
+    """The losses of a training, and the arrays they learn.
 
     Parameters
     ----------
     losses : sequence of callable
-        As `TrainConfig` takes them, without the cross entropy.
+        As for `TrainConfig`, without the cross-entropy.
 
     Notes
     -----
-    What is learned changes in two parts: `stage` computes it, `settle` takes it over once the
-    core's count of steps says that the network made the step too. So Ctrl-C between two lines
-    leaves both at the same step.
+    Learned arrays are updated in two parts: `stage` computes the update, and `settle` applies it
+    once the step count of the core shows that the network made the step too. So if Ctrl-C
+    interrupts in between, both are at the same step.
     """
 
     def __init__(self, losses: Sequence[Any]) -> None:
@@ -44,16 +44,16 @@ class LossSum:
 
     @property
     def to_fit(self) -> bool:
-        """Whether something must be fitted before the first step."""
+        """Whether a loss must be fitted before the first step."""
         return any(one.state is None for one in self._maps.values())
 
     def see(self, batch: Any) -> None:
-        """Keep what `fit` needs of images whose features it will get, in the same order."""
+        """Store what `fit` needs of a batch; it gets the features of the same images in order."""
         for one in self._maps.values():
             one.see(batch)
 
     def fit(self, features: Array) -> list[str]:
-        """Fit to the features of what was seen; return a sentence on each fit."""
+        """Fit the losses to the features of the stored batches; return a sentence on each fit."""
         return [one.fit(features) for one in self._maps.values()]
 
     # A step
@@ -61,10 +61,10 @@ class LossSum:
     def __call__(
         self, features: Array, batch: Any, accumulate: bool, scale: float
     ) -> tuple[float, Array | None]:
-        """Return the sum of the losses, and its gradient for the features.
+        """Return the sum of the losses, and its gradient with respect to the features.
 
-        Gradients of what is learned, times `scale`, are kept for `stage`: added to those there
-        where `accumulate`, in place of them otherwise.
+        The gradients of learned arrays, times `scale`, are stored for `stage`. With `accumulate`
+        they are added to those already stored, else they replace them.
         """
         if not accumulate:
             self._gradients = {}
@@ -82,32 +82,32 @@ class LossSum:
         return total, slope
 
     def grad_norm(self, others: float) -> float:
-        """Return the norm of all gradients, of which those elsewhere have the norm `others`."""
+        """Return the norm of all gradients, given the norm `others` of the network's gradients."""
         own = [float(np.linalg.norm(gradient)) for gradient in self._gradients.values()]
         return math.hypot(others, *own) if own else others
 
     def stage(self, step: int, rules: Rules) -> None:
-        """Compute what the optimizer's step number `step` makes of what is learned."""
+        """Compute the learned arrays after optimizer step number `step`."""
         self._staged = (
             step,
             {i: one.stepped(self._gradients[i], step, rules) for i, one in self._maps.items()},
         )
 
     def settle(self, steps: int) -> None:
-        """Take over what was staged for a step, where that is done; forget it where not."""
+        """Apply a staged update if the network has made that step, else discard it."""
         staged, self._staged = self._staged, None
         if staged is not None and staged[0] == steps:
             for i, state in staged[1].items():
                 self._maps[i].state = state
 
-    # What it is afterwards
+    # The result
 
     def projections(self, ema: bool) -> list[Projection]:
-        """Return the maps in the order of the losses; with `ema` their running means."""
+        """Return the maps in the order of the losses; with `ema` their moving averages."""
         return [one.projection(ema) for one in self._maps.values() if one.state is not None]
 
     def arrays(self) -> dict[str, Array]:
-        """Return everything that must be kept, for `restore`."""
+        """Return the arrays to store in a checkpoint, for `restore`."""
         return {
             f"{i}/{name}": array
             for i, one in self._maps.items()
@@ -115,12 +115,12 @@ class LossSum:
         }
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Take what `arrays` gave.
+        """Restore the arrays returned by `arrays`.
 
         Raises
         ------
         WeightsError
-            They are not those of these losses.
+            The arrays belong to other losses.
         """
         for i, one in self._maps.items():
             start = f"{i}/"
@@ -128,7 +128,7 @@ class LossSum:
 
 
 def _checked(term: Any, features: Array, batch: Any) -> tuple[float, Array]:
-    """Return a loss's value and gradient; one that takes labels sees the images that have one."""
+    """Return value and gradient of a loss; a loss of labels only gets images with a label."""
     if getattr(term, "needs_batch", False):
         return _as_numbers(term(features, batch), features)
     known = batch.labels >= 0
@@ -142,7 +142,7 @@ def _checked(term: Any, features: Array, batch: Any) -> tuple[float, Array]:
 
 
 def _as_numbers(result: Any, features: Array) -> tuple[float, Array]:
-    """Return what a loss gave; TypeError or ValueError where that is anything but numbers."""
+    """Return the result of a loss; raise a TypeError or ValueError if it is not numeric."""
     try:
         value, slope = result
         value, slope = float(value), np.asarray(slope)

@@ -1,4 +1,4 @@
-"""Losses that are added to the cross entropy."""
+"""Losses that are added to the cross-entropy."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ _REPR = re.compile(r"SupCon\(temperature=([-+.e\d]+), weight=([-+.e\d]+)\)$")
 class SupCon:
     """Supervised contrastive loss (Khosla et al. 2020, "Supervised Contrastive Learning").
 
-    Draws the embeddings of a class together and pushes the classes apart. Given to a training
-    as ``loss=``, it is added to the cross-entropy.
+    Pulls the embeddings of a class together and pushes different classes apart. Pass it to a
+    training as ``loss=``; it is added to the cross-entropy.
 
     Parameters
     ----------
     temperature : float
-        What cosines are divided by.
+        Divisor of the cosine similarities.
     weight : float
-        What loss and gradient are multiplied by.
+        Factor of the loss and its gradient.
 
     Notes
     -----
-    The paper's L_out (equation 2), on the pooled features scaled to length 1: for each image i
-    with others of its class P(i) in the batch, the mean over p in P(i) of
-    ``-log(exp(z_i.z_p / T) / sum over a != i of exp(z_i.z_a / T))``; then the mean over those
-    images. An image that is alone in its class counts only among the others.
+    This is L_out of the paper (equation 2), on the pooled features scaled to length 1: for each
+    image i with other images P(i) of its class in the batch, the mean over p in P(i) of
+    ``-log(exp(z_i.z_p / T) / sum over a != i of exp(z_i.z_a / T))``; then the mean over these
+    images. An image without another one of its class only appears in the denominators.
     """
 
     temperature: float = 0.1
     weight: float = 0.2
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the parameters."""
         for name, value in (("temperature", self.temperature), ("weight", self.weight)):
             if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
                 raise TypeError(f"{name} must be a number, got {value!r}")
@@ -56,7 +56,7 @@ class SupCon:
 
     @classmethod
     def from_repr(cls, text: str) -> SupCon | None:
-        """Return the loss whose `repr` is `text`, None where it is none of this kind."""
+        """Return the loss with the repr `text`, or None if it is not a `SupCon`."""
         match = _REPR.match(text)
         return None if match is None else cls(float(match[1]), float(match[2]))
 
@@ -73,19 +73,19 @@ class SupCon:
         Returns
         -------
         loss : float
-            0 where no two images share a class.
+            0 if no two images have the same class.
         d_features : (n, dim)
-            Its gradient, of the dtype of `features`. Computed in float64.
+            Gradient of the loss, with the dtype of `features`. Computed in float64.
 
         Raises
         ------
         ValueError
-            The shapes do not fit.
+            The shapes do not match.
         """
         wide = np.asarray(features, np.float64)
         if wide.ndim != 2 or len(wide) != len(labels):
             raise ValueError(
-                f"features must be (n, dim) with one label a row, got {wide.shape} and "
+                f"features must be (n, dim) with one label per row, got {wide.shape} and "
                 f"{len(labels)} labels"
             )
         labels = np.asarray(labels)

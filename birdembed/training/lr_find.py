@@ -18,21 +18,21 @@ from birdembed.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SMOOTHING = 0.9  # of the running mean of the loss
-_GONE = 4.0  # times the least loss: it has diverged, the rest tells nothing
+_SMOOTHING = 0.9  # of the moving average of the loss
+_GONE = 4.0  # the loss has diverged if it is this many times the minimum
 
 
 @public
 @dataclass(frozen=True)
 class LrFind:
-    """The result of `lr_find`.
+    """Result of `lr_find`.
 
     Attributes
     ----------
     lrs, losses : list of float
-        Learning rate of each step, and the smoothed loss there.
+        Learning rate and smoothed loss of each step.
     suggestion : float
-        Two thirds along the longest fall of the loss.
+        The suggested learning rate: two thirds along the longest decrease of the loss.
     """
 
     lrs: list[float]
@@ -40,7 +40,7 @@ class LrFind:
     suggestion: float
 
     def plot(self) -> Figure:
-        """Draw the loss over the learning rate.
+        """Plot the loss against the learning rate.
 
         Returns
         -------
@@ -73,7 +73,7 @@ def lr_find(
     show_progress_bar: bool | None = None,
     **config: Any,
 ) -> LrFind:
-    """Find a learning rate by training a copy of a model with a rising one.
+    """Find a learning rate by training a copy of a model with increasing learning rates.
 
     Parameters
     ----------
@@ -81,36 +81,38 @@ def lr_find(
     train : ImageFolder, str or Path
         A path is a folder with one subfolder per class.
     start_lr, end_lr : float
-        The rate rises by the same factor at each step. It ends early once the loss diverges.
+        The learning rate is multiplied by the same factor at each step. The search stops early if
+        the loss diverges.
     steps : int
     show_progress_bar : bool, optional
     **config
-        Fields of `TrainConfig`: those of the training that is to follow. `schedule`, `ema`,
+        Fields of `TrainConfig`; pass the options of the planned training. `schedule`, `ema`,
         `checkpoint_dir` and `patience` have no effect here.
 
     Returns
     -------
     LrFind
-        `suggestion` and `plot()`.
+        Its `suggestion` is the learning rate; `plot()` shows the curve.
 
     Raises
     ------
     TypeError, ValueError
-        The rates do not rise, an option is out of range, or the loss is NaN from the start.
+        `start_lr` is not below `end_lr`, an option is out of range, or the loss is NaN from the
+        start.
     """
     start_lr, end_lr = check_number("start_lr", start_lr, 0), check_number("end_lr", end_lr, 0)
     if not 0 < start_lr < end_lr:
         raise ValueError(f"start_lr must be above 0 and below end_lr, got {start_lr}, {end_lr}")
     steps = check_integer("steps", steps, 10)
-    # What takes more than these few steps has no part in them; patience would ask for valid=.
+    # Turn off what needs more than these few steps; patience would require valid=.
     config |= {"schedule": "constant", "ema": None, "checkpoint_dir": None, "patience": None}
-    config.pop("callbacks", None)  # among options that are shared with `fine_tune`: none is told
-    # A run works on a copy of the weights and publishes nothing unless it is asked to.
+    config.pop("callbacks", None)  # an option of `fine_tune`; callbacks are not called here
+    # A run works on a copy of the weights; the model only changes by an explicit `publish`.
     run = Run(model, train, show_progress_bar=show_progress_bar, **config)
     top = run.config.lr
     if not top:
         raise ValueError(
-            "lr must be above 0, got 0: all rates rise in proportion to it; leave it out"
+            "lr must be above 0, got 0, because all learning rates are scaled by it; omit lr"
         )
     run.read_images()
     engine = run.ready()
@@ -137,7 +139,9 @@ def lr_find(
     finally:
         report.close()
     if len(lrs) < 3:
-        raise ValueError(f"the loss diverges within {len(lrs)} steps from start_lr={start_lr} on")
+        raise ValueError(
+            f"the loss diverges within {len(lrs)} steps at start_lr={start_lr}; use a smaller one"
+        )
     return LrFind(lrs, losses, suggest(lrs, losses))
 
 
@@ -147,10 +151,10 @@ def _endless(run: Run) -> Iterator[Any]:
 
 
 def suggest(lrs: list[float], losses: list[float]) -> float:
-    """Return the rate two thirds along the longest falling subsequence of the losses.
+    """Return the learning rate two thirds along the longest decreasing subsequence of the losses.
 
-    As fastai's "valley". On the way down, not at its end: at the least loss the rate is already
-    too high.
+    This is the "valley" rule of fastai. The point is before the minimum, because at the minimum the
+    learning rate is already too high.
     """
     best = [1] * len(losses)
     before = [-1] * len(losses)

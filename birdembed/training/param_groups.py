@@ -19,16 +19,16 @@ HEAD = "fc."
 
 @dataclass(frozen=True)
 class ParameterPlan:
-    """The learning rates and other settings of each parameter, in the order of the core's table.
+    """The learning rate and other settings of each parameter, in the order of the core's table.
 
     Attributes
     ----------
     lr : ndarray
-        `(n,)` float64, the highest learning rate; 0 for what is frozen.
+        `(n,)` float64, the maximum learning rate; 0 for frozen parameters.
     weight_decay : ndarray
-        `(n,)` float32; 0 for batch norm, biases and what is frozen.
+        `(n,)` float32; 0 for batch norm, biases and frozen parameters.
     trainable : list of bool
-        False for what is frozen and for running statistics.
+        False for frozen parameters and running statistics.
     """
 
     lr: NDArray[np.float64]
@@ -36,22 +36,22 @@ class ParameterPlan:
     trainable: list[bool]
 
     def lr_at(self, factor: float) -> NDArray[np.float32]:
-        """Return the learning rates at a schedule's factor."""
+        """Return the learning rates for a factor of the schedule."""
         return (self.lr * factor).astype(np.float32)
 
 
 def is_statistic(name: str) -> bool:
-    """Return whether a name is that of a running statistic, which is not learned."""
+    """Return whether a parameter is a running statistic, which is not learned."""
     return name.endswith(_STATISTICS)
 
 
 def batch_norms(table: Sequence[tuple[str, tuple[int, ...]]]) -> list[str]:
-    """Return the names of the batch norms, without the ending, in the table's order."""
+    """Return the names of the batch norms, without suffix, in table order."""
     return [n.removesuffix(".running_mean") for n, _ in table if n.endswith(".running_mean")]
 
 
 def layer_of(name: str, blocks: Sequence[str]) -> int:
-    """Return the layer of a parameter: 0 the stem, then each block, last the head."""
+    """Return the layer number of a parameter: 0 for the stem, then the blocks, then the head."""
     if name.startswith(HEAD):
         return len(blocks) + 1
     match = _BLOCK.match(name)
@@ -61,7 +61,7 @@ def layer_of(name: str, blocks: Sequence[str]) -> int:
 def plan_parameters(
     table: Sequence[tuple[str, tuple[int, ...]]], config: TrainConfig
 ) -> ParameterPlan:
-    """Return the plan of a configuration for each parameter.
+    """Return the settings of each parameter for a configuration.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def plan_parameters(
     Raises
     ------
     ValueError
-        A prefix of `freeze` fits no parameter, or nothing is left to train.
+        A prefix in `freeze` matches no parameter, or no parameter is left to train.
     """
     names = [name for name, _ in table]
     _check_prefixes(config.freeze, names)
@@ -93,10 +93,10 @@ def plan_parameters(
             continue
         top = config.head_lr if name.startswith(HEAD) else config.lr
         lr[i] = top * config.layer_decay ** (len(blocks) + 1 - layer_of(name, blocks))
-        # A vector is a bias or belongs to batch norm: shrinking it only moves the activations.
+        # A vector is a bias or belongs to batch norm, where weight decay is not useful.
         decay[i] = config.weight_decay if len(shape) > 1 else 0.0
     if not any(trainable):
-        raise ValueError(f"freeze={config.freeze!r} leaves nothing to train")
+        raise ValueError(f"freeze={config.freeze!r} freezes all parameters; train at least one")
     return ParameterPlan(lr, decay, trainable)
 
 
@@ -107,7 +107,7 @@ def _check_prefixes(prefixes: tuple[str, ...], names: Sequence[str]) -> None:
         starts = sorted({p for name in names for p in _starts(name)})
         near = difflib.get_close_matches(prefix, starts, 3, 0.5) or ["conv1", "layer1.", "fc."]
         raise ValueError(
-            f"freeze: no parameter's name begins with {prefix!r}; some do with "
+            f"freeze: no parameter name starts with {prefix!r}; existing prefixes are "
             f"{', '.join(map(repr, near))}"
         )
 

@@ -1,4 +1,4 @@
-"""Progress of a training: bars and log lines."""
+"""Show the progress of training: bars and log lines."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from birdembed.base.progress import is_interactive
 
 log = logging.getLogger("birdembed")
-#: Seconds between two lines where there is no terminal.
+#: Seconds between two lines if there is no terminal.
 _LINE_EVERY = 30.0
 
 
 class Reporter:
-    """A reporter that shows the progress of a training.
+    """Shows the progress of a training.
 
     Parameters
     ----------
     show : bool or None
-        True: bars in a terminal, lines on stderr elsewhere. False: only the logger
-        ``birdembed`` hears of it. None: True in a terminal or a notebook.
+        True: bars in a terminal, lines on stderr elsewhere. False: only messages to the logger
+        ``birdembed``. None: True in a terminal or notebook, else False.
     """
 
     def __init__(self, show: bool | None) -> None:
@@ -30,7 +30,7 @@ class Reporter:
         self._bar: Any = None
 
     def say(self, text: str) -> None:
-        """Print a line, above the bar where there is one."""
+        """Print a line, above the bar if there is one."""
         log.info(text)
         if not self._show:
             return
@@ -59,7 +59,7 @@ class Reporter:
             self._bar = tqdm(total=total, initial=done, desc=title, unit="image", leave=False)
 
     def update(self, images: int, **values: float) -> None:
-        """Count images; `values` are shown beside them."""
+        """Add to the number of finished images; `values` are shown next to it."""
         self._done += images
         text = {key: f"{value:.3f}" for key, value in values.items()}
         if self._bar is not None:
@@ -80,7 +80,7 @@ class Reporter:
         )
 
     def close(self) -> None:
-        """End the bar."""
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -95,15 +95,15 @@ def duration(seconds: float) -> str:
 
 
 def seconds_left(sizes: list[int], trained: float, afterwards: float) -> float:
-    """Estimate the seconds that the epochs to come take, from the last one.
+    """Estimate the time for the remaining epochs from the last one, in seconds.
 
     Parameters
     ----------
     sizes : list of int
-        Sides of the training images: of the finished epoch, then of those to come. An image of
-        twice the side takes four times as long.
+        Image sizes: of the finished epoch, then of the remaining ones. An image of twice the side
+        takes four times as long.
     trained, afterwards : float
-        Seconds of the finished epoch: training, and what does not depend on its size.
+        Seconds of the finished epoch: for training, and for work that does not depend on the size.
     """
     pixels = [size**2 for size in sizes]
     return trained * sum(pixels[1:]) / pixels[0] + afterwards * len(pixels[1:])

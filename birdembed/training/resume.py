@@ -23,7 +23,7 @@ from birdembed.training.run import Origin, Position, Run
 if TYPE_CHECKING:
     from birdembed.data.folder import ImageFolder
 
-#: Options that may differ when a run goes on: they change nothing of the steps already done.
+#: Options that may differ when a run is resumed, because they do not affect completed steps.
 _FREE = {
     "epochs",
     "checkpoint_dir",
@@ -34,19 +34,19 @@ _FREE = {
     "on_error",
 }
 
-#: Options that older checkpoints lack, and the value that their steps were made with.
+#: Options that older checkpoints lack, and the value that was used for them.
 NEWER_OPTIONS: dict[str, Any] = {}
 
 
 def options_of(found: Checkpoint) -> dict[str, Any]:
-    """Return the options that a checkpoint was made with, as `TrainConfig.to_dict` gives them."""
+    """Return the options that a checkpoint was made with, as from `TrainConfig.to_dict`."""
     return {**NEWER_OPTIONS, **found.config}
 
 
 def check_config(config: TrainConfig, found: Checkpoint, path: str) -> None:
-    """Raise a ValueError that names the options that differ from a checkpoint's."""
+    """Raise a ValueError that lists the options that differ from those of a checkpoint."""
     theirs = options_of(found)
-    # What follows from the number of epochs is compared as if that were the same.
+    # Options that depend on the number of epochs are compared as if that number were equal.
     mine = config.with_options(epochs=theirs["epochs"]).to_dict()
     mine = json.loads(json.dumps(mine))
     differ = [
@@ -56,38 +56,38 @@ def check_config(config: TrainConfig, found: Checkpoint, path: str) -> None:
     ]
     if differ:
         raise ValueError(
-            f"{path}: its checkpoint was made with {', '.join(differ)}; go on with the same, or "
-            "start anew with resume=False or another checkpoint_dir"
+            f"{path}: the checkpoint was made with {', '.join(differ)}; use the same options to "
+            "resume, or start a new run with resume=False or another checkpoint_dir"
         )
 
 
 def check_classes(found: Checkpoint, architecture: str, train: ImageFolder, path: str) -> str:
-    """Check that a checkpoint fits model and data; return a note if the images differ.
+    """Check that a checkpoint matches model and data; return a note if the images differ.
 
     Raises
     ------
     WeightsError
-        It is of another architecture or of other classes; the message names them.
+        The checkpoint has another architecture or other classes. The message names them.
     """
     if found.architecture != architecture:
         raise WeightsError(
-            f"{path}: its checkpoint is of a {found.architecture}, the model is a {architecture}"
+            f"{path}: the checkpoint is a {found.architecture}, but the model is a {architecture}"
         )
     theirs, ours = found.class_names, list(train.class_names)
     if theirs != ours:
         lacking = [name for name in theirs if name not in ours]
         besides = [name for name in ours if name not in theirs]
-        what = [f"train lacks its {some(lacking)}"] if lacking else []
-        what += [f"train has {some(besides)} besides"] if besides else []
+        what = [f"train does not have {some(lacking)}"] if lacking else []
+        what += [f"train also has {some(besides)}"] if besides else []
         raise WeightsError(
-            f"{path}: its checkpoint is of other classes: "
+            f"{path}: the checkpoint has other classes: "
             + ("; ".join(what) or "the same ones in another order")
         )
     if found.data.get("digest") == data_digest(train):
         return ""
     return (
-        f"train is not what it was ({found.data.get('images')} images then, {len(train)} now): "
-        "the run goes on, but not as it would have"
+        f"train has changed ({found.data.get('images')} images before, {len(train)} now); "
+        "the run continues, but the result will differ from an uninterrupted run"
     )
 
 
@@ -113,15 +113,15 @@ def capture(run: Run) -> Checkpoint:
 
 
 def save(run: Run, directory: str | os.PathLike[str]) -> None:
-    """Write a checkpoint, and the best epoch where the folder is not `checkpoint_dir`.
+    """Write a checkpoint, and the best epoch if the folder is not `checkpoint_dir`.
 
     Raises
     ------
     Diverged
-        An array is not finite; the earlier checkpoint stays.
+        An array is not finite; the previous checkpoint is kept.
     """
     if not run.step_count:
-        run.begin()  # what a resumed run would have no model for
+        run.begin()  # a resumed run would not have the original model for this
     checkpoint = capture(run)
     names = run.ready().names
     for kind, arrays in checkpoint.arrays.items():
@@ -135,12 +135,12 @@ def save(run: Run, directory: str | os.PathLike[str]) -> None:
 
 
 def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> None:
-    """Set a run to the state of a checkpoint; the caller holds the model's lock.
+    """Set a run to the state of a checkpoint; the caller holds the lock of the model.
 
     Raises
     ------
     WeightsError
-        It is of another architecture or of other classes.
+        The checkpoint has another architecture or other classes.
     """
     note = check_classes(found, run.model.architecture, run.train_data, os.fspath(directory))
     if note:
@@ -149,7 +149,7 @@ def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> N
     run.base_size = found.base_size
     run.engine = run.engine_of(state_of(found))
     run.engine.restore(found.arrays, found.learned, found.step)
-    # Before there were images without labels, all had one.
+    # In older checkpoints all images had a label.
     run.position = Position(**{"labelled": found.position["images"], **found.position})
     run.history.epochs[:] = found.history
     run.origin = Origin(found.source, found.training)
@@ -160,6 +160,6 @@ def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> N
 
 
 def state_of(found: Checkpoint) -> dict[str, np.ndarray]:
-    """Return a checkpoint's weights by name."""
+    """Return the weights of a checkpoint by name."""
     table = _core.parameter_table(found.architecture, len(found.class_names))
     return dict(zip([name for name, _ in table], found.arrays["model"], strict=True))

@@ -1,4 +1,4 @@
-"""Ridge regression from features to a teacher's embeddings."""
+"""Ridge regression from features to the embeddings of a teacher."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-#: What is tried, as parts of the mean eigenvalue of the features' products.
+#: Penalties to try, relative to the mean eigenvalue of the Gram matrix of the features.
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-_UNJUDGED = 1e-2  # where there are too few images to hold any out
+_UNJUDGED = 1e-2  # if there are too few images to hold any out
 _FOLDS = 5
-_CHUNK = 1024  # rows in float64 at a time
+_CHUNK = 1024  # rows converted to float64 at a time
 Matrix = NDArray[np.float64]
 
 
 class Ridge(NamedTuple):
-    """A linear map and how it was found.
+    """A linear map and how it was fitted.
 
     Attributes
     ----------
@@ -24,8 +24,8 @@ class Ridge(NamedTuple):
     penalty : float
         One of `PENALTIES`.
     cosine : float or None
-        Mean cosine between map and target on images that it was not fitted on, None where too
-        few images were there to hold any out.
+        Mean cosine similarity between prediction and target on held-out images; None if there
+        were too few images to hold any out.
     """
 
     matrix: NDArray[np.float32]
@@ -34,7 +34,7 @@ class Ridge(NamedTuple):
 
 
 def fit_ridge(features: NDArray[Any], targets: NDArray[Any]) -> Ridge:
-    """Return the matrix M that makes ``features @ M`` most like the targets.
+    """Fit the matrix M for which ``features @ M`` is most similar to the targets.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ def fit_ridge(features: NDArray[Any], targets: NDArray[Any]) -> Ridge:
 
     Notes
     -----
-    The least ``|features @ M - targets|^2 + penalty * |M|^2``. Without an intercept: pooled
-    features are positive, and their mean direction, which no penalty reaches, serves as one. The
-    penalty is chosen by the cosine on every fifth image.
+    Minimises ``|features @ M - targets|^2 + penalty * |M|^2``. There is no intercept: pooled
+    features are positive, and their mean direction is hardly affected by the penalty, so it serves
+    as one. The penalty is chosen by the cosine similarity on every fifth image, which is held out.
     """
     held = np.arange(len(features)) % _FOLDS == 0
     if len(features) < 2 * _FOLDS:
@@ -63,7 +63,7 @@ def fit_ridge(features: NDArray[Any], targets: NDArray[Any]) -> Ridge:
 def _chosen(
     features: NDArray[Any], targets: NDArray[Any], held: NDArray[np.bool_]
 ) -> tuple[float, float]:
-    """Return the penalty whose map has the highest mean cosine on the held-out rows."""
+    """Return the penalty with the highest mean cosine similarity on the held-out rows."""
     gram, cross, back = _products(features[~held], targets[~held])
     values, axes = np.linalg.eigh(gram)
     cross = axes.T @ cross
@@ -88,7 +88,7 @@ def _products(
 ) -> tuple[Matrix, Matrix, Matrix | None]:
     """Return gram and cross with map = back.T @ (gram + penalty)^-1 @ cross; `back` may be None.
 
-    The smaller of the two tables of products: that of the features, or that of the images.
+    Uses the smaller of the two Gram matrices: that of the features or that of the images.
     """
     n, width = features.shape
     if n <= width:

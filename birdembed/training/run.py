@@ -37,10 +37,10 @@ from birdembed.weights.projection import Projection
 
 @dataclass
 class Position:
-    """The position of a training: complete epochs, and the sums of the present one."""
+    """The position of a training: completed epochs, and the sums of the current one."""
 
     epoch: int = 0
-    epoch_start: int = 0  # step of the optimizer at which the present epoch began
+    epoch_start: int = 0  # optimizer step at which the current epoch started
     loss: float = 0.0
     right: int = 0
     images: int = 0
@@ -58,24 +58,24 @@ class Origin(NamedTuple):
 class Run:
     """One training: model, data, options and position.
 
-    `Trainer` is its public face, `Loop` drives it, a checkpoint keeps it.
+    `Trainer` is its public interface, `Loop` runs it, and a checkpoint stores it.
 
     Parameters
     ----------
     model, train, valid, config, show_progress_bar, **options
-        As `Trainer` takes them.
+        See `Trainer`.
 
     Attributes
     ----------
     model : Model
-        The one that was given, as it stands: it gets new weights by `publish`.
+        The given model, with its current weights; `publish` gives it new ones.
     config : TrainConfig
-        With what follows from the data and the machine.
+        The options, completed for the data and the machine.
     train_data, valid_data : ImageFolder
     valid_labels : (n,) int64 or None
-        Of `valid_data`, in train's numbering.
+        Labels of `valid_data` as class numbers of `train`.
     base_size : int
-        The model's image size, where the config names none.
+        Image size of the model, used if `config` has none.
     batches : Batches
     report : Reporter
     history : History
@@ -83,15 +83,15 @@ class Run:
     engine : Engine or None
         None before the first `ready`.
     best : Snapshot or None
-        Of the best epoch, where there is a `valid`.
+        The weights of the best epoch, if there is a `valid`.
     origin : Origin
     published : int
-        Step whose weights the model holds.
+        Step whose weights the model has.
 
     Raises
     ------
     TypeError, ValueError
-        The data cannot be trained on, or an option is unknown or out of range.
+        The data is not suitable for training, or an option is unknown or out of range.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Run:
         self.config = cfg = _settled(cfg, len(train))
         self.valid_labels = None if valid is None else check_valid(valid, train, cfg.monitor)
         if valid is None and cfg.patience is not None:
-            raise ValueError("patience needs valid=: without it no epoch is better than another")
+            raise ValueError("patience needs valid= to compare epochs")
         self._class_weights = class_weights(cfg, train)
         for loss in own_losses(cfg.loss):
             if isinstance(loss, Distill):
@@ -134,16 +134,16 @@ class Run:
         self.origin = Origin(now.source, now.training)
         self.published = -1  # none yet
 
-    # How far it is
+    # Position
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of the optimizer in an epoch."""
+        """Number of optimizer steps per epoch."""
         return max(-(-self.batches.steps_per_epoch // self.config.accumulate), 1)
 
     @property
     def step_count(self) -> int:
-        """Steps of the optimizer so far."""
+        """Number of optimizer steps so far."""
         return 0 if self.engine is None else self.engine.steps
 
     def size_at(self, epoch: int) -> int:
@@ -159,7 +159,7 @@ class Run:
     # Before the first step
 
     def ready(self) -> Engine:
-        """Return the engine; the first call unfolds the model and gives it its head."""
+        """Return the engine; the first call unfolds the model and creates the head."""
         if self.engine is None:
             now = snapshot_of(self.model)
             self._start = start = starting_state(
@@ -173,14 +173,14 @@ class Run:
         return Engine(self.model.architecture, state, self.config, self._class_weights)
 
     def read_images(self) -> None:
-        """Decode every file, so that what cannot be read is known before the work."""
+        """Decode every file, to find the unreadable ones before training."""
         size, count = self.size_at(self.position.epoch), len(self.train_data)
         read_images(self.batches, count, self.valid_data, self.config, size, self.report)
 
     def begin(self, head: bool = True) -> None:
-        """Train a new head alone, and fit what the losses learn: once, before the first step.
+        """Train only a new head, and fit the losses that need it; once, before the first step.
 
-        Without `head` the new one stays as it is.
+        With ``head=False`` the new head is not trained.
         """
         engine, start = self.ready(), self._start
         if start is None:
@@ -203,10 +203,10 @@ class Run:
     # The model
 
     def snapshot(self) -> Snapshot:
-        """Return the present weights as a state of the model.
+        """Return the current weights as a state of the model.
 
-        What belonged to the old embeddings goes: projection, gallery and threshold. The first
-        map that a loss has learned is the new projection.
+        Projection, gallery and threshold belong to the old embeddings and are removed. The first
+        map learned by a loss becomes the new projection.
         """
         return replace(
             snapshot_of(self.model),
@@ -222,12 +222,12 @@ class Run:
         )
 
     def projections(self) -> list[Projection]:
-        """Return the maps that losses have learned, as `snapshot` has the weights."""
+        """Return the maps learned by losses, for the weights of `snapshot`."""
         return self.ready().projections(ema=self._averaged)
 
     @property
     def _averaged(self) -> bool:
-        """Whether the model gets the running mean: of steps by hand it gets the weights."""
+        """Whether the model gets the moving average; after manual steps it gets the weights."""
         return self.position.epoch > 0 or self.position.images > 0
 
     def publish(self, snapshot: Snapshot) -> None:
@@ -236,7 +236,7 @@ class Run:
         Raises
         ------
         Diverged
-            One of them is NaN or infinite; the model stays as it was.
+            A weight is NaN or infinite; the model does not change.
         """
         check_finite(snapshot.trunk.state(), self.step_count)
         set_snapshot(self.model, replace(snapshot, preprocess=self.model.preprocess))
@@ -245,7 +245,7 @@ class Run:
     def record(self, best: dict[str, Any]) -> dict[str, Any]:
         """Return the record for config.json: options, data, best epoch, versions.
 
-        No place on somebody's machine is kept.
+        It does not contain local paths.
         """
         options = self.config.to_dict()
         del options["checkpoint_dir"]
@@ -272,7 +272,7 @@ class Run:
 def _settled(config: TrainConfig, images: int) -> TrainConfig:
     """Return the options, completed for this machine and the number of steps."""
     per_epoch = -(-images // (config.batch_size * config.accumulate))
-    # Part of the run's name: a checkpoint says with which precision it was made.
+    # Stored with the run, so that a checkpoint records its precision.
     config = config.with_options(precision=native_precision(config.precision))
     return config.for_steps(config.epochs * per_epoch)
 

@@ -1,4 +1,4 @@
-"""Similarities among the images of a batch, as a softmax over the others."""
+"""Similarities between the images of a batch, as a softmax over the other images."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Matrix = NDArray[np.float64]
 
 
 def unit_and_lengths(wide: Matrix) -> tuple[Matrix, Matrix]:
-    """Return rows of length 1 and the lengths ``(n, 1)``; a row of zeros stays."""
+    """Return the rows scaled to length 1 and the lengths ``(n, 1)``; a zero row stays zero."""
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0), lengths
 
 
 def softmax_of_others(z: Matrix, temperature: float) -> tuple[Matrix, Matrix]:
-    """Return the softmax of each row's products with the others, and its logarithm.
+    """Return the softmax of the products of each row with the others, and its logarithm.
 
-    Of a row with itself both are 0 and no number to use, respectively.
+    For a row with itself the softmax is 0 and the logarithm is undefined.
     """
     logits = z @ z.T / temperature
     np.fill_diagonal(logits, -np.inf)
@@ -31,32 +31,32 @@ def softmax_of_others(z: Matrix, temperature: float) -> tuple[Matrix, Matrix]:
 
 
 def slope_of_features(d_logits: Matrix, z: Matrix, lengths: Matrix, temperature: float) -> Matrix:
-    """Return the gradient for the rows of `unit_and_lengths`, from that for ``z @ z.T / T``."""
+    """Convert the gradient of ``z @ z.T / T`` to the gradient of the rows before scaling."""
     d_z = (d_logits + d_logits.T) @ z / temperature
     d_wide = d_z - (d_z * z).sum(axis=1, keepdims=True) * z
-    # A row of zeros has no direction, hence no gradient.
+    # A row of zeros has no direction and therefore no gradient.
     return np.divide(d_wide, lengths, out=np.zeros_like(d_wide), where=lengths > 0)
 
 
 def relation_loss(
     features: NDArray[Any], targets: NDArray[Any], temperature: float
 ) -> tuple[float, NDArray[Any]]:
-    """Return how far similarities among features are from those among targets, and its gradient.
+    """Return the distance of similarities between features and targets, and its gradient.
 
     Parameters
     ----------
     features : (n, features) floats
     targets : (n, dim) floats
-        Rows of length 1; rows of NaN do not count.
+        Rows of length 1; rows of NaN are ignored.
     temperature : float
 
     Returns
     -------
     loss : float
-        The mean over the images of the Kullback-Leibler divergence of the softmax of an image's
-        cosines with the others; 0 where fewer than three images count.
+        Mean over the images of the Kullback-Leibler divergence between the softmax of the cosine
+        similarities to the other images, for targets and features; 0 for fewer than three images.
     d_features : (n, features)
-        Of the dtype of `features`. Computed in float64.
+        Gradient, with the dtype of `features`. Computed in float64.
     """
     known = np.flatnonzero(~np.isnan(targets[:, 0]))
     d_features = np.zeros_like(features)

@@ -34,11 +34,11 @@ class Start:
     state : dict of str to ndarray
         All parameters.
     head_kept : bool
-        Whether the head is the model's own.
+        Whether the head of the model was kept.
     network : Network
-        The model's, for features.
+        Network of the model, to compute features.
     preprocess : Preprocess
-        The model's, at the size of the first epoch.
+        Preprocessing of the model, with the image size of the first epoch.
     """
 
     state: dict[str, np.ndarray]
@@ -50,12 +50,12 @@ class Start:
 def starting_state(
     model: Snapshot, data: ImageFolder, config: TrainConfig, size: int, say: Callable[[str], None]
 ) -> Start:
-    """Return the weights to train, with batch norms unfolded and a head for the classes."""
+    """Return the weights to train, with unfolded batch norms and a head for the classes."""
     state = model.trunk.state()
     table = _core.parameter_table(model.architecture, 0)
     preprocess = replace(model.preprocess, size=size)
     if config.bn != "frozen" and is_folded(state, table):
-        say("the model's batch norm is folded: measuring its statistics on images of train")
+        say("the batch norm of the model is folded; measuring its statistics on images of train")
         state = unfold_on(
             model.trunk.network,
             state,
@@ -69,11 +69,11 @@ def starting_state(
     if note:
         say(note)
     if model.projection is not None:
-        say("the model's projection belongs to the weights as they were, and is dropped")
+        say("removing the projection of the model, because it belongs to the old weights")
     if model.gallery is not None:
         say(
-            "the model's gallery and threshold belong to the weights as they were, and are "
-            "dropped: fit_gallery computes them anew"
+            "removing the gallery and threshold of the model, because they belong to the old "
+            "weights; call fit_gallery after training"
         )
     if not head:
         state = {name: array for name, array in state.items() if not name.startswith(HEAD)}
@@ -83,7 +83,7 @@ def starting_state(
 def first_features(
     start: Start, data: ImageFolder, config: TrainConfig, report: Reporter, losses: LossSum
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return features of the unchanged trunk and their images' positions; show `losses` those."""
+    """Return features of the unchanged trunk and image positions; pass both to `losses`."""
     what = "features for the classifier" if not losses.to_fit else "features to start from"
     report.start(what, min(len(data), MOST_IMAGES))
     try:
@@ -95,7 +95,7 @@ def first_features(
 
 
 def needs_head(start: Start, config: TrainConfig) -> bool:
-    """Tell whether the head is to be trained alone first."""
+    """Return whether the head is trained first, before the other layers."""
     frozen = any("fc.weight".startswith(prefix) for prefix in config.freeze)
     return not (start.head_kept or frozen or not config.head_epochs)
 
@@ -108,7 +108,7 @@ def head_first(
     config: TrainConfig,
     report: Reporter,
 ) -> dict[str, np.ndarray]:
-    """Train a new head on features of images with labels; return all parameters."""
+    """Train a new head on the features of labelled images; return all parameters."""
     features, labels = features[labels >= 0], labels[labels >= 0]
     weight, bias, accuracy = train_head(
         start.state["fc.weight"],
@@ -118,7 +118,7 @@ def head_first(
         config,
         class_weights(config, data),
     )
-    report.say(f"classifier trained first: accuracy {accuracy:.3f} on the images of train")
+    report.say(f"trained the classifier first: accuracy {accuracy:.3f} on the images of train")
     return start.state | {"fc.weight": weight, "fc.bias": bias}
 
 
@@ -130,14 +130,15 @@ def read_images(
     size: int,
     report: Reporter,
 ) -> None:
-    """Decode every file before the work, so that bad ones are known.
+    """Decode every file before training, to find unreadable ones.
 
     Raises
     ------
     DecodeError
-        A file cannot be read and `on_error` is "raise", or no file of a class of train can.
+        A file cannot be read and `on_error` is "raise", or no file of a class of train can be
+        read.
     ValueError
-        None of valid's images can.
+        None of the images of valid can be read.
     """
     if valid is not None:
         _check_valid_files(valid, config, report)
@@ -164,6 +165,6 @@ def _check_valid_files(valid: ImageFolder, config: TrainConfig, report: Reporter
     if len(failures) == len(valid):
         raise ValueError(f"none of the {len(valid)} images of valid can be read")
     report.warn(
-        f"valid: {len(failures)} images cannot be read and are left out; the first: "
+        f"valid: {len(failures)} images cannot be read and are skipped; the first: "
         f"{described(failures[0])}"
     )

@@ -1,4 +1,4 @@
-"""A teacher's embeddings: rows of an array, or what a callable says of a batch."""
+"""The embeddings of a teacher: rows of an array, or the result of a callable for a batch."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from numpy.typing import NDArray
 
 
 def check_targets(targets: Any, images: int, mixed: bool) -> None:
-    """Hold targets against the data.
+    """Check the targets against the data.
 
     Parameters
     ----------
     targets : (n, d) array, or callable
     images : int
     mixed : bool
-        Whether a batch's pictures are mixed with each other.
+        Whether the images of a batch are mixed (mixup or CutMix).
 
     Raises
     ------
     ValueError
-        An array has not one row for each image, or images are mixed and rows are not.
+        An array does not have one row per image, or an array is given and images are mixed.
     """
     if callable(targets):
         return
     if len(targets) != images:
         raise ValueError(
-            f"targets of Distill have {len(targets)} rows for {images} images of train: they must "
-            "be one for each, in the order of train.paths"
+            f"targets of Distill have {len(targets)} rows for {images} images of train; give one "
+            "row per image, in the order of train.paths"
         )
     if mixed:
         raise ValueError(
-            "mixup and cutmix mix images, and an array of targets has no rows for mixed ones: "
-            "give Distill a callable, or leave them out"
+            "mixup and cutmix mix images, but an array of targets has no rows for mixed images; "
+            "pass a callable to Distill, or turn off mixup and cutmix"
         )
 
 
@@ -43,30 +43,30 @@ def rows_of(targets: Any, batch: Any) -> NDArray[np.float32]:
     Raises
     ------
     TypeError, ValueError
-        A callable returned anything but an embedding for each picture, or the batch has no
-        positions to look up.
+        A callable did not return one embedding per image, or the batch has no positions to look
+        up.
     """
     if not callable(targets):
         if batch.positions is None:
             raise ValueError(
-                "Distill finds its targets by the images' positions in train, and this batch "
-                "has none: Trainer.step(x, y, positions=...)"
+                "Distill looks up its targets by the positions of the images in train, but this "
+                "batch has none; call Trainer.step(x, y, positions=...)"
             )
         return np.asarray(targets[batch.positions], np.float32)
     pixels = batch.pixels
     given = checked_rows(targets(pixels), "the embeddings that targets returned")
     if len(given) != len(pixels):
-        raise ValueError(f"targets returned {len(given)} embeddings for {len(pixels)} pictures")
+        raise ValueError(f"targets returned {len(given)} embeddings for {len(pixels)} images")
     return given
 
 
 def checked_rows(given: Any, name: str) -> NDArray[np.float32]:
-    """Return embeddings as float32 rows of length 1; rows of NaN stay.
+    """Return embeddings as float32 rows of length 1; rows of NaN are kept.
 
     Raises
     ------
     TypeError, ValueError
-        They are not two-dimensional numbers, or a row has no direction.
+        The embeddings are not a two-dimensional numeric array, or a row has no direction.
     """
     array = np.asarray(given)
     if array.dtype.kind not in "fiu":
@@ -79,8 +79,8 @@ def checked_rows(given: Any, name: str) -> NDArray[np.float32]:
     bad = np.flatnonzero(~absent & ~(np.isfinite(lengths) & (lengths > 0)))
     if len(bad):
         raise ValueError(
-            f"{name}: row {bad[0]} is all zero or not finite; a row of NaN says that there is no "
-            "target"
+            f"{name}: row {bad[0]} is all zero or not finite; use a row of NaN for an image "
+            "without a target"
         )
     lengths[absent] = 1
     wide /= lengths.astype(np.float32)[:, None]

@@ -29,23 +29,23 @@ from birdembed.weights.projection import Projection
 
 @public
 class Trainer:
-    """A trainer that fine-tunes a model in place, as a classifier and by other losses.
+    """Fine-tunes a model in place, as a classifier and with other losses.
 
     Parameters
     ----------
     model : Model
-        A folded one is unfolded first, and a head that is not for train's classes replaced;
-        the log says so.
+        The model to train. A folded model is unfolded first, and a head for other classes is
+        replaced; both are logged.
     train : ImageFolder, str or Path
         A path is a folder with one subfolder per class.
     valid : ImageFolder, str or Path, optional
-        Measured after each epoch, to choose the best one. Classes are matched by name.
+        Images to evaluate after each epoch, to choose the best one. Classes are matched by name.
     config : TrainConfig, optional
     callbacks : sequence of Callback or callable
     show_progress_bar : bool, optional
-        By default in a terminal or notebook. The logger ``birdembed`` hears of it in any case.
+        Default: only in a terminal or notebook. Messages always go to the logger ``birdembed``.
     **options
-        Fields of `TrainConfig`, over those of `config`.
+        Fields of `TrainConfig`; they override those of `config`.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Trainer:
     Raises
     ------
     TypeError, ValueError
-        The data cannot be trained on, or an option is unknown or out of range.
+        The data is not suitable for training, or an option is unknown or out of range.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Trainer:
         self._take(Run(model, train, valid, config, show_progress_bar, **options), callbacks)
 
     def _take(self, run: Run, callbacks: Any) -> None:
-        """Make a run this trainer's own."""
+        """Set the run of this trainer."""
         self._run = run
         self._callbacks = Callbacks(callbacks)
         self.train_data, self.valid_data = run.train_data, run.valid_data
@@ -82,7 +82,7 @@ class Trainer:
         return self._callbacks.tell(event, self, *arguments)
 
     def say(self, text: str) -> None:
-        """Print a line, above the progress bar where there is one.
+        """Print a line, above the progress bar if there is one.
 
         Parameters
         ----------
@@ -94,27 +94,27 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of the optimizer in an epoch."""
+        """Number of optimizer steps per epoch."""
         return self._run.steps_per_epoch
 
     @property
     def step_count(self) -> int:
-        """Steps of the optimizer so far."""
+        """Number of optimizer steps so far."""
         return self._run.step_count
 
     def step(self, x: np.ndarray, y: np.ndarray, positions: np.ndarray | None = None) -> float:
-        """Train on one batch, at once, whatever `accumulate` says.
+        """Train on one batch in a single step, regardless of `accumulate`.
 
-        `fit` afterwards runs all its epochs; it trains no new head alone any more.
+        A later call of `fit` runs all its epochs, but does not train a new head first.
 
         Parameters
         ----------
         x : (n, 3, h, w) float32
-            What `preprocess` returns.
+            Network input, from `preprocess`.
         y : (n,) int64
-            Classes, in train's numbering; -1 for an image without a label.
+            Class numbers of `train`; -1 for an image without a label.
         positions : (n,) int64, optional
-            Where the images stand in train, for a loss that looks something up there.
+            Positions of the images in `train`, for a loss that needs them, such as `Distill`.
 
         Returns
         -------
@@ -124,7 +124,7 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            `x` or `y` is of another type or shape, or a class is not one of train's.
+            `x` or `y` has another type or shape, or a class is not in `train`.
         """
         x, y = check_pixels(x), np.asarray(y)
         classes = len(self.train_data.class_names)
@@ -132,7 +132,7 @@ class Trainer:
             raise ValueError(f"y must be {len(x)} integers, got {y.dtype} {y.shape}")
         if y.min() < -1 or y.max() >= classes:
             raise ValueError(
-                f"y must be 0 to {classes - 1}, got {y.min()} to {y.max()}; -1 says: no label"
+                f"y must be 0 to {classes - 1}, or -1 for no label, got {y.min()} to {y.max()}"
             )
         run = self._run
         engine = run.ready()
@@ -143,16 +143,16 @@ class Trainer:
             pixels=x, labels=y.astype(np.int64), targets=targets, positions=rows
         )
         loss = engine.step([batch], run.factor(engine.steps)).loss
-        run.position.epoch_start += 1  # no batch of the epoch that `fit` begins or goes on with
+        run.position.epoch_start += 1  # not a batch of the epoch that `fit` runs
         return loss
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return the last step's gradients, before clipping and decay.
+        """Return the gradients of the last step, before clipping and weight decay.
 
         Returns
         -------
         dict of str to numpy.ndarray
-            By parameter name, float32, of the parameter's shape.
+            Gradients by parameter name, float32, with the shape of the parameter.
         """
         return self._run.ready().gradients()
 
@@ -160,9 +160,9 @@ class Trainer:
 
     @property
     def model(self) -> Model:
-        """The model, with the weights of the last whole step.
+        """The model, with the weights of the last completed step.
 
-        Of steps that `fit` made those are the running mean where `ema` is on, as at its end.
+        After steps made by `fit` these are the moving average if `ema` is on, as at its end.
         """
         run = self._run
         if run.published != run.ready().steps:
@@ -183,7 +183,7 @@ class Trainer:
 
     @property
     def given_model(self) -> Model:
-        """The model that is trained, without giving it the present weights as `model` does."""
+        """The model being trained; unlike `model`, this does not update its weights."""
         return self._run.model
 
     @property
@@ -192,7 +192,7 @@ class Trainer:
         return self._run.origin.source
 
     def evaluate(self) -> dict[str, float]:
-        """Measure the present weights on `valid`.
+        """Evaluate the current weights on `valid`.
 
         Returns
         -------
@@ -205,7 +205,7 @@ class Trainer:
             The trainer has no `valid`.
         """
         if self.valid_data is None:
-            raise ValueError("evaluate needs images: the trainer was made without valid=")
+            raise ValueError("evaluate needs images; create the trainer with valid=")
         run = self._run
         headless = not self.train_data.class_names
         if run.published == run.step_count and (headless or run.model.num_classes):
@@ -215,7 +215,7 @@ class Trainer:
     # The loop
 
     def fit(self) -> History:
-        """Train until the last epoch, or go on where a checkpoint left off.
+        """Train until the last epoch; a resumed trainer continues from its checkpoint.
 
         Returns
         -------
@@ -224,14 +224,14 @@ class Trainer:
         Raises
         ------
         BirdembedError
-            Another call is changing this model, or another training writes to `checkpoint_dir`;
-            or the loss became NaN: the message names the step, and model and last checkpoint
-            stay as they were.
+            Another call is changing this model, another training is writing to `checkpoint_dir`,
+            or the loss became NaN. In the last case the message gives the step, and the model and
+            the last checkpoint do not change.
         OSError
             A checkpoint could not be written. The model has the weights of the last step.
         KeyboardInterrupt
-            Ctrl-C. The model has the weights of the last whole step, and a checkpoint of it is
-            in `checkpoint_dir`.
+            Ctrl-C was pressed. The model has the weights of the last completed step, and
+            `checkpoint_dir` has a checkpoint of it.
         """
         with writing(self._run.model, "fine_tune"):
             self._fitting = True
@@ -244,17 +244,17 @@ class Trainer:
     # Checkpoints
 
     def save_checkpoint(self, directory: str | os.PathLike[str]) -> None:
-        """Write a checkpoint from which the training resumes bit for bit.
+        """Write a checkpoint; resuming from it gives bit-for-bit the same result.
 
         Parameters
         ----------
         directory : str or Path
-            Gets `last.json` and its arrays; an earlier checkpoint in it is replaced.
+            Folder for `last.json` and its arrays; an existing checkpoint is replaced.
 
         Raises
         ------
         OSError
-            It cannot be written, or the disk is full; the earlier checkpoint stays.
+            The folder cannot be written, or the disk is full; an existing checkpoint is kept.
         """
         save(self._run, directory)
 
@@ -273,14 +273,15 @@ class Trainer:
         Parameters
         ----------
         directory : str or Path
-            What `save_checkpoint` or `checkpoint_dir` wrote. Further checkpoints go there.
+            Folder with a checkpoint from `save_checkpoint` or `checkpoint_dir`. New checkpoints
+            are written to the same folder.
         train, valid : ImageFolder, str or Path
-            The same data.
+            The same data as before.
         callbacks, show_progress_bar
-            As `Trainer` takes them.
+            See `Trainer`.
         **changes
-            Options that are to differ and change nothing of the steps already done, such as a
-            larger `epochs`; a callable `loss` of your own must be given again.
+            Options to change, if they do not affect completed steps, such as a larger `epochs`. A
+            custom callable `loss` must be passed again.
 
         Returns
         -------
@@ -289,9 +290,9 @@ class Trainer:
         Raises
         ------
         WeightsError
-            There is no checkpoint, it is damaged, or it is of other classes than `train`.
+            There is no checkpoint, it is damaged, or it has other classes than `train`.
         ValueError
-            An option differs that the steps already done depend on.
+            An option that affects completed steps differs.
         """
         found = read_checkpoint(directory)
         options = {"checkpoint_dir": os.fspath(directory), **changes}
@@ -311,7 +312,7 @@ class Trainer:
 
 
 def trainer_of(run: Run, callbacks: Any) -> Trainer:
-    """Return the trainer of a run that is already there."""
+    """Return a trainer for an existing run."""
     trainer = Trainer.__new__(Trainer)
     trainer._take(run, callbacks)
     return trainer

@@ -18,7 +18,7 @@ _BATCH = 32
 
 
 def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
-    """Measure a snapshot on the `valid` of a run, which has one.
+    """Evaluate a snapshot on the `valid` data of a run.
 
     Parameters
     ----------
@@ -28,19 +28,18 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
     Returns
     -------
     dict
-        `valid_loss` (cross-entropy, without smoothing and weights) and `valid_accuracy`, where
-        the snapshot has a head, and, where an image has another of its class, `precision_at_1`
-        and `map_at_r`, each image searched among all others. Images that cannot be read are left
-        out.
+        `valid_loss` (cross-entropy, without smoothing and class weights) and `valid_accuracy`, if
+        the snapshot has a head; `precision_at_1` and `map_at_r` (each image is searched among all
+        others), if a class has at least two images. Images that cannot be read are skipped.
 
     Raises
     ------
     ValueError
-        None of the images could be read.
+        None of the images can be read.
     Diverged
-        The network gives NaN or infinity.
+        The output of the network contains NaN or infinity.
     """
-    # Epochs and runs are compared, so all are measured alike, whatever the model computes in.
+    # Use one precision for all, so that epochs and runs can be compared.
     snapshot = replace(snapshot, precision="float32")
     valid, labels, config = run.valid_data, run.valid_labels, run.config
     assert valid is not None
@@ -61,7 +60,7 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
     if snapshot.num_classes:
         logits = np.asarray(snapshot.trunk.network.head(vectors), np.float64)
     if not (np.isfinite(vectors).all() and (logits is None or np.isfinite(logits).all())):
-        raise Diverged("the network gives NaN or infinity on valid: training has diverged")
+        raise Diverged("training has diverged: the network output on valid has NaN or infinity")
     found = {} if logits is None else classified(logits, truth)
     return found | _retrieved(vectors, truth)
 

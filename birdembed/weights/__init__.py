@@ -1,1 +1,1 @@
-"""Tensors and weights in files."""
+"""Read and write tensors and weights."""

@@ -1,4 +1,4 @@
-"""Look through a pickle before anything is built of it."""
+"""Check a pickle before it is loaded."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 
 from birdembed._core import WeightsError
 
-#: Elements of a tuple, those of the tuples in it counted as often as they are in it, for each
-#: opcode: more than a file that lists its values can have.
+#: Maximum number of tuple elements per opcode, where elements of nested tuples count each time
+#: they occur. A file that lists its values cannot exceed it.
 _SHARE = 16
 
 
 def check_pickle(file: Any) -> None:
-    """Check the opcodes of a pickle, up to its end, for what would take memory or time.
+    """Check the opcodes of a pickle for excessive memory or time.
 
-    Its table of slots must not be longer than it has opcodes: the unpickler clears as many as the
-    file says. Tuples must not be nested by doubling: their hash visits each element as often as
-    it is in it.
+    The memo table must not have more slots than there are opcodes, because the unpickler allocates
+    as many slots as the file says. Tuples must not be nested by doubling, because their hash
+    visits each element as often as it occurs.
 
     Parameters
     ----------
     file : binary file
-        Where the pickle begins. It is read to the pickle's end.
+        File at the start of the pickle. It is read to the end of the pickle.
 
     Raises
     ------
     WeightsError
-        It would.
+        The pickle would take too much memory or time.
     ValueError
-        It is truncated, or no pickle.
+        The pickle is truncated, or the file is not a pickle.
     """
-    stack: list[int | None] = []  # the weights of what is on it; None is a mark
+    stack: list[int | None] = []  # the weights of its items; None is a mark
     slots: dict[int, int] = {}
     value: Any
     within: Any = _Within(file)
@@ -57,7 +57,7 @@ def check_pickle(file: Any) -> None:
 
 
 class _Within:
-    """A file of which no more is asked than it has: room is made for what is asked."""
+    """A file that limits reads to its size, because memory is allocated for the requested size."""
 
     def __init__(self, file: Any) -> None:
         here = file.tell()
@@ -76,7 +76,7 @@ def _top(stack: list[int | None]) -> int:
 
 
 def _popped(stack: list[int | None], opcode: Any) -> int:
-    """Take what an opcode takes from the stack; return 1 more than the weight of all of it."""
+    """Pop the arguments of an opcode from the stack; return 1 more than their total weight."""
     weight, before = 1, list(opcode.stack_before)
     to_mark = pickletools.markobject in before or (
         opcode.name == "POP" and bool(stack) and stack[-1] is None

@@ -1,4 +1,4 @@
-"""Projections of embeddings, and their files."""
+"""Projections of embeddings, and reading and writing them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from birdembed.base.text import error_text
 from birdembed.weights.safetensors_file import read_metadata, read_safetensors, write_safetensors
 
 POOLINGS = ("avg", "gem")
-#: Generalised-mean pooling, (mean of max(x, eps)^p)^(1/p), as SSCD has it.
+#: Generalised-mean pooling, (mean of max(x, eps)^p)^(1/p), as in SSCD.
 GEM_P = 3.0
 GEM_EPS = 1e-6
 
@@ -28,9 +28,9 @@ class Projection:
     Parameters
     ----------
     pooling : "avg" or "gem"
-        What the features were pooled with. ``gem``: p = 3, eps = 1e-6.
+        Pooling of the features. ``gem``: p = 3, eps = 1e-6.
     mean : numpy.ndarray
-        ``(features,) float32``, subtracted first.
+        ``(features,) float32``, subtracted from the features.
     matrix : numpy.ndarray
         ``(features, dim) float32``.
     """
@@ -40,12 +40,12 @@ class Projection:
     matrix: np.ndarray
 
     def __post_init__(self) -> None:
-        """Check that the parts fit each other, and make the arrays read-only.
+        """Check that the parts match, and make the arrays read-only.
 
         Raises
         ------
         ValueError
-            A part is unknown, misshapen or not finite.
+            The pooling is unknown, or an array has a wrong shape or is not finite.
         """
         check_choice("pooling", self.pooling, POOLINGS)
         mean = np.require(self.mean, dtype=np.float32, requirements=["C", "A"])
@@ -64,17 +64,17 @@ class Projection:
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """The transposed matrix ``(dim, features) float32``, C-contiguous as the core takes it."""
+        """The transposed matrix ``(dim, features) float32``, C-contiguous, for the core."""
         return np.ascontiguousarray(self.matrix.T)
 
     @property
     def dim(self) -> int:
-        """Length of a projected embedding."""
+        """Dimension of a projected embedding."""
         return int(self.matrix.shape[1])
 
 
 def write_projection(path: str | os.PathLike[str], projection: Projection) -> None:
-    """Write a projection to a safetensors file of its own, whole or not at all."""
+    """Write a projection to a safetensors file, atomically."""
     write_safetensors(
         path,
         {"mean": projection.mean, "matrix": projection.matrix},
@@ -83,15 +83,15 @@ def write_projection(path: str | os.PathLike[str], projection: Projection) -> No
 
 
 def read_projection(path: str | os.PathLike[str]) -> Projection:
-    """Read a projection that `write_projection` wrote.
+    """Read a projection written by `write_projection`.
 
     Raises
     ------
     WeightsError
-        The file is missing, damaged or no projection.
+        The file is missing, damaged, or not a projection.
     """
     if not os.path.isfile(path):
-        raise WeightsError(f"{os.fspath(path)}: no such file, config.json names it")
+        raise WeightsError(f"{os.fspath(path)}: no such file, but config.json refers to it")
     tensors = read_safetensors(path)
     if set(tensors) != {"mean", "matrix"}:
         raise WeightsError(

@@ -9,13 +9,13 @@ from birdembed.weights.tensors import StoredTensor
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
-    """Read every tensor of a safetensors or `.pth` file, under the names the file gives them.
+    """Read all tensors of a safetensors or `.pth` file, with the names used in the file.
 
     Raises
     ------
     WeightsError
-        The file is missing, of no known format, truncated, damaged, or a pickle that asks for
-        more than tensors.
+        The file is missing, has an unknown format, is truncated or damaged, or is a pickle that
+        contains more than tensors.
     """
     try:
         with open(path, "rb") as file:
@@ -24,9 +24,9 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
         raise WeightsError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
     if head.startswith(b"version https://git-lfs"):
         raise WeightsError(
-            f"{os.fspath(path)}: is a Git LFS pointer, not the weights: run `git lfs pull`"
+            f"{os.fspath(path)}: this is a Git LFS pointer, not the weights; run `git lfs pull`"
         )
-    # safetensors: 8 bytes of header length, which may begin with any byte, then the JSON.
+    # safetensors: 8 bytes of header length, which may start with any byte, then JSON.
     if head[8:9] != b"{" and head.startswith((b"PK\x03\x04", b"\x80")):
         from birdembed.weights.torch_file import read_pth
 

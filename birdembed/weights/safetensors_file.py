@@ -15,19 +15,19 @@ from birdembed.base.files import replacing
 from birdembed.base.text import error_text
 from birdembed.weights.tensors import StoredTensor
 
-#: BF16 as its bits: NumPy has no bfloat16.
+#: BF16 is stored as its bits, because NumPy has no bfloat16.
 _NUMPY_TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8", "I64": "<i8"}
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> WeightsError:
     what = error_text(error)
     return WeightsError(
-        f"{os.fspath(path)}: not a whole safetensors file ({what}); get or write the file again"
+        f"{os.fspath(path)}: not a complete safetensors file ({what}); download or write it again"
     )
 
 
 def _map(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
-    """Map the tensors of a file whose header the library has checked."""
+    """Map the tensors of a file whose header was checked by the library."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
@@ -37,7 +37,7 @@ def _map(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
         if name == "__metadata__":
             continue
         shape, numpy_type = entry["shape"], _NUMPY_TYPES.get(entry["dtype"])
-        if numpy_type is None or 0 in shape:  # float8 and the like: known, not read
+        if numpy_type is None or 0 in shape:  # float8 and similar types are not supported
             array = np.broadcast_to(np.zeros((), numpy_type or "u1"), shape)
         else:
             offset = 8 + length + entry["data_offsets"][0]
@@ -47,15 +47,15 @@ def _map(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
-    """Read every tensor of a safetensors file.
+    """Read all tensors of a safetensors file.
 
-    The library checks the header; the values are then mapped, because it would copy them (46 ms
-    for a ResNet-50, of the few hundred that a new process takes to its first vector).
+    The library checks the header; the values are then mapped, because the library would copy them
+    (46 ms for a ResNet-50, of the few hundred ms that a new process needs for its first vector).
 
     Parameters
     ----------
     path : str or Path
-        The file. It may be replaced (renamed over) at any time, but not written into.
+        The file. It may be replaced (by renaming) at any time, but not overwritten in place.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def write_safetensors(
     tensors: Mapping[str, np.ndarray],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write tensors to a safetensors file, whole or not at all.
+    """Write tensors to a safetensors file, atomically.
 
     Parameters
     ----------
@@ -108,13 +108,13 @@ def write_safetensors(
     tensors : mapping of str to numpy.ndarray
         C-contiguous arrays.
     metadata : mapping of str to str, optional
-        Free text for the header, ``format: pt`` by default, which transformers asks for. One
-        entry at most: the library writes several in an order of its own, different every time.
+        Metadata for the header. Default: ``format: pt``, which transformers needs. At most one
+        entry, because the library writes several in a random order.
 
     Raises
     ------
     OSError
-        The target cannot be written; the error names it.
+        The file cannot be written. The message names it.
     """
     import safetensors
     from safetensors.numpy import save_file

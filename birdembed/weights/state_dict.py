@@ -18,7 +18,7 @@ from birdembed.weights.tensors import StoredTensor
 #: Channels of the last feature map, and so numbers of a raw embedding, by architecture.
 FEATURES = {name: _core.num_features(name) for name in _core.architectures()}
 ARCHITECTURES = tuple(FEATURES)
-#: What wraps every name of a file: DataParallel, torch.compile, a holder of one model.
+#: Prefixes of all names in a file: DataParallel, torch.compile, a wrapper around a model.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _HEAD = ("fc.weight", "fc.bias")
 _SHOWN = 3  # names of a kind in an error message
@@ -33,7 +33,7 @@ _HF_HEAD = re.compile(r"^classifier\.1\.(weight|bias)$")
 
 
 def from_transformers(name: str) -> str | None:
-    """Return torchvision's name for one of transformers' ResNet names, None for any other."""
+    """Return the torchvision name for a ResNet name of transformers, or None for other names."""
     if match := _HF_STEM.match(name):
         return f"{_HF_PART[match[1]]}1.{match[2]}"
     if match := _HF_HEAD.match(name):
@@ -115,7 +115,7 @@ def _check(
         if items
     ]
     if problems:
-        raise WeightsError(f"{source}: does not fit {architecture}: {'; '.join(problems)}")
+        raise WeightsError(f"{source}: does not match {architecture}: {'; '.join(problems)}")
 
 
 def _head_size(tensors: Mapping[str, StoredTensor]) -> int:
@@ -131,18 +131,18 @@ def to_native(
     architecture: str | None = None,
     num_classes: int | None = None,
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """Rename a file's tensors to native names, and check every name and shape.
+    """Rename the tensors of a file to native names, and check all names and shapes.
 
     Parameters
     ----------
     tensors : mapping of str to StoredTensor
-        Under torchvision's, timm's or transformers' names, `num_batches_tracked` or not.
+        With the names of torchvision, timm or transformers; `num_batches_tracked` is optional.
     source : str
-        What error messages call the file.
+        Name of the file for error messages.
     architecture : str, optional
         One of `ARCHITECTURES`; None tells it from the names.
     num_classes : int, optional
-        None keeps a head that the file has, 0 drops it; any other number must be the file's.
+        None keeps the head, if the file has one; 0 removes it; other numbers must match the file.
 
     Returns
     -------
@@ -153,10 +153,10 @@ def to_native(
     Raises
     ------
     WeightsError
-        Names are missing, unexpected or misshapen (the first few of each are named), the file
-        holds another architecture, or its head has another number of classes.
+        Names are missing or unexpected or shapes are wrong (the message lists the first few), the
+        file has another architecture, or its head has another number of classes.
     ValueError
-        `architecture` is not known.
+        `architecture` is unknown.
     """
     if architecture is not None:
         check_choice("architecture", architecture, ARCHITECTURES)
@@ -170,7 +170,7 @@ def to_native(
         head = 0
     elif num_classes is not None and num_classes != head:
         raise WeightsError(
-            f"{source}: has {head or 'no'} classes, num_classes={num_classes} was asked for; "
+            f"{source}: has {head or 'no'} classes, but num_classes is {num_classes}; "
             f"load it with num_classes=0, then call reset_classifier({num_classes})"
         )
     table = _core.parameter_table(held, head)
@@ -179,10 +179,10 @@ def to_native(
 
 
 def _as_array(value: Any) -> np.ndarray:
-    """Return a value as an array, also a torch tensor on a GPU or of bfloat16."""
+    """Convert a value to an array, also a torch tensor on a GPU or in bfloat16."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":  # NumPy has none; float32 holds its values
+        if str(value.dtype) == "torch.bfloat16":  # not in NumPy; float32 has all its values
             value = value.float()
     return np.asarray(value)
 
@@ -193,22 +193,22 @@ def native_state(
     architecture: str,
     present: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """Check arrays in memory against a network's table of names and shapes.
+    """Check arrays in memory against the table of names and shapes of a network.
 
     Parameters
     ----------
     arrays : mapping of str to array
-        Native names, anything NumPy takes; `num_batches_tracked` is ignored.
+        Arrays by native name, in any form that NumPy accepts; `num_batches_tracked` is ignored.
     table : list of (name, shape)
     architecture : str
         For error messages.
     present : mapping of str to numpy.ndarray
-        Stands in for what `arrays` lacks; where it is not empty, unexpected names are ignored.
+        Used for names missing in `arrays`. If it is not empty, unexpected names are ignored.
 
     Raises
     ------
     WeightsError
-        Names are missing, unexpected or misshapen, or an array is not of numbers.
+        Names are missing or unexpected, a shape is wrong, or an array is not numeric.
     """
     given = {}
     for name, value in arrays.items():
@@ -223,7 +223,7 @@ def native_state(
 
 
 def to_saved(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return a native state as torchvision and timm save it: with `num_batches_tracked`."""
+    """Return a native state as saved by torchvision and timm, with `num_batches_tracked`."""
     saved: dict[str, np.ndarray] = {}
     for name, array in state.items():
         saved[name] = array

@@ -1,4 +1,4 @@
-"""Tensors as they are stored in files."""
+"""Tensors stored in files."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 
 from birdembed._core import WeightsError
 
-#: What can be widened or narrowed to float32.
+#: Dtypes that can be converted to float32.
 FLOATS = ("F32", "F16", "BF16", "F64")
 
 
 def all_finite(array: np.ndarray) -> bool:
-    """Return whether a C-contiguous float32 array is free of NaN and infinity."""
+    """Return whether a C-contiguous float32 array has no NaN or infinity."""
     flat = array.reshape(-1)
     with np.errstate(all="ignore"):
-        # A sum of squares is finite if all values are, unless they are huge: only then look again.
+        # The sum of squares is finite if all values are, unless they are huge; check again then.
         if np.isfinite(np.dot(flat, flat)):
             return True
     return bool(np.isfinite(flat).all())
 
 
 def not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
-    """Return the name of the first array that holds NaN or infinity, None where all are finite."""
+    """Return the name of the first array with NaN or infinity, or None if all are finite."""
     for name, array in arrays.items():
         if not all_finite(np.ascontiguousarray(array, np.float32)):
             return name
@@ -33,10 +33,10 @@ def not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor of a file: its dtype by safetensors' name, and its values.
+    """A tensor of a file: its dtype (named as in safetensors) and its values.
 
-    NumPy has no bfloat16, so BF16 is held as uint16 bit patterns. The array may be a strided view
-    into a storage that other tensors share: nothing is copied before the shape has been checked.
+    NumPy has no bfloat16, so BF16 is stored as uint16 bit patterns. The array may be a strided view
+    of a storage shared with other tensors; nothing is copied before the shape has been checked.
     """
 
     dtype: str
@@ -53,8 +53,8 @@ class StoredTensor:
         Raises
         ------
         WeightsError
-            The dtype is no floating-point one, or a value is NaN or infinite, which the network
-            would not show: its ReLUs take NaN for 0. The message begins with `name`.
+            The dtype is not floating-point, or a value is NaN or infinite (which the network would
+            hide, because its ReLUs turn NaN into 0). The message starts with `name`.
         """
         if self.dtype not in FLOATS:
             raise WeightsError(
@@ -67,7 +67,7 @@ class StoredTensor:
         wide = np.require(values, dtype=np.float32, requirements=["C", "A"])
         if not all_finite(wide):
             raise WeightsError(
-                f"{name} holds NaN or infinity: weights of a training that diverged, or a damaged "
-                "file"
+                f"{name} contains NaN or infinity; the training may have diverged, or the file is "
+                "damaged"
             )
         return wide

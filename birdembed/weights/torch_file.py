@@ -1,8 +1,8 @@
-"""Read PyTorch files without running any code in them.
+"""Read PyTorch files without executing any code in them.
 
-A pickle names the functions that rebuild its objects. Here the names it may use are a short list,
-and behind each stands a stand-in of ours that only notes what it was given; any other name ends
-the reading. Tensors stay views until they are asked for, so that optimizer states cost nothing.
+A pickle contains the names of the functions that rebuild its objects. This reader allows a short
+list of names and maps each to a stand-in that only records its arguments; any other name is an
+error. Tensors are views until they are used, so optimizer states cost nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from birdembed.base.text import error_text, shortened, shown
 from birdembed.weights.pickle_check import check_pickle
 from birdembed.weights.tensors import StoredTensor
 
-#: torch's storage classes: safetensors' name of the dtype, NumPy's (bfloat16: its bits).
+#: Storage classes of torch: dtype name of safetensors, dtype name of NumPy (bfloat16: its bits).
 _STORAGES = {
     "FloatStorage": ("F32", "<f4"),
     "HalfStorage": ("F16", "<f2"),
@@ -39,7 +39,7 @@ _STORAGES = {
     "BoolStorage": ("BOOL", "<u1"),
     "UntypedStorage": ("U8", "<u1"),
 }
-#: What checkpoints hold beside tensors and this reader passes over: the values are dropped.
+#: Objects in checkpoints that are not tensors; this reader ignores their values.
 _INERT = {
     ("argparse", "Namespace"),
     ("torch", "device"),
@@ -57,19 +57,19 @@ _TORCH_DTYPES = {
     *("float32", "float64", "float16", "bfloat16", "uint8", "int8", "int16", "int32", "int64"),
     "bool",
 }
-#: Keys that hold the state dict in a checkpoint, in the order they are looked for.
+#: Keys of the state dict in a checkpoint, in the order in which they are tried.
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 
 
 class _Refused(Exception):
-    """A pickle asked for something that is not on the list."""
+    """A pickle uses a name that is not on the list."""
 
 
 @dataclass
 class _Storage:
-    """The elements of a torch storage, read when first asked for."""
+    """The elements of a torch storage, read on first use."""
 
     dtype: str
     numpy_type: str
@@ -81,14 +81,14 @@ class _Storage:
         if self.cached is None:
             content = self.read()
             if len(content) < self.numel * np.dtype(self.numpy_type).itemsize:
-                raise WeightsError(f"a storage holds {len(content)} bytes, fewer than its tensors")
+                raise WeightsError(f"a storage has {len(content)} bytes, fewer than its tensors")
             self.cached = np.frombuffer(content, self.numpy_type, self.numel)
         return self.cached
 
 
 @dataclass
 class _Tensor:
-    """A tensor as a pickle describes it; `view` checks the description."""
+    """A tensor as described by a pickle; `view` checks the description."""
 
     storage: Any
     offset: Any
@@ -131,7 +131,7 @@ def _rebuild_parameter(data: Any, *rest: Any) -> Any:
 
 
 class _Call:
-    """A function as a pickle sees it: it can be called, but not changed."""
+    """A function for use by a pickle: it can be called, but not modified."""
 
     __slots__ = ("function",)
 
@@ -143,14 +143,14 @@ class _Call:
 
 
 def _stand_ins() -> dict[tuple[str, str], Any]:
-    """Return fresh stand-ins by (module, name).
+    """Return new stand-ins by (module, name).
 
-    Fresh for every file: a pickle can set attributes of what it is given.
+    Each file gets new ones, because a pickle can set attributes of the objects it uses.
     """
 
     class Mapping(dict):  # type: ignore[type-arg]
         def __setstate__(self, state: Any) -> None:
-            pass  # state_dict's _metadata
+            pass  # the _metadata of a state_dict
 
     class Inert:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -181,7 +181,7 @@ def _stand_ins() -> dict[tuple[str, str], Any]:
 
 
 class _Unpickler(pickle.Unpickler):
-    """An unpickler that knows the stand-ins and nothing else."""
+    """An unpickler that only knows the stand-ins."""
 
     def __init__(self, file: Any, load_storage: Callable[[Any], _Storage]) -> None:
         super().__init__(file, encoding="utf-8")
@@ -201,7 +201,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _storage_facts(pid: tuple[Any, ...]) -> tuple[str, str, str, int]:
-    """Return (key, dtype, NumPy's dtype, elements) of a persistent id."""
+    """Return (key, dtype, NumPy dtype, number of elements) of a persistent id."""
     _, types, key, _, numel = pid[:5]
     if types not in _STORAGES.values() or not isinstance(key, str) or type(numel) is not int:
         raise pickle.UnpicklingError(f"unknown kind of storage {shown(types)}")
@@ -213,8 +213,8 @@ def _storage_facts(pid: tuple[Any, ...]) -> tuple[str, str, str, int]:
 def _stored_member(archive: zipfile.ZipFile, member: str) -> bytes:
     info = archive.getinfo(member)
     if info.compress_type != zipfile.ZIP_STORED:
-        # torch.save never compresses; unpacking could swell a small file without end.
-        raise WeightsError(f"its member {shown(member)} is compressed, so not torch.save's")
+        # torch.save never compresses, and a small compressed file could expand without limit.
+        raise WeightsError(f"its member {shown(member)} is compressed, so not from torch.save")
     return archive.read(info)
 
 
@@ -223,10 +223,10 @@ def _read_zip(path: str | os.PathLike[str]) -> Any:
     names = archive.namelist()
     pickled = next((name for name in names if name.endswith("/data.pkl")), None)
     if pickled is None:
-        raise WeightsError("a zip archive without data.pkl, so not torch.save's")
+        raise WeightsError("a zip archive without data.pkl, so not from torch.save")
     root = pickled.removesuffix("data.pkl")
     if f"{root}constants.pkl" in names:
-        raise WeightsError("a TorchScript archive; save the module's state_dict() instead")
+        raise WeightsError("a TorchScript archive; save the state_dict() of the module instead")
     if f"{root}byteorder" in names and _stored_member(archive, f"{root}byteorder") != b"little":
         raise WeightsError("written on a big-endian machine")
     if sum(info.file_size for info in archive.infolist()) > os.stat(path).st_size:
@@ -244,7 +244,7 @@ def _read_zip(path: str | os.PathLike[str]) -> Any:
 
 
 def _load(file: Any, load_storage: Callable[[Any], _Storage]) -> Any:
-    """Return what a pickle holds, once its opcodes have been looked through."""
+    """Load a pickle after checking its opcodes."""
     begin = file.tell()
     check_pickle(file)
     file.seek(begin)
@@ -261,14 +261,14 @@ def _read_legacy_storages(file: BinaryIO, storages: dict[str, _Storage]) -> None
         start, size = file.tell(), numel * np.dtype(storage.numpy_type).itemsize
         if numel != storage.numel or size > end - start:
             raise WeightsError(
-                f"storage {shown(key)} should have {storage.numel} elements, the file says {numel} "
-                f"and has {end - start} bytes left"
+                f"storage {shown(key)} should have {storage.numel} elements, but the file says "
+                f"{numel} and has {end - start} bytes left"
             )
         storage.cached = np.fromfile(file, storage.numpy_type, numel)
 
 
 def _no_storage(pid: Any) -> _Storage:
-    raise pickle.UnpicklingError("a storage where none belongs")
+    raise pickle.UnpicklingError("unexpected storage")
 
 
 def _read_legacy(path: str | os.PathLike[str]) -> Any:
@@ -277,14 +277,14 @@ def _read_legacy(path: str | os.PathLike[str]) -> Any:
     def load_storage(pid: Any) -> _Storage:
         key, dtype, numpy_type, numel = _storage_facts(pid)
         if len(pid) > 5 and pid[5] is not None:
-            raise pickle.UnpicklingError("views of storages, of PyTorch before 0.4")
+            raise pickle.UnpicklingError("views of storages (PyTorch before 0.4) are not supported")
         return storages.setdefault(key, _Storage(dtype, numpy_type, numel, lambda: b""))
 
     with open(path, "rb") as file:
         if _load(file, _no_storage) != _LEGACY_MAGIC:
-            raise WeightsError("a pickle, but not torch.save's")
+            raise WeightsError("a pickle, but not from torch.save")
         if _load(file, _no_storage) != _LEGACY_PROTOCOL:
-            raise WeightsError("of an unknown protocol of torch.save")
+            raise WeightsError("unknown protocol of torch.save")
         system = _load(file, _no_storage)
         if isinstance(system, dict) and not system.get("little_endian", True):
             raise WeightsError("written on a big-endian machine")
@@ -294,7 +294,7 @@ def _read_legacy(path: str | os.PathLike[str]) -> Any:
 
 
 def _unwrap(value: Any) -> dict[str, _Tensor]:
-    """Return the state dict inside what was saved."""
+    """Return the state dict inside a saved object."""
     for _ in range(3):
         if not isinstance(value, dict):
             break
@@ -314,24 +314,23 @@ def _unwrap(value: Any) -> dict[str, _Tensor]:
 
 
 def read_pth(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
-    """Read the tensors of a file that `torch.save` wrote, never running what its pickle names.
+    """Read the tensors of a file written by `torch.save`, without executing code in it.
 
     Parameters
     ----------
     path : str or Path
-        A state dict, or a checkpoint that holds one under `model_state_dict`, `state_dict` or
-        `model`.
+        A state dict, or a checkpoint with one under `model_state_dict`, `state_dict` or `model`.
 
     Returns
     -------
     dict of str to StoredTensor
-        Views, strided as the file says, sharing storages as it says.
+        Views with the strides and shared storages given in the file.
 
     Raises
     ------
     WeightsError
-        The pickle names a global that is not on the list (the message says which), or the file
-        is truncated, damaged or holds something else.
+        The pickle uses a global that is not on the list (the message names it), or the file is
+        truncated, damaged or contains something else.
     """
     name = os.fspath(path)
     try:
@@ -340,16 +339,16 @@ def read_pth(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
         return {key: tensor.view() for key, tensor in _unwrap(read(path)).items()}
     except _Refused as error:
         raise WeightsError(
-            f"{name}: refused: its pickle asks for {error}, which is no tensor and was not run; "
-            "save the model's state_dict() alone, or as safetensors"
+            f"{name}: refused, because its pickle uses {error}, which is not a tensor and was not "
+            "executed; save only the state_dict() of the model, or use safetensors"
         ) from None
     except WeightsError as error:
         raise WeightsError(f"{name}: {error_text(error)}") from error
     except Exception as error:
-        # A zip's directory may name places before the file's beginning.
+        # The directory of a zip file may contain negative offsets.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
-        # A damaged pickle fails in any way at all: opcodes on wrong types, short reads, ...
+        # A damaged pickle can fail in any way: opcodes on wrong types, short reads, ...
         raise WeightsError(
             f"{name}: truncated or damaged, or not a .pth file ({type(error).__name__}: "
             f"{error_text(error)})"

@@ -7,17 +7,17 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Huge pages: the 94 MB of a ResNet-50's weights are read once an image that comes alone, and with
- * pages of 4 KB finding them costs about 1 % of its time. But a huge page that nobody used lately
- * can take long to get, which on a virtual machine doubled the time of a new process. So only
- * blocks of long work ask for them at once; what stays is handed to the kernel with
+/* Huge pages: for a single image, the 94 MB of weights of a ResNet-50 are read once, and with pages
+ * of 4 KB the page lookups take about 1 % of its time. But allocating a huge page can be slow if it
+ * was not used recently; on a virtual machine this doubled the time of a new process. So only
+ * blocks for long work request them at once; long-lived blocks are passed to the kernel with
  * bird_alloc_settle. */
 enum { PAGE = 4096, HUGE_PAGE = 2 << 20, LEAST_HUGE = 4 << 20, LEAST_AT_ONCE = 256 << 20 };
 
 static atomic_long requests;
 static atomic_long failing_request;
 
-/* Counts the request; true where the test hook wants this very one to fail. */
+/* Count the request; return true if the test hook makes it fail. */
 static bool must_fail(void) {
     long n = atomic_fetch_add_explicit(&requests, 1, memory_order_relaxed) + 1;
     long at = atomic_load_explicit(&failing_request, memory_order_relaxed);
@@ -26,7 +26,7 @@ static bool must_fail(void) {
 
 static void *alloc_aligned(size_t alignment, size_t size) {
     size_t rounded;
-    /* aligned_alloc wants a multiple of the alignment. */
+    /* aligned_alloc needs a multiple of the alignment. */
     if (!bird_size_add(size, alignment - 1, &rounded)) return NULL;
     rounded &= ~(alignment - 1);
     return aligned_alloc(alignment, rounded);
@@ -44,7 +44,7 @@ void *bird_alloc(size_t size) {
 
 void bird_alloc_settle(void *block, size_t used) {
 #ifdef MADV_HUGEPAGE
-    /* A kernel without them says no, and the block is as good as any. */
+    /* Without kernel support this fails, and the block is still valid. */
     if (used >= HUGE_PAGE) (void)madvise(block, used / PAGE * PAGE, MADV_HUGEPAGE);
 #else
     (void)block;
@@ -62,7 +62,7 @@ void *bird_calloc(size_t count, size_t size) {
 }
 
 void *bird_realloc(void *block, size_t old_size, size_t new_size) {
-    /* realloc does not keep an alignment of 64, hence the copy. */
+    /* Copy, because realloc does not keep an alignment of 64. */
     void *grown = bird_alloc(new_size);
     if (!grown) return NULL;
     if (block) memcpy(grown, block, old_size < new_size ? old_size : new_size);

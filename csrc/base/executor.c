@@ -1,14 +1,14 @@
 /* Implementation notes.
  *
- * Two mutexes. `queue` guards the list of waiting jobs and their `done` flags. `gate` is
- * held by the compute thread while it computes, and let go at checkpoints when a fork
- * waits: whoever holds `gate` knows that oneDNN and OpenMP are between two primitives.
+ * There are two mutexes. `queue` guards the list of waiting jobs and their `done` flags. `gate` is
+ * held by the compute thread while it computes, and released at checkpoints when a fork
+ * is waiting, so while another thread holds `gate`, oneDNN and OpenMP are between two primitives.
  * Order: gate before queue.
  *
- * Jobs live on the stack of the caller that waits for them, so nothing is allocated.
- * In a forked child the callers of the jobs under way do not exist: the child forgets the
- * list, makes the locks anew, and starts a thread with its first job. One caller may exist, whose
- * hook forked: it sees that by bird_fork_count.
+ * Jobs are on the stack of the waiting caller, so nothing is allocated. In a forked child the
+ * callers of current jobs do not exist: the child clears the list, creates new locks, and starts a
+ * thread with its first job. Only a caller whose hook forked may exist in the child; it detects
+ * that with bird_fork_count.
  */
 #include "base/executor.h"
 
@@ -81,7 +81,7 @@ static void after_fork_in_child(void) {
     atomic_store(&executor.forks, 0);
 }
 
-/* OpenMP ends the process from the compute thread where the system gives it no thread. */
+/* OpenMP ends the process from the compute thread if the system does not give it a thread. */
 static _Thread_local bool on_compute_thread;
 
 void bird_executor_close(void) {
@@ -95,8 +95,8 @@ void bird_executor_close(void) {
 static void set_up(void) {
     init_locks();
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-    /* For hosts that do not close the executor themselves. What oneDNN has made since is
-     * destroyed before this. */
+    /* For hosts that do not close the executor. Objects that oneDNN created later are destroyed
+     * before this. */
     atexit(bird_executor_close);
 }
 
@@ -127,14 +127,14 @@ static void *compute_main(void *unused) {
 
         pthread_mutex_lock(&executor.queue);
         job->status = status;
-        job->done = true; /* from here on the caller may return, and the job is gone */
+        job->done = true; /* after this the caller may return, and the job no longer exists */
         pthread_cond_broadcast(&executor.finished);
         pthread_mutex_unlock(&executor.queue);
     }
     return NULL;
 }
 
-/* Start the compute thread unless it is there. The queue is held. */
+/* Start the compute thread unless it is running. The queue is held. */
 static bird_status ensure_thread(bird_error *err) {
     pthread_t id;
     sigset_t all, before;
@@ -151,7 +151,7 @@ static bird_status ensure_thread(bird_error *err) {
     return BIRD_OK;
 }
 
-/* Take a job that has not begun out of the list; false where it has. The queue is held. */
+/* Remove a job from the list if it has not started; false if it has. The queue is held. */
 static bool withdraw(bird_job *job) {
     bird_job *before = NULL;
     if (job->begun) return false;
@@ -164,7 +164,7 @@ static bool withdraw(bird_job *job) {
     return true;
 }
 
-/* The monotonic time at which a waiting caller asks its hook next. */
+/* Return the monotonic time at which a waiting caller calls its hook next. */
 static struct timespec next_poll(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -176,12 +176,12 @@ static struct timespec next_poll(void) {
     return time;
 }
 
-/* The caller's thread ends inside its hook (a host that shuts down does that to daemon
- * threads), and with it the stack that the job lies on. */
+/* The thread of the caller ends inside its hook (a host that shuts down does this to daemon
+ * threads), and with it the stack that contains the job. */
 static void abandon(void *context) {
     bird_job *job = context;
     atomic_store(&job->cancel, true);
-    if (bird_fork_count() != job->forks) return; /* the compute thread is not in this process */
+    if (bird_fork_count() != job->forks) return; /* no compute thread in this process */
     pthread_mutex_lock(&executor.queue);
     if (!withdraw(job))
         while (!job->done) pthread_cond_wait(&executor.finished, &executor.queue);
@@ -194,10 +194,10 @@ static void ask_hook(bird_job *job, bird_cancel *cancel) {
     pthread_cleanup_pop(0);
 }
 
-/* Wait for the job, asking the hook ten times a second. The queue is held on entry and
- * on return, but never while the hook runs: it takes the host's own lock. */
+/* Wait for the job, calling the hook ten times per second. The queue is held on entry and
+ * on return, but not while the hook runs, because the hook takes the lock of the host. */
 static bird_status wait_for(bird_job *job, bird_cancel *cancel, bird_error *err) {
-    /* Kept over wake-ups meant for others, or many short jobs would put the poll off. */
+    /* Kept across wake-ups for other jobs; otherwise many short jobs would delay the poll. */
     struct timespec until = next_poll();
     while (!job->done) {
         if (pthread_cond_timedwait(&executor.finished, &executor.queue, &until) != ETIMEDOUT)
@@ -219,7 +219,7 @@ bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel
     bird_status status;
     atomic_init(&job.cancel, false);
     pthread_once(&executor.once, set_up);
-    /* Jobs shorter than the wait below would never ask. */
+    /* Jobs shorter than the wait below would never poll. */
     if (bird_cancel_poll(cancel)) return bird_fail(err, BIRD_CANCELLED, "cancelled");
 
     pthread_mutex_lock(&executor.queue);
@@ -234,7 +234,7 @@ bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel
         status = wait_for(&job, cancel, err);
     }
     pthread_mutex_unlock(&executor.queue);
-    /* The hook said stop while the job ended: the host has its exception and must hear of it. */
+    /* The hook returned true while the job ended; the host has an exception set and must see it. */
     if (status == BIRD_OK && bird_cancel_requested(cancel))
         status = bird_fail(err, BIRD_CANCELLED, "cancelled");
     return status;

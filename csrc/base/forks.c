@@ -22,5 +22,5 @@ int bird_fork_count(void) {
 bird_status bird_check_forks(int before, bird_error *err) {
     if (bird_fork_count() == before) return BIRD_OK;
     return bird_fail(err, BIRD_BACKEND,
-                     "the process was forked during the call: the child has to repeat it");
+                     "the process was forked during the call; repeat the call in the child");
 }

@@ -1,5 +1,5 @@
-/* Whether the process was forked while a call ran: a signal handler of the host may do that, and
- * then the call goes on in the child, where the threads that it waits for do not exist. */
+/* Detect whether the process was forked during a call. A signal handler of the host may fork; the
+ * call then continues in the child, where the threads it waits for do not exist. */
 #ifndef BIRD_BASE_FORKS_H
 #define BIRD_BASE_FORKS_H
 
@@ -7,11 +7,11 @@
 
 #include "base/status.h"
 
-/* A number of this process: how many forks lie between the first one that asked and this one. */
+/* Return the number of forks between the first process that called this and this process. */
 int bird_fork_count(void);
 
-/* BIRD_OK while bird_fork_count is `before`; afterwards BIRD_BACKEND: the call cannot be finished
- * here, only repeated. */
+/* BIRD_OK if bird_fork_count is still `before`, else BIRD_BACKEND: the call cannot be finished in
+ * this process, only repeated. */
 bird_status bird_check_forks(int before, bird_error *err);
 
 #endif

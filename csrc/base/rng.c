@@ -1,6 +1,6 @@
 /* splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014):
- * a counter through a mixing function. It has 64 bits of state, which is enough for the few
- * hundred numbers that one sample asks of its stream. */
+ * a counter followed by a mixing function. Its state has 64 bits, which is enough for the few
+ * hundred numbers needed per sample. */
 #include "base/rng.h"
 
 #include <math.h>
@@ -15,7 +15,7 @@ static uint64_t mix(uint64_t z) {
 }
 
 bird_rng bird_rng_stream(uint64_t seed, bird_stream purpose, uint64_t epoch, uint64_t index) {
-    /* Mixed one after the other: (1, 2) and (2, 1) begin at unrelated places. */
+    /* Mixed one after the other, so that (1, 2) and (2, 1) give unrelated streams. */
     uint64_t state = mix(seed + GAMMA);
     state = mix(state + (uint64_t)purpose * GAMMA);
     state = mix(state + (epoch + 1) * GAMMA);
@@ -33,19 +33,19 @@ double bird_rng_uniform(bird_rng *rng, double low, double high) {
 }
 
 uint64_t bird_rng_below(bird_rng *rng, uint64_t n) {
-    /* The first 2^64 mod n values would make some remainders likelier than others. */
+    /* The first 2^64 mod n values would make some remainders more likely than others. */
     uint64_t unfair = (0 - n) % n, bits;
     do bits = bird_rng_next(rng);
     while (bits < unfair);
     return bits % n;
 }
 
-/* In (0, 1]: its logarithm is finite. */
+/* In (0, 1], so that the logarithm is finite. */
 static double above_zero(bird_rng *rng) {
     return 1.0 - bird_rng_uniform(rng, 0.0, 1.0);
 }
 
-/* Marsaglia's polar method; the second number is thrown away. */
+/* The polar method of Marsaglia; the second number is discarded. */
 static double normal(bird_rng *rng) {
     double x, y, square;
     do {
@@ -72,8 +72,8 @@ double bird_rng_beta(bird_rng *rng, double alpha) {
         double a = gamma_above_one(rng, alpha), b = gamma_above_one(rng, alpha);
         return a / (a + b);
     }
-    /* Johnk 1964: u^(1/alpha) / (u^(1/alpha) + v^(1/alpha)) where the sum is at most 1. By
-     * logarithms: for small alpha both powers are too small for a double. */
+    /* Johnk 1964: u^(1/alpha) / (u^(1/alpha) + v^(1/alpha)) if the sum is at most 1. Computed
+     * with logarithms, because for small alpha both powers are too small for a double. */
     for (;;) {
         double a = log(above_zero(rng)) / alpha, b = log(above_zero(rng)) / alpha;
         double larger = a > b ? a : b, sum = larger + log(exp(a - larger) + exp(b - larger));

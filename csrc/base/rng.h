@@ -1,5 +1,5 @@
-/* Random numbers that are the same everywhere: 64-bit integer arithmetic, no state but the
- * caller's, a stream of its own for whatever may be worked on in any order.
+/* Random numbers that are the same on every machine: 64-bit integer arithmetic, state owned by
+ * the caller, and separate streams for work that can run in any order.
  */
 #ifndef BIRD_BASE_RNG_H
 #define BIRD_BASE_RNG_H
@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a stream is for: streams of different purposes have nothing in common. */
+/* Purpose of a stream; streams for different purposes are independent. */
 typedef enum bird_stream {
     BIRD_STREAM_ORDER = 1, /* of an epoch's samples */
     BIRD_STREAM_CLASS,     /* of a class's samples */
@@ -19,7 +19,7 @@ typedef struct bird_rng {
     uint64_t state;
 } bird_rng;
 
-/* The stream that belongs to these numbers. */
+/* Return the stream for these numbers. */
 bird_rng bird_rng_stream(uint64_t seed, bird_stream purpose, uint64_t epoch, uint64_t index);
 
 /* 64 random bits. */
@@ -31,7 +31,7 @@ double bird_rng_uniform(bird_rng *rng, double low, double high);
 /* Uniform in 0 .. n-1, every number equally likely; n at least 1. */
 uint64_t bird_rng_below(bird_rng *rng, uint64_t n);
 
-/* Beta(alpha, alpha), alpha above 0. Calls libm's log, exp and pow: the last bit is theirs. */
+/* Beta(alpha, alpha), alpha above 0. Uses log, exp and pow of libm, so the last bit may differ. */
 double bird_rng_beta(bird_rng *rng, double alpha);
 
 /* Shuffle n numbers in place, every order equally likely. */

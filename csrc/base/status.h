@@ -12,12 +12,12 @@ typedef enum bird_status {
     BIRD_OK = 0,
     BIRD_NOMEM,       /* allocation failed                      -> MemoryError */
     BIRD_ARG,         /* an argument's value is out of range    -> ValueError */
-    BIRD_SHAPE,       /* shapes do not fit each other           -> ValueError */
-    BIRD_IO,          /* the system refused; sys_errno says why -> OSError */
-    BIRD_FORMAT,      /* a file or stream is not what it claims -> DecodeError */
-    BIRD_UNSUPPORTED, /* sound, but not for this decoder        -> DecodeError */
-    BIRD_BACKEND,     /* oneDNN refused                         -> BackendError */
-    BIRD_CANCELLED    /* the cancel hook asked to stop */
+    BIRD_SHAPE,       /* shapes do not match                    -> ValueError */
+    BIRD_IO,          /* system error, see sys_errno            -> OSError */
+    BIRD_FORMAT,      /* a file or stream is invalid            -> DecodeError */
+    BIRD_UNSUPPORTED, /* valid, but not supported here          -> DecodeError */
+    BIRD_BACKEND,     /* oneDNN failed                          -> BackendError */
+    BIRD_CANCELLED    /* the cancel hook returned true */
 } bird_status;
 
 enum { BIRD_MESSAGE_SIZE = 512 };
@@ -32,7 +32,7 @@ typedef struct bird_error {
 bird_status bird_fail(bird_error *err, bird_status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The same for BIRD_IO, keeping `sys_errno` and adding its text to the message. */
+/* Like bird_fail for BIRD_IO; also stores `sys_errno` and adds its text to the message. */
 bird_status bird_fail_io(bird_error *err, int sys_errno, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -20,7 +20,7 @@ typedef struct probe {
     long tid;
 } probe;
 
-/* Who was about to start threads in the parent is not here. */
+/* Threads that were starting others in the parent do not exist here. */
 static void after_fork_in_child(void) {
     atomic_store(&starting, 0);
     atomic_store(&probing, false);
@@ -55,7 +55,7 @@ static void *probe_main(void *argument) {
     return NULL;
 }
 
-/* A thread that was joined counts for the kernel until it has left /proc, a moment later. */
+/* The kernel counts a joined thread until it has disappeared from /proc, a moment later. */
 static void wait_until_gone(long tid) {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%ld", tid);

@@ -32,7 +32,7 @@ static int affinity_cpus(void) {
     return online > 0 ? (int)online : 1;
 }
 
-/* CPUs granted by quota / period, rounded up; 0 where there is no limit. */
+/* Return the CPUs allowed by quota / period, rounded up; 0 for no limit. */
 static int quota_cpus(long long quota, long long period) {
     if (quota <= 0 || period <= 0) return 0;
     long long cpus = (quota + period - 1) / period;
@@ -54,7 +54,7 @@ static long long read_number(const char *path) {
     return number;
 }
 
-/* cgroup v2: the tightest cpu.max from our own group up to the root. */
+/* cgroup v2: the smallest cpu.max from this group up to the root. */
 static int cgroup2_cpus(const char *group) {
     char path[4096], text[64];
     int limit = 0;
@@ -81,7 +81,7 @@ static int cgroup2_cpus(const char *group) {
 }
 
 static int cgroup1_cpus(const char *group) {
-    /* In a container the own group is often mounted as the root, hence both. */
+    /* Try both, because in a container the group is often mounted as the root. */
     const char *const prefixes[] = {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"};
     const char *const groups[] = {group, ""};
     int limit = 0;
@@ -128,7 +128,7 @@ int bird_default_threads(void) {
     if (configured > 0) return configured;
     const char *text = getenv("OMP_NUM_THREADS");
     if (text) {
-        /* A list ("4,2") gives the numbers for nested levels; ours is the first. */
+        /* A list ("4,2") has the numbers for nested levels; use the first. */
         char *end;
         long n = strtol(text, &end, 10);
         if (end != text && n > 0) return n > BIRD_MAX_THREADS ? BIRD_MAX_THREADS : (int)n;
@@ -178,7 +178,7 @@ static void *worker_main(void *argument) {
     return NULL;
 }
 
-/* As many of n as the system gives; none while the compute thread counts on them. */
+/* Start up to n threads; none while the compute thread needs them. */
 static void start_workers(loop *shared, int n) {
     if (!bird_starting_begin()) return;
     for (; shared->started < n; shared->started++) {
@@ -190,7 +190,7 @@ static void start_workers(loop *shared, int n) {
     bird_starting_end();
 }
 
-/* In a forked child there is nobody to join. */
+/* In a forked child there are no threads to join. */
 static bird_status join_workers(loop *shared, bird_error *err) {
     bird_status status = bird_check_forks(shared->forks, err);
     for (int i = 0; status == BIRD_OK && i < shared->started; i++)
@@ -199,7 +199,7 @@ static bird_status join_workers(loop *shared, bird_error *err) {
     return status;
 }
 
-/* The caller's thread ends inside its hook (a host that shuts down does that to daemon
+/* The thread of the caller ends inside its hook (a host that shuts down does this to daemon
  * threads), and with it the stack that the workers read. */
 static void abandon(void *context) {
     loop *shared = context;

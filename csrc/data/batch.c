@@ -23,7 +23,7 @@ typedef struct filling {
     uint64_t seed, epoch;
 } filling;
 
-/* Bring the short side to `side` where it is longer; the long one keeps the proportion. */
+/* Reduce the short side to `side` if it is longer, keeping the aspect ratio. */
 static bird_status reduce(bird_image *image, size_t side, bird_error *err) {
     bool tall = image->height > image->width;
     size_t shorter = tall ? image->width : image->height;

@@ -11,8 +11,8 @@ static void blend(float *own, const float *other, size_t n, float share) {
     for (size_t i = 0; i < n; i++) own[i] = share * own[i] + (1.0f - share) * other[i];
 }
 
-/* Cover a box of about 1 - share of the area, its centre anywhere, cut off at the edges, with the
- * other's pixels. Returns the share that is left, exactly. */
+/* Copy the pixels of the other image to a box of about 1 - share of the area, with a random centre
+ * and clipped at the edges. Returns the exact share that is left. */
 static double cover(float *own, const float *other, size_t size, double share, bird_rng *rng) {
     double half = (double)size * sqrt(1.0 - share) / 2;
     double x = (double)bird_rng_below(rng, size), y = (double)bird_rng_below(rng, size);
@@ -35,8 +35,8 @@ static void mix_one(float *pixels, float *targets, const float *next_pixels,
     double share;
     if (cut && mix.mixup > 0) cut = bird_rng_below(rng, 2) == 1;
     share = bird_rng_beta(rng, cut ? mix.cutmix : mix.mixup);
-    /* Its neighbour's mixing is drawn apart from it: with the smaller half the batch could hold
-     * one image almost twice and another not at all. */
+    /* The mixing of the neighbour is independent: with the smaller share, the batch could
+     * contain one image almost twice and another one not at all. */
     share = fmax(share, 1.0 - share);
     if (cut)
         share = cover(pixels, next_pixels, size, share, rng);

@@ -22,14 +22,14 @@ static bird_status sort_by_class(int64_t *members, size_t *begin, const int64_t 
         begin[labels[i] + 1]++;
     }
     for (size_t c = 0; c < n_classes; c++) begin[c + 1] += begin[c];
-    /* Filled from the back, each class's end walks down to its beginning. */
+    /* Filled from the back, so that the end of each class moves down to its start. */
     for (size_t i = n; i-- > 0;) members[--begin[labels[i] + 1]] = (int64_t)i;
     memmove(begin, begin + 1, n_classes * sizeof *begin);
     begin[n_classes] = n;
     return BIRD_OK;
 }
 
-/* `quota` draws of one class of m samples: a new permutation whenever all have been taken. */
+/* `quota` draws from a class of m samples, with a new permutation after each m draws. */
 static void draw_class(int64_t *draws, int64_t *members, size_t m, size_t quota, size_t n,
                        bird_rng *rng) {
     for (size_t taken = 0; taken < quota; taken++) {
@@ -45,7 +45,7 @@ bird_status bird_sampler_balanced(int64_t *draws, const int64_t *labels, size_t 
     bird_rng rng = bird_rng_stream(seed, BIRD_STREAM_ORDER, epoch, 0);
     size_t n_there = 0, filled = 0;
     int64_t *members = bird_alloc(n * sizeof *members);
-    int64_t *mine = bird_alloc(n * sizeof *mine); /* others may write to the caller's meanwhile */
+    int64_t *mine = bird_alloc(n * sizeof *mine); /* others may write to that of the caller */
     int64_t *there = bird_calloc(n_classes, sizeof *there); /* classes that occur */
     size_t *begin = bird_calloc(n_classes + 1, sizeof *begin);
     if (!members || !mine || !there || !begin)
@@ -54,7 +54,7 @@ bird_status bird_sampler_balanced(int64_t *draws, const int64_t *labels, size_t 
     BIRD_TRY(sort_by_class(members, begin, mine, n, n_classes, err));
     for (size_t c = 0; c < n_classes; c++)
         if (begin[c + 1] > begin[c]) there[n_there++] = (int64_t)c;
-    /* The first classes of this order get what does not divide evenly. */
+    /* The first classes of this order get the remaining draws. */
     bird_rng_shuffle(there, n_there, &rng);
     for (size_t i = 0; i < n_there; i++) {
         size_t c = (size_t)there[i], quota = n / n_there + (i < n % n_there);

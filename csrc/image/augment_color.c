@@ -155,7 +155,7 @@ bird_status bird_color_apply(uint8_t *rgb, size_t height, size_t width, bird_col
                 (op.kind == BIRD_EQUALIZE ? even_table : stretch_table)(table[c], histogram[c]);
             look_up(rgb, n, table);
             break;
-        case BIRD_COLOR_KINDS: return bird_fail(err, BIRD_ARG, "no such change of colour");
+        case BIRD_COLOR_KINDS: return bird_fail(err, BIRD_ARG, "unknown colour change");
     }
     return BIRD_OK;
 }

@@ -1,4 +1,4 @@
-/* Changes of colour and tone, each bit for bit what Pillow's ImageEnhance and ImageOps do. */
+/* Changes of colour and tone, bit-for-bit the same as in ImageEnhance and ImageOps of Pillow. */
 #ifndef BIRD_IMAGE_AUGMENT_COLOR_H
 #define BIRD_IMAGE_AUGMENT_COLOR_H
 
@@ -8,12 +8,12 @@
 #include "base/status.h"
 
 typedef enum bird_color_kind {
-    BIRD_BRIGHTNESS,   /* amount: factor, 1 leaves the image alone; 0 is black */
+    BIRD_BRIGHTNESS,   /* amount: factor, 1 does not change the image; 0 is black */
     BIRD_CONTRAST,     /* factor; 0 is the mean grey */
     BIRD_SATURATION,   /* factor; 0 is grey ("Color" in Pillow) */
     BIRD_SHARPNESS,    /* factor; 0 is smoothed by a 3 x 3 kernel */
     BIRD_POSTERIZE,    /* amount: bits that are kept, 1 to 8 */
-    BIRD_SOLARIZE,     /* amount: samples from here on are inverted; 256 inverts none */
+    BIRD_SOLARIZE,     /* amount: samples from this value on are inverted; 256: none */
     BIRD_AUTOCONTRAST, /* amount unused: each channel stretched to 0 .. 255 */
     BIRD_EQUALIZE,     /* amount unused: each channel's histogram made even */
     BIRD_COLOR_KINDS   /* how many there are */

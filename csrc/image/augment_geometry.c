@@ -65,7 +65,7 @@ static bird_status span_init(span *s, double begin, double length, double size, 
     /* Negated: NaN must fail too. */
     if (!(fabs(lowest) < 1 << 24 && fabs(highest) < 1 << 24 && fabs(s->right) < 1 << 24 &&
           fabs(s->down) < 1 << 24))
-        return bird_fail(err, BIRD_ARG, "a warp reaches %g to %g pixels, beyond reason", lowest,
+        return bird_fail(err, BIRD_ARG, "a warp reaches %g to %g pixels, too far", lowest,
                          highest);
     /* Bilinear sampling looks one pixel further, and antialiasing one pixel of the view. */
     margin = 2 + ceil(fmax(scale, 1) * 2);
@@ -75,7 +75,7 @@ static bird_status span_init(span *s, double begin, double length, double size, 
     return BIRD_OK;
 }
 
-/* The pixel that is seen at `position` of a row of n that is mirrored at both ends for ever. */
+/* The pixel at `position` of a row of n pixels that is mirrored endlessly at both ends. */
 static size_t mirrored(int64_t position, size_t n) {
     int64_t period = 2 * (int64_t)n;
     int64_t p = position % period;
@@ -83,7 +83,7 @@ static size_t mirrored(int64_t position, size_t n) {
     return (size_t)(p < (int64_t)n ? p : period - 1 - p);
 }
 
-/* dst (y.n, x.n, 3): the part of the endlessly mirrored image that both spans name. */
+/* dst (y.n, x.n, 3): the part of the endlessly mirrored image given by both spans. */
 static void cut_out(uint8_t *dst, const bird_image *image, const span *x, const span *y) {
     int64_t width = (int64_t)image->width, end = x->low + (int64_t)x->n;
     int64_t inside = x->low < 0 ? 0 : x->low < width ? x->low : width;
@@ -130,7 +130,7 @@ static void sample(uint8_t *dst, const uint8_t *src, size_t size, const span *x,
         int64_t px = llrint(across.offset + below * across.down) + across.right / 2;
         int64_t py = llrint(along.offset + below * along.down) + along.right / 2;
         for (size_t i = 0; i < size; i++, dst += 3, px += across.right, py += along.right) {
-            /* The margins make room for every position; the clamp answers for the last bit. */
+            /* The margins cover every position; the clamp handles rounding errors. */
             int64_t cx = clamped(px, across.last), cy = clamped(py, along.last);
             uint32_t fx = (uint32_t)cx >> (32 - WEIGHT_BITS);
             uint32_t fy = (uint32_t)cy >> (32 - WEIGHT_BITS);
@@ -180,9 +180,9 @@ bird_status bird_geometry_apply(uint8_t *dst, const bird_image *image,
         BIRD_TRY(span_init(&y, (double)g->y, (double)g->height, (double)size, false,
                            g->matrix + 2, g->shift[1], err));
     }
-    /* A turned box reaches beyond the image, but not so far. */
+    /* A rotated box reaches beyond the image, but not that far. */
     if (x.n > 4 * BIRD_MAX_PIXELS / y.n)
-        BIRD_FAIL(BIRD_ARG, "a warp looks at %zu x %zu pixels, beyond reason", x.n, y.n);
+        BIRD_FAIL(BIRD_ARG, "a warp looks at %zu x %zu pixels, too far", x.n, y.n);
     if (!bird_size_mul(x.n, 3, &bytes) || !bird_size_mul(bytes, y.n, &bytes) ||
         !(part = bird_alloc(bytes)))
         BIRD_FAIL(BIRD_NOMEM, "out of memory for a view of %zu x %zu pixels", x.n, y.n);

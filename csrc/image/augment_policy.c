@@ -5,26 +5,26 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 
-/* The recipe that was measured for 50 species of birds; boxes below a third of the area begin
- * to show birds without their heads. */
+/* Chosen by measurements on 50 species of birds; boxes below a third of the area start to show
+ * birds without heads. */
 static const double MIN_AREA = 0.35, MAX_TURN = 20.0;
 
-/* How far brightness goes from 1. The wider one is for models that are asked about images at
- * the narrow one's ends: trained with that, 1 in 100 of them is no longer found. */
+/* Range of brightness around 1. The wide one is for models that are used on images at the ends of
+ * the narrow one: after training with the narrow one, 1 in 100 of these is no longer found. */
 static const double LIGHT = 0.4, WIDE_LIGHT = 0.6;
 
-/* One image of SIDES lies on its left side, one on its right. A model that was trained on 10
- * species without them found the right one for 76 % of images turned by 90 degrees, and for
- * 98 % of the same images upright. With them a species lies less close: 0.85, not 0.88. */
+/* One image in SIDES is rotated to the left, one to the right. A model trained on 10 species
+ * without them was right for 76 % of images rotated by 90 degrees, and for 98 % of the same images
+ * upright. With them, the similarity within a species is lower: 0.85 instead of 0.88. */
 enum { SIDES = 8 };
 
-/* TrivialAugment's "wide" space as torchvision has it: one of 14 operations, one of 31
- * strengths, either sign. Shifts are 32 pixels of 224 there. */
+/* The "wide" space of TrivialAugment as in torchvision: one of 14 operations, one of 31
+ * strengths, either sign. Shifts are up to 32 of 224 pixels. */
 enum { STRENGTHS = 31 };
 static const double MAX_SHEAR = 0.99, MAX_SHIFT = 32.0 / 224.0, MAX_WIDE_TURN = 135.0;
 static const double MAX_FACTOR = 0.99;
 
-/* Random erasing: timm's habits. */
+/* Random erasing, with the values of timm. */
 static const double ERASE_SHARE = 0.25, ERASE_MIN = 0.02, ERASE_MAX = 1.0 / 3.0;
 
 typedef enum trivial_op {
@@ -69,7 +69,7 @@ static void draw_trivial(bird_view *view, size_t size, bird_rng *rng) {
     switch (op) {
         case IDENTITY:
         case TRIVIAL_OPS: break;
-        /* Shears are about the centre: about a corner they would shift the image too. */
+        /* Shear around the centre, because around a corner it would also shift the image. */
         case SHEAR_X: g->matrix[1] = either * MAX_SHEAR; break;
         case SHEAR_Y: g->matrix[2] = either * MAX_SHEAR; break;
         case SHIFT_X: g->shift[0] = either * MAX_SHIFT * (double)size; break;
@@ -132,7 +132,7 @@ bird_status bird_view_apply(float *dst, const bird_image *image, const bird_view
     size_t size = (size_t)cfg->size;
     bird_image square = {.width = size, .height = size};
     bird_preprocess normalise = *cfg;
-    /* At its own size a squash is only the normalising. */
+    /* Without a change of size, squash only normalises. */
     normalise.fit = BIRD_SQUASH;
     normalise.crop_pct = 1.0;
     normalise.mirrored = false;

@@ -74,7 +74,7 @@ bird_status bird_image_orient(bird_image *image, int orientation, bird_error *er
     uint8_t *upright, *to;
     if (orientation <= 1 || orientation > 8) return BIRD_OK;
     to = upright = bird_alloc(way.width * way.height * 3);
-    if (!upright) return bird_fail(err, BIRD_NOMEM, "out of memory turning an image upright");
+    if (!upright) return bird_fail(err, BIRD_NOMEM, "out of memory rotating an image");
     for (size_t y = 0; y < way.height; y++) {
         const uint8_t *from = image->pixels + 3 * (way.origin + (ptrdiff_t)y * way.step_y);
         for (size_t x = 0; x < way.width; x++, to += 3, from += 3 * way.step_x) {

@@ -1,4 +1,4 @@
-/* EXIF orientation: reading it, and turning an image upright. Nothing else of EXIF. */
+/* Read the EXIF orientation, and rotate an image upright. Other EXIF data is ignored. */
 #ifndef BIRD_IMAGE_EXIF_H
 #define BIRD_IMAGE_EXIF_H
 
@@ -9,10 +9,10 @@
 #include "image/image.h"
 
 /* Orientation 1 to 8 from a TIFF structure (what follows "Exif\0\0" in a JPEG; the eXIf chunk
- * of a PNG); 1 where it is absent or damaged. `tiff` may be NULL. */
+ * of a PNG); 1 if it is missing or damaged. `tiff` may be NULL. */
 int bird_exif_orientation(const uint8_t *tiff, size_t size);
 
-/* Turn the image upright in place of the old pixels; 1 does nothing. */
+/* Rotate the image upright, replacing the old pixels; 1 does nothing. */
 bird_status bird_image_orient(bird_image *image, int orientation, bird_error *err);
 
 #endif

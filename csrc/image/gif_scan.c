@@ -43,7 +43,7 @@ static bird_status walk_pixels(bits *in, int first_bits, uint64_t n_pixels, bird
     while (done < n_pixels) {
         int code = take(in, width);
         if (code < 0)
-            return bird_fail(err, BIRD_FORMAT, "truncated GIF: data end after %llu of %llu pixels",
+            return bird_fail(err, BIRD_FORMAT, "truncated GIF: data ends after %llu of %llu pixels",
                              (unsigned long long)done, (unsigned long long)n_pixels);
         if (code == clear) {
             width = first_bits + 1;
@@ -126,7 +126,7 @@ bird_status bird_gif_scan(bird_image_info *info, const uint8_t *data, size_t siz
     while (at && at < end) {
         if (*at == FRAME) return read_frame(info, at + 1, end, has_palette, err);
         if (*at != EXTENSION)
-            return bird_fail(err, BIRD_FORMAT, "damaged GIF: no picture where one is due");
+            return bird_fail(err, BIRD_FORMAT, "damaged GIF: an image is missing");
         at = behind_extension(info, at + 1, end);
     }
     return bird_fail(err, BIRD_FORMAT, "truncated GIF: it ends before its first frame");

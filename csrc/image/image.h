@@ -1,4 +1,4 @@
-/* A decoded image, the limits every decoder keeps, and what a header scan finds out. */
+/* A decoded image, the limits of all decoders, and the result of a header scan. */
 #ifndef BIRD_IMAGE_IMAGE_H
 #define BIRD_IMAGE_IMAGE_H
 
@@ -8,13 +8,13 @@
 
 #include "base/status.h"
 
-/* The largest phone cameras make 16320 x 12240 = 199.8 million. */
+/* The largest phone cameras produce 16320 x 12240 = 199.8 million. */
 #define BIRD_MAX_PIXELS ((uint64_t)200000000)
 
-/* Working memory one decode may ask for, header arithmetic included. */
+/* Maximum working memory of a decoder, computed from the header. */
 #define BIRD_MAX_DECODE_BYTES ((uint64_t)2 << 30)
 
-/* Size of an encoded file; stb_image counts in int. */
+/* Maximum size of an encoded file; stb_image uses int for sizes. */
 #define BIRD_MAX_FILE_BYTES ((size_t)512 << 20)
 
 typedef struct bird_image {
@@ -22,32 +22,32 @@ typedef struct bird_image {
     size_t width, height;
 } bird_image;
 
-/* Release the pixels; a zeroed image is fine. */
+/* Free the pixels; a zeroed image is allowed. */
 void bird_image_deinit(bird_image *image);
 
-/* Let left and right change places. */
+/* Mirror the image horizontally. */
 void bird_image_mirror(bird_image *image);
 
-/* What stands in a file, as far as decoding needs to know it before it begins. */
+/* The properties of a file that are needed before decoding. */
 typedef struct bird_image_info {
     const char *format; /* "JPEG", "PNG", "GIF" or "BMP" */
     uint64_t width, height;
-    int channels;            /* to be asked of stb_image: 3, or 4 where there is alpha */
+    int channels;            /* to request from stb_image: 3, or 4 with alpha */
     bool opaque;             /* the fourth channel is only filling (faster for JPEG) */
     uint64_t decode_bytes;   /* working memory of the decoder at its peak, the result included */
-    size_t png_bytes;        /* PNG only: what its compressed data unfold to */
+    size_t png_bytes;        /* PNG only: size of its decompressed data */
     const uint8_t *exif;     /* borrowed from the file's bytes: TIFF structure, or NULL */
     size_t exif_size;
-    int text_orientation;    /* PNG only: of a profile in a text chunk, 1 to 8; 0: there is none */
-    /* PNG only: where a palette with fewer colours than the depth can name stands, else 0. */
+    int text_orientation;    /* PNG only: from a profile in a text chunk, 1 to 8; 0: none */
+    /* PNG only: position of a palette with fewer colours than the depth allows, else 0. */
     size_t short_palette;
 } bird_image_info;
 
-/* BIRD_OK where width and height keep the limit of pixels; otherwise the message names it. To be
- * called before anything is reckoned with them. */
+/* BIRD_OK if width and height are within the limit of pixels; otherwise the message says so. Call
+ * this before computing with them. */
 bird_status bird_image_check_pixels(const bird_image_info *info, bird_error *err);
 
-/* The same for decode_bytes. To be called before anything of that size is allocated. */
+/* The same for decode_bytes. Call this before allocating that amount. */
 bird_status bird_image_check_memory(const bird_image_info *info, bird_error *err);
 
 #endif

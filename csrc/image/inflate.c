@@ -137,13 +137,13 @@ static inline int symbol(stream *s, const huffman *code) {
 }
 
 static bird_status damaged(const stream *s, bird_error *err, const char *what) {
-    if (s->cut) return bird_fail(err, BIRD_FORMAT, "truncated PNG: its compressed data end early");
+    if (s->cut) return bird_fail(err, BIRD_FORMAT, "truncated PNG: its compressed data ends early");
     return bird_fail(err, BIRD_FORMAT, "damaged PNG: %s in its compressed data", what);
 }
 
 static bird_status too_long(bird_error *err) {
     return bird_fail(err, BIRD_FORMAT,
-                     "damaged PNG: data unfold to more than the header announces");
+                     "damaged PNG: data is longer than the header says");
 }
 
 /* Repeat `length` bytes from `distance` behind; both were checked. */

@@ -299,20 +299,20 @@ bird_status bird_jpeg_walk_scan(const uint8_t **at, const uint8_t *end, bird_jpe
             if (jpeg->restart_interval > 0 && left-- == 0) {
                 if (!walk_restart(&w, restarts++))
                     return bird_fail(err, BIRD_FORMAT,
-                                     "damaged JPEG: restart marker %u is not where it belongs",
+                                     "damaged JPEG: restart marker %u is misplaced",
                                      restarts - 1);
                 left = jpeg->restart_interval - 1;
             }
             if (!walk_mcu(&w, x, y))
                 return bird_fail(err, BIRD_FORMAT,
                                  end - w.in.at < 2
-                                     ? "truncated JPEG: data end in row %zu of %zu blocks"
+                                     ? "truncated JPEG: data ends in row %zu of %zu blocks"
                                      : "damaged JPEG: bad data in row %zu of %zu blocks",
                                  y, ny);
         }
     }
     if (w.eob_run > 0 || !at_segment_end(&w.in))
-        return bird_fail(err, BIRD_FORMAT, "damaged JPEG: data go on beyond the last block");
+        return bird_fail(err, BIRD_FORMAT, "damaged JPEG: data continues after the last block");
     if (end - w.in.at < 2)
         return bird_fail(err, BIRD_FORMAT, "truncated JPEG: the end marker is missing");
     *at = w.in.at;

@@ -1,5 +1,5 @@
-/* Entropy-coded JPEG data, walked without computing a pixel: does every block decode, does
- * each segment end exactly where its data do, and are the restart markers in order?
+/* Check entropy-coded JPEG data without computing pixels: every block must decode, each
+ * segment must end exactly with its data, and restart markers must be in order.
  */
 #ifndef BIRD_IMAGE_JPEG_ENTROPY_H
 #define BIRD_IMAGE_JPEG_ENTROPY_H
@@ -14,7 +14,7 @@ enum { BIRD_JPEG_FAST_BITS = 9 };
 
 typedef struct bird_jpeg_huffman {
     bool defined;
-    /* By the next 9 bits: code length << 8 | symbol; 0 where the code is longer. */
+    /* Indexed by the next 9 bits: code length << 8 | symbol; 0 if the code is longer. */
     uint16_t fast[1 << BIRD_JPEG_FAST_BITS];
     uint32_t limit[18];  /* by length: first code of no such length, left-aligned in 16 bits */
     int32_t offset[17];  /* by length: index of a symbol minus its code */
@@ -25,8 +25,8 @@ typedef struct bird_jpeg_huffman {
 typedef struct bird_jpeg_component {
     int id, h, v;           /* sampling factors */
     int quantiser;          /* number of its table */
-    int dc_table, ac_table; /* of the scan that is being read */
-    uint8_t missing[64];    /* bits of each coefficient that have not come yet; 255: none has */
+    int dc_table, ac_table; /* of the current scan */
+    uint8_t missing[64];    /* missing bits of each coefficient; 255: all */
     size_t blocks_x, blocks_y; /* inside the image */
     size_t stride;             /* blocks in a row, those that only fill up an MCU included */
     uint64_t *nonzero; /* owned; progressive: for each block the coefficients met so far,
@@ -45,7 +45,7 @@ typedef struct bird_jpeg {
     bool quantiser_defined[4];
 } bird_jpeg;
 
-/* What a scan header says. */
+/* The content of a scan header. */
 typedef struct bird_jpeg_scan_header {
     int n_components;
     int component[4]; /* indices */
@@ -56,7 +56,7 @@ typedef struct bird_jpeg_scan_header {
 bird_status bird_jpeg_build_huffman(bird_jpeg_huffman *table, const uint8_t counts[16],
                                     const uint8_t *symbols, bird_error *err);
 
-/* Walk one scan that begins at *at; on success *at is the 0xFF of the marker that follows. */
+/* Check a scan that starts at *at; on success *at is the 0xFF of the next marker. */
 bird_status bird_jpeg_walk_scan(const uint8_t **at, const uint8_t *end, bird_jpeg *jpeg,
                                 const bird_jpeg_scan_header *scan, bird_error *err);
 

@@ -86,7 +86,7 @@ static bird_status read_frame(bird_jpeg *jpeg, bird_image_info *info, const uint
     if (left < 6 || left != 6 + 3 * (size_t)at[5])
         return bird_fail(err, BIRD_FORMAT, "damaged JPEG: bad frame header");
     if (at[0] != 8)
-        return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with %d bits a sample, expected 8", at[0]);
+        return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with %d bits per sample, expected 8", at[0]);
     info->height = jpeg->height = bird_be16(at + 1);
     info->width = jpeg->width = bird_be16(at + 3);
     jpeg->n_components = at[5];
@@ -94,7 +94,7 @@ static bird_status read_frame(bird_jpeg *jpeg, bird_image_info *info, const uint
         return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with %d components, expected 1, 3 or 4",
                          jpeg->n_components);
     if (jpeg->height == 0 && jpeg->width > 0)
-        return bird_fail(err, BIRD_UNSUPPORTED, "JPEG that names its height after the data");
+        return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with its height after the data");
     for (int c = 0; c < jpeg->n_components; c++) {
         bird_jpeg_component *component = &jpeg->component[c];
         const uint8_t *entry = at + 6 + 3 * c;
@@ -108,7 +108,7 @@ static bird_status read_frame(bird_jpeg *jpeg, bird_image_info *info, const uint
             return bird_fail(err, BIRD_FORMAT, "damaged JPEG: bad component %d", c);
         for (int before = 0; before < c; before++)
             if (jpeg->component[before].id == component->id)
-                return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with two components of one name");
+                return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with two components of the same id");
         if (component->h > h_max) h_max = component->h;
         if (component->v > v_max) v_max = component->v;
     }
@@ -134,7 +134,7 @@ static bird_status check_tables(const bird_jpeg *jpeg, const bird_jpeg_scan_head
         if (!jpeg->quantiser_defined[component->quantiser] ||
             (wants_dc && !jpeg->dc[component->dc_table].defined) ||
             (wants_ac && !jpeg->ac[component->ac_table].defined))
-            return bird_fail(err, BIRD_UNSUPPORTED, "JPEG scan uses a table that is not there");
+            return bird_fail(err, BIRD_UNSUPPORTED, "JPEG scan uses a missing table");
         /* stb_image clears a block with its first DC bits: they have to come first. */
         if (wants_ac && jpeg->progressive && component->missing[0] == NOTHING_CAME)
             return bird_fail(err, BIRD_UNSUPPORTED, "JPEG scans in an unusual order");
@@ -209,13 +209,13 @@ static bird_status read_scan(const uint8_t **at, const uint8_t *end, bird_jpeg *
     bird_jpeg_scan_header scan;
     bird_status status;
     if (jpeg->n_components == 0)
-        return bird_fail(err, BIRD_FORMAT, "damaged JPEG: data come before the frame header");
+        return bird_fail(err, BIRD_FORMAT, "damaged JPEG: data before the frame header");
     status = read_scan_header(&scan, jpeg, segment, length, err);
     if (status != BIRD_OK) return status;
     *blocks += blocks_of_scan(jpeg, &scan);
     if (*blocks > MAX_BLOCKS)
         return bird_fail(err, BIRD_FORMAT,
-                         "JPEG whose scans go over more than the limit of %d million blocks",
+                         "JPEG whose scans have more blocks than the limit, %d million",
                          MAX_BLOCKS >> 20);
     status = reserve_history(jpeg, err);
     if (status == BIRD_OK) status = bird_jpeg_walk_scan(at, end, jpeg, &scan, err);
@@ -272,7 +272,7 @@ static bird_status read_segment(walk *w, bird_image_info *info, int marker, bird
     if ((marker >= APP0 && marker <= APP15) || marker == COM) return BIRD_OK;
     if (marker >= 0xC3 && marker <= 0xCF)
         return bird_fail(err, BIRD_UNSUPPORTED,
-                         "JPEG of a rare kind (lossless, hierarchical or arithmetic coding)");
+                         "unusual JPEG (lossless, hierarchical or arithmetic coding)");
     return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with an unknown marker 0x%02X", marker);
 }
 
@@ -280,7 +280,7 @@ static bird_status read_segment(walk *w, bird_image_info *info, int marker, bird
 static bird_status check_complete(const walk *w, bird_error *err) {
     const bird_jpeg *jpeg = w->jpeg;
     if (jpeg->n_components == 0 || w->n_scans == 0)
-        return bird_fail(err, BIRD_FORMAT, "damaged JPEG: it holds no picture");
+        return bird_fail(err, BIRD_FORMAT, "damaged JPEG: it contains no image");
     for (int c = 0; c < jpeg->n_components; c++)
         for (int k = 0; k < 64; k++)
             if (jpeg->component[c].missing[k] != 0)
@@ -297,7 +297,7 @@ static bird_status walk_markers(walk *w, bird_image_info *info, bird_error *err)
         if (w->end - w->at < 2)
             return bird_fail(err, BIRD_FORMAT, "truncated JPEG: the end marker is missing");
         if (w->at[0] != 0xFF)
-            return bird_fail(err, BIRD_FORMAT, "damaged JPEG: no marker where one is due");
+            return bird_fail(err, BIRD_FORMAT, "damaged JPEG: a marker is missing");
         marker = w->at[1];
         w->at += marker == 0xFF ? 1 : 2;
         if (marker == 0xFF) continue;

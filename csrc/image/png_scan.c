@@ -82,9 +82,9 @@ static bird_status read_chunk(walk *w, bird_image_info *info, const uint8_t *bod
     const uint8_t *type = body - 4;
     if (memcmp(type, "IHDR", 4) == 0) return read_header(w, info, body, length, err);
     if (memcmp(type, "CgBI", 4) == 0)
-        return bird_fail(err, BIRD_UNSUPPORTED, "PNG in Apple's own variant");
+        return bird_fail(err, BIRD_UNSUPPORTED, "PNG in the variant of Apple");
     if (w->colour < 0)
-        return bird_fail(err, BIRD_FORMAT, "damaged PNG: it does not begin with its header");
+        return bird_fail(err, BIRD_FORMAT, "damaged PNG: it does not start with its header");
     if (memcmp(type, "PLTE", 4) == 0) {
         if (length == 0 || length > 768 || length % 3 != 0 || w->pixels)
             return bird_fail(err, BIRD_FORMAT, "damaged PNG: bad palette");
@@ -118,7 +118,7 @@ static uint64_t bytes_of_rows(const walk *w, uint64_t width, uint64_t height) {
     return height * (1 + (width * channels_of(w->colour) * (uint64_t)w->depth + 7) / 8);
 }
 
-/* What the data unfold to, to the byte. */
+/* The exact size of the decompressed data. */
 static uint64_t raw_bytes(const walk *w, const bird_image_info *info) {
     /* Adam7: offset and step of each pass. */
     static const uint8_t x[7] = {0, 4, 0, 2, 0, 1, 0}, step_x[7] = {8, 8, 4, 4, 2, 2, 1};
@@ -135,8 +135,8 @@ static inline uint64_t larger(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-/* What stb_image asks for: unfolded rows, samples (once more for a pass of an interlaced file),
- * colours of a palette, a conversion to our channels, and one from 16 bits. */
+/* The memory that stb_image allocates: decompressed rows, samples (once more for a pass of an
+ * interlaced file), palette colours, a conversion to our channels, and one from 16 bits. */
 static uint64_t decode_bytes(const walk *w, const bird_image_info *info, uint64_t raw) {
     uint64_t n = info->width * info->height, sample = w->depth == 16 ? 2 : 1;
     uint64_t wanted = n * (uint64_t)info->channels;
@@ -157,10 +157,10 @@ static uint64_t decode_bytes(const walk *w, const bird_image_info *info, uint64_
 static bird_status finish(const walk *w, bird_image_info *info, bird_error *err) {
     uint64_t raw;
     bird_status status;
-    if (!w->pixels) return bird_fail(err, BIRD_FORMAT, "damaged PNG: it holds no picture");
+    if (!w->pixels) return bird_fail(err, BIRD_FORMAT, "damaged PNG: it contains no image");
     raw = raw_bytes(w, info);
     if (raw > bird_inflate_limit(w->data_size))
-        return bird_fail(err, BIRD_FORMAT, "truncated PNG: %zu bytes cannot hold its pixels",
+        return bird_fail(err, BIRD_FORMAT, "truncated PNG: %zu bytes are too few for its pixels",
                          w->data_size);
     info->decode_bytes = decode_bytes(w, info, raw);
     status = bird_image_check_memory(info, err);

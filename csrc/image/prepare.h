@@ -1,4 +1,4 @@
-/* A batch: many sources read, decoded and preprocessed at once, each with its own outcome. */
+/* Read, decode and preprocess a batch of sources, each with its own outcome. */
 #ifndef BIRD_IMAGE_PREPARE_H
 #define BIRD_IMAGE_PREPARE_H
 
@@ -16,12 +16,12 @@ typedef struct bird_source {
     int channels; /* BIRD_ARRAY: 1, 3 or 4 */
 } bird_source;
 
-/* Read, decode and turn upright one source. The caller deinits *image. */
+/* Read and decode one source and rotate it upright. The caller deinits *image. */
 bird_status bird_load_source(bird_image *image, const bird_source *source, bird_error *err);
 
 /* Fill pixels (n, 3, size, size) from n sources on up to n_threads threads. outcomes[i].code
- * is BIRD_OK, or says why slot i is all zero; one bad source does not disturb the others.
- * Returns BIRD_OK whatever the outcomes, BIRD_ARG for a bad cfg, BIRD_CANCELLED. */
+ * is BIRD_OK, or the reason why slot i is all zero; a bad source does not affect the others.
+ * Returns BIRD_OK for any outcomes, BIRD_ARG for an invalid cfg, BIRD_CANCELLED. */
 bird_status bird_prepare(float *pixels, bird_error *outcomes, const bird_source *sources,
                          size_t n, const bird_preprocess *cfg, int n_threads,
                          bird_cancel *cancel, bird_error *err);

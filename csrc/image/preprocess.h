@@ -1,4 +1,4 @@
-/* From an RGB image to one normalised float32 slot of a batch. */
+/* Convert an RGB image to a normalised float32 slot of a batch. */
 #ifndef BIRD_IMAGE_PREPROCESS_H
 #define BIRD_IMAGE_PREPROCESS_H
 
@@ -6,9 +6,9 @@
 #include "image/resize.h"
 
 typedef enum bird_fit {
-    BIRD_SQUASH,  /* both sides become floor(size / crop_pct), whatever they were */
-    BIRD_SHORTEST /* the short side does, the long one keeps the proportion */
-} bird_fit;      /* then the centre of size x size is cut out */
+    BIRD_SQUASH,  /* both sides become floor(size / crop_pct) */
+    BIRD_SHORTEST /* the short side does; the aspect ratio is kept */
+} bird_fit;      /* then the centre of size x size is cropped */
 
 typedef struct bird_preprocess {
     int size;
@@ -19,11 +19,11 @@ typedef struct bird_preprocess {
     bool mirrored;         /* prepare the mirror image: a crop need not be symmetric */
 } bird_preprocess;
 
-/* BIRD_ARG where a field is out of range. */
+/* BIRD_ARG if a field is out of range. */
 bird_status bird_preprocess_check(const bird_preprocess *cfg, bird_error *err);
 
 /* dst (3, size, size) = (resized and cropped / 255 - mean) / std, each step rounded to float32
- * as torchvision's ToTensor and Normalize do it. */
+ * as in ToTensor and Normalize of torchvision. */
 bird_status bird_preprocess_image(float *dst, const bird_image *image, const bird_preprocess *cfg,
                                   bird_error *err);
 

@@ -8,10 +8,10 @@
 #include "base/alloc.h"
 #include "image/image.h"
 
-/* Files of /proc and the like tell no size: they are read in growing pieces from this on. */
+/* Files in /proc and similar have no size; they are read in growing pieces, starting here. */
 enum { FIRST_PIECE = 64 * 1024 };
 
-/* Fill `block` from `used` to `size`; *used grows by what came, less at the end of the file. */
+/* Fill `block` from `used` to `size`; *used grows by the bytes read, fewer at the end of a file. */
 static bird_status read_up_to(uint8_t *block, size_t *used, size_t size, int file,
                               bird_error *err) {
     while (*used < size) {
@@ -31,7 +31,7 @@ bird_status bird_read_file(uint8_t **data, size_t *size, const char *path, bird_
     struct stat about;
     uint8_t *block = NULL;
     size_t used = 0, capacity;
-    /* Not to wait for whoever writes into a pipe of that name; files take no notice. */
+    /* Do not wait for the writer of a pipe; this has no effect on files. */
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     *data = NULL;

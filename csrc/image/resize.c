@@ -117,7 +117,7 @@ static void resize_row_plain(uint8_t *dst, const uint8_t *src, const int32_t *fi
     }
 }
 
-/* The same where the source is too narrow for a whole step. */
+/* The same for a source that is too narrow for a whole step. */
 static void resize_narrow_row(uint8_t *dst, const uint8_t *src, const taps *t, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const uint8_t *from = src + 3 * (size_t)t->first[i];
@@ -312,9 +312,9 @@ static bird_status resize_rows(uint8_t *dst, const uint8_t *src, size_t stride, 
     return BIRD_OK;
 }
 
-/* Each pass rounds to 8 bits, so their order shows in the last bit. Pillow up to 12 always
- * does the columns first; Pillow 13 the rows where the height loses more than twice the
- * pixels that the width does (found by trying sizes). Ours is 13's. */
+/* Each pass rounds to 8 bits, so their order matters for the last bit. Pillow up to 12 always
+ * starts with the columns; Pillow 13 starts with the rows if the height loses more than twice
+ * as many pixels as the width (found by testing sizes). This follows Pillow 13. */
 static bool rows_first(size_t src_height, size_t src_width, size_t height, size_t width) {
     int64_t less_height = (int64_t)src_height - (int64_t)height;
     int64_t less_width = (int64_t)src_width - (int64_t)width;

@@ -1,4 +1,4 @@
-/* The one door to stb_image. Bytes must have passed the scan of their format before. */
+/* The only interface to stb_image. Call the scan of the format first. */
 #ifndef BIRD_IMAGE_STB_H
 #define BIRD_IMAGE_STB_H
 
@@ -7,11 +7,11 @@
 
 #include "base/status.h"
 
-/* What is asked of it. */
+/* A decoding request. */
 typedef struct bird_stb_request {
     int channels;         /* of the result: 3 or 4 */
     size_t largest_block; /* no block larger than this is allocated */
-    size_t png_bytes;     /* PNG only: what its data unfold to, no more and no less */
+    size_t png_bytes;     /* PNG only: exact size of the decompressed data */
 } bird_stb_request;
 
 /* Decode to (height, width, channels) uint8. The caller owns *pixels and frees them with

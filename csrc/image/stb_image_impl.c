@@ -1,4 +1,4 @@
-/* The translation unit that holds stb_image, its allocations led through base/alloc. */
+/* The translation unit with stb_image, which allocates through base/alloc. */
 #include <stdbool.h>
 
 #include "base/alloc.h"
@@ -6,10 +6,10 @@
 #include "image/inflate.h"
 #include "image/stb.h"
 
-/* Per thread: a decode never leaves its thread, and several run at once. */
+/* Per thread, because a decode stays on its thread and several run at the same time. */
 static _Thread_local const bird_stb_request *asked; /* borrowed for one call */
 static _Thread_local bool out_of_memory, beyond_limit;
-static _Thread_local bird_error unfolding; /* what bird_inflate said; BIRD_OK where nothing */
+static _Thread_local bird_error unfolding; /* error of bird_inflate, or BIRD_OK */
 
 static void *stb_realloc(void *block, size_t old_size, size_t new_size) {
     void *grown;
@@ -27,7 +27,7 @@ static void *stb_realloc(void *block, size_t old_size, size_t new_size) {
 #define STBI_REALLOC(block, size) (NULL) /* never asked: the sized form is there */
 #define STBI_FREE(block) bird_free(block)
 
-#if defined(__GNUC__) /* not ours to warn about */
+#if defined(__GNUC__) /* warnings in third-party code */
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wsign-compare"
 #pragma GCC diagnostic ignored "-Wunused-but-set-variable"
@@ -35,9 +35,9 @@ static void *stb_realloc(void *block, size_t old_size, size_t new_size) {
 #pragma GCC diagnostic ignored "-Wshadow"
 #endif
 
-/* Chroma of 4:2:2 JPEGs, which many cameras write: twice as wide by a triangle filter, rounded
- * down and up in turn as libjpeg does. In stb_image's own row function the last but one sample
- * is wrong (it weighs the wrong neighbour by 3: errors of 20 of 255 at the right edge). */
+/* Upsample the chroma of 4:2:2 JPEGs, which many cameras write, with a triangle filter, rounded
+ * down and up in turn as in libjpeg. In the row function of stb_image the last but one sample is
+ * wrong (it weights the wrong neighbour by 3: errors of 20 of 255 at the right edge). */
 static unsigned char *stbi__resample_row_h_2(unsigned char *out, unsigned char *near,
                                              unsigned char *far, int w, int hs) {
     (void)far;
@@ -51,8 +51,8 @@ static unsigned char *stbi__resample_row_h_2(unsigned char *out, unsigned char *
     return out;
 }
 
-/* Its definition, which is followed by a parenthesis, goes under another name; its use, which
- * is not, finds the one above. */
+/* The definition in stb_image, which is followed by a parenthesis, gets another name; the use,
+ * which is not, refers to the function above. */
 #define stbi__resample_row_h_2(...) stb_row_h_2_as_shipped(__VA_ARGS__)
 
 #define STB_IMAGE_IMPLEMENTATION
@@ -66,11 +66,11 @@ static unsigned char *stbi__resample_row_h_2(unsigned char *out, unsigned char *
 #define STBI_NO_LINEAR
 #define STBI_NO_HDR
 #define STBI_MAX_DIMENSIONS (1 << 24) /* ours is a limit on pixels, checked before */
-#define STBI_ASSERT(condition) ((void)0) /* a hostile file must not end the process */
+#define STBI_ASSERT(condition) ((void)0) /* a malicious file must not end the process */
 #include "stb_image.h"
 
-/* In the place of stb_image's own, which knows neither codes that do not exist nor checksums, and
- * leaves memory as it was where a distance is wrong. */
+/* Replaces the function of stb_image, which does not check for invalid codes and checksums, and
+ * leaves memory uninitialised if a distance is wrong. */
 static char *stbi_zlib_decode_malloc_guesssize_headerflag(const char *buffer, int len,
                                                           int initial_size, int *outlen,
                                                           int parse_header) {
@@ -101,7 +101,7 @@ bird_status bird_stb_load(uint8_t **pixels, size_t *width, size_t *height, const
             return bird_fail(err, unfolding.code, "%s", unfolding.message);
         if (out_of_memory) return bird_fail(err, BIRD_NOMEM, "out of memory decoding an image");
         if (beyond_limit)
-            return bird_fail(err, BIRD_FORMAT, "data unfold to more than the header announces");
+            return bird_fail(err, BIRD_FORMAT, "data is longer than the header says");
         return bird_fail(err, BIRD_FORMAT, "damaged data (%s)",
                          reason ? reason : "no reason given");
     }

@@ -6,14 +6,14 @@
 #include "base/executor.h"
 #include "model/inference_plan.h"
 
-/* Plans cost little beside the weights, but their slabs do (80 MB for 8 images of 224 px):
- * the least recently used go. The one in use stays whatever its size. */
+/* Plans are small compared with the weights, but their slabs are not (80 MB for 8 images of 224
+ * px), so the least recently used are freed. The one in use is kept, whatever its size. */
 enum { MAX_PLANS = 6 };
 static const size_t max_slabs = (size_t)1 << 30; /* bytes */
 
 struct bird_inference {
     bird_weights *weights; /* owned reference */
-    /* Looked at on the compute thread only, hence no lock. Most recently used first. */
+    /* Only used on the compute thread, so no lock is needed. Most recently used first. */
     bird_inference_plan *plans[MAX_PLANS]; /* owned */
     int n_plans;
 };
@@ -40,7 +40,7 @@ int bird_inference_map_side(int side) {
     return (side + 31) / 32;
 }
 
-/* Let plans at the end go until the slabs keep the limit. */
+/* Free plans from the end until the slabs are within the limit. */
 static void trim(bird_inference *inference) {
     size_t size = 0;
     int kept = 0;
@@ -52,7 +52,7 @@ static void trim(bird_inference *inference) {
         bird_inference_plan_destroy(inference->plans[--inference->n_plans]);
 }
 
-/* The plan for a key, at the front of the list; made where it is not there. */
+/* Return the plan for a key, moved to the front of the list; create it if it does not exist. */
 static bird_status find_plan(bird_inference_plan **plan, bird_inference *inference,
                              bird_inference_key key, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -97,7 +97,7 @@ static bird_status forward(void *context, bird_job *job, bird_error *err) {
     const size_t c = (size_t)net->num_features;
     bird_inference_plan *plan;
 
-    /* The rows are the same whatever the number. */
+    /* The results do not depend on the number. */
     key.n_threads = bird_inference_threads(key.n_threads);
     BIRD_TRY(find_plan(&plan, asked->inference, key, err));
     BIRD_TRY(bird_inference_plan_run(plan, asked->pixels, job, err));
@@ -116,7 +116,7 @@ cleanup:
     return status;
 }
 
-/* `template` without batch, pixels and out; `each` floats of output an image. */
+/* `template` has no batch, pixels and out; `each` is the number of output floats per image. */
 static bird_status run(forward_job template, float *out, const float *pixels, size_t n,
                        size_t each, bird_cancel *cancel, bird_error *err) {
     bird_status status = BIRD_OK;

@@ -1,7 +1,7 @@
 /* Forward passes: images to feature maps or pooled features.
  *
- * Any thread may call; each micro-batch is one job on the compute thread, so that other
- * callers get their turn between two of them.
+ * Can be called from any thread; each micro-batch is one job on the compute thread, so that
+ * other callers can run in between.
  */
 #ifndef BIRD_MODEL_INFERENCE_H
 #define BIRD_MODEL_INFERENCE_H
@@ -11,17 +11,17 @@
 #include "model/weights.h"
 #include "nn/precision.h"
 
-/* A weight set and the plans made for it. */
+/* A weight set and its plans. */
 typedef struct bird_inference bird_inference;
 
-/* Keeps a reference of its own to `weights`. */
+/* Adds a reference to `weights`. */
 bird_status bird_inference_create(bird_inference **inference, bird_weights *weights,
                                   bird_error *err);
 
-/* Must not run while another thread is in a call with it. NULL is fine. */
+/* Must not be called while another thread uses it. NULL is allowed. */
 void bird_inference_destroy(bird_inference *inference);
 
-/* Side of the feature map of an image's side: a 32nd, rounded up. */
+/* Side of the feature map for an image side: side / 32, rounded up. */
 int bird_inference_map_side(int side);
 
 /* maps (n, num_features, map_side(height), map_side(width)) from pixels (n, 3, height, width),
@@ -37,7 +37,7 @@ bird_status bird_inference_features(bird_inference *inference, float *features,
                                     bird_precision precision, bird_pooling pooling, int n_threads,
                                     bird_cancel *cancel, bird_error *err);
 
-/* For each image, how far the output of each convolution, behind residual and ReLU, lies from 0:
+/* The largest absolute output of each convolution (after residual and ReLU) for each image:
  * largest (n, n_convs). For bird_weights_set_ranges. */
 bird_status bird_inference_largest(bird_inference *inference, float *largest, const float *pixels,
                                    size_t n, int height, int width, int n_threads,

@@ -8,18 +8,18 @@
 #include "model/weights.h"
 #include "nn/precision.h"
 
-/* A map of one pixel is the least; the largest keeps every size far below 2^31 bytes. */
+/* The smallest gives a map of one pixel; the largest keeps every size far below 2^31 bytes. */
 enum { BIRD_MIN_SIDE = 32, BIRD_MAX_SIDE = 1024 };
 
 typedef struct bird_inference_key {
     int batch, height, width, n_threads;
     bird_precision precision; /* of activations and weights between pixels and feature map */
-    bool observed; /* how far the numbers lie from 0 is written down; float32, batch 1 */
+    bool observed; /* record the largest absolute values; float32, batch 1 */
 } bird_inference_key;
 
 typedef struct bird_inference_plan bird_inference_plan;
 
-/* `weights` is borrowed and outlives the plan. BIRD_BACKEND where the machine has not the
+/* `weights` is borrowed and outlives the plan. BIRD_BACKEND if the machine does not support the
  * precision. */
 bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_weights *weights,
                                        bird_inference_key key, bird_error *err);
@@ -39,16 +39,16 @@ bird_status bird_inference_plan_run(bird_inference_plan *plan, const float *pixe
  * until its next run. */
 const float *bird_inference_plan_map(const bird_inference_plan *plan, int image);
 
-/* The largest absolute value of each convolution's output, behind residual and ReLU (n_convs), in
- * the last run of an observed plan; borrowed from it. */
+/* The largest absolute output of each convolution (after residual and ReLU), (n_convs), in the last
+ * run of an observed plan; borrowed from it. */
 const float *bird_inference_plan_largest(const bird_inference_plan *plan);
 
-/* Sizes of batches that suit a number of threads, largest first, closed by 1. At most
- * BIRD_N_BATCHES; returns how many. */
+/* Good batch sizes for a number of threads, largest first; the last one is 1. Returns their
+ * number, at most BIRD_N_BATCHES. */
 enum { BIRD_N_BATCHES = 4 };
 int bird_inference_batches(int sizes[BIRD_N_BATCHES], int n_threads);
 
-/* How many threads a key may name: what was asked for, or as many as the system gives. */
+/* The number of threads for a key: the requested number, or as many as the system provides. */
 int bird_inference_threads(int n_threads);
 
 #endif

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* Sixteen partial sums, added in a tree: the compiler may use whatever vectors it has
- * without changing the order, and rounding errors stay small. */
+/* Sixteen partial sums, added in a tree: the compiler can use any vectors without changing
+ * the order, and rounding errors are small. */
 enum { LANES = 16 };
 
 static float dot(const float *a, const float *b, size_t n) {

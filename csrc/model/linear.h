@@ -1,7 +1,7 @@
 /* A small matrix product with one fixed order of summation.
  *
- * oneDNN's inner product changes its last bits with the batch and the number of threads;
- * heads and projections are small enough for a plain loop that does not.
+ * The last bits of the inner product of oneDNN depend on the batch and the number of threads;
+ * heads and projections are small enough for a plain loop, whose results do not.
  */
 #ifndef BIRD_MODEL_LINEAR_H
 #define BIRD_MODEL_LINEAR_H

@@ -1,7 +1,7 @@
-/* The table of a network's parameters, and the one slab layout that follows from it.
+/* The parameter table of a network, and its slab layout.
  *
- * Weights, gradients and optimizer moments are slabs of this layout, so that what touches
- * every parameter is one flat loop.
+ * Weights, gradients and optimizer moments are slabs of this layout, so that an operation on
+ * all parameters is one flat loop.
  */
 #ifndef BIRD_MODEL_PARAMS_H
 #define BIRD_MODEL_PARAMS_H
@@ -37,11 +37,11 @@ typedef struct bird_params {
     size_t slab_count; /* floats in a slab, padding between tensors included */
 } bird_params;
 
-/* An empty table in the caller's storage. */
+/* Initialise an empty table in the storage of the caller. */
 void bird_params_init(bird_params *params);
 void bird_params_deinit(bird_params *params);
 
-/* Append an entry and give its index; 0 for the dims that are not there. */
+/* Append an entry and return its index; unused dims are 0. */
 bird_status bird_params_add(bird_params *params, int *index, bird_param_kind kind,
                             const size_t dims[4], bird_error *err, const char *name_format, ...)
     __attribute__((format(printf, 6, 7)));

@@ -8,8 +8,8 @@ static float cubed(float x) {
     return clamped * clamped * clamped;
 }
 
-/* dst (c) from src (pixels, c). Each channel has one sum, so the compiler's vectors run over
- * channels and the order of summation is the pixels'. */
+/* dst (c) from src (pixels, c). Each channel has one sum, so the compiler can vectorise over
+ * channels, and the order of summation is that of the pixels. */
 static void average(float *dst, const float *src, size_t pixels, size_t c) {
     memset(dst, 0, c * sizeof *dst);
     for (size_t p = 0; p < pixels; p++)

@@ -17,7 +17,7 @@ static bird_status measure(void *context, bird_job *job, bird_error *err) {
     const statistics_job *asked = context;
     bird_training_key key = asked->key;
     const bird_resnet *net = bird_weights_net(asked->weights);
-    /* Nothing is trainable: the plan has no backward pass, and writes no parameter. */
+    /* No parameter is trainable, so the plan has no backward pass and writes no parameter. */
     const bird_training_slabs slabs = {(float *)bird_weights_param(asked->weights, 0), NULL,
                                        asked->stats};
     bool *trainable = bird_calloc((size_t)net->params.n, sizeof *trainable);

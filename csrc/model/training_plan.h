@@ -11,7 +11,7 @@
 #include "model/resnet.h"
 #include "nn/precision.h"
 
-/* What a batch norm does while training. */
+/* The mode of batch norms in training. */
 typedef enum bird_bn_mode {
     BIRD_BN_TRAIN,       /* normalise by the batch's statistics */
     BIRD_BN_FROZEN_STATS, /* normalise by the running statistics; scale and shift are trained */
@@ -35,13 +35,12 @@ typedef struct bird_training_slabs {
 
 typedef struct bird_training_plan bird_training_plan;
 
-/* Whether BIRD_BN_TRAIN is for this batch norm: where neither scale nor shift is trained it is
- * frozen, keeps its running statistics and normalises by them, as it will when the model is
- * used. */
+/* Return whether BIRD_BN_TRAIN applies to this batch norm. If neither scale nor shift is trained,
+ * it is frozen: it keeps its running statistics and normalises with them, as in inference. */
 bool bird_training_moves_statistics(const bird_conv_bn *unit, const bool *trainable);
 
-/* `trainable` (net->params.n) says which parameters need a gradient; borrowed for the call.
- * What comes before the first of them has no backward pass. */
+/* `trainable` (net->params.n) marks the parameters that need a gradient; borrowed for the call.
+ * There is no backward pass before the first of them. */
 bird_status bird_training_plan_create(bird_training_plan **plan, const bird_resnet *net,
                                       bird_training_key key, bird_training_slabs slabs,
                                       const bool *trainable, bird_error *err);

@@ -1,5 +1,5 @@
-/* What the two halves of a training plan share while it is built: forward fills the tapes,
- * backward reads them. For model/training*_plan.c alone. */
+/* Shared by the two halves of a training plan while it is built: forward fills the tapes, backward
+ * reads them. Only for model/training*_plan.c. */
 #ifndef BIRD_MODEL_TRAINING_PLAN_INTERNAL_H
 #define BIRD_MODEL_TRAINING_PLAN_INTERNAL_H
 
@@ -9,11 +9,11 @@
 #include "nn/plan.h"
 #include "nn/pool.h"
 
-/* What forward leaves for backward of relu?(bn(conv(src))). */
+/* Data of the forward pass for the backward pass of relu?(bn(conv(src))). */
 typedef struct conv_tape {
     bird_conv shape;
     bird_batchnorm bn;
-    bird_value src;  /* of the convolution; only where it is kept, else worked out again */
+    bird_value src;  /* of the convolution, if it is kept; otherwise it is recomputed */
     bird_value conv; /* its output */
     bird_value mask; /* of the ReLU */
     bird_value weights;
@@ -37,12 +37,12 @@ typedef struct builder {
     bird_pool stem_pool, global_pool;
 } builder;
 
-/* A parameter's place in a slab of the network's layout. */
+/* The position of a parameter in a slab. */
 static inline float *in_slab(const builder *build, float *slab, int param) {
     return slab + build->net->params.items[param].offset;
 }
 
-/* Push the forward pass; `features` is an output. What backward needs is on the tapes then. */
+/* Push the forward pass and fill the tapes; `features` is an output. */
 bird_status bird_training_push_forward(builder *build, bird_value *features, bird_value input,
                                        bird_error *err);
 

@@ -16,7 +16,7 @@ struct bird_weights {
 };
 
 /* Fold the batch norm into the convolution: y = (w x - mean) g / sqrt(var + eps) + b.
- * The scale is worked out in double: one rounding a weight instead of four. */
+ * The scale is computed in double: one rounding per weight instead of four. */
 static void fold(const void *owner, int key, float *weights, float *bias) {
     const bird_weights *set = owner;
     const bird_conv_bn *conv = &set->net->convs[key];
@@ -104,8 +104,8 @@ bird_status bird_weights_head(const bird_weights *weights, float *out, const flo
                               size_t n, bird_error *err) {
     const bird_resnet *net = weights->net;
     if (net->num_classes == 0)
-        return bird_fail(err, BIRD_ARG, "this model has no classifier: load one with a head, "
-                                        "or give it one with reset_classifier");
+        return bird_fail(err, BIRD_ARG, "this model has no classifier; load a model with one, "
+                                        "or add one with reset_classifier");
     bird_linear(out, features, bird_weights_param(weights, net->head_weight),
                 bird_weights_param(weights, net->head_bias), n, (size_t)net->num_features,
                 (size_t)net->num_classes);

@@ -1,6 +1,6 @@
-/* One immutable set of weights, counted, with the folded and packed forms made from it.
+/* An immutable, reference-counted set of weights, with its folded and packed forms.
  *
- * Whoever changes a model makes a new set; calls in flight finish on the one they hold.
+ * Changing a model creates a new set; running calls finish with the old one.
  */
 #ifndef BIRD_MODEL_WEIGHTS_H
 #define BIRD_MODEL_WEIGHTS_H
@@ -25,18 +25,18 @@ const float *bird_weights_param(const bird_weights *weights, int index);
 /* The slab (params.slab_count) to write the parameters to, before the set is shared. */
 float *bird_weights_fill(bird_weights *weights);
 
-/* How far each convolution's output, behind residual and ReLU, lies from 0 on images like those to
- * come (n_convs): what int8 needs to know. NULL where it was not given. */
+/* The largest absolute output of each convolution (after residual and ReLU) on typical images,
+ * (n_convs), needed for int8. NULL if it was not set. */
 const float *bird_weights_ranges(const bird_weights *weights);
 
 /* Copy the ranges, before the set is shared. */
 bird_status bird_weights_set_ranges(bird_weights *weights, const float *ranges, bird_error *err);
 
-/* Folded convolutions for inference, one key a convolution; borrowed. */
+/* Folded convolutions for inference, one key per convolution; borrowed. */
 bird_packed *bird_weights_packed(const bird_weights *weights);
 
-/* out (n, num_classes) = features (n, num_features) times the head. One sum in a fixed order
- * for each entry, so that a row does not depend on the others. BIRD_ARG without a head. */
+/* out (n, num_classes) = features (n, num_features) times the head. Each entry is one sum in a
+ * fixed order, so a row does not depend on the others. BIRD_ARG without a head. */
 bird_status bird_weights_head(const bird_weights *weights, float *out, const float *features,
                               size_t n, bird_error *err);
 

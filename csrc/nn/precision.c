@@ -23,11 +23,11 @@ cleanup:
 bird_status bird_precision_require(bird_precision precision, const char *what, bird_error *err) {
     if (precision == BIRD_BFLOAT16 && !bird_isa_has_bf16())
         return bird_fail(err, BIRD_BACKEND,
-                         "%s in bfloat16 needs a processor with AVX512_BF16 or AMX, and oneDNN "
-                         "finds %s here: use float32", what, bird_isa_name());
+                         "%s in bfloat16 needs a processor with AVX512_BF16 or AMX, but oneDNN "
+                         "found %s; use float32", what, bird_isa_name());
     if (precision == BIRD_INT8 && !bird_isa_has_vnni())
         return bird_fail(err, BIRD_BACKEND,
-                         "%s in int8 needs a processor with AVX512_VNNI, and oneDNN finds %s "
-                         "here: use float32", what, bird_isa_name());
+                         "%s in int8 needs a processor with AVX512_VNNI, but oneDNN found "
+                         "%s; use float32", what, bird_isa_name());
     return BIRD_OK;
 }

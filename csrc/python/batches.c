@@ -1,4 +1,4 @@
-/* Training batches: an epoch's order, images decoded to keep, views of them, mixing. */
+/* Training batches: the order of an epoch, decoded images, augmented views, mixing. */
 #include <string.h>
 
 #include "base/threads.h"
@@ -8,7 +8,7 @@
 #include "python/glue.h"
 #include "python/sources.h"
 
-/* Memory is asked for by their number: a bound that no data set comes near. */
+/* Limits memory, which depends on this number; no dataset comes close to it. */
 enum { MAX_CLASSES = 1 << 24 };
 
 static PyObject *epoch_order(PyObject *module, PyObject *args) {
@@ -197,7 +197,7 @@ static PyObject *fill_batch(PyObject *module, PyObject *args) {
     return result;
 }
 
-/* bird_require_array, and that it may be written to. */
+/* Like bird_require_array, and also require that the array is writeable. */
 static PyArrayObject *require_writeable(PyObject *object, const char *name, int ndim) {
     PyArrayObject *array = bird_require_array(object, name, NPY_FLOAT32, ndim);
     if (array && !PyArray_ISWRITEABLE(array)) {
@@ -214,7 +214,7 @@ static PyObject *mix_batch(PyObject *module, PyObject *args) {
     unsigned long long seed, epoch;
     bird_error err;
     bird_status status = bird_fail(&err, BIRD_SHAPE, "%s",
-                                   "pixels (n, 3, s, s), targets (n, c) and keys (n) do not fit");
+                                   "pixels (n, 3, s, s), targets (n, c) and keys (n) do not match");
     if (!PyArg_ParseTuple(args, "OOOddKK:mix_batch", &pixels_object, &targets_object, &keys_object,
                           &mix.mixup, &mix.cutmix, &seed, &epoch))
         return NULL;
@@ -227,8 +227,8 @@ static PyObject *mix_batch(PyObject *module, PyObject *args) {
         if (!(mix.mixup >= 0 && mix.cutmix >= 0 && mix.mixup + mix.cutmix > 0 &&
               mix.mixup + mix.cutmix < 1e6)) {
             status = bird_fail(&err, BIRD_ARG,
-                               "mixup and cutmix must be at least 0, one of them above, got %g "
-                               "and %g",
+                               "mixup and cutmix must be at least 0 and one of them above 0, got "
+                               "%g and %g",
                                mix.mixup, mix.cutmix);
         } else if (p[1] == 3 && p[2] == p[3] && p[0] == t[0] && PyArray_DIM(keys, 0) == t[0]) {
             size_t n = (size_t)p[0], size = (size_t)p[2], n_classes = (size_t)t[1];

@@ -1,7 +1,7 @@
-/* What every file of the glue shares: the module's state, errors, arrays, Ctrl-C.
+/* Shared by all files of the Python bindings: the state of the module, errors, arrays, Ctrl-C.
  *
- * The glue is compiled against the Limited API (one abi3 wheel for every Python), is the
- * only code that sees Python.h and NumPy, and holds no logic: each function parses its
+ * The bindings are compiled against the Limited API (one abi3 wheel for every Python), are the
+ * only code that includes Python.h and NumPy, and have no logic: each function parses its
  * arguments, releases the GIL around one core call, and builds the result.
  */
 #ifndef BIRD_PYTHON_GLUE_H
@@ -37,16 +37,16 @@ bird_state *bird_get_state(PyObject *module);
 /* Create the exception classes in the module; -1 with an exception set on failure. */
 int bird_add_errors(PyObject *module, bird_state *state);
 
-/* Raise the exception that belongs to err->code (the one mapping table). For
- * BIRD_CANCELLED the signal handler's own exception is already set and stays.
+/* Raise the exception for err->code (the only mapping table). For BIRD_CANCELLED the
+ * exception of the signal handler is already set and is kept.
  * Returns NULL, so that callers can `return bird_raise(...)`. */
 PyObject *bird_raise(bird_state *state, const bird_error *err);
 
-/* An array of our own over the data of `object`, which must be a C-contiguous, aligned array of
- * exactly this dtype and number of dimensions: otherwise a TypeError / ValueError that begins with
- * `name`. Never converts: callers in Python do that in sight. New reference. Its shape cannot
- * change, and as long as it lives the data stay where they are: it holds a weak reference to
- * `object`, for which NumPy refuses to resize it, even with refcheck=False. */
+/* Return a new array over the data of `object`, which must be a C-contiguous, aligned array of
+ * exactly this dtype and number of dimensions; otherwise raise a TypeError or ValueError that
+ * starts with `name`. Never converts; callers in Python do that explicitly. New reference. Its
+ * shape cannot change, and the data does not move while it exists: it has a weak reference to
+ * `object`, so NumPy refuses to resize `object`, even with refcheck=False. */
 PyArrayObject *bird_require_array(PyObject *object, const char *name, int dtype, int ndim);
 
 /* An uninitialised C-contiguous array. New reference. */
@@ -66,14 +66,14 @@ typedef struct bird_unlocked {
     PyThreadState *thread; /* borrowed from the interpreter */
 } bird_unlocked;
 
-/* Warn, once in the process, where the system gave fewer threads than were asked for. -1 with
- * an exception set where warnings are errors. */
+/* Warn once per process if the system provided fewer threads than requested. -1 with an exception
+ * set if warnings are errors. */
 int bird_warn_of_threads(void);
 
 void bird_unlock(bird_unlocked *unlocked);
 void bird_lock(bird_unlocked *unlocked);
 
-/* One table a file, each closed by an all-NULL entry. */
+/* One table per file, each ends with an all-NULL entry. */
 extern PyMethodDef bird_image_methods[];
 extern PyMethodDef bird_search_methods[];
 extern PyMethodDef bird_system_methods[];

@@ -180,7 +180,7 @@ static PyObject *prepare(PyObject *module, PyObject *args) {
     if (bird_parse_fit(&cfg.fit, fit) < 0 || bird_parse_filter(&cfg.filter, filter) < 0)
         return NULL;
     n_threads = bird_threads_or_default(n_threads);
-    /* A tuple of our own: other threads may change the caller's list meanwhile. */
+    /* A new tuple, because other threads may change the list of the caller. */
     tuple = PySequence_Tuple(items);
     keep = tuple ? PyList_New(0) : NULL;
     if (keep) {
@@ -211,7 +211,7 @@ static PyObject *resize(PyObject *module, PyObject *args) {
     if (from[2] != 3 || from[0] < 1 || from[1] < 1 || from[0] > INT_MAX || from[1] > INT_MAX ||
         height < 1 || width < 1 || (uint64_t)height > BIRD_MAX_PIXELS / (uint64_t)width) {
         PyErr_Format(PyExc_ValueError,
-                     "image must have shape (height, width, 3) and a sensible new size, got "
+                     "image must have shape (height, width, 3) and a valid new size, got "
                      "(%zd, %zd, %zd) to (%d, %d)",
                      (Py_ssize_t)from[0], (Py_ssize_t)from[1], (Py_ssize_t)from[2], height, width);
         goto cleanup;
@@ -242,7 +242,7 @@ static PyObject *will_need(PyObject *module, PyObject *paths) {
         PyThreadState *thread;
         const char *name;
         if (!PyUnicode_FSConverter(PyTuple_GetItem(tuple, i), &path)) {
-            PyErr_Clear(); /* a hint only: the path is reported where it is read */
+            PyErr_Clear(); /* only a hint; the error is reported when the file is read */
             continue;
         }
         name = PyBytes_AsString(path);

@@ -1,4 +1,4 @@
-/* Functions of the module about networks in general: what there is, and on which machine. */
+/* Module functions about networks in general: architectures, and the backend of this machine. */
 #include "model/linear.h"
 #include "nn/isa.h"
 #include "python/glue.h"

@@ -8,9 +8,9 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* A daemon thread may still wait for the compute thread. Python calls this at its very end, when
- * C's own handlers, and with them the destructors of oneDNN's tables, are still to come. Where
- * Python's list is full, the executor's own handler remains. */
+/* A daemon thread may still wait for the compute thread. Python calls this at its end, before the
+ * handlers of C, which include the destructors of the oneDNN tables. If the list of Python is full,
+ * the handler of the executor is used. */
 static void close_at_exit(void) {
     (void)Py_AtExit(bird_executor_close);
 }

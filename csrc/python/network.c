@@ -33,7 +33,7 @@ static network *allocate_network(PyTypeObject *type, bird_state *state,
     return self;
 }
 
-/* Give a new network the ranges (n_convs) that int8 needs; -1 with an exception set. */
+/* Set the ranges (n_convs) that int8 needs in a new network; -1 with an exception set. */
 static int take_ranges(network *self, bird_state *state, PyObject *given) {
     const int n_convs = bird_weights_net(self->weights)->n_convs;
     PyArrayObject *ranges = bird_require_array(given, "ranges", NPY_FLOAT32, 1);
@@ -106,7 +106,7 @@ static PyArrayObject *require_pixels(PyObject *object) {
     if (pixels && (PyArray_DIM(pixels, 2) > BIRD_MAX_SIDE ||
                    PyArray_DIM(pixels, 3) > BIRD_MAX_SIDE)) {
         PyErr_Format(PyExc_ValueError,
-                     "images for the network must be %d to %d pixels a side, got %zdx%zd",
+                     "images for the network must have sides of %d to %d pixels, got %zdx%zd",
                      BIRD_MIN_SIDE, BIRD_MAX_SIDE, (Py_ssize_t)PyArray_DIM(pixels, 2),
                      (Py_ssize_t)PyArray_DIM(pixels, 3));
         Py_CLEAR(pixels);

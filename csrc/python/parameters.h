@@ -1,5 +1,5 @@
-/* What Network and Trainer share: names of architectures and precisions, and slabs of parameters
- * to lists of arrays and back. */
+/* Shared by Network and Trainer: names of architectures and precisions, and conversion of slabs of
+ * parameters to lists of arrays and back. */
 #ifndef BIRD_PYTHON_PARAMETERS_H
 #define BIRD_PYTHON_PARAMETERS_H
 
@@ -7,25 +7,25 @@
 #include "nn/precision.h"
 #include "python/glue.h"
 
-/* The architecture of that name; NULL with an exception set where there is none. */
+/* Return the architecture with a name; NULL with an exception set if it is unknown. */
 const bird_resnet_spec *bird_find_spec(PyObject *name);
 
-/* The precision of that name; -1 with an exception set where there is none. */
+/* Read the precision with a name; -1 with an exception set if it is unknown. */
 int bird_read_precision(bird_precision *precision, const char *name);
 
 /* A tensor's shape as a tuple. New reference. */
 PyObject *bird_param_shape(const bird_param *param);
 
-/* The arrays of a sequence, one a tensor and in the table's order, as a new tuple of arrays that
- * stay as they are; NULL with an exception that names the tensor where one does not fit. A
- * sequence may run Python code that calls whatever it likes, so nothing is written here. */
+/* Return the arrays of a sequence, one per tensor and in table order, as a new tuple of arrays that
+ * cannot change; NULL with an exception that names the tensor if one does not match. A sequence may
+ * run arbitrary Python code, so nothing is written here. */
 PyObject *bird_take_parameters(const bird_params *params, PyObject *sequence);
 
-/* The same by an architecture's name, before anything of that size is allocated. */
+/* The same by the name of an architecture, before anything of that size is allocated. */
 PyObject *bird_take_parameters_of(bird_state *state, const bird_resnet_spec *spec,
                                   int num_classes, PyObject *sequence);
 
-/* Copy what bird_take_parameters took into a slab. Runs no Python code. */
+/* Copy the result of bird_take_parameters to a slab. Runs no Python code. */
 void bird_fill_slab(float *slab, const bird_params *params, PyObject *taken);
 
 /* A list of copies. New reference. */

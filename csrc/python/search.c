@@ -52,7 +52,7 @@ static bool arguments_init(arguments *args, PyObject *queries, PyObject *corpus,
     if (rows != Py_None) {
         PyArrayObject *given = bird_require_array(rows, "rows", NPY_INT64, 1);
         if (!given) return false;
-        /* A copy: another thread may write to the caller's while the search runs. */
+        /* A copy, because another thread may write to the array of the caller during the search. */
         args->rows = (PyArrayObject *)PyArray_NewCopy(given, NPY_CORDER);
         Py_DECREF((PyObject *)given);
         if (!args->rows || !rows_in_range(args->rows, PyArray_DIM(args->corpus, 0))) return false;

@@ -1,4 +1,4 @@
-/* Parsing that the functions of images and those of training batches share (image.c). */
+/* Parsing shared by the functions for images and for training batches (image.c). */
 #ifndef BIRD_PYTHON_SOURCES_H
 #define BIRD_PYTHON_SOURCES_H
 
@@ -12,7 +12,7 @@ int bird_parse_filter(bird_filter *filter, const char *name);
 /* "squash" or "shortest"; -1 with an exception set for any other name. */
 int bird_parse_fit(bird_fit *fit, const char *name);
 
-/* The policy of that name, or of none for NULL; -1 with an exception set for any other name. */
+/* The policy with a name (no policy for NULL); -1 with an exception set for any other name. */
 int bird_parse_policy(bird_policy *policy, const char *name);
 
 /* An image that borrows the pixels of a uint8 array (height, width, 3). *keep becomes a new

@@ -1,4 +1,4 @@
-/* Threads and machine: module functions without a type of their own. */
+/* Module functions about threads and the machine. */
 #include "base/threads.h"
 #include "python/glue.h"
 

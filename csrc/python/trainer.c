@@ -66,7 +66,7 @@ static PyObject *trainer_configure(PyObject *self, PyObject *args, PyObject *kwa
                             "bn must be 'train', 'frozen_stats' or 'frozen', got '%s'", bn);
     if (bird_read_precision(&precision, named) < 0) return NULL;
     if (precision == BIRD_INT8)
-        return PyErr_Format(PyExc_ValueError, "nothing is trained in int8");
+        return PyErr_Format(PyExc_ValueError, "training in int8 is not supported");
     if (!(bn_momentum >= 0 && bn_momentum <= 1)) {
         PyErr_SetString(PyExc_ValueError, "bn_momentum must be between 0 and 1");
         return NULL;
@@ -103,7 +103,7 @@ static PyObject *trainer_network(PyObject *self, PyObject *args, PyObject *kwarg
     const float *slab =
         bird_trainer_slab(core_of(self), ema ? BIRD_SLAB_EMA : BIRD_SLAB_PARAMS);
     if (!slab) {
-        PyErr_SetString(PyExc_ValueError, "no average of the weights is kept: ema_decay was 0");
+        PyErr_SetString(PyExc_ValueError, "there is no average of the weights: ema_decay was 0");
         return NULL;
     }
     ((trainer_object *)self)->busy = true; /* as in copy_of */

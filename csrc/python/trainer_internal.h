@@ -1,4 +1,4 @@
-/* The object behind the type Trainer, and its methods, for python/trainer*.c alone. */
+/* The object of the type Trainer and its methods, only for python/trainer*.c. */
 #ifndef BIRD_PYTHON_TRAINER_INTERNAL_H
 #define BIRD_PYTHON_TRAINER_INTERNAL_H
 
@@ -23,8 +23,8 @@ static inline const bird_resnet *net_of(PyObject *self) {
     return bird_trainer_net(core_of(self));
 }
 
-/* False with an exception set while another thread's call (or, in a signal handler, the one
- * that was interrupted) is at work: the core's trainer is for one at a time. */
+/* False with an exception set while a call of another thread (or, in a signal handler, the
+ * interrupted call) is running: the trainer of the core allows one call at a time. */
 static inline bool idle(PyObject *self) {
     if (!((trainer_object *)self)->busy) return true;
     PyErr_SetString(PyExc_RuntimeError, "this trainer is at work in another call: one at a time");

@@ -1,4 +1,4 @@
-/* Methods of Trainer that hand out copies of its slabs and set them: parameters, gradients,
+/* Methods of Trainer that return copies of its slabs and set them: parameters, gradients,
  * moments, the average of the weights. */
 #include <limits.h>
 #include <string.h>
@@ -12,7 +12,7 @@ static PyObject *copy_of(PyObject *self, bird_slab which) {
     if (!idle(self)) return NULL;
     slab = bird_trainer_slab(core_of(self), which);
     if (!slab) Py_RETURN_NONE;
-    /* Making a list may collect garbage, and that may run a finalizer that calls this trainer. */
+    /* Creating a list may collect garbage, and a finalizer may then call this trainer. */
     ((trainer_object *)self)->busy = true;
     list = bird_copy_slab(slab, &net_of(self)->params);
     ((trainer_object *)self)->busy = false;
@@ -24,7 +24,7 @@ PyObject *bird_glue_trainer_parameters(PyObject *self, PyObject *noargs) {
     return copy_of(self, BIRD_SLAB_PARAMS);
 }
 
-/* Gradients of what is not trained are left over from the kernels: zeros are handed out. */
+/* Gradients of frozen parameters are leftovers of the kernels, so return zeros. */
 PyObject *bird_glue_trainer_gradients(PyObject *self, PyObject *noargs) {
     const bool *trainable = bird_trainer_trainable(core_of(self));
     PyObject *list = copy_of(self, BIRD_SLAB_GRADS);
@@ -36,7 +36,7 @@ PyObject *bird_glue_trainer_gradients(PyObject *self, PyObject *noargs) {
     return list;
 }
 
-/* Write what was taken; nothing between the look at `busy` and the end runs Python code. */
+/* Write the arrays; no Python code runs between the check of `busy` and the end. */
 static PyObject *fill_taken(PyObject *self, bird_slab which, PyObject *taken) {
     float *slab;
     bird_error err;
@@ -83,13 +83,13 @@ PyObject *bird_glue_trainer_set_moments(PyObject *self, PyObject *args, PyObject
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!l", keywords, &PyDict_Type, &dict, &step))
         return NULL;
-    if (step < 0 || step > LONG_MAX / 2) /* it is counted on */
+    if (step < 0 || step > LONG_MAX / 2) /* it is incremented later */
         return PyErr_Format(PyExc_ValueError, "step must not be negative, got %ld", step);
     /* Both are taken before the first is written. */
     for (int i = 0; i < 2; i++) {
         PyObject *list = PyDict_GetItemString(dict, names[i]); /* borrowed */
         if (!list) continue;
-        Py_INCREF(list); /* its methods may take it out of the dict */
+        Py_INCREF(list); /* its methods may remove it from the dict */
         taken[i] = bird_take_parameters(params, list);
         Py_DECREF(list);
         if (!taken[i]) goto cleanup;

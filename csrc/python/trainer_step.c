@@ -61,11 +61,11 @@ static int optional_array(PyArrayObject **array, PyObject *object, const char *n
     return 0;
 }
 
-/* False with an exception set: then there is no batch to hold an argument against. */
+/* False with an exception set if there is no batch to check an argument against. */
 static bool has_batch(PyObject *self, const char *caller) {
     if (!idle(self)) return false;
     if (bird_trainer_batch(core_of(self)) > 0) return true;
-    PyErr_Format(PyExc_ValueError, "%s needs a forward pass before it", caller);
+    PyErr_Format(PyExc_ValueError, "%s needs a forward pass first", caller);
     return false;
 }
 
@@ -150,8 +150,8 @@ PyObject *bird_glue_trainer_grad_norm(PyObject *self, PyObject *args, PyObject *
     return PyFloat_FromDouble(norm);
 }
 
-/* Whether AdamW can compute with them; sets ValueError where not. They are judged as the float32
- * that they are by now: a double closer to 1 than 3e-8 has become 1. */
+/* Return whether AdamW can use these values; sets a ValueError if not. They are checked as float32:
+ * a double closer to 1 than 3e-8 has become 1. */
 static bool check_adamw(const bird_optimizer *how) {
     const struct { const char *name; float value; } betas[] = {{"beta1", how->beta1},
                                                                {"beta2", how->beta2}};

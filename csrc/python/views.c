@@ -1,5 +1,5 @@
-/* Single views of training images, for tests and for looking at; and what training batches share
- * with them. */
+/* Single views of training images, for tests and for inspection, and code shared with training
+ * batches. */
 #include <string.h>
 
 #include "data/batch.h"
@@ -63,8 +63,8 @@ static PyObject *draw_view(PyObject *module, PyObject *args) {
     if (height < 1 || width < 1 || size < 1 || height >= MAX_SIDE || width >= MAX_SIDE ||
         size > MAX_VIEW) {
         PyErr_Format(PyExc_ValueError,
-                     "height, width and size must be at least 1 and within reason, got %zd, %zd "
-                     "and %zd",
+                     "height, width and size must be at least 1 and not too large, got %zd, "
+                     "%zd and %zd",
                      height, width, size);
         return NULL;
     }
@@ -87,7 +87,7 @@ static PyObject *draw_view(PyObject *module, PyObject *args) {
                          (Py_ssize_t)v.erase_height);
 }
 
-/* `list` is a tuple: items may have methods that run while they are read. */
+/* `list` is a tuple, because items may have methods that run while they are read. */
 static int parse_ops(bird_view *view, PyObject *list) {
     Py_ssize_t n = PyTuple_Size(list);
     if (n > BIRD_MAX_COLOR_OPS) {
@@ -106,7 +106,7 @@ static int parse_ops(bird_view *view, PyObject *list) {
         if (!PyArg_ParseTuple(pair, "sd", &name, &op->amount)) return -1;
         while (kind < BIRD_COLOR_KINDS && strcmp(name, color_names[kind]) != 0) kind++;
         if (kind == BIRD_COLOR_KINDS) {
-            PyErr_Format(PyExc_ValueError, "ops names '%s', no change of colour", name);
+            PyErr_Format(PyExc_ValueError, "ops: unknown colour change '%s'", name);
             return -1;
         }
         op->kind = (bird_color_kind)kind;

@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "search/topk.h"
 
-/* Bounds the heaps of a panel: with a large k, fewer queries share a read of the corpus. */
+/* Limits the heaps of a panel: with a large k, fewer queries share a pass over the corpus. */
 static const size_t heap_bytes = 256 << 20;
 
 typedef struct topk_run {
@@ -27,7 +27,8 @@ static void emit_topk(void *context, int thread, size_t query, size_t n_queries,
                 bird_topk_push(&tops[i], scores[j], (int64_t)(at + j));
 }
 
-/* One query's heaps of all threads to its line of the result. `query` counts in the panel. */
+/* Write the heaps of all threads for one query to its line of the result; `query` is its number in
+ * the panel. */
 static void write_line(float *scores, int64_t *indices, const topk_run *run,
                        const bird_scan *scan, size_t query, size_t k) {
     bird_topk *all = &run->tops[query];

@@ -1,4 +1,4 @@
-/* Dot products to cosines: inlined into each instruction set's own loop. */
+/* Convert dot products to cosines; inlined into the loop of each instruction set. */
 #ifndef BIRD_SEARCH_COSINES_H
 #define BIRD_SEARCH_COSINES_H
 

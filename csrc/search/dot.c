@@ -6,7 +6,7 @@ const bird_dot *bird_dot_at(int i) {
     const bird_dot *usable[3];
     int n = 0;
 #if defined(__x86_64__)
-    /* These builtins read CPUID once and also ask whether the system saves the registers. */
+    /* These builtins read CPUID once and also check that the system saves the registers. */
     if (__builtin_cpu_supports("avx512f")) usable[n++] = &bird_dot_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         usable[n++] = &bird_dot_avx2;

@@ -1,9 +1,9 @@
-/* Dot products in one fixed order of summation, for each instruction set.
+/* Dot products with a fixed order of summation for each instruction set.
  *
  * The sum of a pair (query, row) is one vector accumulator over the dimensions, then one
- * tree over its lanes. A pair's score therefore never depends on how many other queries or
- * rows are computed beside it, nor on the kernel (`single` or `tile`) that computes it.
- * Instruction sets differ in the number of lanes and so in the last bits.
+ * tree over its lanes. So the score of a pair does not depend on the number of other queries
+ * or rows in the call, nor on the kernel (`single` or `tile`) that computes it. Instruction
+ * sets differ in the number of lanes and therefore in the last bits.
  */
 #ifndef BIRD_SEARCH_DOT_H
 #define BIRD_SEARCH_DOT_H
@@ -40,7 +40,7 @@ typedef struct bird_dot {
     void (*cosines)(float *scores, const float *query_squares, const float *row_squares);
 } bird_dot;
 
-/* The best kernels this machine runs. */
+/* The best kernels that this machine supports. */
 const bird_dot *bird_dot_best(void);
 
 /* Kernels by number, 0 the best; NULL past the last. For tests of the others. */
@@ -50,7 +50,7 @@ const bird_dot *bird_dot_at(int i);
 void bird_dot_pack(float *packed, const float *const *rows, size_t n, size_t tile, size_t lanes,
                    size_t dim);
 
-/* The tables, one a file; bird_dot_at leaves out what the machine cannot run. */
+/* The tables, one per file; bird_dot_at leaves out those that the machine does not support. */
 extern const bird_dot bird_dot_portable;
 #if defined(__x86_64__)
 extern const bird_dot bird_dot_avx2;

@@ -1,4 +1,4 @@
-/* Plain C, eight lanes, for machines without AVX2; compilers make vector code of it. */
+/* Plain C with eight lanes, for machines without AVX2; compilers can vectorise it. */
 #include "search/dot.h"
 
 #include "search/cosines.h"

@@ -53,8 +53,8 @@ static bool ordinary(float square) {
 }
 
 /* For a vector that is not `ordinary`: copy (dim,) = x times a power of two, which is exact.
- * False where there is nothing to be gained: x is zero, or holds NaN or infinity, which make
- * its scores 0 and NaN without help. */
+ * False if this does not help: x is zero or contains NaN or infinity, so its scores are 0 or NaN
+ * anyway. */
 static bool rescue(float *copy, const float *x, size_t dim) {
     float largest = 0.0f;
     int exponent;
@@ -69,8 +69,8 @@ static bool rescue(float *copy, const float *x, size_t dim) {
     return true;
 }
 
-/* Points those of the n rows that need it at copies (BIRD_DOT_SINGLE_ROWS, dim rounded up).
- * True where there was one: then the caller computes the tile again. */
+/* Replace the rows that need it by copies (BIRD_DOT_SINGLE_ROWS, dim rounded up). Returns true if
+ * there was one; the caller then computes the tile again. */
 static bool rescue_tile(const float **rows, const float *squares, size_t n, float *copies,
                         size_t dim) {
     size_t stride = round_up(dim, BIRD_DOT_MAX_LANES);
@@ -97,7 +97,7 @@ static const float *row_at(const bird_scan *scan, size_t at) {
     return scan->corpus + row * scan->dim;
 }
 
-/* Rows at .. at+n-1; the tile is filled up with the last one again. */
+/* Rows at .. at+n-1; the rest of the tile repeats the last one. */
 static void point_at_rows(const float **rows, const bird_scan *scan, size_t at, size_t n,
                           size_t tile) {
     for (size_t j = 0; j < tile; j++) rows[j] = row_at(scan, at + (j < n ? j : n - 1));
@@ -172,7 +172,7 @@ static float square_of(const bird_dot *dot, float *packed, const float *x, size_
     return squares[0];
 }
 
-/* Pack the panel's queries, those of extreme size scaled; refuse what is not finite. */
+/* Pack the queries of the panel, scaling very large or small ones; fail if one is not finite. */
 static bird_status pack_queries(panel *p, bird_error *err) {
     const bird_scan *scan = p->scan;
     const bird_dot *dot = scan->dot;
@@ -192,7 +192,7 @@ static bird_status pack_queries(panel *p, bird_error *err) {
             }
             if (!isfinite(square))
                 return bird_fail(err, BIRD_ARG,
-                                 "queries: row %zu holds NaN or infinity; leave it out",
+                                 "queries: row %zu contains NaN or infinity; remove it",
                                  p->first + q + i);
             p->squares[q + i] = square;
         }
@@ -237,7 +237,7 @@ size_t bird_scan_panel(const bird_scan *scan) {
     return at_least(PANEL_BYTES / row_bytes, BIRD_DOT_MAX_QUERY_TILE);
 }
 
-/* A thread is worth its start from some 100 microseconds of work on. */
+/* Starting a thread is worthwhile for at least about 100 microseconds of work. */
 static int useful_threads(const bird_scan *scan, size_t n_queries) {
     double products = (double)scan->n_rows * (double)scan->dim * (double)n_queries;
     double useful = products / 1e6 + 1.0;

@@ -1,7 +1,7 @@
 /* Scores of many queries against a corpus, block by block on several threads.
  *
- * One read of the corpus serves all queries of a panel, and the rows' norms come out of the
- * same read. What becomes of the scores is the caller's business (`emit`).
+ * One pass over the corpus serves all queries of a panel and also computes the norms of the rows.
+ * The caller processes the scores (`emit`).
  */
 #ifndef BIRD_SEARCH_SCAN_H
 #define BIRD_SEARCH_SCAN_H
@@ -14,7 +14,7 @@
 #include "base/status.h"
 #include "search/dot.h"
 
-/* What is compared with what. All pointers borrowed, for the time of the call. */
+/* The queries and the corpus. All pointers are borrowed for the duration of the call. */
 typedef struct bird_scan {
     const float *queries; /* (n_queries, dim) */
     size_t n_queries;
@@ -23,7 +23,7 @@ typedef struct bird_scan {
     size_t dim;
     const int64_t *rows; /* (n_rows,) rows of the corpus to look at, in this order; NULL: all */
     size_t n_rows;
-    bool normalized; /* rows are unit length already: the score is the dot product as it is */
+    bool normalized; /* rows have unit length, so the score is the dot product */
     int n_threads;
     const bird_dot *dot;
 } bird_scan;
@@ -34,12 +34,12 @@ typedef struct bird_scan {
 typedef void (*bird_emit_fn)(void *context, int thread, size_t query, size_t n_queries, size_t at,
                              size_t n_rows, const float *scores, size_t stride);
 
-/* How many queries may share a read of the corpus: their packed copies take 64 MB. */
+/* The number of queries that share a pass over the corpus; their packed copies take 64 MB. */
 size_t bird_scan_panel(const bird_scan *scan);
 
-/* Score the queries first .. first+n-1, at most a panel, with one read of the corpus. Every pair
- * is emitted once: a cosine, 0 where a vector is zero, NaN where a row holds NaN or infinity. A
- * query that holds one is BIRD_ARG, naming its row, before anything is emitted. */
+/* Score the queries first .. first+n-1, at most a panel, with one pass over the corpus. Every pair
+ * is emitted once: a cosine, 0 if a vector is zero, NaN if a row contains NaN or infinity. For a
+ * query with NaN or infinity, returns BIRD_ARG with its row before anything is emitted. */
 bird_status bird_scan_run(const bird_scan *scan, size_t first, size_t n, bird_emit_fn emit,
                           void *context, bird_cancel *cancel, bird_error *err);
 

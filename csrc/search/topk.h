@@ -1,5 +1,5 @@
-/* The k best of a stream of scored rows, in an order that is total: higher score first, then
- * lower row. What is kept does not depend on the order in which the rows came. */
+/* The k best of a stream of scored rows in a total order: higher score first, then lower row. The
+ * result does not depend on the order of the rows. */
 #ifndef BIRD_SEARCH_TOPK_H
 #define BIRD_SEARCH_TOPK_H
 
@@ -24,7 +24,7 @@ void bird_topk_init(bird_topk *top, bird_hit *hits, size_t capacity);
 /* Offer a row. NaN is never kept. */
 void bird_topk_push(bird_topk *top, float score, int64_t row);
 
-/* Bring the hits into order, best first. The heap is then used up. */
+/* Sort the hits, best first. The heap cannot be used afterwards. */
 void bird_topk_sort(bird_topk *top);
 
 #endif

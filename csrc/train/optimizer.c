@@ -4,7 +4,7 @@
 
 #include "base/threads.h"
 
-/* Floats a work item: small enough to share the largest tensor (2.4 million) evenly. */
+/* Floats per work item: small enough to split the largest tensor (2.4 million) evenly. */
 enum { PIECE = 1 << 16 };
 
 typedef struct update {
@@ -69,7 +69,7 @@ void bird_optimizer_step(const bird_optimizer *optimizer, bird_moments slabs,
         todo.weight_decay = weight_decay[i];
         todo.offset = params->items[i].offset;
         todo.count = params->items[i].count;
-        /* Small tensors are not worth a thread; without memory for threads, one does it. */
+        /* Threads are not worthwhile for small tensors; without memory for threads, use one. */
         if (pieces < 4 || bird_parallel_for(pieces, n_threads, update_piece, &todo, NULL, NULL))
             for (size_t piece = 0; piece < pieces; piece++) update_piece(&todo, piece, 0);
     }

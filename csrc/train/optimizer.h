@@ -1,5 +1,5 @@
-/* One optimizer step over slabs: SGD with momentum, or AdamW. Formulas as torch.optim has
- * them. */
+/* One optimizer step over slabs: SGD with momentum, or AdamW, with the formulas of
+ * torch.optim. */
 #ifndef BIRD_TRAIN_OPTIMIZER_H
 #define BIRD_TRAIN_OPTIMIZER_H
 
@@ -33,7 +33,7 @@ typedef struct bird_moments {
  * AdamW (Loshchilov & Hutter 2019): p -= lr wd p; first, second the running means;
  * p -= lr / (1 - beta1^step) first / (sqrt(second) / sqrt(1 - beta2^step) + eps).
  *
- * `lr`, `weight_decay` (params->n): one number a tensor; `trainable` (params->n). */
+ * `lr`, `weight_decay` (params->n): one number per tensor; `trainable` (params->n). */
 void bird_optimizer_step(const bird_optimizer *optimizer, bird_moments slabs,
                          const bird_params *params, const bool *trainable, const float *lr,
                          const float *weight_decay, long step, int n_threads);

@@ -4,7 +4,7 @@
 
 #include "base/threads.h"
 
-/* Floats a work item, and items at a time: their results stand on the stack. */
+/* Floats per work item, and items at a time: their results are on the stack. */
 enum { PIECE = 1 << 16, MAX_PIECES = 512 };
 
 typedef double (*sum_fn)(const float *values, size_t count);
@@ -28,7 +28,7 @@ static double sum_of_squares(const float *values, size_t count) {
     return sum;
 }
 
-/* 0 where all is finite, else NaN: 0 times NaN or infinity is NaN, and stays it in a sum. */
+/* 0 if all values are finite, else NaN: 0 times NaN or infinity is NaN, also in a sum. */
 static double sum_of_zeros(const float *values, size_t count) {
     float lanes[16] = {0};
     size_t i = 0;
@@ -52,7 +52,7 @@ static double total(sum_fn sum, const float *values, size_t count, int n_threads
         reading todo = {.sum = sum, .values = values + begin, .count = count - begin};
         if (todo.count > (size_t)MAX_PIECES * PIECE) todo.count = (size_t)MAX_PIECES * PIECE;
         const size_t pieces = (todo.count + PIECE - 1) / PIECE;
-        /* Little is not worth a thread; without memory for threads, one does it. */
+        /* Threads are not worthwhile for few values; without memory for threads, use one. */
         if (pieces < 4 || bird_parallel_for(pieces, n_threads, read_piece, &todo, NULL, NULL))
             for (size_t piece = 0; piece < pieces; piece++) read_piece(&todo, piece, 0);
         for (size_t piece = 0; piece < pieces; piece++) result += todo.found[piece];

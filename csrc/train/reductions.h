@@ -1,4 +1,4 @@
-/* What a step wants to know of a whole slab, read by several threads. */
+/* Reductions over a whole slab, with several threads. */
 #ifndef BIRD_TRAIN_REDUCTIONS_H
 #define BIRD_TRAIN_REDUCTIONS_H
 
@@ -6,12 +6,12 @@
 
 #include "model/params.h"
 
-/* Euclidean norm of the trainable tensors of a gradient slab, summed in double. The same bits
- * whatever the number of threads. */
+/* Euclidean norm of the trainable tensors of a gradient slab, summed in double. It does not depend
+ * on the number of threads. */
 double bird_grad_norm(const float *grads, const bird_params *params, const bool *trainable,
                       int n_threads);
 
-/* False where one of values (count) is NaN or infinite. */
+/* Return false if one of values (count) is NaN or infinite. */
 bool bird_all_finite(const float *values, size_t count, int n_threads);
 
 #endif

@@ -1,4 +1,4 @@
-/* What a trainer holds: slabs, what of them is trained, and its size. The parts of a step are in
+/* The data of a trainer: slabs, trainable flags, and its size. The parts of a step are in
  * trainer_step.c. */
 #include "base/alloc.h"
 #include "train/trainer_internal.h"
@@ -15,8 +15,8 @@ bird_status bird_trainer_create(bird_trainer **trainer, const bird_resnet_spec *
     made->count = made->net->params.slab_count;
     BIRD_TRY(bird_trainer_need_slab(made, &ignored, BIRD_SLAB_PARAMS, err));
     BIRD_TRY(bird_trainer_need_slab(made, &ignored, BIRD_SLAB_GRADS, err));
-    /* Not cleared: of these two only the statistics' places are ever touched, and pages that
-     * are not touched cost nothing. */
+    /* Not cleared: only the positions of the statistics are used in these two, and unused pages
+     * take no memory. */
     made->stats = bird_alloc(made->count * sizeof *made->stats);
     made->pending = bird_alloc(made->count * sizeof *made->pending);
     made->trainable = bird_calloc((size_t)made->net->params.n, sizeof *made->trainable);

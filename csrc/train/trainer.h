@@ -1,7 +1,7 @@
 /* A network in training: slabs of parameters, gradients and moments, and the parts of a step.
  *
- * A step is forward, loss, backward, apply. Until apply, parameters, moments and running
- * statistics are as they were, so a step may be abandoned at any point. One thread at a time.
+ * A step is forward, loss, backward, apply. Parameters, moments and running statistics do not
+ * change before apply, so a step can be abandoned at any point. One thread at a time.
  */
 #ifndef BIRD_TRAIN_TRAINER_H
 #define BIRD_TRAIN_TRAINER_H
@@ -30,18 +30,18 @@ typedef enum bird_slab {
     BIRD_SLAB_EMA     /* NULL where no average is kept */
 } bird_slab;
 
-/* A slab of the network's layout, borrowed from the trainer; NULL where it does not exist. */
+/* Return a slab in the layout of the network, borrowed from the trainer; NULL if there is none. */
 float *bird_trainer_slab(const bird_trainer *trainer, bird_slab which);
 
-/* The same, made (zeroed) where it does not exist. */
+/* The same; the slab is created (zeroed) if it does not exist. */
 bird_status bird_trainer_need_slab(bird_trainer *trainer, float **slab, bird_slab which,
                                    bird_error *err);
 
-/* Forget moments or the average: NULL again. */
+/* Free moments or the average; it is NULL afterwards. */
 void bird_trainer_drop_slab(bird_trainer *trainer, bird_slab which);
 
-/* What is trained: `trainable` (net->params.n); running statistics never are. And how: float32
- * until told otherwise. Drops plans. */
+/* Set the trainable parameters (`trainable` (net->params.n); never running statistics) and the
+ * options of training. The default precision is float32. Drops plans. */
 void bird_trainer_configure(bird_trainer *trainer, bird_bn_mode bn, const bool *trainable,
                             float bn_momentum, bird_precision precision);
 const bool *bird_trainer_trainable(const bird_trainer *trainer);
@@ -53,26 +53,26 @@ int bird_trainer_batch(const bird_trainer *trainer);
 long bird_trainer_steps(const bird_trainer *trainer);
 void bird_trainer_set_steps(bird_trainer *trainer, long steps);
 
-/* features (n, num_features) of pixels (n, 3, size, size), in training mode. All NaN where a
- * pixel, a parameter or a batch statistic is not finite. */
+/* Compute features (n, num_features) of pixels (n, 3, size, size) in training mode. All are NaN if
+ * a pixel, a parameter or a batch statistic is not finite. */
 bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const float *pixels,
                                  int n, int size, int n_threads, bird_cancel *cancel,
                                  bird_error *err);
 
-/* Loss of the last forward's features against targets (n, classes), weights (n) or NULL;
- * logits (n, classes) as well. */
+/* Loss of the features of the last forward pass for targets (n, classes), weights (n) or NULL;
+ * also logits (n, classes). */
 bird_status bird_trainer_loss(bird_trainer *trainer, double *loss, float *logits,
                               const float *targets, const float *weights, bird_error *err);
 
 /* Gradients of scale (loss + <features, diff_features>), diff_features (n, num_features) or
- * NULL. Added to what is there where `accumulate`, in place of it otherwise. Without a loss
- * since the last forward, diff_features alone counts. */
+ * NULL. With `accumulate` they are added to the existing ones, else they replace them. Without a
+ * loss since the last forward pass, only diff_features is used. */
 bird_status bird_trainer_backward(bird_trainer *trainer, const float *diff_features,
                                   bool accumulate, float scale, bird_cancel *cancel,
                                   bird_error *err);
 
-/* One optimizer step; `lr`, `weight_decay` (net->params.n). Commits the running statistics of
- * the forward passes since the last one, and moves the average (decay 0: none is kept). */
+/* One optimizer step; `lr`, `weight_decay` (net->params.n). Commits the running statistics of the
+ * forward passes since the last step, and updates the average (decay 0: no average). */
 bird_status bird_trainer_apply(bird_trainer *trainer, const bird_optimizer *optimizer,
                                const float *lr, const float *weight_decay, float ema_decay,
                                int n_threads, bird_error *err);

@@ -1,4 +1,4 @@
-/* A trainer from within, for train/trainer*.c alone. */
+/* The internals of a trainer, only for train/trainer*.c. */
 #ifndef BIRD_TRAIN_TRAINER_INTERNAL_H
 #define BIRD_TRAIN_TRAINER_INTERNAL_H
 
@@ -29,8 +29,8 @@ struct bird_trainer {
     bool has_pending;
 };
 
-/* Move the pending running statistics by the batch's, the variance made unbiased as torch
- * does: n h w / (n h w - 1). */
+/* Update the pending running statistics with those of the batch; as in torch, the variance is made
+ * unbiased: n h w / (n h w - 1). */
 void bird_trainer_move_statistics(bird_trainer *trainer);
 
 /* Copy the pending running statistics, if there are any, into the parameters. */

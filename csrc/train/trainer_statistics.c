@@ -1,9 +1,9 @@
 /* The running statistics of a network in training.
  *
- * Each forward pass leaves the batch's mean and variance in the stats slab. `pending` holds what
- * the running ones will be: a backward pass moves it (and apply, after a forward pass that had
- * none), from the parameters or, where gradients accumulate, from where the one before left it,
- * and apply copies it into the parameters.
+ * Each forward pass writes the mean and variance of the batch to the stats slab. `pending` has the
+ * next running statistics: a backward pass updates it (or apply, after a forward pass without a
+ * backward pass), starting from the parameters or, if gradients accumulate, from its last value;
+ * apply copies it to the parameters.
  */
 #include <string.h>
 

@@ -27,7 +27,7 @@ static bird_status find_plan(bird_training_plan **plan, bird_trainer *trainer,
     if (at < trainer->n_plans) {
         found = trainer->plans[at];
     } else {
-        /* The slab is large: the old one goes before the new one comes. */
+        /* The slab is large, so free the old one before allocating the new one. */
         if (trainer->n_plans == MAX_PLANS)
             bird_training_plan_destroy(trainer->plans[--trainer->n_plans]);
         BIRD_TRY(bird_training_plan_create(&found, trainer->net, key, slabs, trainer->trainable,
@@ -80,8 +80,8 @@ static bird_status make_room(bird_trainer *trainer, int n, bird_error *err) {
     return BIRD_OK;
 }
 
-/* The ReLU in oneDNN's batch norm makes 0 of NaN, and the loss would not show that training
- * has diverged. So look where NaN comes from: pixels, weights, sums that overflowed. */
+/* The ReLU in the batch norm of oneDNN turns NaN into 0, so the loss would not show that training
+ * has diverged. So check the possible sources of NaN: pixels, weights, sums that overflowed. */
 static bool sound(const bird_trainer *trainer, const float *pixels, size_t n_pixels,
                   int n_threads) {
     const bird_resnet *net = trainer->net;
@@ -98,8 +98,8 @@ static bool sound(const bird_trainer *trainer, const float *pixels, size_t n_pix
     return fine;
 }
 
-/* In oneDNN's gradients of weights threads wait for each other without giving up the CPU: with
- * more of them than CPUs every such wait takes time slices, and a step takes minutes. */
+/* When oneDNN computes gradients of weights, threads wait for each other without yielding the CPU.
+ * With more threads than CPUs each wait takes time slices, and a step takes minutes. */
 static int at_most_cpus(int n_threads) {
     int cpus = bird_available_cpus();
     return n_threads > cpus ? cpus : n_threads;
@@ -144,7 +144,7 @@ bird_status bird_trainer_loss(bird_trainer *trainer, double *loss, float *logits
                               const float *targets, const float *weights, bird_error *err) {
     const bird_resnet *net = trainer->net;
     const float *params = trainer->slabs[BIRD_SLAB_PARAMS];
-    if (!trainer->current) return bird_fail(err, BIRD_ARG, "loss needs a forward pass before it");
+    if (!trainer->current) return bird_fail(err, BIRD_ARG, "loss needs a forward pass first");
     if (net->num_classes == 0)
         return bird_fail(err, BIRD_ARG, "this network has no classifier to train");
     double total = weights ? 0 : 1;
@@ -159,7 +159,7 @@ bird_status bird_trainer_loss(bird_trainer *trainer, double *loss, float *logits
                 params + net->params.items[net->head_bias].offset, (size_t)trainer->n,
                 (size_t)net->num_features, (size_t)net->num_classes);
     *loss = 0;
-    trainer->has_loss = total > 0; /* images of weight 0 teach nothing */
+    trainer->has_loss = total > 0; /* images of weight 0 have no gradient */
     if (trainer->has_loss)
         *loss = bird_cross_entropy(trainer->diff_logits, logits, targets, weights,
                                    (size_t)trainer->n, (size_t)net->num_classes);
@@ -171,7 +171,7 @@ static bird_status backward_job(void *context, bird_job *job, bird_error *err) {
     return bird_training_plan_backward(trainer->current, trainer->diff_features, job, err);
 }
 
-/* diff_features from the loss, where there is one, and from outside, scaled. */
+/* diff_features from the loss, if there is one, and from outside, scaled. */
 static void head_backward(bird_trainer *trainer, const float *diff_features, float scale) {
     const bird_resnet *net = trainer->net;
     const size_t count = (size_t)trainer->n * (size_t)net->num_features;
@@ -243,7 +243,7 @@ bird_status bird_trainer_apply(bird_trainer *trainer, const bird_optimizer *opti
     bird_optimizer_step(optimizer, slabs, &trainer->net->params, trainer->trainable, lr,
                         weight_decay, ++trainer->steps, n_threads);
     if (trainer->current && trainer->bn == BIRD_BN_TRAIN) bird_trainer_move_statistics(trainer);
-    trainer->current = NULL; /* its gradient would be that of other weights */
+    trainer->current = NULL; /* its gradient would belong to other weights */
     bird_trainer_commit_statistics(trainer);
     if (ema_decay > 0) bird_ema_step(average, params, trainer->count, ema_decay);
 cleanup:

@@ -152,7 +152,7 @@ def test_a_file_that_is_no_image(command, folder, tmp_path, capsys):
     output = ["-o", str(tmp_path / "x.npy")] if command in ("embed", "index") else []
     model = ["--model", folder] if command != "duplicates" else []
     assert main([command, str(file), *output, *model]) == 1
-    assert "could be read" in one_line_error(capsys)
+    assert "be read" in one_line_error(capsys)
 
 
 @pytest.mark.parametrize("command", ["embed", "index"])
@@ -335,7 +335,7 @@ def test_demo(tmp_path, bare, capsys, monkeypatch):
         assert word in out
     name = next(line.split()[-1] for line in out.splitlines() if line.endswith(".png"))
     assert Image.open(tmp_path / name).size > (100, 100)
-    assert "never told which differences matter" in out
+    assert "differences" in out
 
     knowing = be.load_model(bare)
     knowing.fit_gallery(
@@ -345,9 +345,9 @@ def test_demo(tmp_path, bare, capsys, monkeypatch):
     knowing.save_pretrained(tmp_path / "knowing")
     assert main(["demo", "--images", str(images), "--model", str(tmp_path / "knowing")]) == 0
     out = capsys.readouterr().out
-    assert "none of the 2 species it knows" in out
+    assert "none of the 2 species" in out
     assert "1.000  0: kea" in out
-    assert "never told" not in out
+    assert "differences" not in out
 
 
 def test_demo_before_and_after(tmp_path, bare, capsys, monkeypatch):
@@ -368,7 +368,7 @@ def test_demo_before_and_after(tmp_path, bare, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert asked == [None, "sscd"]
     assert out.index("Before training") < out.index("After training") < out.index("birds51)")
-    assert "of the 51 species it knows" in out
+    assert "none of the 51 species" in out
 
 
 @pytest.mark.parametrize("place", ["parser.parse", "_run"])

@@ -82,7 +82,7 @@ def test_duplicates_needs_photos(tmp_path, capsys):
     for folder, reason in (
         ("nowhere", "no such file or folder"),
         ("note.png", "none of its images"),
-        ("empty", "no photographs"),
+        ("empty", "no photo"),
         ("", "none of its images"),
     ):
         assert main(["duplicates", str(tmp_path / folder)]) == 1

@@ -15,7 +15,7 @@ def test_evaluate_details(folder, others, photos, tmp_path, capsys):
     assert main([*words, "--details"]) == 0
     text = capsys.readouterr().out
     assert "precision_at_1" in text
-    for heading in ("mistaken most often", "most wrong", "of each species"):
+    for heading in ("confused", "loss", "per species"):
         assert heading in text
     assert all(name in text for name in SPECIES)
     assert main([*words, "--details", "--json"]) == 0
@@ -79,7 +79,7 @@ def test_evaluate_plots_what_can_be_drawn(folder, tmp_path, capsys):
     assert {os.path.basename(path) for path in paths} == set(os.listdir(tmp_path / "p"))
     assert "similarity.png" in os.listdir(tmp_path / "p")
     assert "per_class.png" not in os.listdir(tmp_path / "p")
-    assert f"not drawn: {tmp_path / 'p' / 'per_class.png'}: no class has the score" in shown.err
+    assert f"no plot {tmp_path / 'p' / 'per_class.png'}: no class has the score" in shown.err
     assert main([*words, "--json"]) == 0
     assert "different_similarity" in json.loads(capsys.readouterr().out)
 

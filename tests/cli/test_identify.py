@@ -99,7 +99,7 @@ def test_identify_names_bad_files(folder, photos, tmp_path, capsys):
     assert main(["identify", str(bad), "--model", folder]) == 1
     (tmp_path / "empty").mkdir()
     assert main(["identify", str(tmp_path / "empty"), "--model", folder]) == 1
-    assert "no photographs" in capsys.readouterr().err
+    assert "no photo" in capsys.readouterr().err
 
 
 def test_identify_without_a_gallery(photos, tmp_path, capsys, model):

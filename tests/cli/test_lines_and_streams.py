@@ -103,7 +103,7 @@ def test_finetune_on_the_parent_of_its_parts(tmp_path, capsys):
     assert f"birdembed finetune {tmp_path}/b/train --valid {tmp_path}/b/valid -o DIR" in said
     assert not (tmp_path / "out").exists()
     model = be.Model("resnet50", seed=0, num_classes=2)
-    with pytest.raises(ValueError, match="holds the parts 'train' and 'valid'"):
+    with pytest.raises(ValueError, match="'train' and 'valid' are dataset splits"):
         be.fine_tune(model, be.ImageFolder(tmp_path / "b"), epochs=1)
 
 

@@ -49,9 +49,9 @@ def test_examples_are_right(command):
         (["fine-tune"], "did you mean finetune?"),
         (["xyzzy"], "commands are identify"),
         (["embed", "photos", "--ouput", "x.npy"], "did you mean --output?"),
-        (["identify", "a.jpg", "--modle=m"], "no option --modle; did you mean --model?"),
-        (["identify", "a.jpg", "-x"], "no option -x"),
-        (["evaluate", "photos", "more"], "one word too many: 'more'"),
+        (["identify", "a.jpg", "--modle=m"], "unknown option --modle; did you mean --model?"),
+        (["identify", "a.jpg", "-x"], "unknown option -x"),
+        (["evaluate", "photos", "more"], "unexpected argument 'more'"),
         (["finetune", "photos", "-o", "m", "--batchsize", "3"], "did you mean --batch-size"),
     ],
 )

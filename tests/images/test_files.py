@@ -155,7 +155,7 @@ def test_a_disk_that_fails_half_way(three, closed, monkeypatch):
 
 def test_nothing_is_not_all_well(tmp_path):
     (tmp_path / "DSC_0001.NEF").write_bytes(b"MM\0*" + bytes(100))
-    with pytest.raises(ValueError, match="no images in it"):
+    with pytest.raises(ValueError, match="no images in this folder"):
         be.verify(tmp_path)
 
 

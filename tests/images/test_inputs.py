@@ -440,8 +440,8 @@ def test_a_text_that_is_no_path_is_not_repeated():
     for text, why in (
         (base64.b64encode(JPEG * 50).decode(), "looks like base64"),
         ("data:image/jpeg;base64," + base64.b64encode(JPEG * 50).decode(), "looks like base64"),
-        ("{'a': 1} " * 5000, "no path, but a text of 45000 characters"),
-        ("", "'': an empty text is no path"),
+        ("{'a': 1} " * 5000, "not a path, but a string of 45000 characters"),
+        ("", "'': an empty string is not a path"),
     ):
         with pytest.raises(be.DecodeError, match=why) as caught:
             be.decode_image(text)

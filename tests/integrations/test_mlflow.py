@@ -293,9 +293,9 @@ def test_wrong_questions_are_explained(scorer):
 
     with pytest.raises(ValueError, match="must be one of"):
         scorer.predict([], params={"task": "classify"})
-    with pytest.raises(ValueError, match="'n'; there are"):
+    with pytest.raises(ValueError, match="'n'; "):
         scorer.predict([], params={"n": 1})
-    with pytest.raises(ValueError, match="none of them 'image'"):
+    with pytest.raises(ValueError, match="'image'"):
         images_of(pandas.DataFrame({"a": ["x"], "b": ["y"]}))
     with pytest.raises(TypeError, match="expected uint8 pixels"):
         images_of(np.zeros((2, 8, 8, 3)))

@@ -129,7 +129,7 @@ def test_files_as_bytes(cluster, small, rows):
     out = out.sort_values("number").reset_index()
     assert out["error"].notna().to_numpy().nonzero()[0].tolist() == [7, 30]
     assert "image 7" not in out["error"][7]  # its place in a batch says nothing
-    assert out["error"][30] == "null: no photograph"
+    assert out["error"][30] == "null: no image"
     good = [number for number in range(COUNT) if number not in (7, 30)]
     vectors = np.stack([np.asarray(out["embedding"][number], "f4") for number in good])
     paths = [rows[number]["path"] for number in good]

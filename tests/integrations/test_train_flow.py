@@ -197,7 +197,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
     assert found["successful"]
     assert found["attempt"] == 1
     assert found["loaded"]
-    (went_on,) = re.findall(r"went on from the checkpoint at step (\d+)", log)
+    (went_on,) = re.findall(r"resumed from the checkpoint at step (\d+)", log)
     assert int(went_on) >= killed_at
 
     # The same weights, to the bit, as a training that nobody stopped.
@@ -247,8 +247,8 @@ def check_table(found, model, place):
 
 def check_cards(found):
     for name, words in {
-        "training": ("Fine-tuning resnet50", "finished", "Loss", "Nearest photographs"),
-        "evaluation": ("Accepted", "precision_at_1", "What is taken for what"),
+        "training": ("Fine-tuning resnet50", "finished", "Loss", "Most similar images"),
+        "evaluation": ("Accepted", "precision_at_1", "Confusion matrix"),
     }.items():
         # A card is a page whose data are JSON in base64. An attempt that was killed leaves one too.
         pages = [page for card, page in found["cards"] if card == name]

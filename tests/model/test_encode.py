@@ -332,7 +332,7 @@ def test_pixels_that_are_no_numbers(tiny, value):
     """The network's ReLUs would make an ordinary vector of them."""
     x = np.zeros((4, 3, 64, 64), np.float32)
     x[2, 1, 5, 60] = value
-    with pytest.raises(ValueError, match="x: image 2 holds NaN or infinity"):
+    with pytest.raises(ValueError, match="x: image 2 contains NaN or infinity"):
         tiny.forward_tensor(x)
     x[2, 1, 5, 60] = 3e38  # huge, and a number
     assert tiny.forward_tensor(x).shape == (4, 2048)

@@ -127,7 +127,7 @@ def test_what_is_not_there_is_refused():
     *errors, chosen, faster = run.stdout.splitlines()
     assert len(errors) == 3
     assert all("AVX512_BF16 or AMX" in line and "AVX2" in line for line in errors)
-    assert chosen.startswith("float32 as this processor has no faster one")
+    assert chosen.startswith("float32 because this processor supports no faster one")
     assert faster == "False"
 
 
@@ -214,7 +214,7 @@ def test_auto_stays_in_float32_where_the_others_are_too_far(nothing_known, pictu
     model.precision = "auto"
     np.testing.assert_array_equal(model.encode(pictures), expected)
     assert model.precision == "float32"
-    assert "bfloat16 has a cosine to it of 0.99" in model.precision_reason
+    assert "bfloat16 has a cosine of 0.99" in model.precision_reason
 
 
 # What becomes of it ------------------------------------------------------------------------

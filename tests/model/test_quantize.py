@@ -191,7 +191,7 @@ def test_auto_takes_int8_where_it_is_near_enough(nothing_known, pictures, monkey
     other = make_model(size=64).quantize(pictures[:7])
     other.precision = "auto"
     assert other.choose_precision(pictures) == "float32"
-    assert "int8 has a cosine to it of 0.99" in other.precision_reason
+    assert "int8 has a cosine of 0.99" in other.precision_reason
     plain = make_model(size=64)  # without ranges
     plain.precision = "auto"
     monkeypatch.setattr(precision_, "LEAST_COSINE", 0.9)
@@ -202,7 +202,7 @@ def test_auto_takes_int8_where_it_is_near_enough(nothing_known, pictures, monkey
 def test_refusals(pictures, tmp_path, monkeypatch):
     model = make_model(size=64)
     model.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="quantize needs images"):
+    with pytest.raises(ValueError, match="quantize needs at least one image"):
         model.quantize([])
     with pytest.raises(be.DecodeError, match="no such"):
         model.quantize([pictures[0], "no such.jpg"])

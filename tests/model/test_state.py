@@ -55,13 +55,13 @@ def test_weights_that_are_no_numbers(model, tmp_path, value):
     before = model.state_dict()
     broken = model.state_dict()
     broken["layer2.0.bn1.running_var"][3] = value
-    with pytest.raises(be.WeightsError, match=r"layer2\.0\.bn1\.running_var holds NaN"):
+    with pytest.raises(be.WeightsError, match=r"layer2\.0\.bn1\.running_var contains NaN"):
         model.load_state_dict(broken)
     assert all(np.array_equal(a, before[n]) for n, a in model.state_dict().items())
     from safetensors.numpy import save_file
 
     save_file(broken, tmp_path / "w.safetensors")
-    with pytest.raises(be.WeightsError, match=r"w\.safetensors: layer2\.0\.bn1\.running_var holds"):
+    with pytest.raises(be.WeightsError, match=r"w\.safetensors: layer2\.0\.bn1\.running_var contains"):
         be.load_model("resnet50", weights=tmp_path / "w.safetensors")
     (tmp_path / "w.safetensors").unlink()
 

@@ -250,7 +250,7 @@ def test_half_the_space(tmp_path, model):
 def test_what_float16_cannot_hold_is_refused(tmp_path, model, value):
     write_pretrained(tmp_path / "m", model)
     model.state["layer1.0.conv1.weight"][0, 0, 0, 0] = value
-    with pytest.raises(ValueError, match=r"cannot hold layer1\.0\.conv1\.weight"):
+    with pytest.raises(ValueError, match=r"cannot store layer1\.0\.conv1\.weight"):
         write_pretrained(tmp_path / "m", model, dtype="float16")
     assert read_pretrained(tmp_path / "m").threshold == 0.625  # what was there stays
     with pytest.raises(ValueError, match="dtype must be one of 'float32', 'float16', got 'int8'"):
@@ -261,7 +261,7 @@ def test_what_float16_cannot_hold_is_refused(tmp_path, model, value):
 def test_what_no_loader_takes_is_not_written(tmp_path, model, value):
     write_pretrained(tmp_path / "m", model)
     model.state["layer1.0.bn1.running_var"][1] = value
-    with pytest.raises(WeightsError, match=r"layer1\.0\.bn1\.running_var holds NaN or infinity"):
+    with pytest.raises(WeightsError, match=r"layer1\.0\.bn1\.running_var contains NaN or infinity"):
         write_pretrained(tmp_path / "m", model)
     assert read_pretrained(tmp_path / "m").threshold == 0.625  # what was there stays
 
@@ -298,13 +298,16 @@ def edit_species(folder, species):
         (lambda f: (f / "config.json").write_text("{"), r"config\.json: cannot be read as JSON"),
         (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object, got list"),
         (lambda f: (f / "model.safetensors").unlink(), r"none of model\.safetensors"),
-        (lambda f: (f / "projection.safetensors").unlink(), "projection.*config.json names it"),
-        (lambda f: os.truncate(f / "model.safetensors", 5000), "not a whole safetensors file"),
+        (lambda f: (f / "projection.safetensors").unlink(), "projection.*config.json refers to it"),
+        (lambda f: os.truncate(f / "model.safetensors", 5000), "not a complete safetensors file"),
         (lambda f: edit(f, architecture="vit"), "architecture 'vit' is not one of"),
-        (lambda f: edit(f, birdembed={"format": 9}), "format 9, this version reads 1"),
-        (lambda f: edit_species(f, ["one"]), "species: not names by label"),
-        (lambda f: edit_species(f, {"one": {"common_name": 1}}), "species: not names by label"),
-        (lambda f: edit_cfg(f, label_names=["one"]), "names 1 classes, the head .* has 3"),
+        (lambda f: edit(f, birdembed={"format": 9}), "format 9, but this version reads 1"),
+        (lambda f: edit_species(f, ["one"]), "species: expected names by label"),
+        (
+            lambda f: edit_species(f, {"one": {"common_name": 1}}),
+            "species: expected names by label",
+        ),
+        (lambda f: edit_cfg(f, label_names=["one"]), "has 1 class names, but the head has 3"),
         (lambda f: edit_cfg(f, crop_mode="border"), "crop_mode 'border'.*pass preprocess="),
         (lambda f: edit_cfg(f, input_size=[3, 224, 160]), "is not .3, n, n."),
         (lambda f: edit_cfg(f, interpolation="lanczos"), "lanczos.*pass preprocess="),

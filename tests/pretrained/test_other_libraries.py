@@ -202,7 +202,7 @@ def test_a_shallow_folder_of_transformers(big_folder):
             {"size": {"shortest_edge": 384}, "image_processor_type": "ConvNextImageProcessor"},
             Preprocess(384, interpolation="bicubic"),
         ),
-        ({"size": {"height": 160, "width": 200}}, "not understood"),
+        ({"size": {"height": 160, "width": 200}}, "not supported"),
         ({"size": 224, "do_resize": False}, "do_resize is false"),
         ({"size": {"shortest_edge": 224}}, "without a crop"),
         ({"size": 224, "rescale_factor": 1.0}, "rescale_factor"),

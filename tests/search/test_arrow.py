@@ -100,7 +100,7 @@ def test_parquet_of_others(tmp_path, parquet):
         be.Index.from_parquet(tmp_path / "ragged.parquet")
     table = {"id": ["a", "a"], "vector": [[1.0], [2.0]]}
     parquet.write_table(pa.table(table), tmp_path / "twice.parquet")
-    with pytest.raises(ValueError, match=r"twice\.parquet.*come twice"):
+    with pytest.raises(ValueError, match=r"twice\.parquet.*are duplicates"):
         be.Index.from_parquet(tmp_path / "twice.parquet")
 
 

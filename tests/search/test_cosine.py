@@ -234,7 +234,7 @@ def test_strided_and_reversed_arrays():
         ((np.ones((2, 4), int), random(3, 4), 1), TypeError, "queries must hold float32.*int64"),
         ((random(2, 4), np.ones((3, 4), bool), 1), TypeError, "corpus must hold float32.*bool"),
         ((["a"], random(3, 4), 1), TypeError, "queries must hold float32"),
-        ((np.full((2, 4), np.nan, "f4"), random(3, 4), 1), ValueError, "row 0 holds NaN"),
+        ((np.full((2, 4), np.nan, "f4"), random(3, 4), 1), ValueError, "row 0 contains NaN"),
         ((np.empty((2, 0), "f4"), np.empty((3, 0), "f4"), 1), ValueError, "at least one dim"),
     ],
 )

@@ -87,7 +87,7 @@ def test_later_columns():
 
 
 def test_replace(index):
-    with pytest.raises(ValueError, match="'bird 4' are in the index already"):
+    with pytest.raises(ValueError, match="'bird 4' are already in the index"):
         index.add(["bird 4"], vectors(1), metadata={"year": [1], "own": [True]})
     index.add(
         ["new", "bird 4"],
@@ -125,8 +125,8 @@ def test_remove(index):
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ((["x", "x"], vectors(2)), ValueError, "'x' come twice"),
-        ((["x"], vectors(2)), ValueError, "differ in length: 1 and 2"),
+        ((["x", "x"], vectors(2)), ValueError, "'x' are duplicates"),
+        ((["x"], vectors(2)), ValueError, "different lengths: 1 and 2"),
         ((["x"], vectors(1, 9)), ValueError, "9 dimensions, the index has 8"),
         (([1], vectors(1)), TypeError, "ids must be strings, got int"),
         (("xy", vectors(2)), TypeError, "sequence of strings, got one string"),
@@ -134,7 +134,7 @@ def test_remove(index):
         ((["x"], vectors(1), ["a", "b"]), ValueError, "labels has 2 values, expected 1"),
         ((["x"], vectors(1), [3]), TypeError, "labels must hold strings, got int"),
         ((["x"], vectors(1), None, {"a": [1, 2]}), ValueError, "'a' has 2 values, expected 1"),
-        ((["x"], vectors(1), None, {"id": ["y"]}), ValueError, "'id' cannot be"),
+        ((["x"], vectors(1), None, {"id": ["y"]}), ValueError, "named 'id'"),
         ((["x"], vectors(1), None, {"a": [object()]}), TypeError, "'a' must hold strings"),
         ((["x"], vectors(1), None, 3), TypeError, "metadata must be a mapping"),
         ((["x"], vectors(1), None, None, "b" * 64), FingerprintMismatch, "bbbbbbbbbbbb.*aaaaaa"),
@@ -151,7 +151,7 @@ def test_refusals_leave_it_as_it_was(index, arguments, error, text):
 def test_nan_rows_are_refused_by_name(index, bad):
     rows = vectors(3)
     rows[1, 2] = bad
-    with pytest.raises(ValueError, match=r"'second' hold NaN"):
+    with pytest.raises(ValueError, match=r"'second' contain NaN"):
         index.add(["first", "second", "third"], rows)
     assert len(index) == 20
 
@@ -233,7 +233,7 @@ def test_where(index, where, wanted, tmp_path):
 
 
 def test_where_names_the_columns(index):
-    with pytest.raises(ValueError, match="no column 'colour'; there are id, label, path, year"):
+    with pytest.raises(ValueError, match=r"no column 'colour'; .* id, label, path, year"):
         index.search(vectors(1), where={"colour": "red"})
 
 

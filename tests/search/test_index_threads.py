@@ -208,7 +208,7 @@ def test_a_file_that_was_written_into_is_noticed(tmp_path):
         lambda: repr(index),
         lambda: pickle.dumps(index),
     ):
-        with pytest.raises(IndexFileError, match=r"x\.index: .*written into.*mmap=False"):
+        with pytest.raises(IndexFileError, match=r"x\.index: .*overwritten.*mmap=False"):
             call()
     assert len(be.Index.load(path)) == 2
 

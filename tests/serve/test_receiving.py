@@ -37,7 +37,7 @@ async def upload(receiving, host, *, size=0, pause=0.0):
 def test_silence_ends_an_upload():
     async def body():
         receiving = Receiving(silence=0.1)
-        with pytest.raises(HTTPException, match=r"nothing of the file came for 0\.1 s") as caught:
+        with pytest.raises(HTTPException, match=r"no data was received for 0\.1 s") as caught:
             await upload(receiving, "10.0.0.1")
         assert caught.value.status_code == 408
         assert len(receiving) == 0
@@ -136,7 +136,7 @@ def test_what_is_being_received_takes_no_place(bare, known, monkeypatch):
         assert (status, answer["dim"]) == (200, 2048)
         for status, answer in await asyncio.gather(*held):
             assert status == 408
-            assert answer == {"detail": "nothing of the file came for 2 s"}
+            assert answer == {"detail": "no data was received for 2 s"}
         await app.state.batcher.close()
 
     run(body())

@@ -47,7 +47,7 @@ def test_an_index_that_does_not_say_where_its_photos_are(model, known):
     index.add(["a"], model.encode(known)[None])
     with TestClient(create_app(model, index)) as client:
         assert client.get("/health").json()["viewable"] is False
-        assert "where" in detail(client.get("/photo/0"), 404)
+        assert "path" in detail(client.get("/photo/0"), 404)
 
 
 @pytest.mark.parametrize("kind", ["thumbnail", "photo"])
@@ -82,7 +82,7 @@ def test_photos_elsewhere(model, photos, tmp_path):
     ids = ["JAY/0.jpg", "../secret.png", str(photos.parent / "secret.png"), "link.png"]
     index.add(ids, np.eye(4, 2, dtype=np.float32) + 1)
     with TestClient(create_app(model, index)) as client:
-        assert "where" in detail(client.get("/thumbnail/0"), 404)
+        assert "path" in detail(client.get("/thumbnail/0"), 404)
     root = tmp_path / "birds"
     root.symlink_to(photos)
     (photos / "link.png").symlink_to(photos.parent / "secret.png")
@@ -90,8 +90,8 @@ def test_photos_elsewhere(model, photos, tmp_path):
         with TestClient(create_app(model, index, photos=root)) as client:
             assert client.get("/thumbnail/0").status_code == 200
             for row in (1, 2, 3):
-                assert "out of the folder" in detail(client.get(f"/thumbnail/{row}"), 404)
-                assert "out of the folder" in detail(client.get(f"/photo/{row}"), 404)
+                assert "outside the folder" in detail(client.get(f"/thumbnail/{row}"), 404)
+                assert "outside the folder" in detail(client.get(f"/photo/{row}"), 404)
     finally:
         (photos / "link.png").unlink()
     with pytest.raises(NotADirectoryError):

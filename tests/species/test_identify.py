@@ -336,12 +336,12 @@ def test_refused(model, photos, tmp_path):
         model.fit_gallery(photos, accept="x")
     with pytest.raises(ValueError, match="one species"):
         model.fit_gallery(photos.select(["JAY"]))
-    with pytest.raises(ValueError, match="single picture"):
+    with pytest.raises(ValueError, match="only one image"):
         model.fit_gallery(photos.select(per_class=1))
-    with pytest.raises(ValueError, match="data has 8 dimensions, the model gives 2048"):
+    with pytest.raises(ValueError, match="data has 8 dimensions, the model has 2048"):
         model.fit_gallery(np.ones((12, 8), np.float32), labels=photos.names[:12])
     foreign = write_folder(tmp_path / "x", range(1), ["X"])
-    with pytest.raises(ValueError, match="'X', which data lacks"):
+    with pytest.raises(ValueError, match="'X', which is not in data"):
         model.fit_gallery(photos, valid=foreign)
     assert model.gallery is None
     assert model.threshold is None

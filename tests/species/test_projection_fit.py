@@ -116,7 +116,7 @@ def test_few_classes_hold_pictures_out():
     [
         (np.ones((4, 3)), None, {"method": "lda"}, "two classes"),
         (np.ones((4, 3)), list("aaaa"), {"method": "lda"}, "two classes"),
-        (np.ones((2, 3)), list("ab"), {"method": "lda"}, "more pictures than classes"),
+        (np.ones((2, 3)), list("ab"), {"method": "lda"}, "more images than classes"),
         (np.ones((4, 3)), None, {"method": "center"}, "the same embedding"),
         (np.ones((1, 3)), None, {"method": "whiten"}, "at least 2"),
     ],
@@ -137,7 +137,7 @@ def test_too_little(rows, labels, options, words):
 )
 def test_too_little_to_choose_shrinkage(labels):
     rows = np.random.default_rng(0).standard_normal((len(labels), 20))
-    with pytest.raises(ValueError, match="a class of three pictures, or five classes"):
+    with pytest.raises(ValueError, match="too few to choose the shrinkage"):
         fit_matrix(rows, labels, "lda")
     _, matrix, fit = fit_matrix(rows, labels, "lda", shrinkage=0.5)
     assert np.isfinite(matrix).all()
@@ -165,7 +165,7 @@ def test_pictures_of_a_class_that_do_not_differ():
     rows = np.random.default_rng(0).standard_normal((3, 20)).repeat(4, axis=0)
     labels = np.arange(3).repeat(4).tolist()
     for shrinkage in (None, 0.5):
-        with pytest.raises(ValueError, match="a class whose pictures differ"):
+        with pytest.raises(ValueError, match="different images"):
             fit_matrix(rows, labels, "lda", shrinkage=shrinkage)
 
 
@@ -241,7 +241,7 @@ def test_saved_and_pickled(model, photos, tmp_path):
         ({"dim": 0}, ValueError, "dim"),
         ({"dim": 2.5}, TypeError, "dim"),
         ({"shrinkage": 1.5}, ValueError, "shrinkage"),
-        ({"method": "center", "shrinkage": 0.5}, ValueError, "shrinkage goes with 'whiten'"),
+        ({"method": "center", "shrinkage": 0.5}, ValueError, "shrinkage .*'whiten'"),
     ],
 )
 def test_refused_arguments(model, photos, options, error, words):
@@ -260,7 +260,7 @@ def test_refused_data(model, photos):
         model.fit_projection(raw, list("abc"))
     with pytest.raises(ValueError, match="2048"):
         model.fit_projection(raw[:, :7], list("abab"))
-    with pytest.raises(ValueError, match="bring"):
+    with pytest.raises(ValueError, match="only used with embeddings"):
         model.fit_projection(photos, photos.names)
     raw[2, 5] = np.nan
     with pytest.raises(ValueError, match="row 2"):

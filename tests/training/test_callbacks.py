@@ -22,7 +22,7 @@ def test_callbacks_take_objects_and_functions_and_only_false_stops():
     assert told.tell("on_epoch_end", None, {"epoch": 1})
     assert not told.tell("on_epoch_end", None, {"epoch": 2})
     assert heard == [("step", 1), ("epoch", 1), ("epoch", 2)]
-    with pytest.raises(TypeError, match="make an instance"):
+    with pytest.raises(TypeError, match="an instance of it"):
         Callbacks([Own])
     with pytest.raises(TypeError, match="callback must be"):
         Callbacks([3])

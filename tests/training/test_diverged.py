@@ -73,9 +73,11 @@ def test_by_hand_nothing_that_is_not_finite_is_published_or_saved(train, tmp_pat
     before = weights(trainer.model)
     trainer.step(batch.pixels, batch.labels)
     spoil(trainer)
-    with pytest.raises(BirdembedError, match=r"conv1\.weight holds NaN or infinity after step 2"):
+    with pytest.raises(
+        BirdembedError, match=r"conv1\.weight contains NaN or infinity after step 2"
+    ):
         trainer.model  # noqa: B018
-    with pytest.raises(BirdembedError, match=r"model/conv1\.weight holds NaN"):
+    with pytest.raises(BirdembedError, match=r"model/conv1\.weight contains NaN"):
         trainer.save_checkpoint(tmp_path)
     assert same(weights(model), before)
     assert Trainer.resume(tmp_path, train).step_count == 1

@@ -67,7 +67,7 @@ def test_a_step_by_hand_is_a_step_of_the_core(train):
     other = Trainer(_model_of(moved), train, schedule="constant", label_smoothing=0.0, **options)
     wanted = sum((g.astype(float) ** 2).sum() for g in slope.values())
     assert (loss - other.step(x, np.arange(4))) / 2e-5 == pytest.approx(wanted, rel=0.05)
-    with pytest.raises(ValueError, match="y must be 0 to 3, got 0 to 9"):
+    with pytest.raises(ValueError, match="y must be 0 to 3.*got 0 to 9"):
         trainer.step(x, np.array([0, 1, 2, 9]))
     with pytest.raises(ValueError, match="x must be float32"):
         trainer.step(x.astype(np.float64), np.arange(4))
@@ -103,7 +103,7 @@ def test_class_weights(train):
     weighted = Trainer(new_model(), train, class_weights=only, **options)
     alone = Trainer(new_model(), train, **options)
     assert weighted.step(x, np.arange(4)) == pytest.approx(alone.step(x[:1], np.arange(1)))
-    with pytest.raises(ValueError, match="disagree about class 'owl'"):
+    with pytest.raises(ValueError, match="differ in class 'owl'"):
         Trainer(new_model(), train, class_weights={"finch": 1, "jay": 1, "wren": 2}, **EASY)
     with pytest.raises(ValueError, match="2 numbers for 4 classes"):
         Trainer(new_model(), train, class_weights=[1, 2], **EASY)

@@ -18,10 +18,10 @@ def test_a_new_head_is_trained_first(train, caplog):
     caplog.set_level(logging.INFO, "birdembed")
     trainer = Trainer(new_model(), train, epochs=1, **EASY)
     trainer.fit()
-    assert "classifier trained first" in caplog.text
+    assert "trained the classifier first" in caplog.text
     caplog.clear()
     Trainer(trainer.model, train, epochs=1, **EASY).fit()
-    assert "classifier trained first" not in caplog.text
+    assert "trained the classifier first" not in caplog.text
 
 
 def test_an_own_head_is_kept_in_the_datas_order(train, caplog):

@@ -51,7 +51,7 @@ def test_without_valid_the_last_epoch_counts(train):
     core = dict(zip(trainer._run.engine.names, trainer._run.engine.core.parameters(), strict=True))
     assert same(weights(model), core)
     assert trainer.model is model
-    with pytest.raises(ValueError, match="without valid="):
+    with pytest.raises(ValueError, match="with valid="):
         trainer.evaluate()
 
 
@@ -144,12 +144,12 @@ def test_on_checkpoint_can_stop(train, tmp_path):
 
 
 def test_a_misspelled_prefix_shows_before_the_work(train):
-    with pytest.raises(ValueError, match=r"freeze: no parameter's name begins with 'layr1'"):
+    with pytest.raises(ValueError, match=r"freeze: no parameter name starts with 'layr1'"):
         Trainer(new_model(), train, freeze="layr1", **EASY)
 
 
 def test_a_config_goes_to_the_trainer(train):
-    with pytest.raises(TypeError, match="fields of TrainConfig as options"):
+    with pytest.raises(TypeError, match="fields of TrainConfig as keyword arguments"):
         fine_tune(new_model(), train, config=TrainConfig())
 
 
@@ -177,7 +177,7 @@ def test_a_gallery_of_the_old_weights_goes_and_that_is_said(train, caplog):
     model.fit_gallery(train)
     fine_tune(model, train, None, 1, **EASY)
     assert (model.gallery, model.threshold) == (None, None)
-    assert "gallery and threshold belong to the weights as they were" in caplog.text
+    assert "removing the gallery and threshold" in caplog.text
     with pytest.raises(ValueError, match="has no gallery"):
         model.identify(train.paths[0])
 
@@ -210,12 +210,12 @@ def test_the_record_goes_with_the_model(train, valid, tmp_path):
 def test_data_that_cannot_be_trained_on(train, valid, tmp_path):
     with pytest.raises(TypeError, match="train must be an ImageFolder"):
         Trainer(new_model(), train.paths, **EASY)
-    with pytest.raises(ValueError, match="needs two at least"):
+    with pytest.raises(ValueError, match="needs at least two"):
         Trainer(new_model(), train.select(["owl"]), **EASY)
     empty = ImageFolder.from_lists(train.paths, train.names, [*NAMES, "dodo"])
     with pytest.raises(ValueError, match="no images of class 'dodo'"):
         Trainer(new_model(), empty, **EASY)
-    with pytest.raises(ValueError, match="valid has images of class 'owl', which train lacks"):
+    with pytest.raises(ValueError, match="valid has images of class 'owl', which is not in train"):
         Trainer(new_model(), train.select(["jay", "wren"]), valid.select(["jay", "owl"]), **EASY)
     one_each = valid.select(per_class=1)
     with pytest.raises(ValueError, match="two images in valid"):
@@ -245,7 +245,7 @@ def test_broken_files(train, valid, tmp_path, caplog):
     with pytest.warns(UserWarning, match=r"1 of 24 images cannot be read.*00\.bmp"):
         history = fine_tune(new_model(), broken, broken, 1, on_error="skip", **EASY)
     assert history.epochs[0]["step"] == 3
-    assert "valid: 1 images cannot be read and are left out" in caplog.text
+    assert "valid: 1 images cannot be read" in caplog.text
     for i in range(6):
         (tmp_path / f"t/owl/{i:02d}.bmp").write_bytes(b"no picture")
     model = new_model()
@@ -306,7 +306,7 @@ def test_ctrl_c_publishes_the_last_whole_step(train, valid, tmp_path, caplog):
             ema=None,
             **EASY,
         )
-    assert "interrupted after step 8" in caplog.text
+    assert "weights of step 8" in caplog.text
     assert "resume=True" in caplog.text
     saved = Trainer.resume(tmp_path, train, valid)
     assert saved.step_count == 8

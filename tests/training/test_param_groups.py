@@ -68,7 +68,7 @@ def test_freezing_by_prefix_and_of_batch_norm():
 
 def test_freezing_what_is_not_there_or_everything_is_refused():
     table = _core.parameter_table("resnet50", 7)
-    with pytest.raises(ValueError, match=r"begins with 'layer5'.*'layer"):
+    with pytest.raises(ValueError, match=r"starts with 'layer5'.*'layer"):
         plan_parameters(table, TrainConfig(freeze=("layer5",)))
-    with pytest.raises(ValueError, match="nothing to train"):
+    with pytest.raises(ValueError, match="freezes all parameters"):
         plan_parameters(table, TrainConfig(freeze=("conv1", "bn1", "layer", "fc")))

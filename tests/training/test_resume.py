@@ -204,7 +204,7 @@ def test_the_best_epoch_survives_a_resume(train, valid, tmp_path, monkeypatch):
 
 def test_other_classes_than_train(saved, train):
     few = train.select(["finch", "jay", "owl"])
-    with pytest.raises(WeightsError, match="other classes: train lacks its 'wren'"):
+    with pytest.raises(WeightsError, match="other classes: train does not have 'wren'"):
         Trainer.resume(saved, few)
     turned = train.select(["wren", "finch", "jay", "owl"])
     with pytest.raises(WeightsError, match="another order"):
@@ -224,7 +224,7 @@ def test_other_options_are_named(train, valid, tmp_path):
 
 def test_changed_data_is_said(saved, train, caplog):
     Trainer.resume(saved, train.select(per_class=5))
-    assert "train is not what it was (44 images then, 20 now)" in caplog.text
+    assert "train has changed (44 images before, 20 now)" in caplog.text
 
 
 # Checkpoints from before an option: as if `layer_decay` were new, with a default of 1.0 that is

@@ -67,9 +67,11 @@ def test_heads():
     assert to_native(with_head, "x", num_classes=3)[1]["fc.bias"].shape == (3,)
     assert "fc.weight" not in to_native(without, "x")[1]
     assert "fc.weight" not in to_native(without, "x", num_classes=0)[1]
-    with pytest.raises(WeightsError, match=r"has 3 classes, num_classes=5.*reset_classifier\(5\)"):
+    with pytest.raises(
+        WeightsError, match=r"has 3 classes, but num_classes is 5.*reset_classifier\(5\)"
+    ):
         to_native(with_head, "x", num_classes=5)
-    with pytest.raises(WeightsError, match=r"has no classes, num_classes=5"):
+    with pytest.raises(WeightsError, match=r"has no classes, but num_classes is 5"):
         to_native(without, "x", num_classes=5)
     del with_head["fc.bias"]
     with pytest.raises(WeightsError, match=r"missing fc\.bias"):
@@ -85,7 +87,7 @@ def test_what_does_not_fit_is_named():
     with pytest.raises(WeightsError) as caught:
         to_native(stored(state), "my.pth")
     message = str(caught.value)
-    assert message.startswith("my.pth: does not fit resnet50: missing bn1.weight, layer1.0.")
+    assert message.startswith("my.pth: does not match resnet50: missing bn1.weight, layer1.0.")
     assert "and 1 more; unexpected layer5.0.conv1.weight; misshapen conv1.weight" in message
     assert "(expected (64, 3, 7, 7), got (64, 3, 3, 3))" in message
 
@@ -114,9 +116,9 @@ def test_a_file_with_gaps_is_still_told(architecture):
     state = stored(empty_state(architecture))
     for name in ("layer4.0.conv2.weight", "layer3.1.bn1.bias"):
         del state[name]
-    with pytest.raises(WeightsError, match=rf"x: does not fit {architecture}: missing layer3\.1"):
+    with pytest.raises(WeightsError, match=rf"x: does not match {architecture}: missing layer3\.1"):
         to_native(state, "x")
-    with pytest.raises(WeightsError, match=rf"does not fit {architecture}: missing layer3\.1"):
+    with pytest.raises(WeightsError, match=rf"does not match {architecture}: missing layer3\.1"):
         to_native(state, "x", architecture)
 
 

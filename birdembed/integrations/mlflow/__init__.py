@@ -1,6 +1,6 @@
-"""MLflow: models as an MLflow flavour, trainings as runs.
+"""MLflow: save models as an MLflow flavour, and log training runs.
 
-`save_model`, `log_model` and `load_model` keep models; `MlflowCallback` records a training.
+`save_model`, `log_model` and `load_model` store models; `MlflowCallback` logs a training.
 
 >>> import mlflow                                                   # doctest: +SKIP
 >>> from birdembed.integrations.mlflow import MlflowCallback        # doctest: +SKIP
@@ -23,5 +23,5 @@ __all__ = ["FLAVOR_NAME", "MlflowCallback", "load_model", "log_model", "save_mod
 
 
 def _load_pyfunc(path: str) -> Scorer:
-    """Load a model for `mlflow.pyfunc.load_model`, which calls this by its name."""
+    """Load a model for `mlflow.pyfunc.load_model`, which calls this function by name."""
     return load_scorer(path)

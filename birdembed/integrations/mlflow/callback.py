@@ -23,53 +23,53 @@ if TYPE_CHECKING:
     from birdembed.training.history import History
 
 log = logging.getLogger("birdembed")
-_FLUSH_EVERY = 5.0  # seconds between two requests with values of steps
-_MOST_METRICS = 1000  # of a request: the server's limit
+_FLUSH_EVERY = 5.0  # seconds between two requests with step values
+_MOST_METRICS = 1000  # per request, a limit of the server
 _MOST_PARAMS = 100
 _LONGEST = 6000  # characters of a parameter
-#: Values of a step that are logged, under ``step/``.
+#: Step values to log under ``step/``.
 _OF_STEP = ("train_loss", "train_accuracy", "lr", "images_per_second")
 _CHECKPOINTS = "checkpoints"
 _PLOTS = "plots"
 
 
 class MlflowCallback(Callback):
-    """A training callback that logs to MLflow.
+    """Training callback that logs to MLflow.
 
-    Epoch values are metrics under History's own keys, with the epoch (from 1) as their step; values
-    of single steps are under ``step/``, with the number of the step. All options of the training
-    are parameters.
+    Epoch values are logged as metrics with the keys of `History` and the epoch (from 1) as step.
+    Values of single steps are logged under ``step/``. All training options are logged as
+    parameters.
 
     Parameters
     ----------
     run_id : str, optional
-        The run to log to, which is left open. Default: the active run, or else a new one that ends
-        with the training: finished, failed, or killed after Ctrl-C.
+        Run to log to; it is not ended. Default: the active run, or else a new run, which ends with
+        the training as finished, failed, or (after Ctrl-C) killed.
     run_name, tags : optional
-        Of a new run.
+        Name and tags of a new run.
     checkpoints : bool
-        Keep the last checkpoint under ``checkpoints``, where the training has a `checkpoint_dir`:
-        download that folder and `fine_tune(..., resume=True)` goes on from there.
+        Log the last checkpoint under ``checkpoints``, if the training has a `checkpoint_dir`. To
+        resume elsewhere, download that folder and call `fine_tune(..., resume=True)`.
     plots : bool
-        Draw the curves after each epoch and, at the end, what `valid` shows: ``plots/*.png``.
+        Log plots under ``plots/*.png``: curves after each epoch and, at the end, plots of `valid`.
     log_model : bool
         Log the finished model.
     model_name : str
-        Its name.
+        Name of the logged model.
     registered_model_name, alias : str, optional
-        Register it as well, see `log_model`.
+        Also register the model, see `log_model`.
     **model_options
-        More for `log_model`, such as `pip_requirements`.
+        Passed to `log_model`, such as `pip_requirements`.
 
     Raises
     ------
     ValueError
-        `alias` without `registered_model_name`.
+        `alias` is given without `registered_model_name`.
 
     Notes
     -----
-    A tracking server that does not answer while the model trains costs a warning, and what it
-    missed is sent with the next values; at the end it is an error, with the model trained.
+    If the tracking server does not respond during training, a warning is logged and the values
+    are sent again later. At the end of training it is an error, but the model is trained.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class MlflowCallback(Callback):
         **model_options: Any,
     ) -> None:
         if alias is not None and registered_model_name is None:
-            raise ValueError("alias needs registered_model_name=, the model whose version it names")
+            raise ValueError("alias needs registered_model_name=; pass the name of the model")
         self._given, self._run_name, self._tags = run_id, run_name, dict(tags or {})
         self._checkpoints, self._plots, self._log_model = checkpoints, plots, log_model
         self._model_options = {
@@ -104,7 +104,7 @@ class MlflowCallback(Callback):
     # Events
 
     def on_train_begin(self, trainer: TrainerLike) -> None:
-        """Find or start the run; log the options."""
+        """Find or start the run, and log the options."""
         self._client = mlflow.MlflowClient()
         active = mlflow.active_run()
         self._own = self._given is None and active is None
@@ -117,7 +117,7 @@ class MlflowCallback(Callback):
         self._log_earlier(trainer)
 
     def on_step_end(self, trainer: TrainerLike, logs: dict[str, Any]) -> None:
-        """Log a step, some seconds' steps in one request."""
+        """Log a step; the steps of a few seconds are sent in one request."""
         self._add(logs, "step/", _OF_STEP, logs["step"])
         if time.monotonic() - self._sent_at >= _FLUSH_EVERY:
             self._send_or_warn()
@@ -130,13 +130,13 @@ class MlflowCallback(Callback):
                 self._figure(trainer.history.plot, "history")
 
     def on_checkpoint(self, trainer: TrainerLike, path: str) -> None:
-        """Log the checkpoint in place of the one before it."""
+        """Log the checkpoint, replacing the previous one."""
         if self._checkpoints:
             with _warned("the checkpoint"):
                 self._upload(Path(path))
 
     def on_train_end(self, trainer: TrainerLike, history: History) -> None:
-        """Log the rest, the plots and the model, and end the run if it is our own."""
+        """Log the remaining values, the plots and the model, and end the run if it is new."""
         self._send()
         best = history.best
         if best:
@@ -151,7 +151,7 @@ class MlflowCallback(Callback):
         self._end("FINISHED")
 
     def on_train_error(self, trainer: TrainerLike, error: BaseException) -> None:
-        """Log what is left, and end our own run as failed, or as killed after Ctrl-C."""
+        """Log the remaining values, and end a new run as failed or (after Ctrl-C) killed."""
         if self.run_id is None:
             return
         self._send_or_warn()
@@ -167,7 +167,7 @@ class MlflowCallback(Callback):
 
     def _log_parameters(self, trainer: TrainerLike) -> None:
         values = trainer.config.to_dict()
-        del values["checkpoint_dir"]  # a place on somebody's machine
+        del values["checkpoint_dir"]  # a local path
         values |= {
             "model": trainer.source,
             "architecture": trainer.given_model.architecture,
@@ -178,7 +178,7 @@ class MlflowCallback(Callback):
         texts = {name: str(value)[:_LONGEST] for name, value in values.items()}
         there = self._client.get_run(self.run_id).data.params
         differ = [name for name, text in texts.items() if there.get(name, text) != text]
-        if differ:  # MLflow's parameters never change; a resumed run may have more epochs
+        if differ:  # MLflow parameters cannot change, but a resumed run may have more epochs
             log.warning("mlflow: the run keeps its first %s", ", ".join(differ))
         params = [Param(name, text) for name, text in texts.items() if name not in there]
         for start in range(0, len(params), _MOST_PARAMS):
@@ -188,7 +188,7 @@ class MlflowCallback(Callback):
     # Metrics
 
     def _log_earlier(self, trainer: TrainerLike) -> None:
-        """Log the epochs of a resumed training that the run does not have yet."""
+        """Log the epochs of a resumed training that are not in the run yet."""
         if not trainer.history.epochs:
             return
         logged = {m.step for m in self._client.get_metric_history(self.run_id, "train_loss")}
@@ -215,7 +215,7 @@ class MlflowCallback(Callback):
         self._sent_at = time.monotonic()
 
     def _send_or_warn(self) -> bool:
-        with _warned("values (they are sent later)"):
+        with _warned("values (they will be sent later)"):
             self._send()
             return True
         self._sent_at = time.monotonic()
@@ -224,9 +224,10 @@ class MlflowCallback(Callback):
     # Files
 
     def _upload(self, folder: Path) -> None:
-        """Upload a checkpoint folder so that a whole one is there at every moment.
+        """Upload a checkpoint folder so that a complete checkpoint exists at any time.
 
-        The arrays first, then `last.json`, which names them, then the old arrays go.
+        Uploads the arrays first, then `last.json`, which refers to them, then deletes the old
+        arrays.
         """
         file = json.loads((folder / LAST).read_text(encoding="utf-8"))["file"]
         before = {
@@ -242,7 +243,7 @@ class MlflowCallback(Callback):
             from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
             uri = self._client.get_run(self.run_id).info.artifact_uri
-            with contextlib.suppress(Exception):  # some stores cannot: then they stay
+            with contextlib.suppress(Exception):  # some stores cannot delete files
                 for name in old:
                     get_artifact_repository(uri).delete_artifacts(f"{_CHECKPOINTS}/{name}")
 
@@ -261,7 +262,7 @@ class MlflowCallback(Callback):
 
 @contextlib.contextmanager
 def _warned(what: str) -> Any:
-    """Turn an error of the tracking server into a warning: the training is worth more."""
+    """Log an error of the tracking server as a warning, so that training continues."""
     try:
         yield
     except (mlflow.exceptions.MlflowException, OSError) as error:

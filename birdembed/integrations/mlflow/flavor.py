@@ -1,7 +1,7 @@
 """Save, log and load models in MLflow.
 
-`save_model`, `log_model` and `load_model` keep a model the way `Model.save_pretrained` does, beside
-what MLflow needs to load it by itself (`mlflow.pyfunc.load_model`), to serve it and to register it.
+`save_model`, `log_model` and `load_model` store a model in the format of `Model.save_pretrained`,
+with the files that MLflow needs to load it (`mlflow.pyfunc.load_model`), serve it and register it.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from mlflow.models import ModelSignature  # noqa: E402
 from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec  # noqa: E402
 
 FLAVOR_NAME = "birdembed"
-_LOADER = "birdembed.integrations.mlflow"  # written to MLmodel: its _load_pyfunc is called
+_LOADER = "birdembed.integrations.mlflow"  # written to MLmodel; MLflow calls its _load_pyfunc
 _FOLDER = "model"
-_DATA = f"data/{_FOLDER}"  # where pyfunc puts it
+_DATA = f"data/{_FOLDER}"  # location used by pyfunc
 
 
 def get_default_pip_requirements() -> list[str]:
-    """Return the requirements of an environment that loads the model, besides MLflow."""
+    """Return the pip requirements to load a model, in addition to MLflow."""
     return [f"birdembed=={__version__}"]
 
 
 def default_signature(model: Model) -> ModelSignature:
     """Return the default signature of a model: its output and parameters.
 
-    No input is declared: with a column declared, MLflow 3 refuses arrays and lists.
+    It has no input schema, because with a declared column, MLflow 3 rejects arrays and lists.
     """
     return ModelSignature(
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, model.embedding_dim))]),
@@ -66,7 +66,7 @@ def default_input_example() -> Any:
 
 
 def _small_image() -> bytes:
-    """Return a BMP of 32 x 32 pixels, a green disc: written by hand, it needs no library."""
+    """Return a BMP of a green disc, 32 x 32 pixels, without using an image library."""
     y, x = np.mgrid[:32, :32] - 15.5
     disc = (x * x + y * y < 144)[..., None]
     pixels = np.where(disc, (60, 140, 80), (230, 225, 215)).astype(np.uint8)
@@ -100,24 +100,24 @@ def save_model(
     ----------
     model : Model
     path : str or Path
-        A folder that is not there yet, or is empty.
+        A folder that does not exist, or is empty.
     mlflow_model : mlflow.models.Model, optional
-        To which the flavour is added; `log_model` passes it.
+        MLflow model to add the flavour to; passed by `log_model`.
     signature : ModelSignature, optional
         Default: the output, ``(-1, dim)`` float32, and the parameters ``task``, ``k`` and
         ``on_error`` with their defaults.
     input_example : optional
-        Default: a DataFrame with one small image as bytes. ``False``: none.
+        Default: a DataFrame with one small image as bytes. ``False``: no example.
     pip_requirements, extra_pip_requirements, conda_env, code_paths, metadata
-        As MLflow's own flavours take them. By default this version of birdembed is required;
-        where it is on no index, name a wheel: ``pip_requirements=["birdembed-...whl"]``.
+        As in the built-in flavours of MLflow. The default requires this version of birdembed; if
+        it is not on a package index, pass a wheel: ``pip_requirements=["birdembed-...whl"]``.
 
     Raises
     ------
     TypeError
-        `model` is no `Model`.
+        `model` is not a `Model`.
     MlflowException
-        There is something in `path` already.
+        `path` is not empty.
     """
     _check_model(model)
     given = default_signature(model) if signature is None else signature
@@ -144,7 +144,7 @@ def save_model(
 
 
 def _record_of(model: Model, record: MlflowModel | None, signature: ModelSignature) -> MlflowModel:
-    """Return MLflow's record of a model, a new one where none is given, with our flavour."""
+    """Return the MLflow record of a model (a new one by default) with the birdembed flavour."""
     record = MlflowModel() if record is None else record
     record.add_flavor(
         FLAVOR_NAME,
@@ -160,16 +160,16 @@ def _record_of(model: Model, record: MlflowModel | None, signature: ModelSignatu
 
 
 def _requirements_with(extra: Any) -> list[str]:
-    """Return the default requirements and further ones: a list, a single one or None.
+    """Return the default requirements and extra ones (a list, a single one or None).
 
-    They are not left to MLflow, which would load the model to watch what it imports.
+    MLflow would infer them by loading the model and recording its imports.
     """
     given = extra or []
     return get_default_pip_requirements() + ([given] if isinstance(given, str) else list(given))
 
 
 def _set_alias(name: str | None, alias: str, info: Any) -> None:
-    """Let an alias point to the version of a registered model that was just logged."""
+    """Set an alias to the model version that was just registered."""
     mlflow.MlflowClient().set_registered_model_alias(
         name, alias, str(info.registered_model_version)
     )
@@ -186,41 +186,41 @@ def log_model(
     tags: dict[str, Any] | None = None,
     **options: Any,
 ) -> Any:
-    """Log a model to a run, and register it where a name is given.
+    """Log a model to a run, and optionally register it.
 
     Parameters
     ----------
     model : Model
     name : str
-        Of the logged model.
+        Name of the logged model.
     registered_model_name : str, optional
-        The registered model that gets a new version.
+        Registered model that gets a new version.
     alias : str, optional
-        Name that points to this version from now on: ``models:/birds@champion``.
+        Alias to set to the new version, as in ``models:/birds@champion``.
     run_id : str, optional
-        Default: the active run; without one the model belongs to none.
+        Default: the active run. If there is none, the model does not belong to a run.
     step, tags
-        As MLflow's own flavours take them.
+        As in the built-in flavours of MLflow.
     **options
-        What `save_model` takes.
+        Passed to `save_model`.
 
     Returns
     -------
     mlflow.models.model.ModelInfo
-        With ``model_uri`` and, where it was registered, ``registered_model_version``.
+        Has ``model_uri`` and, for a registered model, ``registered_model_version``.
 
     Raises
     ------
     TypeError
-        `model` is no `Model`.
+        `model` is not a `Model`.
     ValueError
-        `alias` without `registered_model_name`.
+        `alias` is given without `registered_model_name`.
     MlflowException
-        The tracking server refuses it or does not answer.
+        The tracking server rejects the request or does not respond.
     """
     _check_model(model)
     if alias is not None and registered_model_name is None:
-        raise ValueError("alias needs registered_model_name=, the model whose version it names")
+        raise ValueError("alias needs registered_model_name=; pass the name of the model")
     about = {"name": name, "run_id": run_id, "step": step, "tags": tags}
     info = MlflowModel.log(
         artifact_path=None,
@@ -239,16 +239,16 @@ def log_model(
 def load_model(
     model_uri: str, *, num_classes: int | None = None, precision: str | None = None
 ) -> Model:
-    """Load a model that `log_model` or `save_model` wrote.
+    """Load a model written by `log_model` or `save_model`.
 
     Parameters
     ----------
     model_uri : str
         ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``runs:/RUN/model``, a folder, ...
     num_classes : int, optional
-        0 drops the classifier.
+        0 removes the classifier.
     precision : str, optional
-        As `birdembed.load_model` takes it. MLflow's own loaders go by BIRDEMBED_PRECISION.
+        See `birdembed.load_model`. The loaders of MLflow itself use BIRDEMBED_PRECISION.
 
     Returns
     -------
@@ -257,9 +257,9 @@ def load_model(
     Raises
     ------
     MlflowException
-        There is no such model.
+        The model does not exist.
     WeightsError
-        It is not birdembed's, or its files are damaged.
+        The model was not logged by birdembed, or its files are damaged.
     """
     uri = os.fspath(model_uri)
     if os.path.isdir(uri):
@@ -274,11 +274,11 @@ def _load_from(folder: Path, uri: str, num_classes: int | None, precision: str |
     flavor = record.flavors.get(FLAVOR_NAME)
     if flavor is None:
         raise WeightsError(
-            f"{uri}: has no flavour {FLAVOR_NAME!r}, only {', '.join(record.flavors)}: it was not "
-            "logged by birdembed.integrations.mlflow.log_model"
+            f"{uri}: has no flavour {FLAVOR_NAME!r}, only {', '.join(record.flavors)}; log the "
+            "model with birdembed.integrations.mlflow.log_model"
         )
     model = load_folder(folder / flavor["data"], num_classes=num_classes, precision=precision)
     set_snapshot(model, replace(snapshot_of(model), source=uri))
     if model.gallery is not None:
-        len(model.gallery)  # read now: the folder may be gone later
+        len(model.gallery)  # read it now, because the folder may be deleted later
     return model

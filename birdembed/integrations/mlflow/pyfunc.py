@@ -25,12 +25,12 @@ ON_ERROR = ("raise", "nan")
 #: Parameters of a prediction, with their defaults.
 DEFAULTS: dict[str, Any] = {"task": "embed", "k": 5, "on_error": "raise"}
 _COLUMN = "image"
-#: How JPEG, PNG, GIF, BMP, WebP and TIFF begin.
+#: First bytes of JPEG, PNG, GIF, BMP, WebP and TIFF files.
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
 
 class Scorer:
-    """A model behind MLflow's ``predict``.
+    """A model with the ``predict`` interface of MLflow.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Scorer:
         self.model = model
 
     def get_raw_model(self) -> Model:
-        """Return the model itself; MLflow's ``get_raw_model`` asks for it."""
+        """Return the model itself; called by ``get_raw_model`` of MLflow."""
         return self.model
 
     def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:
@@ -50,20 +50,20 @@ class Scorer:
         Parameters
         ----------
         data
-            A DataFrame with a column ``image`` (or one column only) of bytes, paths or uint8
+            A DataFrame with a column ``image`` (or a single column) of bytes, paths or uint8
             arrays; a uint8 array ``(h, w)``, ``(h, w, c)`` or ``(n, h, w, c)``, grey or RGB(A)
-            (OpenCV's are BGR: ``image[..., ::-1]``); a list, a Series, one path or one image's
-            bytes. In JSON an image is the base64 text of its file.
+            (OpenCV uses BGR; convert with ``image[..., ::-1]``); a list or Series; a single path;
+            or the bytes of a single image. In JSON, an image is the base64 text of its file.
         params : mapping, optional
-            ``task``: "embed" (default), "predict" or "identify". ``k``: how many matches.
-            ``on_error``: "raise" (default), or "nan": an unreadable image gives NaN.
+            ``task``: "embed" (default), "predict" or "identify". ``k``: number of matches.
+            ``on_error``: "raise" (default), or "nan" to return NaN for an unreadable image.
 
         Returns
         -------
         ndarray or DataFrame
-            ``(n, dim)`` float32; for the other tasks one row an image: ``label``, ``score`` and
-            ``matches``, or ``species``, ``score``, ``known`` and ``matches``; ``matches`` is a
-            list of {label, score}, best first.
+            ``(n, dim)`` float32 for "embed"; for the other tasks a DataFrame with one row per
+            image: ``label``, ``score`` and ``matches``, or ``species``, ``score``, ``known`` and
+            ``matches``. ``matches`` is a list of {label, score}, best first.
         """
         options = _checked(params)
         images, index = images_of(data)
@@ -103,14 +103,14 @@ class Scorer:
 
 
 def load_scorer(path: str) -> Scorer:
-    """Return what `mlflow.pyfunc.load_model` wraps, of the model in a folder."""
+    """Load the model in a folder and return the scorer for `mlflow.pyfunc.load_model`."""
     return Scorer(load_model(path))
 
 
 def _checked(params: Mapping[str, Any] | None) -> dict[str, Any]:
     unknown = sorted(set(params or {}) - set(DEFAULTS))
     if unknown:
-        raise ValueError(f"params has {unknown[0]!r}; there are {', '.join(DEFAULTS)}")
+        raise ValueError(f"params has {unknown[0]!r}; the params are {', '.join(DEFAULTS)}")
     options = {**DEFAULTS, **(params or {})}
     for name, choices in (("task", TASKS), ("on_error", ON_ERROR)):
         check_choice(f"params[{name!r}]", options[name], choices)
@@ -141,22 +141,22 @@ def _table(
 
 
 def images_of(data: Any) -> tuple[Any, Any]:
-    """Return images as `Model.encode` takes many of them, and the index of a DataFrame.
+    """Return a list or array of images for `Model.encode`, and the index of a DataFrame.
 
     Raises
     ------
     TypeError, ValueError
-        A table without a column of images, or numbers that are no pixels.
+        A table has no column of images, or an array does not contain pixels.
     """
     if hasattr(data, "columns"):
         names = list(data.columns)
         if _COLUMN not in names and len(names) != 1:
-            raise ValueError(f"the table has the columns {names}, none of them {_COLUMN!r}")
+            raise ValueError(f"the table needs a column {_COLUMN!r}, it has {names}")
         column = data[_COLUMN if _COLUMN in names else names[0]]
         return [_cell(value, i) for i, value in enumerate(column)], data.index
     if isinstance(data, Mapping):
         if _COLUMN not in data:
-            raise ValueError(f"the input has the keys {list(data)}, none of them {_COLUMN!r}")
+            raise ValueError(f"the input needs a key {_COLUMN!r}, it has {list(data)}")
         return images_of(data[_COLUMN])
     if isinstance(data, np.ndarray) and data.dtype.kind in "uif":
         pixels = _pixels(data, "the input")
@@ -180,7 +180,7 @@ def _cell(value: Any, position: int) -> Any:
 
 
 def _pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Return pixels as uint8: JSON has but one kind of integer."""
+    """Return pixels as uint8; JSON has only one type of integer."""
     if array.dtype == np.uint8:
         return array
     whole = array.dtype.kind in "ui" and array.ndim in (2, 3, 4) and array.size
@@ -193,7 +193,7 @@ def _pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def _from_base64(text: str) -> str | bytes:
-    """Return an image's bytes where the text is their base64, else the text: a path."""
+    """Return the bytes of an image if the text is base64, else the text, which is a path."""
     head, comma, rest = text.partition(",")
     if head.startswith("data:") and head.endswith(";base64") and comma:
         return base64.b64decode(rest)
