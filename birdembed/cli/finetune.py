@@ -117,8 +117,8 @@ def _finish_checkpoints(directory: str, choice: str) -> None:
         common.say(f"removed the checkpoints in {directory} ({size})")
     else:
         common.say(
-            f"the checkpoints in {directory} take {size}; --checkpoints remove deletes them when "
-            "the training is finished"
+            f"the checkpoints in {directory} take {size}: delete them unless you want to train for "
+            "more epochs (--resume)"
         )
 
 

@@ -134,8 +134,13 @@ def labelled_images(word: str) -> be.ImageFolder:
 
 def place_to_search(first: str, others: Iterable[str]) -> str | None:
     """Return the index or folder given after an image, or None if `first` is not an image."""
-    from birdembed.images.files import IMAGE_ENDINGS
-
-    if Path(first).suffix.lower() not in IMAGE_ENDINGS or os.path.isdir(first):
+    if not named_like_image(first):
         return None
     return next((other for other in others if os.path.isdir(other) or is_index(other)), None)
+
+
+def named_like_image(path: str) -> bool:
+    """Return whether a path has the ending of an image and is no folder."""
+    from birdembed.images.files import IMAGE_ENDINGS
+
+    return Path(path).suffix.lower() in IMAGE_ENDINGS and not os.path.isdir(path)

@@ -42,8 +42,8 @@ def read_model(
 
     if hub_id(text) is None:
         raise WeightsError(
-            f"no model {text!r}: it is neither a folder nor a known name "
-            f"({', '.join(known_names())}); for a hub model, use OWNER/NAME"
+            f"no model {text!r}: there is no such folder, and the known names are "
+            f"{', '.join(known_names())}; for a hub model, use OWNER/NAME"
         )
     return load_hub(text, revision=revision, local_files_only=local_files_only, **shared)
 

@@ -112,6 +112,8 @@ def test_arguments_of_search_the_wrong_way_round(photos, index, capsys):
         assert main(["search", image, place]) == 2
         assert f"birdembed search {place} {image}" in capsys.readouterr().err
     assert place_to_search(photos.root, [image]) is None
+    assert main(["search", image, photos.paths[1]]) == 2
+    assert f"birdembed search FOLDER {image}" in capsys.readouterr().err
 
 
 def test_export(folder, tmp_path, capsys):
