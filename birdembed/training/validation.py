@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,21 +43,11 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
     """
     # Epochs and runs are compared, so all are measured alike, whatever the model computes in.
     snapshot = replace(snapshot, precision="float32")
-    valid, labels, config = run.valid_data, run.valid_labels, run.config
+    valid, labels = run.valid_data, run.valid_labels
     assert valid is not None
     assert labels is not None
-    num_threads = config.num_threads or 0
-    features, kept = [], []
-    for batch in batches.batches(
-        valid.paths, snapshot.preprocess, _BATCH, num_threads=num_threads, on_error=config.on_error
-    ):
-        if len(batch.pixels):
-            features.append(snapshot.features(batch.pixels, False, num_threads))
-            kept.append(batch.positions)
-    if not kept:
-        raise ValueError(f"none of the {len(valid.paths)} images of valid can be read")
-    vectors = np.concatenate(features)
-    truth = labels[np.concatenate(kept)]
+    vectors, kept = _features(run, snapshot, valid.paths)
+    truth = labels[kept]
     logits = None
     if snapshot.num_classes:
         logits = np.asarray(snapshot.trunk.network.head(vectors), np.float64)
@@ -64,6 +55,29 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
         raise Diverged("the network gives NaN or infinity on valid: training has diverged")
     found = {} if logits is None else classified(logits, truth)
     return found | _retrieved(vectors, truth)
+
+
+def _features(
+    run: Run, snapshot: Snapshot, paths: Sequence[str]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return features of the images that can be read, and their positions."""
+    config, report = run.config, run.report
+    num_threads = config.num_threads or 0
+    features, kept = [], []
+    report.start("validation", len(paths))
+    try:
+        for batch in batches.batches(
+            paths, snapshot.preprocess, _BATCH, num_threads=num_threads, on_error=config.on_error
+        ):
+            if len(batch.pixels):
+                features.append(snapshot.features(batch.pixels, False, num_threads))
+                kept.append(batch.positions)
+            report.update(len(batch.positions) + len(batch.failures))
+    finally:
+        report.close()
+    if not kept:
+        raise ValueError(f"none of the {len(paths)} images of valid can be read")
+    return np.concatenate(features), np.concatenate(kept)
 
 
 def classified(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
