@@ -225,7 +225,8 @@ def _read_train(folder: str, failed: list[Any]) -> be.ImageFolder:
 
     import birdembed as be
     from birdembed.base.text import some
-    from birdembed.training.classes import check_train, parts_of
+    from birdembed.data.parts import parts_of
+    from birdembed.training.classes import check_train
 
     given = be.ImageFolder(folder)
     parts = parts_of(given)

@@ -150,7 +150,7 @@ class Loop:
             "seconds": seconds,
             "images_per_second": result.images / max(seconds, 1e-9),
         }
-        shown = {"accuracy": at.right / at.labelled} if at.labelled else {}
+        shown = {"acc": at.right / at.labelled} if at.labelled else {}
         self._report.update(result.images, loss=at.loss / at.images, **shown)
         return self._tell("on_step_end", logs)
 
