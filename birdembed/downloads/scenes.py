@@ -40,6 +40,7 @@ def view(
     *,
     turn: float = 30,
     sides: tuple[float, float] = (0.6, 1.45),
+    light: tuple[float, float] = (0.55, 1.4),
 ) -> Image:
     """Draw a view of the bird: mirrored or not, turned, lit, and put before a background.
 
@@ -56,6 +57,8 @@ def view(
     sides : (float, float)
         Least and largest share of the view that the bird's longer side takes; above 1 the edge
         of the view crops it.
+    light : (float, float)
+        Least and largest factor of the brightness.
     """
     from PIL import Image, ImageEnhance
 
@@ -70,7 +73,7 @@ def view(
     corner = [round(rng.uniform(min(0, size - side), max(0, size - side))) for side in new]
     image.paste(seen, (corner[0], corner[1]), seen)
     for enhance, low, high in (
-        (ImageEnhance.Brightness, 0.55, 1.4),
+        (ImageEnhance.Brightness, *light),
         (ImageEnhance.Contrast, 0.75, 1.25),
         (ImageEnhance.Color, 0.6, 1.35),
     ):
