@@ -226,9 +226,9 @@ def show(args: argparse.Namespace, pictures: DemoPictures) -> None:
         print_species(stages[-1], pictures)
     if not args.images:
         print(
-            "\nThese scenes are made, and the model was trained on photos. To see what it does with photos"
+            "\nThese scenes are made, and the model was trained on photos. To see what it does with"
         )
-        print("of yours: birdembed demo --images DIR, a folder with one subfolder per species")
+        print("your photos: birdembed demo --images DIR, a folder with one subfolder per species")
     try:
         figure = draw(stages, pictures.data.names)
     except ImportError as error:

@@ -166,15 +166,14 @@ def _real_data(
     if held is None:
         seen, held = seen.split(_HELD_OUT, seed)
     there = set(held.names)
-    train = seen.select(known, per_class=counts["train"], seed=seed)
-    valid = held.select(
-        [name for name in known if name in there], per_class=counts["valid"], seed=seed
-    )
-    if not len(valid):
+    judged = [name for name in known if name in there]
+    if not judged:
         raise ValueError(
-            f"{seen.root or both.root}: no species has a second photo, so that none can be held "
-            "out of the training"
+            f"{seen.root}: no species has a second photo, so that none can be held out of the "
+            "training"
         )
+    train = seen.select(known, per_class=counts["train"], seed=seed)
+    valid = held.select(judged, per_class=counts["valid"], seed=seed)
     unseen = both.select(apart, per_class=counts["unseen"], seed=seed) if apart else _nothing()
     return SampleData(train, valid, unseen, _source(train, valid, unseen, "photos", "your folder"))
 
@@ -201,12 +200,13 @@ def _source(
     train: ImageFolder, valid: ImageFolder, unseen: ImageFolder, what: str, origin: str
 ) -> str:
     """Return the sentence that says what the images are."""
-    kinds = len(set(unseen.names))
-    return (
-        f"{len(train)} {what} of {len(train.class_names)} species to train with, {len(valid)} of "
-        f"the same species that are not in the training, and {len(unseen)} of {kinds} other "
-        f"species, from {origin}"
-    )
+    parts = [
+        f"{len(train)} {what} of {len(train.class_names)} species to train with",
+        f"{len(valid)} of the same species that are not in the training",
+    ]
+    if len(unseen):
+        parts.append(f"{len(unseen)} of {len(set(unseen.names))} other species")
+    return f"{', '.join(parts[:-1])} and {parts[-1]}, from {origin}"
 
 
 def _nothing() -> ImageFolder:
