@@ -1,7 +1,7 @@
 """Run the notebooks and keep what they show: `make notebooks`, or with the names of some.
 
-They run on the sample photos (`DATA = None`), so that what is committed shows those alone. What is of no use
-to a reader is left out: progress bars, times, and the home folder's name.
+They run on the sample photos (`DATA = None`), so that what is committed shows those alone. What is
+of no use to a reader is left out: progress bars, times, and the home folder's name.
 """
 
 from __future__ import annotations
