@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unknown",
         type=common.path,
         metavar="DIR",
-        help="images of other species or objects; reports how many are accepted as a known species",
+        help="images of unseen species or of other things; reports how many of them are accepted",
     )
     parser.add_argument(
         "-o",

@@ -213,6 +213,7 @@ def _styles(n: int) -> tuple[list[Any], list[str]]:
     from matplotlib import colormaps
 
     both = list(colormaps["tab20"].colors)  # type: ignore[attr-defined]
+    both = both[:4] + both[8:]  # without green and red, which mean right and wrong
     colors = both[::2] + both[1::2]  # the strong ones first
     marks = "os^vDP*X"
     return (

@@ -219,13 +219,13 @@ class Model(Classifier):
 
         The gallery holds one vector a species: the mean of its pictures' unit vectors, scaled
         to length 1. The threshold is the largest that accepts a share `accept` of pictures of
-        known species, each judged without itself; what it lets pass of unknown ones is stated
-        in the result.
+        known species, each judged without itself; the result states the share of unseen species
+        that passes it.
 
         From the same pictures comes how probable an answer is: a logistic function of the best
         score and its margin over the second species, kept with the gallery. It is the probability
         for a picture of one of the species; with `unknown` it is that for a mixture of as many
-        known as unknown pictures. Fewer than 50 pictures of known species give none, and after
+        such pictures as pictures of `unknown`. Fewer than 50 pictures of known species give none, and after
         a change of the gallery by hand it is that of the gallery as it was fitted.
 
         Parameters
@@ -236,8 +236,8 @@ class Model(Classifier):
             of it serve as well. A species of which no picture can be read is left out, with a
             warning.
         unknown : images or embeddings, optional
-            What is to be refused: other species, other things. By default each species in turn
-            is held out and its pictures are scored against the others.
+            Pictures to refuse: of unseen species, or of other things. By default each species in
+            turn is held out and its pictures are scored against the others.
         labels : sequence, optional
             With embeddings: one species a row.
         valid : ImageFolder, str, Path or Index, optional
@@ -250,7 +250,7 @@ class Model(Classifier):
             held-out species said. What passes of unseen species only `unknown` can tell.
         accept : float or None
             Share of known pictures to accept. None: the threshold with the best mean of known
-            accepted and unknown refused.
+            accepted and others refused.
         show_progress_bar : bool, optional
             By default in a terminal or notebook.
 

@@ -50,15 +50,17 @@ class GalleryFit:
     known_accepted : float
         Share of the pictures of known species that reach it.
     unknown_accepted : float
-        Share of the unknown ones that reach it all the same: the false-accept rate.
+        Share of the pictures to refuse (of unseen species, or of `unknown`) that reach it all the
+        same: the false-accept rate.
     auroc : float
-        Area under the ROC curve of known against unknown: 1 perfect, 0.5 a coin.
+        Area under the ROC curve of known species against what is to be refused: 1 perfect, 0.5 a
+        coin.
     accuracy : float
         Share of the known pictures whose nearest species is right, threshold or not.
     n_known, n_unknown : int
-        Pictures behind these rates.
+        Pictures behind these rates: of known species, and of what is to be refused.
     unknown_from : str
-        "held-out species" or "given pictures".
+        Where the pictures to refuse come from: "held-out species" or "given pictures".
     failures : list of (int, str, str)
         Position, name and reason of pictures that could not be read.
     calibration_error : float or None
@@ -109,7 +111,7 @@ class GalleryFit:
 
 
 class _Scores(NamedTuple):
-    """The scores of pictures of known species, of unknown ones, and what `right` says of the first.
+    """The scores of pictures of known species and of pictures to refuse; `right` is of the first.
 
     The margins are None where there is nothing to tell the best from: a single species.
     """
@@ -197,8 +199,8 @@ def _calibrated(
 ) -> tuple[Calibration | None, dict[str, Any]]:
     """Return the calibration, and the fields of `GalleryFit` that judge it.
 
-    Scores of given unknown pictures take part, together as heavy as the known ones. Held-out
-    species do not: a model that was trained on them refuses them as it will not refuse strangers.
+    Scores of given pictures to refuse take part, together as heavy as the known ones. Held-out
+    species do not: a model that was trained on them refuses them better than unseen species.
     """
     best, right, margins = scores.inside, scores.right, scores.margins
     if margins is None or len(best) < LEAST:
@@ -239,7 +241,7 @@ def _warn_of_lost(data: Any, species: list[str]) -> None:
 
 
 def _check_counts(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> None:
-    """Raise `ValueError` where there are no scores of known or of unknown pictures."""
+    """Raise `ValueError` where there are no scores to accept or none to refuse."""
     if not len(inside):
         raise ValueError(
             "each species has a single picture: at least one needs two, so that one can be judged "

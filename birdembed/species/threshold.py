@@ -10,15 +10,15 @@ from birdembed.species.calibration import best_and_margin
 
 
 def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
-    """Return how well a score tells known from unknown: the area under the ROC curve.
+    """Return how well a score tells known species from others: the area under the ROC curve.
 
-    It is the share of (known, unknown) pairs where the known one scores higher, ties counting
+    It is the share of (known, other) pairs where the known one scores higher, ties counting
     half (Mann and Whitney 1947).
 
     Parameters
     ----------
     known, unknown : array
-        Scores, one a picture.
+        Scores, one per picture: of known species, and of unseen species or other things.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def choose_threshold(
         Scores.
     accept : float or None
         The largest threshold that accepts at least this share of `known`; None: the one with the
-        best mean of the rates of known accepted and unknown refused.
+        best mean of the rates of known accepted and others refused.
     """
     ordered = np.sort(known)
     if accept is not None:
@@ -60,7 +60,7 @@ def choose_threshold(
     # Halfway down to the next score, so that neither side touches the threshold.
     best = int(np.argmax(refused + accepted))
     lower = tried[best - 1] if best else tried[best]
-    return float((tried[best] + lower) / 2), "best mean of known accepted and unknown refused"
+    return float((tried[best] + lower) / 2), "best mean of known accepted and others refused"
 
 
 def held_out_scores(
