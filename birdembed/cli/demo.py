@@ -65,7 +65,7 @@ class Stage(NamedTuple):
 
     title: str  # "before" or "after"; "" of the only one
     model: be.Model
-    index: be.Index
+    rows: be.Index
 
 
 def load_models(args: argparse.Namespace) -> list[tuple[str, be.Model]]:
@@ -101,9 +101,9 @@ def pairs_of(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
 
     import birdembed as be
 
-    matrix = np.asarray(be.cosine_similarity(stage.index.embeddings))
+    matrix = np.asarray(be.cosine_similarity(stage.rows.embeddings))
     first, second = np.triu_indices(len(matrix), 1)
-    labels = np.asarray(stage.index.labels)
+    labels = np.asarray(stage.rows.labels)
     same = labels[first] == labels[second]
     return matrix[first, second][same], matrix[first, second][~same]
 
@@ -112,7 +112,7 @@ def print_table(stages: list[Stage], what: str) -> None:
     """Print the mean similarities of pictures of the same `what` and of different ones."""
     import birdembed as be
 
-    found = [be.retrieval_metrics(one.index.embeddings, one.index.labels) for one in stages]
+    found = [be.retrieval_metrics(one.rows.embeddings, list(one.rows.labels)) for one in stages]
     heads = "".join(f"{stage.title or 'result':>9}" for stage in stages)
     print(f"\n{'':38}{heads}    ideal")
     for name, key, ideal in (
@@ -165,9 +165,9 @@ def labels_known(model: be.Model, pictures: DemoPictures) -> dict[str, str]:
 
 def print_species(stage: Stage, pictures: DemoPictures) -> None:
     """Print what the model says about species that it knows and species that it does not."""
-    answers = stage.model.identify(list(stage.index.paths), k=1, show_progress_bar=False)
+    answers = stage.model.identify(list(stage.rows.paths), k=1, show_progress_bar=False)
     known = labels_known(stage.model, pictures)
-    labels = list(stage.index.labels)
+    labels = list(stage.rows.labels)
     groups: dict[bool, dict[str, list[Any]]] = {True: {}, False: {}}
     for label, answer in zip(labels, answers, strict=True):
         groups[label in known][label] = [*groups[label in known].get(label, []), answer]
@@ -205,10 +205,10 @@ def draw(stages: list[Stage], names: Sequence[str]) -> Figure:
     asked, found, expected, captions = [], [], [], []
     for row in rows:
         for stage in stages:
-            ids = stage.index.ids
-            vector = stage.index.embeddings[row]
-            asked.append(stage.index.paths[row])
-            found.append(stage.index.search(vector, k=MATCHES, exclude_ids=ids[row]))
+            ids = stage.rows.ids
+            vector = stage.rows.embeddings[row]
+            asked.append(stage.rows.paths[row])
+            found.append(stage.rows.search(vector, k=MATCHES, exclude_ids=ids[row]))
             expected.append(names[row])
             captions.append("\n".join(filter(None, (names[row], stage.title))))
     title = "Pictures and their best matches (green: right)"

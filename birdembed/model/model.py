@@ -225,8 +225,8 @@ class Model(Classifier):
         From the same pictures comes how probable an answer is: a logistic function of the best
         score and its margin over the second species, kept with the gallery. It is the probability
         for a picture of one of the species; with `unknown` it is that for a mixture of as many
-        such pictures as pictures of `unknown`. Fewer than 50 pictures of known species give none, and after
-        a change of the gallery by hand it is that of the gallery as it was fitted.
+        such pictures as pictures of `unknown`. Fewer than 50 pictures of known species give none,
+        and after a change of the gallery by hand it is that of the gallery as it was fitted.
 
         Parameters
         ----------
