@@ -9,6 +9,7 @@
 # make compile_commands   write compile_commands.json, for clangd and similar tools
 # make bench      run all benchmarks, compared with other libraries
 # make notebooks  run the notebooks on the sample photos and save their output
+# make pictures   draw the pictures of README.md with the default model
 # make wheel      write the wheel and the sdist to dist/
 # make clean      delete everything that make created
 #
@@ -47,7 +48,7 @@ ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null && $(PY) -c ''),$(realpath $(VENV)
 $(shell rm -rf $(STAMPS))
 endif
 
-.PHONY: demo test test-all test-c test-python test-slow fuzz lint docs bench notebooks wheel clean build system fetch \
+.PHONY: demo test test-all test-c test-python test-slow fuzz lint docs bench notebooks pictures wheel clean build system fetch \
         debug coverage compile_commands
 .DELETE_ON_ERROR:
 
@@ -196,6 +197,9 @@ bench: $(STAMPS)/bench fetch
 
 notebooks: $(STAMPS)/test fetch
 	$(PY) tools/run_notebooks.py $(NOTEBOOKS)
+
+pictures: fetch
+	$(PY) tools/result_picture.py docs/images
 
 wheel: $(STAMPS)/wheel
 	@rm -f dist/birdembed-*

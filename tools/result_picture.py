@@ -1,30 +1,32 @@
-"""Draw the result that README.md shows, from the sample photographs.
+"""Draw the pictures that README.md shows, from the sample photos: `make pictures`.
 
-    python tools/result_picture.py docs/images/search.png
+    python tools/result_picture.py docs/images
 
-Three of the photographs are searched for among the others, with the default model. Thumbnails are
-at most 160 pixels wide and high.
+`search.png`: three of the photos are searched for among the others, with the default model.
+Thumbnails are at most 160 pixels wide and high. `made_with.json` names the model by its
+fingerprint: tests/docs/test_pictures.py fails when the default model is another one by now.
 """
 
 import io
+import json
 import sys
 from pathlib import Path
 
 from PIL import Image
 
 import birdembed as be
+from birdembed.downloads.sample_species import species_of
 
 QUERIES = ["seagull.png", "rooster.png", "adelaide-rosella.png"]
 MATCHES = 4
 DOTS_PER_INCH = 72
 
 
-def main(path: str) -> None:
-    """Draw it."""
+def search_picture(model: be.Model) -> Image.Image:
+    """Draw three photos and what is found for each."""
     photos = Path(be.fetch("samples"))
-    index = be.Index.build(be.load_model(), photos)
-    # What a photograph shows is its label here, so that the captions are short.
-    names = {id_: Path(id_).stem.replace("_", " ").replace("-", " ") for id_ in index.ids}
+    index = be.Index.build(model, photos)
+    names = {id_: species_of(Path(id_).stem)[0] for id_ in index.ids}
     index.add(
         list(index.ids),
         index.embeddings,
@@ -36,7 +38,16 @@ def main(path: str) -> None:
     drawn = io.BytesIO()
     found.plot().savefig(drawn, dpi=DOTS_PER_INCH)  # a cell is 2 inches wide
     with Image.open(drawn) as image:
-        image.convert("RGB").quantize(128).save(path, optimize=True)
+        return image.convert("RGB").quantize(128)
+
+
+def main(folder: str) -> None:
+    """Draw them."""
+    model = be.load_model()
+    search_picture(model).save(Path(folder) / "search.png", optimize=True)
+    made = {"search.png": model.fingerprint}
+    text = json.dumps(made, indent=1) + "\n"
+    (Path(folder) / "made_with.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

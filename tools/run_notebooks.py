@@ -1,7 +1,7 @@
 """Run the notebooks and keep what they show: `make notebooks`, or with the names of some.
 
-They run on the sample photographs, so that what is committed shows those alone. What is of no use
-to a reader is left out: progress bars, times, and the home folder's name.
+They run on the sample photos (`DATA = None`), so that what is committed shows those alone. What is
+of no use to a reader is left out: progress bars, times, and the home folder's name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ def run(
     workplace: Path,
     *,
     parameters: dict[str, Any] | None = None,
-    data: str | None = None,
     timeout: int = 600,
 ) -> nbformat.NotebookNode:
     """Execute a notebook in a folder of its own; an error in a cell is raised.
@@ -43,9 +42,7 @@ def run(
     workplace : Path
         Where its kernel runs.
     parameters : dict, optional
-        Set after the cell that is tagged `parameters`.
-    data : str, optional
-        BIRDEMBED_DATA; None: the sample photographs.
+        Set after the cell that is tagged `parameters`; `DATA` is a folder.
     timeout : int
         Seconds a cell may take.
     """
@@ -56,11 +53,9 @@ def run(
         )
         text = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
         book.cells.insert(place + 1, nbformat.v4.new_code_cell(text))
-    environment = {k: v for k, v in os.environ.items() if k != "BIRDEMBED_DATA"}
+    environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
     environment.setdefault("LANCEDB_LOG", "error")  # it warns of each table that is new
-    if data is not None:
-        environment["BIRDEMBED_DATA"] = data
     client = NotebookClient(
         book,
         timeout=timeout,

@@ -1,20 +1,22 @@
-"""Run an end-to-end demo on sample photos: embed them, then search for changed copies of each.
+"""Show what training on birds changes: how similar pictures of the same and other species are.
 
-Each photo is flipped, rotated by 90 degrees and darkened, and each copy is searched for. The demo
-prints how often the original comes first and how similar different photos are, and writes a plot.
-It does so for the pre-trained model, if it was downloaded, and then for the model fine-tuned on
-birds.
+The demo embeds pictures of birds with the pre-trained network (`sscd`, if it was downloaded) and
+with a model that was trained on birds. For both it prints how similar pictures of the same species
+and pictures of different species are, and how often the nearest picture is right. It then asks
+the trained model for the species, writes a plot of some searches, and marks what is right.
 
-The samples are downloaded once (`birdembed fetch samples`). Use --images for a folder of your own.
+The sample photos are downloaded once (`birdembed fetch samples`). Use --images for your own photos:
+a folder with one subfolder per species, or a folder of photos.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from birdembed.cli import common
 
@@ -23,34 +25,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     import birdembed as be
+    from birdembed.downloads.demo_pictures import DemoPictures
 
 EXAMPLES = (
     "birdembed demo",
     "birdembed demo --images photos/ --limit 50",
 )
-TOP = 3  # matches to look at
-BINS = 20  # of similarity between 0 and 1
-BAR = 32  # length of the longest bar in characters
-SHOWN = 5  # photos to list with their species
-
-
-def _flip(pixels: np.ndarray) -> np.ndarray:
-    return pixels[:, ::-1]
-
-
-def _rotate(pixels: np.ndarray) -> np.ndarray:
-    return pixels.swapaxes(0, 1)[::-1]  # 90 degrees counter-clockwise
-
-
-def _darken(pixels: np.ndarray) -> np.ndarray:
-    return (pixels * 0.6).astype(pixels.dtype)
-
-
-CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "flipped": _flip,
-    "rotated": _rotate,
-    "darkened": _darken,
-}
+BAR = 12  # characters of the longest bar of the histogram
+KNOWN, UNSEEN = 4, 2  # species whose answers are shown: of the training, and others
+SEARCHES, MATCHES = 3, 4  # that are drawn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,211 +60,192 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_precision(parser)
 
 
-def choose(folder: Path, limit: int) -> tuple[list[str], int]:
-    """Return at most `limit` photos, evenly spread over a folder, and the number of all photos."""
-    from birdembed.images.files import folder_of_images
+class Stage(NamedTuple):
+    """A model with its index of the pictures."""
 
-    paths = folder_of_images(folder).whole().paths
-    step = max(1.0, len(paths) / limit)
-    return [paths[int(i * step)] for i in range(min(limit, len(paths)))], len(paths)
-
-
-def changed(paths: list[str], change: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the pixels of each photo after a change."""
-    import numpy as np
-
-    import birdembed as be
-
-    for path in paths:
-        yield np.ascontiguousarray(change(be.decode_image(path)))
-
-
-def ranks(found: be.SearchResult, rows: int) -> np.ndarray:
-    """Return the rank (from 0) at which query i found row i; k if it is not among the k matches."""
-    import numpy as np
-
-    hits = found.indices == np.arange(rows)[:, None]
-    return np.where(hits.any(axis=1), hits.argmax(axis=1), found.indices.shape[1])
-
-
-def short(name: str) -> str:
-    """Return the name of a photo for a table; only the end of a long name."""
-    name = str(Path(name).with_suffix(""))
-    return name if len(name) <= 24 else "..." + name[-21:]
-
-
-def print_table(results: dict[str, be.SearchResult], own: dict[str, np.ndarray], rows: int) -> None:
-    """Print how often the original was found, for each change."""
-    print(f"{'changed':<10} {'original first':>15} {f'in first {TOP}':>11}   score of the original")
-    for name, found in results.items():
-        place = ranks(found, rows)
-        scores = own[name]
-        print(
-            f"{name:<10} {f'{(place == 0).sum()} of {rows}':>15} {(place < TOP).sum():>11}"
-            f"   {scores.mean():.3f} on average, {scores.min():.3f} the lowest"
-        )
-
-
-def print_hardest(
-    names: list[str], results: dict[str, be.SearchResult], own: dict[str, np.ndarray]
-) -> None:
-    """Print the search in which the original got the lowest score."""
-    name = min(own, key=lambda key: float(own[key].min()))
-    row = int(own[name].argmin())
-    matches = list(results[name][row])
-    found = [int(i) for i in results[name].indices[row]]
-    print(f"\nThe hardest: {short(names[row])}, {name}; the original scores {own[name][row]:.3f}\n")
-    for match, i in zip(matches, found, strict=True):
-        print(f"  {match.score:.3f}  {short(match.id)}{'   <- the original' if i == row else ''}")
-
-
-def print_similarity(vectors: np.ndarray, names: list[str]) -> None:
-    """Print a histogram of the similarities of different photos."""
-    import numpy as np
-
-    import birdembed as be
-
-    matrix = np.asarray(be.cosine_similarity(vectors))
-    first, second = np.triu_indices(len(matrix), 1)
-    pairs = matrix[first, second]
-    print(f"\nHow similar are two different photos? ({len(pairs)} pairs)\n")
-    counts, edges = np.histogram(pairs, bins=np.linspace(0, 1, BINS + 1))
-    used = np.flatnonzero(counts)
-    for i in range(used[0], used[-1] + 1) if len(used) else ():
-        bar = "#" * int(np.ceil(counts[i] * BAR / counts.max()))
-        print(f"  {edges[i]:.2f} to {edges[i + 1]:.2f}  {bar} {counts[i]}")
-    low, high = int(pairs.argmin()), int(pairs.argmax())
-    print(f"\n  mean     {pairs.mean():.3f}")
-    for word, i in ("least", low), ("most", high):
-        a, b = short(names[first[i]]), short(names[second[i]])
-        print(f"  {word:<8} {pairs[i]:.3f}  {a} and {b}")
-
-
-def why_together() -> None:
-    """Explain the scores of a pre-trained model."""
-    print(
-        "\nWhy all scores are high: the features of this network are never negative, so any two\n"
-        "vectors point in a similar direction, and the network has not learned which differences\n"
-        "matter between birds. Look at the order of the matches, not at the scores. Training on\n"
-        "species spreads the scores."
-    )
-
-
-def draw(
-    paths: list[str], names: list[str], results: dict[str, be.SearchResult], title: str
-) -> Figure:
-    """Plot queries with their best matches, the originals in green."""
-    import birdembed as be
-
-    # Two queries per change, spread over the list of photos.
-    per_change = min(2, len(paths))
-    rows = [
-        (name, (place * len(results) + n) * len(paths) // (per_change * len(results)))
-        for n, name in enumerate(results)
-        for place in range(per_change)
-    ]
-    return be.plot_grid(
-        [CHANGES[name](be.decode_image(paths[i])) for name, i in rows],
-        [results[name][i] for name, i in rows],
-        expected=[names[i] for _, i in rows],
-        captions=[f"{Path(names[i]).name}\n{name}" for name, i in rows],
-        title=title,
-    )
-
-
-def print_species(model: be.Model, paths: list[str]) -> None:
-    """Print which species the model identifies on the photos."""
-    answers = model.identify(paths, k=1)
-    known = sorted(
-        ((a, path) for a, path in zip(answers, paths, strict=True) if a.known),
-        key=lambda pair: -pair[0].score,
-    )
-    species = common.label_count(model.gallery) if model.gallery else 0
-    print(
-        f"\n{len(paths) - len(known)} of {len(paths)} photos match none of the {species} species "
-        + ("the model knows. Some of the others:\n" if known else "the model knows.")
-    )
-    for answer, path in known[:SHOWN]:
-        print(f"  {answer.score:.3f}  {short(Path(path).name)}: {answer.full_names()[0]}")
-
-
-def load_models(args: argparse.Namespace) -> list[be.Model]:
-    """Load the model given by --model, or the pre-trained and the default model."""
-    import birdembed as be
-
-    models = [common.load_model(args)]
-    if not args.model and models[0].gallery is not None and "sscd" in be.list_models():
-        models.insert(0, be.load_model("sscd", precision=args.model_precision))
-    return models
-
-
-class Searched(NamedTuple):
-    """An index of the photos, and the results of the searches."""
-
+    title: str  # "before" or "after"; "" of the only one
+    model: be.Model
     rows: be.Index
-    results: dict[str, be.SearchResult]  # by change
 
 
-def search(model: be.Model, folder: Path, chosen: list[str], total: int) -> Searched:
-    """Embed the photos, search for changed copies, and print the scores."""
-    import numpy as np
+def load_models(args: argparse.Namespace) -> list[tuple[str, be.Model]]:
+    """Load the model and, if it knows species, the pre-trained one to compare it with."""
+    import birdembed as be
 
+    model = common.load_model(args)
+    if model.gallery is None or "sscd" not in be.list_models():
+        return [("", model)]
+    before = be.load_model("sscd", precision=args.model_precision)
+    return [("before", before), ("after", model)]
+
+
+def embed(title: str, model: be.Model, data: be.ImageFolder) -> Stage:
+    """Embed the pictures, and print how long it took."""
     import birdembed as be
 
     begun = time.perf_counter()
-    ids = [Path(path).relative_to(folder).as_posix() for path in chosen]
-    index = be.Index.build(model, chosen, ids=ids, on_error="skip")
+    index = be.Index.build(model, data, on_error="raise")
     seconds = time.perf_counter() - begun
-    common.list_failures(common.failures_of(index))
-    if len(index) < 2:
-        raise ValueError(f"{folder}: the demo needs at least two readable photos")
-    paths = [str(path) for path in index.paths]
-    rows, dim = index.embeddings.shape
-    print(f"{model!r}\n")
-    print(
-        f"Embedded {rows} of {total} photos in {folder}\n({dim} dimensions) in {seconds:.1f} s,"
-        f" {rows / seconds:.0f} per second with {be.info()['threads']} threads\n"
-    )
+    about = "not trained on species"
+    if model.gallery is not None:
+        about = f"trained to know {common.label_count(model.gallery)} species"
+    name = f"{title}: " if title else ""
+    print(f"{name:8}{model.source or 'the model'}, {about}")
+    print(f"{'':8}{len(data) / seconds:.1f} pictures per second, {be.info()['threads']} threads")
+    return Stage(title, model, index)
 
-    unit = index.embeddings / np.linalg.norm(index.embeddings, axis=1, keepdims=True)
-    results, own = {}, {}
-    for name, change in CHANGES.items():
-        vectors = model.encode(changed(paths, change), show_progress_bar=False)
-        results[name] = index.search(vectors, k=TOP + 1, fingerprint=model.fingerprint)
-        own[name] = (unit * vectors).sum(axis=1) / np.linalg.norm(vectors, axis=1)
-    print_table(results, own, rows)
-    print_hardest(list(index.ids), results, own)
-    print_similarity(index.embeddings, list(index.ids))
-    if model.gallery is None:
-        why_together()
-    else:
-        print_species(model, paths)
-    return Searched(index, results)
+
+def pairs_of(stage: Stage) -> tuple[np.ndarray, np.ndarray]:
+    """Return the similarities of pairs with the same label, and of pairs with different ones."""
+    import numpy as np
+
+    import birdembed as be
+
+    matrix = np.asarray(be.cosine_similarity(stage.rows.embeddings))
+    first, second = np.triu_indices(len(matrix), 1)
+    labels = np.asarray(stage.rows.labels)
+    same = labels[first] == labels[second]
+    return matrix[first, second][same], matrix[first, second][~same]
+
+
+def print_table(stages: list[Stage], what: str) -> None:
+    """Print the mean similarities of pictures of the same `what` and of different ones."""
+    import birdembed as be
+
+    found = [be.retrieval_metrics(one.rows.embeddings, list(one.rows.labels)) for one in stages]
+    heads = "".join(f"{stage.title or 'result':>9}" for stage in stages)
+    print(f"\n{'':38}{heads}    ideal")
+    for name, key, ideal in (
+        (f"mean similarity, same {what}", "same_similarity", "near 1"),
+        (f"mean similarity, different {what}", "different_similarity", "near 0"),
+        ("nearest picture is right", "precision_at_1", "100%"),
+    ):
+        values = [getattr(one, key) for one in found]
+        shown = ["-" if v is None else f"{v:.0%}" if "%" in ideal else f"{v:.3f}" for v in values]
+        print(f"{name:38}" + "".join(f"{value:>9}" for value in shown) + f"    {ideal}")
+
+
+def print_histogram(stages: list[Stage], what: str) -> None:
+    """Print how often each similarity occurs: for pairs of the same `what`, and of different."""
+    import numpy as np
+
+    columns = []
+    for stage in stages:
+        for pairs in pairs_of(stage):
+            counts, _ = np.histogram(np.maximum(pairs, -0.05), bins=np.linspace(-0.1, 1, 12))
+            columns.append(counts / max(counts.max(), 1))
+    print("\nHow often each similarity of two pictures occurs (each column has its own scale)")
+    width = BAR + 2
+    if len(stages) > 1:
+        print(f"\n{'':12}" + "".join(f"{stage.title:{2 * width}}" for stage in stages).rstrip())
+    kinds = (f"same {what}", "different")
+    print(f"{'':12}" + "".join(f"{kind:{width}}" for kind in kinds * len(stages)).rstrip())
+    for row in range(10, -1, -1):
+        if not any(column[: row + 1].any() for column in columns):
+            break
+        label = "below 0" if row == 0 else f"{row / 10 - 0.1:.1f} to {row / 10:.1f}"
+        bars = "".join(f"{'#' * int(np.ceil(column[row] * BAR)):{width}}" for column in columns)
+        print(f"{label:>10}  {bars}".rstrip())
+
+
+def labels_known(model: be.Model, pictures: DemoPictures) -> dict[str, str]:
+    """Return, for each species of the pictures that the model knows, the model's label of it."""
+    assert model.gallery is not None
+    found: dict[str, str] = {}
+    for label in model.gallery.labels:
+        for name in (label, *model.species_names.get(str(label), ())):
+            found[str(name).lower()] = str(label)
+    known = {}
+    for name in pictures.data.class_names:
+        for spelling in (name, *pictures.species.get(name, ())):
+            if spelling and spelling.lower() in found:
+                known[name] = found[spelling.lower()]
+    return known
+
+
+def print_species(stage: Stage, pictures: DemoPictures) -> None:
+    """Print what the model says about species that it knows and species that it does not."""
+    answers = stage.model.identify(list(stage.rows.paths), k=1, show_progress_bar=False)
+    known = labels_known(stage.model, pictures)
+    labels = list(stage.rows.labels)
+    groups: dict[bool, dict[str, list[Any]]] = {True: {}, False: {}}
+    for label, answer in zip(labels, answers, strict=True):
+        groups[label in known][label] = [*groups[label in known].get(label, []), answer]
+    print("\nWhich species is it? What the model says about one picture each, with the score")
+    for knows, most in (True, KNOWN), (False, UNSEEN):
+        if groups[knows]:
+            print("\n  species it was trained on" if knows else "\n  unseen species")
+        for label in sorted(groups[knows])[:most]:
+            answer = groups[knows][label][0]
+            said = answer.full_names()[0] if answer.known else "none of the known species"
+            verdict = "right" if is_right(answer, known.get(label)) else "wrong"
+            print(f"    {verdict}  {label[:24]:24}  {said} ({answer.score:.2f})")
+    print()
+    for knows, name in (True, "species it was trained on"), (False, "unseen species"):
+        every = [(known.get(k), answer) for k, some in groups[knows].items() for answer in some]
+        if every:
+            right = sum(is_right(answer, label) for label, answer in every)
+            ending = "named right" if knows else "right: none of the known species"
+            print(f"  {right} of {len(every)} pictures of {name} are {ending}")
+
+
+def is_right(answer: be.Identification, label: str | None) -> bool:
+    """Return whether an answer is right; None is a species that the model does not know."""
+    if label is None:
+        return not answer.known
+    return answer.known and str(answer.species) == label
+
+
+def draw(stages: list[Stage], names: Sequence[str]) -> Figure:
+    """Draw some searches with each model, right matches in green."""
+    import birdembed as be
+
+    count = len(names)
+    rows = sorted({(2 * n + 1) * count // (2 * SEARCHES) for n in range(min(SEARCHES, count))})
+    asked, found, expected, captions = [], [], [], []
+    for row in rows:
+        for stage in stages:
+            ids = stage.rows.ids
+            vector = stage.rows.embeddings[row]
+            asked.append(stage.rows.paths[row])
+            found.append(stage.rows.search(vector, k=MATCHES, exclude_ids=ids[row]))
+            expected.append(names[row])
+            captions.append("\n".join(filter(None, (names[row], stage.title))))
+    title = "Pictures and their best matches (green: right)"
+    return be.plot_grid(asked, found, expected=expected, captions=captions, title=title)
+
+
+def show(args: argparse.Namespace, pictures: DemoPictures) -> None:
+    """Embed the pictures, print what the models make of them, and write the plot."""
+    what = "species" if pictures.labelled else "photo"
+    print(f"{pictures.text}\n")
+    stages = [embed(title, model, pictures.data) for title, model in load_models(args)]
+    print_table(stages, what)
+    print_histogram(stages, what)
+    if stages[-1].model.gallery is not None and pictures.labelled:
+        print_species(stages[-1], pictures)
+    if not args.images:
+        print(
+            "\nThese scenes are made, and the model was trained on photos. To see what it does with"
+        )
+        print("your photos: birdembed demo --images DIR, a folder with one subfolder per species")
+    try:
+        figure = draw(stages, pictures.data.names)
+    except ImportError as error:
+        common.say(f"no plot: {error}")
+        return
+    common.save_figure(figure, args.output)
+    print(f"\nThe plot: {args.output}")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Embed the sample photos, search for changed copies, and print and plot the results."""
-    import birdembed as be
+    """Show the pictures' similarities and species, and write a plot."""
+    from birdembed.downloads.demo_pictures import demo_pictures
 
     common.need_target(args.output)
-    folder = Path(args.images) if args.images else Path(be.fetch("samples"))
-    chosen, total = choose(folder, args.limit)
-    models = load_models(args)
-    for n, model in enumerate(models):
-        if len(models) > 1:
-            print(f"{'=' * 78}\n{('Before', 'After')[n]} training on photos of birds\n")
-        rows, results = search(model, folder, chosen, total)
-        print()
-    try:
-        figure = draw(
-            [str(path) for path in rows.paths],
-            list(rows.ids),
-            results,
-            "Changed photos and their best matches",
-        )
-    except ImportError as error:
-        common.say(f"no plot: {error}")
-        return 0
-    common.save_figure(figure, args.output)
-    print(f"The plot: {args.output}")
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(args.images) if args.images else None
+        pictures = demo_pictures(folder, args.limit, Path(work))
+        common.list_failures(pictures.failures)
+        show(args, pictures)
     return 0

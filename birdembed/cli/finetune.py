@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unknown",
         type=common.path,
         metavar="DIR",
-        help="images of other species or objects; reports how many are accepted as a known species",
+        help="images of unseen species or of other things; reports how many of them are accepted",
     )
     parser.add_argument(
         "-o",
@@ -223,7 +223,8 @@ def _read_train(folder: str, failed: list[Any]) -> be.ImageFolder:
 
     import birdembed as be
     from birdembed.base.text import some
-    from birdembed.training.classes import check_train, parts_of
+    from birdembed.data.parts import parts_of
+    from birdembed.training.classes import check_train
 
     given = be.ImageFolder(folder)
     parts = parts_of(given)

@@ -10,6 +10,8 @@ from birdembed.display.figure import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Without green and red, which mean right and wrong.
+_COLORS = ("tab:blue", "tab:orange", "tab:purple", "tab:brown")
 _LOSSES = ("train_loss", "valid_loss")
 _RATES = ("train_accuracy", "valid_accuracy", "precision_at_1", "map_at_r")
 
@@ -63,6 +65,7 @@ def plot_history(
 
 def _curves(axes: Any, epochs: Sequence[Mapping[str, Any]], keys: Sequence[str], name: str) -> None:
     axes.set_ylabel(name)
+    axes.set_prop_cycle(color=_COLORS)
     for key in keys:
         points = [
             (float(row.get("epoch", place)), float(row[key]))

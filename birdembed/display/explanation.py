@@ -128,7 +128,8 @@ def _mark(left: Axes, right: Axes, explanation: _Explained, pairs: int) -> None:
 
     h, w = explanation.map_a.shape
     height, width = explanation.image_a.shape[0] / h, explanation.image_a.shape[1] / w
-    colors = colormaps["tab10"].colors  # type: ignore[attr-defined]
+    every = colormaps["tab10"].colors  # type: ignore[attr-defined]
+    colors = every[:2] + every[4:]  # without green and red, which mean right and wrong
     for number, (a, b, value) in enumerate(explanation.best_pairs(pairs)):
         color = colors[number % len(colors)]
         for axes, (row, column) in ((left, a), (right, b)):

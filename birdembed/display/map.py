@@ -215,7 +215,8 @@ def _styles(n: int) -> tuple[list[Any], list[str]]:
     from matplotlib import colormaps
 
     both = list(colormaps["tab20"].colors)  # type: ignore[attr-defined]
-    colors = both[::2] + both[1::2]  # strong colours first
+    both = both[:4] + both[8:]  # without green and red, which mean right and wrong
+    colors = both[::2] + both[1::2]  # the strong ones first
     marks = "os^vDP*X"
     return (
         [colors[i % len(colors)] for i in range(n)],

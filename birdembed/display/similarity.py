@@ -114,7 +114,7 @@ def _draw_histograms(
     middles = (edges[:-1] + edges[1:]) / 2
     for counts, label, color in (
         (different, "different", "tab:gray"),
-        (same, "same", "tab:green"),
+        (same, "same", "tab:blue"),  # green is for what is right
     ):
         if not counts.sum():
             continue

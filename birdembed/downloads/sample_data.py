@@ -1,7 +1,7 @@
-"""Labelled sample images for trying out training.
+"""Labelled images for trying out training: from a folder, or made of the sample photos.
 
-The notebooks get their images here. The sample photographs show one bird each, cut out of its
-background; where several images of a bird are needed, they are views of its one photograph.
+The notebooks get their images here. The sample photos show one bird each, cut out of its
+background; where several images of a bird are needed, they are views of its one photo.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,38 +18,29 @@ from birdembed.base.files import cache_dir, replacing_dir
 from birdembed.base.optional import need
 from birdembed.base.public import public
 from birdembed.data.folder import ImageFolder
+from birdembed.data.parts import read_parts
 from birdembed.downloads.fetch import fetch
+from birdembed.downloads.sample_species import species_of
+from birdembed.downloads.scenes import cut_out, view
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-VARIABLE = "BIRDEMBED_DATA"
-_VERSION = 1  # of the views: a change makes new folders in the cache
+_VERSION = 2  # of the views: a change makes new folders in the cache
 _PARTS = ("train", "valid", "unseen")
-#: Colours of backgrounds, from far to near: sky, water, leaves, grass, earth, bark, rock, dusk.
-_SCENES = (
-    ((150, 185, 225), (215, 228, 240)),
-    ((60, 95, 125), (130, 160, 170)),
-    ((40, 70, 35), (120, 150, 80)),
-    ((95, 120, 55), (170, 180, 105)),
-    ((110, 90, 65), (185, 165, 130)),
-    ((60, 48, 40), (125, 105, 85)),
-    ((95, 95, 98), (180, 178, 172)),
-    ((45, 40, 60), (190, 130, 100)),
-)
+_HELD_OUT = 0.2  # share of a species' photos that is not in the training
 
 
 @public
 @dataclass(frozen=True)
 class SampleData:
-    """Labelled images to train and to search with.
+    """Labelled images to train with and to judge with.
 
     Attributes
     ----------
-    train, valid : ImageFolder
-        The same classes; no image of `valid` is in `train`.
+    train : ImageFolder
+        Images to train with.
+    valid : ImageFolder
+        Unknown birds: images of the same species that are not in `train`.
     unseen : ImageFolder
-        Images of classes that neither of them has.
+        Unseen species: images of species that are not in `train`. It may be empty.
     source : str
         One sentence that says what the images are.
     """
@@ -61,15 +51,23 @@ class SampleData:
     source: str
 
 
-def sample_photographs(classes: int | None = None, per_class: int = 8) -> tuple[ImageFolder, str]:
-    """Return photographs of birds, and a sentence that says which they are.
+def sample_photographs(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    classes: int | None = None,
+    per_class: int = 8,
+) -> tuple[ImageFolder, str]:
+    """Return photos of birds, and a sentence that says which they are.
 
     Parameters
     ----------
+    folder : str or Path, optional
+        A folder with one subfolder per species, or with such folders for training and validation
+        (`train`, `valid`); the photos for training are taken. Default: the sample photos.
     classes : int, optional
-        So many species, spread over the alphabet. Default: all.
+        Number of species, spread over the alphabet. Default: all; no more than there are.
     per_class : int
-        Photographs of each species, at most; of the sample photographs there is one of each.
+        Most photos per species.
 
     Returns
     -------
@@ -78,49 +76,55 @@ def sample_photographs(classes: int | None = None, per_class: int = 8) -> tuple[
 
     Raises
     ------
+    OSError, ValueError
+        There is no such folder, or it has no subfolders with photos.
     BirdembedError
-        `BIRDEMBED_DATA` is not set, and the sample photographs cannot be fetched.
+        The sample photos cannot be downloaded.
     """
-    root = _real_folder()
-    if root is not None:
-        data = ImageFolder(root / "train")
+    if folder is not None:
+        data, _ = read_parts(folder)
         data = data.select(_spread(data.class_names, classes), per_class=per_class)
-        return data, f"{len(data)} photographs of {len(data.class_names)} species ({VARIABLE})"
+        return data, f"{len(data)} photos of {len(data.class_names)} species from your folder"
     paths = _photographs()
-    names = [_name(path) for path in paths]
+    names = [species_of(path.stem)[0] for path in paths]
     data = ImageFolder.from_lists([str(path) for path in paths], names)
-    data = data.select(_spread(data.class_names, classes))
-    return data, (
-        f"{len(data)} sample photographs, one of each bird ({VARIABLE} is not set, so these "
-        "are the ones that `birdembed fetch samples` gets)"
-    )
+    data = data.select(_spread(data.class_names, classes), per_class=per_class)
+    return data, f"{len(data)} sample photos of {len(data.class_names)} species"
 
 
 def sample_data(
-    classes: int = 24,
+    folder: str | os.PathLike[str] | None = None,
     *,
+    classes: int = 24,
     unseen: int = 6,
     train: int = 20,
     valid: int = 5,
     size: int = 192,
     seed: int = 0,
 ) -> SampleData:
-    """Return images to fine-tune with, and images of birds that are kept out of the training.
+    """Return images to fine-tune with, and images of species that are kept out of the training.
 
-    From `BIRDEMBED_DATA` where it is set (`train/SPECIES/*.jpg`, `valid/SPECIES/*.jpg`). Else
-    each sample photograph is a class, and views of it are its images: cropped, turned, lit
-    and put before backgrounds of all kinds. They are made once and kept in the cache.
+    Without a folder there is one sample photo of each species, and its images are views of that
+    photo: cropped, turned, lit and put before backgrounds of all kinds. They are made once and
+    kept in the cache.
+
+    All numbers are the most that is taken. If there are fewer species, up to a third of them are
+    kept out.
 
     Parameters
     ----------
+    folder : str or Path, optional
+        A folder with one subfolder per species, or with such folders for training and validation
+        (`train`, `valid`). Without these, a fifth of each species' photos is held out. Default:
+        views of the sample photos.
     classes, unseen : int
-        Birds to train with, and others to keep out.
+        Species to train with, and others to keep out.
     train, valid : int
-        Images of each bird, at most; the unseen ones have `valid` each.
+        Images per species for training and for validation; unseen species have `valid` each.
     size : int
         Pixels of a view's side.
     seed : int
-        Of the choice, and of the views.
+        Seed of the choice, and of the views.
 
     Returns
     -------
@@ -128,65 +132,81 @@ def sample_data(
 
     Raises
     ------
-    ValueError
-        There are not so many birds.
+    OSError, ValueError
+        There is no such folder; or it has fewer than two species, or none with two photos.
     BirdembedError
-        `BIRDEMBED_DATA` is not set, and the sample photographs cannot be fetched.
+        The sample photos cannot be downloaded.
     """
-    root = _real_folder()
-    names = ImageFolder(root / "train").class_names if root else [_name(p) for p in _photographs()]
+    parts = None if folder is None else read_parts(folder)
+    names = sorted(_samples()) if parts is None else parts[0].class_names
+    if len(names) < 2:
+        raise ValueError(f"{folder}: it has one species ({names[0]}), training needs at least two")
     if classes + unseen > len(names):
-        raise ValueError(
-            f"classes and unseen ask for {classes} + {unseen} birds, there are {len(names)}"
-        )
+        unseen = min(unseen, len(names) // 3)
+        classes = len(names) - unseen
     chosen = _spread(names, classes + unseen)
     apart = _spread(chosen, unseen) if unseen else []
     known = [name for name in chosen if name not in apart]
     counts = {"train": train, "valid": valid, "unseen": valid}
-    if root is not None:
-        return _real_data(root, known, apart, counts, seed)
-    return _view_data(known, apart, counts, size, seed)
+    if parts is None:
+        return _view_data(known, apart, counts, size, seed)
+    return _real_data(*parts, known, apart, counts, seed)
 
 
 def _real_data(
-    root: Path, known: list[str], apart: list[str], counts: dict[str, int], seed: int
+    seen: ImageFolder,
+    held: ImageFolder | None,
+    known: list[str],
+    apart: list[str],
+    counts: dict[str, int],
+    seed: int,
 ) -> SampleData:
-    """Return photographs of the folder that BIRDEMBED_DATA names."""
-    seen, held = ImageFolder(root / "train"), ImageFolder(root / "valid")
-    return SampleData(
-        seen.select(known, per_class=counts["train"], seed=seed),
-        held.select(known, per_class=counts["valid"], seed=seed),
-        held.select(apart, per_class=counts["unseen"], seed=seed) if apart else _nothing(),
-        f"photographs of {len(known)} species to train with and of {len(apart)} others "
-        f"({VARIABLE})",
-    )
+    """Return photos of a folder; without `held`, some of `seen` are held out."""
+    both = _joined(seen, held)  # an unseen species is in no training, so all its photos will do
+    if held is None:
+        seen, held = seen.split(_HELD_OUT, seed)
+    there = set(held.names)
+    judged = [name for name in known if name in there]
+    if not judged:
+        raise ValueError(
+            f"{seen.root}: no species has a second photo, so that none can be held out of the "
+            "training"
+        )
+    train = seen.select(known, per_class=counts["train"], seed=seed)
+    valid = held.select(judged, per_class=counts["valid"], seed=seed)
+    unseen = both.select(apart, per_class=counts["unseen"], seed=seed) if apart else _nothing()
+    return SampleData(train, valid, unseen, _source(train, valid, unseen, "photos", "your folder"))
+
+
+def _joined(seen: ImageFolder, held: ImageFolder | None) -> ImageFolder:
+    """Return the images of both."""
+    if held is None:
+        return seen
+    return ImageFolder.from_lists([*seen.paths, *held.paths], [*seen.names, *held.names])
 
 
 def _view_data(
     known: list[str], apart: list[str], counts: dict[str, int], size: int, seed: int
 ) -> SampleData:
-    """Return views of the sample photographs."""
+    """Return views of the sample photos."""
     folder = _views(known, apart, counts, size, seed)
-    return SampleData(
-        ImageFolder(folder / "train"),
-        ImageFolder(folder / "valid"),
-        ImageFolder(folder / "unseen") if apart else _nothing(),
-        f"views of {len(known)} sample photographs to train with and of {len(apart)} others: "
-        "each photograph is a class, and its pictures are that one photograph cropped, turned, "
-        f"lit and put before other backgrounds ({VARIABLE} is not set)",
-    )
+    train, valid = ImageFolder(folder / "train"), ImageFolder(folder / "valid")
+    unseen = ImageFolder(folder / "unseen") if apart else _nothing()
+    source = _source(train, valid, unseen, "views", "the sample photos")
+    return SampleData(train, valid, unseen, source)
 
 
-def _real_folder() -> Path | None:
-    """Return the folder that BIRDEMBED_DATA names, None where it is not set."""
-    given = os.environ.get(VARIABLE)
-    if not given:
-        return None
-    root = Path(given)
-    for part in ("train", "valid"):
-        if not (root / part).is_dir():
-            raise FileNotFoundError(f"{VARIABLE}={given}: there is no folder {part} in it")
-    return root
+def _source(
+    train: ImageFolder, valid: ImageFolder, unseen: ImageFolder, what: str, origin: str
+) -> str:
+    """Return the sentence that says what the images are."""
+    parts = [
+        f"{len(train)} {what} of {len(train.class_names)} species to train with",
+        f"{len(valid)} of the same species that are not in the training",
+    ]
+    if len(unseen):
+        parts.append(f"{len(unseen)} of {len(set(unseen.names))} other species")
+    return f"{', '.join(parts[:-1])} and {parts[-1]}, from {origin}"
 
 
 def _nothing() -> ImageFolder:
@@ -204,8 +224,12 @@ def _photographs() -> list[Path]:
     return sorted(Path(fetch("samples")).glob("*.png"))
 
 
-def _name(path: Path) -> str:
-    return path.stem.replace("_", " ").replace("-", " ").capitalize()
+def _samples() -> dict[str, Path]:
+    """Return one sample photo of each species."""
+    found: dict[str, Path] = {}
+    for path in _photographs():
+        found.setdefault(species_of(path.stem)[0], path)
+    return found
 
 
 # Views of a sample photograph ------------------------------------------------------------------
@@ -220,64 +244,16 @@ def _views(
     if target.is_dir():
         return target
     Image = need("PIL.Image", "pillow", "sample_data")
-    samples = {_name(path): path for path in _photographs()}
+    samples = _samples()
     with replacing_dir(target) as folder:
         for number, part in enumerate(_PARTS):
             for name in apart if part == "unseen" else known:
                 place = folder / part / name
                 place.mkdir(parents=True)
                 with Image.open(samples[name]) as full:
-                    bird = _cut_out(full.convert("RGBA"), 2 * size)
+                    bird = cut_out(full.convert("RGBA"), 2 * size)
                 for i in range(counts[part]):
                     # Of its own: no view depends on how many others there are.
                     rng = np.random.default_rng([seed, number, i, *name.encode()])
-                    _view(bird, size, rng).save(place / f"{i:03d}.jpg", quality=90)
+                    view(bird, size, rng).save(place / f"{i:03d}.jpg", quality=90)
     return target
-
-
-def _cut_out(full: Image, most: int) -> Image:
-    """Cut the empty space off around the bird, and shrink it to at most `most` pixels a side."""
-    alpha = full.getchannel("A").point(lambda value: 255 if value > 20 else 0)
-    bird = full.crop(alpha.getbbox())
-    bird.thumbnail((most, most))
-    return bird
-
-
-def _view(bird: Image, size: int, rng: np.random.Generator) -> Image:
-    """Draw a view of the bird: cropped, turned, lit, and put before a background."""
-    from PIL import Image, ImageEnhance
-
-    seen = bird.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else bird
-    turn = float(rng.uniform(-30, 30))
-    seen = seen.rotate(turn, Image.Resampling.BICUBIC, expand=True)
-    share = size * rng.uniform(0.6, 1.45) / max(seen.size)
-    new = [max(1, round(side * share)) for side in seen.size]
-    seen = seen.resize((new[0], new[1]), Image.Resampling.LANCZOS)
-    image = _background(size, rng)
-    # Larger than the image: its edge crops the bird.
-    corner = [round(rng.uniform(min(0, size - side), max(0, size - side))) for side in new]
-    image.paste(seen, (corner[0], corner[1]), seen)
-    for enhance, low, high in (
-        (ImageEnhance.Brightness, 0.55, 1.4),
-        (ImageEnhance.Contrast, 0.75, 1.25),
-        (ImageEnhance.Color, 0.6, 1.35),
-    ):
-        image = enhance(image).enhance(float(rng.uniform(low, high)))
-    return image
-
-
-def _background(size: int, rng: np.random.Generator) -> Image:
-    """Draw a background like a place out of focus: two colours that run into each other."""
-    from PIL import Image
-
-    pair: Any = np.asarray(_SCENES[rng.integers(len(_SCENES))], np.float64)
-    if rng.random() < 0.5:
-        pair = pair[::-1]
-    down = np.linspace(0, 1, size)[:, None, None]
-    pixels = pair[0] * (1 - down) + pair[1] * down
-    for cells, strength in ((3, 40), (9, 26), (36, 14)):
-        coarse = rng.normal(0, strength, (cells, cells, 1)) + rng.normal(0, 6, (cells, cells, 3))
-        small = np.clip(coarse + 128, 0, 255).astype(np.uint8)
-        wide = Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC)
-        pixels = pixels + np.asarray(wide, np.float64) - 128
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

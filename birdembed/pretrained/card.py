@@ -19,8 +19,8 @@ _SCORES = {
 _GALLERY = {
     "accuracy": "right species, known species only",
     "known_accepted": "images of known species that are accepted",
-    "unknown_accepted": "images of unknown species that are accepted",
-    "auroc": "AUROC, known against unknown",
+    "unknown_accepted": "images of unseen species that are accepted",
+    "auroc": "AUROC, known against unseen species",
 }
 _OPTIONS = ("epochs", "batch_size", "image_size", "lr", "optimizer", "augment", "loss")
 
@@ -131,7 +131,7 @@ def _training(training: Mapping[str, Any]) -> list[str]:
     gallery = training.get("gallery") or {}
     rows = [(text, f"{gallery[k]:.3f}") for k, text in _GALLERY.items() if _number(gallery.get(k))]
     if rows:
-        parts.append("## Known and unknown species\n\n" + _table(("share", "value"), rows))
+        parts.append("## Known and unseen species\n\n" + _table(("share", "value"), rows))
     return parts
 
 

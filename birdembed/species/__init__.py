@@ -1,1 +1,1 @@
-"""Identification of species, known and unknown."""
+"""Identification of known species, and of pictures that show none of them."""

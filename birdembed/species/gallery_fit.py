@@ -50,15 +50,17 @@ class GalleryFit:
     known_accepted : float
         Share of the images of known species that reach the threshold.
     unknown_accepted : float
-        Share of the images of unknown species that reach the threshold (false accept rate).
+        Share of the images to refuse (of unseen species, or of `unknown`) that reach the threshold
+        (false accept rate).
     auroc : float
-        Area under the ROC curve of known against unknown: 1 is perfect, 0.5 is chance.
+        Area under the ROC curve of known species against images to refuse: 1 is perfect, 0.5 is
+        chance.
     accuracy : float
         Share of the known images whose nearest species is right, regardless of the threshold.
     n_known, n_unknown : int
         Number of images used for these rates.
     unknown_from : str
-        Source of the unknown images: "held-out species" or "given pictures".
+        Source of the images to refuse: "held-out species" or "given pictures".
     failures : list of (int, str, str)
         Position, name and reason for each image that could not be read.
     calibration_error : float or None
@@ -109,7 +111,7 @@ class GalleryFit:
 
 
 class _Scores(NamedTuple):
-    """The scores of known and of unknown images, and whether the known ones are right.
+    """The scores of images of known species and of images to refuse; `right` is of the first.
 
     The margins are None if there is only one species.
     """
@@ -197,7 +199,7 @@ def _calibrated(
 ) -> tuple[Calibration | None, dict[str, Any]]:
     """Return the calibration, and the fields of `GalleryFit` that describe its quality.
 
-    Scores of given unknown images are used, with the same total weight as the known ones. Scores
+    Scores of given images to refuse are used, with the same total weight as the known ones. Scores
     of held-out species are not used: a model that was trained on these species rejects them more
     easily than species it has never seen.
     """
@@ -240,7 +242,7 @@ def _warn_of_lost(data: Any, species: list[str]) -> None:
 
 
 def _check_counts(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> None:
-    """Raise a ValueError if there are no scores of known or of unknown images."""
+    """Raise a ValueError if there are no scores of known species or none to refuse."""
     if not len(inside):
         raise ValueError(
             "each species has only one image; add a second image of at least one species, or pass "

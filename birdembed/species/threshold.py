@@ -10,9 +10,9 @@ from birdembed.species.calibration import best_and_margin
 
 
 def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
-    """Measure how well a score separates known from unknown: the area under the ROC curve.
+    """Measure how well a score separates known species from others: the area under the ROC curve.
 
-    This is the share of (known, unknown) pairs in which the known one scores higher; ties count
+    This is the share of (known, other) pairs in which the known one scores higher; ties count
     half (Mann and Whitney 1947).
 
     Parameters
@@ -52,7 +52,7 @@ def choose_threshold(
         Scores.
     accept : float or None
         Choose the largest threshold that accepts at least this share of `known`. None: choose the
-        one with the best mean of the shares of known accepted and unknown rejected.
+        one with the best mean of the shares of known accepted and others refused.
     """
     ordered = np.sort(known)
     if accept is not None:
@@ -65,7 +65,7 @@ def choose_threshold(
     # Halfway to the next lower score, so that no score is equal to the threshold.
     best = int(np.argmax(refused + accepted))
     lower = tried[best - 1] if best else tried[best]
-    return float((tried[best] + lower) / 2), "best mean of known accepted and unknown refused"
+    return float((tried[best] + lower) / 2), "best mean of known accepted and others refused"
 
 
 def held_out_scores(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.text import some
 from birdembed.data.folder import ImageFolder, image_folder
-from birdembed.images.files import subfolders
+from birdembed.data.parts import parts_of
 from birdembed.training.config import TrainConfig
 
 
@@ -48,22 +48,6 @@ def check_train(data: Any, losses: Sequence[Any] = ()) -> ImageFolder:
             "needs at least two"
         )
     return data
-
-
-_PARTS = ({"train", "training"}, {"valid", "validation", "val", "test", "dev", "holdout"})
-
-
-def parts_of(data: ImageFolder) -> tuple[str, str] | None:
-    """Return the training and validation folders if they were mistaken for classes, else None."""
-    if data.root is None:
-        return None
-    found = [
-        next((name for name in data.class_names if name.lower() in names), None) for names in _PARTS
-    ]
-    train, valid = (name and os.path.join(data.root, name) for name in found)
-    if train and valid and all(subfolders(part) for part in (train, valid)):
-        return train, valid
-    return None
 
 
 def check_not_parts(data: ImageFolder) -> None:

@@ -21,7 +21,7 @@ from birdembed.training.checkpoint import (
 )
 from birdembed.training.engine import Diverged, StepResult
 from birdembed.training.history import History
-from birdembed.training.progress import epoch_line, seconds_left
+from birdembed.training.progress import epoch_row, seconds_left
 from birdembed.training.resume import save
 from birdembed.training.run import Position, Run
 from birdembed.training.validation import validate
@@ -149,7 +149,7 @@ class Loop:
             "seconds": seconds,
             "images_per_second": result.images / max(seconds, 1e-9),
         }
-        shown = {"accuracy": at.right / at.labelled} if at.labelled else {}
+        shown = {"acc": at.right / at.labelled} if at.labelled else {}
         self._report.update(result.images, loss=at.loss / at.images, **shown)
         return self._tell("on_step_end", logs)
 
@@ -181,7 +181,7 @@ class Loop:
         run.position = Position(at.epoch + 1, run.step_count)
         sizes = [run.size_at(epoch) for epoch in range(at.epoch, cfg.epochs)]
         left = seconds_left(sizes, at.seconds, afterwards)
-        self._report.say(epoch_line(logs, cfg.epochs, left))
+        self._report.row(*epoch_row(logs, cfg.epochs, left))
         go = self._tell("on_epoch_end", logs)
         if not cfg.checkpoint_every:
             go = self._checkpoint() and go

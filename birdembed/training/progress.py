@@ -28,9 +28,21 @@ class Reporter:
         self._terminal = is_interactive()
         self._show = self._terminal if show is None else bool(show)
         self._bar: Any = None
+        self._header = ""  # that the next row of the table would stand under
 
     def say(self, text: str) -> None:
-        """Print a line, above the bar if there is one."""
+        """Print a line, above the bar where there is one."""
+        self._header = ""
+        self._print(text)
+
+    def row(self, header: str, text: str) -> None:
+        """Print a row of a table, and its header where the last line belongs to no such table."""
+        if header != self._header:
+            self._print(header)
+        self._header = header
+        self._print(text)
+
+    def _print(self, text: str) -> None:
         log.info(text)
         if not self._show:
             return
@@ -109,23 +121,37 @@ def seconds_left(sizes: list[int], trained: float, afterwards: float) -> float:
     return trained * sum(pixels[1:]) / pixels[0] + afterwards * len(pixels[1:])
 
 
-def epoch_line(logs: dict[str, Any], epochs: int, left: float) -> str:
-    """Return one line about a finished epoch."""
-    parts = [
-        f"epoch {logs['epoch']}/{epochs}",
-        f"loss {logs['train_loss']:.4f}",
-    ]
-    for key, title in (
-        ("train_accuracy", "accuracy"),
-        ("valid_loss", "valid loss"),
-        ("valid_accuracy", "valid accuracy"),
-        ("precision_at_1", "P@1"),
-        ("map_at_r", "MAP@R"),
-    ):
+def clock(seconds: float) -> str:
+    """Return a time as 1:02 or 1:02:03."""
+    whole = round(max(seconds, 0))
+    minutes = f"{whole % 3600 // 60}:{whole % 60:02d}"
+    return minutes if whole < 3600 else f"{whole // 3600}:{minutes:0>5}"
+
+
+#: Keys of an epoch's logs, with the title and width of their column and the decimals.
+_COLUMNS = (
+    ("train_loss", "loss", 6, 4),
+    ("train_accuracy", "acc.", 5, 3),
+    ("valid_loss", "valid loss", 10, 4),
+    ("valid_accuracy", "valid acc.", 10, 3),
+    ("precision_at_1", "P@1", 5, 3),
+    ("map_at_r", "MAP@R", 5, 3),
+)
+
+
+def epoch_row(logs: dict[str, Any], epochs: int, left: float) -> tuple[str, str]:
+    """Return the header of the table of epochs, and the row of a finished epoch.
+
+    With every column they are 78 characters wide, so that they fit a terminal of 80.
+    """
+    header, row = [f"{'epoch':>7}"], [f"{logs['epoch']}/{epochs}".rjust(7)]
+    for key, title, width, decimals in _COLUMNS:
         if key in logs:
-            parts.append(f"{title} {logs[key]:.3f}")
-    parts.append(f"{logs['images_per_second']:.1f} images/s")
-    parts.append(duration(logs["seconds"]))
-    if left > 0:
-        parts.append(f"about {duration(left)} left")
-    return "  ".join(parts)
+            header.append(title.rjust(width))
+            value = logs[key]
+            text = f"{value:.{decimals}f}" if abs(value) < 10 else f"{value:.{decimals + 1}g}"
+            row.append(text.rjust(width))
+    for title, value in (("time", clock(logs["seconds"])), ("left", clock(left))):
+        header.append(title.rjust(7))
+        row.append(value.rjust(7))
+    return "  ".join(header), "  ".join(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,21 +42,11 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
     """
     # Use one precision for all, so that epochs and runs can be compared.
     snapshot = replace(snapshot, precision="float32")
-    valid, labels, config = run.valid_data, run.valid_labels, run.config
+    valid, labels = run.valid_data, run.valid_labels
     assert valid is not None
     assert labels is not None
-    num_threads = config.num_threads or 0
-    features, kept = [], []
-    for batch in batches.batches(
-        valid.paths, snapshot.preprocess, _BATCH, num_threads=num_threads, on_error=config.on_error
-    ):
-        if len(batch.pixels):
-            features.append(snapshot.features(batch.pixels, False, num_threads))
-            kept.append(batch.positions)
-    if not kept:
-        raise ValueError(f"none of the {len(valid.paths)} images of valid can be read")
-    vectors = np.concatenate(features)
-    truth = labels[np.concatenate(kept)]
+    vectors, kept = _features(run, snapshot, valid.paths)
+    truth = labels[kept]
     logits = None
     if snapshot.num_classes:
         logits = np.asarray(snapshot.trunk.network.head(vectors), np.float64)
@@ -63,6 +54,29 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
         raise Diverged("training has diverged: the network output on valid has NaN or infinity")
     found = {} if logits is None else classified(logits, truth)
     return found | _retrieved(vectors, truth)
+
+
+def _features(
+    run: Run, snapshot: Snapshot, paths: Sequence[str]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return features of the images that can be read, and their positions."""
+    config, report = run.config, run.report
+    num_threads = config.num_threads or 0
+    features, kept = [], []
+    report.start("validation", len(paths))
+    try:
+        for batch in batches.batches(
+            paths, snapshot.preprocess, _BATCH, num_threads=num_threads, on_error=config.on_error
+        ):
+            if len(batch.pixels):
+                features.append(snapshot.features(batch.pixels, False, num_threads))
+                kept.append(batch.positions)
+            report.update(len(batch.positions) + len(batch.failures))
+    finally:
+        report.close()
+    if not kept:
+        raise ValueError(f"none of the {len(paths)} images of valid can be read")
+    return np.concatenate(features), np.concatenate(kept)
 
 
 def classified(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:

@@ -18,14 +18,6 @@ from tests.support.species import picture, write_folder
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
 
 
-def some_pictures(folder, n):
-    """Return a new folder of n pictures, 0.png and on."""
-    folder.mkdir()
-    for seed in range(n):
-        picture(seed, 0, 96).save(folder / f"{seed}.png")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory):
     """Two species with three pictures each, a note, and one file that is no picture."""
@@ -323,52 +315,6 @@ def test_evaluate(photos, folder, capsys):
     assert 0 <= found["precision_at_1"] <= 1
     assert main(["evaluate", photos.root, "--model", folder]) == 0
     assert "precision_at_1" in capsys.readouterr().out
-
-
-def test_demo(tmp_path, bare, capsys, monkeypatch):
-    pytest.importorskip("matplotlib")
-    images = some_pictures(tmp_path / "images", 4)
-    monkeypatch.chdir(tmp_path)
-    assert main(["demo", "--images", str(images), "--model", bare]) == 0
-    out = capsys.readouterr().out
-    for word in ("flipped", "rotated", "darkened"):
-        assert word in out
-    name = next(line.split()[-1] for line in out.splitlines() if line.endswith(".png"))
-    assert Image.open(tmp_path / name).size > (100, 100)
-    assert "differences" in out
-
-    knowing = be.load_model(bare)
-    knowing.fit_gallery(
-        knowing.encode([images / f"{i}.png" for i in (0, 0, 1, 1)]),
-        labels=["kea", "kea", "tui", "tui"],
-    )
-    knowing.save_pretrained(tmp_path / "knowing")
-    assert main(["demo", "--images", str(images), "--model", str(tmp_path / "knowing")]) == 0
-    out = capsys.readouterr().out
-    assert "none of the 2 species" in out
-    assert "1.000  0: kea" in out
-    assert "differences" not in out
-
-
-def test_demo_before_and_after(tmp_path, bare, capsys, monkeypatch):
-    """Without --model: the pre-trained one, where it was fetched, and then the default."""
-    pytest.importorskip("matplotlib")
-    images = some_pictures(tmp_path / "images", 3)
-    load = be.load_model
-    asked = []
-
-    def fake_load(name=None, precision=None):
-        asked.append(name)
-        return load(bare) if name == "sscd" else load()
-
-    monkeypatch.setattr(be, "load_model", fake_load)
-    monkeypatch.setattr(be, "list_models", lambda: ["birds51", "sscd"])
-    monkeypatch.chdir(tmp_path)
-    assert main(["demo", "--images", str(images)]) == 0
-    out = capsys.readouterr().out
-    assert asked == [None, "sscd"]
-    assert out.index("Before training") < out.index("After training") < out.index("birds51)")
-    assert "none of the 51 species" in out
 
 
 @pytest.mark.parametrize("place", ["parser.parse", "_run"])

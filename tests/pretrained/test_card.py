@@ -48,7 +48,7 @@ def test_card(model, tmp_path):
         "| data | 70 images of 2 classes |",
         "Best epoch (5), on 30 other images",
         "| 0.9877 |",
-        "| images of unknown species that are accepted | 0.062 |",
+        "| images of unseen species that are accepted | 0.062 |",
         "Barn Owl (Tyto alba)",
         'be.load_model("my-birds")',
     ):

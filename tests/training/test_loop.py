@@ -14,7 +14,7 @@ from birdembed.training.callbacks import Callback
 from birdembed.training.config import TrainConfig
 from birdembed.training.fine_tune import fine_tune
 from birdembed.training.losses import SupCon
-from birdembed.training.progress import seconds_left
+from birdembed.training.progress import Reporter, epoch_row, seconds_left
 from birdembed.training.trainer import Trainer
 from tests.support.small_training import EASY, Stop, interrupt, new_model, same, weights
 from tests.support.train_data import NAMES, make_folder
@@ -345,11 +345,54 @@ def test_an_unwritable_checkpoint_dir_shows_before_the_work(train, tmp_path):
 def test_progress_without_a_terminal_is_lines(train, valid, capsys):
     fine_tune(new_model(), train, valid, 1, show_progress_bar=True, **EASY)
     text = capsys.readouterr().err
-    assert "epoch 1/1  loss " in text
-    assert "images/s" in text
+    header, row = text.splitlines()[-2:]
+    assert header.split()[:3] == ["epoch", "loss", "acc."]
+    assert row.split()[0] == "1/1"
     assert "\r" not in text
     fine_tune(new_model(), train, valid, 1, **EASY)
     assert capsys.readouterr().err == ""
+
+
+LOGS = {
+    "epoch": 12,
+    "train_loss": 12.34567,
+    "train_accuracy": 0.91234,
+    "valid_loss": 0.98765,
+    "valid_accuracy": 1.0,
+    "precision_at_1": 0.5,
+    "map_at_r": 0.25,
+    "seconds": 3723.4,
+}
+
+
+def test_the_table_of_epochs_fits_a_terminal_and_stands_under_its_header():
+    header, row = epoch_row(LOGS, 100, 59.6)
+    assert len(header) == len(row) < 80
+    assert row.split() == (
+        ["12/100", "12.346", "0.912", "0.9877", "1.000", "0.500", "0.250", "1:02:03", "1:00"]
+    )
+    for title, value in (("valid loss", "0.9877"), ("MAP@R", "0.250"), ("time", "1:02:03")):
+        assert header.index(title) + len(title) == row.index(value) + len(value)
+    header, row = epoch_row({k: v for k, v in LOGS.items() if "valid" not in k}, 100, 0)
+    assert "valid" not in header
+    assert len(header) == len(row)
+
+
+def test_the_header_is_printed_again_after_another_line(capsys):
+    report = Reporter(True)
+    for _ in range(2):
+        report.row("epoch  loss", "    1   0.5")
+    report.say("a note")
+    report.row("epoch  loss", "    2   0.4")
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in shown] == ["epoch", "1", "1", "a", "epoch", "2"]
+
+
+def test_validation_has_a_bar(train, valid, monkeypatch, capsys):
+    monkeypatch.setattr("birdembed.training.progress.is_interactive", lambda: True)
+    fine_tune(new_model(), train, valid, 1, **EASY)
+    bars = [part for part in capsys.readouterr().err.split("\r") if "validation" in part]
+    assert any(f"/{len(valid)} " in bar for bar in bars)
 
 
 def test_the_time_left_knows_of_larger_images_to_come():
