@@ -61,7 +61,7 @@ def test_weights_that_are_no_numbers(model, tmp_path, value):
     from safetensors.numpy import save_file
 
     save_file(broken, tmp_path / "w.safetensors")
-    with pytest.raises(be.WeightsError, match=r"w\.safetensors: layer2\.0\.bn1\.running_var contains"):
+    with pytest.raises(be.WeightsError, match=r"w\.safetensors: layer2\.0\.bn1\.running_var "):
         be.load_model("resnet50", weights=tmp_path / "w.safetensors")
     (tmp_path / "w.safetensors").unlink()
 

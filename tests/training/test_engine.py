@@ -67,7 +67,7 @@ def test_a_step_by_hand_is_a_step_of_the_core(train):
     other = Trainer(_model_of(moved), train, schedule="constant", label_smoothing=0.0, **options)
     wanted = sum((g.astype(float) ** 2).sum() for g in slope.values())
     assert (loss - other.step(x, np.arange(4))) / 2e-5 == pytest.approx(wanted, rel=0.05)
-    with pytest.raises(ValueError, match="y must be 0 to 3.*got 0 to 9"):
+    with pytest.raises(ValueError, match=r"y must be 0 to 3.*got 0 to 9"):
         trainer.step(x, np.array([0, 1, 2, 9]))
     with pytest.raises(ValueError, match="x must be float32"):
         trainer.step(x.astype(np.float64), np.arange(4))
