@@ -161,7 +161,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model(parser: argparse.ArgumentParser, default: str = "birds51") -> None:
+def add_model(parser: argparse.ArgumentParser, default: str = "birds477") -> None:
     """Add --model and --threads; `default` says in words which model is used without it."""
     parser.add_argument(
         "--model",

@@ -41,7 +41,7 @@ def _models() -> list[dict[str, Any]]:
 
     here = be.list_models()
     about = {
-        DEFAULT_MODEL: "default: names 51 species of birds",
+        DEFAULT_MODEL: "default: names 476 species of birds",
         "sscd": "pre-trained, a start for fine-tuning (`birdembed fetch sscd` downloads it)",
     }
     names = [*known_names(), *(name for name in here if name not in known_names())]

@@ -25,8 +25,8 @@ def load_model(
     Parameters
     ----------
     name : str or Path
-        A folder that `Model.save_pretrained` wrote (an existing folder wins); ``"birds51"``,
-        fine-tuned on 51 species and bundled; ``"sscd"``, a real pre-trained trunk
+        A folder that `Model.save_pretrained` wrote (an existing folder wins); ``"birds477"``,
+        which knows 476 species of birds and is bundled; ``"sscd"``, a real pre-trained trunk
         (`birdembed fetch sscd` gets it); ``"resnet50"``, ``"resnet50d"``,
         ``"resnet50d.a1_in1k"`` or any ``"owner/name"``: from the Hugging Face hub, which needs
         the extra ``hub``. With `weights`, the architecture.

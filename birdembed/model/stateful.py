@@ -65,7 +65,7 @@ class Stateful:
         """Where the model comes from.
 
         A name that `load_model` knows, a hub id with its revision, or the path of a folder. For
-        a model that was changed since and not saved, how it was made: "fine-tuned from birds51".
+        a model that was changed since and not saved, how it was made: "fine-tuned from birds477".
         """
         if self._saved is not None and self._saved[1] == self.fingerprint:
             return self._saved[0]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NO_GALLERY = (
     "this model has no gallery of species: fit_gallery(data) computes one from labelled "
-    "photographs, load_model('birds51') brings one of 51 species"
+    "photographs, load_model('birds477') brings one of 476 species"
 )
 STALE = (
     "the gallery was computed before the model's weights, projection or preprocessing changed: "

@@ -362,13 +362,13 @@ def test_demo_before_and_after(tmp_path, bare, capsys, monkeypatch):
         return load(bare) if name == "sscd" else load()
 
     monkeypatch.setattr(be, "load_model", fake_load)
-    monkeypatch.setattr(be, "list_models", lambda: ["birds51", "sscd"])
+    monkeypatch.setattr(be, "list_models", lambda: ["birds477", "sscd"])
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--images", str(images)]) == 0
     out = capsys.readouterr().out
     assert asked == [None, "sscd"]
-    assert out.index("Before training") < out.index("After training") < out.index("birds51)")
-    assert "of the 51 species it knows" in out
+    assert out.index("Before training") < out.index("After training") < out.index("birds477)")
+    assert "of the 476 species it knows" in out
 
 
 @pytest.mark.parametrize("place", ["parser.parse", "_run"])
