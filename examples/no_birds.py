@@ -1,9 +1,9 @@
-"""Twenty pictures that are no birds, without a photograph of our own.
+"""Collect twenty images that do not show birds.
 
-Python packages carry photographs and scans for their own examples: scikit-image (a cat, a cup of
+Some Python packages contain photos and scans for their own examples: scikit-image (a cat, a cup of
 coffee, a rocket, a face, the moon, walls, coins, a page of text ...), scikit-learn (a Chinese
-temple, a flower), Matplotlib (a portrait). Those that are installed are taken from there; what is
-missing to twenty is drawn here, scenes and textures.
+temple, a flower), Matplotlib (a portrait). This module uses those that are installed. If there are
+fewer than twenty, it draws the rest: scenes and textures.
 
     pip install scikit-image scikit-learn matplotlib
 """
@@ -19,7 +19,7 @@ import numpy as np
 import birdembed as be
 
 COUNT = 20
-#: Package and folder in it: names of pictures. Drawings and masks are left out.
+#: Images by package and folder. Drawings and masks are left out.
 PACKAGED = {
     ("sklearn", "datasets/images"): ["china.jpg", "flower.jpg"],
     ("skimage", "data"): [
@@ -34,7 +34,7 @@ Picture = np.ndarray
 
 
 def packaged() -> dict[str, Picture]:
-    """Return what installed packages carry: ``(h, w, 3)`` uint8 by name."""
+    """Return the images in installed packages, ``(h, w, 3)`` uint8 by name."""
     found = {}
     for (package, folder), names in PACKAGED.items():
         spec = importlib.util.find_spec(package)
@@ -92,7 +92,7 @@ def _checks(rng: np.random.Generator) -> Picture:
 
 
 def _waves(rng: np.random.Generator) -> Picture:
-    """Return ripples, as of water or cloth."""
+    """Return ripples, like water or cloth."""
     y, x = np.mgrid[0:256, 0:256] / 255.0
     height = sum(
         np.sin(2 * np.pi * (rng.uniform(2, 14) * x + rng.uniform(2, 14) * y) + rng.random() * 6)
@@ -112,7 +112,7 @@ _DRAWN: dict[str, Callable[[np.random.Generator], Picture]] = {
 
 
 def drawn(count: int, seed: int = 0) -> dict[str, Picture]:
-    """Return drawn scenes and textures, the same for the same seed."""
+    """Return drawn scenes and textures; the same seed gives the same images."""
     rng = np.random.default_rng(seed)
     kinds = list(_DRAWN)
     pictures = {}
@@ -124,7 +124,7 @@ def drawn(count: int, seed: int = 0) -> dict[str, Picture]:
 
 
 def no_birds(folder: str | None = None) -> dict[str, Picture]:
-    """Return twenty pictures by name, or all of a folder of your own."""
+    """Return twenty images by name, or all images of your own folder."""
     if folder is not None:
         paths = sorted(path for path in Path(folder).iterdir() if path.is_file())
         return {path.name: be.decode_image(path) for path in paths}

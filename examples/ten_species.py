@@ -1,16 +1,16 @@
-"""Ten species: what fine-tuning does to similarity.
+"""Show how fine-tuning on ten species changes similarity.
 
-A pre-trained ResNet-50 finds all birds alike. Trained for a few epochs as a classifier of ten
-species and with the classifier dropped again, it scores pictures of one species high and those of
-two species low. This script measures that before and after, on photographs that were not in
-training, and on species that were not; beside it stand the figures of the work it follows (timm's
-resnet50d, ten of the same 51 species).
+A pre-trained ResNet-50 gives similar scores to all birds. This script trains it for a few epochs as
+a classifier of ten species. Afterwards, images of the same species have high scores and images of
+different species low ones. The script measures this before and after the training, on photos and
+on species that were not in the training. It prints the published numbers of the work that it
+follows beside its own (timm's resnet50d, ten of the same 51 species).
 
     birdembed fetch sscd
     python examples/ten_species.py --train birds/train --valid birds/valid -o ten-species
 
-writes a model folder, two pictures of searches (before.png, after.png) and report.json. On two
-cores it takes about ten minutes. Interrupted, it goes on with --resume.
+The output is a model folder, two plots of searches (before.png, after.png) and report.json. On two
+cores it takes about ten minutes. If you interrupt it, continue with --resume.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 import birdembed as be
 
-#: Before and after, as published: single pairs of pictures, no means.
+#: Published numbers before and after: single pairs of images, not means.
 REFERENCE = {
     "same species, one pair": ("0.8866", "0.8410"),
     "other species, one pair": ("0.8602", "0.2604"),
@@ -35,27 +35,31 @@ REFERENCE = {
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Return the parser."""
+    """Return the argument parser."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     common.add_folders(parser)
     parser.add_argument("-o", "--output", default="ten-species", metavar="DIR")
     parser.add_argument("--species", type=int, default=10, metavar="N")
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--size", type=int, default=128, help="side in training (default: 128)")
-    # Ten species are too few for a larger size to gain: at 160 px they are told apart no better,
-    # and pictures of two species score 0.32 instead of 0.29.
-    parser.add_argument("--eval-size", type=int, default=128, help="side from then on")
+    parser.add_argument(
+        "--size", type=int, default=128, help="image size in training (default: 128)"
+    )
+    # With ten species a larger size does not help: at 160 px they are separated no better, and
+    # images of different species score 0.32 instead of 0.29.
+    parser.add_argument("--eval-size", type=int, default=128, help="image size after training")
     parser.add_argument("--batch-size", type=int, default=32)
-    # With 0.2 pictures of two species score 0.29 to 0.30.
+    # With 0.2, images of different species score 0.29 to 0.30.
     parser.add_argument("--supcon", type=float, default=0.5, help="weight of the contrastive loss")
-    parser.add_argument("--gallery", type=int, default=20, metavar="N", help="pictures a species")
-    parser.add_argument("--resume", action="store_true", help="go on where training stopped")
-    parser.add_argument("--trained", metavar="MODEL", help="measure this model, train none")
+    parser.add_argument("--gallery", type=int, default=20, metavar="N", help="images per species")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted training")
+    parser.add_argument(
+        "--trained", metavar="MODEL", help="measure this model instead of training one"
+    )
     return parser
 
 
 def one_pair(vectors: np.ndarray, names: list[str]) -> tuple[float, float]:
-    """Return the similarity of the first two pictures of a species, and of the first of two."""
+    """Return the similarity of two images of one species, and of two different species."""
     first = names.index(names[0])
     same = next(i for i in range(len(names)) if i != first and names[i] == names[first])
     other = next(i for i in range(len(names)) if names[i] != names[first])
@@ -69,7 +73,7 @@ def measure(
     gallery: be.ImageFolder,
     cache: Path,
 ) -> tuple[dict[str, float | None], be.Index]:
-    """Return the figures of one model, and the index of the known species' training pictures."""
+    """Return the metrics of a model, and an index of the known species' training images."""
     train, valid = known
     index = be.Index.build(model, train, cache=cache, on_error="raise")
     vectors = common.embed(model, valid.paths, cache)
@@ -102,9 +106,9 @@ def measure(
 def train_model(
     model: be.Model, known: tuple[be.ImageFolder, be.ImageFolder], args: argparse.Namespace
 ) -> be.History:
-    """Fine-tune on all training pictures of the known species; the last epoch counts.
+    """Fine-tune on all training images of the known species and keep the last epoch.
 
-    The unknown birds have no part in it.
+    The images of unknown birds are not used.
     """
     train = known[0]
     history = be.fine_tune(
@@ -124,14 +128,14 @@ def train_model(
 
 
 def draw(path: Path, model: be.Model, index: be.Index, valid: be.ImageFolder, title: str) -> None:
-    """Draw one unknown bird of each species and what it finds among the training pictures."""
+    """Plot one unknown bird per species with its matches among the training images."""
     asked = [valid.paths[valid.names.index(name)] for name in valid.class_names][:10]
     results = index.search(model.encode(asked), k=6, fingerprint=model.fingerprint)
     be.plot_grid(asked, results, title=title).savefig(path, dpi=80)
 
 
 def print_table(before: dict[str, float | None], after: dict[str, float | None]) -> None:
-    """Print the figures beside those of the work this follows."""
+    """Print the metrics beside the published ones."""
     print(f"\n{'':34} {'before':>8} {'after':>8}    {'reference: before':>17} {'after':>14}")
     for key in after:
         digits = 1 if key == "file, MB" else 3
@@ -139,18 +143,18 @@ def print_table(before: dict[str, float | None], after: dict[str, float | None])
         theirs = REFERENCE.get(key, ("", ""))
         print(f"{key:34} {ours[0]:>8} {ours[1]:>8}    {theirs[0]:>17} {theirs[1]:>14}")
     print(
-        "\nThe reference is of single pairs of pictures. Ours are also means over all pairs of\n"
-        "unknown birds, which say more. Unseen species were searched in a gallery of all species."
+        "\nThe reference numbers are for single pairs of images. Ours also include means over all\n"
+        "pairs of unknown birds, which say more. Unseen species were searched among all species."
     )
 
 
 def main(words: list[str] | None = None) -> dict[str, Any]:
-    """Do it and return what report.json holds."""
+    """Run the script and return the content of report.json."""
     args = arguments().parse_args(words)
     train, valid = common.folders(args)
     out = Path(args.output)
     out.mkdir(parents=True, exist_ok=True)
-    # Every fifth species, so that they are spread over the alphabet: ten of 51.
+    # Every fifth species, to spread them over the alphabet: ten of 51.
     step = 5 if len(train.class_names) >= 5 * args.species else 1
     names = train.class_names[::step][: args.species]
     known = train.select(names), valid.select(names)
@@ -167,7 +171,7 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     if args.trained:
         model = be.load_model(args.trained)
     else:
-        clock(f"{args.epochs} epochs at {args.size} px on {len(known[0])} photographs")
+        clock(f"{args.epochs} epochs at {args.size} px on {len(known[0])} photos")
         history = train_model(model, known, args).epochs
         model.save_pretrained(out / "model")
     clock(f"after: {model!r}")

@@ -1,25 +1,26 @@
-"""Species that were not in training: how well they are found, and told from the known ones.
+"""Measure how well a model separates species that it was not trained on.
 
-The last species in the alphabet are left out of training, as is the custom in metric learning, or
-every N-th. A model that learned the others is then asked
+The training leaves out the last species in the alphabet, as is usual in metric learning, or every
+N-th species. The script then measures two things:
 
-- to search: each picture of an unseen species among pictures of all species, itself left out
-  (precision@1, MAP@R);
-- to refuse: at the threshold that accepts 95 % of new pictures of the known species, how many
-  pictures of unseen species pass, and how many of twenty pictures that are no birds at all; by the
-  cosine to the nearest species' mean, and by the logits of a fine-tuned model's classifier.
+- Search: how well are images of unseen species found among images of all species (precision@1,
+  MAP@R; the query itself does not count)?
+- Rejection: the threshold accepts 95 % of new images of the known species. How many images of
+  unseen species does it accept, and how many of twenty images that do not show birds? This is
+  measured with the cosine to the mean of the nearest species, and with the logits of the
+  classifier of a fine-tuned model.
 
-Measured for the pre-trained trunk, for a projection fitted in closed form on the known species'
-pictures, and for a fine-tuned model, at several sizes, with and without the mirror image.
+It measures the pre-trained network, a projection fitted on images of the known species, and a
+fine-tuned model, at several image sizes, with and without the mirror image.
 
     python examples/unseen_species.py --train birds/train --valid birds/valid --model MODEL
 
-measures a model that was trained on the known species only (--list names them). Without --model it
-is trained first, which takes about an hour on two cores and goes on with --resume; --no-training
-leaves it out. Two things of the training count: the first blocks learn far slower than the last
-(--layer-decay), so that they keep what sees any bird; and beside the cross entropy a mild
-contrastive loss (--supcon) draws the pictures of known species together, so that the cosine tells
-the others from them. A strong one costs unseen species.
+MODEL must be trained on the known species only (--list prints them). Without --model, the script
+trains one first. This takes about an hour on two cores, and --resume continues an interrupted
+training. --no-training skips it. Two training options matter. With --layer-decay the first blocks
+learn far more slowly than the last, so they keep their general knowledge of birds. With --supcon
+a mild contrastive loss, added to the cross-entropy, pulls images of known species together, so
+that the cosine separates the others from them. A strong one makes unseen species worse.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ import numpy as np
 
 import birdembed as be
 
-#: As measured once in torch, on other pictures of the same species.
+#: Measured once with torch, on other images of the same species.
 REFERENCE = {
     "pre-trained": "P@1 0.44, MAP@R 0.08, AUROC 0.62",
     "projection": "P@1 0.62, MAP@R 0.15, AUROC 0.79",
@@ -45,37 +46,41 @@ REFERENCE = {
 
 
 def sizes(word: str) -> list[int]:
-    """Argument type: 160,192,224."""
+    """Parse a list of sizes, such as 160,192,224."""
     return [int(part) for part in word.split(",")]
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Return the parser."""
+    """Return the argument parser."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     common.add_folders(parser)
     parser.add_argument("-o", "--output", default="unseen-species", metavar="DIR")
-    parser.add_argument("--model", metavar="DIR", help="trained on the known species only")
-    parser.add_argument("--list", action="store_true", help="name known and unseen species, stop")
+    parser.add_argument("--model", metavar="DIR", help="model trained on the known species only")
+    parser.add_argument("--list", action="store_true", help="print the species and exit")
     left_out = parser.add_mutually_exclusive_group()
     left_out.add_argument(
-        "--unseen", type=int, default=11, metavar="N", help="leave out the last N"
+        "--unseen", type=int, default=11, metavar="N", help="leave out the last N species"
     )
-    left_out.add_argument("--every", type=int, metavar="N", help="leave out each N-th instead")
-    parser.add_argument("--gallery", type=int, default=20, metavar="N", help="pictures a species")
+    left_out.add_argument("--every", type=int, metavar="N", help="leave out every N-th species")
+    parser.add_argument("--gallery", type=int, default=20, metavar="N", help="images per species")
     parser.add_argument(
-        "--fit", type=int, default=100, metavar="N", help="pictures a species for the projection"
+        "--fit", type=int, default=100, metavar="N", help="images per species for the projection"
     )
     parser.add_argument("--sizes", type=sizes, default=[160, 192, 224], metavar="A,B")
     parser.add_argument("--start-sizes", type=sizes, default=[224], metavar="A,B")
-    parser.add_argument("--no-mirror", action="store_true", help="without the mirror image")
-    parser.add_argument("--no-birds", metavar="DIR", help="your own pictures that are no birds")
-    group = parser.add_argument_group("training, where there is no --model")
+    parser.add_argument("--no-mirror", action="store_true", help="do not use the mirror image")
+    parser.add_argument("--no-birds", metavar="DIR", help="your own images without birds")
+    group = parser.add_argument_group("training (without --model)")
     group.add_argument("--no-training", action="store_true")
-    group.add_argument("--resume", action="store_true", help="go on where it stopped")
+    group.add_argument("--resume", action="store_true", help="continue an interrupted training")
     group.add_argument("--epochs", type=int, default=12)
     group.add_argument("--batch-size", type=int, default=32)
     group.add_argument(
-        "--image-size", type=sizes, default=[128], metavar="A,B", help="the last 3 epochs at B"
+        "--image-size",
+        type=sizes,
+        default=[128],
+        metavar="A,B",
+        help="size; with B, the last 3 epochs use B",
     )
     group.add_argument("--supcon", type=float, default=0.1, metavar="WEIGHT")
     group.add_argument("--layer-decay", type=float, default=0.9, metavar="SHARE")
@@ -83,44 +88,44 @@ def arguments() -> argparse.ArgumentParser:
 
 
 class Pictures(NamedTuple):
-    """What is embedded, and whose it is."""
+    """The images that are embedded."""
 
     gallery: be.ImageFolder  # of all species
     new: be.ImageFolder  # of the known species, not in training
     fit: be.ImageFolder  # of the known species
-    others: dict[str, np.ndarray]  # no birds
+    others: dict[str, np.ndarray]  # images without birds
     unseen: list[str]
 
 
 class Vectors(NamedTuple):
-    """Embeddings of `Pictures`, field by field."""
+    """The embeddings of `Pictures`, field by field."""
 
     gallery: np.ndarray
     new: np.ndarray
     others: np.ndarray
 
     def mapped(self, function: Any) -> Vectors:
-        """Return the same through a function of rows."""
+        """Return the result of applying a function to each field."""
         return Vectors(*map(function, self))
 
     def mean_with(self, other: Vectors) -> Vectors:
-        """Return the mean of two."""
+        """Return the mean of two sets of embeddings."""
         return Vectors(*((a + b) / 2 for a, b in zip(self, other, strict=True)))
 
 
 def split_species(names: list[str], last: int, every: int | None) -> tuple[list[str], list[str]]:
-    """Return known and unseen species: the last ones are unseen, or each `every`-th."""
+    """Return known and unseen species; the last ones are unseen, or every `every`-th."""
     unseen = names[::every] if every else names[len(names) - last :]
     return [name for name in names if name not in unseen], unseen
 
 
 def mirrored(paths: list[str]) -> list[np.ndarray]:
-    """Return the mirror images."""
+    """Return the mirror images of files."""
     return [np.ascontiguousarray(be.decode_image(path)[:, ::-1]) for path in paths]
 
 
 def embed(model: be.Model, pictures: Pictures, cache: Path, mirror: bool = False) -> Vectors:
-    """Embed everything that is judged; with `mirror`, the mirror images of it."""
+    """Embed all images, or with `mirror` their mirror images."""
     others = list(pictures.others.values())
     if mirror:
         others = [np.ascontiguousarray(pixels[:, ::-1]) for pixels in others]
@@ -132,12 +137,12 @@ def embed(model: be.Model, pictures: Pictures, cache: Path, mirror: bool = False
 
 
 def measure(model: be.Model, vectors: Vectors, pictures: Pictures) -> dict[str, Any]:
-    """Return the figures of one kind of embedding of a model."""
+    """Return the metrics of one set of embeddings."""
     names = pictures.gallery.names
     known = np.asarray([name not in pictures.unseen for name in names])
     p1, map_at_r = common.unseen_metrics(vectors.gallery, names, pictures.unseen)
     new = be.retrieval_metrics(vectors.new, pictures.new.names, vectors.gallery, names)
-    # The known species' prototypes, the threshold by their new pictures.
+    # The gallery has the known species; the threshold is chosen on their new images.
     rows = be.Index(model=model)
     rows.add(pictures.new.paths, vectors.new, pictures.new.names)
     labels = [name for name in names if name not in pictures.unseen]
@@ -165,10 +170,10 @@ def measure(model: be.Model, vectors: Vectors, pictures: Pictures) -> dict[str, 
 
 
 def by_classifier(model: be.Model, pictures: Pictures) -> dict[str, Any]:
-    """Return how well a classifier tells species it does not know from its own.
+    """Return how well a classifier separates unseen species from known ones.
 
-    The score is how far the largest logit stands out from all of a picture's, in their standard
-    deviations: to a strange bird many species answer a little.
+    The score is the distance of the largest logit from the mean of all logits of the image, in
+    standard deviations: for an unseen bird, many species answer a little.
     """
 
     def scores(images: list[Any]) -> np.ndarray:
@@ -179,7 +184,7 @@ def by_classifier(model: be.Model, pictures: Pictures) -> dict[str, Any]:
     known = scores(pictures.new.paths)
     unseen = scores([path for path, name in gallery if name in pictures.unseen])
     others = scores(list(pictures.others.values()))
-    # The largest that 95 % reach, as fit_gallery counts.
+    # The largest threshold that 95 % reach, counted as in fit_gallery.
     threshold = float(np.sort(known)[int(0.05 * len(known) + 1e-9)])
     return {
         "auroc": be.open_set_auroc(known, unseen),
@@ -195,30 +200,30 @@ def by_classifier(model: be.Model, pictures: Pictures) -> dict[str, Any]:
 def with_and_without_mirror(
     name: str, model: be.Model, pictures: Pictures, args: argparse.Namespace
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Vectors]]:
-    """Return the figures and the vectors by name."""
+    """Return the metrics and the embeddings by name."""
     cache = Path(args.output) / "cache"
     vectors = {name: embed(model, pictures, cache)}
     if not args.no_mirror:
-        turned = embed(model, pictures, cache, mirror=True)
-        vectors[f"{name}, mirror"] = vectors[name].mean_with(turned)
+        flipped = embed(model, pictures, cache, mirror=True)
+        vectors[f"{name}, mirror"] = vectors[name].mean_with(flipped)
     return {key: measure(model, value, pictures) for key, value in vectors.items()}, vectors
 
 
 def at_size(model: be.Model, size: int) -> be.Model:
-    """Set the size a model encodes at; mirror images are this script's own business."""
+    """Set the input size of a model; this script makes the mirror images itself."""
     model.preprocess = dataclasses.replace(model.preprocess, size=size, mirror=False)
     return model
 
 
 def pre_trained(args: argparse.Namespace, pictures: Pictures, say: common.Clock) -> dict[str, Any]:
-    """Measure the model to start from, and a projection on top."""
+    """Measure the model to start from, without and with a projection."""
     found = {}
     cache = Path(args.output) / "cache"
     for size in args.start_sizes:
         model = at_size(be.load_model(args.start, num_classes=0), size)
-        say(f"pre-trained at {size} px: {len(pictures.gallery)} pictures in the gallery")
+        say(f"pre-trained at {size} px: {len(pictures.gallery)} images in the gallery")
         rows, vectors = with_and_without_mirror("pre-trained", model, pictures, args)
-        say(f"a projection, fitted on {len(pictures.fit)} pictures of the known species")
+        say(f"fitting a projection on {len(pictures.fit)} images of the known species")
         fit = model.fit_projection(
             common.embed(model, pictures.fit.paths, cache), pictures.fit.names
         )
@@ -234,7 +239,7 @@ def pre_trained(args: argparse.Namespace, pictures: Pictures, say: common.Clock)
 
 
 def train_model(args: argparse.Namespace, known: be.ImageFolder) -> be.Model:
-    """Fine-tune on all pictures of the known species; the last epoch counts."""
+    """Fine-tune on all images of the known species and keep the last epoch."""
     model = be.load_model(args.start, num_classes=0)
     first, last = args.image_size[0], args.image_size[-1]
     at_last = min(3, args.epochs - 1) if last != first else 0
@@ -267,7 +272,7 @@ def open_set(row: dict[str, Any]) -> str:
 def print_table(
     rows: dict[str, dict[str, Any]], classifier: dict[str, dict[str, Any]], pictures: Pictures
 ) -> None:
-    """Print the figures."""
+    """Print the metrics."""
     print(
         f"\n{'':28} {'unseen':>13} {'known':>6} {'open set':>9} {'threshold':>9} "
         f"{'accepted':>9} {'no birds':>9}\n{'':28} {'P@1':>6} {'MAP@R':>6} {'P@1':>6} "
@@ -280,23 +285,23 @@ def print_table(
         )
     for name, row in classifier.items():
         print(f"{name:28} {'':20} {open_set(row)}")
-    print("\nA pilot in another framework, on other pictures of these species:")
+    print("\nFor comparison, measured with torch on other images of these species:")
     for name, line in REFERENCE.items():
         print(f"  {name:26} {line}")
 
 
 def check_known(model: be.Model, unseen: list[str]) -> None:
-    """Refuse a model that was trained on what is to be unseen."""
+    """Raise an error if the model was trained on unseen species."""
     both = sorted(set(model.class_names or ()) & set(unseen))
     if both:
         raise SystemExit(
-            f"--model was trained on {len(both)} of the {len(unseen)} species that are to be "
-            f"unseen ({both[0]} ...); train one on the known species: --list names them"
+            f"--model was trained on {len(both)} of the {len(unseen)} species that must be "
+            f"unseen ({both[0]} ...); train a model on the known species (--list prints them)"
         )
 
 
 def main(words: list[str] | None = None) -> dict[str, Any]:
-    """Do it and return what report.json holds."""
+    """Run the script and return the content of report.json."""
     args = arguments().parse_args(words)
     train, valid = common.folders(args)
     known, unseen = split_species(train.class_names, args.unseen, args.every)
@@ -314,7 +319,7 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     )
     say = common.Clock()
     say(f"{len(known)} known species, {len(unseen)} unseen: {', '.join(unseen)}")
-    say(f"{len(pictures.others)} pictures that are no birds: {', '.join(pictures.others)}")
+    say(f"{len(pictures.others)} images without birds: {', '.join(pictures.others)}")
     model = None
     if args.model:
         model = be.load_model(args.model)
