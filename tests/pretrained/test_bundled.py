@@ -124,11 +124,11 @@ def test_what_comes_with_birds477(birds477):
         ("MAP@R", "valid", "map_at_r"),
         ("mean cosine, same species", "valid", "same_similarity"),
         ("mean cosine, other species", "valid", "different_similarity"),
-        ("precision@1 of flipped photographs", "valid", "robustness.flip.precision_at_1"),
-        ("turned by 90 degrees", "valid", "robustness.rotate90.precision_at_1"),
-        ("brightness x 0.6", "valid", "robustness.brightness_0.6.precision_at_1"),
-        ("brightness x 1.4", "valid", "robustness.brightness_1.4.precision_at_1"),
-        ("the fifth photograph, precision@1", "fifth", "precision_at_1"),
+        ("precision@1, flipped", "valid", "robustness.flip.precision_at_1"),
+        ("precision@1, rotated by 90 degrees", "valid", "robustness.rotate90.precision_at_1"),
+        ("precision@1, brightness x 0.6", "valid", "robustness.brightness_0.6.precision_at_1"),
+        ("precision@1, brightness x 1.4", "valid", "robustness.brightness_1.4.precision_at_1"),
+        ("the fifth photo, precision@1", "fifth", "precision_at_1"),
     ],
 )
 def test_the_cards_figures_are_the_records(row, part, key):
