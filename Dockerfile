@@ -22,7 +22,7 @@ RUN pip install --only-binary :all: "$(ls /tmp/wheel/birdembed-*.whl)[serve]"
 RUN rm -r /tmp/wheel
 
 # The model is part of the wheel.
-RUN birdembed info --check birds51
+RUN birdembed info --check birds477
 
 RUN useradd --uid 10001 --no-create-home --home-dir /opt/birdembed --shell /usr/sbin/nologin birdembed
 RUN mkdir -p /opt/birdembed

@@ -162,7 +162,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model(parser: argparse.ArgumentParser, default: str = "birds51") -> None:
+def add_model(parser: argparse.ArgumentParser, default: str = "birds477") -> None:
     """Add --model and --threads; `default` describes the model used without --model."""
     parser.add_argument(
         "--model",

@@ -41,7 +41,7 @@ def _models() -> list[dict[str, Any]]:
 
     here = be.list_models()
     about = {
-        DEFAULT_MODEL: "default: identifies 51 species of birds",
+        DEFAULT_MODEL: "default: identifies 476 species of birds",
         "sscd": "pre-trained, to start fine-tuning from (download: `birdembed fetch sscd`)",
     }
     names = [*known_names(), *(name for name in here if name not in known_names())]

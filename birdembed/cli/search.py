@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plot", type=common.path, metavar="PNG", help="write a plot of images and matches"
     )
-    common.add_model(parser, "the model that made the index, for a folder birds51")
+    common.add_model(parser, "the model that made the index, for a folder birds477")
     common.add_precision(parser)
     common.add_json(parser)
 

@@ -26,7 +26,7 @@ def load_model(
     ----------
     name : str or Path
         A folder written by `Model.save_pretrained` (an existing folder takes precedence);
-        ``"birds51"``, the bundled model fine-tuned on 51 species; ``"sscd"``, a pre-trained trunk
+        ``"birds477"``, the bundled model fine-tuned on 476 species; ``"sscd"``, a pre-trained trunk
         (download it with `birdembed fetch sscd`); or ``"resnet50"``, ``"resnet34d"`` and the other
         architectures (see `Model`), ``"resnet50d.a1_in1k"`` or any ``"owner/name"`` on the Hugging
         Face Hub, which needs the extra ``hub``. With `weights`, the name of the architecture.

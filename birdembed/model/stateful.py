@@ -64,7 +64,7 @@ class Stateful:
         """The origin of the model.
 
         A name for `load_model`, a hub id with its revision, or the path of a folder. For a model
-        that was changed and not saved, a description: "fine-tuned from birds51".
+        that was changed and not saved, a description: "fine-tuned from birds477".
         """
         if self._saved is not None and self._saved[1] == self.fingerprint:
             return self._saved[0]

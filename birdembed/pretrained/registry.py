@@ -14,8 +14,8 @@ from birdembed.pretrained.reading import read_bare, read_pretrained
 from birdembed.weights.state_dict import ARCHITECTURES
 
 _BUNDLED = Path(__file__).parent / "bundled"
-#: Bundled: birdembed/pretrained/bundled/birds51/README.md.
-DEFAULT_MODEL = "birds51"
+#: Bundled: birdembed/pretrained/bundled/birds477/README.md.
+DEFAULT_MODEL = "birds477"
 
 
 def read_model(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NO_GALLERY = (
     "this model has no gallery of species: compute one from labelled images with "
-    "fit_gallery(data), or use load_model('birds51'), which has one of 51 species"
+    "fit_gallery(data), or use load_model('birds477'), which has one of 476 species"
 )
 STALE = (
     "the gallery was computed before the model's weights, projection or preprocessing changed: "

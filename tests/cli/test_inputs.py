@@ -131,8 +131,8 @@ def test_export(folder, tmp_path, capsys):
 def test_models(capsys):
     assert main(["models", "--json"]) == 0
     models = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
-    assert models["birds51"]["here"] is True
+    assert models["birds477"]["here"] is True
     assert {"sscd", "resnet50"} <= set(models)
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:2] == ["birds51", "ready"]
+    assert lines[0].split()[:2] == ["birds477", "ready"]

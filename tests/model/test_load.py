@@ -24,7 +24,7 @@ def empty_home(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["resnet50", "sscd", "birds51", "owner/name"])
+@pytest.mark.parametrize("name", ["resnet50", "sscd", "birds477", "owner/name"])
 def test_an_existing_folder_wins(small, empty_home, pictures, name):
     small.save_pretrained(name)
     found = be.load_model(name)
@@ -132,9 +132,9 @@ def test_projection_on_request(empty_home, projecting, pictures):
 
 
 def test_default_model(empty_home):
-    """birds51, which is bundled: nothing is fetched."""
-    assert be.list_models() == ["birds51"]
-    assert repr(be.load_model()).endswith("birds51)")
+    """birds477, which is bundled: nothing is fetched."""
+    assert be.list_models() == ["birds477"]
+    assert repr(be.load_model()).endswith("birds477)")
 
 
 def test_info():

@@ -35,7 +35,7 @@ def shipped(tmp_path_factory):
 
     model.load_state_dict(as_stored(model.state_dict(), "float16"))
     model.fit_gallery(model.encode(pictures(4)), labels=["kea", "kea", "tui", "tui"])
-    model.save_pretrained(root / "birds51", dtype="float16")
+    model.save_pretrained(root / "birds477", dtype="float16")
     yield root
     shutil.rmtree(root)
 
@@ -44,18 +44,18 @@ def test_found_by_name(shipped, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_BUNDLED", shipped)
-    assert "birds51" in be.list_models()
-    model = be.load_model("birds51")
-    assert repr(model).endswith("birds51)")
+    assert "birds477" in be.list_models()
+    model = be.load_model("birds477")
+    assert repr(model).endswith("birds477)")
     assert model.identify(pictures(1)[0]).species == "kea"
-    assert main(["info", "--check", "birds51"]) == 0
+    assert main(["info", "--check", "birds477"]) == 0
     assert model.fingerprint in capsys.readouterr().out
     twin = pickle.loads(pickle.dumps(model))
     assert twin.fingerprint == model.fingerprint
     assert twin.identify(pictures(4)) == model.identify(pictures(4))
     # A folder of the user's own wins over the name.
-    be.Model("resnet50", preprocess=be.Preprocess(size=96)).save_pretrained(tmp_path / "birds51")
-    assert be.load_model("birds51").preprocess.size == 96
+    be.Model("resnet50", preprocess=be.Preprocess(size=96)).save_pretrained(tmp_path / "birds477")
+    assert be.load_model("birds477").preprocess.size == 96
 
 
 def test_default_model_of_a_package_that_has_it(shipped, tmp_path):
@@ -78,23 +78,23 @@ def test_default_model_of_a_package_that_has_it(shipped, tmp_path):
     )
     shutil.rmtree(copy)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("birds51)") == 2
+    assert done.stdout.count("birds477)") == 2
     assert ") kea Model(" in done.stdout
 
 
 # The model itself
 
-BIRDS51 = PACKAGE / "pretrained" / "bundled" / "birds51"
+BIRDS477 = PACKAGE / "pretrained" / "bundled" / "birds477"
 
 
 @pytest.fixture(scope="module")
-def birds51():
-    return be.load_model("birds51")
+def birds477():
+    return be.load_model("birds477")
 
 
-def test_what_comes_with_birds51(birds51):
+def test_what_comes_with_birds477(birds477):
     """Its licences, its record and its card lie beside it; it is small, and names no paths."""
-    files = {path.name: path for path in BIRDS51.iterdir()}
+    files = {path.name: path for path in BIRDS477.iterdir()}
     assert set(files) == {
         "README.md",
         "LICENSE.sscd",
@@ -107,30 +107,35 @@ def test_what_comes_with_birds51(birds51):
     for name in ("README.md", "config.json", "training.json"):
         assert not re.search(r"/(home|root|work|tmp|shared)\b", files[name].read_text("utf-8"))
     record = json.loads(files["training.json"].read_text())
-    assert record["valid"]["float16"]["accuracy"] >= 0.97
-    for name, value in record["valid"]["float16"].items():
-        assert abs(value - record["valid"]["float32"][name]) <= 0.002, name
-    # The card's table and its choice of the weights are the record's.
-    card = files["README.md"].read_text("utf-8")
-    for row, key in {
-        "precision@1": "precision_at_1",
-        "MAP@R": "map_at_r",
-        "mean cosine, same species": "same_similarity",
-        "precision@1, rotated by 90 degrees": "robustness.rotate90.precision_at_1",
-        "precision@1, brightness x 1.4": "robustness.brightness_1.4.precision_at_1",
-    }.items():
-        sscd, ours = (record["valid"][which][key] for which in ("sscd", "float16"))
-        assert f"| {row} | {sscd:.3f} | {ours:.3f} |" in card
-    right = record["right_neighbours"]
-    assert round(record["valid"]["float16"]["precision_at_1"] * right["of"]) == right["mean"]
-    assert all(f"{right[name]}" in card for name in ("stage 2", "stage 3", "mean"))
-    assert record["command"] in card
+    assert record["command"] in files["README.md"].read_text("utf-8")
     config = json.loads(files["config.json"].read_text("utf-8"))
-    assert "before and after" in config["birdembed"]["training"]["mean_of"]
-    assert birds51.num_classes == len(birds51.class_names) == 51
-    assert birds51.preprocess.size == 192
+    assert config["birdembed"]["gallery"]["calibration"]
+    assert birds477.num_classes == len(birds477.class_names) == 476
+    assert birds477.preprocess.size == 192
     listed = listed_names()
-    assert birds51.species_names == {label: listed[label] for label in birds51.class_names}
+    assert birds477.species_names == {label: listed[label] for label in birds477.class_names}
+
+
+@pytest.mark.parametrize(
+    ("row", "part", "key"),
+    [
+        ("accuracy of the classifier", "valid", "accuracy"),
+        ("precision@1", "valid", "precision_at_1"),
+        ("MAP@R", "valid", "map_at_r"),
+        ("mean cosine, same species", "valid", "same_similarity"),
+        ("mean cosine, other species", "valid", "different_similarity"),
+        ("precision@1, flipped", "valid", "robustness.flip.precision_at_1"),
+        ("precision@1, rotated by 90 degrees", "valid", "robustness.rotate90.precision_at_1"),
+        ("precision@1, brightness x 0.6", "valid", "robustness.brightness_0.6.precision_at_1"),
+        ("precision@1, brightness x 1.4", "valid", "robustness.brightness_1.4.precision_at_1"),
+        ("the fifth photo, precision@1", "fifth", "precision_at_1"),
+    ],
+)
+def test_the_cards_figures_are_the_records(row, part, key):
+    record = json.loads((BIRDS477 / "training.json").read_text())
+    card = (BIRDS477 / "README.md").read_text("utf-8")
+    cells = next(line for line in card.splitlines() if line.startswith(f"| {row} |")).split("|")
+    assert cells[-2].strip() == f"{record[part][key]:.3f}"
 
 
 def listed_names():
@@ -152,27 +157,27 @@ def test_names_of_the_collection():
     assert len({common for common, _ in listed.values()}) == len(listed)
 
 
-def test_birds51_is_what_timm_makes_of_it(birds51):
+def test_birds477_is_what_timm_makes_of_it(birds477):
     _, _, timm, _ = vision()
-    twin = timm.create_model(f"local-dir:{BIRDS51}", pretrained=True).eval()
+    twin = timm.create_model(f"local-dir:{BIRDS477}", pretrained=True).eval()
     x = np.random.default_rng(0).standard_normal((2, 3, 192, 192), dtype=np.float32)
-    found = birds51.forward_tensor(x)
+    found = birds477.forward_tensor(x)
     expected = embed(twin, x)
     assert np.linalg.norm(found - expected) <= tolerances.NETWORK_REL_L2 * np.linalg.norm(expected)
 
 
-def test_birds51_knows_birds_it_never_saw(birds51):
+def test_birds477_knows_birds_it_never_saw(birds477):
     """Photographs of its species that were not trained on; the figures are training.json's."""
     folder = os.environ.get("BIRDEMBED_DATA")
     if not folder or not (Path(folder) / "valid").is_dir():
         pytest.skip("needs BIRDEMBED_DATA, a folder with valid/")
     valid = be.ImageFolder(Path(folder) / "valid")
-    if sorted(valid.class_names) != sorted(birds51.class_names):
-        pytest.skip("the species of BIRDEMBED_DATA are others than birds51's")
-    record = json.loads((BIRDS51 / "training.json").read_text())["valid"]["float16"]
-    found = be.evaluate(birds51, valid)
+    if not set(valid.class_names) <= set(birds477.class_names):
+        pytest.skip("birds477 does not know the species of BIRDEMBED_DATA")
+    record = json.loads((BIRDS477 / "training.json").read_text())["valid"]
+    found = be.evaluate(birds477, valid)
     assert found.accuracy == pytest.approx(record["accuracy"], abs=0.005)
-    answers = birds51.identify(valid.paths)
+    answers = birds477.identify(valid.paths)
     right = [a.species == name for a, name in zip(answers, valid.names, strict=True)]
-    assert np.mean(right) >= 0.97
+    assert np.mean(right) >= 0.94
     assert np.mean([a.known for a in answers]) >= 0.94

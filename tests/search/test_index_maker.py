@@ -88,7 +88,7 @@ def test_a_model_that_changed(file, saved, images, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "maker", [Maker("fine-tuned from birds51"), Maker("gone", "/nowhere/gone")]
+    "maker", [Maker("fine-tuned from birds477"), Maker("gone", "/nowhere/gone")]
 )
 def test_a_model_that_is_gone(file, images, maker):
     index = be.Index.load(file)
