@@ -22,7 +22,7 @@ PAGES = {
     "THIRD_PARTY.md": "project/third-party",
     "csrc/README.md": "project/core",
     "benchmarks/README.md": "project/benchmarks",
-    "birdembed/pretrained/bundled/birds51/README.md": "project/birds51",
+    "birdembed/pretrained/bundled/birds477/README.md": "project/birds477",
     **{
         f"notebooks/{path.name}": f"notebooks/{path.stem}"
         for path in sorted(ROOT.glob("notebooks/*.ipynb"))
