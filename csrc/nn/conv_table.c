@@ -43,8 +43,8 @@ static int largest_winograd(void) {
 }
 
 /* F(2x2): the 13 of a ResNet-50 together take three fifths of the direct kernels' time on AVX2,
- * transforms included. Narrower ones, of variant D's stem, were not tried, and none with a residual,
- * which the second of a basic block has. */
+ * transforms included. Not tried: narrower ones, of variant D's stem, and any with a residual, as
+ * the second of a basic block has. */
 static bool suits_winograd2(bird_isa isa, const bird_conv *conv) {
     return isa == BIRD_ISA_AVX2 && conv->kernel == 3 && conv->stride == 1 && conv->pad == 1 &&
            conv->ic >= 64 && conv->ic % 8 == 0 && conv->oc % 16 == 0;

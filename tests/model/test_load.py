@@ -79,7 +79,7 @@ def test_a_bare_file(empty_home, architecture, pictures, request):
     assert (
         be.load_model(architecture, weights="weights.safetensors", preprocess=cfg).preprocess == cfg
     )
-    with pytest.raises(be.WeightsError, match=f"num_classes={CLASSES + 1}"):
+    with pytest.raises(be.WeightsError, match=f"num_classes is {CLASSES + 1}"):
         be.load_model(architecture, weights="weights.safetensors", num_classes=CLASSES + 1)
     wrong = "resnet50d" if architecture == "resnet50" else "resnet50"
     with pytest.raises(be.WeightsError, match=f"expected a {wrong}"):

@@ -109,7 +109,7 @@ def test_what_comes_with_birds477(birds477):
     record = json.loads(files["training.json"].read_text())
     assert record["command"] in files["README.md"].read_text("utf-8")
     config = json.loads(files["config.json"].read_text("utf-8"))
-    assert config["birdembed"]["gallery"]["calibration"]
+    assert config["birdembed"]["calibration"]
     assert birds477.num_classes == len(birds477.class_names) == 476
     assert birds477.preprocess.size == 192
     listed = listed_names()
