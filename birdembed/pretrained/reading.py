@@ -91,7 +91,7 @@ def _species_names(species: Any, config_path: Path) -> SpeciesNames:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{config_path}: species: expected names by label: {shown(error.args)}"
+            f"{config_path}: species: expected names by label ({error_text(error)})"
         ) from error
 
 
@@ -103,7 +103,8 @@ def _calibration(values: Any, config_path: Path) -> dict[str, float] | None:
         numbers = {name: float(values[name]) for name in ("bias", "score", "margin")}
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{config_path}: calibration: expected three numbers: {shown(error.args)}"
+            f"{config_path}: calibration: expected the numbers bias, score and margin, got "
+            f"{shown(values)}"
         ) from error
     if not all(map(math.isfinite, numbers.values())):
         raise WeightsError(f"{config_path}: calibration: not finite: {numbers}")

@@ -162,7 +162,7 @@ def test_the_head_of_another_size(model):
 
 
 def test_another_architecture(model):
-    with pytest.raises(be.WeightsError, match="does not fit resnet50:"):
+    with pytest.raises(be.WeightsError, match="does not match resnet50:"):
         model.load_state_dict(seeded.state("resnet50d", CLASSES))
 
 
