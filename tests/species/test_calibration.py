@@ -233,7 +233,8 @@ def test_a_damaged_calibration_is_named(model, tmp_path, value):
         value = {**config["birdembed"]["calibration"], **value}
     config["birdembed"]["calibration"] = value
     path.write_text(json.dumps(config))
-    with pytest.raises(be.WeightsError, match="calibration: expected the numbers|calibration: not finite"):
+    named = r"calibration: (expected the numbers|not finite)"
+    with pytest.raises(be.WeightsError, match=named):
         be.load_model(tmp_path / "m")
     del config["birdembed"]["calibration"]  # as older folders are
     path.write_text(json.dumps(config))
