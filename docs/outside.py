@@ -22,6 +22,7 @@ PAGES = {
     "THIRD_PARTY.md": "project/third-party",
     "csrc/README.md": "project/core",
     "benchmarks/README.md": "project/benchmarks",
+    "benchmarks/layers.md": "project/layers",
     "birdembed/pretrained/bundled/birds477/README.md": "project/birds477",
     **{
         f"notebooks/{path.name}": f"notebooks/{path.stem}"

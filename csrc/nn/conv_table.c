@@ -5,7 +5,7 @@
 
 #include "nn/winograd4.h"
 
-/* Measured on two cores, batch 1 and 8, the 23 shapes of ResNet-50 (benchmarks/README.md).
+/* Measured on two cores, batch 1 and 8, the 23 shapes of ResNet-50 (benchmarks/layers.md).
  *
  * AVX-512: nhwc (brgconv) throughout, as fast as nChw16c (jit) at batch 8 and 5 % faster at
  * batch 1. The blocked 1x1 kernels also split their sums where 12 or more threads share one
