@@ -179,5 +179,5 @@ def test_birds477_knows_birds_it_never_saw(birds477):
     assert found.accuracy == pytest.approx(record["accuracy"], abs=0.005)
     answers = birds477.identify(valid.paths)
     right = [a.species == name for a, name in zip(answers, valid.names, strict=True)]
-    assert np.mean(right) >= 0.93
+    assert np.mean(right) >= 0.92
     assert np.mean([a.known for a in answers]) >= 0.94
