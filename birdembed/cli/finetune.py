@@ -24,6 +24,7 @@ from birdembed.pretrained.contents import CONFIG
 
 if TYPE_CHECKING:
     import birdembed as be
+    from birdembed.data.readable import Images
 
 EXAMPLES = (
     "birdembed finetune birds/train --valid birds/valid -o my-birds",
@@ -196,25 +197,18 @@ def _read_photos(args: argparse.Namespace) -> _Photos:
     return _Photos(train, valid, unknown, failures)
 
 
-def _readable(images: Any, failed: list[Any]) -> Any:
-    """Return an `ImageFolder`, or a list of paths, without the files that cannot be read.
+def _readable(images: Images, failed: list[Any]) -> Images:
+    """Return the images that can be read.
 
-    Those files are printed and added to `failed`. This happens before any training, so that
+    The other files are printed and added to `failed`. This happens before any training, so that
     training, gallery and scores use the same photos and each bad file is printed once.
     """
-    import numpy as np
+    from birdembed.data.readable import readable
 
-    import birdembed as be
-    from birdembed.data.folder import images_at
-
-    failures = be.verify(images).failures
+    kept, failures = readable(images)
     common.list_failures(failures)
     failed += failures
-    bad = {failure.position for failure in failures}
-    rows = [row for row in range(len(images)) if row not in bad]
-    if isinstance(images, be.ImageFolder):
-        return images_at(images, np.asarray(rows, np.int64))
-    return [images[row] for row in rows]
+    return kept
 
 
 def _read_train(folder: str, failed: list[Any]) -> be.ImageFolder:
@@ -234,7 +228,7 @@ def _read_train(folder: str, failed: list[Any]) -> be.ImageFolder:
             f"{folder}: its subfolders are dataset splits, not species; try: "
             f"birdembed finetune {train_part} --valid {valid_part} -o DIR"
         )
-    train: be.ImageFolder = _readable(check_train(given), failed)
+    train = _readable(check_train(given), failed)
     counts = np.bincount(train.labels, minlength=len(train.class_names))
     lost = [name for name, count in zip(train.class_names, counts, strict=True) if not count]
     if lost:
@@ -261,7 +255,7 @@ def _read_valid(
                 "least one species, or give validation photos with --valid"
             )
         return None
-    valid: be.ImageFolder = _readable(be.ImageFolder(folder), failed)
+    valid = _readable(be.ImageFolder(folder), failed)
     if not len(valid):
         raise ValueError(f"{folder}: none of its photos can be read")
     check_valid(valid, train, monitor)
@@ -277,7 +271,7 @@ def _read_unknown(folder: str | None, failed: list[Any]) -> list[str] | None:
     found = image_paths(check_folder(folder))
     if not found:
         raise ValueError(f"{folder}: no photos in this folder")
-    readable: list[str] = _readable(found, failed)
+    readable = _readable(found, failed)
     if not readable:
         raise ValueError(f"{folder}: none of its photos can be read")
     return readable

@@ -385,10 +385,5 @@ def image_folder(data: Any, argument: str, *others: str) -> ImageFolder:
     )
 
 
-def images_at(folder: ImageFolder, rows: NDArray[np.int64]) -> ImageFolder:
-    """Return a dataset of the images at `rows`, with all class names."""
-    return folder._rows(rows)
-
-
 def _count(names: Sequence[str]) -> str:
     return f"{len(names)} {'class' if len(names) == 1 else 'classes'}: {some(names)}"

@@ -12,13 +12,13 @@ from birdembed.base.optional import need
 from birdembed.base.species_names import SpeciesNames
 from birdembed.data.folder import ImageFolder
 from birdembed.data.parts import read_parts
+from birdembed.data.readable import readable
 from birdembed.downloads.fetch import fetch
 from birdembed.downloads.sample_species import SPECIES, species_of
 from birdembed.downloads.scenes import cut_out, view
 from birdembed.images.decoding import decode_image
 from birdembed.images.files import folder_of_images, subfolders
 from birdembed.images.report import Failure
-from birdembed.images.verify import verify
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -167,13 +167,11 @@ def _changed(pixels: np.ndarray, rng: np.random.Generator, number: int) -> np.nd
 
 
 def _readable(data: ImageFolder) -> tuple[ImageFolder, list[Failure]]:
-    """Return the images that can be read, and the others."""
-    failures = list(verify(data).failures)
-    bad = {failure.position for failure in failures}
-    kept = [row for row in range(len(data)) if row not in bad]
+    """Return the images that can be read, at least two, and the failures of the others."""
+    kept, failures = readable(data)
     if len(kept) < 2:
         raise ValueError("the demo needs at least two photos that can be read")
-    return data[kept], failures
+    return kept, failures
 
 
 def _saved(image: Image, work: Path, stem: str, number: int) -> str:
