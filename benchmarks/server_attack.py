@@ -22,7 +22,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import math
 import multiprocessing
 import os
 import statistics
@@ -37,6 +36,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from benchmarks.common import environment, machine
 from benchmarks.pictures import photographs
@@ -55,12 +56,6 @@ class Phase(NamedTuple):
 
     seconds: list[float]
     statuses: Counter[int]
-
-
-def percentile(values: list[float], percent: float) -> float:
-    """Return the smallest value that at least so many per cent of the values do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 # --- bombs ---------------------------------------------------------------------------
@@ -187,7 +182,7 @@ def show(name: str, phases: list[Phase]) -> float:
     """Print a line on phases of one kind and return their 99th percentile."""
     seconds = [value for phase in phases for value in phase.seconds]
     statuses = sum((phase.statuses for phase in phases), Counter[int]())
-    worst = percentile(seconds, 99)
+    worst = float(np.percentile(seconds, 99, method="inverted_cdf"))  # one that was measured
     print(
         f"{name:<13} {len(seconds):>6} requests  median {statistics.median(seconds):.2f} s  "
         f"p99 {worst:.2f} s  503: {statuses[503]}  answers by status: {dict(statuses)}",

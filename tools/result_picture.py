@@ -25,15 +25,9 @@ DOTS_PER_INCH = 72
 def search_picture(model: be.Model) -> Image.Image:
     """Draw three photos and what is found for each."""
     photos = Path(be.fetch("samples"))
-    index = be.Index.build(model, photos)
-    names = {id_: species_of(Path(id_).stem)[0] for id_ in index.ids}
-    index.add(
-        list(index.ids),
-        index.embeddings,
-        [names[id_] for id_ in index.ids],
-        index.metadata,
-        replace=True,
-    )
+    paths = sorted(photos.glob("*.png"))
+    names = [path.name for path in paths]
+    index = be.Index.build(model, paths, names, [species_of(path.stem)[0] for path in paths])
     found = index.search([photos / name for name in QUERIES], k=MATCHES, exclude_ids=QUERIES)
     drawn = io.BytesIO()
     found.plot().savefig(drawn, dpi=DOTS_PER_INCH)  # a cell is 2 inches wide

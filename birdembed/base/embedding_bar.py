@@ -29,8 +29,8 @@ class EmbeddingBar:
     """
 
     def __init__(self, show: bool | None, total: int | None, precision: str | None) -> None:
-        self._bar = progress_bar(show, total, "embedding")
         self._shown = is_interactive() if show is None else bool(show)
+        self._bar = progress_bar(self._shown, total, "embedding")
         self._precision, self._seen = precision, 0
 
     def update(self, n: int = 1) -> None:

@@ -150,10 +150,11 @@ def print_histogram(stages: list[Stage], what: str) -> None:
 
 def labels_known(model: be.Model, pictures: DemoPictures) -> dict[str, str]:
     """Return, for each species of the pictures that the model knows, the model's label of it."""
-    assert model.gallery is not None
+    gallery, names = model.gallery, model.species_names
+    assert gallery is not None
     found: dict[str, str] = {}
-    for label in model.gallery.labels:
-        for name in (label, *model.species_names.get(str(label), ())):
+    for label in gallery.labels:
+        for name in (label, *names.get(str(label), ())):
             found[str(name).lower()] = str(label)
     known = {}
     for name in pictures.data.class_names:

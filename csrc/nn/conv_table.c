@@ -42,12 +42,16 @@ static int largest_winograd(void) {
     return text && (strcmp(text, "0") == 0 || strcmp(text, "2") == 0) ? text[0] - '0' : 4;
 }
 
+/* The shapes that Winograd's kernels are for. */
+static bool is_wide_3x3(const bird_conv *conv) {
+    return conv->kernel == 3 && conv->stride == 1 && conv->pad == 1 && conv->ic >= 64;
+}
+
 /* F(2x2): the 13 of a ResNet-50 together take three fifths of the direct kernels' time on AVX2,
  * transforms included. Not tried: narrower ones, of variant D's stem, and any with a residual, as
  * the second of a basic block has. */
 static bool suits_winograd2(bird_isa isa, const bird_conv *conv) {
-    return isa == BIRD_ISA_AVX2 && conv->kernel == 3 && conv->stride == 1 && conv->pad == 1 &&
-           conv->ic >= 64 && conv->ic % 8 == 0 && conv->oc % 16 == 0;
+    return isa == BIRD_ISA_AVX2 && is_wide_3x3(conv) && conv->ic % 8 == 0 && conv->oc % 16 == 0;
 }
 
 /* F(4x4). Measured on one thread of two Zen 4 cores, weights not in the caches, one image and then
@@ -66,9 +70,7 @@ static bool suits_winograd2(bird_isa isa, const bird_conv *conv) {
 static bool suits_winograd4(bird_isa isa, const bird_conv *conv) {
     const bird_winograd4_kernel *kernel = bird_winograd4_best();
     const int tiles = ((conv->ih + 3) / 4) * ((conv->iw + 3) / 4);
-    if (conv->kernel != 3 || conv->stride != 1 || conv->pad != 1 || conv->ic < 64 ||
-        conv->ic % 16 != 0 || conv->oc % kernel->panel != 0)
-        return false;
+    if (!is_wide_3x3(conv) || conv->ic % 16 != 0 || conv->oc % kernel->panel != 0) return false;
     /* Tiles that lie outside the image for the most part save too little. */
     if (conv->ih * conv->iw < 8 * tiles) return false;
     return conv->ic < 512 || (isa != BIRD_ISA_AVX2 && tiles > 4);

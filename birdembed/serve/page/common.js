@@ -12,6 +12,9 @@ export const nameOf = (one) => one.common_name || one.label || "";
 export const shortened = (one) =>
   one.label && one.id.startsWith(`${one.label}/`) ? one.id.slice(one.label.length + 1) : one.id;
 
+/* What stands for the photo of a row where it cannot be seen. */
+export const altOf = (one) => (nameOf(one) ? `photo of ${nameOf(one)}` : `photo ${one.id}`);
+
 /* Return a link that looks a species up, by its scientific name if it has one. */
 export function lookUp(one, text) {
   const name = one.scientific_name || nameOf(one).replaceAll("_", " ");

@@ -1,6 +1,6 @@
 /* The page: a photo goes to the server, and its species and the most similar photos are shown. */
 
-import { get, lookUp, marked, nameOf, reason, shortened } from "./common.js";
+import { altOf, get, lookUp, marked, nameOf, reason, shortened } from "./common.js";
 import { view } from "./viewer.js";
 
 const UNKNOWN = "none of the known species";
@@ -219,7 +219,7 @@ function showPhotos({ photographs: found, close }) {
     const [button, image] = [item.querySelector("button"), item.querySelector("img")];
     image.onerror = () => { button.classList.add("none"); button.disabled = true; };
     image.src = one.thumbnail;
-    image.alt = nameOf(one) ? `photo of ${nameOf(one)}` : `photo ${one.id}`;
+    image.alt = altOf(one);
     button.title = "Show large";
     button.addEventListener("click", () => view(large, position));
     item.querySelector(".label").textContent = nameOf(one);

@@ -1,6 +1,6 @@
 /* A dialog that shows one of several photos large. */
 
-import { get, lookUp, nameOf, shortened } from "./common.js";
+import { altOf, get, lookUp, nameOf, shortened } from "./common.js";
 
 let photos = []; // what can be paged through: {src, id, label, ..., score}
 let at = 0;
@@ -20,7 +20,7 @@ function turn(position) {
   get("large").classList.remove("none");
   image.removeAttribute("src"); // the one before is not shown while this one loads
   image.onerror = () => get("large").classList.add("none");
-  image.alt = nameOf(one) ? `photo of ${nameOf(one)}` : `photo ${one.id}`;
+  image.alt = altOf(one);
   image.src = one.src;
   get("viewer-name").textContent = nameOf(one) || one.id;
   get("viewer-scientific").textContent = one.scientific_name || "";
