@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,14 +15,13 @@ from birdembed.data.readable import readable
 from birdembed.downloads.fetch import fetch
 from birdembed.downloads.sample_species import SPECIES, species_of
 from birdembed.downloads.scenes import cut_out, view
+from birdembed.downloads.spread import spread
 from birdembed.images.decoding import decode_image
 from birdembed.images.files import folder_of_images, subfolders
 from birdembed.images.report import Failure
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-_Item = TypeVar("_Item", str, Path)
 
 _EACH = 3  # pictures made of a photo
 _PER_SPECIES = 4  # photos of a species of the user's, at most
@@ -97,7 +95,7 @@ def _scenes(folder: Path, limit: int, work: Path) -> DemoPictures:
     """Draw each sample photo's bird in several scenes."""
     open_image = need("PIL.Image", "pillow", "demo").open
     usual = [path for path in sorted(folder.glob("*.png")) if path.stem not in _LEFT_OUT]
-    photos = _spread(usual, limit)
+    photos = spread(usual, limit)
     paths, names = [], []
     for photo in photos:
         with open_image(photo) as full:
@@ -124,7 +122,7 @@ def _photos(folder: Path, limit: int) -> DemoPictures:
     several = [
         name for name, count in zip(given.class_names, counts, strict=True) if count > 1
     ] or given.class_names
-    chosen = given.select(_spread(several, max(limit // _PER_SPECIES, 2)), per_class=_PER_SPECIES)
+    chosen = given.select(spread(several, max(limit // _PER_SPECIES, 2)), per_class=_PER_SPECIES)
     data, failures = _readable(chosen)
     return DemoPictures(
         data,
@@ -140,7 +138,7 @@ def _copies(folder: Path, limit: int, work: Path) -> DemoPictures:
     need("PIL.Image", "pillow", "demo")
     from PIL import Image
 
-    given = _spread(folder_of_images(folder).whole().paths, limit)
+    given = spread(folder_of_images(folder).whole().paths, limit)
     photos, failures = _readable(ImageFolder.from_paths(given))
     paths, names = [], []
     for place, photo in enumerate(photos):
@@ -178,9 +176,3 @@ def _saved(image: Image, work: Path, stem: str, number: int) -> str:
     path = work / f"{stem}-{number}.jpg"
     image.convert("RGB").save(path, quality=92)
     return str(path)
-
-
-def _spread(items: Sequence[_Item], most: int) -> list[_Item]:
-    """Return at most so many items, spread over the list."""
-    step = max(1.0, len(items) / most)
-    return [items[int(i * step)] for i in range(min(most, len(items)))]

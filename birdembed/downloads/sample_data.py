@@ -22,6 +22,7 @@ from birdembed.data.parts import read_parts
 from birdembed.downloads.fetch import fetch
 from birdembed.downloads.sample_species import species_of
 from birdembed.downloads.scenes import cut_out, view
+from birdembed.downloads.spread import spread
 
 _VERSION = 2  # of the views: a change makes new folders in the cache
 _PARTS = ("train", "valid", "unseen")
@@ -83,12 +84,12 @@ def sample_photographs(
     """
     if folder is not None:
         data, _ = read_parts(folder)
-        data = data.select(_spread(data.class_names, classes), per_class=per_class)
+        data = data.select(spread(data.class_names, classes), per_class=per_class)
         return data, f"{len(data)} photos of {len(data.class_names)} species from your folder"
     paths = _photographs()
     names = [species_of(path.stem)[0] for path in paths]
     data = ImageFolder.from_lists([str(path) for path in paths], names)
-    data = data.select(_spread(data.class_names, classes), per_class=per_class)
+    data = data.select(spread(data.class_names, classes), per_class=per_class)
     return data, f"{len(data)} sample photos of {len(data.class_names)} species"
 
 
@@ -144,8 +145,8 @@ def sample_data(
     if classes + unseen > len(names):
         unseen = min(unseen, len(names) // 3)
         classes = len(names) - unseen
-    chosen = _spread(names, classes + unseen)
-    apart = _spread(chosen, unseen) if unseen else []
+    chosen = spread(names, classes + unseen)
+    apart = spread(chosen, unseen) if unseen else []
     known = [name for name in chosen if name not in apart]
     counts = {"train": train, "valid": valid, "unseen": valid}
     if parts is None:
@@ -211,13 +212,6 @@ def _source(
 
 def _nothing() -> ImageFolder:
     return ImageFolder.from_lists([], [], class_names=["none"])
-
-
-def _spread(names: Sequence[str], n: int | None) -> list[str]:
-    """Return n of the names, spread evenly over the alphabet."""
-    if n is None or n >= len(names):
-        return list(names)
-    return [names[int((i + 0.5) * len(names) / n)] for i in range(n)]
 
 
 def _photographs() -> list[Path]:
