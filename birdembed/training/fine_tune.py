@@ -80,7 +80,7 @@ def fine_tune(
     --------
     >>> import birdembed as be
     >>> model = be.load_model("sscd")
-    >>> train, valid = be.ImageFolder("photos").split()  # one subfolder a species
+    >>> train, valid = be.ImageFolder("photos").split()  # one subfolder per species
     >>> history = be.fine_tune(model, train, valid, epochs=8, image_size=96, eval_size=128)
     >>> model.save_pretrained("my-birds")
     """

@@ -30,7 +30,7 @@ struct bird_inference_plan {
     part parts[BIRD_MAX_LANES];
 };
 
-/* A tensor on its way through the network. In int8 `bytes` is what it is from the stem on. */
+/* A tensor on its way through the network. In int8 its data are `bytes` from the stem on. */
 typedef struct flow {
     bird_value value;
     bird_bytes bytes; /* bytes.value is BIRD_NO_VALUE where it is no bytes */
@@ -42,7 +42,7 @@ typedef struct builder {
     const bird_resnet *net;    /* borrowed from the weights */
     bird_packed *packed;       /* borrowed from the weights */
     const float *ranges;       /* borrowed from the weights; NULL but for int8 */
-    float *largest;            /* borrowed from the plan being made; NULL: nobody asks */
+    float *largest;            /* borrowed from the plan being made; NULL if not wanted */
 } builder;
 
 /* at = relu(conv(at) + residual); `residual` may be NULL. */

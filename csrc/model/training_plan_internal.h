@@ -30,7 +30,7 @@ typedef struct builder {
     bird_training_key key;
     bird_training_slabs slabs;
     const bool *trainable; /* borrowed from the caller (net->params.n) */
-    int first_trainable;   /* the first conv of which a parameter is trainable */
+    int first_trainable;   /* the first conv with a trainable parameter */
     conv_tape convs[BIRD_MAX_CONVS];
     block_tape blocks[BIRD_MAX_BLOCKS];
     bird_value stem_end, stem_winners;

@@ -15,7 +15,7 @@ static bird_status int8_attr(dnnl_primitive_attr_t *attr, const bird_bytes *resi
     *attr = NULL;
     BIRD_TRY(bird_user_scratchpad(&made, err));
     BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_SRC, 0));
-    BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_WEIGHTS, 1)); /* one a filter */
+    BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_WEIGHTS, 1)); /* one per filter */
     BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_DST, 0));
     if (zero) BIRD_DNNL(dnnl_primitive_attr_set_zero_points_mask(made, DNNL_ARG_DST, 0));
     BIRD_DNNL(dnnl_post_ops_create(&post_ops));

@@ -24,7 +24,7 @@ typedef struct form {
 
 typedef struct entry {
     form *forms; /* owned list; one or two long */
-    float *bias;   /* owned (oc); NULL until first asked for */
+    float *bias;   /* owned (oc); NULL until first needed */
     float *scales; /* owned (oc): what a step of an int8 weight is worth; NULL without such */
 } entry;
 

@@ -258,7 +258,7 @@ void bird_winograd_forward(const bird_winograd *of, float *dst, const float *src
                     v + place * stride_of(of, of->ic), u + (size_t)i * (size_t)of->ic * PANEL,
                     count, of->ic, of->oc);
         }
-        /* No barrier: the next tiles write v, which nobody reads any more, and wait before m. */
+        /* No barrier: the next tiles write v, which is not read any more, and wait before m. */
 #pragma omp for schedule(static) nowait
         for (int i = 0; i < count; i++)
             tile_out(dst, m + (size_t)i * (size_t)of->oc, bias, of, first + i);

@@ -41,7 +41,7 @@ size_t bird_winograd_weights_size(const bird_winograd *of);
 void bird_winograd_weights(const bird_winograd *of, float *u, const float *plain, bool turned,
                            int n_threads);
 
-/* dst = conv(src) + bias, then ReLU where asked for; `bias` (oc) may be NULL. v, m: scratch for ic
+/* dst = conv(src) + bias, then an optional ReLU; `bias` (oc) may be NULL. v, m: scratch for ic
  * and for oc channels. */
 void bird_winograd_forward(const bird_winograd *of, float *dst, const float *src, const float *u,
                            const float *bias, float *v, float *m, int n_threads);

@@ -61,11 +61,11 @@ size_t bird_winograd4_scratch(const bird_winograd4 *of, int n_threads);
 /* Floats of the transformed weights. */
 size_t bird_winograd4_weights_size(int oc, int ic);
 
-/* dst = conv(src) + bias (oc), then ReLU where asked for. `n_threads` as `scratch` was made for. */
+/* dst = conv(src) + bias (oc), then an optional ReLU. `n_threads` as `scratch` was made for. */
 void bird_winograd4_forward(const bird_winograd4 *of, float *dst, const float *src,
                             const float *u, const float *bias, float *scratch, int n_threads);
 
-/* The kernels, one a file; bird_winograd4_at leaves out what the machine cannot run. */
+/* One kernel per file; bird_winograd4_at leaves out those that the machine cannot run. */
 extern const bird_winograd4_kernel bird_winograd4_portable;
 #if defined(__x86_64__)
 extern const bird_winograd4_kernel bird_winograd4_avx2;
