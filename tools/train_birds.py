@@ -73,7 +73,7 @@ VIEWS = Stage(
     1,
     1.0,
     40.0,
-    {"image_size": 128, "eval_size": 160, "epochs": 2, "lr": 1e-3, "head_epochs": 0},
+    {"image_size": 128, "eval_size": 160, "epochs": 1, "lr": 1e-3, "head_epochs": 0},
 )
 ALL = Stage("all", 1, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 6e-4, "head_epochs": 1})
 
