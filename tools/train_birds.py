@@ -69,7 +69,7 @@ EVEN = Stage("even", None, 0.3, 20.0, {**LARGE_IMAGES, "epochs": 3, "lr": 6e-4})
 UNEVEN = Stage("uneven", 2, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 4e-4})
 #: Views of which the teachers saw each as it is. Without and with the 48 species.
 VIEWS = Stage(
-    "views",
+    "views-tuned",
     1,
     1.0,
     40.0,
