@@ -32,7 +32,7 @@ def damaged(tmp_path_factory):
 def bare(tmp_path_factory):
     """Return a saved model without a gallery, of as many numbers as the network has."""
     path = tmp_path_factory.mktemp("bare") / "random"
-    be.Model("resnet50", num_classes=0, seed=0).save_pretrained(path)
+    be.Model("resnet18", num_classes=0, seed=0).save_pretrained(path)
     return str(path)
 
 
@@ -192,7 +192,7 @@ def test_embed_npy(damaged, bare, tmp_path, capsys):
     assert "skipped" in shown.err
     assert "bad.jpg" in shown.err
     rows = np.load(target)
-    assert rows.shape == (6, 2048)
+    assert rows.shape == (6, 512)
     assert rows.dtype == np.float32
     names = (tmp_path / "x.names.txt").read_text().splitlines()
     assert sorted(names) == [f"{s}/{j}.png" for s in ("ROBIN", "WREN") for j in range(3)]
@@ -270,7 +270,7 @@ def test_another_models_index_is_refused(photos, folder, tmp_path, capsys):
     import birdembed as be
 
     other = tmp_path / "other"
-    be.Model("resnet50", num_classes=0, seed=1).save_pretrained(other)
+    be.Model("resnet18", num_classes=0, seed=1).save_pretrained(other)
     target = str(tmp_path / "birds.index")
     main(["index", photos.root, "-o", target, "--model", folder])
     capsys.readouterr()
