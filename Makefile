@@ -148,10 +148,10 @@ test-c: build
 	@$(MAKE) --no-print-directory -C csrc -k -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=thread
 	@ONEDNN_MAX_CPU_ISA=AVX2 $(MAKE) --no-print-directory -C csrc -k -j$(CORES) test \
 	    PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined TESTS="nn/test_layers $(TRAINING_OPS)"
-	@$(MAKE) --no-print-directory -C csrc -k -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" \
+	@$(MAKE) --no-print-directory -C csrc -k -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" STUBS=1 \
 	    TESTS="base/test_executor model/test_inference"
 
-test-python: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
+test-python: $(STAMPS)/test $(STAMPS)/test-no-deps fetch
 	@sh tools/system_packages.sh --for-tests chromium chromium-driver curl
 	$(IN_PARALLEL) -m "not slow"
 
@@ -167,7 +167,7 @@ fuzz: $(STAMPS)/test
 # Of this process alone: what tests run in processes of their own is counted in C, not in Python.
 # Instrumented, the core is slow: it is deleted at the end, and the next `make` builds it anew.
 COVERAGE := build/coverage
-coverage: $(STAMPS)/coverage $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
+coverage: $(STAMPS)/coverage $(STAMPS)/test-no-deps fetch
 	@rm -rf $(COVERAGE) && mkdir -p $(COVERAGE)
 	@echo "birdembed: building the extension module for gcov"
 	@$(call in_place,BIRDEMBED_COVERAGE,$(COVERAGE))

@@ -288,14 +288,6 @@ def one_line(error: BaseException) -> str:
     return " ".join(words)
 
 
-def save_figure(figure: Any, path: str) -> None:
-    """Write a matplotlib figure in the format given by the suffix of `path`."""
-    from birdembed.base.files import replacing
-
-    with replacing(path) as unfinished:
-        figure.savefig(unfinished, dpi=110, format=Path(path).suffix.lstrip(".") or "png")
-
-
 def label_count(index: be.Index) -> int:
     """Return the number of different labels in an index."""
     return len({label for label in index.labels if label is not None})
@@ -309,18 +301,3 @@ def failures_json(failures: Iterable[tuple[int, str, str]]) -> list[dict[str, st
 def bad_queries(failures: Iterable[tuple[int, str, str]]) -> list[dict[str, Any]]:
     """Return the images that could not be read as dicts, to print with the results of --json."""
     return [{"query": str(name), "reason": str(reason)} for _, name, reason in failures]
-
-
-def need_target(path: str) -> None:
-    """Check that an output file can be written, before any work is done.
-
-    Raises
-    ------
-    OSError
-        The folder does not exist or is not writable.
-    """
-    parent = Path(path).resolve().parent
-    if not parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: the folder {parent} does not exist")
-    if not os.access(parent, os.W_OK):
-        raise PermissionError(f"cannot write {path}: the folder {parent} is not writable")

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from birdembed.cli import common
+from birdembed.cli import common, output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,13 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="maximum number of photos, spread evenly over the folder (default: 60)",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=common.path,
-        default="birdembed-demo.png",
-        metavar="PNG",
-        help="the plot to write",
+    output.add_output(
+        parser, output.PICTURES, default="birdembed-demo.png", help="the plot to write"
     )
     common.add_model(parser)
     common.add_precision(parser)
@@ -235,7 +230,7 @@ def show(args: argparse.Namespace, pictures: DemoPictures) -> None:
     except ImportError as error:
         common.say(f"no plot: {error}")
         return
-    common.save_figure(figure, args.output)
+    output.save_figure(figure, args.output)
     print(f"\nThe plot: {args.output}")
 
 
@@ -243,7 +238,7 @@ def run(args: argparse.Namespace) -> int:
     """Show the pictures' similarities and species, and write a plot."""
     from birdembed.downloads.demo_pictures import demo_pictures
 
-    common.need_target(args.output)
+    output.need_target(args.output)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(args.images) if args.images else None
         pictures = demo_pictures(folder, args.limit, Path(work))

@@ -11,13 +11,12 @@ Rows are sorted by name. Files that cannot be read are skipped and listed.
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birdembed.base.files import replacing
 from birdembed.base.text import in_one_line
-from birdembed.cli import common
+from birdembed.cli import common, output
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -26,29 +25,6 @@ EXAMPLES = (
     "birdembed embed photos/ -o vectors.npy",
     "birdembed embed a.jpg b.jpg -o vectors.csv --model my-birds",
 )
-NAMES = "surrogateescape"  # writes a file name that is not UTF-8 with its original bytes
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own arguments."""
-    common.add_images(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=common.path,
-        required=True,
-        metavar="X.npy|csv|parquet",
-        help="file to write; the suffix sets the format",
-    )
-    parser.add_argument(
-        "--cache",
-        type=common.path,
-        metavar="DIR",
-        help="folder in which to cache vectors for the next run",
-    )
-    common.add_model(parser)
-    common.add_precision(parser)
-    common.add_json(parser)
 
 
 def write_npy(index: be.Index, path: str) -> list[str]:
@@ -59,23 +35,17 @@ def write_npy(index: be.Index, path: str) -> list[str]:
     with replacing(path) as rows, replacing(names) as text:
         with open(rows, "wb") as file:
             np.save(file, index.embeddings)
-        text.write_text(
-            "".join(f"{in_one_line(name)}\n" for name in index.ids), encoding="utf-8", errors=NAMES
-        )
+        lines = "".join(f"{in_one_line(name)}\n" for name in index.ids)
+        text.write_text(lines, encoding="utf-8", errors=output.NAMES)
     return [path, names]
 
 
 def write_csv(index: be.Index, path: str) -> list[str]:
     """Write ids, labels and vectors to a .csv file; the numbers read back as the same float32."""
+    head = ["id", "label", *(f"v{i}" for i in range(index.embeddings.shape[1]))]
     rows = zip(index.ids, index.labels, index.embeddings, strict=True)
-    with (
-        replacing(path) as name,
-        open(name, "w", newline="", encoding="utf-8", errors=NAMES) as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["id", "label", *(f"v{i}" for i in range(index.embeddings.shape[1]))])
-        for id_, label, row in rows:
-            writer.writerow([id_, label, *(format(float(v), ".9g") for v in row)])
+    lines = ([id_, label, *(format(float(v), ".9g") for v in row)] for id_, label, row in rows)
+    output.write_table(path, head, lines)
     return [path]
 
 
@@ -88,14 +58,28 @@ def write_parquet(index: be.Index, path: str) -> list[str]:
 WRITERS = {".npy": write_npy, ".csv": write_csv, ".parquet": write_parquet}
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    common.add_images(parser)
+    output.add_output(
+        parser, WRITERS, required=True, help="file to write; the ending sets the format"
+    )
+    parser.add_argument(
+        "--cache",
+        type=common.path,
+        metavar="DIR",
+        help="folder in which to cache vectors for the next run",
+    )
+    common.add_model(parser)
+    common.add_precision(parser)
+    common.add_json(parser)
+
+
 def run(args: argparse.Namespace) -> int:
     """Embed a folder and write the vectors to a file."""
-    write = WRITERS.get(Path(args.output).suffix.lower())
-    if write is None:
-        raise common.UsageError(f"-o must end in .npy, .csv or .parquet, got {args.output}")
-    common.need_target(args.output)
+    output.need_target(args.output)
     index = common.build_index(common.load_model(args), args.images, args.cache)
-    files = write(index, args.output)
+    files = WRITERS[output.ending(args.output)](index, args.output)
     if args.json:
         common.print_json(
             {

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from birdembed.cli import common
+from birdembed.cli import common, output
 from birdembed.cli.inputs import is_index, labelled_images
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def write_plots(
         except ValueError as error:  # too few photos, or of too few species
             common.say(f"no plot {path}: {common.one_line(error)}")
             continue
-        common.save_figure(figure, path)
+        output.save_figure(figure, path)
         paths.append(path)
     return paths
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import argparse
 
-from birdembed.cli import common
+from birdembed.cli import common, output
 
 EXAMPLES = ("birdembed export -o birds.onnx", "birdembed export --model my-birds --head -o m.onnx")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument(
-        "-o", "--output", type=common.path, required=True, metavar="X.onnx", help="file to write"
-    )
+    output.add_output(parser, [".onnx"], required=True, help="file to write")
     parser.add_argument(
         "--head", action="store_true", help="also write the classifier, as the output `logits`"
     )
@@ -29,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the ONNX file of a model."""
-    common.need_target(args.output)
+    output.need_target(args.output)
     model = common.load_model(args)
     model.export_onnx(args.output, head=args.head, normalize=args.normalize)
     if args.json:

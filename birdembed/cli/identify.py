@@ -10,6 +10,15 @@ calibrated on photos of other things.
 --json prints a list of objects with `query`, `species`, `score`, `known` and `results`, each
 result with id, label, score, and (if the model has them) common_name and scientific_name; if the
 gallery is calibrated, also `probability`. An image that cannot be read has `query` and `reason`.
+
+-o writes the answers to a file instead:
+
+  X.csv      one row per photo, columns query, species, common_name, scientific_name, score,
+             probability, known, nearest, reason; species is empty if it is none of the known
+             ones, nearest is the most similar species in any case
+  X.parquet  the same columns; needs the extra: pip install 'birdembed[parquet]'
+  X.json     what --json prints
+  X.jsonl    the same, one object per line
 """
 
 from __future__ import annotations
@@ -17,16 +26,70 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from birdembed.base.text import in_one_line
-from birdembed.cli import common
+from birdembed.base.files import replacing
+from birdembed.base.json_text import json_text
+from birdembed.base.text import in_one_line, readable
+from birdembed.cli import common, output
 from birdembed.cli.inputs import find_images
 
 EXAMPLES = (
     "birdembed identify photo.jpg",
+    "birdembed identify photos/ -o answers.csv",
     "birdembed identify photos/ --model my-birds --json",
     "find photos/ -name '*.jpg' | birdembed identify -",
 )
 UNKNOWN = "none of the known species"
+
+
+COLUMNS = {
+    "query": "string",
+    "species": "string",
+    "common_name": "string",
+    "scientific_name": "string",
+    "score": "float64",
+    "probability": "float64",
+    "known": "bool",
+    "nearest": "string",
+    "reason": "string",
+}
+
+
+def write_csv(rows: list[dict[str, Any]], path: str) -> None:
+    """Write the answers to a .csv file, one row per photo."""
+    output.write_table(path, list(COLUMNS), map(_columns, rows))
+
+
+def write_parquet(rows: list[dict[str, Any]], path: str) -> None:
+    """Write the answers to a .parquet file, one row per photo."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    table = {
+        name: pa.array([readable(v) if kind == "string" and v else v for v in values], kind)
+        for (name, kind), values in zip(
+            COLUMNS.items(), zip(*map(_columns, rows), strict=True), strict=True
+        )
+    }
+    with replacing(path) as name:
+        pyarrow.parquet.write_table(pa.table(table), name)
+
+
+def write_json(rows: list[dict[str, Any]], path: str) -> None:
+    """Write what --json prints to a .json file."""
+    output.write_text(path, json_text(rows, indent=1) + "\n")
+
+
+def write_jsonl(rows: list[dict[str, Any]], path: str) -> None:
+    """Write what --json prints to a .jsonl file, one object per line."""
+    output.write_text(path, "".join(json_text(row) + "\n" for row in rows))
+
+
+WRITERS = {
+    ".csv": write_csv,
+    ".json": write_json,
+    ".jsonl": write_jsonl,
+    ".parquet": write_parquet,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,13 +98,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-k", type=common.positive, default=5, metavar="N", help="number of species to list"
     )
+    output.add_output(
+        parser, WRITERS, help="write the answers to a file; the ending sets the format"
+    )
     common.add_model(parser)
     common.add_precision(parser)
     common.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Identify the species on photos and print them."""
+    """Identify the species on photos, and print them or write them to a file."""
+    if args.output:
+        output.need_target(args.output)
     images = find_images(args.images)
     model = common.load_model(args)
     found, report = model.identify(images.paths, k=args.k, on_error="skip", return_report=True)
@@ -49,13 +117,45 @@ def run(args: argparse.Namespace) -> int:
     common.list_failures(failures)
     if not found:
         raise ValueError("none of the given photos can be read")
-    if args.json:
-        rows = [_as_json(str(name), one) for name, one in zip(report.names, found, strict=True)]
-        common.print_json(rows + common.bad_queries(failures))
-        return 0
-    for name, one in zip(report.names, found, strict=True):
-        print("\n".join(_lines(str(name), one)))
+    answers = list(zip(map(str, report.names), found, strict=True))
+    rows = [_as_json(name, one) for name, one in answers] + common.bad_queries(failures)
+    if args.output:
+        WRITERS[output.ending(args.output)](rows, args.output)
+        known = sum(one.known for one in found)
+        _print_written(args, len(found), known, failures)
+    elif args.json:
+        common.print_json(rows)
+    else:
+        for name, one in answers:
+            print("\n".join(_lines(name, one)))
     return 0
+
+
+def _print_written(
+    args: argparse.Namespace, count: int, known: int, failures: list[tuple[int, str, str]]
+) -> None:
+    """Print the name of the file of -o, and how many photos it has answers for."""
+    if args.json:
+        unreadable = common.failures_json(failures)
+        common.print_json(
+            {"file": args.output, "rows": count, "known": known, "failures": unreadable}
+        )
+    else:
+        print(args.output)
+        common.say(f"{count} photos, {known} of a known species")
+
+
+def _columns(row: dict[str, Any]) -> list[Any]:
+    """Return the values of COLUMNS of an answer as printed by --json."""
+    nearest = row["results"][0] if "results" in row else {}
+    named = nearest if row.get("known") else {}
+    shown = {
+        **row,
+        "common_name": named.get("common_name"),
+        "scientific_name": named.get("scientific_name"),
+        "nearest": nearest.get("label"),
+    }
+    return [shown.get(name) for name in COLUMNS]
 
 
 def _as_json(name: str, one: Any) -> dict[str, Any]:

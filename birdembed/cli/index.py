@@ -14,7 +14,7 @@ import argparse
 import shlex
 from typing import Any
 
-from birdembed.cli import common
+from birdembed.cli import common, output
 
 EXAMPLES = (
     "birdembed index photos/ -o photos.index",
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         raise common.UsageError("--table needs a database; add --lancedb URI")
     database = _connect(args.lancedb) if args.lancedb else None
     if args.output:
-        common.need_target(args.output)
+        output.need_target(args.output)
     index = common.build_index(common.load_model(args), args.images, args.cache)
     written = {}
     if args.output:

@@ -162,13 +162,13 @@ def make_parser(
 def completion(commands: Mapping[str, str], shell: str) -> str:
     """Return a shell script that completes commands and options. Extra: ``completion``."""
     from birdembed.base.optional import need
-    from birdembed.cli import common
+    from birdembed.cli import common, output
 
     shtab = need("shtab", "completion", "--print-completion")
     parser, parsers = make_parser(commands, commands)
     for one in parsers.values():
         for action in one.arguments():
-            if action.type is common.path:
+            if action.type is common.path or isinstance(action.type, output.OutputFile):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
     script: str = shtab.complete(parser, shell)
     return script

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.text import in_one_line
-from birdembed.cli import common
+from birdembed.cli import common, output
 from birdembed.cli.inputs import HELP, find_images, is_index, named_like_image, place_to_search
 
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-score", type=score, metavar="S", help="leave out matches with a lower similarity"
     )
     parser.add_argument(
-        "--plot", type=common.path, metavar="PNG", help="write a plot of images and matches"
+        "--plot",
+        type=output.OutputFile(output.PICTURES),
+        metavar="X.png|svg|pdf|jpg",
+        help="write a plot of images and matches",
     )
     common.add_model(parser, "the model that made the index, for a folder birds477")
     common.add_precision(parser)
@@ -81,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     import birdembed as be
 
     if args.plot:
-        common.need_target(args.plot)
+        output.need_target(args.plot)
     place = place_to_search(args.index, args.images)
     if place is not None:
         raise common.UsageError(
@@ -105,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     found = index.search(vectors, k=args.k, fingerprint=model.fingerprint, min_score=args.min_score)
     names = [str(name) for name in report.names]
     if args.plot:
-        common.save_figure(be.plot_grid(names, found), args.plot)
+        output.save_figure(be.plot_grid(names, found), args.plot)
     if args.json:
         common.print_json(
             [_as_json(name, result) for name, result in zip(names, found, strict=True)]

@@ -61,12 +61,15 @@ def run(args: argparse.Namespace) -> int:
     if args.index and not Path(args.index).exists():
         raise FileNotFoundError(f"no such index or folder: {args.index}")
     from birdembed.base.files import cache_dir
+    from birdembed.pretrained.registry import DEFAULT_MODEL
     from birdembed.serve import create_app
     from birdembed.serve.middleware import LocalNamesOnly
     from birdembed.serve.run import bind, log_to_stderr, serve
 
     listening = bind(args.host or "127.0.0.1", args.port)  # before the model is loaded
     with listening:
+        given = filter(None, (args.model, args.index))
+        common.say(f"birdembed serve: loading {' and '.join(given) or DEFAULT_MODEL} ...")
         if args.index is None:
             model, index = common.load_model(args), None
         else:

@@ -2,9 +2,16 @@
 #ifndef BIRD_TESTS_CHECK_H
 #define BIRD_TESTS_CHECK_H
 
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static int check_failures;
+
+/* Whether a test that takes long shall try every case and not only some: in `make test-all`. */
+static inline bool check_every_case(void) {
+    return getenv("BIRDEMBED_EVERY_CASE") != NULL;
+}
 
 /* ThreadSanitizer has no threads after a fork. */
 #ifdef __SANITIZE_THREAD__

@@ -32,7 +32,7 @@ def damaged(tmp_path_factory):
 def bare(tmp_path_factory):
     """Return a saved model without a gallery, of as many numbers as the network has."""
     path = tmp_path_factory.mktemp("bare") / "random"
-    be.Model("resnet50", num_classes=0, seed=0).save_pretrained(path)
+    be.Model("resnet18", num_classes=0, seed=0).save_pretrained(path)
     return str(path)
 
 
@@ -97,9 +97,20 @@ def test_wrong_usage_is_2(words, capsys):
     assert "birdembed" in capsys.readouterr().err
 
 
-def test_embed_refuses_an_unknown_ending(photos, tmp_path, capsys):
-    assert main(["embed", photos.root, "-o", str(tmp_path / "x.xls")]) == 2
-    assert ".parquet" in one_line_error(capsys)
+@pytest.mark.parametrize(
+    ("words", "endings"),
+    [
+        (["embed", "somewhere", "-o"], ".npy, .csv or .parquet"),
+        (["identify", "somewhere", "-o"], ".csv, .json, .jsonl or .parquet"),
+        (["export", "-o"], ".onnx"),
+        (["demo", "-o"], ".png, .svg, .pdf or .jpg"),
+        (["search", "somewhere", "a.jpg", "--plot"], ".png, .svg, .pdf or .jpg"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.xls", "x", ".csv"])
+def test_an_ending_that_is_not_written_is_refused(words, endings, name, capsys):
+    assert main([*words, name]) == 2
+    assert f"expected a file that ends in {endings}, got {name!r}" in one_line_error(capsys)
 
 
 def test_help_is_light():
@@ -141,15 +152,18 @@ def test_what_is_missing_is_named(words, tmp_path, folder, capsys):
 def test_a_file_that_is_no_image(command, folder, tmp_path, capsys):
     file = tmp_path / "file.jpg"
     file.write_bytes(b"no picture")
-    output = ["-o", str(tmp_path / "x.npy")] if command in ("embed", "index") else []
+    endings = {"embed": "npy", "index": "npy", "identify": "csv"}
+    output = ["-o", str(tmp_path / f"x.{endings[command]}")] if command in endings else []
     model = ["--model", folder] if command != "duplicates" else []
     assert main([command, str(file), *output, *model]) == 1
     assert "be read" in one_line_error(capsys)
 
 
-@pytest.mark.parametrize("command", ["embed", "index"])
-def test_target_is_checked_before_the_work(command, photos, folder, tmp_path, capsys):
-    target = tmp_path / "no" / "such" / "x.npy"
+@pytest.mark.parametrize(
+    ("command", "ending"), [("embed", "npy"), ("index", "npy"), ("identify", "csv")]
+)
+def test_target_is_checked_before_the_work(command, ending, photos, folder, tmp_path, capsys):
+    target = tmp_path / "no" / "such" / f"x.{ending}"
     assert main([command, photos.root, "-o", str(target), "--model", folder]) == 1
     assert str(target) in one_line_error(capsys)
     assert not (tmp_path / "no").exists()
@@ -178,7 +192,7 @@ def test_embed_npy(damaged, bare, tmp_path, capsys):
     assert "skipped" in shown.err
     assert "bad.jpg" in shown.err
     rows = np.load(target)
-    assert rows.shape == (6, 2048)
+    assert rows.shape == (6, 512)
     assert rows.dtype == np.float32
     names = (tmp_path / "x.names.txt").read_text().splitlines()
     assert sorted(names) == [f"{s}/{j}.png" for s in ("ROBIN", "WREN") for j in range(3)]
@@ -256,7 +270,7 @@ def test_another_models_index_is_refused(photos, folder, tmp_path, capsys):
     import birdembed as be
 
     other = tmp_path / "other"
-    be.Model("resnet50", num_classes=0, seed=1).save_pretrained(other)
+    be.Model("resnet18", num_classes=0, seed=1).save_pretrained(other)
     target = str(tmp_path / "birds.index")
     main(["index", photos.root, "-o", target, "--model", folder])
     capsys.readouterr()

@@ -26,7 +26,7 @@ def bare(tmp_path_factory):
     """A model without a gallery."""
     path = tmp_path_factory.mktemp("bare") / "random"
     preprocess = be.Preprocess(size=SIZE)
-    be.Model("resnet50", num_classes=0, seed=0, preprocess=preprocess).save_pretrained(path)
+    be.Model("resnet18", num_classes=0, seed=0, preprocess=preprocess).save_pretrained(path)
     return str(path)
 
 

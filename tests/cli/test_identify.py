@@ -1,5 +1,6 @@
 """identify on the command line."""
 
+import csv
 import io
 import json
 import os
@@ -100,6 +101,93 @@ def test_identify_names_bad_files(folder, photos, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main(["identify", str(tmp_path / "empty"), "--model", folder]) == 1
     assert "no photo" in capsys.readouterr().err
+
+
+def table_of(path):
+    """Return the rows of an answers file as dicts of text, as a CSV file has them."""
+    if path.suffix == ".csv":
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return list(csv.DictReader(file))
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = parquet.read_table(path).to_pylist()
+    return [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows]
+
+
+@pytest.fixture
+def named_folder(folder, photos, tmp_path):
+    """Return a model folder that names one species, knows it, and has a calibrated gallery."""
+    model = be.load_model(folder)
+    model.fit_gallery(np.tile(model.encode(photos), (3, 1)), labels=photos.names * 3)
+    label = model.identify(photos.paths[0]).species
+    model.species_names = {label: ("Hedge Sparrow", "Prunella modularis")}
+    model.save_pretrained(tmp_path / "named")
+    return str(tmp_path / "named")
+
+
+@pytest.mark.parametrize("ending", ["csv", "CSV", "parquet"])
+def test_identify_writes_a_table(ending, named_folder, photos, others, tmp_path, capsys):
+    bad = tmp_path / os.fsdecode("schön".encode() + b"\xff.jpg")
+    bad.write_bytes(b"no picture")
+    target = tmp_path / f"answers.{ending}"
+    words = ["identify", photos.paths[0], *others.paths, str(bad), "--model", named_folder]
+    assert main([*words, "--json"]) == 0
+    *expected, _ = json.loads(capsys.readouterr().out)
+    assert main([*words, "-o", str(target)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{target}\n"
+    known = sum(one["known"] for one in expected)
+    assert shown.err.splitlines()[-1] == f"{len(expected)} photos, {known} of a known species"
+    if ending == "CSV":
+        target = target.rename(tmp_path / "answers.csv")
+    *rows, last = table_of(target)
+    for row, one in zip(rows, expected, strict=True):
+        assert row["query"] == one["query"]
+        assert row["species"] == (one["species"] or "")
+        assert row["nearest"] == one["results"][0]["label"]
+        assert float(row["score"]) == one["score"]
+        assert float(row["probability"]) == one["probability"]
+        assert row["known"] == str(one["known"])
+        assert row["reason"] == ""
+        names = (row["common_name"], row["scientific_name"])
+        hedge = one["known"] and "common_name" in one["results"][0]
+        assert names == (("Hedge Sparrow", "Prunella modularis") if hedge else ("", ""))
+    assert rows[0]["common_name"] == "Hedge Sparrow"
+    name = str(bad) if target.suffix == ".csv" else str(bad).replace("\udcff", "\ufffd")
+    assert last["query"] == name
+    assert "not a JPEG" in last["reason"]
+    assert not any(last[name] for name in last if name not in ("query", "reason"))
+
+
+def test_identify_writes_what_json_prints(folder, photos, tmp_path, capsys):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    words = ["identify", *photos.paths[:2], str(bad), "--model", folder]
+    assert main([*words, "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    for ending in ("json", "jsonl"):
+        assert main([*words, "-o", str(tmp_path / f"x.{ending}")]) == 0
+    assert json.loads((tmp_path / "x.json").read_text()) == expected
+    lines = (tmp_path / "x.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == expected
+
+
+def test_identify_says_in_json_what_it_wrote(folder, photos, tmp_path, capsys):
+    bad, target = tmp_path / "bad.jpg", str(tmp_path / "x.csv")
+    bad.write_bytes(b"no picture")
+    words = ["identify", *photos.paths[:2], str(bad), "--model", folder]
+    assert main([*words, "-o", target, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["file"], said["rows"]) == (target, 2)
+    assert 0 <= said["known"] <= 2
+    assert [one["id"] for one in said["failures"]] == [str(bad)]
+
+
+def test_a_missing_library_is_named_before_the_work(folder, photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    target = str(tmp_path / "x.parquet")
+    for command in ("identify", "embed"):
+        assert main([command, photos.paths[0], "--model", "no/such/model", "-o", target]) == 1
+        assert "birdembed[parquet]" in capsys.readouterr().err
 
 
 def test_identify_without_a_gallery(photos, tmp_path, capsys, model):

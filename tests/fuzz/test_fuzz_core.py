@@ -16,7 +16,7 @@ def fuzz(seconds, seed, **environment):
     assert code == 0, text
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_odd_arguments(seed):
     fuzz(5, seed, PYTHONPATH=str(ROOT))
 

@@ -189,7 +189,7 @@ def test_avx2(tmp_path, resnet50, resnet50d, resnet34d):
         assert cosine.min() >= tolerances.ISA_COSINE
 
 
-@pytest.mark.parametrize("largest", ["0", "2"])
+@pytest.mark.parametrize("largest", ["0", pytest.param("2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("isa", ["", "AVX2"])
 def test_winograd_is_near_to_the_kernels_that_it_replaces(
     tmp_path, resnet50, resnet50d, resnet34d, isa, largest

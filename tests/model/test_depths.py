@@ -85,7 +85,9 @@ def test_half_the_space(images, tmp_path):
     )
 
 
-@pytest.mark.parametrize("architecture", ["resnet18", "resnet18d"])
+@pytest.mark.parametrize(
+    "architecture", [pytest.param("resnet18", marks=pytest.mark.slow), "resnet18d"]
+)
 def test_it_learns_and_goes_on(architecture, tmp_path):
     make_folder(tmp_path / "train", per_class=4)
     train = be.ImageFolder(tmp_path / "train")

@@ -1,5 +1,6 @@
 """From a name to a model."""
 
+import importlib.util
 import json
 import os
 
@@ -18,6 +19,8 @@ def empty_home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home" / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home" / "hf"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if importlib.util.find_spec("huggingface_hub"):  # which reads it when it is first imported
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.delenv("BIRDEMBED_CACHE", raising=False)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")

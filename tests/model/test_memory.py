@@ -14,6 +14,7 @@ RESIDENT = """
 """
 
 
+@pytest.mark.slow
 def test_memory_of_changing_sizes():
     """Plans are bounded, by number and by bytes."""
     out = run(

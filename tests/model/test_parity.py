@@ -69,7 +69,13 @@ def test_images_against_torch(pair):
     assert_close(model.logits(images), logits)
 
 
-@pytest.mark.parametrize("architecture", OTHER_DEPTHS)
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.startswith("resnet152") else name
+        for name in OTHER_DEPTHS
+    ],
+)
 def test_other_depths(architecture):
     """Against timm's, and against torchvision's where it has the architecture."""
     torch, torchvision, _, _ = networks.vision()

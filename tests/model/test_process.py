@@ -149,8 +149,24 @@ def test_a_writer_at_the_fork_does_not_lock_the_child():
 # Other libraries in the process
 
 
-@pytest.mark.parametrize("library", ["torch", "faiss", "sklearn", "onnxruntime"])
-@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize(
+    ("library", "order"),
+    [
+        ("torch", "before"),
+        ("torch", "after"),
+        ("faiss", "before"),
+        ("sklearn", "after"),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in [
+                ("faiss", "after"),
+                ("sklearn", "before"),
+                ("onnxruntime", "before"),
+                ("onnxruntime", "after"),
+            ]
+        ),
+    ],
+)
 def test_beside_other_libraries(library, order):
     """Each computes before and after the model does, in either order of import."""
     pytest.importorskip(library)
@@ -284,10 +300,15 @@ def test_exit_while_a_daemon_thread_encodes():
     [
         # The first call makes oneDNN's tables, which are destroyed in the opposite order.
         "be.Model('resnet50', seed=0).encode(pictures * 8)",
-        "be.preprocess(pictures * 500, num_threads=4)",
-        "be.cosine_similarity(np.ones((2000, 512), np.float32), np.ones((9000, 512), np.float32))",
+        *(
+            pytest.param(work, marks=pytest.mark.slow)
+            for work in (
+                "be.preprocess(pictures * 500, num_threads=4)",
+                "be.cosine_similarity(*[np.ones((n, 512), np.float32) for n in (2000, 9000)])",
+                "be.Index(model).add(pictures * 8)",
+            )
+        ),
         "_core.Trainer('resnet50', 0, weights).forward(np.ones((8, 3, 64, 64), np.float32))",
-        "be.Index(model).add(pictures * 8)",
     ],
 )
 def test_exit_while_a_daemon_thread_is_at_work(work):

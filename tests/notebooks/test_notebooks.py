@@ -37,6 +37,7 @@ SMALL = {
     "04": {"CLASSES": 5, "TRAIN": 4, "VALID": 2, "SIZE": 64},
 }
 NEEDS = {"03": "lancedb"}
+SLOW = {"02"}  # it trains
 LARGEST = 160  # pixels of a photograph
 MACHINE = re.compile(r"(?<![\w.~])/(?:work|root|home|Users|tmp|var|usr|opt)/")
 EMBEDDED = re.compile(r"data:image/(\w+);base64,([A-Za-z0-9+/=]+)")
@@ -69,7 +70,9 @@ def test_there_are_four():
     assert set(BOOKS) == set(SMALL)
 
 
-@pytest.mark.parametrize("number", sorted(SMALL))
+@pytest.mark.parametrize(
+    "number", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in sorted(SMALL)]
+)
 def test_runs_on_the_sample_photographs(number, tmp_path):
     need(number)
     from birdembed.downloads.photographs import samples_dir

@@ -1,5 +1,7 @@
 """The wheel and the sdist: what is in them, and that no machine shows through.
 
+What needs a wheel is slow: making one compiles the core once more.
+
 That the wheel works where nothing else is installed: test_wheel_installed.py, test_minimal_root.py.
 """
 
@@ -54,6 +56,7 @@ def libraries(contents, tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_one_wheel_for_every_python_with_the_tag_that_auditwheel_allows(wheel):
     match = re.fullmatch(
         r"birdembed-[\w.]+-cp310-abi3-(manylinux_2_\d+_x86_64)(\.\w+)*\.whl", wheel.name
@@ -66,6 +69,7 @@ def test_one_wheel_for_every_python_with_the_tag_that_auditwheel_allows(wheel):
     assert allowed.group(1) == match.group(1)
 
 
+@pytest.mark.slow
 def test_the_stable_interface_and_nothing_beyond(wheel):
     pytest.importorskip("abi3audit")
     report = run(sys.executable, "-m", "abi3audit", "--strict", "--report", wheel, cwd=wheel.parent)
@@ -77,6 +81,7 @@ def test_the_stable_interface_and_nothing_beyond(wheel):
     assert not result["non_abi3_symbols"]
 
 
+@pytest.mark.slow
 def test_it_is_small(wheel):
     """Weights come on top."""
     with zipfile.ZipFile(wheel) as archive:
@@ -88,6 +93,7 @@ def test_it_is_small(wheel):
     assert wheel.stat().st_size - weights < 20e6
 
 
+@pytest.mark.slow
 def test_it_holds_what_it_needs_and_nothing_else(contents):
     for wanted in (
         "birdembed/_core.abi3.so",
@@ -104,6 +110,7 @@ def test_it_holds_what_it_needs_and_nothing_else(contents):
     assert any(name.endswith("licenses/THIRD_PARTY.md") for name in contents)
 
 
+@pytest.mark.slow
 def test_each_library_is_in_it_once(contents):
     """The oneDNN packages hold three copies of 54 MB."""
     shared = [name for name in contents if ".so" in Path(name).name]
@@ -112,6 +119,7 @@ def test_each_library_is_in_it_once(contents):
     assert len(large) == len(set(large))
 
 
+@pytest.mark.slow
 def test_the_libraries_are_those_of_their_packages(contents):
     """THIRD_PARTY.md says `unchanged`: no tool has rewritten what lies in the wheel."""
     try:
@@ -122,6 +130,7 @@ def test_the_libraries_are_those_of_their_packages(contents):
     assert contents["birdembed/_lib/libdnnl.so.3"] == source.read_bytes()
 
 
+@pytest.mark.slow
 def test_every_tracked_file_of_the_package_is_in_it(contents):
     """A new folder that pyproject.toml does not name would be left out in silence."""
     here = {name for name in built_wheel.tracked() if name.startswith("birdembed/")}
@@ -129,6 +138,7 @@ def test_every_tracked_file_of_the_package_is_in_it(contents):
     assert here <= set(contents)
 
 
+@pytest.mark.slow
 def test_it_asks_for_three_packages(contents):
     (name,) = [name for name in contents if name.endswith(".dist-info/METADATA")]
     required = re.findall(r"^Requires-Dist: (.*)$", contents[name].decode(), re.MULTILINE)
@@ -136,6 +146,7 @@ def test_it_asks_for_three_packages(contents):
     assert base == {"numpy", "safetensors", "tqdm"}
 
 
+@pytest.mark.slow
 def test_core_exports_its_entry_alone(libraries, tmp_path):
     symbols = run("readelf", "--dyn-syms", "--wide", libraries["_core.abi3.so"], cwd=tmp_path)
     defined = {
@@ -148,6 +159,7 @@ def test_core_exports_its_entry_alone(libraries, tmp_path):
     assert defined == {"PyInit__core"}
 
 
+@pytest.mark.slow
 def test_core_is_hardened(libraries, tmp_path):
     """Stack protector, checked string functions, and tables of addresses that are read-only."""
     core = libraries["_core.abi3.so"]
@@ -161,6 +173,7 @@ def test_core_is_hardened(libraries, tmp_path):
     assert {"__vsnprintf_chk", "__memcpy_chk"} <= set(re.findall(r"__\w+_chk", symbols))
 
 
+@pytest.mark.slow
 def test_libraries_are_looked_for_beside_the_module_only(libraries, tmp_path):
     paths = {}
     needed = {}
@@ -173,6 +186,7 @@ def test_libraries_are_looked_for_beside_the_module_only(libraries, tmp_path):
     assert [name for name in needed["_core.abi3.so"] if name in BUNDLED] == [*BUNDLED[::-1]]
 
 
+@pytest.mark.slow
 def test_no_machine_shows_through(contents):
     """Neither where it was built, nor by whom, nor the folders of the Python that built it."""
     places = [ROOT, Path.home(), sys.prefix, sys.base_prefix]
@@ -189,6 +203,7 @@ def test_no_machine_shows_through(contents):
     assert not absolute.findall(contents["birdembed/_core.abi3.so"])
 
 
+@pytest.mark.slow
 def test_sdist_builds_and_holds_nothing_built(sdist):
     """That the wheel was made from the sdist alone shows that it is complete."""
     with tarfile.open(sdist) as archive:

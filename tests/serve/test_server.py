@@ -173,7 +173,10 @@ def test_what_is_under_way_is_answered_first(start, files, model, known, how):
     np.testing.assert_array_equal(vector, model.encode(known))
     server.process.wait(120)
     assert server.stop() == 0, server.said()
-    assert server.said().splitlines()[-1] == "birdembed serve: stopped"
+    first, *_, last = server.said().splitlines()
+    assert first == f"birdembed serve: loading {files / 'model'} ..."
+    assert f"birdembed serve: listening on {server.url} " in server.said()
+    assert last == "birdembed serve: stopped"
     assert "Traceback" not in server.said()
 
 
@@ -183,6 +186,22 @@ def test_a_taken_port(running, files, capsys):
     assert "address already in use" in text
     assert "--port" in text
     assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [([], "birds477"), (["--index", "."], "."), (["--model", "m", "--index", "."], "m and .")],
+)
+def test_it_says_what_it_loads(words, what, capsys, monkeypatch):
+    def fail(*_):
+        raise ValueError("loaded")
+
+    for name in ("load_model", "open_index"):
+        monkeypatch.setattr(f"birdembed.cli.common.{name}", fail)
+    assert main(["serve", "--port", "0", *words]) == 1
+    said, error = capsys.readouterr().err.splitlines()
+    assert said == f"birdembed serve: loading {what} ..."
+    assert error.endswith("loaded")
 
 
 def test_what_is_wrong_is_said_before_the_start(files, photos, tmp_path, capsys):

@@ -135,7 +135,7 @@ def test_a_probability_as_text(value, words):
 
 def embeddings(n=15, seed=0):
     """Return embeddings of five species, as long as a model's, and their names."""
-    rows, labels = clouds(5, n, 2048, seed=seed, spread=0.12)
+    rows, labels = clouds(5, n, 512, seed=seed, spread=0.12)
     return rows.astype(np.float32), [f"S{label}" for label in labels]
 
 

@@ -327,7 +327,7 @@ def test_thresholds_that_are_none(model, value):
 
 def test_refused(model, photos, tmp_path):
     with pytest.raises(TypeError, match="ImageFolder"):
-        model.fit_gallery(np.zeros((2, 2048), np.float32))
+        model.fit_gallery(np.zeros((2, 512), np.float32))
     with pytest.raises(ValueError, match="accept"):
         model.fit_gallery(photos, accept=0)
     with pytest.raises(ValueError, match="accept"):
@@ -338,7 +338,7 @@ def test_refused(model, photos, tmp_path):
         model.fit_gallery(photos.select(["JAY"]))
     with pytest.raises(ValueError, match="only one image"):
         model.fit_gallery(photos.select(per_class=1))
-    with pytest.raises(ValueError, match="data has 8 dimensions, the model has 2048"):
+    with pytest.raises(ValueError, match="data has 8 dimensions, the model has 512"):
         model.fit_gallery(np.ones((12, 8), np.float32), labels=photos.names[:12])
     foreign = write_folder(tmp_path / "x", range(1), ["X"])
     with pytest.raises(ValueError, match="'X', which is not in data"):

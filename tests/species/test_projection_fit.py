@@ -209,7 +209,7 @@ def test_model_projects_from_then_on(model, photos):
 
 def test_embeddings_serve_as_well(model, photos):
     raw = model.encode(photos)
-    other = be.Model("resnet50", seed=0, preprocess=model.preprocess)
+    other = be.Model("resnet18", seed=0, preprocess=model.preprocess)
     model.fit_projection(photos, dim=8, shrinkage=0.3)
     other.fit_projection(raw, photos.names, dim=8, shrinkage=0.3)
     assert model.fingerprint == other.fingerprint
@@ -253,12 +253,12 @@ def test_refused_arguments(model, photos, options, error, words):
 
 
 def test_refused_data(model, photos):
-    raw = np.zeros((4, 2048), np.float32)
+    raw = np.zeros((4, 512), np.float32)
     with pytest.raises(TypeError, match="labels"):
         model.fit_projection(raw)
     with pytest.raises(ValueError, match="4 rows, labels has 3"):
         model.fit_projection(raw, list("abc"))
-    with pytest.raises(ValueError, match="2048"):
+    with pytest.raises(ValueError, match="512"):
         model.fit_projection(raw[:, :7], list("abab"))
     with pytest.raises(ValueError, match="only used with embeddings"):
         model.fit_projection(photos, photos.names)
@@ -268,7 +268,7 @@ def test_refused_data(model, photos):
 
 
 def test_data_of_another_kind(model):
-    raw = np.random.default_rng(0).standard_normal((4, 2048)).astype(np.float32)
+    raw = np.random.default_rng(0).standard_normal((4, 512)).astype(np.float32)
     index = be.Index()
     index.add(list("abcd"), raw, list("xxyy"))
     for method in ("lda", "whiten"):

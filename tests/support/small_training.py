@@ -10,8 +10,8 @@ from birdembed.training.checkpoint import read_checkpoint, write_checkpoint
 EASY = {"image_size": 96, "batch_size": 8, "lr": 5e-3, "augment": None, "seed": 3}
 
 
-def new_model(**options):
-    return Model("resnet50", preprocess=Preprocess(size=96), **options)
+def new_model(architecture="resnet50", **options):
+    return Model(architecture, preprocess=Preprocess(size=96), **options)
 
 
 def weights(model):

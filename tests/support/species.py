@@ -47,7 +47,7 @@ def others(tmp_path_factory):
 @functools.cache
 def _weights():
     """Return what a model is made of; its digest is computed, once for all tests."""
-    return be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64))._current.pretrained()
+    return be.Model("resnet18", seed=0, preprocess=be.Preprocess(size=64))._current.pretrained()
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def model():
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory, photos):
     """Return a saved model with a gallery."""
-    model = be.Model("resnet50", seed=0, preprocess=be.Preprocess(size=64))
+    model = be.Model("resnet18", seed=0, preprocess=be.Preprocess(size=64))
     model.fit_projection(photos, dim=8, shrinkage=0.3)
     model.fit_gallery(photos)
     path = tmp_path_factory.mktemp("model") / "m"

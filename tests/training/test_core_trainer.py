@@ -105,7 +105,7 @@ def test_interrupted_at_any_time(core):
     """Ctrl-C within a pass: nothing has changed, and the trainer goes on."""
     if threading.current_thread() is not threading.main_thread():
         pytest.skip("signals arrive in the main thread only")
-    x, y = seeded.tensor(2, 16, 128, 128), training.targets(16)
+    x, y = seeded.tensor(2, 8, 96, 96), training.targets(8)
     backward(core, x, y)
     core.apply("adamw", constant(core, 1e-3), constant(core, 0), ema_decay=0.9)
     expected = everything(core)

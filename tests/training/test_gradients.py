@@ -53,7 +53,13 @@ def measured(state, architecture, x):
 @pytest.mark.parametrize("bn", ["train", "frozen_stats"])
 @pytest.mark.parametrize(
     ("architecture", "count"),
-    [("resnet50", 161), ("resnet50d", 167), ("resnet18", 62), ("resnet34d", 116)],
+    [
+        # Of these, test_golden.py compares gradients in the fast tests.
+        pytest.param("resnet50", 161, marks=pytest.mark.slow),
+        pytest.param("resnet50d", 167, marks=pytest.mark.slow),
+        pytest.param("resnet34d", 116, marks=pytest.mark.slow),
+        ("resnet18", 62),
+    ],
 )
 def test_photographs(architecture, count, bn):
     pytest.importorskip("torch")
