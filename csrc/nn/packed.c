@@ -9,6 +9,9 @@
  * does not use is never touched, and so costs nothing. */
 static const size_t least_chunk = (size_t)32 << 20; /* bytes */
 
+/* For the plain weights of one convolution: more than most take, for the same reason. */
+static const size_t least_scratch = (size_t)12 << 20; /* bytes */
+
 enum { FILTERS = 16 }; /* that a thread folds at a time */
 
 typedef struct chunk {
@@ -186,9 +189,10 @@ static float *plain_weights(bird_packed *packed, int key, const dnnl_dims_t dims
     const size_t size = (size_t)oc * each * sizeof *packed->scratch;
 
     if (packed->scratch_size < size) {
+        const size_t larger = size > least_scratch ? size : least_scratch;
         bird_free(packed->scratch);
-        packed->scratch = bird_alloc(size);
-        packed->scratch_size = packed->scratch ? size : 0;
+        packed->scratch = bird_alloc(larger);
+        packed->scratch_size = packed->scratch ? larger : 0;
         if (!packed->scratch) return NULL;
     }
 #pragma omp parallel for num_threads(bird_engine_threads()) schedule(static)

@@ -1,6 +1,5 @@
 /* Module functions about networks in general: architectures, and the backend of this machine. */
 #include "base/finite.h"
-#include "base/threads.h"
 #include "model/linear.h"
 #include "nn/isa.h"
 #include "python/glue.h"
@@ -85,10 +84,9 @@ static PyObject *all_finite(PyObject *module, PyObject *given) {
 
     if (!array) return NULL;
     const size_t n = (size_t)PyArray_DIM(array, 0);
-    const int n_threads = bird_default_threads();
     Py_BEGIN_ALLOW_THREADS
-    finite = is_float16 ? bird_all_finite16(PyArray_DATA(array), n, n_threads)
-                        : bird_all_finite(PyArray_DATA(array), n, n_threads);
+    finite = is_float16 ? bird_all_finite16(PyArray_DATA(array), n, 1)
+                        : bird_all_finite(PyArray_DATA(array), n, 1);
     Py_END_ALLOW_THREADS
     Py_DECREF(array);
     return PyBool_FromLong(finite);
