@@ -7,11 +7,8 @@ locked. The next write removes such folders that are not locked: they were left 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +44,8 @@ def with_path(error: OSError, path: str | os.PathLike[str]) -> OSError:
 
 def sha256_of_file(path: str | os.PathLike[str]) -> bytes:
     """Return the SHA-256 of the content of a file."""
+    import hashlib  # OpenSSL, which a first embedding does not need
+
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -89,14 +88,21 @@ def staging(folder: str | os.PathLike[str], name: str) -> Iterator[Path]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove_folder(path)
         os.close(fd)
+
+
+def _remove_folder(path: str | os.PathLike[str]) -> None:
+    """Remove a folder and all in it, as far as possible."""
+    import shutil  # it imports compression libraries, which a first embedding does not need
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _taken(folder: Path, name: str) -> tuple[int, Path]:
     """Return a new, locked folder and the descriptor of the lock."""
     while True:
-        path = folder / f".{name[:100]}.{secrets.token_hex(8)}{_ENDING}"
+        path = folder / f".{name[:100]}.{os.urandom(8).hex()}{_ENDING}"
         path.mkdir(mode=0o700)
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         # Before it is locked, a sweep of another process may remove it as abandoned.
@@ -142,7 +148,7 @@ def _remove_abandoned(path: str) -> None:
         try:
             if lock(fd, wait=False):
                 if os.path.isdir(path):
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove_folder(path)
                 else:
                     os.unlink(path)
         finally:
@@ -216,7 +222,7 @@ def replacing_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def open_to_others(folder: Path) -> None:
     """Give a folder from `staging` the default mode of a new folder."""
-    probe = folder / secrets.token_hex(8)
+    probe = folder / os.urandom(8).hex()
     probe.mkdir()
     mode = probe.stat().st_mode & 0o777
     probe.rmdir()

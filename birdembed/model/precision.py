@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +17,6 @@ from birdembed.base.json_text import json_object
 from birdembed.base.locks import WaitingLock
 from birdembed.base.precisions import FASTEST_FIRST, native_precisions
 
-log = logging.getLogger("birdembed.precision")
 #: Minimum cosine similarity of each embedding to the one in float32.
 LEAST_COSINE = 0.999
 #: Maximum number of images to compare; a check of fewer images is not stored for later processes.
@@ -72,8 +69,12 @@ def chosen(fingerprint: str, embed: Callable[[str], np.ndarray], quantized: bool
 
 def _take(fingerprint: str, choice: Choice) -> None:
     """Remember a choice and log it."""
+    import logging  # a first embedding in float32 does not need it
+
     _choices[fingerprint] = choice
-    log.info("precision: %s, %s", choice.precision, choice.reason)
+    logging.getLogger("birdembed.precision").info(
+        "precision: %s, %s", choice.precision, choice.reason
+    )
 
 
 def _checked(embed: Callable[[str], np.ndarray], quantized: bool) -> tuple[Choice, int]:
@@ -108,6 +109,8 @@ def _least_cosine(exact: np.ndarray, found: np.ndarray) -> float:
 
 def _path(fingerprint: str) -> Path:
     """Return the file of a choice, which depends on the machine and on the versions."""
+    import hashlib
+
     backend = _core.backend()
     machine = f"{backend['isa']} {backend['onednn']} {__version__}"
     name = hashlib.sha256(f"{fingerprint} {machine}".encode()).hexdigest()

@@ -35,7 +35,7 @@ class Pretrained:
     architecture : str
         A name that the core knows, such as "resnet50" or "resnet34d".
     state : dict of str to numpy.ndarray
-        Native names, float32, C-contiguous.
+        Native names; float32, or float16 as read from a file; C-contiguous.
     preprocess : Preprocess
         Preprocessing of images.
     class_names : list of str or None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 
@@ -18,6 +17,8 @@ def trunk_digest(state: Mapping[str, np.ndarray], architecture: str) -> str:
 
     The head (`fc.*`) is left out.
     """
+    import hashlib  # OpenSSL, which a first embedding does not need
+
     digest = hashlib.sha256(f"birdembed trunk 1 {architecture}\n".encode())
     for name in sorted(state):
         if name.startswith("fc."):
@@ -50,6 +51,8 @@ def fingerprint_of(
     ranges : (convolutions,) float32, optional
         Activation ranges of a quantized model.
     """
+    import hashlib
+
     fields = {
         "trunk": trunk,
         "pooling": projection.pooling if projection is not None else pooling,

@@ -37,7 +37,7 @@ def as_stored(state: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarr
         A kernel or matrix has a value that float16 cannot hold.
     """
     if check_dtype(dtype) == "float32":
-        return dict(state)
+        return {name: array.astype(np.float32, copy=False) for name, array in state.items()}
     stored = {}
     for name, array in state.items():
         if array.ndim < 2:

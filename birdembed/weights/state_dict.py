@@ -148,7 +148,8 @@ def to_native(
     -------
     architecture : str
     state : dict of str to numpy.ndarray
-        float32, C-contiguous, in the order of the core's table.
+        float32, or float16 where the file stores that; C-contiguous, in the order of the core's
+        table.
 
     Raises
     ------
@@ -175,7 +176,7 @@ def to_native(
         )
     table = _core.parameter_table(held, head)
     _check(native, table, held, source)
-    return held, {name: native[name].float32(f"{source}: {name}") for name, _ in table}
+    return held, {name: native[name].floats(f"{source}: {name}") for name, _ in table}
 
 
 def _as_array(value: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from birdembed import _core
 from birdembed._core import WeightsError
 
 #: Dtypes that can be converted to float32.
@@ -14,13 +15,8 @@ FLOATS = ("F32", "F16", "BF16", "F64")
 
 
 def all_finite(array: np.ndarray) -> bool:
-    """Return whether a C-contiguous float32 array has no NaN or infinity."""
-    flat = array.reshape(-1)
-    with np.errstate(all="ignore"):
-        # The sum of squares is finite if all values are, unless they are huge; check again then.
-        if np.isfinite(np.dot(flat, flat)):
-            return True
-    return bool(np.isfinite(flat).all())
+    """Return whether a C-contiguous float32 or float16 array has no NaN or infinity."""
+    return _core.all_finite(array.reshape(-1))
 
 
 def not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
@@ -47,8 +43,11 @@ class StoredTensor:
         """Shape of the tensor."""
         return self.array.shape
 
-    def float32(self, name: str) -> np.ndarray:
-        """Return the values as an aligned C-contiguous float32 array of the same shape.
+    def floats(self, name: str) -> np.ndarray:
+        """Return the values as an aligned C-contiguous array of the same shape.
+
+        It is float16 if the values are stored so, because the core reads float16, and otherwise
+        float32.
 
         Raises
         ------
@@ -64,10 +63,15 @@ class StoredTensor:
         if self.dtype == "BF16":
             # bfloat16 is the upper half of a float32.
             values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
-        wide = np.require(values, dtype=np.float32, requirements=["C", "A"])
-        if not all_finite(wide):
+        wanted = np.float16 if self.dtype == "F16" else np.float32
+        floats = np.require(values, dtype=wanted, requirements=["C", "A"])
+        if not all_finite(floats):
             raise WeightsError(
                 f"{name} contains NaN or infinity; the training may have diverged, or the file is "
                 "damaged"
             )
-        return wide
+        return floats
+
+    def float32(self, name: str) -> np.ndarray:
+        """Return the result of `floats` as float32."""
+        return self.floats(name).astype(np.float32, copy=False)

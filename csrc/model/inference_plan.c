@@ -165,6 +165,7 @@ static bird_status create_part(part *made, const bird_weights *weights, bird_inf
     BIRD_TRY(bird_plan_finish(made->plan, err));
     *map = (size_t)at.c * (size_t)at.h * (size_t)at.w;
 cleanup:
+    bird_packed_settle(build.packed);
     return status;
 }
 

@@ -5,25 +5,47 @@
 #ifndef BIRD_MODEL_WEIGHTS_H
 #define BIRD_MODEL_WEIGHTS_H
 
+#include <stdbool.h>
+
 #include "model/resnet.h"
 #include "nn/packed.h"
 
 typedef struct bird_weights bird_weights;
 
-/* An all-zero set for a network of `spec`; the caller holds the first reference and fills
- * it through bird_weights_fill before anyone else sees it. */
+/* The numbers of a parameter, in its plain order. */
+typedef struct bird_numbers {
+    const void *data;
+    bool is_float16; /* bits of float16, otherwise float32 */
+} bird_numbers;
+
+/* An empty set for a network of `spec`; the caller holds the first reference and fills the set
+ * before anyone else sees it. */
 bird_status bird_weights_create(bird_weights **weights, const bird_resnet_spec *spec,
                                 int num_classes, bird_error *err);
+
+/* Copy the parameters `given` (params.n) into an empty set. Convolutions that are float16 stay so,
+ * in half the memory; all else becomes float32. */
+bird_status bird_weights_fill(bird_weights *weights, const bird_numbers *given, int n_threads,
+                              bird_error *err);
+
+/* The same from a slab (params.slab_count). */
+bird_status bird_weights_fill_slab(bird_weights *weights, const float *slab, int n_threads,
+                                   bird_error *err);
 
 bird_weights *bird_weights_retain(bird_weights *weights);
 void bird_weights_release(bird_weights *weights); /* NULL is fine */
 
 /* Borrowed from the set. */
 const bird_resnet *bird_weights_net(const bird_weights *weights);
+
+/* A parameter that is no convolution; borrowed from the set. */
 const float *bird_weights_param(const bird_weights *weights, int index);
 
-/* The slab (params.slab_count) to write the parameters to, before the set is shared. */
-float *bird_weights_fill(bird_weights *weights);
+/* Copy any parameter to `out` (its count), as float32. */
+void bird_weights_read(const bird_weights *weights, int index, float *out);
+
+/* All parameters as a slab; borrowed from the set. NULL if some of them are float16. */
+const float *bird_weights_slab(const bird_weights *weights);
 
 /* The largest absolute output of each convolution (after residual and ReLU) on typical images,
  * (n_convs), needed for int8. NULL if it was not set. */

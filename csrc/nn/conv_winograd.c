@@ -77,13 +77,13 @@ cleanup:
 /* --- inference: weights transformed once ------------------------------------------------ */
 
 /* Bird_weights_transforms. */
-static void transform(float *to, const float *plain, int oc, int ic) {
+static void transform(float *to, const float *plain, int oc, int ic, int n_threads) {
     const bird_winograd of = {.oc = oc, .ic = ic};
-    bird_winograd_weights(&of, to, plain, false, 1);
+    bird_winograd_weights(&of, to, plain, false, n_threads);
 }
 
-static void transform4(float *to, const float *plain, int oc, int ic) {
-    bird_winograd4_best()->weights(to, plain, oc, ic);
+static void transform4(float *to, const float *plain, int oc, int ic, int n_threads) {
+    bird_winograd4_weights(bird_winograd4_best(), to, plain, oc, ic, n_threads);
 }
 
 /* The transformed weights, `count` floats, and the bias, as values. */

@@ -28,6 +28,10 @@ void bird_engine_set_threads(int n_threads) {
     omp_set_num_threads(n_threads);
 }
 
+int bird_engine_threads(void) {
+    return omp_get_max_threads();
+}
+
 bird_status bird_fail_dnnl(bird_error *err, dnnl_status_t status, const char *call) {
     static const char *const texts[] = {
         [dnnl_success] = "success",

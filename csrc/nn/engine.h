@@ -22,6 +22,7 @@ bird_status bird_engine_get(const bird_engine **engine, bird_error *err);
 
 /* How many OpenMP threads primitives that are created and executed from now on use. */
 void bird_engine_set_threads(int n_threads);
+int bird_engine_threads(void);
 
 /* Report a failed oneDNN call; returns BIRD_NOMEM or BIRD_BACKEND. */
 bird_status bird_fail_dnnl(bird_error *err, dnnl_status_t status, const char *call);

@@ -9,6 +9,11 @@
  * does not use is never touched, and so costs nothing. */
 static const size_t least_chunk = (size_t)32 << 20; /* bytes */
 
+/* For the plain weights of one convolution: more than most take, for the same reason. */
+static const size_t least_scratch = (size_t)12 << 20; /* bytes */
+
+enum { FILTERS = 16 }; /* that a thread folds at a time */
+
 typedef struct chunk {
     char *data; /* owned (size) */
     size_t used, size;
@@ -35,6 +40,8 @@ struct bird_packed {
     bird_plain_fn plain;
     const void *owner; /* borrowed: outlives the store */
     size_t size;
+    float *scratch; /* owned: a convolution's plain weights; NULL when settled */
+    size_t scratch_size;
 };
 
 bird_status bird_packed_create(bird_packed **packed, int n_keys, bird_plain_fn plain,
@@ -77,7 +84,15 @@ void bird_packed_destroy(bird_packed *packed) {
         bird_free(at->data);
         bird_free(at);
     }
+    bird_free(packed->scratch);
     bird_free(packed);
+}
+
+void bird_packed_settle(bird_packed *packed) {
+    for (chunk *at = packed->chunks; at; at = at->next) bird_alloc_settle(at->data, at->used);
+    bird_free(packed->scratch);
+    packed->scratch = NULL;
+    packed->scratch_size = 0;
 }
 
 size_t bird_packed_size(const bird_packed *packed) {
@@ -166,6 +181,29 @@ cleanup:
     return status;
 }
 
+/* Convolution `key`'s plain weights, folded by all threads. Valid until the next call; NULL where
+ * memory is out. Pages that were used before cost nothing, new ones more than the folding. */
+static float *plain_weights(bird_packed *packed, int key, const dnnl_dims_t dims) {
+    const int oc = (int)dims[0];
+    const size_t each = (size_t)(dims[1] * dims[2] * dims[3]);
+    const size_t size = (size_t)oc * each * sizeof *packed->scratch;
+
+    if (packed->scratch_size < size) {
+        const size_t larger = size > least_scratch ? size : least_scratch;
+        bird_free(packed->scratch);
+        packed->scratch = bird_alloc(larger);
+        packed->scratch_size = packed->scratch ? larger : 0;
+        if (!packed->scratch) return NULL;
+    }
+#pragma omp parallel for num_threads(bird_engine_threads()) schedule(static)
+    for (int first = 0; first < oc; first += FILTERS) {
+        const int left = oc - first;
+        packed->plain(packed->owner, key, first, left < FILTERS ? left : FILTERS,
+                      packed->scratch + (size_t)first * each, NULL);
+    }
+    return packed->scratch;
+}
+
 static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl_memory_desc_t md,
                             const_dnnl_memory_desc_t plain_md, bird_weights_transform transform,
                             bird_error *err) {
@@ -173,24 +211,22 @@ static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl
     size_t size = dnnl_memory_desc_get_size(md);
     dnnl_dims_t *dims = NULL;
     dnnl_data_type_t type;
-    float *plain = bird_alloc(dnnl_memory_desc_get_size(plain_md));
+    float *plain;
     form *made = bird_calloc(1, sizeof *made);
 
     *out = NULL;
-    if (made) made->data = take(packed, size);
-    if (!plain || !made || !made->data) BIRD_FAIL(BIRD_NOMEM, "out of memory for packed weights");
-    packed->plain(packed->owner, key, plain, NULL);
-    BIRD_DNNL(dnnl_memory_desc_clone(&made->md, md));
+    BIRD_DNNL(dnnl_memory_desc_query(plain_md, dnnl_query_dims, &dims));
     BIRD_DNNL(dnnl_memory_desc_query(md, dnnl_query_data_type, &type));
-    if (transform) {
-        BIRD_DNNL(dnnl_memory_desc_query(plain_md, dnnl_query_dims, &dims));
-        transform(made->data, plain, (int)(*dims)[0], (int)(*dims)[1]);
-    } else if (type == dnnl_s8) {
+    if (made) made->data = take(packed, size);
+    plain = plain_weights(packed, key, *dims);
+    if (!plain || !made || !made->data) BIRD_FAIL(BIRD_NOMEM, "out of memory for packed weights");
+    BIRD_DNNL(dnnl_memory_desc_clone(&made->md, md));
+    if (transform)
+        transform(made->data, plain, (int)(*dims)[0], (int)(*dims)[1], bird_engine_threads());
+    else if (type == dnnl_s8)
         BIRD_TRY(pack_bytes(packed, key, made->data, md, plain, plain_md, err));
-    } else {
+    else
         BIRD_TRY(reorder(made->data, md, plain, plain_md, err));
-    }
-    bird_alloc_settle(packed->chunks->data, packed->chunks->used);
     made->next = packed->entries[key].forms;
     packed->entries[key].forms = made;
     packed->size += size;
@@ -198,7 +234,6 @@ static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl
     made = NULL;
 cleanup:
     destroy_form(made);
-    bird_free(plain);
     return status;
 }
 
@@ -217,7 +252,7 @@ bird_status bird_packed_get(bird_packed *packed, void **weights, float **bias, f
         BIRD_DNNL(dnnl_memory_desc_query(plain_md, dnnl_query_dims, &dims));
         of->bias = bird_alloc((size_t)(*dims)[0] * sizeof *of->bias);
         if (!of->bias) BIRD_FAIL(BIRD_NOMEM, "out of memory for a bias");
-        packed->plain(packed->owner, key, NULL, of->bias);
+        packed->plain(packed->owner, key, 0, (int)(*dims)[0], NULL, of->bias);
     }
     while (found && !dnnl_memory_desc_equal(found->md, md)) found = found->next;
     if (!found) BIRD_TRY(add_form(&found, packed, key, md, plain_md, transform, err));

@@ -14,15 +14,20 @@
 
 typedef struct bird_packed bird_packed;
 
-/* Write convolution `key`'s weights (oc, ic, kh, kw) and bias (oc), either of which may be
- * NULL (not wanted). */
-typedef void (*bird_plain_fn)(const void *owner, int key, float *weights, float *bias);
+/* Write the weights (n, ic, kh, kw) and biases (n) of convolution `key`, from the filter at `first`
+ * on. Either may be NULL (not wanted). Called by several threads at once. */
+typedef void (*bird_plain_fn)(const void *owner, int key, int first, int n, float *weights,
+                              float *bias);
 
 /* A store for keys 0 .. n_keys-1. `owner` is borrowed and outlives the store. */
 bird_status bird_packed_create(bird_packed **packed, int n_keys, bird_plain_fn plain,
                                const void *owner, bird_error *err);
 
 void bird_packed_destroy(bird_packed *packed); /* NULL is fine */
+
+/* Call it when a plan is built: gives back what was only needed to make forms, and tells the kernel
+ * that the forms stay (bird_alloc_settle). */
+void bird_packed_settle(bird_packed *packed);
 
 /* Bytes held. */
 size_t bird_packed_size(const bird_packed *packed);

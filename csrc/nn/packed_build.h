@@ -6,7 +6,8 @@
 #include "nn/packed.h"
 
 /* Write (oc, ic, kh, kw) weights in the form that an operation of ours reads. */
-typedef void (*bird_weights_transform)(float *to, const float *plain, int oc, int ic);
+typedef void (*bird_weights_transform)(float *to, const float *plain, int oc, int ic,
+                                       int n_threads);
 
 /* Convolution `key`'s weights in layout `md` and its bias, made now if they are not there: by a
  * reorder, or by `transform` unless that is NULL. `plain_md` is the same weights, float32, in

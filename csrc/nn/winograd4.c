@@ -93,6 +93,16 @@ size_t bird_winograd4_weights_size(int oc, int ic) {
     return WINOGRAD4_PLACES * (size_t)oc * (size_t)ic;
 }
 
+void bird_winograd4_weights(const bird_winograd4_kernel *kernel, float *u, const float *plain,
+                            int oc, int ic, int n_threads) {
+    const size_t filters = (size_t)kernel->panel * (size_t)ic; /* of a panel */
+
+#pragma omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
+    for (int i = 0; i < oc / kernel->panel; i++)
+        kernel->weights(u + (size_t)i * filters * WINOGRAD4_PLACES,
+                        plain + (size_t)i * filters * 9, kernel->panel, ic);
+}
+
 static size_t this_thread(void) {
 #ifdef _OPENMP
     return (size_t)omp_get_thread_num();

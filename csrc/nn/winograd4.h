@@ -27,7 +27,7 @@ typedef struct bird_winograd4_kernel {
     int lanes; /* floats of a vector; ic is a multiple of it */
     int panel; /* output channels of a product's inner loop; oc is a multiple of it */
 
-    /* u (oc / panel, 36, ic, panel), transformed, from plain (oc, ic, 3, 3). */
+    /* u (oc / panel, 36, ic, panel), transformed, from plain (oc, ic, 3, 3), on one thread. */
     void (*weights)(float *u, const float *plain, int oc, int ic);
 
     /* A block of tiles from tile `first` on and panels from `panel` on, as many as `of` says. */
@@ -60,6 +60,10 @@ size_t bird_winograd4_scratch(const bird_winograd4 *of, int n_threads);
 
 /* Floats of the transformed weights. */
 size_t bird_winograd4_weights_size(int oc, int ic);
+
+/* u, transformed, from plain (oc, ic, 3, 3). */
+void bird_winograd4_weights(const bird_winograd4_kernel *kernel, float *u, const float *plain,
+                            int oc, int ic, int n_threads);
 
 /* dst = conv(src) + bias (oc), then an optional ReLU. `n_threads` as `scratch` was made for. */
 void bird_winograd4_forward(const bird_winograd4 *of, float *dst, const float *src,

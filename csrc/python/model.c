@@ -1,4 +1,5 @@
 /* Module functions about networks in general: architectures, and the backend of this machine. */
+#include "base/finite.h"
 #include "model/linear.h"
 #include "nn/isa.h"
 #include "python/glue.h"
@@ -73,6 +74,24 @@ static PyObject *linear(PyObject *module, PyObject *args) {
     return (PyObject *)dst;
 }
 
+static PyObject *all_finite(PyObject *module, PyObject *given) {
+    const bool is_float16 =
+        PyArray_Check(given) && PyArray_TYPE((PyArrayObject *)given) == NPY_FLOAT16;
+    PyArrayObject *array =
+        bird_require_array(given, "numbers", is_float16 ? NPY_FLOAT16 : NPY_FLOAT32, 1);
+    bool finite;
+    (void)module;
+
+    if (!array) return NULL;
+    const size_t n = (size_t)PyArray_DIM(array, 0);
+    Py_BEGIN_ALLOW_THREADS
+    finite = is_float16 ? bird_all_finite16(PyArray_DATA(array), n, 1)
+                        : bird_all_finite(PyArray_DATA(array), n, 1);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(array);
+    return PyBool_FromLong(finite);
+}
+
 static PyObject *backend(PyObject *module, PyObject *noargs) {
     (void)module;
     (void)noargs;
@@ -89,6 +108,8 @@ PyMethodDef bird_model_methods[] = {
      PyDoc_STR("num_features(architecture) -> channels of its last feature map")},
     {"linear", linear, METH_VARARGS,
      PyDoc_STR("linear(src (n, ic), weights (oc, ic)) -> (n, oc), each sum in a fixed order")},
+    {"all_finite", all_finite, METH_O,
+     PyDoc_STR("all_finite(numbers (n), float32 or float16) -> bool: no NaN, no infinity")},
     {"backend", backend, METH_NOARGS, PyDoc_STR("oneDNN's version and instruction set.")},
     {NULL, NULL, 0, NULL},
 };

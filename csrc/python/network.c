@@ -1,6 +1,4 @@
 /* The type Network: one immutable set of weights and its forward passes. */
-#include <string.h>
-
 #include "base/threads.h"
 #include "model/inference.h"
 #include "model/inference_plan.h"
@@ -18,7 +16,7 @@ static bird_state *state_of(PyObject *self) {
     return PyType_GetModuleState(Py_TYPE(self));
 }
 
-/* A network whose weights are still zero. New reference. */
+/* A network without weights. New reference. */
 static network *allocate_network(PyTypeObject *type, bird_state *state,
                                  const bird_resnet_spec *spec, int num_classes) {
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -52,6 +50,31 @@ static int take_ranges(network *self, bird_state *state, PyObject *given) {
     return taken;
 }
 
+/* Copy the result of bird_take_parameters into a new network; -1 with an exception set. */
+static int fill(network *self, bird_state *state, PyObject *taken) {
+    const int n = bird_weights_net(self->weights)->params.n;
+    bird_numbers *given = PyMem_Calloc((size_t)n, sizeof *given);
+    const int n_threads = bird_default_threads();
+    bird_status status;
+    bird_error err;
+
+    if (!given) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (int i = 0; i < n; i++) {
+        PyArrayObject *array = (PyArrayObject *)PyTuple_GetItem(taken, i); /* borrowed */
+        given[i] = (bird_numbers){PyArray_DATA(array), PyArray_TYPE(array) == NPY_FLOAT16};
+    }
+    Py_BEGIN_ALLOW_THREADS
+    status = bird_weights_fill(self->weights, given, n_threads, &err);
+    Py_END_ALLOW_THREADS
+    PyMem_Free(given);
+    if (status == BIRD_OK) return 0;
+    bird_raise(state, &err);
+    return -1;
+}
+
 static PyObject *network_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"architecture", "num_classes", "parameters", "ranges", NULL};
     PyObject *architecture, *parameters, *taken, *ranges = NULL;
@@ -65,12 +88,10 @@ static PyObject *network_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     spec = bird_find_spec(architecture);
     if (!spec) return NULL;
-    taken = bird_take_parameters_of(state, spec, num_classes, parameters);
+    taken = bird_take_parameters_of(state, spec, num_classes, parameters, true);
     if (!taken) return NULL;
     self = allocate_network(type, state, spec, num_classes);
-    if (self)
-        bird_fill_slab(bird_weights_fill(self->weights), &bird_weights_net(self->weights)->params,
-                       taken);
+    if (self && fill(self, state, taken) < 0) Py_CLEAR(self);
     Py_DECREF(taken);
     if (self && ranges && ranges != Py_None && take_ranges(self, state, ranges) < 0)
         Py_CLEAR(self);
@@ -80,8 +101,12 @@ static PyObject *network_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 PyObject *bird_network_of_slab(bird_state *state, const bird_resnet *net, const float *slab) {
     network *self = allocate_network((PyTypeObject *)state->network_type, state, net->spec,
                                      net->num_classes);
-    if (self)
-        memcpy(bird_weights_fill(self->weights), slab, net->params.slab_count * sizeof *slab);
+    const int n_threads = bird_default_threads();
+    bird_error err;
+    if (self && bird_weights_fill_slab(self->weights, slab, n_threads, &err) != BIRD_OK) {
+        bird_raise(state, &err);
+        Py_CLEAR(self);
+    }
     return (PyObject *)self;
 }
 
@@ -282,11 +307,16 @@ static PyObject *network_conv_statistics(PyObject *object, PyObject *args, PyObj
     return list;
 }
 
+/* A bird_read_fn. */
+static void read_parameter(const void *weights, int index, float *out) {
+    bird_weights_read(weights, index, out);
+}
+
 static PyObject *network_parameters(PyObject *object, PyObject *noargs) {
     network *self = (network *)object;
     (void)noargs;
-    return bird_copy_slab(bird_weights_param(self->weights, 0),
-                          &bird_weights_net(self->weights)->params);
+    return bird_list_parameters(&bird_weights_net(self->weights)->params, read_parameter,
+                                self->weights);
 }
 
 static PyObject *network_architecture(PyObject *object, void *closure) {
@@ -333,7 +363,9 @@ static PyGetSetDef network_getset[] = {
 };
 
 static PyType_Slot network_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("Network(architecture, num_classes, parameters, ranges=None)")},
+    {Py_tp_doc,
+     (void *)PyDoc_STR("Network(architecture, num_classes, parameters, ranges=None): parameters "
+                       "are float32 or float16, in parameter_table's order")},
     {Py_tp_new, (void *)network_new},
     {Py_tp_dealloc, (void *)network_dealloc},
     {Py_tp_methods, network_methods},

@@ -1,6 +1,5 @@
 #include "python/parameters.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 const bird_resnet_spec *bird_find_spec(PyObject *name) {
@@ -35,8 +34,11 @@ PyObject *bird_param_shape(const bird_param *param) {
 }
 
 /* The array of one tensor. New reference. */
-static PyArrayObject *take_one(const bird_param *param, PyObject *object) {
-    PyArrayObject *array = bird_require_array(object, param->name, NPY_FLOAT32, param->ndim);
+static PyArrayObject *take_one(const bird_param *param, PyObject *object, bool float16) {
+    const bool is_float16 = float16 && PyArray_Check(object) &&
+                            PyArray_TYPE((PyArrayObject *)object) == NPY_FLOAT16;
+    PyArrayObject *array = bird_require_array(
+        object, param->name, is_float16 ? NPY_FLOAT16 : NPY_FLOAT32, param->ndim);
     bool fits = true;
     if (!array) return NULL;
     for (int i = 0; i < param->ndim; i++)
@@ -54,7 +56,7 @@ static PyArrayObject *take_one(const bird_param *param, PyObject *object) {
     return array;
 }
 
-PyObject *bird_take_parameters(const bird_params *params, PyObject *sequence) {
+PyObject *bird_take_parameters(const bird_params *params, PyObject *sequence, bool float16) {
     Py_ssize_t given = PySequence_Size(sequence);
     PyObject *taken;
     if (given < 0) return NULL;
@@ -64,7 +66,7 @@ PyObject *bird_take_parameters(const bird_params *params, PyObject *sequence) {
     taken = PyTuple_New(params->n);
     for (int i = 0; taken && i < params->n; i++) {
         PyObject *object = PySequence_GetItem(sequence, i);
-        PyArrayObject *array = object ? take_one(&params->items[i], object) : NULL;
+        PyArrayObject *array = object ? take_one(&params->items[i], object, float16) : NULL;
         Py_XDECREF(object);
         if (!array || PyTuple_SetItem(taken, i, (PyObject *)array) < 0) Py_CLEAR(taken);
     }
@@ -72,13 +74,13 @@ PyObject *bird_take_parameters(const bird_params *params, PyObject *sequence) {
 }
 
 PyObject *bird_take_parameters_of(bird_state *state, const bird_resnet_spec *spec,
-                                  int num_classes, PyObject *sequence) {
+                                  int num_classes, PyObject *sequence, bool float16) {
     bird_resnet *net;
     bird_error err;
     PyObject *taken;
     if (bird_resnet_create(&net, spec, num_classes, &err) != BIRD_OK)
         return bird_raise(state, &err);
-    taken = bird_take_parameters(&net->params, sequence);
+    taken = bird_take_parameters(&net->params, sequence, float16);
     bird_resnet_destroy(net);
     return taken;
 }
@@ -91,15 +93,32 @@ void bird_fill_slab(float *slab, const bird_params *params, PyObject *taken) {
     }
 }
 
-PyObject *bird_copy_slab(const float *slab, const bird_params *params) {
+PyObject *bird_list_parameters(const bird_params *params, bird_read_fn read, const void *owner) {
     PyObject *list = PyList_New(params->n);
     for (int i = 0; list && i < params->n; i++) {
         const bird_param *param = &params->items[i];
         npy_intp dims[4];
         for (int d = 0; d < param->ndim; d++) dims[d] = (npy_intp)param->dims[d];
         PyArrayObject *array = bird_new_array(param->ndim, dims, NPY_FLOAT32);
-        if (array) memcpy(PyArray_DATA(array), slab + param->offset, param->count * sizeof *slab);
+        if (array) read(owner, i, PyArray_DATA(array));
         if (!array || PyList_SetItem(list, i, (PyObject *)array) < 0) Py_CLEAR(list);
     }
     return list;
+}
+
+typedef struct slab_of {
+    const float *slab;
+    const bird_params *params;
+} slab_of;
+
+/* A bird_read_fn. */
+static void read_slab(const void *owner, int index, float *out) {
+    const slab_of *from = owner;
+    const bird_param *param = &from->params->items[index];
+    memcpy(out, from->slab + param->offset, param->count * sizeof *out);
+}
+
+PyObject *bird_copy_slab(const float *slab, const bird_params *params) {
+    const slab_of from = {slab, params};
+    return bird_list_parameters(params, read_slab, &from);
 }

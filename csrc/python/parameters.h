@@ -3,6 +3,8 @@
 #ifndef BIRD_PYTHON_PARAMETERS_H
 #define BIRD_PYTHON_PARAMETERS_H
 
+#include <stdbool.h>
+
 #include "model/resnet.h"
 #include "nn/precision.h"
 #include "python/glue.h"
@@ -17,16 +19,23 @@ int bird_read_precision(bird_precision *precision, const char *name);
 PyObject *bird_param_shape(const bird_param *param);
 
 /* Return the arrays of a sequence, one per tensor and in table order, as a new tuple of arrays that
- * cannot change; NULL with an exception that names the tensor if one does not match. A sequence may
- * run arbitrary Python code, so nothing is written here. */
-PyObject *bird_take_parameters(const bird_params *params, PyObject *sequence);
+ * cannot change; NULL with an exception that names the tensor if one does not match. All are
+ * float32; with `float16`, some may be float16. A sequence may run arbitrary Python code, so
+ * nothing is written here. */
+PyObject *bird_take_parameters(const bird_params *params, PyObject *sequence, bool float16);
 
 /* The same by the name of an architecture, before anything of that size is allocated. */
 PyObject *bird_take_parameters_of(bird_state *state, const bird_resnet_spec *spec,
-                                  int num_classes, PyObject *sequence);
+                                  int num_classes, PyObject *sequence, bool float16);
 
 /* Copy the result of bird_take_parameters to a slab. Runs no Python code. */
 void bird_fill_slab(float *slab, const bird_params *params, PyObject *taken);
+
+/* Write the float32 numbers of parameter `index` of `owner`. */
+typedef void (*bird_read_fn)(const void *owner, int index, float *out);
+
+/* A list of new arrays, written by `read`. New reference. */
+PyObject *bird_list_parameters(const bird_params *params, bird_read_fn read, const void *owner);
 
 /* A list of copies. New reference. */
 PyObject *bird_copy_slab(const float *slab, const bird_params *params);

@@ -20,7 +20,7 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     spec = bird_find_spec(architecture);
     if (!spec) return NULL;
-    taken = bird_take_parameters_of(state, spec, num_classes, parameters);
+    taken = bird_take_parameters_of(state, spec, num_classes, parameters, false);
     if (!taken) return NULL;
     self = (trainer_object *)allocate(type, 0);
     if (self && bird_trainer_create(&self->core, spec, num_classes, &err) != BIRD_OK) {

@@ -48,7 +48,7 @@ static PyObject *fill_taken(PyObject *self, bird_slab which, PyObject *taken) {
 }
 
 static PyObject *fill(PyObject *self, bird_slab which, PyObject *list) {
-    PyObject *taken = bird_take_parameters(&net_of(self)->params, list);
+    PyObject *taken = bird_take_parameters(&net_of(self)->params, list, false);
     PyObject *result = taken ? fill_taken(self, which, taken) : NULL;
     Py_XDECREF(taken);
     return result;
@@ -90,7 +90,7 @@ PyObject *bird_glue_trainer_set_moments(PyObject *self, PyObject *args, PyObject
         PyObject *list = PyDict_GetItemString(dict, names[i]); /* borrowed */
         if (!list) continue;
         Py_INCREF(list); /* its methods may remove it from the dict */
-        taken[i] = bird_take_parameters(params, list);
+        taken[i] = bird_take_parameters(params, list, false);
         Py_DECREF(list);
         if (!taken[i]) goto cleanup;
     }

@@ -7,10 +7,7 @@
 /* Floats per work item, and items at a time: their results are on the stack. */
 enum { PIECE = 1 << 16, MAX_PIECES = 512 };
 
-typedef double (*sum_fn)(const float *values, size_t count);
-
 typedef struct reading {
-    sum_fn sum;
     const float *values; /* borrowed from the caller (count) */
     size_t count;
     double found[MAX_PIECES];
@@ -28,28 +25,17 @@ static double sum_of_squares(const float *values, size_t count) {
     return sum;
 }
 
-/* 0 if all values are finite, else NaN: 0 times NaN or infinity is NaN, also in a sum. */
-static double sum_of_zeros(const float *values, size_t count) {
-    float lanes[16] = {0};
-    size_t i = 0;
-    for (; i + 16 <= count; i += 16)
-        for (size_t lane = 0; lane < 16; lane++) lanes[lane] += values[i + lane] * 0.0f;
-    for (size_t lane = 0; i < count; i++, lane++) lanes[lane] += values[i] * 0.0f;
-    for (size_t lane = 1; lane < 16; lane++) lanes[0] += lanes[lane];
-    return (double)lanes[0];
-}
-
 static void read_piece(void *context, size_t item, int thread) {
     reading *todo = context;
     const size_t begin = item * PIECE, left = todo->count - begin;
     (void)thread;
-    todo->found[item] = todo->sum(todo->values + begin, left < PIECE ? left : PIECE);
+    todo->found[item] = sum_of_squares(todo->values + begin, left < PIECE ? left : PIECE);
 }
 
-static double total(sum_fn sum, const float *values, size_t count, int n_threads) {
+static double total(const float *values, size_t count, int n_threads) {
     double result = 0;
     for (size_t begin = 0; begin < count; begin += (size_t)MAX_PIECES * PIECE) {
-        reading todo = {.sum = sum, .values = values + begin, .count = count - begin};
+        reading todo = {.values = values + begin, .count = count - begin};
         if (todo.count > (size_t)MAX_PIECES * PIECE) todo.count = (size_t)MAX_PIECES * PIECE;
         const size_t pieces = (todo.count + PIECE - 1) / PIECE;
         /* Threads are not worthwhile for few values; without memory for threads, use one. */
@@ -65,11 +51,6 @@ double bird_grad_norm(const float *grads, const bird_params *params, const bool 
     double sum = 0;
     for (int i = 0; i < params->n; i++)
         if (trainable[i])
-            sum += total(sum_of_squares, grads + params->items[i].offset, params->items[i].count,
-                         n_threads);
+            sum += total(grads + params->items[i].offset, params->items[i].count, n_threads);
     return sqrt(sum);
-}
-
-bool bird_all_finite(const float *values, size_t count, int n_threads) {
-    return total(sum_of_zeros, values, count, n_threads) == 0.0;
 }

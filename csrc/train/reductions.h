@@ -11,7 +11,4 @@
 double bird_grad_norm(const float *grads, const bird_params *params, const bool *trainable,
                       int n_threads);
 
-/* Return false if one of values (count) is NaN or infinite. */
-bool bird_all_finite(const float *values, size_t count, int n_threads);
-
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/executor.h"
+#include "base/finite.h"
 #include "base/threads.h"
 #include "model/linear.h"
 #include "model/loss.h"

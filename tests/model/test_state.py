@@ -399,3 +399,54 @@ def test_network_refuses_wrong_parameters():
         _core.Network("vgg", 0, good)
     with pytest.raises(ValueError, match="num_classes"):
         _core.parameter_table("resnet50", -1)
+    with pytest.raises(TypeError, match=r"conv1\.weight.*float32.*float64"):
+        _core.Network("resnet50", 0, [good[0].astype(np.float64), *good[1:]])
+    with pytest.raises(ValueError, match=r"conv1\.weight must be C-contiguous, aligned"):
+        _core.Network("resnet50", 0, [good[0].astype(np.float16)[::-1], *good[1:]])
+
+
+@pytest.mark.parametrize("only_kernels", [True, False])
+def test_float16_parameters_are_their_float32_numbers(only_kernels):
+    """What a network keeps as float16 gives the bits of the same numbers as float32."""
+    rng = np.random.default_rng(0)
+    narrow = []
+    for _name, shape in _core.parameter_table("resnet18", 3):
+        array = (rng.random(shape, dtype=np.float32) * 0.1).astype(np.float16)
+        narrow.append(array.astype(np.float32) if only_kernels and len(shape) < 2 else array)
+    wide = [array.astype(np.float32) for array in narrow]
+    ranges = np.full(20, 8, np.float32)
+    networks = [_core.Network("resnet18", 3, arrays, ranges) for arrays in (narrow, wide)]
+    x = rng.standard_normal((2, 3, 64, 64), dtype=np.float32)
+    for network in networks:
+        for found, expected in zip(network.parameters(), wide, strict=True):
+            assert found.dtype == np.float32
+            np.testing.assert_array_equal(found, expected)
+    outputs = [
+        (
+            network.features(x),
+            network.head(network.features(x)),
+            network.largest(x),
+            *network.conv_statistics(x),
+            *((network.features(x, precision="int8"),) if _core.backend()["int8"] else ()),
+            *((network.features(x, precision="bfloat16"),) if _core.backend()["bfloat16"] else ()),
+        )
+        for network in networks
+    ]
+    for first, second in zip(*outputs, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_all_finite():
+    assert _core.all_finite(np.zeros(0, np.float32))
+    for dtype in (np.float16, np.float32):
+        values = np.full(300_001, np.finfo(dtype).max)
+        assert _core.all_finite(values)
+        for place in (0, 150_000, 300_000):
+            for bad in (np.nan, np.inf, -np.inf):
+                other = values.copy()
+                other[place] = bad
+                assert not _core.all_finite(other)
+    with pytest.raises(TypeError, match="numbers must have dtype float32, got float64"):
+        _core.all_finite(np.zeros(3))
+    with pytest.raises(ValueError, match="numbers must have 1 dimensions, got 2"):
+        _core.all_finite(np.zeros((3, 2), np.float16))

@@ -45,6 +45,44 @@ def test_float32_and_float16_come_back_exactly(tmp_path):
         stored["scalar"].float32("scalar")
 
 
+def test_float16_is_widened_exactly(tmp_path):
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    finite = bits[bits & 0x7C00 != 0x7C00]
+    path = tmp_path / "x.safetensors"
+    write_raw(path, "F16", finite.shape, finite.tobytes())
+    stored = read_weights(path)["x"]
+    assert stored.floats("x").dtype == np.float16
+    wide = stored.float32("x")
+    assert wide.dtype == np.float32
+    np.testing.assert_array_equal(
+        wide.view(np.uint32), finite.view(np.float16).astype("f4").view("u4")
+    )
+
+
+@pytest.mark.parametrize("bad", [0x7C00, 0xFC00, 0x7E00, 0xFC01])
+def test_float16_that_is_not_finite(tmp_path, bad):
+    bits = np.full(100_000, 0x3C00, np.uint16)
+    bits[77_777] = bad
+    path = tmp_path / "x.safetensors"
+    write_raw(path, "F16", bits.shape, bits.tobytes())
+    with pytest.raises(WeightsError, match="x contains NaN or infinity; the training may have"):
+        read_weights(path)["x"].floats("x")
+
+
+def test_float16_at_an_odd_place(tmp_path):
+    path = tmp_path / "x.safetensors"
+    values = np.arange(12, dtype=np.float16).reshape(3, 4)
+    header = json.dumps({"x": {"dtype": "F16", "shape": [3, 4], "data_offsets": [0, 24]}}).encode()
+    header += b" " * (1 - len(header) % 2)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + values.tobytes())
+    stored = read_weights(path)["x"]
+    assert not stored.array.flags.aligned
+    floats = stored.floats("x")
+    assert floats.flags.aligned
+    assert floats.dtype == np.float16
+    np.testing.assert_array_equal(floats, values)
+
+
 def test_bfloat16_is_widened_exactly(tmp_path):
     # Every finite bit pattern: sign, exponent and the upper seven bits of the fraction.
     bits = np.arange(1 << 16, dtype=np.uint16)

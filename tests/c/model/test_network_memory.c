@@ -17,16 +17,22 @@ static const bird_resnet_spec *tiny; /* the one that is tested */
 
 static float pixels[2 * PICTURE], features[2 * FEATURES], logits[2 * CLASSES];
 
-static void fill(bird_weights *weights) {
+static bird_status fill(bird_weights *weights, bird_error *err) {
+    bird_status status = BIRD_OK;
     const bird_params *params = &bird_weights_net(weights)->params;
+    float *slab = bird_calloc(params->slab_count, sizeof *slab);
     unsigned state = 1;
-    for (int i = 0; i < params->n; i++) {
-        float *to = bird_weights_fill(weights) + params->items[i].offset;
+
+    if (!slab) BIRD_FAIL(BIRD_NOMEM, "out of memory for a slab");
+    for (int i = 0; i < params->n; i++)
         for (size_t j = 0; j < params->items[i].count; j++) {
             state = state * 1664525u + 1013904223u;
-            to[j] = (float)(state >> 8) / (float)(1 << 24) * 0.1f;
+            slab[params->items[i].offset + j] = (float)(state >> 8) / (float)(1 << 24) * 0.1f;
         }
-    }
+    BIRD_TRY(bird_weights_fill_slab(weights, slab, 2, err));
+cleanup:
+    bird_free(slab);
+    return status;
 }
 
 /* Two pictures: two runs of one plan. */
@@ -35,7 +41,7 @@ static bird_status embed(bird_error *err) {
     bird_weights *weights = NULL;
     bird_inference *inference = NULL;
     BIRD_TRY(bird_weights_create(&weights, tiny, CLASSES, err));
-    fill(weights);
+    BIRD_TRY(fill(weights, err));
     BIRD_TRY(bird_inference_create(&inference, weights, err));
     BIRD_TRY(bird_inference_features(inference, features, pixels, 2, SIDE, SIDE,
                                      BIRD_FLOAT32, BIRD_POOL_AVERAGE, 2, NULL, err));
@@ -52,7 +58,7 @@ static void usable_after_failure(void) {
     bird_weights *weights = NULL;
     bird_inference *inference = NULL;
     CHECK_OK(bird_weights_create(&weights, tiny, 0, err));
-    fill(weights);
+    CHECK_OK(fill(weights, err));
     CHECK_OK(bird_inference_create(&inference, weights, err));
     for (long n = 1; n <= 60; n += 7) {
         bird_alloc_fail_at(n);

@@ -20,23 +20,26 @@ typedef struct layer {
     int zero;
 } layer;
 
-static void plain(const void *owner, int key, float *weights, float *bias) {
+static void plain(const void *owner, int key, int first, int n, float *weights, float *bias) {
     const layer *from = owner;
+    const size_t each = from->count / (size_t)from->conv.oc;
     (void)key;
-    if (weights) memcpy(weights, from->weights, from->count * sizeof *weights);
-    if (bias) memcpy(bias, from->bias, (size_t)from->conv.oc * sizeof *bias);
+    if (weights)
+        memcpy(weights, from->weights + (size_t)first * each,
+               (size_t)n * each * sizeof *weights);
+    if (bias) memcpy(bias, from->bias + first, (size_t)n * sizeof *bias);
 }
 
 /* Weights of 1 x 1 that multiply by 1, so that a residual with a zero point can be made. */
-static void identity(const void *owner, int key, float *weights, float *bias) {
+static void identity(const void *owner, int key, int first, int n, float *weights, float *bias) {
     const size_t c = (size_t)((const layer *)owner)->conv.oc;
     (void)key;
     if (weights) {
-        memset(weights, 0, c * c * sizeof *weights);
-        for (size_t i = 0; i < c; i++) weights[i * c + i] = 127;
+        memset(weights, 0, (size_t)n * c * sizeof *weights);
+        for (size_t i = 0; i < (size_t)n; i++) weights[i * c + (size_t)first + i] = 127;
     }
     if (bias)
-        for (size_t i = 0; i < c; i++) bias[i] = -127 * 8; /* an eighth of the values, minus 8 */
+        for (int i = 0; i < n; i++) bias[i] = -127 * 8; /* an eighth of the values, minus 8 */
 }
 
 /* A residual of bytes: of steps of 1 from 0, or of steps of 16 around 0. */

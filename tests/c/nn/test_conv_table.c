@@ -14,13 +14,15 @@ static const int some_counts[] = {1, 2, 3, 16};
 
 static float *weights_of_test; /* (oc, ic, k, k) */
 
-static void plain(const void *owner, int key, float *weights, float *bias) {
+static void plain(const void *owner, int key, int first, int n, float *weights, float *bias) {
     const bird_conv *conv = owner;
-    size_t count = (size_t)conv->oc * (size_t)conv->ic * (size_t)(conv->kernel * conv->kernel);
+    const size_t each = (size_t)conv->ic * (size_t)(conv->kernel * conv->kernel);
     (void)key;
-    if (weights) memcpy(weights, weights_of_test, count * sizeof *weights);
+    if (weights)
+        memcpy(weights, weights_of_test + (size_t)first * each,
+               (size_t)n * each * sizeof *weights);
     if (bias)
-        for (int i = 0; i < conv->oc; i++) bias[i] = 0.01f * (float)(i % 7);
+        for (int i = 0; i < n; i++) bias[i] = 0.01f * (float)((first + i) % 7);
 }
 
 static void fill(float *values, size_t n, unsigned seed) {

@@ -16,11 +16,12 @@ typedef struct weights {
     int oc;
 } weights;
 
-static void plain(const void *owner, int key, float *to, float *bias) {
+static void plain(const void *owner, int key, int first, int n, float *to, float *bias) {
     const weights *from = owner;
+    const size_t each = from->count / (size_t)from->oc;
     (void)key;
-    if (to) memcpy(to, from->weights, from->count * sizeof *to);
-    if (bias) memcpy(bias, from->bias, (size_t)from->oc * sizeof *bias);
+    if (to) memcpy(to, from->weights + (size_t)first * each, (size_t)n * each * sizeof *to);
+    if (bias) memcpy(bias, from->bias + first, (size_t)n * sizeof *bias);
 }
 
 enum kind { CONV, MAX_POOL, AVERAGE_POOL };

@@ -44,7 +44,7 @@ static float *result(const bird_winograd4_kernel *kernel, const layer *l, int n_
     float *u = bird_alloc(bird_winograd4_weights_size(c->oc, c->ic) * sizeof *u);
     float *scratch = bird_alloc(bird_winograd4_scratch(&of, n_threads) * sizeof *scratch);
     float *dst = bird_alloc(out_count(l) * sizeof *dst);
-    kernel->weights(u, l->weights, c->oc, c->ic);
+    bird_winograd4_weights(kernel, u, l->weights, c->oc, c->ic, n_threads);
     bird_winograd4_forward(&of, dst, l->src, u, l->bias, scratch, n_threads);
     bird_free(scratch);
     bird_free(u);
