@@ -25,9 +25,9 @@ int bird_conv_winograd(bird_isa isa, const bird_conv *conv);
  * nn/conv_training.c. */
 bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv);
 
-/* How the name of the float32 kernel begins that is faster than oneDNN's own first choice; NULL:
- * none. */
-const char *bird_conv_kernel(bird_isa isa, const bird_conv *conv);
+/* How the name of the kernel for numbers of that type begins that is faster than oneDNN's own first
+ * choice; NULL: none. */
+const char *bird_conv_kernel(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv);
 
 /* The layout of activations and gradients of training with so many channels. */
 dnnl_format_tag_t bird_training_layout(bird_isa isa, dnnl_data_type_t type, dnnl_dim_t channels);
