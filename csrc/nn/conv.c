@@ -93,8 +93,8 @@ bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src
     const dnnl_data_type_t type = bird_plan_type(plan, src);
 
     *dst = BIRD_NO_VALUE;
-    if (!sum && type == dnnl_f32)
-        switch (bird_conv_winograd(bird_isa_get(), conv)) {
+    if (!sum)
+        switch (bird_conv_winograd(bird_isa_get(), type, conv)) {
             case 4:
                 return bird_winograd4_conv_inference(plan, dst, src, conv, relu, packed, key, err);
             case 2:
