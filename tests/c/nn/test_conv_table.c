@@ -1,6 +1,6 @@
-/* Each inference convolution of the networks, with its residual where it has one, gives the same rows, bit for bit, in batches
- * of 1 and 8 and on any number of threads, with the kernel that the table picks here, in float32
- * and, where the machine has it, in bfloat16.
+/* Each inference convolution of the networks, with its residual where it has one, gives the same
+ * rows, bit for bit, in batches of 1 and 8 and on any number of threads, with the kernel that the
+ * table picks here, in float32 and, where the machine has it, in bfloat16.
  * ONEDNN_MAX_CPU_ISA=AVX2 holds the other column of the table to the same. */
 #include "model/resnet.h"
 #include "nn/conv.h"
