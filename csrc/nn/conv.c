@@ -33,33 +33,29 @@ cleanup:
     return status;
 }
 
-/* Put the table's kernel for `conv` in the place of oneDNN's first choice, where there is one. */
-static bird_status choose_kernel(dnnl_primitive_desc_t *pd, const bird_conv *conv,
-                                 dnnl_data_type_t type, bird_error *err) {
+/* Go on to oneDNN's next choices until its name begins as `wanted` says; false: there is none. A
+ * clone of a descriptor has no next choice. */
+static bird_status find_kernel(bool *found, dnnl_primitive_desc_t pd, const char *wanted,
+                               bird_error *err) {
     bird_status status = BIRD_OK;
-    const char *wanted = bird_conv_kernel(bird_isa_get(), conv), *name;
-    dnnl_primitive_desc_t other = NULL;
+    const char *name;
 
-    if (!wanted || type != dnnl_f32) return BIRD_OK;
-    BIRD_DNNL(dnnl_primitive_desc_clone(&other, *pd));
+    *found = false;
     do {
-        BIRD_DNNL(dnnl_primitive_desc_query(other, dnnl_query_impl_info_str, 0, &name));
-        if (strncmp(name, wanted, strlen(wanted)) == 0) {
-            dnnl_primitive_desc_destroy(*pd);
-            *pd = other;
-            other = NULL;
-            break;
-        }
-    } while (dnnl_primitive_desc_next_impl(other) == dnnl_success);
+        BIRD_DNNL(dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name));
+        *found = strncmp(name, wanted, strlen(wanted)) == 0;
+    } while (!*found && dnnl_primitive_desc_next_impl(pd) == dnnl_success);
 cleanup:
-    dnnl_primitive_desc_destroy(other);
     return status;
 }
 
 static bird_status inference_pd(dnnl_primitive_desc_t *pd, const bird_conv *conv,
                                 dnnl_data_type_t type, bool sum, bool relu, bird_error *err) {
     bird_status status = BIRD_OK;
+    bool found = false;
     dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t made = NULL;
+    const char *wanted = bird_conv_kernel(bird_isa_get(), type, conv);
     const dnnl_format_tag_t layout = bird_conv_layout(bird_isa_get(), type, conv);
     /* Three channels fill no block: the first float32 kernel reads plain images. */
     const bool plain = conv->ic < 8 && type == dnnl_f32;
@@ -67,10 +63,19 @@ static bird_status inference_pd(dnnl_primitive_desc_t *pd, const bird_conv *conv
                                    .src_layout = plain ? dnnl_nchw : layout,
                                    .dst_layout = layout};
 
+    *pd = NULL;
     BIRD_TRY(inference_attr(&attr, sum, relu, err));
-    BIRD_TRY(bird_conv_pd(pd, conv, types, attr, err));
-    BIRD_TRY(choose_kernel(pd, conv, type, err));
+    BIRD_TRY(bird_conv_pd(&made, conv, types, attr, err));
+    if (wanted) BIRD_TRY(find_kernel(&found, made, wanted, err));
+    if (wanted && !found) {
+        dnnl_primitive_desc_destroy(made);
+        made = NULL;
+        BIRD_TRY(bird_conv_pd(&made, conv, types, attr, err));
+    }
+    *pd = made;
+    made = NULL;
 cleanup:
+    dnnl_primitive_desc_destroy(made);
     dnnl_primitive_attr_destroy(attr);
     return status;
 }
@@ -88,8 +93,8 @@ bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src
     const dnnl_data_type_t type = bird_plan_type(plan, src);
 
     *dst = BIRD_NO_VALUE;
-    if (!sum && type == dnnl_f32)
-        switch (bird_conv_winograd(bird_isa_get(), conv)) {
+    if (!sum)
+        switch (bird_conv_winograd(bird_isa_get(), type, conv)) {
             case 4:
                 return bird_winograd4_conv_inference(plan, dst, src, conv, relu, packed, key, err);
             case 2:

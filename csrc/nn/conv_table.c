@@ -66,31 +66,48 @@ static bool suits_winograd2(bird_isa isa, const bird_conv *conv) {
  *   12, 512           123 197 379, 118 216 344              101 172 197, 101 212 213
  *
  * With the direct kernel at 7 px the network takes 2.7 % longer at batch 8, but 2 % less on one
- * image and two threads, and 56 MB less of weights. On AVX2 F(2x2) keeps what has 512 channels. */
-static bool suits_winograd4(bird_isa isa, const bird_conv *conv) {
-    const bird_winograd4_kernel *kernel = bird_winograd4_best();
+ * image and two threads, and 56 MB less of weights. On AVX2 F(2x2) keeps what has 512 channels.
+ *
+ * In bfloat16 it multiplies float32 nevertheless, and beats the 240 to 250 of bfloat16's direct
+ * kernels, but for tiles of AMX. Its weights are eight times as large as theirs: those of 256
+ * channels would come from memory every time, for a gain of a tenth. */
+static bool suits_winograd4(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv) {
+    const bird_winograd4_kernel *kernel = bird_winograd4_best(type == dnnl_bf16);
     const int tiles = ((conv->ih + 3) / 4) * ((conv->iw + 3) / 4);
-    if (!is_wide_3x3(conv) || conv->ic % 16 != 0 || conv->oc % kernel->panel != 0) return false;
+    if (!kernel || !is_wide_3x3(conv)) return false;
+    if (conv->ic % 16 != 0 || conv->oc % kernel->panel != 0) return false;
     /* Tiles that lie outside the image for the most part save too little. */
     if (conv->ih * conv->iw < 8 * tiles) return false;
+    if (type == dnnl_bf16) return conv->ic < 256 && !bird_isa_has_amx();
     return conv->ic < 512 || (isa != BIRD_ISA_AVX2 && tiles > 4);
 }
 
-int bird_conv_winograd(bird_isa isa, const bird_conv *conv) {
+int bird_conv_winograd(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv) {
     const int largest = largest_winograd();
-    if (largest >= 4 && suits_winograd4(isa, conv)) return 4;
-    return largest >= 2 && suits_winograd2(isa, conv) ? 2 : 0;
+    if (largest >= 4 && suits_winograd4(isa, type, conv)) return 4;
+    return largest >= 2 && type == dnnl_f32 && suits_winograd2(isa, conv) ? 2 : 0;
 }
 
 bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv) {
     return largest_winograd() >= 2 && suits_winograd2(isa, conv) && conv->ic % 16 == 0;
 }
 
-/* 256 -> 1024 at 14 px, six of them in a ResNet-50: jit_1x1 takes 5 to 8 % less than brgconv_1x1
- * on a batch of 4 and one thread, and 1 % less on one image and two. */
-const char *bird_conv_kernel(bird_isa isa, const bird_conv *conv) {
-    const bool widening = conv->kernel == 1 && conv->ic == 256 && conv->oc == 1024;
-    return isa == BIRD_ISA_AVX512 && widening ? "jit_1x1" : NULL;
+/* oneDNN's older kernels in the place of brgconv, its first choice. Two Zen 4 cores, one thread,
+ * one image and then four; share of brgconv's time that is saved:
+ *
+ *   float32   256 -> 1024 1 and 3 %, 512 -> 2048 1 and 3 %, 2048 -> 512 5 and 4 %, with stride 2
+ *             512 -> 1024 3 and 2 %, 1024 -> 2048 0 and 4 %; the others lose or gain nothing
+ *   bfloat16  1x1 1 to 6 and 0 to 7 %, 3x3 1 to 5 and -1 to 5 %; one image on two threads 4 to 13 %
+ *
+ * With AMX brgconv has it to itself. */
+const char *bird_conv_kernel(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv) {
+    const bool pointwise = conv->kernel == 1;
+    if (isa != BIRD_ISA_AVX512) return NULL;
+    if (type == dnnl_bf16) {
+        if (bird_isa_has_amx()) return NULL;
+        return pointwise ? "jit_bf16_1x1:" : "jit_bf16:";
+    }
+    return pointwise && (conv->oc >= 1024 || conv->ic >= 2048) ? "jit_1x1:" : NULL;
 }
 
 /* Training runs whole batches on a fixed number of threads, so only speed counts. Blocked

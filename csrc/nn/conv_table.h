@@ -17,17 +17,17 @@
 dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv);
 
 /* Output pixels of a side of Winograd's tiles where nn/conv_winograd.h takes the place of oneDNN's
- * kernels (float32, no residual): 4, 2, or 0 where it does not. The environment's
+ * kernels (no residual): 4, 2, or 0 where it does not. The environment's
  * BIRDEMBED_WINOGRAD, one of these numbers, is the largest that may be chosen. */
-int bird_conv_winograd(bird_isa isa, const bird_conv *conv);
+int bird_conv_winograd(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv);
 
 /* True where F(2x2) does so in training in float32, in both backward directions; forward:
  * nn/conv_training.c. */
 bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv);
 
-/* How the name of the float32 kernel begins that is faster than oneDNN's own first choice; NULL:
- * none. */
-const char *bird_conv_kernel(bird_isa isa, const bird_conv *conv);
+/* How the name of the kernel for numbers of that type begins that is faster than oneDNN's own first
+ * choice; NULL: none. */
+const char *bird_conv_kernel(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv);
 
 /* The layout of activations and gradients of training with so many channels. */
 dnnl_format_tag_t bird_training_layout(bird_isa isa, dnnl_data_type_t type, dnnl_dim_t channels);

@@ -33,21 +33,16 @@ static void backward_weights_step(const void *context, void *const *data, int n_
                                    n_threads);
 }
 
-/* `value` (n, c, h, w) as the kernels read it. */
-static bird_status in_layout(bird_plan *plan, bird_value *out, bird_value value,
-                             dnnl_format_tag_t tag, int n, int c, int h, int w, bird_error *err) {
+/* `value` (n, c, h, w) as F(2x2) reads it. */
+static bird_status blocked(bird_plan *plan, bird_value *out, bird_value value,
+                           const bird_winograd *of, int channels, bird_error *err) {
     bird_status status = BIRD_OK;
     dnnl_memory_desc_t md = NULL;
-    BIRD_TRY(bird_tensor_md(&md, n, c, h, w, tag, err));
+    BIRD_TRY(bird_tensor_md(&md, of->n, channels, of->h, of->w, dnnl_nChw8c, err));
     BIRD_TRY(bird_plan_reordered(plan, out, value, md, err));
 cleanup:
     dnnl_memory_desc_destroy(md);
     return status;
-}
-
-static bird_status blocked(bird_plan *plan, bird_value *out, bird_value value,
-                           const bird_winograd *of, int channels, bird_error *err) {
-    return in_layout(plan, out, value, dnnl_nChw8c, of->n, channels, of->h, of->w, err);
 }
 
 /* The convolution proper; no `bias` in a backward pass. */
@@ -83,7 +78,11 @@ static void transform(float *to, const float *plain, int oc, int ic, int n_threa
 }
 
 static void transform4(float *to, const float *plain, int oc, int ic, int n_threads) {
-    bird_winograd4_weights(bird_winograd4_best(), to, plain, oc, ic, n_threads);
+    bird_winograd4_weights(bird_winograd4_best(false), to, plain, oc, ic, n_threads);
+}
+
+static void transform4_bf16(float *to, const float *plain, int oc, int ic, int n_threads) {
+    bird_winograd4_weights(bird_winograd4_best(true), to, plain, oc, ic, n_threads);
 }
 
 /* The transformed weights, `count` floats, and the bias, as values. */
@@ -127,25 +126,31 @@ bird_status bird_winograd4_conv_inference(bird_plan *plan, bird_value *dst, bird
                                           int key, bird_error *err) {
     bird_status status = BIRD_OK;
     const int n_threads = bird_plan_threads(plan);
-    const bool last = bird_conv_layout(bird_isa_get(), dnnl_f32, conv) == dnnl_nhwc;
+    const dnnl_data_type_t type = bird_plan_type(plan, src);
+    const bool bf16 = type == dnnl_bf16;
+    const bool last = bird_conv_layout(bird_isa_get(), type, conv) == dnnl_nhwc;
     const dnnl_format_tag_t tag = last ? dnnl_nhwc : dnnl_nChw8c;
     const bird_winograd4 of =
-        bird_winograd4_of(bird_winograd4_best(), conv, last ? 0 : 8, relu, n_threads);
-    dnnl_memory_desc_t md = NULL;
+        bird_winograd4_of(bird_winograd4_best(bf16), conv, last ? 0 : 8, relu, n_threads);
+    const dnnl_dims_t in = {conv->n, conv->ic, conv->ih, conv->iw};
+    const dnnl_dims_t out = {conv->n, conv->oc, conv->ih, conv->iw};
+    dnnl_memory_desc_t in_md = NULL, out_md = NULL;
     bird_value u, bias, made, scratch;
 
     *dst = BIRD_NO_VALUE;
     BIRD_TRY(constants(plan, &u, &bias, conv, bird_winograd4_weights_size(conv->oc, conv->ic),
-                       transform4, packed, key, err));
-    BIRD_TRY(in_layout(plan, &src, src, tag, conv->n, conv->ic, conv->ih, conv->iw, err));
-    BIRD_TRY(bird_tensor_md(&md, conv->n, conv->oc, conv->ih, conv->iw, tag, err));
-    BIRD_TRY(bird_plan_value(plan, &made, md, err));
+                       bf16 ? transform4_bf16 : transform4, packed, key, err));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&in_md, 4, in, type, tag));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&out_md, 4, out, type, tag));
+    BIRD_TRY(bird_plan_reordered(plan, &src, src, in_md, err));
+    BIRD_TRY(bird_plan_value(plan, &made, out_md, err));
     BIRD_TRY(bird_plan_scratch(plan, &scratch, bird_winograd4_scratch(&of, n_threads), err));
     const bird_value values[] = {made, src, u, bias, scratch};
     BIRD_TRY(bird_plan_push_custom(plan, inference4_step, &of, sizeof of, 5, values, err));
     *dst = made;
 cleanup:
-    dnnl_memory_desc_destroy(md);
+    dnnl_memory_desc_destroy(out_md);
+    dnnl_memory_desc_destroy(in_md);
     return status;
 }
 

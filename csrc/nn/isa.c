@@ -51,6 +51,10 @@ bool bird_isa_has_bf16(void) {
     return covers((unsigned)dnnl_get_effective_cpu_isa(), dnnl_cpu_isa_avx512_core_bf16);
 }
 
+bool bird_isa_has_amx(void) {
+    return covers((unsigned)dnnl_get_effective_cpu_isa(), dnnl_cpu_isa_avx512_core_amx);
+}
+
 bool bird_isa_has_vnni(void) {
     return covers((unsigned)dnnl_get_effective_cpu_isa(), dnnl_cpu_isa_avx512_core_vnni);
 }

@@ -22,6 +22,9 @@ const char *bird_onednn_version(void);
 /* True where bfloat16 convolutions are native. */
 bool bird_isa_has_bf16(void);
 
+/* True where bfloat16 products run on tiles. */
+bool bird_isa_has_amx(void);
+
 /* True where products of bytes are added up in 32 bits at once, on AVX-512. */
 bool bird_isa_has_vnni(void);
 

@@ -8,9 +8,11 @@
 #include "nn/winograd4_shape.h"
 
 const bird_winograd4_kernel *bird_winograd4_at(int i) {
-    const bird_winograd4_kernel *usable[3];
+    const bird_winograd4_kernel *usable[4];
     int n = 0;
 #if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw"))
+        usable[n++] = &bird_winograd4_bf16;
     if (__builtin_cpu_supports("avx512f")) usable[n++] = &bird_winograd4_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         usable[n++] = &bird_winograd4_avx2;
@@ -19,7 +21,12 @@ const bird_winograd4_kernel *bird_winograd4_at(int i) {
     return i >= 0 && i < n ? usable[i] : NULL;
 }
 
-const bird_winograd4_kernel *bird_winograd4_best(void) {
+const bird_winograd4_kernel *bird_winograd4_best(bool bf16) {
+#if defined(__x86_64__)
+    if (bf16) return bird_isa_has_bf16() ? &bird_winograd4_bf16 : NULL;
+#else
+    if (bf16) return NULL;
+#endif
     switch (bird_isa_get()) {
 #if defined(__x86_64__)
         case BIRD_ISA_AVX512:
@@ -111,8 +118,8 @@ static size_t this_thread(void) {
 #endif
 }
 
-void bird_winograd4_forward(const bird_winograd4 *of, float *dst, const float *src,
-                            const float *u, const float *bias, float *scratch, int n_threads) {
+void bird_winograd4_forward(const bird_winograd4 *of, void *dst, const void *src, const float *u,
+                            const float *bias, float *scratch, int n_threads) {
     const int slices = ceil_div(n_panels(of), of->panels);
     const int n = pieces(of, of->block, of->panels), at_once = n < n_threads ? n : n_threads;
 

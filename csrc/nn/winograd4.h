@@ -26,12 +26,13 @@ typedef struct bird_winograd4_kernel {
     const char *isa;
     int lanes; /* floats of a vector; ic is a multiple of it */
     int panel; /* output channels of a product's inner loop; oc is a multiple of it */
+    bool bf16; /* src and dst are bfloat16, else float32 */
 
     /* u (oc / panel, 36, ic, panel), transformed, from plain (oc, ic, 3, 3), on one thread. */
     void (*weights)(float *u, const float *plain, int oc, int ic);
 
     /* A block of tiles from tile `first` on and panels from `panel` on, as many as `of` says. */
-    void (*run)(const bird_winograd4 *of, float *dst, const float *src, const float *u,
+    void (*run)(const bird_winograd4 *of, void *dst, const void *src, const float *u,
                 const float *bias, float *scratch, int first, int panel);
 } bird_winograd4_kernel;
 
@@ -45,10 +46,11 @@ struct bird_winograd4 {
     bool relu;
 };
 
-/* The best kernel of those that the machine runs and oneDNN is allowed. */
-const bird_winograd4_kernel *bird_winograd4_best(void);
+/* The best kernel, for tensors of bfloat16 or of float32, of those that the machine runs and oneDNN
+ * is allowed; NULL where there is none. */
+const bird_winograd4_kernel *bird_winograd4_best(bool bf16);
 
-/* Kernels by number, 0 the best; NULL past the last. For tests of the others. */
+/* Kernels by number; NULL past the last. For tests of all of them. */
 const bird_winograd4_kernel *bird_winograd4_at(int i);
 
 /* Pieces are chosen for that many threads. */
@@ -66,14 +68,15 @@ void bird_winograd4_weights(const bird_winograd4_kernel *kernel, float *u, const
                             int oc, int ic, int n_threads);
 
 /* dst = conv(src) + bias (oc), then an optional ReLU. `n_threads` as `scratch` was made for. */
-void bird_winograd4_forward(const bird_winograd4 *of, float *dst, const float *src,
-                            const float *u, const float *bias, float *scratch, int n_threads);
+void bird_winograd4_forward(const bird_winograd4 *of, void *dst, const void *src, const float *u,
+                            const float *bias, float *scratch, int n_threads);
 
 /* One kernel per file; bird_winograd4_at leaves out those that the machine cannot run. */
 extern const bird_winograd4_kernel bird_winograd4_portable;
 #if defined(__x86_64__)
 extern const bird_winograd4_kernel bird_winograd4_avx2;
 extern const bird_winograd4_kernel bird_winograd4_avx512;
+extern const bird_winograd4_kernel bird_winograd4_bf16;
 #endif
 
 #endif

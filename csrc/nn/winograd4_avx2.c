@@ -39,6 +39,6 @@ WORD vector at_least(vector least, vector a) {
 
 #include "nn/winograd4_tile.h"
 
-const bird_winograd4_kernel bird_winograd4_avx2 = {"avx2", LANES, PANEL, weights, run};
+const bird_winograd4_kernel bird_winograd4_avx2 = {"avx2", LANES, PANEL, false, weights, run};
 
 #endif

@@ -1,43 +1,13 @@
-/* AVX-512: 24 sums of 16 lanes, twelve tiles. */
+/* AVX-512. */
 #include "nn/winograd4.h"
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
-
-enum { LANES = 16, WIDTH = 2, ROWS = 12, FETCHES = 0 };
-
 #define TARGET __attribute__((target("avx512f")))
-#define WORD   TARGET static inline __attribute__((always_inline))
 
-typedef __m512 vector;
-
-WORD vector load(const float *from) {
-    return _mm512_load_ps(from);
-}
-
-WORD vector load_any(const float *from) {
-    return _mm512_loadu_ps(from);
-}
-
-WORD void store_any(float *to, vector a) {
-    _mm512_storeu_ps(to, a);
-}
-
-WORD vector same(float number) {
-    return _mm512_set1_ps(number);
-}
-
-WORD vector multiply_add(vector a, vector b, vector c) {
-    return _mm512_fmadd_ps(a, b, c);
-}
-
-WORD vector at_least(vector least, vector a) {
-    return _mm512_max_ps(least, a);
-}
-
+#include "nn/winograd4_avx512.h"
 #include "nn/winograd4_tile.h"
 
-const bird_winograd4_kernel bird_winograd4_avx512 = {"avx512", LANES, PANEL, weights, run};
+const bird_winograd4_kernel bird_winograd4_avx512 = {"avx512", LANES, PANEL, false, weights, run};
 
 #endif

@@ -41,4 +41,5 @@ WORD vector at_least(vector least, vector a) {
 
 #include "nn/winograd4_tile.h"
 
-const bird_winograd4_kernel bird_winograd4_portable = {"portable", LANES, PANEL, weights, run};
+const bird_winograd4_kernel bird_winograd4_portable = {"portable", LANES, PANEL, false, weights,
+                                                       run};

@@ -6,6 +6,8 @@
  *   vector               the type of LANES floats, which the operators + - * / know
  *   load (aligned), load_any, store_any, same (all lanes one number), multiply_add (a * b + c),
  *   at_least             (least, a): the larger one; a where that is no number
+ *   NUMBER, take, put    what src and dst hold and how a vector of it is read and written; where
+ *                        NUMBER is not defined, floats
  *
  * The loops over places, pixels and rows are unrolled whole: their arrays live in registers.
  */
@@ -13,6 +15,12 @@
 #define BIRD_NN_WINOGRAD4_TILE_H
 
 #include "nn/winograd4_shape.h"
+
+#ifndef NUMBER
+#define NUMBER float
+#define take   load_any
+#define put    store_any
+#endif
 
 enum {
     TILE = WINOGRAD4_TILE,
@@ -74,7 +82,7 @@ WORD void gather_out(vector out[STEP], const vector m[TILE]) {
 
 /* v = all channels of one tile of src (n, ic, h, w), transformed, places `stride` floats apart;
  * zeros lie around each image. */
-TARGET static void tile_in(float *v, size_t stride, const float *src, const bird_winograd4 *of,
+TARGET static void tile_in(float *v, size_t stride, const NUMBER *src, const bird_winograd4 *of,
                            int tile) {
     const position at = position_of(of, tile);
     const layout lies = layout_of(of, of->ic);
@@ -84,7 +92,7 @@ TARGET static void tile_in(float *v, size_t stride, const float *src, const bird
 
     src += at.image * (size_t)of->ic * (size_t)(of->h * of->w);
     for (int c = 0; c < of->ic; c += LANES, v += LANES) {
-        const float *own = src + offset_of(lies, (size_t)c);
+        const NUMBER *own = src + offset_of(lies, (size_t)c);
         vector columns[TILE][TILE];
 #pragma GCC unroll 6
         for (int x = 0; x < TILE; x++) {
@@ -92,8 +100,8 @@ TARGET static void tile_in(float *v, size_t stride, const float *src, const bird
 #pragma GCC unroll 6
             for (int y = 0; y < TILE; y++)
                 if (inside || (top + y >= 0 && y < below && left + x >= 0 && x < right))
-                    d[y] = load_any(own + (size_t)(top + y) * lies.row +
-                                    (size_t)(left + x) * lies.pixel);
+                    d[y] = take(own + (size_t)(top + y) * lies.row +
+                                (size_t)(left + x) * lies.pixel);
                 else
                     d[y] = same(0.0f);
             spread_in(columns[x], d);
@@ -157,7 +165,7 @@ TARGET static void product(float *m, const float *v, const float *u, int count, 
 }
 
 /* dst (n, oc, h, w) = relu(A' m A + bias), PANEL channels from `channel` on of one tile. */
-TARGET static void tile_out(float *dst, const float *m, size_t stride, const float *bias,
+TARGET static void tile_out(NUMBER *dst, const float *m, size_t stride, const float *bias,
                             const bird_winograd4 *of, int tile, int channel) {
     const position at = position_of(of, tile);
     const layout lies = layout_of(of, of->oc);
@@ -167,7 +175,7 @@ TARGET static void tile_out(float *dst, const float *m, size_t stride, const flo
     dst += at.image * (size_t)of->oc * (size_t)(of->h * of->w) + (size_t)at.y * lies.row +
            (size_t)at.x * lies.pixel;
     for (int j = 0; j < PANEL; j += LANES, m += LANES) {
-        float *own = dst + offset_of(lies, (size_t)(channel + j));
+        NUMBER *own = dst + offset_of(lies, (size_t)(channel + j));
         const vector add = load_any(bias + channel + j);
         vector columns[TILE][STEP];
 #pragma GCC unroll 6
@@ -187,12 +195,12 @@ TARGET static void tile_out(float *dst, const float *m, size_t stride, const flo
 #pragma GCC unroll 4
             for (int x = 0; x < STEP; x++)
                 if (x < right)
-                    store_any(own + (size_t)x * lies.pixel, at_least(least, row[x] + add));
+                    put(own + (size_t)x * lies.pixel, at_least(least, row[x] + add));
         }
     }
 }
 
-TARGET static void run(const bird_winograd4 *of, float *dst, const float *src, const float *u,
+TARGET static void run(const bird_winograd4 *of, void *dst, const void *src, const float *u,
                        const float *bias, float *scratch, int first, int panel) {
     const size_t v_stride = winograd4_stride(of, of->ic), m_stride = winograd4_stride(of, PANEL);
     const size_t matrix = (size_t)of->ic * PANEL;

@@ -128,11 +128,12 @@ static void check_conv(bird_conv conv, bool sum, bool relu) {
     float *residual = integers(out), *filters = integers(count);
     float *bias = integers((size_t)conv.oc), *dst = bird_alloc(out * sizeof *dst);
     int wrong = 0, i = 0;
+    const dnnl_data_type_t type = precision == BIRD_BFLOAT16 ? dnnl_bf16 : dnnl_f32;
     layer l = {.kind = CONV, .conv = conv, .sum = sum, .relu = relu, .src = src,
                .residual = residual, .of_conv = {filters, bias, count, conv.oc}, .dst = dst,
                .dst_count = out};
 
-    if (bird_conv_winograd(bird_isa_get(), &conv) == 4)
+    if (bird_conv_winograd(bird_isa_get(), type, &conv) == 4)
         for (size_t w = 0; w < count; w++) filters[w] = 576 * (float)((int)filters[w] % 2);
     CHECK_OK(bird_executor_run(execute, &l, NULL, err));
     for (int n = 0; n < conv.n; n++)

@@ -1,6 +1,7 @@
 /* F(4x4, 3x3) of every kernel that this machine runs, against plain loops. Small integers, and
  * weights that its fractions divide: every number on the way is whole, so that the result must be
- * exact. With other numbers: near to double precision, and the same bits for every cut. */
+ * exact, in bfloat16 rounded once. With other numbers: near to double precision, and the same bits
+ * for every cut. */
 #include <math.h>
 
 #include "nn/winograd4.h"
@@ -37,7 +38,29 @@ static size_t out_count(const layer *l) {
     return (size_t)(l->conv.n * l->conv.oc * l->conv.ih * l->conv.iw);
 }
 
-/* dst, by the kernel, cut for so many threads. The caller frees it. */
+static size_t in_count(const layer *l) {
+    return (size_t)(l->conv.n * l->conv.ic * l->conv.ih * l->conv.iw);
+}
+
+/* The upper halves of floats that are bfloat16 numbers. The caller frees them. */
+static uint16_t *halves_of(const float *from, size_t n) {
+    uint16_t *to = bird_alloc(n * sizeof *to);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, from + i, sizeof bits);
+        to[i] = (uint16_t)(bits >> 16);
+    }
+    return to;
+}
+
+static void from_halves(float *to, const uint16_t *from, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = (uint32_t)from[i] << 16;
+        memcpy(to + i, &bits, sizeof bits);
+    }
+}
+
+/* dst as floats, by the kernel, cut for so many threads. The caller frees it. */
 static float *result(const bird_winograd4_kernel *kernel, const layer *l, int n_threads) {
     const bird_conv *c = &l->conv;
     const bird_winograd4 of = bird_winograd4_of(kernel, c, l->group, l->relu, n_threads);
@@ -45,7 +68,16 @@ static float *result(const bird_winograd4_kernel *kernel, const layer *l, int n_
     float *scratch = bird_alloc(bird_winograd4_scratch(&of, n_threads) * sizeof *scratch);
     float *dst = bird_alloc(out_count(l) * sizeof *dst);
     bird_winograd4_weights(kernel, u, l->weights, c->oc, c->ic, n_threads);
-    bird_winograd4_forward(&of, dst, l->src, u, l->bias, scratch, n_threads);
+    if (kernel->bf16) {
+        uint16_t *src = halves_of(l->src, in_count(l));
+        uint16_t *halves = bird_alloc(out_count(l) * sizeof *halves);
+        bird_winograd4_forward(&of, halves, src, u, l->bias, scratch, n_threads);
+        from_halves(dst, halves, out_count(l));
+        bird_free(halves);
+        bird_free(src);
+    } else {
+        bird_winograd4_forward(&of, dst, l->src, u, l->bias, scratch, n_threads);
+    }
     bird_free(scratch);
     bird_free(u);
     return dst;
@@ -60,7 +92,7 @@ static double difference(const layer *l, const float *dst, double *largest) {
         for (int o = 0; o < c->oc; o++)
             for (int y = 0; y < c->ih; y++)
                 for (int x = 0; x < c->iw; x++) {
-                    const double expected = conv_at(l, n, o, y, x);
+                    const double expected = (double)rounded((float)conv_at(l, n, o, y, x));
                     const double found = (double)dst[place_of(l, c->oc, n, o, y, x)];
                     worst = fmax(worst, fabs(found - expected));
                     *largest = fmax(*largest, fabs(expected));
@@ -70,19 +102,21 @@ static double difference(const layer *l, const float *dst, double *largest) {
 
 static void check(const bird_winograd4_kernel *kernel, bird_conv conv, int group, bool whole) {
     static const int thread_counts[] = {1, 2, 5, 64};
-    const size_t in = (size_t)(conv.n * conv.ic * conv.ih * conv.iw);
     const size_t count = (size_t)(conv.oc * conv.ic * 9);
-    float *src = numbers(in, whole), *weights = numbers(count, whole);
+    float *src = numbers((size_t)(conv.n * conv.ic * conv.ih * conv.iw), whole);
+    float *weights = numbers(count, whole);
     float *bias = numbers((size_t)conv.oc, whole), *first = NULL;
     layer l = {.conv = conv, .group = group, .relu = conv.ih % 2 == 0, .src = src,
                .weights = weights, .bias = bias};
+    const size_t in = in_count(&l);
 
     for (size_t i = 0; whole && i < count; i++) weights[i] = 576 * fmodf(weights[i], 2.0f);
     for (size_t t = 0; t < sizeof thread_counts / sizeof *thread_counts; t++) {
         float *dst = result(kernel, &l, thread_counts[t]);
         double largest, worst = difference(&l, dst, &largest);
         CHECK(!first || memcmp(first, dst, out_count(&l) * sizeof *dst) == 0);
-        if (worst > (whole ? 0 : 3e-5 * largest)) {
+        /* A sum near the middle between two numbers of bfloat16 may fall to either. */
+        if (worst > (whole ? 0 : (kernel->bf16 ? 1.0 / 256 : 3e-5) * largest)) {
             fprintf(stderr, "%s: %d x %d->%d at %dx%d, group %d, %d threads: off by %g of %g\n",
                     kernel->isa, conv.n, conv.ic, conv.oc, conv.ih, conv.iw, group,
                     thread_counts[t], worst, largest);
@@ -144,6 +178,7 @@ static void check_nan(const bird_winograd4_kernel *kernel) {
 int main(void) {
     const bird_winograd4_kernel *kernel;
     for (int i = 0; (kernel = bird_winograd4_at(i)) != NULL; i++) {
+        precision = kernel->bf16 ? BIRD_BFLOAT16 : BIRD_FLOAT32;
         check_kernel(kernel);
         check_nan(kernel);
     }
