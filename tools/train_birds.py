@@ -7,9 +7,9 @@ writes. WORK contains what the teachers say: aiy.npz and lite0.npz of the photos
 teacher_embeddings.py, and views/, by bird_views.py. Checkpoints are written to WORK as well: a run
 that was stopped continues where it was.
 
-The stages before `all` leave out 48 species. With --tuning the training ends after them: use
-measure_birds.py to evaluate WORK/views-tuned on these species. If its output is in
-WORK/measured.json, it becomes a part of the model's training.json. The last stage adds the 48
+The first three stages leave out 48 species. With --tuning the training ends after them: use
+measure_birds.py to evaluate the result, WORK/tuned, on these species. If its output is in
+WORK/measured.json, it becomes a part of the model's training.json. The other stages add the 48
 species. The fifth photos of a species and the photos of valid/ are never trained on: they set the
 threshold and the calibration of the gallery, and the figures in training.json are theirs.
 """
@@ -17,7 +17,7 @@ threshold and the calibration of the gallery, and the figures in training.json a
 import argparse
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from bird_photographs import Photograph, Photographs, names
@@ -33,9 +33,6 @@ SIZE = 192
 #: the features themselves, which are what `encode` returns. The contrastive loss and the cosines
 #: keep species far apart there: without them two species have a cosine of 0.57.
 WEIGHTS = {"aiy": 6.0, "lite0": 3.0, "relation": 3.0}
-TEACHERS = ("aiy", "lite0")
-#: Lengths of the teachers' vectors where both are joined.
-SHARES = {"aiy": 1.0, "lite0": 0.7}
 COMMON: dict[str, Any] = {
     "batch_size": 64,
     "layer_decay": 0.9,
@@ -67,15 +64,30 @@ EVEN = Stage("even", None, 0.3, 20.0, {**LARGE_IMAGES, "epochs": 3, "lr": 6e-4})
 #: The 51 species with a hundred photographs more often: they stand further from the others and
 #: closer together (0.79 and 0.16 for 0.70 and 0.22), and unseen species are found less well (0.77).
 UNEVEN = Stage("uneven", 2, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 4e-4})
-#: Views of which the teachers saw each as it is. Without and with the 48 species.
+#: The same with all species: two short stages at 160 px, a long one on smaller images, and one
+#: more at 160 px, near the size that the model is used at.
+LAST = [
+    Stage("all", 4, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 4e-4, "head_epochs": 1}),
+    Stage("more", 4, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 6e-4, "head_epochs": 0}),
+    Stage(
+        "long",
+        4,
+        1.0,
+        40.0,
+        {"image_size": 128, "eval_size": 160, "epochs": 6, "lr": 1e-3, "head_epochs": 0},
+    ),
+    Stage("last", 4, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 6e-4, "head_epochs": 0}),
+]
+#: The mean of the weights of START and of the last two stages, by these shares.
+PHOTO_SHARES = {"start": 0.1, "long": 0.2, "last": 0.7}
+#: From this mean, views of all species equally often, of which the teachers saw each as it is.
 VIEWS = Stage(
-    "views-tuned",
-    1,
-    1.0,
-    40.0,
-    {"image_size": 128, "eval_size": 160, "epochs": 1, "lr": 1e-3, "head_epochs": 0},
+    "of-views", None, 0.3, 20.0, {**LARGE_IMAGES, "epochs": 1, "lr": 5e-4, "head_epochs": 0}
 )
-ALL = Stage("all", 1, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 6e-4, "head_epochs": 1})
+#: Part of the views that the stage uses.
+VIEWS_USED = 0.6
+#: What remains of the weights before the views: @@
+BEFORE_VIEWS = 0.5
 
 
 def main() -> None:
@@ -84,67 +96,78 @@ def main() -> None:
     parser.add_argument("photos")
     parser.add_argument("work", type=Path)
     parser.add_argument("start")
-    parser.add_argument("--tuning", action="store_true", help="stop before the last stage")
+    parser.add_argument("--tuning", action="store_true", help="stop before the 48 species come in")
     given = parser.parse_args()
     photos = Photographs(given.photos)
-    model = tuned(given.work, photos, given.start)
-    if not given.tuning:
-        model = trained(given.work, ALL, model, Views(given.work, set()))
-        model.save_pretrained(given.work / "stored", dtype="float16")
-        publish(given.work, photos, photos.known())
-
-
-def tuned(work: Path, photos: Photographs, first: str) -> be.Model:
-    """Return a model that was trained without the 48 species."""
-    start = be.load_model(first)
+    work: Path = given.work
+    start = be.load_model(given.start)
     model, known = start, Photos(work, photos.tuning())
     for stage in (SMALL, EVEN, UNEVEN):
         model = trained(work, stage, model, known)
-    model = averaged(model, {0.2: start, 0.4: be.load_model(work / EVEN.name)})
-    unseen = {photo.species for photo in photos.unseen}
-    return trained(work, VIEWS, model, Views(work, unseen))
+    if given.tuning:
+        earlier = {0.2: start, 0.4: be.load_model(work / EVEN.name)}
+        averaged(model, earlier).save_pretrained(work / "tuned")
+        return
+    everything = Photos(work, photos.known())
+    for stage in LAST:
+        model = trained(work, stage, model, everything)
+    earlier = {PHOTO_SHARES["start"]: start, PHOTO_SHARES["long"]: be.load_model(work / "long")}
+    averaged(model, earlier).save_pretrained(work / "of-photos")
+    model = trained(work, VIEWS, be.load_model(work / "of-photos"), Views(work))
+    model = averaged(model, {BEFORE_VIEWS: be.load_model(work / "of-photos")})
+    model.save_pretrained(work / "stored", dtype="float16")
+    publish(work, photos, photos.known())
 
 
 class Photos:
-    """Photos to train on, with what the teachers say of each.
+    """Photos to train on, and what the teachers say about each.
 
-    `keys` are theirs in the teachers' files.
+    Attributes
+    ----------
+    augment : str or None
+        How the images are changed in training.
+    lengths : dict of str to float
+        The length of each teacher's vectors where both are joined.
     """
 
     augment: str | None = "turned"
+    lengths: ClassVar = {"aiy": 1.0, "lite0": 1.0}
 
     def __init__(self, work: Path, photos: list[Photograph]) -> None:
         self.photos = photos
-        self.keys = [photo.key for photo in photos]
-        self.teachers = {name: teacher(work / f"{name}.npz", self.keys) for name in TEACHERS}
+        keys = [photo.key for photo in photos]
+        self.teachers = {name: teacher(work / f"{name}.npz", keys) for name in self.lengths}
 
     def repeated(self, often: int | None) -> tuple[be.ImageFolder, dict[str, Array]]:
         """Return the images of an epoch and the teachers' rows, in the same order."""
-        times = [often if often and few_photos(key) else 1 for key in self.keys]
-        rows = np.repeat(np.arange(len(self.keys)), times)
-        return (
-            folder([self.photos[row] for row in rows]),
-            {name: found[rows] for name, found in self.teachers.items()},
-        )
+        times = [often if often and few_photos(photo) else 1 for photo in self.photos]
+        rows = np.repeat(np.arange(len(self.photos)), times)
+        images = folder([self.photos[row] for row in rows])
+        return images, {name: found[rows] for name, found in self.teachers.items()}
 
 
 class Views:
-    """The views that bird_views.py wrote, without those of some species."""
+    """Views that bird_views.py wrote, and what the teachers say about each. See `Photos`."""
 
     augment: str | None = None
+    lengths: ClassVar = {"aiy": 1.0, "lite0": 0.7}
 
-    def __init__(self, work: Path, without: set[str]) -> None:
+    def __init__(self, work: Path) -> None:
         parts = [dict(np.load(file)) for file in sorted((work / "views").glob("part-*.npz"))]
-        names = [str(name) for part in parts for name in part["paths"]]
-        kept = np.array([name.split("/")[0] not in without for name in names])
-        species = [name.split("/")[0] for name in np.array(names)[kept]]
+        names = np.concatenate([part["paths"] for part in parts])
+        species = [str(name).split("/")[0] for name in names]
+        labels = [None if name == "no-bird" else name for name in species]
+        data = be.ImageFolder.from_lists([str(work / "views" / name) for name in names], labels)
+        birds = data.labels >= 0
+        used = np.random.default_rng(0).permutation(len(data))[: int(VIEWS_USED * len(data))]
+        used.sort()
         self.data = be.ImageFolder.from_lists(
-            [str(work / "views" / name) for name in np.array(names)[kept]],
-            [None if name == "no-bird" else name for name in species],
+            [data.paths[row] for row in used], [labels[row] for row in used], data.class_names
         )
-        rows = {name: np.concatenate([part[name] for part in parts])[kept] for name in TEACHERS}
-        birds = self.data.labels >= 0
-        self.teachers = {name: evened(found, birds) for name, found in rows.items()}
+        self.teachers = {
+            name: evened(np.concatenate([part[name] for part in parts]), birds)[used]
+            for name in self.lengths
+        }
 
     def repeated(self, _often: int | None) -> tuple[be.ImageFolder, dict[str, Array]]:
         """Return the images of an epoch and the teachers' rows, in the same order."""
@@ -178,7 +201,7 @@ def trained(work: Path, stage: Stage, model: be.Model, photos: Photos | Views) -
         data,
         balanced=stage.often is None,
         augment=photos.augment,
-        loss=losses(teachers, stage),
+        loss=losses(teachers, photos.lengths, stage),
         checkpoint_dir=work / f"{stage.name}-checkpoints",
         resume=True,
         **COMMON,
@@ -189,14 +212,14 @@ def trained(work: Path, stage: Stage, model: be.Model, photos: Photos | Views) -
     return be.load_model(done)
 
 
-def few_photos(key: str) -> bool:
-    """Return whether a photo is of a species that has five."""
-    return key.startswith("birds-more/")
+def few_photos(photo: Photograph) -> bool:
+    """Return whether a photo shows a species that has five photos."""
+    return photo.key.startswith("birds-more/")
 
 
-def losses(teachers: dict[str, Array], stage: Stage) -> list[Any]:
+def losses(teachers: dict[str, Array], lengths: dict[str, float], stage: Stage) -> list[Any]:
     """Return what is added to the cross-entropy."""
-    both = np.concatenate([rows * SHARES[name] for name, rows in teachers.items()], axis=1)
+    both = np.concatenate([rows * lengths[name] for name, rows in teachers.items()], axis=1)
     return [
         *(be.Distill(rows, weight=WEIGHTS[name]) for name, rows in teachers.items()),
         be.Distill(both, weight=WEIGHTS["relation"], form="relation", temperature=0.1),
