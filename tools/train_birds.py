@@ -118,7 +118,7 @@ def main() -> None:
     averaged(model, earlier).save_pretrained(work / "of-photos")
     before = be.load_model(work / "of-photos")
     model = trained(work, VIEWS, be.load_model(work / "of-photos"), Views(work))
-    joined(model, before)
+    averaged(model, {BEFORE_VIEWS: before}, {CLASSIFIER_BEFORE_VIEWS: before})
     model.save_pretrained(work / "stored", dtype="float16")
     publish(work, photos, photos.known())
 
@@ -165,9 +165,7 @@ class Views:
         birds = data.labels >= 0
         used = np.random.default_rng(0).permutation(len(data))[: int(VIEWS_USED * len(data))]
         used.sort()
-        self.data = be.ImageFolder.from_lists(
-            [data.paths[row] for row in used], [labels[row] for row in used], data.class_names
-        )
+        self.data = data[used]
         self.teachers = {
             name: evened(np.concatenate([part[name] for part in parts]), birds)[used]
             for name in self.lengths
@@ -178,31 +176,26 @@ class Views:
         return self.data, self.teachers
 
 
-def averaged(model: be.Model, earlier: dict[float, be.Model]) -> be.Model:
+def averaged(
+    model: be.Model, earlier: dict[float, be.Model], classifier: dict[float, be.Model] | None = None
+) -> be.Model:
     """Return the model with the mean of its weights and those of earlier models, by their shares.
 
-    The classifier stays its own. Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
+    The classifier has shares of its own. Without them it stays as it is. Wortsman et al. 2022,
+    "Robust fine-tuning of zero-shot models".
     """
     weights = model.state_dict()
-    own = 1 - sum(earlier)
-    others = [(share, other.state_dict()) for share, other in earlier.items()]
+    states, heads = (
+        [(share, other.state_dict()) for share, other in models.items()]
+        for models in (earlier, classifier or {})
+    )
     for name, last in weights.items():
-        if not name.startswith("fc."):
-            mean = own * last + sum(share * state[name] for share, state in others)
-            weights[name] = mean.astype(last.dtype)
+        others = heads if name.startswith("fc.") else states
+        own = 1 - sum(share for share, _ in others)
+        mean = own * last + sum(share * state[name] for share, state in others)
+        weights[name] = mean.astype(last.dtype)
     model.load_state_dict(weights)
     return model
-
-
-def joined(model: be.Model, before: be.Model) -> None:
-    """Give the model the mean of its weights and those from before the views."""
-    last, first = model.state_dict(), before.state_dict()
-    averaged(model, {BEFORE_VIEWS: before})
-    weights = model.state_dict()
-    for name in ("fc.weight", "fc.bias"):
-        share = CLASSIFIER_BEFORE_VIEWS
-        weights[name] = (share * first[name] + (1 - share) * last[name]).astype(np.float32)
-    model.load_state_dict(weights)
 
 
 def trained(work: Path, stage: Stage, model: be.Model, photos: Photos | Views) -> be.Model:

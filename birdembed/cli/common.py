@@ -174,6 +174,16 @@ def add_model(parser: argparse.ArgumentParser, default: str = "birds477") -> Non
     add_threads(parser)
 
 
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Add --cache."""
+    parser.add_argument(
+        "--cache",
+        type=path,
+        metavar="DIR",
+        help="folder in which to cache vectors for the next run",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")

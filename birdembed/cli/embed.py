@@ -64,12 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_output(
         parser, WRITERS, required=True, help="file to write; the ending sets the format"
     )
-    parser.add_argument(
-        "--cache",
-        type=common.path,
-        metavar="DIR",
-        help="folder in which to cache vectors for the next run",
-    )
+    common.add_cache(parser)
     common.add_model(parser)
     common.add_precision(parser)
     common.add_json(parser)

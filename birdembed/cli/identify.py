@@ -39,8 +39,6 @@ EXAMPLES = (
     "find photos/ -name '*.jpg' | birdembed identify -",
 )
 UNKNOWN = "none of the known species"
-
-
 COLUMNS = {
     "query": "string",
     "species": "string",

@@ -34,12 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--table", metavar="NAME", help="name of the LanceDB table (default: birds)"
     )
-    parser.add_argument(
-        "--cache",
-        type=common.path,
-        metavar="DIR",
-        help="folder in which to cache vectors for the next run",
-    )
+    common.add_cache(parser)
     common.add_model(parser)
     common.add_precision(parser)
     common.add_json(parser)

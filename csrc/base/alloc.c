@@ -42,6 +42,10 @@ void *bird_alloc(size_t size) {
     return block;
 }
 
+size_t bird_aligned_size(size_t size) {
+    return (size + BIRD_ALIGNMENT - 1) / BIRD_ALIGNMENT * BIRD_ALIGNMENT;
+}
+
 void bird_alloc_settle(void *block, size_t used) {
 #ifdef MADV_HUGEPAGE
     /* Without kernel support this fails, and the block is still valid. */

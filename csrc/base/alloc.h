@@ -10,6 +10,9 @@
 /* One cache line, and the widest vector register (AVX-512). */
 enum { BIRD_ALIGNMENT = 64 };
 
+/* Return `size`, rounded up to a multiple of BIRD_ALIGNMENT. It must not overflow. */
+size_t bird_aligned_size(size_t size);
+
 /* Return a block of `size` bytes aligned to BIRD_ALIGNMENT, or NULL. Blocks of at least 4 MB are
  * aligned for huge pages, and blocks of at least 256 MB use them if the system has them. Size 0
  * gives a valid block. The content is undefined. The caller owns the block; see bird_free. */

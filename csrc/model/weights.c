@@ -80,11 +80,6 @@ typedef struct filling {
     const bird_numbers *given;   /* borrowed */
 } filling;
 
-/* Where the next parameter may begin. */
-static size_t aligned(size_t size) {
-    return (size + BIRD_ALIGNMENT - 1) / BIRD_ALIGNMENT * BIRD_ALIGNMENT;
-}
-
 static size_t bytes_of(const bird_param *param, bool is_float16) {
     return param->count * (is_float16 ? sizeof(uint16_t) : sizeof(float));
 }
@@ -103,7 +98,7 @@ static void fill_one(void *context, size_t item, int thread) {
         bird_widen((float *)(void *)to, given->data, param->count);
     else
         memcpy(to, given->data, size);
-    memset(to + size, 0, aligned(size) - size); /* a slab is read whole */
+    memset(to + size, 0, bird_aligned_size(size) - size); /* a slab is read whole */
 }
 
 bird_status bird_weights_fill(bird_weights *weights, const bird_numbers *given, int n_threads,
@@ -115,7 +110,7 @@ bird_status bird_weights_fill(bird_weights *weights, const bird_numbers *given, 
     for (int i = 0; i < params->n; i++) {
         const bool kept = given[i].is_float16 && params->items[i].kind == BIRD_CONV_WEIGHT;
         weights->places[i] = (place){size, kept};
-        size += aligned(bytes_of(&params->items[i], kept));
+        size += bird_aligned_size(bytes_of(&params->items[i], kept));
     }
     weights->numbers = bird_alloc(size);
     if (!weights->numbers) return bird_fail(err, BIRD_NOMEM, "out of memory for weights");

@@ -101,7 +101,7 @@ size_t bird_packed_size(const bird_packed *packed) {
 
 /* `size` bytes of the first chunk, or of a new one; NULL where memory is out. */
 static void *take(bird_packed *packed, size_t size) {
-    const size_t rounded = (size + BIRD_ALIGNMENT - 1) & ~(size_t)(BIRD_ALIGNMENT - 1);
+    const size_t rounded = bird_aligned_size(size);
     chunk *first = packed->chunks;
 
     if (!first || first->size - first->used < rounded) {

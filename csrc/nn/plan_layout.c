@@ -34,8 +34,7 @@ static void lay_out(bird_plan *plan, int *order) {
     for (int i = 0; i < plan->n_values; i++) {
         int at;
         if (plan->values[i].external || plan->values[i].first < 0) continue;
-        plan->values[i].size = (plan->values[i].size + BIRD_ALIGNMENT - 1) &
-                               ~(size_t)(BIRD_ALIGNMENT - 1);
+        plan->values[i].size = bird_aligned_size(plan->values[i].size);
         for (at = n; at > 0 && plan->values[order[at - 1]].size < plan->values[i].size; at--)
             order[at] = order[at - 1];
         order[at] = i;

@@ -222,7 +222,7 @@ static bird_status panel_init(panel *p, int n_threads, bird_error *err) {
     floats = (dot->row_tile + BIRD_DOT_SINGLE_ROWS) * row_bytes / sizeof(float);
     floats += at_least((p->chunk < padded ? p->chunk : padded) * dot->row_tile,
                        BIRD_DOT_SINGLE_ROWS);
-    p->scratch_bytes = round_up(floats * sizeof(float), BIRD_ALIGNMENT);
+    p->scratch_bytes = bird_aligned_size(floats * sizeof(float));
     p->packed = bird_alloc(padded * row_bytes);
     p->squares = bird_alloc(padded * sizeof *p->squares);
     p->scratch = bird_alloc((size_t)n_threads * p->scratch_bytes);
