@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import math
 import os
@@ -35,6 +34,7 @@ from birdembed.training.loss_options import (
     loss_of_json,
     loss_to_json,
 )
+from birdembed.training.option_names import check_option_names
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
@@ -43,32 +43,6 @@ MONITORS = ("accuracy", "loss", "precision_at_1", "map_at_r")
 #: Minimum number of steps for the full learning rate. Measured starting from `sscd`: 45 steps at
 #: 1e-3 give an accuracy of 0.57, at 2e-4 one of 0.93; 1500 steps at 1e-3 give 0.98.
 LONG_RUN = 1000
-#: Names that other tools use for these options.
-_OTHER_NAMES = {
-    "learning_rate": "lr",
-    "lr_head": "head_lr",
-    "num_epochs": "epochs",
-    "n_epochs": "epochs",
-    "num_train_epochs": "epochs",
-    "bs": "batch_size",
-    "wd": "weight_decay",
-    "smoothing": "label_smoothing",
-    "warmup": "warmup_epochs",
-    "size": "image_size",
-    "img_size": "image_size",
-    "opt": "optimizer",
-    "scheduler": "schedule",
-    "sched": "schedule",
-    "model_ema": "ema",
-    "ema_decay": "ema",
-    "max_norm": "grad_clip",
-    "clip_grad": "grad_clip",
-    "gradient_accumulation_steps": "accumulate",
-    "output_dir": "checkpoint_dir",
-    "early_stopping": "patience",
-    "threads": "num_threads",
-    "criterion": "loss",
-}
 
 
 @public
@@ -206,7 +180,7 @@ class TrainConfig:
 
     def __new__(cls, *args: Any, **options: Any) -> TrainConfig:  # noqa: PYI034
         """Raise a TypeError for unknown names that suggests similar ones."""
-        check_option_names(options)
+        check_option_names(options, cls)
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
@@ -262,7 +236,7 @@ class TrainConfig:
         -------
         TrainConfig
         """
-        check_option_names(changes)
+        check_option_names(changes, type(self))
         filled: tuple[str, ...] = self.__dict__["_filled"]
         names = [f.name for f in dataclasses.fields(self) if f.name not in filled]
         return TrainConfig(**{**{name: getattr(self, name) for name in names}, **changes})
@@ -351,19 +325,6 @@ _of_init = inspect.signature(TrainConfig.__init__)
 TrainConfig.__signature__ = _of_init.replace(  # type: ignore[attr-defined]
     parameters=list(_of_init.parameters.values())[1:]
 )
-
-
-def check_option_names(options: Mapping[str, Any]) -> None:
-    """Raise a TypeError for an unknown option that suggests a similar one."""
-    known = [f.name for f in dataclasses.fields(TrainConfig)]
-    for name in options:
-        if name in known:
-            continue
-        near = _OTHER_NAMES.get(name) or next(
-            iter(difflib.get_close_matches(name, known, 1, 0.6)), None
-        )
-        hint = f"did you mean {near!r}?" if near else f"the options are {', '.join(known)}"
-        raise TypeError(f"unknown training option {name!r}: {hint}")
 
 
 CHOICES: dict[str, tuple[Any, ...]] = {
