@@ -62,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype",
-        choices=("float32", "float16"),
+        choices=("float32", "float16", "int8"),
         default="float32",
-        help="how to store the weights; float16 takes half the space",
+        help="how to store the weights; float16 takes half the space, int8 a quarter",
     )
     common.add_model(parser)
     common.add_json(parser)
@@ -314,9 +314,9 @@ def _train(
         raise
     if args.dtype != "float32":
         # Round the weights first, so that gallery and scores belong to the stored weights.
-        from birdembed.weights.float16 import as_stored
+        from birdembed.weights.storing import rounded
 
-        model.load_state_dict(as_stored(model.state_dict(), args.dtype))
+        model.load_state_dict(rounded(model.state_dict(), args.dtype))
     # Save hours of training before the gallery is fitted, in case that fails.
     model.save_pretrained(args.output, dtype=args.dtype)
     return history

@@ -91,14 +91,12 @@ class Snapshot:
         trunk = Trunk(self.architecture, state, ranges=ranges)
         return replace(self, trunk=trunk, **changes)
 
-    def quantized(self, ranges: np.ndarray, source: str) -> Snapshot:
-        """Return a snapshot that computes in int8, with activations clipped to these ranges.
+    def quantized(self, trunk: Trunk, source: str) -> Snapshot:
+        """Return a snapshot that computes in int8, with a trunk that has ranges.
 
         The gallery of this snapshot is kept.
         """
-        changed = replace(
-            self, trunk=self.trunk.with_ranges(ranges), precision="int8", source=source
-        )
+        changed = replace(self, trunk=trunk, precision="int8", source=source)
         if self.gallery is None:
             return changed
         gallery = self.gallery.renamed(self.fingerprint, changed.fingerprint)

@@ -23,6 +23,7 @@ from birdembed.model.snapshot import Snapshot
 from birdembed.model.write_lock import WriteLock
 from birdembed.pretrained.contents import Pretrained
 from birdembed.weights.projection import Projection
+from birdembed.weights.storing import rounded
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -161,13 +162,12 @@ class Stateful:
         return self.precision
 
     def quantize(self, images: Any, *, show_progress_bar: bool | None = None) -> Self:
-        """Measure activation ranges on images, and use int8 from now on.
+        """Round the weights to 8 bits, measure activation ranges on images, and use int8.
 
         This changes the model in place; use ``copy.copy(model).quantize(images)`` to keep the
-        original. The weights do not change, and neither do the results with ``model.precision =
-        "float32"``. `save_pretrained` stores the ranges, and `load_model` then uses int8 by
-        default. After changing the weights with `load_state_dict` or training, the model uses
-        float32 until you call this method again.
+        original. `save_pretrained` then stores the weights in 8 bits and the ranges with them, and
+        `load_model` uses int8 by default. After changing the weights with `load_state_dict` or
+        training, the model uses float32 until you call this method again.
 
         Parameters
         ----------
@@ -195,9 +195,10 @@ class Stateful:
         check_native("int8", "quantize")
         with self._writing("quantize"):
             now = self._current
-            ranges = largest_activations(now, images, show_progress_bar)
             source = now.source if now.is_quantized else f"quantized from {self.source}"
-            self._current = now.quantized(ranges, source)
+            weights = now.with_state(rounded(now.trunk.state(), "int8"))
+            ranges = largest_activations(weights, images, show_progress_bar)
+            self._current = now.quantized(weights.trunk.with_ranges(ranges), source)
         return self
 
     # Weights

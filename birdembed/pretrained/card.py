@@ -112,7 +112,10 @@ def _use(config: Mapping[str, Any], name: str) -> str:
         lines.append('print(model.identify("photo.jpg"))')
     elif config["num_classes"]:
         lines.append('print(model.predict("photo.jpg"))')
-    return "## Use\n\n```python\n" + "\n".join(lines) + "\n```\n\ntimm loads this model too."
+    use = "## Use\n\n```python\n" + "\n".join(lines) + "\n```"
+    if config["birdembed"]["dtype"] == "int8":
+        return use
+    return use + "\n\ntimm loads this model too."
 
 
 def _training(training: Mapping[str, Any]) -> list[str]:

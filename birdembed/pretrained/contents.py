@@ -12,8 +12,8 @@ from birdembed._core import WeightsError
 from birdembed.base.species_names import SpeciesNames
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.fingerprint import fingerprint_of, trunk_digest
-from birdembed.weights.float16 import check_dtype, rounded
 from birdembed.weights.projection import Projection
+from birdembed.weights.storing import check_dtype, rounded
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

@@ -26,10 +26,10 @@ from birdembed.pretrained.contents import (
     Pretrained,
 )
 from birdembed.pretrained.preprocess_config import preprocess_to_timm
-from birdembed.weights.float16 import as_stored
 from birdembed.weights.projection import write_projection
 from birdembed.weights.safetensors_file import write_safetensors
 from birdembed.weights.state_dict import FEATURES, to_saved
+from birdembed.weights.storing import as_stored
 from birdembed.weights.tensors import not_finite
 
 _TRIES = 100  # maximum number of saves of other processes to wait for
@@ -161,15 +161,15 @@ def write_pretrained(
         The model to write; missing digests are computed.
     write_gallery : callable, optional
         Called with a path to write the gallery to, such as `Index.save` of the gallery.
-    dtype : "float32" or "float16"
-        Format of kernels and matrices; digests are those of the stored weights.
+    dtype : str
+        One of `DTYPES`, see `as_stored`. Digests are those of the stored weights.
 
     Raises
     ------
     OSError
         The folder cannot be written. The message names it, and existing files are unchanged.
     ValueError
-        A weight does not fit into float16.
+        A weight does not fit into `dtype`.
     WeightsError
         A weight is NaN or infinite.
     """

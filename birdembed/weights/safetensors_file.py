@@ -7,16 +7,18 @@ import math
 import mmap
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from birdembed._core import WeightsError
 from birdembed.base.files import replacing
 from birdembed.base.text import error_text
+from birdembed.weights.int8 import SCALE
 from birdembed.weights.tensors import StoredTensor
 
 #: BF16 is stored as its bits, because NumPy has no bfloat16.
-_NUMPY_TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8", "I64": "<i8"}
+_NUMPY_TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8", "I64": "<i8", "I8": "i1"}
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> WeightsError:
@@ -43,7 +45,17 @@ def _map(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
             offset = 8 + length + entry["data_offsets"][0]
             array = np.frombuffer(whole, numpy_type, math.prod(shape), offset).reshape(shape)
         tensors[name] = StoredTensor(entry["dtype"], array)
-    return tensors
+    return _with_scales(tensors)
+
+
+def _with_scales(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Return the tensors, those in 8 bits together with their scales."""
+    scales = {name + SCALE for name, tensor in tensors.items() if tensor.dtype == "I8"}
+    return {
+        name: replace(tensor, scales=tensors.get(name + SCALE)) if tensor.dtype == "I8" else tensor
+        for name, tensor in tensors.items()
+        if name not in scales
+    }
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:

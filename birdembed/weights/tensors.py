@@ -9,6 +9,7 @@ import numpy as np
 
 from birdembed import _core
 from birdembed._core import WeightsError
+from birdembed.weights.int8 import SCALE, from_int8
 
 #: Dtypes that can be converted to float32.
 FLOATS = ("F32", "F16", "BF16", "F64")
@@ -33,10 +34,12 @@ class StoredTensor:
 
     NumPy has no bfloat16, so BF16 is stored as uint16 bit patterns. The array may be a strided view
     of a storage shared with other tensors; nothing is copied before the shape has been checked.
+    Weights in 8 bits (I8) have `scales`, one per filter.
     """
 
     dtype: str
     array: np.ndarray
+    scales: StoredTensor | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,6 +58,8 @@ class StoredTensor:
             The dtype is not floating-point, or a value is NaN or infinite (which the network would
             hide, because its ReLUs turn NaN into 0). The message starts with `name`.
         """
+        if self.scales is not None:
+            return self._from_int8(name, self.scales)
         if self.dtype not in FLOATS:
             raise WeightsError(
                 f"{name} has dtype {self.dtype}, expected one of {', '.join(FLOATS)}"
@@ -71,6 +76,15 @@ class StoredTensor:
                 "damaged"
             )
         return floats
+
+    def _from_int8(self, name: str, scales: StoredTensor) -> np.ndarray:
+        """Return the values of weights in 8 bits."""
+        if scales.shape != self.shape[:1]:
+            raise WeightsError(
+                f"{name} has {scales.shape} scales for weights of shape {self.shape}; "
+                "it needs one for each filter"
+            )
+        return from_int8(self.array, scales.float32(f"{name}{SCALE}"))
 
     def float32(self, name: str) -> np.ndarray:
         """Return the result of `floats` as float32."""

@@ -85,21 +85,22 @@ def test_finetune_options(training, folder, photos, tmp_path, capsys):
     assert values["scores"]["gallery.unknown_from"] == "held-out species"
 
 
-def test_finetune_stores_halves(training, folder, photos, others, tmp_path, capsys):
+@pytest.mark.parametrize(("dtype", "megabytes"), [("float16", 50), ("int8", 26)])
+def test_finetune_stores_less(training, folder, photos, others, tmp_path, capsys, dtype, megabytes):
     out = tmp_path / "m"
     words = ["finetune", photos.root, "--valid", others.root, "-o", str(out), "--model", folder]
-    assert main([*words, "--epochs", "1", "--dtype", "float16", "--json"]) == 0
+    assert main([*words, "--epochs", "1", "--dtype", dtype, "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
     saved = be.load_model(out)
     assert saved.fingerprint != be.load_model(folder).fingerprint
-    assert (out / "model.safetensors").stat().st_size < 50e6
+    assert (out / "model.safetensors").stat().st_size < megabytes * 1e6
     # Gallery, threshold and scores are those of the rounded weights, to the bit.
     gallery = saved.gallery.embeddings
     fit = saved.fit_gallery(photos, valid=others)
     np.testing.assert_array_equal(saved.gallery.embeddings, gallery)
     assert scores["gallery.threshold"] == fit.threshold
     assert scores["map_at_r"] == be.evaluate(saved, others, reference=photos).map_at_r
-    assert main([*words, "--dtype", "int8"]) == 2
+    assert main([*words, "--dtype", "int4"]) == 2
 
 
 def test_finetune_tells_what_passes_of_unknown_pictures(

@@ -31,7 +31,7 @@ def shipped(tmp_path_factory):
     """A folder of bundled models with one in it, as `finetune --dtype float16` writes it."""
     root = tmp_path_factory.mktemp("models")
     model = be.Model("resnet50", num_classes=2, seed=1, preprocess=be.Preprocess(size=64))
-    from birdembed.weights.float16 import as_stored
+    from birdembed.weights.storing import as_stored
 
     model.load_state_dict(as_stored(model.state_dict(), "float16"))
     model.fit_gallery(model.encode(pictures(4)), labels=["kea", "kea", "tui", "tui"])

@@ -246,6 +246,66 @@ def test_half_the_space(tmp_path, model):
     )
 
 
+def test_a_quarter_of_the_space(tmp_path, model):
+    wide = model.with_fingerprint().fingerprint
+    write_pretrained(tmp_path / "0", model, dtype="int8")
+    stored = load_file(tmp_path / "0" / "model.safetensors")
+    back = read_pretrained(tmp_path / "0")
+    assert check_fingerprint(back) == back.fingerprint != wide
+    assert set(back.state) == set(model.state)
+    for name, array in model.state.items():
+        found = back.state[name]
+        if array.ndim != 4 or name == "conv1.weight":
+            narrow = array.astype(np.float16) if array.ndim > 1 else array
+            np.testing.assert_array_equal(found, narrow)
+            continue
+        codes, scales = stored[name], stored[f"{name}_scale"]
+        assert codes.dtype == np.int8
+        assert np.abs(codes.reshape(len(codes), -1)).max(axis=1).tolist() == [127] * len(codes)
+        np.testing.assert_array_equal(found, codes * scales[:, None, None, None])
+        # Half a step at most, and a step is 1/127 of the largest weight of the filter.
+        steps = np.abs(array).max(axis=(1, 2, 3), keepdims=True) / 127
+        assert (np.abs(found - array) <= 0.501 * steps).all()
+    # The same space however often it is saved, and however widely.
+    for i, dtype in enumerate(("int8", "float32"), 1):
+        write_pretrained(tmp_path / str(i), back, dtype=dtype)
+        again = read_pretrained(tmp_path / str(i))
+        assert check_fingerprint(again) == again.fingerprint == back.fingerprint
+        assert all(np.array_equal(again.state[n], back.state[n]) for n in back.state)
+    first, second = (tmp_path / i / "model.safetensors" for i in "01")
+    assert first.read_bytes() == second.read_bytes()
+    assert "timm loads" not in (tmp_path / "0" / "README.md").read_text()
+    assert "timm loads" in (tmp_path / "2" / "README.md").read_text()
+
+
+def test_filters_of_zeros_and_tiny_ones(tmp_path, model):
+    kernel = model.state["layer1.0.conv1.weight"]
+    kernel[0], kernel[1], kernel[2] = 0, 1e-44, -1e-38
+    write_pretrained(tmp_path, model, dtype="int8")
+    found = read_pretrained(tmp_path).state["layer1.0.conv1.weight"]
+    assert not found[0].any()
+    np.testing.assert_allclose(found[2], kernel[2], rtol=1e-2)
+    assert np.abs(found[1]).max() < 1e-40
+
+
+def test_damaged_scales_are_named(tmp_path, model):
+    write_pretrained(tmp_path, model, dtype="int8")
+    path = tmp_path / "model.safetensors"
+    name = "layer1.0.conv1.weight"
+    tensors = load_file(path)
+    scales = tensors.pop(f"{name}_scale")
+    for damaged, message in (
+        (None, f"{name} has dtype I8, expected"),
+        (scales[1:], rf"{name} has \(\d+,\) scales for weights of shape"),
+        (np.full_like(scales, np.nan), f"{name}_scale contains NaN"),
+        (scales.astype(np.int64), f"{name}_scale has dtype I64"),
+    ):
+        more = {} if damaged is None else {f"{name}_scale": damaged}
+        save_file(tensors | more, path)
+        with pytest.raises(WeightsError, match=message):
+            read_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize("value", [1e5, -7e4, np.inf, np.nan])
 def test_what_float16_cannot_hold_is_refused(tmp_path, model, value):
     write_pretrained(tmp_path / "m", model)
@@ -253,8 +313,11 @@ def test_what_float16_cannot_hold_is_refused(tmp_path, model, value):
     with pytest.raises(ValueError, match=r"cannot store layer1\.0\.conv1\.weight"):
         write_pretrained(tmp_path / "m", model, dtype="float16")
     assert read_pretrained(tmp_path / "m").threshold == 0.625  # what was there stays
-    with pytest.raises(ValueError, match="dtype must be one of 'float32', 'float16', got 'int8'"):
-        write_pretrained(tmp_path / "m", model, dtype="int8")
+    if not np.isfinite(value):
+        with pytest.raises(ValueError, match=r"cannot store layer1\.0\.conv1\.weight"):
+            write_pretrained(tmp_path / "m", model, dtype="int8")
+    with pytest.raises(ValueError, match="'float32', 'float16', 'int8', got 'int4'"):
+        write_pretrained(tmp_path / "m", model, dtype="int4")
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])
