@@ -147,7 +147,7 @@ test-c: build
 	@$(MAKE) --no-print-directory -C csrc -k -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined
 	@$(MAKE) --no-print-directory -C csrc -k -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=thread
 	@ONEDNN_MAX_CPU_ISA=AVX2 $(MAKE) --no-print-directory -C csrc -k -j$(CORES) test \
-	    PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined TESTS="nn/test_layers $(TRAINING_OPS)"
+	    PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined TESTS="nn/test_layers nn/test_conv_int8 $(TRAINING_OPS)"
 	@$(MAKE) --no-print-directory -C csrc -k -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" STUBS=1 \
 	    TESTS="base/test_executor model/test_inference"
 

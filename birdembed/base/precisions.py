@@ -16,7 +16,7 @@ TRAINING_PRECISIONS = ("float32", "bfloat16", "auto")
 FASTEST_FIRST = ("int8", "bfloat16")
 VARIABLE = "BIRDEMBED_PRECISION"
 #: Processor features that a precision needs.
-_NEEDS = {"bfloat16": "AVX512_BF16 or AMX", "int8": "AVX512_VNNI"}
+_NEEDS = {"bfloat16": "AVX512_BF16 or AMX", "int8": "AVX2"}
 
 
 def native_precisions() -> list[str]:

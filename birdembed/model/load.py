@@ -42,7 +42,7 @@ def load_model(
     precision : {"float32", "bfloat16", "int8", "auto"}, optional
         Number format of the network, see `Model.precision`. Default: the environment variable
         BIRDEMBED_PRECISION; if it is not set, int8 for a model saved after `Model.quantize`, and
-        float32 for others. int8 only works for quantized models and needs AVX512_VNNI. bfloat16
+        float32 for others. int8 only works for quantized models and needs AVX2. bfloat16
         needs AVX512_BF16 or AMX and takes half the time or less; embeddings differ by less than
         0.001 in cosine similarity. "auto" picks the fastest format with such a small difference on
         the first images. The fingerprint is the same for all precisions, so their embeddings can

@@ -55,6 +55,11 @@ bool bird_isa_has_amx(void) {
     return covers((unsigned)dnnl_get_effective_cpu_isa(), dnnl_cpu_isa_avx512_core_amx);
 }
 
-bool bird_isa_has_vnni(void) {
-    return covers((unsigned)dnnl_get_effective_cpu_isa(), dnnl_cpu_isa_avx512_core_vnni);
+bool bird_isa_has_int8(void) {
+    return bird_isa_get() != BIRD_ISA_GENERIC;
+}
+
+int bird_isa_largest_int8_weight(void) {
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
+    return covers(isa, dnnl_cpu_isa_avx512_core_vnni) ? 127 : 64;
 }

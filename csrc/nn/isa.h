@@ -25,7 +25,11 @@ bool bird_isa_has_bf16(void);
 /* True where bfloat16 products run on tiles. */
 bool bird_isa_has_amx(void);
 
-/* True where products of bytes are added up in 32 bits at once, on AVX-512. */
-bool bird_isa_has_vnni(void);
+/* True where oneDNN has fast kernels for convolutions of bytes. */
+bool bird_isa_has_int8(void);
+
+/* The largest weight that no kernel for bytes here multiplies wrongly. Without VNNI they add two
+ * products of an unsigned byte and a weight in 16 bits: 2 * 255 * 64 fits, 2 * 255 * 127 does not. */
+int bird_isa_largest_int8_weight(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "base/alloc.h"
+#include "nn/isa.h"
 #include "nn/packed_build.h"
 
 /* Weights lie in chunks that are large enough for huge pages (bird_alloc_settle). What a chunk
@@ -147,14 +148,15 @@ cleanup:
 }
 
 /* Put the nearest whole steps in the place of plain (oc, each), as bytes, and write how much a
- * step of each filter is. The largest weight of a filter is 127 steps. */
+ * step of each filter is. The largest weight of a filter is as many steps as there can be. */
 static void round_to_bytes(float *plain, float *scales, size_t oc, size_t each) {
     int8_t *to = (int8_t *)plain; /* always behind what is still to be read */
+    const float steps = (float)bird_isa_largest_int8_weight();
     for (size_t o = 0; o < oc; o++) {
         const float *filter = plain + o * each;
         float largest = 0;
         for (size_t i = 0; i < each; i++) largest = fmaxf(largest, fabsf(filter[i]));
-        scales[o] = largest > 0 ? largest / 127 : 1;
+        scales[o] = largest > 0 ? largest / steps : 1;
         for (size_t i = 0; i < each; i++)
             to[o * each + i] = (int8_t)lrintf(filter[i] / scales[o]);
     }

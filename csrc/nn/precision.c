@@ -25,9 +25,9 @@ bird_status bird_precision_require(bird_precision precision, const char *what, b
         return bird_fail(err, BIRD_BACKEND,
                          "%s in bfloat16 needs a processor with AVX512_BF16 or AMX, but oneDNN "
                          "found %s; use float32", what, bird_isa_name());
-    if (precision == BIRD_INT8 && !bird_isa_has_vnni())
+    if (precision == BIRD_INT8 && !bird_isa_has_int8())
         return bird_fail(err, BIRD_BACKEND,
-                         "%s in int8 needs a processor with AVX512_VNNI, but oneDNN found "
+                         "%s in int8 needs a processor with AVX2, but oneDNN found "
                          "%s; use float32", what, bird_isa_name());
     return BIRD_OK;
 }

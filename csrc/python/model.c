@@ -97,7 +97,7 @@ static PyObject *backend(PyObject *module, PyObject *noargs) {
     (void)noargs;
     return Py_BuildValue("{s:s,s:s,s:O,s:O}", "onednn", bird_onednn_version(), "isa",
                          bird_isa_name(), "bfloat16", bird_isa_has_bf16() ? Py_True : Py_False,
-                         "int8", bird_isa_has_vnni() ? Py_True : Py_False);
+                         "int8", bird_isa_has_int8() ? Py_True : Py_False);
 }
 
 PyMethodDef bird_model_methods[] = {

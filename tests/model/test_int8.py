@@ -1,15 +1,19 @@
 """int8 in the core: weights with a scale a filter, activations by what was seen on images."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from birdembed import _core
-from tests.support import seeded
+from tests.support import ROOT, seeded
 
 CLASSES = 8
 native = pytest.mark.skipif(
     not _core.backend()["int8"],
-    reason=f"{_core.backend()['isa']}: this processor has no AVX512_VNNI",
+    reason=f"{_core.backend()['isa']}: this processor has no AVX2",
 )
 
 
@@ -74,10 +78,25 @@ def test_values_beyond_the_ranges_end_there():
     assert maps.max() == np.float32(1e-3)
 
 
+@native
+def test_without_vnni():
+    """The same on the kernels of AVX2, whose sums of two products are 16 bits wide."""
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    run = subprocess.run(
+        [*words, "-k", "near_to_float32 or values_beyond"],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert run.returncode == 0, run.stdout
+    assert "5 passed" in run.stdout
+
+
 def test_refusals(calibrated):
     exact, _ = calibrated
     x = seeded.tensor(2, 1, 64, 64)
-    with pytest.raises((ValueError, _core.BackendError), match=r"calibrated|VNNI"):
+    with pytest.raises((ValueError, _core.BackendError), match=r"calibrated|AVX2"):
         exact.features(x, precision="int8")
     with pytest.raises(ValueError, match=r"'bfloat16' or 'int8', got 'int4'"):
         exact.features(x, precision="int4")

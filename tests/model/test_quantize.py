@@ -19,7 +19,7 @@ from tests.support.models import make_model
 
 native = pytest.mark.skipif(
     not _core.backend()["int8"],
-    reason=f"{_core.backend()['isa']}: this processor has no AVX512_VNNI",
+    reason=f"{_core.backend()['isa']}: this processor has no AVX2",
 )
 NOT_QUANTIZED = r"model\.quantize\(images\)"
 
@@ -33,7 +33,7 @@ def cosines(a, b):
 def quantized(pictures):
     """resnet50 on 64 px with ranges; nobody changes it."""
     if not _core.backend()["int8"]:
-        pytest.skip(f"{_core.backend()['isa']}: this processor has no AVX512_VNNI")
+        pytest.skip(f"{_core.backend()['isa']}: this processor has no AVX2")
     return make_model(size=64).quantize(pictures[:9])
 
 
@@ -242,7 +242,7 @@ def test_a_machine_without_it(tmp_path):
         "print(be.load_model(sys.argv[1], precision='float32').encode(seeded.pictures(2)).shape)\n"
         "print(be.info()['precisions'])\n"
     )
-    env = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "ONEDNN_MAX_CPU_ISA": "SSE41", "PYTHONPATH": str(ROOT)}
     env.pop("BIRDEMBED_PRECISION", None)
     run = subprocess.run(
         [sys.executable, "-c", code, str(folder)], env=env, capture_output=True, text=True
@@ -250,7 +250,7 @@ def test_a_machine_without_it(tmp_path):
     assert run.returncode == 0, run.stderr
     *errors, shape, precisions = run.stdout.splitlines()
     assert len(errors) == 2
-    assert all("AVX512_VNNI" in line and "precision='float32'" in line for line in errors)
+    assert all("with AVX2" in line and "precision='float32'" in line for line in errors)
     assert shape == "(2, 2048)"
     assert precisions == "['float32']"
 

@@ -1,4 +1,4 @@
-/* int8 convolutions against plain loops. Weights are whole numbers and 127 the largest of each
+/* int8 convolutions against plain loops. Weights are whole numbers and `largest` the largest of each
  * filter, scales are powers of two: every kernel must give exactly the same, rounded once, in
  * batches of 1 and 3 and on any number of threads. */
 #include <math.h>
@@ -6,6 +6,8 @@
 #include "nn/conv_int8.h"
 #include "nn/plan_build.h"
 #include "numbers.h"
+
+static int largest; /* weight: 127, or 64 where two products are added in 16 bits */
 
 typedef struct layer {
     bird_conv conv;
@@ -36,10 +38,10 @@ static void identity(const void *owner, int key, int first, int n, float *weight
     (void)key;
     if (weights) {
         memset(weights, 0, (size_t)n * c * sizeof *weights);
-        for (size_t i = 0; i < (size_t)n; i++) weights[i * c + (size_t)first + i] = 127;
+        for (size_t i = 0; i < (size_t)n; i++) weights[i * c + (size_t)first + i] = (float)largest;
     }
     if (bias)
-        for (int i = 0; i < n; i++) bias[i] = -127 * 8; /* an eighth of the values, minus 8 */
+        for (int i = 0; i < n; i++) bias[i] = (float)(-largest * 8);
 }
 
 /* A residual of bytes: of steps of 1 from 0, or of steps of 16 around 0. */
@@ -125,7 +127,7 @@ static void check(layer *l) {
             for (int y = 0; y < oh; y++)
                 for (int x = 0; x < ow; x++, i++) {
                     float value = conv_at(l, n, oc, y, x);
-                    if (l->sum && l->both) value += 16 * rintf(127 * (l->residual[i] - 8) / 16);
+                    if (l->sum && l->both) value += 16 * rintf((float)largest * (l->residual[i] - 8) / 16);
                     if (l->sum && !l->both) value += l->residual[i];
                     if (l->relu && value < 0) value = 0;
                     wrong += l->dst[i] != byte_of(l, value);
@@ -135,6 +137,27 @@ static void check(layer *l) {
             bird_isa_name(), l->conv.n, l->conv.ic, l->conv.oc, l->conv.kernel, l->conv.stride,
             l->conv.ih, l->conv.iw, l->sum, l->both, l->relu, wrong, i);
     check_failures++;
+}
+
+/* The largest bytes, by filters of the largest weights of one sign. */
+static void check_largest(bird_conv conv) {
+    const size_t out = (size_t)(conv.n * conv.oc * bird_conv_out(&conv, conv.ih) *
+                                bird_conv_out(&conv, conv.iw));
+    const size_t each = (size_t)(conv.ic * conv.kernel * conv.kernel);
+    const size_t n_src = (size_t)(conv.n * conv.ic * conv.ih * conv.iw);
+    float *src = integers(n_src), *bias = integers((size_t)conv.oc);
+    float *weights = integers((size_t)conv.oc * each), *dst = bird_alloc(out * sizeof *dst);
+    layer l = {.conv = conv, .src = src, .weights = weights, .bias = bias, .n_threads = 2,
+               .range = 127.0f * 65536, .count = (size_t)conv.oc * each, .n_dst = out, .dst = dst};
+
+    for (size_t i = 0; i < n_src; i++) src[i] = 255.0f / 4;
+    for (size_t i = 0; i < l.count; i++)
+        weights[i] = (float)(i / each % 2 ? largest : -largest);
+    check(&l);
+    bird_free(dst);
+    bird_free(weights);
+    bird_free(bias);
+    bird_free(src);
 }
 
 /* Quarters from 0 to 2, and a byte's largest value among them; or whole numbers, 0 to 15. */
@@ -159,7 +182,7 @@ static void check_conv(bird_conv conv, int variant) {
 
     l.range = l.relu ? 255.0f * 4 : 127.0f * 4;
     for (int oc = 0; oc < conv.oc; oc++)
-        weights[(size_t)oc * each + (size_t)oc % each] = oc % 2 ? 127 : -127;
+        weights[(size_t)oc * each + (size_t)oc % each] = (float)(oc % 2 ? largest : -largest);
     check(&l);
     l.dst = again;
     for (int n_threads = 1; n_threads <= 12; n_threads += n_threads < 4 ? 1 : 8) {
@@ -186,8 +209,11 @@ int main(void) {
         {.n = 1, .ic = 512, .ih = 1, .iw = 1, .oc = 16, .kernel = 3, .stride = 1, .pad = 1},
         {.n = 1, .ic = 512, .ih = 7, .iw = 7, .oc = 64, .kernel = 1, .stride = 1, .pad = 0},
     };
-    if (!bird_isa_has_vnni()) return 0;
-    for (size_t i = 0; i < sizeof convs / sizeof *convs; i++)
+    if (!bird_isa_has_int8()) return 0;
+    largest = bird_isa_largest_int8_weight();
+    for (size_t i = 0; i < sizeof convs / sizeof *convs; i++) {
+        check_largest(convs[i]);
         for (int variant = 0; variant < 8; variant++) check_conv(convs[i], variant);
+    }
     return check_failures;
 }
