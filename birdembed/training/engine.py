@@ -137,7 +137,9 @@ class Engine:
             "grad_scale": scale,
             "ema_decay": 0.0 if config.ema is None else ema_decay(config.ema, self.steps),
         }
-        rules = Rules(config.optimizer, config.lr * factor, config.weight_decay, **how)
+        rules = Rules(
+            kind=config.optimizer, lr=config.lr * factor, weight_decay=config.weight_decay, **how
+        )
         losses.stage(self.steps + 1, rules)
         core.apply(
             config.optimizer,

@@ -38,7 +38,7 @@ class MapState:
     ema: Array | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rules:
     """The options of an optimizer step, as for `apply` in the core."""
 

@@ -34,7 +34,8 @@ _FREE = {
     "on_error",
 }
 
-#: Options that older checkpoints lack, and the value that was used for them.
+#: Options that older checkpoints lack, and the value that was used for them, as JSON has it: it is
+#: compared with values read from a file, where a tuple is a list.
 NEWER_OPTIONS: dict[str, Any] = {}
 
 

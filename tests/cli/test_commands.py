@@ -1,6 +1,5 @@
 """The command line: words, exit codes, what goes where."""
 
-import csv
 import json
 import os
 import signal
@@ -8,46 +7,16 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
 import birdembed as be
 from birdembed.cli import COMMANDS, main
-from tests.support.species import picture, write_folder
+from tests.support.printed import one_line_error
+from tests.support.species import picture
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
-
-
-@pytest.fixture(scope="module")
-def damaged(tmp_path_factory):
-    """Two species with three pictures each, a note, and one file that is no picture."""
-    root = tmp_path_factory.mktemp("damaged")
-    write_folder(root, range(3), ["ROBIN", "WREN"])
-    (root / "WREN" / "bad.jpg").write_bytes(b"no picture at all")
-    (root / "notes.txt").write_text("not an image")
-    return root
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory):
-    """Return a saved model without a gallery, of as many numbers as the network has."""
-    path = tmp_path_factory.mktemp("bare") / "random"
-    be.Model("resnet18", num_classes=0, seed=0).save_pretrained(path)
-    return str(path)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("BIRDEMBED_CACHE", str(tmp_path / "cache"))
-
-
-def one_line_error(capsys):
-    """Return standard error, which must be one line and no traceback."""
-    text = capsys.readouterr().err
-    lines = [line for line in text.splitlines() if not line.startswith("skipped:")]
-    assert len(lines) == 1, text
-    assert lines[0].startswith("birdembed")
-    return lines[0]
 
 
 # --- words ---------------------------------------------------------------------------
@@ -184,111 +153,6 @@ def test_a_folder_without_pictures_fails(tmp_path, folder, capsys):
 # --- the work ------------------------------------------------------------------------
 
 
-def test_embed_npy(damaged, bare, tmp_path, capsys):
-    target = tmp_path / "x.npy"
-    assert main(["embed", str(damaged), "-o", str(target), "--model", bare]) == 0
-    shown = capsys.readouterr()
-    assert shown.out.splitlines() == [str(target), str(tmp_path / "x.names.txt")]
-    assert "skipped" in shown.err
-    assert "bad.jpg" in shown.err
-    rows = np.load(target)
-    assert rows.shape == (6, 512)
-    assert rows.dtype == np.float32
-    names = (tmp_path / "x.names.txt").read_text().splitlines()
-    assert sorted(names) == [f"{s}/{j}.png" for s in ("ROBIN", "WREN") for j in range(3)]
-    assert not list(tmp_path.glob(".x*"))  # nothing half-written stays
-
-
-def test_embed_csv_has_the_same_numbers(damaged, folder, tmp_path, capsys):
-    main(["embed", str(damaged), "-o", str(tmp_path / "x.npy"), "--model", folder])
-    assert main(["embed", str(damaged), "-o", str(tmp_path / "x.csv"), "--model", folder]) == 0
-    with open(tmp_path / "x.csv", newline="", encoding="utf-8") as file:
-        head, *rows = csv.reader(file)
-    assert head[:3] == ["id", "label", "v0"]
-    assert [row[0] for row in rows] == (tmp_path / "x.names.txt").read_text().splitlines()
-    assert rows[0][1] == rows[0][0].split("/")[0]
-    numbers = np.array([row[2:] for row in rows], np.float32)
-    np.testing.assert_array_equal(numbers, np.load(tmp_path / "x.npy"))
-
-
-def test_index_then_search(damaged, folder, tmp_path, capsys):
-    target = str(tmp_path / "birds.index")
-    assert main(["index", str(damaged), "-o", target, "--model", folder]) == 0
-    assert capsys.readouterr().out == target + "\n"
-    query = str(damaged / "WREN" / "1.png")
-    assert main(["search", target, query, "-k", "3", "--model", folder, "--json"]) == 0
-    ((found,),) = [json.loads(capsys.readouterr().out)]
-    assert found["query"] == query
-    assert len(found["results"]) == 3
-    best = found["results"][0]
-    assert set(best) == {"id", "label", "score"}
-    assert best["id"] == "WREN/1.png"
-    assert best["label"] == "WREN"
-    assert best["score"] == pytest.approx(1, abs=1e-5)
-
-
-def test_search_folder_as_text(damaged, folder, tmp_path, capsys):
-    queries = [str(damaged / "ROBIN" / "0.png"), str(damaged / "WREN" / "2.png")]
-    words = ["search", str(damaged), *queries, "-k", "2", "--model", folder]
-    assert main(words) == 0
-    first = capsys.readouterr()
-    lines = first.out.splitlines()
-    assert [lines[0], lines[3]] == queries
-    assert lines[1].split() == ["1", "1.0000", "ROBIN/0.png"]  # the id begins with the label
-    assert len(lines) == 6
-    assert "bad.jpg" in first.err
-    # What was computed was kept, and says the same again.
-    assert any((tmp_path / "cache").rglob("*"))
-    assert main(words) == 0
-    assert capsys.readouterr().out == first.out
-
-
-def test_search_skips_a_bad_query(damaged, folder, capsys):
-    good, bad = str(damaged / "ROBIN" / "0.png"), str(damaged / "WREN" / "bad.jpg")
-    words = ["search", str(damaged), bad, good, "--model", folder, "--json"]
-    assert main(words) == 0
-    shown = capsys.readouterr()
-    found, unreadable = json.loads(shown.out)
-    assert found["query"] == good
-    assert set(found) == {"query", "close", "results"}
-    assert unreadable["query"] == bad
-    assert "not a JPEG" in unreadable["reason"]
-    assert "bad.jpg" in shown.err
-    assert main(["search", str(damaged), bad, "--model", folder]) == 1
-
-
-def test_search_plot(photos, folder, tmp_path, capsys):
-    pytest.importorskip("matplotlib")
-    target = tmp_path / "found.png"
-    query = photos.paths[0]
-    assert main(["search", photos.root, query, "--model", folder, "--plot", str(target)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == str(target)
-    assert Image.open(target).size > (100, 100)
-
-
-def test_another_models_index_is_refused(photos, folder, tmp_path, capsys):
-    import birdembed as be
-
-    other = tmp_path / "other"
-    be.Model("resnet18", num_classes=0, seed=1).save_pretrained(other)
-    target = str(tmp_path / "birds.index")
-    main(["index", photos.root, "-o", target, "--model", folder])
-    capsys.readouterr()
-    query = photos.paths[0]
-    assert main(["search", target, query, "--model", str(other)]) == 1
-    assert "fingerprint" in one_line_error(capsys)
-
-
-def test_verify(damaged, tmp_path, capsys):
-    assert main(["verify", str(damaged)]) == 1
-    shown = capsys.readouterr()
-    (line,) = shown.out.splitlines()
-    assert line.startswith("bad\t")
-    assert "bad.jpg" in line
-    assert main(["verify", str(damaged / "ROBIN"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"bad": [], "suspect": []}
-
-
 @pytest.mark.parametrize("command", ["embed", "index", "verify", "duplicates"])
 def test_unreadable_files_have_one_form_in_json(command, damaged, folder, tmp_path, capsys):
     output = ["-o", str(tmp_path / "x.npy"), "--model", folder]
@@ -299,28 +163,6 @@ def test_unreadable_files_have_one_form_in_json(command, damaged, folder, tmp_pa
     assert set(one) == {"id", "reason"}
     assert one["id"] == str(damaged / "WREN" / "bad.jpg")
     assert "not a JPEG" in one["reason"]
-
-
-def test_info(capsys):
-    assert main(["info", "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert {"version", "onednn", "isa", "cpu_features", "threads", "precisions"} <= set(facts)
-    assert main(["info"]) == 0
-    assert facts["version"] in capsys.readouterr().out
-
-
-def test_info_check(folder, tmp_path, capsys):
-    import shutil
-
-    assert main(["info", "--check", folder]) == 0
-    changed = tmp_path / "changed"
-    shutil.copytree(folder, changed)
-    weights = bytearray((changed / "model.safetensors").read_bytes())
-    weights[-3] ^= 1  # in the last number of some tensor
-    (changed / "model.safetensors").write_bytes(weights)
-    capsys.readouterr()
-    assert main(["info", "--check", str(changed)]) == 1
-    assert "fingerprint" in capsys.readouterr().err
 
 
 def test_evaluate(photos, folder, capsys):
@@ -339,16 +181,6 @@ def test_control_c_at_the_start(place, capsys, monkeypatch):
     monkeypatch.setattr(f"birdembed.cli.{place}", interrupted)
     assert main(["info"]) == 130
     assert capsys.readouterr().err == "birdembed: interrupted\n"
-
-
-@pytest.mark.parametrize("ending", ["npy", "csv"])
-def test_embed_writes_a_name_with_its_own_bytes(ending, folder, tmp_path, capsys):
-    (tmp_path / "in").mkdir()
-    picture(0, 0).save(tmp_path / "in" / os.fsdecode(b"\xff.png"))
-    words = ["embed", str(tmp_path / "in"), "-o", str(tmp_path / f"x.{ending}"), "--model", folder]
-    assert main(words) == 0
-    written = tmp_path / ("x.names.txt" if ending == "npy" else "x.csv")
-    assert b"\xff.png" in written.read_bytes()
 
 
 def test_control_c(tmp_path, bare):

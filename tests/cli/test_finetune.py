@@ -395,3 +395,18 @@ def test_no_folder_is_1(training, tmp_path, capsys):
     assert "none" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
     assert training == []
+
+
+def test_finetune_on_the_parent_of_its_parts(tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
+    for part in ("train", "valid"):
+        for name in ("OWL", "JAY"):
+            (tmp_path / "b" / part / name).mkdir(parents=True)
+            image.new("RGB", (40, 40)).save(tmp_path / "b" / part / name / "a.png")
+    assert main(["finetune", str(tmp_path / "b"), "-o", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert f"birdembed finetune {tmp_path}/b/train --valid {tmp_path}/b/valid -o DIR" in said
+    assert not (tmp_path / "out").exists()
+    model = be.Model("resnet50", seed=0, num_classes=2)
+    with pytest.raises(ValueError, match="'train' and 'valid' are dataset splits"):
+        be.fine_tune(model, be.ImageFolder(tmp_path / "b"), epochs=1)

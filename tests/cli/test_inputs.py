@@ -8,14 +8,7 @@ import pytest
 
 import birdembed as be
 from birdembed.cli import main
-from birdembed.cli.inputs import find_images, is_index, labelled_images, place_to_search
-
-
-@pytest.fixture(scope="module")
-def index(folder, photos, tmp_path_factory):
-    path = tmp_path_factory.mktemp("index") / "photos.index"
-    be.Index.build(be.load_model(folder), photos.root).save(path)
-    return str(path)
+from birdembed.cli.inputs import find_images, is_index, labelled_images
 
 
 def standard_input(monkeypatch, *lines):
@@ -83,56 +76,3 @@ def test_every_command_takes_them(photos, index, folder, tmp_path, capsys, monke
     values = json.loads(capsys.readouterr().out)
     assert values["n"] == len(photos)
     assert values["failures"] == []
-
-
-def test_search_uses_the_model_of_the_index(photos, index, folder, capsys):
-    assert main(["search", index, photos.paths[0], "-k", "1", "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)
-    assert found["results"][0]["score"] == pytest.approx(1, abs=1e-5)
-    assert found["close"] in (True, False)
-
-
-def test_search_says_where_nothing_is_close(photos, folder, tmp_path, capsys):
-    model = be.load_model(folder)
-    model.threshold = 1.1
-    model.save_pretrained(tmp_path / "strict")
-    words = ["search", photos.root, photos.paths[0], "--model", str(tmp_path / "strict"), "-k", "1"]
-    assert main(words) == 0
-    assert "nothing close" in capsys.readouterr().out.splitlines()[0]
-    assert main([*words, "--min-score", "1", "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)
-    assert found["close"] is False
-    assert main([*words, "--min-score", "2"]) == 2
-
-
-def test_arguments_of_search_the_wrong_way_round(photos, index, capsys):
-    image = photos.paths[0]
-    for place in (photos.root, index):
-        assert place_to_search(image, [place]) == place
-        assert main(["search", image, place]) == 2
-        assert f"birdembed search {place} {image}" in capsys.readouterr().err
-    assert place_to_search(photos.root, [image]) is None
-    assert main(["search", image, photos.paths[1]]) == 2
-    assert f"birdembed search FOLDER {image}" in capsys.readouterr().err
-
-
-def test_export(folder, tmp_path, capsys):
-    pytest.importorskip("onnx")
-    target = str(tmp_path / "m.onnx")
-    assert main(["export", "-o", target, "--model", folder, "--normalize"]) == 0
-    assert capsys.readouterr().out == f"{target}\n"
-    assert main(["export", "-o", target, "--model", folder, "--json"]) == 0
-    values = json.loads(capsys.readouterr().out)
-    assert (values["file"], values["model"], values["dim"]) == (target, folder, 8)
-    assert main(["export", "-o", target, "--model", folder, "--head"]) == 1
-    assert "no classifier" in capsys.readouterr().err
-
-
-def test_models(capsys):
-    assert main(["models", "--json"]) == 0
-    models = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
-    assert models["birds477"]["here"] is True
-    assert {"sscd", "resnet50"} <= set(models)
-    assert main(["models"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:2] == ["birds477", "ready"]

@@ -91,26 +91,3 @@ def test_a_home_that_cannot_be_written(birds, small):
     assert "1.0000  -  a.png" in done.stdout
     assert [line for line in done.stderr.splitlines() if "BIRDEMBED_CACHE" in line]
     assert done.stderr.count("BIRDEMBED_CACHE") == 1
-
-
-def test_finetune_on_the_parent_of_its_parts(tmp_path, capsys):
-    for part in ("train", "valid"):
-        for name in ("OWL", "JAY"):
-            (tmp_path / "b" / part / name).mkdir(parents=True)
-            Image.new("RGB", (40, 40)).save(tmp_path / "b" / part / name / "a.png")
-    assert main(["finetune", str(tmp_path / "b"), "-o", str(tmp_path / "out")]) == 1
-    said = capsys.readouterr().err
-    assert f"birdembed finetune {tmp_path}/b/train --valid {tmp_path}/b/valid -o DIR" in said
-    assert not (tmp_path / "out").exists()
-    model = be.Model("resnet50", seed=0, num_classes=2)
-    with pytest.raises(ValueError, match="'train' and 'valid' are dataset splits"):
-        be.fine_tune(model, be.ImageFolder(tmp_path / "b"), epochs=1)
-
-
-def test_species_of_these_names_are_species(tmp_path):
-    from birdembed.training.classes import check_train
-
-    for name in ("train", "valid"):
-        (tmp_path / name).mkdir()
-        Image.new("RGB", (40, 40)).save(tmp_path / name / "a.png")
-    assert check_train(be.ImageFolder(tmp_path)).class_names == ["train", "valid"]

@@ -7,7 +7,10 @@ import birdembed as be
 from tests.support import ROOT
 
 FOLDER = ROOT / "docs" / "images"
-AGAIN = "the default model is another one by now: `make pictures` draws the pictures again"
+AGAIN = (
+    "the default model is another one by now: `make pictures` draws them again; then correct "
+    "the scores in README.md, which tests/docs/test_pages.py compares (a slow test)"
+)
 
 
 def test_each_picture_was_made_with_the_default_model():

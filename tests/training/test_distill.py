@@ -114,7 +114,15 @@ def test_the_map_moves_as_torchs_optimizers_move_it(kind):
         torchs = torch.optim.AdamW([weight], **options)
     else:
         torchs = torch.optim.SGD([weight], momentum=0.9, nesterov=kind == "nesterov", **options)
-    rules = Rules(kind.replace("nesterov", "sgd"), 0.01, 0.1, 0.9, kind == "nesterov", 1.0, 0.0)
+    rules = Rules(
+        kind=kind.replace("nesterov", "sgd"),
+        lr=0.01,
+        weight_decay=0.1,
+        momentum=0.9,
+        nesterov=kind == "nesterov",
+        grad_scale=1.0,
+        ema_decay=0.0,
+    )
     state = MapState(start)
     for step in range(1, 6):
         gradient = rng.normal(size=(5, 3)).astype("f4")

@@ -1,6 +1,7 @@
 """A run that goes on as if it had never stopped, and options and data that it may not change."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -273,4 +274,5 @@ def test_newer_options_are_in_the_table():
     config = TrainConfig()
     newer = {field.name for field in dataclasses.fields(config)} - set(FIRST.split())
     assert newer == set(resume.NEWER_OPTIONS)
+    assert json.loads(json.dumps(resume.NEWER_OPTIONS)) == resume.NEWER_OPTIONS  # no tuples
     TrainConfig.from_dict({**config.to_dict(), **resume.NEWER_OPTIONS})  # values that it takes
