@@ -1,6 +1,6 @@
-/* int8 convolutions against plain loops. Weights are whole numbers and `largest` the largest of each
- * filter, scales are powers of two: every kernel must give exactly the same, rounded once, in
- * batches of 1 and 3 and on any number of threads. */
+/* int8 convolutions against plain loops. Weights are whole numbers, the largest of each filter is
+ * `largest`, and scales are powers of two: every kernel must give exactly the same, rounded once,
+ * in batches of 1 and 3 and on any number of threads. */
 #include <math.h>
 
 #include "nn/conv_int8.h"
