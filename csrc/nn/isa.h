@@ -29,7 +29,7 @@ bool bird_isa_has_amx(void);
 bool bird_isa_has_int8(void);
 
 /* The largest weight that no kernel for bytes here multiplies wrongly. Without VNNI they add two
- * products of an unsigned byte and a weight in 16 bits: 2 * 255 * 64 fits, 2 * 255 * 127 does not. */
+ * products of an unsigned byte and a weight in 16 bits: 2 * 255 * 64 fits, 2 * 255 * 127 not. */
 int bird_isa_largest_int8_weight(void);
 
 #endif

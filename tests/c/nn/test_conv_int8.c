@@ -127,7 +127,8 @@ static void check(layer *l) {
             for (int y = 0; y < oh; y++)
                 for (int x = 0; x < ow; x++, i++) {
                     float value = conv_at(l, n, oc, y, x);
-                    if (l->sum && l->both) value += 16 * rintf((float)largest * (l->residual[i] - 8) / 16);
+                    if (l->sum && l->both)
+                        value += 16 * rintf((float)largest * (l->residual[i] - 8) / 16);
                     if (l->sum && !l->both) value += l->residual[i];
                     if (l->relu && value < 0) value = 0;
                     wrong += l->dst[i] != byte_of(l, value);
