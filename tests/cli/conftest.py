@@ -1,5 +1,7 @@
 """Folders, indexes and models that the tests of the commands share."""
 
+import types
+
 import pytest
 
 import birdembed as be
@@ -36,3 +38,17 @@ def index(folder, photos, tmp_path_factory):  # noqa: F811 (they are the fixture
 def own_cache(tmp_path, monkeypatch):
     """Keep vectors in ``tmp_path / "cache"``."""
     monkeypatch.setenv("BIRDEMBED_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """Record what `fine_tune` is called with; the model keeps its weights."""
+    calls = []
+
+    def fine_tune(model, train, valid=None, epochs=8, *, resume=False, **config):  # noqa: F811
+        calls.append(types.SimpleNamespace(**locals()))
+        epochs_done = [{"epoch": i, "train_loss": 1 / i} for i in range(1, epochs + 1)]
+        return types.SimpleNamespace(epochs=epochs_done, best=epochs_done[-1])
+
+    monkeypatch.setattr(be, "fine_tune", fine_tune, raising=False)
+    return calls

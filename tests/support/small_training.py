@@ -42,3 +42,8 @@ def edited(folder):
     found = read_checkpoint(folder)
     yield found
     write_checkpoint(folder, found)
+
+
+def unit(rows):
+    """Return the rows scaled to length 1."""
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
