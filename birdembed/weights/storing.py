@@ -7,12 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from birdembed.base.checks import check_choice
-from birdembed.weights.int8 import SCALE, from_int8, in_int8, to_int8
+from birdembed.weights.int8 import LARGEST_WEIGHT, SCALE, from_int8, in_int8, to_int8
 
 #: Formats in which `save_pretrained` can store weights.
 DTYPES = ("float32", "float16", "int8")
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
-_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def check_dtype(dtype: str) -> str:
@@ -47,7 +46,7 @@ def as_stored(state: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarr
         if array.ndim < 2:
             stored[name] = array
         elif dtype == "int8" and in_int8(array):
-            _check_largest(name, array, dtype, _LARGEST_FLOAT32)
+            _check_largest(name, array, dtype, LARGEST_WEIGHT)
             stored[name], stored[name + SCALE] = to_int8(array)
         else:
             _check_largest(name, array, dtype, _LARGEST_FLOAT16)

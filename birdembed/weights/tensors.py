@@ -9,7 +9,7 @@ import numpy as np
 
 from birdembed import _core
 from birdembed._core import WeightsError
-from birdembed.weights.int8 import SCALE, from_int8
+from birdembed.weights.int8 import LARGEST_SCALE, SCALE, from_int8
 
 #: Dtypes that can be converted to float32.
 FLOATS = ("F32", "F16", "BF16", "F64")
@@ -84,7 +84,10 @@ class StoredTensor:
                 f"{name} has {scales.shape} scales for weights of shape {self.shape}; "
                 "it needs one for each filter"
             )
-        return from_int8(self.array, scales.float32(f"{name}{SCALE}"))
+        steps = scales.float32(f"{name}{SCALE}")
+        if (np.abs(steps) > LARGEST_SCALE).any():
+            raise WeightsError(f"{name}{SCALE}: a scale is too large; the file is damaged")
+        return from_int8(self.array, steps)
 
     def float32(self, name: str) -> np.ndarray:
         """Return the result of `floats` as float32."""
