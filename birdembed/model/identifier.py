@@ -259,8 +259,6 @@ class Identifier(Classifier):
             )
         return fit
 
-    # Files
-
 
 def _checked_threshold(value: Any) -> float | None:
     """Return the threshold as a finite number or None; raise an error for anything else."""

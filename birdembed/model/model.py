@@ -128,11 +128,11 @@ class Model(Identifier):
             kernels of all convolutions but the first in 8 bits, with a scale per filter, and the
             rest like float16. Only birdembed reads int8.
 
-            Except for int8 after `quantize`, which has rounded them already, the loaded model has
-            rounded weights and therefore another fingerprint. Its gallery and projection are those
-            of this model. The embeddings differ by 2e-6 in cosine similarity with float16 (measured
-            with `sscd`) and by 2e-4 with int8 (`birds477`); ``birdembed finetune --dtype`` rounds
-            the weights before it computes the gallery.
+            If weights have to be rounded, the loaded model has another fingerprint. (`quantize` has
+            rounded them to int8 already.) Its gallery and projection are those of this model. The
+            embeddings differ by 2e-6 in cosine similarity with float16 (measured with `sscd`) and
+            by 2e-4 with int8 (`birds477`); ``birdembed finetune --dtype`` rounds the weights before
+            it computes the gallery.
 
         Raises
         ------

@@ -111,8 +111,8 @@ class Stateful:
 
         "auto" picks the fastest format of the processor for which the embeddings of the first
         images have a cosine similarity of at least 0.999 to those in float32. Until then the value
-        is "auto". Weights, pooling, projection and classifier always use float32, and so do the
-        validation in training and `save_pretrained`.
+        is "auto". Pooling, projection and classifier always use float32, and so does the validation
+        in training. The saved weights do not depend on the precision.
         """
         now = self._current
         if now.precision != "auto":
@@ -190,7 +190,8 @@ class Stateful:
         DecodeError
             An image cannot be read.
         ValueError
-            There are no images, or the network output contains NaN or infinity.
+            There are no images, the network output contains NaN or infinity, or a weight is too
+            large to be stored.
         """
         check_native("int8", "quantize")
         with self._writing("quantize"):

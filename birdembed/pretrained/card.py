@@ -54,9 +54,10 @@ def model_card(config: Mapping[str, Any], name: str) -> str:
 
 def _front_matter(config: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     """Return the YAML block that the hub reads; JSON strings are valid YAML strings."""
-    tags = ["birdembed", "image-feature-extraction", "timm", config["architecture"]]
-    if config["num_classes"]:
-        tags.insert(2, "image-classification")
+    tags = ["birdembed", "image-feature-extraction"]
+    tags += ["image-classification"] if config["num_classes"] else []
+    tags += ["timm"] if _suits_timm(config) else []
+    tags.append(config["architecture"])
     lines = [
         "library_name: birdembed",
         "pipeline_tag: image-feature-extraction",
@@ -113,9 +114,12 @@ def _use(config: Mapping[str, Any], name: str) -> str:
     elif config["num_classes"]:
         lines.append('print(model.predict("photo.jpg"))')
     use = "## Use\n\n```python\n" + "\n".join(lines) + "\n```"
-    if config["birdembed"]["dtype"] == "int8":
-        return use
-    return use + "\n\ntimm loads this model too."
+    return use + ("\n\ntimm loads this model too." if _suits_timm(config) else "")
+
+
+def _suits_timm(config: Mapping[str, Any]) -> bool:
+    """Return whether timm can read the weights."""
+    return bool(config["birdembed"]["dtype"] != "int8")
 
 
 def _training(training: Mapping[str, Any]) -> list[str]:

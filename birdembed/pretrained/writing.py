@@ -150,7 +150,7 @@ def write_pretrained(
     write_gallery: Callable[[Path], object] | None = None,
     dtype: str = "float32",
 ) -> None:
-    """Write a model folder that timm and, of plain ResNets, torchvision can load too.
+    """Write a model folder that (except for int8) timm and, of plain ResNets, torchvision can load.
 
     Parameters
     ----------

@@ -91,7 +91,6 @@ void bird_executor_close(void) {
     pthread_mutex_lock(&executor.gate);
 }
 
-
 static void set_up(void) {
     init_locks();
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);

@@ -17,9 +17,8 @@ typedef enum bird_precision { BIRD_FLOAT32, BIRD_BFLOAT16, BIRD_INT8 } bird_prec
 bird_status bird_in_precision(bird_plan *plan, bird_value *out, bird_value from,
                               bird_precision precision, bird_error *err);
 
-/* BIRD_BACKEND where the machine has not that precision of its own: oneDNN would emulate bfloat16
- * at a fraction of float32's speed, and without VNNI its sums of bytes saturate in 16 bits. `what`
- * is not to be done in it: "training". */
+/* BIRD_BACKEND where the machine has not that precision of its own: oneDNN would compute in it at a
+ * fraction of float32's speed. `what` is not to be done in it: "training". */
 bird_status bird_precision_require(bird_precision precision, const char *what, bird_error *err);
 
 #endif
