@@ -72,6 +72,7 @@ double bird_rng_beta(bird_rng *rng, double alpha) {
         double a = gamma_above_one(rng, alpha), b = gamma_above_one(rng, alpha);
         return a / (a + b);
     }
+    if (alpha < 1e-300) alpha = 1e-300; /* else the quotients below are infinite */
     /* Johnk 1964: u^(1/alpha) / (u^(1/alpha) + v^(1/alpha)) if the sum is at most 1. Computed
      * with logarithms, because for small alpha both powers are too small for a double. */
     for (;;) {

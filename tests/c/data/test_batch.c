@@ -54,7 +54,7 @@ static void numbers_keep_their_bounds(void) {
 
 /* Mean 1/2, variance 1 / (4 (2 alpha + 1)). */
 static void beta_has_its_moments(void) {
-    const double alphas[] = {0.001, 0.2, 0.4, 1.0, 1.5, 8.0};
+    const double alphas[] = {1e-310, 0.001, 0.2, 0.4, 1.0, 1.5, 8.0};
     for (size_t a = 0; a < sizeof alphas / sizeof *alphas; a++) {
         bird_rng rng = bird_rng_stream(0, BIRD_STREAM_MIX, 0, a);
         double sum = 0, square = 0, variance = 1 / (4 * (2 * alphas[a] + 1));
