@@ -22,9 +22,9 @@ cleanup:
     return status;
 }
 
+/* dst from given mean and var. */
 static bird_status forward(bird_plan *plan, bird_value *dst, bird_value *mask, bird_value src,
-                           dnnl_prop_kind_t kind, const bird_batchnorm *bn, bool fixed,
-                           bird_error *err) {
+                           dnnl_prop_kind_t kind, const bird_batchnorm *bn, bird_error *err) {
     bird_status status = BIRD_OK;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
@@ -34,7 +34,7 @@ static bird_status forward(bird_plan *plan, bird_value *dst, bird_value *mask, b
     *dst = BIRD_NO_VALUE;
     if (mask) *mask = BIRD_NO_VALUE;
     BIRD_TRY(bird_user_scratchpad(&attr, err));
-    BIRD_TRY(forward_pd(&pd, bird_plan_md(plan, src), kind, bn, fixed, attr, err));
+    BIRD_TRY(forward_pd(&pd, bird_plan_md(plan, src), kind, bn, true, attr, err));
     BIRD_TRY(bird_plan_value(plan, &dst_value,
                              dnnl_primitive_desc_query_md(pd, dnnl_query_dst_md, 0), err));
     bird_arg args[7] = {{DNNL_ARG_SRC, src},        {DNNL_ARG_DST, dst_value},
@@ -60,14 +60,14 @@ bird_status bird_batchnorm_forward(bird_plan *plan, bird_value *dst, bird_value 
     bird_status status = BIRD_OK;
     *dst = *mask = BIRD_NO_VALUE;
     if (!bn->fixed) BIRD_TRY(bird_channel_moments(plan, bn->mean, bn->var, src, err));
-    BIRD_TRY(forward(plan, dst, mask, src, dnnl_forward_training, bn, true, err));
+    BIRD_TRY(forward(plan, dst, mask, src, dnnl_forward_training, bn, err));
 cleanup:
     return status;
 }
 
 bird_status bird_batchnorm_again(bird_plan *plan, bird_value *dst, bird_value src,
                                  const bird_batchnorm *bn, bird_error *err) {
-    return forward(plan, dst, NULL, src, dnnl_forward_inference, bn, true, err);
+    return forward(plan, dst, NULL, src, dnnl_forward_inference, bn, err);
 }
 
 bird_status bird_batchnorm_backward(bird_plan *plan, bird_value *diff_src, bird_value diff_scale,

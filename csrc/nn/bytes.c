@@ -41,9 +41,7 @@ static bird_status like(bird_plan *plan, bird_value *made, bird_value shaped,
                         dnnl_data_type_t type, bird_error *err) {
     bird_status status = BIRD_OK;
     dnnl_memory_desc_t md = NULL;
-    dnnl_dims_t *dims = NULL;
-    BIRD_DNNL(dnnl_memory_desc_query(bird_plan_md(plan, shaped), dnnl_query_dims, &dims));
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, *dims, type, dnnl_nhwc));
+    BIRD_TRY(bird_md_like(&md, plan, shaped, type, dnnl_nhwc, err));
     BIRD_TRY(bird_plan_value(plan, made, md, err));
 cleanup:
     dnnl_memory_desc_destroy(md);

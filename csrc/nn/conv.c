@@ -12,27 +12,6 @@ int bird_conv_out(const bird_conv *conv, int in) {
     return (in + 2 * conv->pad - conv->kernel) / conv->stride + 1;
 }
 
-/* Residual first, then ReLU, as the end of a block has it. */
-static bird_status inference_attr(dnnl_primitive_attr_t *attr, bool sum, bool relu,
-                                  bird_error *err) {
-    bird_status status = BIRD_OK;
-    dnnl_post_ops_t post_ops = NULL;
-    dnnl_primitive_attr_t made = NULL;
-
-    *attr = NULL;
-    BIRD_TRY(bird_user_scratchpad(&made, err));
-    BIRD_DNNL(dnnl_post_ops_create(&post_ops));
-    if (sum) BIRD_DNNL(dnnl_post_ops_append_sum(post_ops, 1.0f, 0, dnnl_data_type_undef));
-    if (relu) BIRD_DNNL(dnnl_post_ops_append_eltwise(post_ops, dnnl_eltwise_relu, 0.0f, 0.0f));
-    BIRD_DNNL(dnnl_primitive_attr_set_post_ops(made, post_ops));
-    *attr = made;
-    made = NULL;
-cleanup:
-    dnnl_post_ops_destroy(post_ops);
-    dnnl_primitive_attr_destroy(made);
-    return status;
-}
-
 /* Go on to oneDNN's next choices until its name begins as `wanted` says; false: there is none. A
  * clone of a descriptor has no next choice. */
 static bird_status find_kernel(bool *found, dnnl_primitive_desc_t pd, const char *wanted,
@@ -62,9 +41,11 @@ static bird_status inference_pd(dnnl_primitive_desc_t *pd, const bird_conv *conv
     const bird_conv_types types = {.src = type, .weights = type, .dst = type,
                                    .src_layout = plain ? dnnl_nchw : layout,
                                    .dst_layout = layout};
+    const bird_bytes as_it_is = {.scale = 1};
 
     *pd = NULL;
-    BIRD_TRY(inference_attr(&attr, sum, relu, err));
+    BIRD_TRY(bird_user_scratchpad(&attr, err));
+    BIRD_TRY(bird_conv_post_ops(attr, sum ? &as_it_is : NULL, dnnl_data_type_undef, relu, err));
     BIRD_TRY(bird_conv_pd(&made, conv, types, attr, err));
     if (wanted) BIRD_TRY(find_kernel(&found, made, wanted, err));
     if (wanted && !found) {

@@ -4,12 +4,10 @@
 #include "nn/packed_build.h"
 #include "nn/plan_build.h"
 
-/* Residual first, then ReLU. Scales and zero points are arguments of the step, but for the
- * residual's. */
+/* Scales and zero points are arguments of the step, but for the residual's. */
 static bird_status int8_attr(dnnl_primitive_attr_t *attr, const bird_bytes *residual, bool relu,
                              int zero, bird_error *err) {
     bird_status status = BIRD_OK;
-    dnnl_post_ops_t post_ops = NULL;
     dnnl_primitive_attr_t made = NULL;
 
     *attr = NULL;
@@ -18,15 +16,10 @@ static bird_status int8_attr(dnnl_primitive_attr_t *attr, const bird_bytes *resi
     BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_WEIGHTS, 1)); /* one per filter */
     BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_DST, 0));
     if (zero) BIRD_DNNL(dnnl_primitive_attr_set_zero_points_mask(made, DNNL_ARG_DST, 0));
-    BIRD_DNNL(dnnl_post_ops_create(&post_ops));
-    if (residual)
-        BIRD_DNNL(dnnl_post_ops_append_sum(post_ops, residual->scale, residual->zero, dnnl_u8));
-    if (relu) BIRD_DNNL(dnnl_post_ops_append_eltwise(post_ops, dnnl_eltwise_relu, 0.0f, 0.0f));
-    BIRD_DNNL(dnnl_primitive_attr_set_post_ops(made, post_ops));
+    BIRD_TRY(bird_conv_post_ops(made, residual, dnnl_u8, relu, err));
     *attr = made;
     made = NULL;
 cleanup:
-    dnnl_post_ops_destroy(post_ops);
     dnnl_primitive_attr_destroy(made);
     return status;
 }

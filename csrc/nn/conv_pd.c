@@ -31,6 +31,21 @@ cleanup:
     return status;
 }
 
+bird_status bird_conv_post_ops(dnnl_primitive_attr_t attr, const bird_bytes *residual,
+                               dnnl_data_type_t type, bool relu, bird_error *err) {
+    bird_status status = BIRD_OK;
+    dnnl_post_ops_t post_ops = NULL;
+
+    BIRD_DNNL(dnnl_post_ops_create(&post_ops));
+    if (residual)
+        BIRD_DNNL(dnnl_post_ops_append_sum(post_ops, residual->scale, residual->zero, type));
+    if (relu) BIRD_DNNL(dnnl_post_ops_append_eltwise(post_ops, dnnl_eltwise_relu, 0.0f, 0.0f));
+    BIRD_DNNL(dnnl_primitive_attr_set_post_ops(attr, post_ops));
+cleanup:
+    dnnl_post_ops_destroy(post_ops);
+    return status;
+}
+
 bird_status bird_plain_weights_md(dnnl_memory_desc_t *md, const bird_conv *conv, bird_error *err) {
     bird_status status = BIRD_OK;
     const dnnl_dims_t dims = {conv->oc, conv->ic, conv->kernel, conv->kernel};

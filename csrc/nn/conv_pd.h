@@ -2,6 +2,7 @@
 #ifndef BIRD_NN_CONV_PD_H
 #define BIRD_NN_CONV_PD_H
 
+#include "nn/bytes.h"
 #include "nn/conv.h"
 #include "nn/engine.h"
 
@@ -14,6 +15,11 @@ typedef struct bird_conv_types {
  * caller. */
 bird_status bird_conv_pd(dnnl_primitive_desc_t *pd, const bird_conv *conv, bird_conv_types types,
                          const_dnnl_primitive_attr_t attr, bird_error *err);
+
+/* Let an attribute add a residual (NULL: none), whose numbers are of that type, and then apply a
+ * ReLU where `relu`, as the end of a block has it. */
+bird_status bird_conv_post_ops(dnnl_primitive_attr_t attr, const bird_bytes *residual,
+                               dnnl_data_type_t type, bool relu, bird_error *err);
 
 /* Float32 weights in plain oihw order. Owned by the caller. */
 bird_status bird_plain_weights_md(dnnl_memory_desc_t *md, const bird_conv *conv, bird_error *err);

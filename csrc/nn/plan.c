@@ -253,6 +253,16 @@ cleanup:
     return status;
 }
 
+bird_status bird_md_like(dnnl_memory_desc_t *md, const bird_plan *plan, bird_value like,
+                         dnnl_data_type_t type, dnnl_format_tag_t tag, bird_error *err) {
+    bird_status status = BIRD_OK;
+    dnnl_dims_t *dims = NULL;
+    BIRD_DNNL(dnnl_memory_desc_query(bird_plan_md(plan, like), dnnl_query_dims, &dims));
+    BIRD_DNNL(dnnl_memory_desc_create_with_tag(md, 4, *dims, type, tag));
+cleanup:
+    return status;
+}
+
 bird_status bird_plan_scratch(bird_plan *plan, bird_value *value, size_t count, bird_error *err) {
     bird_status status = BIRD_OK;
     dnnl_memory_desc_t md = NULL;
@@ -302,10 +312,8 @@ static bird_status output(bird_plan *plan, bird_value *out, bird_value from,
                           dnnl_format_tag_t tag, bird_error *err) {
     bird_status status = BIRD_OK;
     dnnl_memory_desc_t md = NULL;
-    dnnl_dims_t *dims = NULL;
     *out = BIRD_NO_VALUE;
-    BIRD_DNNL(dnnl_memory_desc_query(bird_plan_md(plan, from), dnnl_query_dims, &dims));
-    BIRD_DNNL(dnnl_memory_desc_create_with_tag(&md, 4, *dims, dnnl_f32, tag));
+    BIRD_TRY(bird_md_like(&md, plan, from, dnnl_f32, tag, err));
     BIRD_TRY(bird_plan_reordered(plan, out, from, md, err));
     bird_plan_keep(plan, *out);
 cleanup:

@@ -17,6 +17,10 @@ bird_status bird_tensor_md(dnnl_memory_desc_t *md, int n, int c, int h, int w,
                            dnnl_format_tag_t tag, bird_error *err);
 bird_status bird_floats_md(dnnl_memory_desc_t *md, size_t count, bird_error *err);
 
+/* The same of a tensor shaped as `like` (n, c, h, w), of another type and layout. */
+bird_status bird_md_like(dnnl_memory_desc_t *md, const bird_plan *plan, bird_value like,
+                         dnnl_data_type_t type, dnnl_format_tag_t tag, bird_error *err);
+
 /* How many OpenMP threads its steps run on. */
 int bird_plan_threads(const bird_plan *plan);
 
