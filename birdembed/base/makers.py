@@ -39,6 +39,12 @@ class Maker:
         return self.name if self.path is None else f"{self.name} ({self.path})"
 
 
+def name_of_source(source: str) -> str:
+    """Return the source of a model without its folder, for texts that leave this machine."""
+    is_path = os.path.isabs(source) or os.path.exists(source)
+    return os.path.basename(os.path.abspath(source)) if is_path else source
+
+
 #: Loads the model of a maker with a fingerprint. `birdembed/__init__.py` sets it, because folders
 #: that store embeddings must not import the one that loads models.
 _load: list[Callable[[Maker, str | None], Any]] = []

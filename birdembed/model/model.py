@@ -141,7 +141,8 @@ class Model(Identifier):
         ValueError
             `dtype` is unknown, or a weight does not fit into it.
         """
-        given = self._current.pretrained()
+        now = self._current
+        given = now.pretrained()
         dtype = dtype or ("float32" if given.ranges is None else "int8")
         index = None if given.gallery is None else given.gallery.index
         if index is not None and index.fingerprint != given.fingerprint:
@@ -154,7 +155,7 @@ class Model(Identifier):
         save = None if index is None else partial(_write_gallery, index)
         write_pretrained(directory, given, save, dtype)
         if unchanged:  # loading this folder gives this model
-            self._saved = (os.path.abspath(directory), self.fingerprint)
+            self._saved = (os.path.abspath(directory), now.fingerprint)
 
     def push_to_hub(
         self,

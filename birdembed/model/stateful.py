@@ -11,6 +11,7 @@ import numpy as np
 
 from birdembed import _core
 from birdembed.base.checks import check_threads
+from birdembed.base.makers import name_of_source
 from birdembed.base.precisions import check_native, precision_of_model
 from birdembed.images import batches as batches_
 from birdembed.images.preprocess import Preprocess
@@ -196,10 +197,12 @@ class Stateful:
         check_native("int8", "quantize")
         with self._writing("quantize"):
             now = self._current
-            source = now.source if now.is_quantized else f"quantized from {self.source}"
+            origin = f"quantized from {name_of_source(self.source)}"
             weights = now.with_state(rounded(now.trunk.state(), "int8"))
             ranges = largest_activations(weights, images, show_progress_bar)
-            self._current = now.quantized(weights.trunk.with_ranges(ranges), source)
+            self._current = now.quantized(
+                weights.trunk.with_ranges(ranges), now.source if now.is_quantized else origin
+            )
         return self
 
     # Weights

@@ -10,6 +10,7 @@ import numpy as np
 
 from birdembed import _core
 from birdembed._version import __version__
+from birdembed.base.makers import name_of_source
 from birdembed.data.folder import ImageFolder, image_folder
 from birdembed.model.model import Model
 from birdembed.model.snapshot import Snapshot
@@ -218,7 +219,7 @@ class Run:
             threshold=None,
             gallery=None,
             training=self.record(self.history.best),
-            source=f"fine-tuned from {self.origin.source}",
+            source=f"fine-tuned from {name_of_source(self.origin.source)}",
         )
 
     def projections(self) -> list[Projection]:
@@ -251,7 +252,7 @@ class Run:
         del options["checkpoint_dir"]
         source, before = self.origin
         return {
-            "started_from": os.path.basename(source) if os.path.isabs(source) else source,
+            "started_from": name_of_source(source),
             "config": options,
             "data": {
                 "classes": len(self.train_data.class_names),

@@ -182,7 +182,7 @@ def test_a_gallery_of_the_old_weights_goes_and_that_is_said(train, caplog):
         model.identify(train.paths[0])
 
 
-def test_the_record_goes_with_the_model(train, valid, tmp_path):
+def test_the_record_goes_with_the_model(train, valid, tmp_path, monkeypatch):
     model = new_model()
     fine_tune(model, train, valid, 1, loss=SupCon(), checkpoint_dir=tmp_path / "c", **EASY)
     record = json.loads(json.dumps(model._current.training))
@@ -201,7 +201,13 @@ def test_the_record_goes_with_the_model(train, valid, tmp_path):
     later = again._current.training
     assert later["started_from"] == "model"
     assert later["before"] == record
+    assert again.source == "fine-tuned from model"
+    assert Trainer(again, train, **EASY)._run.record({})["started_from"] == again.source
     assert str(tmp_path) not in json.dumps(later)
+    # Nor a relative path, which would look like a name on the hub.
+    monkeypatch.chdir(tmp_path.parent)
+    again = Model.from_pretrained(f"{tmp_path.name}/model")
+    assert Trainer(again, train, **EASY)._run.record({})["started_from"] == "model"
 
 
 # What it refuses
