@@ -47,8 +47,9 @@ class Index(SharedRows):
     from the same result (use `match.id`, not ``index.ids[match.row]``).
 
     The embeddings of a model have the same fingerprint in every precision, and an index can mix
-    them: they differ by less than 0.001 in cosine similarity. The index does not record the
-    precision of each row; the cache of `build` keeps precisions separate.
+    them: they differ by less than 0.001 in cosine similarity in bfloat16, and by a few thousandths
+    in int8. The index does not record the precision of each row; the cache of `build` keeps
+    precisions separate.
     """
 
     def __init__(self, dim: int | None = None, fingerprint: str | None = None, model: Any = None):

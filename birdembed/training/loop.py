@@ -116,10 +116,6 @@ class Loop:
         )
         clock = time.perf_counter()
         for group in _grouped(source, cfg.accumulate):
-            group = [batch for batch in group if len(batch.labels)]
-            if not group:
-                at.epoch_start -= 1  # no readable image in this step, but its position still counts
-                continue
             factor = run.factor(engine.steps)
             result = engine.step(group, factor)
             now = time.perf_counter()
