@@ -59,6 +59,9 @@ PyArrayObject *bird_new_array(int ndim, const npy_intp *dims, int dtype);
  *     status = bird_core_call(..., &unlocked.cancel, &err);
  *     bird_lock(&unlocked);
  *
+ * Default numbers of threads are found before: they read the environment, which Python changes with
+ * the GIL held.
+ *
  * After bird_lock an exception may be set (a KeyboardInterrupt); then status is
  * BIRD_CANCELLED unless the call finished before it looked. */
 typedef struct bird_unlocked {

@@ -160,12 +160,12 @@ static PyObject *network_features(PyObject *object, PyObject *args, PyObject *kw
     const npy_intp dims[2] = {n, bird_weights_net(self->weights)->num_features};
     PyArrayObject *features = bird_new_array(2, dims, NPY_FLOAT32);
     if (features) {
+        n_threads = bird_threads_or_default(n_threads);
         bird_unlock(&unlocked);
         status = bird_inference_features(
             self->inference, PyArray_DATA(features), PyArray_DATA(pixels), (size_t)n,
             (int)PyArray_DIM(pixels, 2), (int)PyArray_DIM(pixels, 3),
-            precision, gem ? BIRD_POOL_GEM : BIRD_POOL_AVERAGE, bird_threads_or_default(n_threads),
-            &unlocked.cancel, &err);
+            precision, gem ? BIRD_POOL_GEM : BIRD_POOL_AVERAGE, n_threads, &unlocked.cancel, &err);
         bird_lock(&unlocked);
         if (status != BIRD_OK) bird_raise(state_of(object), &err);
         if (status != BIRD_OK || bird_warn_of_threads() < 0) Py_CLEAR(features);
@@ -196,10 +196,11 @@ static PyObject *network_maps(PyObject *object, PyObject *args, PyObject *kwargs
                               bird_inference_map_side(height), bird_inference_map_side(width)};
     PyArrayObject *maps = bird_new_array(4, dims, NPY_FLOAT32);
     if (maps) {
+        n_threads = bird_threads_or_default(n_threads);
         bird_unlock(&unlocked);
         status = bird_inference_maps(self->inference, PyArray_DATA(maps), PyArray_DATA(pixels),
-                                     (size_t)n, height, width, precision,
-                                     bird_threads_or_default(n_threads), &unlocked.cancel, &err);
+                                     (size_t)n, height, width, precision, n_threads,
+                                     &unlocked.cancel, &err);
         bird_lock(&unlocked);
         if (status != BIRD_OK) bird_raise(state_of(object), &err);
         if (status != BIRD_OK || bird_warn_of_threads() < 0) Py_CLEAR(maps);
@@ -224,11 +225,12 @@ static PyObject *network_largest(PyObject *object, PyObject *args, PyObject *kwa
     const npy_intp dims[2] = {n, bird_weights_net(self->weights)->n_convs};
     PyArrayObject *largest = bird_new_array(2, dims, NPY_FLOAT32);
     if (largest) {
+        n_threads = bird_threads_or_default(n_threads);
         bird_unlock(&unlocked);
         status = bird_inference_largest(
             self->inference, PyArray_DATA(largest), PyArray_DATA(pixels), (size_t)n,
-            (int)PyArray_DIM(pixels, 2), (int)PyArray_DIM(pixels, 3),
-            bird_threads_or_default(n_threads), &unlocked.cancel, &err);
+            (int)PyArray_DIM(pixels, 2), (int)PyArray_DIM(pixels, 3), n_threads,
+            &unlocked.cancel, &err);
         bird_lock(&unlocked);
         if (status != BIRD_OK) bird_raise(state_of(object), &err);
         if (status != BIRD_OK || bird_warn_of_threads() < 0) Py_CLEAR(largest);
@@ -293,10 +295,11 @@ static PyObject *network_conv_statistics(PyObject *object, PyObject *args, PyObj
         Py_DECREF(pixels);
         return PyErr_NoMemory();
     }
+    n_threads = bird_threads_or_default(n_threads);
     bird_unlock(&unlocked);
     status = bird_conv_statistics(self->weights, stats, PyArray_DATA(pixels),
                                   (int)PyArray_DIM(pixels, 0), (int)PyArray_DIM(pixels, 2),
-                                  bird_threads_or_default(n_threads), &unlocked.cancel, &err);
+                                  n_threads, &unlocked.cancel, &err);
     bird_lock(&unlocked);
     if (status == BIRD_OK)
         list = bird_copy_slab(stats, params);

@@ -28,10 +28,11 @@ PyObject *bird_glue_trainer_forward(PyObject *self, PyObject *args, PyObject *kw
     const npy_intp dims[2] = {shape[0], net_of(self)->num_features};
     PyArrayObject *features = idle(self) ? bird_new_array(2, dims, NPY_FLOAT32) : NULL;
     if (features) {
+        n_threads = bird_threads_or_default(n_threads);
         begin(self, &unlocked);
         status = bird_trainer_forward(core_of(self), PyArray_DATA(features),
                                       PyArray_DATA(pixels), (int)shape[0], (int)shape[2],
-                                      bird_threads_or_default(n_threads), &unlocked.cancel, &err);
+                                      n_threads, &unlocked.cancel, &err);
         end(self, &unlocked);
         if (status != BIRD_OK) bird_raise(state_of(self), &err);
         if (status != BIRD_OK || bird_warn_of_threads() < 0) Py_CLEAR(features);
@@ -142,10 +143,10 @@ PyObject *bird_glue_trainer_grad_norm(PyObject *self, PyObject *args, PyObject *
     bird_unlocked unlocked;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|i", names, &n_threads)) return NULL;
     if (!idle(self)) return NULL;
+    n_threads = bird_threads_or_default(n_threads);
     begin(self, &unlocked);
     norm = bird_grad_norm(bird_trainer_slab(core_of(self), BIRD_SLAB_GRADS),
-                          &net_of(self)->params, bird_trainer_trainable(core_of(self)),
-                          bird_threads_or_default(n_threads));
+                          &net_of(self)->params, bird_trainer_trainable(core_of(self)), n_threads);
     end(self, &unlocked);
     return PyFloat_FromDouble(norm);
 }
@@ -200,9 +201,10 @@ PyObject *bird_glue_trainer_apply(PyObject *self, PyObject *args, PyObject *kwar
         Py_XDECREF(decay);
         return NULL;
     }
+    n_threads = bird_threads_or_default(n_threads);
     begin(self, &unlocked);
     status = bird_trainer_apply(core_of(self), &how, PyArray_DATA(lr), PyArray_DATA(decay),
-                                ema_decay, bird_threads_or_default(n_threads), &err);
+                                ema_decay, n_threads, &err);
     end(self, &unlocked);
     Py_DECREF(lr);
     Py_DECREF(decay);
