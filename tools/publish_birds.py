@@ -22,7 +22,7 @@ import birdembed as be
 COMMAND = "python tools/train_birds.py PHOTOS WORK START"
 TARGET = Path(__file__).resolve().parent.parent / "birdembed" / "pretrained" / "bundled"
 NAME = "birds477"
-#: Share of the photos in valid/ whose answer counts as known. Of those, 99 in 100 are right.
+#: Share of the photos in valid/ whose answer counts as known; 99 % of these answers are right.
 ACCEPT = 0.9
 
 
@@ -75,9 +75,10 @@ def figures(model: be.Model, train: be.Index, photos: be.ImageFolder) -> dict[st
 def set_threshold(model: be.Model, parts: dict[str, be.ImageFolder]) -> dict[str, float]:
     """Set the threshold that accepts `ACCEPT` of valid/; return it and what it does to each part.
 
-    That is the share it accepts, of the species' photos also the share that is named right of those
-    it accepts, and the share it would accept at 95 % of valid/. The threshold of `fit_gallery`
-    counts the fifth photos too, many of which the model names wrong.
+    For each part this is the share of photos that it accepts, and the share that a threshold for
+    95 % of valid/ would accept. For photos of species it is also the share of the accepted photos
+    that are named right. `fit_gallery` sets the threshold by the fifth photos too, many of which
+    the model names wrong.
     """
     found = {name: model.identify(part.paths) for name, part in parts.items()}
     scores = {name: np.array([one.score for one in ones]) for name, ones in found.items()}
