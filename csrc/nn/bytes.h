@@ -12,15 +12,15 @@ typedef struct bird_bytes {
     int zero; /* 128 where values may be negative, else 0 */
 } bird_bytes;
 
-/* What holds numbers as far as `range` from 0, on one side of it or, `both`, on either. The value
- * is left to the caller. */
+/* Scale and zero for numbers from 0 to `range` or, with `both`, from -range to range. The caller
+ * sets the value. */
 bird_bytes bird_bytes_for(float range, bool both);
 
-/* The nearest bytes to what `from`, float32, holds; none of it is negative. */
+/* Round `from`, which is float32 and not negative, to the nearest bytes. */
 bird_status bird_bytes_of(bird_plan *plan, bird_bytes *bytes, bird_value from, float range,
                           bird_error *err);
 
-/* What bytes with zero 0 stand for, as float32. */
+/* Convert bytes with zero 0 to float32. */
 bird_status bird_bytes_values(bird_plan *plan, bird_value *values, const bird_bytes *bytes,
                               bird_error *err);
 

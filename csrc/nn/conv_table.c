@@ -36,7 +36,7 @@ dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bi
     return dnnl_format_tag_any;
 }
 
-/* A switch to look at one kernel beside another with, and for whom the last bits must not move. */
+/* A switch to compare kernels with, and for users whose last bits must not change. */
 static int largest_winograd(void) {
     const char *text = getenv("BIRDEMBED_WINOGRAD");
     return text && (strcmp(text, "0") == 0 || strcmp(text, "2") == 0) ? text[0] - '0' : 4;

@@ -25,8 +25,8 @@ int bird_conv_winograd(bird_isa isa, dnnl_data_type_t type, const bird_conv *con
  * nn/conv_training.c. */
 bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv);
 
-/* How the name of the kernel for numbers of that type begins that is faster than oneDNN's own first
- * choice; NULL: none. */
+/* The beginning of the name of a kernel that is faster than oneDNN's first choice for numbers of
+ * that type; NULL if there is none. */
 const char *bird_conv_kernel(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv);
 
 /* The layout of activations and gradients of training with so many channels. */

@@ -80,8 +80,9 @@ cleanup:
     return status;
 }
 
-/* True where the way back is not oneDNN's; `value` is one of its activations or gradients. The way
- * there is, whatever the speed: its rounding decides which of the next ReLUs are open. */
+/* True where our own kernels compute the backward pass; `value` is one of its activations or
+ * gradients. The forward pass is always oneDNN's, whatever the speed, because its rounding decides
+ * which of the next ReLUs are open. */
 static bool is_winograd(const bird_plan *plan, bird_value value, const bird_conv *conv) {
     return bird_plan_type(plan, value) == dnnl_f32 &&
            bird_training_is_winograd(bird_isa_get(), conv);

@@ -71,7 +71,7 @@ cleanup:
 
 /* --- inference: weights transformed once ------------------------------------------------ */
 
-/* Bird_weights_transforms. */
+/* Functions of the type bird_weights_transform. */
 static void transform(float *to, const float *plain, int oc, int ic, int n_threads) {
     const bird_winograd of = {.oc = oc, .ic = ic};
     bird_winograd_weights(&of, to, plain, false, n_threads);

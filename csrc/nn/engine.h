@@ -1,4 +1,4 @@
-/* oneDNN's engine and stream, made once on the compute thread, and its status as ours.
+/* oneDNN's engine and stream, made once on the compute thread, and its errors as ours.
  *
  * Everything here and in the rest of csrc/nn runs on the compute thread (base/executor.h)
  * unless its comment says otherwise.
@@ -16,8 +16,8 @@ typedef struct bird_engine {
     dnnl_stream_t stream;
 } bird_engine;
 
-/* Make the engine with the first call. BIRD_BACKEND where the library is older than the
- * headers this was built with. */
+/* The first call makes the engine. BIRD_BACKEND if the library is older than the headers this was
+ * built with. */
 bird_status bird_engine_get(const bird_engine **engine, bird_error *err);
 
 /* How many OpenMP threads primitives that are created and executed from now on use. */

@@ -10,10 +10,10 @@ typedef enum bird_isa {
     BIRD_ISA_AVX512
 } bird_isa;
 
-/* The class the kernel table is kept by; ONEDNN_MAX_CPU_ISA lowers it. */
+/* The class by which the kernel table chooses; ONEDNN_MAX_CPU_ISA lowers it. */
 bird_isa bird_isa_get(void);
 
-/* oneDNN's own word for it, e.g. "AVX512_CORE_BF16". Static. */
+/* oneDNN's own name for it, e.g. "AVX512_CORE_BF16". Static. */
 const char *bird_isa_name(void);
 
 /* oneDNN's version at run time, e.g. "3.2.0", in a static buffer. */

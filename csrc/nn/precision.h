@@ -1,5 +1,5 @@
-/* What activations are held in between the steps: float32, bfloat16 or, in
- * nn/bytes.h, int8; and in which layout.
+/* The number format of activations between the steps (float32, bfloat16 or, with nn/bytes.h,
+ * int8) and their layout.
  *
  * Parameters, biases, features and, in training, gradients of parameters and the statistics of
  * batch norms are float32 in either case. An operation takes the type of what it is given.
@@ -12,13 +12,13 @@
 /* int8 is of inference alone. */
 typedef enum bird_precision { BIRD_FLOAT32, BIRD_BFLOAT16, BIRD_INT8 } bird_precision;
 
-/* What `from` (n, c, h, w) holds, in that precision and in training's layout for it, which is
- * bfloat16's in inference as well: `from` itself where that is so already. */
+/* Convert `from` (n, c, h, w) to that precision and to the layout of training, which inference has
+ * in bfloat16 too. *out is `from` itself if it has both already. */
 bird_status bird_in_precision(bird_plan *plan, bird_value *out, bird_value from,
                               bird_precision precision, bird_error *err);
 
-/* BIRD_BACKEND where the machine has not that precision of its own: oneDNN would compute in it at a
- * fraction of float32's speed. `what` is not to be done in it: "training". */
+/* BIRD_BACKEND if the machine has no instructions for that precision: oneDNN would compute in it at
+ * a fraction of float32's speed. `what` names the work in the message: "training". */
 bird_status bird_precision_require(bird_precision precision, const char *what, bird_error *err);
 
 #endif

@@ -1,8 +1,8 @@
 /* Implementation notes.
  *
- * In float32 these are oneDNN's operations one after the other: on two cores custom ops
- * were no faster, for the memory is the limit, and half of what one operation writes the next
- * finds in the cache. In bfloat16 ours save 5 % of a training step, and a rounding.
+ * In float32 these are oneDNN's operations one after the other. On two cores custom ops were no
+ * faster, because memory is the limit, and an operation finds half of what the previous one wrote
+ * in the cache. In bfloat16 ours save 5 % of a training step, and a rounding.
  */
 #include "nn/residual_relu.h"
 

@@ -15,7 +15,7 @@ bird_status bird_residual_relu_forward(bird_plan *plan, bird_value *dst, bird_va
 bird_status bird_residual_relu_backward(bird_plan *plan, bird_value *diff, bird_value a,
                                         bird_value b, bird_value dst, bird_error *err);
 
-/* *sum = a + b in a's bytes: a gradient that came by two roads. */
+/* *sum = a + b in a's bytes: a gradient that arrives on two paths. */
 bird_status bird_add(bird_plan *plan, bird_value *sum, bird_value a, bird_value b,
                      bird_error *err);
 

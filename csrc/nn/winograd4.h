@@ -4,8 +4,8 @@
  *
  * The input is cut into tiles of 6x6 that overlap by two. A few tiles at a time are transformed,
  * multiplied place by place with the transformed weights and transformed back, by one thread whose
- * scratch stays in its caches. Nobody waits for anybody but at the end. The transforms multiply by
- * up to 8, and the error is ten times that of F(2x2): 2e-6 of the output's root mean square.
+ * scratch stays in its caches. Threads wait for each other only at the end. The transforms multiply
+ * by up to 8, and the error is ten times that of F(2x2): 2e-6 of the output's root mean square.
  *
  * The arithmetic is written once (nn/winograd4_tile.h) for 4, 8 and 16 lanes;
  * nn/conv_winograd.h makes a step of a plan of it. Each sum runs over the channels in one order:

@@ -89,13 +89,13 @@ PyObject *bird_glue_trainer_head_loss(PyObject *self, PyObject *args, PyObject *
     }
     if (optional_array(&targets, given, "targets", dims[0], dims[1]) < 0 ||
         optional_array(&weights, given_weights, "weights", dims[0], 0) < 0)
-        goto done;
+        goto cleanup;
     if (!targets) {
         PyErr_SetString(PyExc_TypeError, "targets must be an array, got None");
-        goto done;
+        goto cleanup;
     }
     logits = bird_new_array(2, dims, NPY_FLOAT32);
-    if (!logits) goto done;
+    if (!logits) goto cleanup;
     begin(self, &unlocked);
     status = bird_trainer_loss(core_of(self), &loss, PyArray_DATA(logits), PyArray_DATA(targets),
                                weights ? PyArray_DATA(weights) : NULL, &err);
@@ -104,7 +104,7 @@ PyObject *bird_glue_trainer_head_loss(PyObject *self, PyObject *args, PyObject *
         result = Py_BuildValue("dO", loss, (PyObject *)logits);
     else
         bird_raise(state_of(self), &err);
-done:
+cleanup:
     Py_XDECREF(targets);
     Py_XDECREF(weights);
     Py_XDECREF(logits);
