@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.checks import check_number
+from birdembed.base.checks import check_integer, check_number
 from birdembed.base.makers import named
 from birdembed.base.vectors import as_vectors
 from birdembed.images.sources import Inputs, is_image, is_single
@@ -48,7 +48,9 @@ def search(
     chosen = rows.select(where, exclude_ids)
     found = len(rows) if chosen is None else len(chosen)
     corpus = rows.vectors if len(rows) else np.empty((0, vectors.shape[1]), np.float32)
-    scores, indices = search_rows(vectors, corpus, k, rows=chosen)
+    # The core fills k columns, however few rows there are.
+    most = min(check_integer("k", k, 1), max(found, 1))
+    scores, indices = search_rows(vectors, corpus, most, rows=chosen)
     scores, indices = scores[:, :found], indices[:, :found]
     if min_score is not None:
         scores, indices = _at_least(min_score, scores, indices)
