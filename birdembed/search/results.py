@@ -102,8 +102,10 @@ class SearchResult:
         """Return the number of matches, or the number of queries if there are many."""
         return len(self.scores)
 
-    def __getitem__(self, i: int) -> Any:
-        """Return one match, or the result of one query."""
+    def __getitem__(self, i: int | slice) -> Any:
+        """Return one match, or the result of one query; for a slice a list of these."""
+        if isinstance(i, slice):
+            return [self[row] for row in range(len(self))[i]]
         i = range(len(self))[i]
         if self._single:
             return Match(self.ids[i], self.labels[i], float(self.scores[i]), self.paths[i])

@@ -195,6 +195,8 @@ def test_one_query_and_many(index):
     assert match.label == index.labels[rows[0, 0]]
     assert match.id in repr(many)
     assert match.id in repr(many[0])
+    assert many[0][:2] == list(many[0])[:2]
+    assert [result.query for result in many[1:]] == [result.query for result in list(many)[1:]]
     with pytest.raises(IndexError):
         many[3]
 
