@@ -40,7 +40,6 @@ struct bird_packed {
     chunk *chunks; /* owned list, the one being filled first */
     bird_plain_fn plain;
     const void *owner; /* borrowed: outlives the store */
-    size_t size;
     float *scratch; /* owned: a convolution's plain weights; NULL when settled */
     size_t scratch_size;
 };
@@ -94,10 +93,6 @@ void bird_packed_settle(bird_packed *packed) {
     bird_free(packed->scratch);
     packed->scratch = NULL;
     packed->scratch_size = 0;
-}
-
-size_t bird_packed_size(const bird_packed *packed) {
-    return packed->size;
 }
 
 /* `size` bytes of the first chunk, or of a new one; NULL where memory is out. */
@@ -210,7 +205,6 @@ static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl
                             const_dnnl_memory_desc_t plain_md, bird_weights_transform transform,
                             bird_error *err) {
     bird_status status = BIRD_OK;
-    size_t size = dnnl_memory_desc_get_size(md);
     dnnl_dims_t *dims = NULL;
     dnnl_data_type_t type;
     float *plain;
@@ -219,7 +213,7 @@ static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl
     *out = NULL;
     BIRD_DNNL(dnnl_memory_desc_query(plain_md, dnnl_query_dims, &dims));
     BIRD_DNNL(dnnl_memory_desc_query(md, dnnl_query_data_type, &type));
-    if (made) made->data = take(packed, size);
+    if (made) made->data = take(packed, dnnl_memory_desc_get_size(md));
     plain = plain_weights(packed, key, *dims);
     if (!plain || !made || !made->data) BIRD_FAIL(BIRD_NOMEM, "out of memory for packed weights");
     BIRD_DNNL(dnnl_memory_desc_clone(&made->md, md));
@@ -231,7 +225,6 @@ static bird_status add_form(form **out, bird_packed *packed, int key, const_dnnl
         BIRD_TRY(reorder(made->data, md, plain, plain_md, err));
     made->next = packed->entries[key].forms;
     packed->entries[key].forms = made;
-    packed->size += size;
     *out = made;
     made = NULL;
 cleanup:

@@ -8,8 +8,6 @@
 #ifndef BIRD_NN_PACKED_H
 #define BIRD_NN_PACKED_H
 
-#include <stddef.h>
-
 #include "base/status.h"
 
 typedef struct bird_packed bird_packed;
@@ -28,8 +26,5 @@ void bird_packed_destroy(bird_packed *packed); /* NULL is fine */
 /* Call it when a plan is built: gives back what was only needed to make forms, and tells the kernel
  * that the forms stay (bird_alloc_settle). */
 void bird_packed_settle(bird_packed *packed);
-
-/* Bytes held. */
-size_t bird_packed_size(const bird_packed *packed);
 
 #endif

@@ -97,10 +97,6 @@ cleanup:
     return status;
 }
 
-void bird_plan_keep(bird_plan *plan, bird_value kept) {
-    plan->values[kept].last = INT32_MAX;
-}
-
 const_dnnl_memory_desc_t bird_plan_md(const bird_plan *plan, bird_value of) {
     return plan->values[of].md;
 }
@@ -315,7 +311,7 @@ static bird_status output(bird_plan *plan, bird_value *out, bird_value from,
     *out = BIRD_NO_VALUE;
     BIRD_TRY(bird_md_like(&md, plan, from, dnnl_f32, tag, err));
     BIRD_TRY(bird_plan_reordered(plan, out, from, md, err));
-    bird_plan_keep(plan, *out);
+    plan->values[*out].last = INT32_MAX; /* it is read after the last step */
 cleanup:
     dnnl_memory_desc_destroy(md);
     return status;

@@ -50,7 +50,7 @@ bird_status bird_plan_finish(bird_plan *plan, bird_error *err);
 /* Point an external value at its data; borrowed until the next binding. */
 bird_status bird_plan_bind(bird_plan *plan, bird_value value, void *data, bird_error *err);
 
-/* The bytes of a kept slab value, after finish; borrowed from the plan. */
+/* The bytes of an output, after finish; borrowed from the plan. */
 void *bird_plan_data(const bird_plan *plan, bird_value value);
 
 /* Run all steps, with a checkpoint before each. */

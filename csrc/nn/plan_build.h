@@ -40,9 +40,6 @@ bird_status bird_plan_external(bird_plan *plan, bird_value *value, const_dnnl_me
 bird_status bird_plan_constant(bird_plan *plan, bird_value *value, dnnl_data_type_t type,
                                const void *number, bird_error *err);
 
-/* Keep a slab value alive to the end, so that it can be read after executing. */
-void bird_plan_keep(bird_plan *plan, bird_value value);
-
 /* The descriptor of a value; borrowed from the plan. */
 const_dnnl_memory_desc_t bird_plan_md(const bird_plan *plan, bird_value value);
 
