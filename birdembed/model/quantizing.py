@@ -42,7 +42,7 @@ def largest_activations(
             for pixels in (batch.pixels, batch.mirrored):
                 if pixels is not None and len(pixels):
                     found = now.trunk.network.largest(pixels, threads)
-                    largest.append(found.max(axis=0))  # keeps NaN
+                    largest.append(found.max(axis=0))
             bar.update(len(batch.pixels))
     finally:
         bar.close()

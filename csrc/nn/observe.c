@@ -14,7 +14,11 @@ static void run(const void *context, void *const *data, int n_threads) {
     const float *values = data[0];
     float largest = 0;
     (void)n_threads;
-    for (size_t i = 0; i < asked->count; i++) largest = fmaxf(largest, fabsf(values[i]));
+    for (size_t i = 0; i < asked->count; i++) {
+        /* fmaxf would leave NaN out. */
+        const float value = isnan(values[i]) ? INFINITY : fabsf(values[i]);
+        largest = fmaxf(largest, value);
+    }
     *asked->largest = largest;
 }
 

@@ -4,8 +4,8 @@
 
 #include "nn/plan.h"
 
-/* Write the largest absolute value of a float32 value to *largest, at every execution. Borrowed;
- * outlives the plan. */
+/* Write the largest absolute value of a float32 value, infinity for NaN, to *largest, at every
+ * execution. Borrowed; outlives the plan. */
 bird_status bird_observe_largest(bird_plan *plan, bird_value value, float *largest,
                                  bird_error *err);
 
