@@ -35,10 +35,11 @@ class Images:
 
 def is_index(path: str) -> bool:
     """Return whether a file is an index written by `birdembed index`."""
+    from birdembed.base.files import regular
     from birdembed.search.index_file import FORMAT
 
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             return FORMAT.encode() in file.read(200)
     except OSError:
         return False

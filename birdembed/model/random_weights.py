@@ -9,8 +9,8 @@ import numpy as np
 
 from birdembed import _core
 from birdembed.base.checks import check_choice
-from birdembed.images.preprocess import Preprocess
-from birdembed.model.network import check_class_names, check_num_classes, check_preprocess
+from birdembed.images.preprocess import Preprocess, check_preprocess
+from birdembed.model.network import check_class_names, check_num_classes
 from birdembed.pretrained.contents import Pretrained
 from birdembed.weights.state_dict import FEATURES
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from birdembed._core import WeightsError
+from birdembed.base.files import KeptFile
 from birdembed.base.json_text import json_object
 from birdembed.base.species_names import SpeciesNames, checked_species_names
 from birdembed.base.text import composed, error_text, shortened, shown
@@ -184,7 +185,7 @@ def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> N
         pretrained.projection = read_projection(file_in(folder, PROJECTION))
         pretrained.project_by_default = bool(projection.get("default"))
     if own.get("gallery"):
-        pretrained.gallery_path = file_in(folder, GALLERY)
+        pretrained.gallery_file = KeptFile(file_in(folder, GALLERY))
         pretrained.calibration = _calibration(own.get("calibration"), path)
     convolutions = sum(array.ndim == 4 for array in pretrained.state.values())
     pretrained.ranges = _ranges(own.get("int8"), convolutions, path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.files import replacing, with_path
+from birdembed.base.files import path_text, regular, replacing, with_path
 from birdembed.base.makers import Maker
 from birdembed.base.optional import need
 from birdembed.base.text import some
@@ -238,8 +238,9 @@ def read_parquet(path: str | os.PathLike[str]) -> Rows:
     import pyarrow
     from pyarrow import dataset
 
-    where = os.fspath(path)
-    os.stat(where)  # raises the usual OSError if the path does not exist
+    where = path_text(path)
+    if not os.path.isdir(where):
+        os.close(regular(where, os.O_RDONLY | os.O_CLOEXEC))  # raises the usual OSError
     try:
         # A folder may have columns in the names of its subfolders: label=OWL/part-0.parquet.
         named = "hive" if os.path.isdir(where) else None

@@ -87,7 +87,7 @@ def test_everything_comes_back(tmp_path, model):
     assert back.projection.pooling == "gem"
     np.testing.assert_array_equal(back.projection.mean, model.projection.mean)
     np.testing.assert_array_equal(back.projection.matrix, model.projection.matrix)
-    assert back.gallery_path.read_bytes() == b"gallery"
+    assert back.gallery_file.open().read() == b"gallery"
     assert back.source == str(folder)
     assert check_fingerprint(back) == model.fingerprint
 
@@ -127,7 +127,7 @@ def test_saving_again_leaves_nothing_of_the_old(tmp_path, model, state):
     ]
     back = read_pretrained(tmp_path)
     assert back.projection is None
-    assert back.gallery_path is None
+    assert back.gallery_file is None
     assert back.class_names is None
 
 

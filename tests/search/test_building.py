@@ -323,3 +323,19 @@ def test_killed_half_way(tmp_path, how):
     again = computed() - half
     assert n - half <= again <= n - half + 32  # at most the rows in flight are lost
     assert (tmp_path / "2").read_bytes() == content(build(folder, None)[0], tmp_path / "3")
+
+
+def test_pipes_and_devices_in_a_folder_have_no_content_key(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert building.content_key(str(tmp_path / "pipe.jpg")) is None
+    assert building.content_key("/dev/zero") is None
+
+
+def test_a_cache_that_another_program_cuts_is_computed_again(folder, tmp_path):
+    model = FakeModel()
+    before = Index.build(model, folder, cache=tmp_path / "cache").embeddings
+    store = EmbeddingCache(tmp_path / "cache", model.fingerprint)
+    os.truncate(store.path, 200)
+    keys = [building.content_key(str(path)) for path in sorted(folder.rglob("*/[abdf]*.*"))]
+    assert all(key is None or store.get(key) is None for key in keys)  # no SIGBUS
+    assert (Index.build(model, folder, cache=tmp_path / "cache").embeddings == before).all()
