@@ -85,6 +85,8 @@ def _float(name: str, value: Any) -> float:
         number = float(value)
     except TypeError:
         raise TypeError(f"{name} must be a number, got {shown(value)}") from None
+    except OverflowError:  # an integer
+        number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {shown(value)}")
     return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def _field(values: Mapping[str, Any], name: str, kind: Any, what: str, path: Pat
         The value has another type; the message names the field.
     """
     value = values.get(name)
-    if value is None or (isinstance(value, kind) and type(value) is not bool) or kind is object:
+    if value is None or (isinstance(value, kind) and (type(value) is not bool or kind is bool)):
         return value
     raise WeightsError(f"{path}: {name} must be {what}, got {shown(value)}")
 
@@ -66,9 +67,14 @@ def _class_names(names: Any, count: int, config_path: Path) -> list[str] | None:
         return None
     try:
         if isinstance(names, Mapping):
+            if sorted(map(int, names)) != list(range(len(names))):
+                raise ValueError(f"their numbers are not 0 to {len(names) - 1}")
             names = [names[i] for i in sorted(names, key=int)]
         if isinstance(names, (str, bytes)):
             raise TypeError("they are a single string")
+        wrong = [name for name in names if not isinstance(name, (str, int))]
+        if wrong:
+            raise TypeError(f"{shown(wrong[0])} is not a name")
         listed = [composed(str(name)) for name in names]
     except (TypeError, ValueError, OverflowError) as error:
         raise WeightsError(
@@ -102,7 +108,7 @@ def _calibration(values: Any, config_path: Path) -> dict[str, float] | None:
         return None
     try:
         numbers = {name: float(values[name]) for name in ("bias", "score", "margin")}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{config_path}: calibration: expected the numbers bias, score and margin, got "
             f"{shown(values)}"
@@ -117,11 +123,13 @@ def _ranges(values: Any, convolutions: int, config_path: Path) -> np.ndarray | N
     if values is None:
         return None
     try:
-        ranges = np.array([float(value) for value in values["ranges"]], np.float32)
-    except (KeyError, TypeError, ValueError) as error:
+        numbers = [float(value) for value in values["ranges"]]
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{config_path}: int8: ranges are not numbers: {shown(error.args)}"
         ) from error
+    with np.errstate(over="ignore"):  # too large for float32: not finite
+        ranges = np.array(numbers, np.float32)
     if len(ranges) != convolutions or not np.isfinite(ranges).all() or ranges.min() < 0:
         raise WeightsError(
             f"{config_path}: int8: ranges must be {convolutions} finite, non-negative numbers"
@@ -152,9 +160,10 @@ def _architecture(config: Mapping[str, Any], path: Path) -> str | None:
 
 def _read_preprocess(folder: Path, config: Mapping[str, Any]) -> Preprocess:
     own = config.get("birdembed") or {}
+    mirror = bool(_field(own, "mirror", bool, "true or false", folder / CONFIG))
     cfg = config.get("pretrained_cfg")
     if isinstance(cfg, Mapping):
-        return preprocess_from_timm(cfg, str(folder / CONFIG), mirror=bool(own.get("mirror")))
+        return preprocess_from_timm(cfg, str(folder / CONFIG), mirror=mirror)
     path = folder / PREPROCESSOR
     if path.is_file():
         return preprocess_from_transformers(_read_json(path), str(path))
@@ -176,14 +185,16 @@ def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> N
     pretrained.pooling = pooling
     pretrained.training = dict(_field(own, "training", Mapping, "an object", path) or {})
     threshold = _field(own, "threshold", (int, float), "a number", path)
-    if threshold is not None and not abs(threshold) < math.inf:
-        raise WeightsError(f"{path}: threshold must be finite, got {threshold}")
-    pretrained.threshold = threshold
+    if threshold is not None and not abs(threshold) <= sys.float_info.max:
+        raise WeightsError(f"{path}: threshold must be finite, got {shown(threshold)}")
+    pretrained.threshold = None if threshold is None else float(threshold)
     pretrained.species_names = _species_names(own.get("species"), path)
     projection = _field(own, "projection", Mapping, "an object", path)
     if projection:
         pretrained.projection = read_projection(file_in(folder, PROJECTION))
-        pretrained.project_by_default = bool(projection.get("default"))
+        pretrained.project_by_default = bool(
+            _field(projection, "default", bool, "true or false", path)
+        )
     if own.get("gallery"):
         pretrained.gallery_file = KeptFile(file_in(folder, GALLERY))
         pretrained.calibration = _calibration(own.get("calibration"), path)
