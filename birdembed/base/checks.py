@@ -31,6 +31,7 @@ def check_integer(name: str, value: Any, least: int, most: float = math.inf) -> 
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int, got {shown(value)}")
     if not least <= value <= min(most, LARGEST_INTEGER):
+        most = min(most, LARGEST_INTEGER if value > least else math.inf)
         limits = f"at least {least}" if most == math.inf else f"{least} to {int(most)}"
         raise ValueError(f"{name} must be {limits}, got {shown(value)}")
     return int(value)

@@ -35,12 +35,22 @@ def cache_dir() -> Path:
     """Return the cache folder: BIRDEMBED_CACHE, else birdembed below XDG_CACHE_HOME or ~/.cache.
 
     The folder is not created.
+
+    Raises
+    ------
+    FileNotFoundError
+        This user has no home folder.
     """
     given = os.environ.get("BIRDEMBED_CACHE")
     if given:
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "birdembed"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "birdembed"
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            "this user has no home folder; set BIRDEMBED_CACHE to a writable folder"
+        ) from error
 
 
 def path_text(path: str | os.PathLike[str]) -> str:

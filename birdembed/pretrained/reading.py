@@ -40,7 +40,8 @@ from birdembed.weights.state_dict import ARCHITECTURES, to_native
 _TRIES = 20  # maximum number of saves by other processes while a folder is read
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raise a WeightsError that names the file if it is none."""
     try:
         return json_object(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -166,7 +167,7 @@ def _read_preprocess(folder: Path, config: Mapping[str, Any]) -> Preprocess:
         return preprocess_from_timm(cfg, str(folder / CONFIG), mirror=mirror)
     path = folder / PREPROCESSOR
     if path.is_file():
-        return preprocess_from_transformers(_read_json(path), str(path))
+        return preprocess_from_transformers(read_json(path), str(path))
     if config.get("architecture"):  # oldest configs of timm: the same keys at the top level
         return preprocess_from_timm(config, str(folder / CONFIG))
     raise WeightsError(f"{path}: no such file, and {CONFIG} has no preprocessing; pass preprocess=")
@@ -276,7 +277,7 @@ def _read(
             f"{config_path}: no such file; this is not a model folder, or a save was interrupted; "
             "to load a plain weights file, use load_model('resnet50', weights=FILE)"
         )
-    config = _read_json(config_path)
+    config = read_json(config_path)
     declared = _architecture(config, config_path)
     if None not in (architecture, declared) and architecture != declared:
         raise WeightsError(f"{config_path}: holds a {declared}, expected a {architecture}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,11 @@ def list_models() -> list[str]:
     from birdembed.pretrained.hub import pinned_models
 
     names = sorted(p.parent.name for p in _BUNDLED.glob(f"*/{CONFIG}"))
-    if (sscd_dir() / CONFIG).is_file():
-        names.append("sscd")
-    return names + pinned_models()
+    with contextlib.suppress(OSError):  # no cache folder, or it cannot be read
+        if os.path.isfile(sscd_dir() / CONFIG):
+            names.append("sscd")
+        names += pinned_models()
+    return names
 
 
 def sscd_dir() -> Path:

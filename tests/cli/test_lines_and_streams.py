@@ -114,3 +114,45 @@ def test_species_of_these_names_are_species(tmp_path):
         (tmp_path / name).mkdir()
         Image.new("RGB", (40, 40)).save(tmp_path / name / "a.png")
     assert check_train(be.ImageFolder(tmp_path)).class_names == ["train", "valid"]
+
+
+def started(*words, **options):
+    command = [sys.executable, "-m", "birdembed", *words]
+    options = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}, **options}
+    return subprocess.run(command, capture_output=True, timeout=300, **options)
+
+
+def test_standard_input_with_any_bytes(tmp_path):
+    (tmp_path / "b\udcff.png").write_bytes(b"no image")
+    strict = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
+    done = started("verify", "-", cwd=tmp_path, input=b"b\xff.png\n", env=strict)
+    assert done.returncode == 1
+    assert done.stdout.startswith((b"bad\tb\xff.png", b"bad\tb\\udcff.png"))
+
+
+def test_standard_input_that_has_no_lines(tmp_path):
+    done = started("verify", "-", input=b"a.png\0b.png\0")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"one path per line" in done.stderr
+    done = started("verify", "-", preexec_fn=lambda: os.close(0))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"standard input is closed" in done.stderr
+
+
+def test_a_folder_in_the_place_of_a_file_is_found_before_the_work(birds, tmp_path, capsys):
+    (tmp_path / "x.csv").mkdir()
+    assert main(["embed", str(birds), "-o", str(tmp_path / "x.csv"), "--model", "nobody"]) == 1
+    assert "x.csv: it exists and is no file" in capsys.readouterr().err
+
+
+def test_models_without_a_home(monkeypatch, capsys):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("BIRDEMBED_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert main(["models"]) == 0
+    assert "birds477" in capsys.readouterr().out
+    assert main(["info", "--check", "sscd"]) == 1
+    assert "no home folder; set BIRDEMBED_CACHE" in capsys.readouterr().err
