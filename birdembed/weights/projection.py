@@ -100,8 +100,9 @@ def read_projection(path: str | os.PathLike[str]) -> Projection:
     try:
         return Projection(
             read_metadata(path).get("pooling", "avg"),
-            tensors["mean"].float32("mean"),
-            tensors["matrix"].float32("matrix"),
+            # Copied: the file is mapped, and another program may overwrite it.
+            tensors["mean"].float32("mean").copy(),
+            tensors["matrix"].float32("matrix").copy(),
         )
     except ValueError as error:
         raise WeightsError(f"{os.fspath(path)}: {error_text(error)}") from error

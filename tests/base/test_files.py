@@ -14,10 +14,11 @@ import pytest
 
 import birdembed as be
 from birdembed.base import files
-from birdembed.base.files import replacing, replacing_dir, staging, sweep
+from birdembed.base.files import KeptFile, replacing, replacing_dir, staging, sweep
 from birdembed.pretrained.contents import COMMITTED, Pretrained
 from birdembed.pretrained.reading import read_pretrained
 from birdembed.pretrained.writing import write_pretrained
+from birdembed.weights.projection import read_projection, write_projection
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -164,6 +165,31 @@ def test_nobody_waits_for_a_pipe_or_reads_a_device_without_end(tmp_path):
                 use(path)
         with pytest.raises(be.WeightsError, match="a pipe or device"):
             be.load_model("resnet18", weights=path)
+
+
+def test_a_projection_does_not_change_with_its_file(tmp_path):
+    path = tmp_path / "projection.safetensors"
+    given = be.Projection("avg", np.ones(2000, np.float32), np.ones((2000, 4), np.float32))
+    write_projection(path, given)
+    back = read_projection(path)
+    os.truncate(path, 100)  # a mapped file would end this process (SIGBUS)
+    np.testing.assert_array_equal(back.mean, given.mean)
+    np.testing.assert_array_equal(back.matrix, given.matrix)
+
+
+def test_a_kept_file_is_read_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("x").write_text("old")
+    kept = KeptFile("x")
+    write("x")
+    monkeypatch.chdir("/")
+    for _ in range(2):
+        with kept.open() as file:
+            assert file.read() == b"old"
+    (tmp_path / "x").unlink()
+    assert kept.open().read() == b"old"
+    with pytest.raises(FileNotFoundError, match="nobody"):
+        KeptFile("nobody").open()
 
 
 # What others left ------------------------------------------------------------------------

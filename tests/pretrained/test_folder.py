@@ -30,7 +30,7 @@ def state(monkeypatch):
 
     monkeypatch.setattr(_core, "parameter_table", tiny_table)
     rng = np.random.default_rng(0)
-    return {n: rng.standard_normal(s, np.float32) for n, s in tiny_table("resnet50", 3)}
+    return {n: abs(rng.standard_normal(s, np.float32)) for n, s in tiny_table("resnet50", 3)}
 
 
 @pytest.fixture(scope="module")
