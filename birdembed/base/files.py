@@ -187,8 +187,11 @@ def _taken(folder: Path, name: str) -> tuple[int, Path]:
     while True:
         path = folder / f".{start}.{os.urandom(8).hex()}{_ENDING}"
         path.mkdir(mode=0o700)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        # Before it is locked, a sweep of another process may remove it as abandoned.
+        # Before it is locked, a sweep of another writer may remove it as abandoned.
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             lock(fd, wait=False)
             if os.path.samestat(os.fstat(fd), os.stat(path)):

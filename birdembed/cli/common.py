@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.json_text import json_text
-from birdembed.base.text import in_one_line
+from birdembed.base.text import in_one_line, readable
 from birdembed.cli.inputs import HELP, find_images
 
 if TYPE_CHECKING:
@@ -225,23 +225,31 @@ class _Said(logging.Handler):
         say(record.getMessage())
 
 
-def build_index(model: be.Model, words: str | Sequence[str], cache: str | Path | None) -> be.Index:
+def build_index(
+    model: be.Model, words: str | Sequence[str], cache: str | Path | None, only_utf8: str = ""
+) -> be.Index:
     """Build an index of the given images and list those that cannot be read.
 
-    The ids are paths; for a single folder they are relative to it.
+    The ids are paths; for a single folder they are relative to it. `only_utf8` is the format that
+    the index will be written in, if that cannot hold names of files with other bytes.
 
     Raises
     ------
     ValueError
-        None of the images can be read.
+        None of the images can be read, or a name cannot be written; then nothing was embedded.
     """
     import birdembed as be
+    from birdembed.images.files import list_images
 
     words = [words] if isinstance(words, str) else list(words)
     if len(words) == 1 and os.path.isdir(words[0]):
+        if only_utf8:
+            _check_utf8(list_images(words[0]).paths, only_utf8)
         index = be.Index.build(model, words[0], cache=cache, on_error="skip")
     else:
         found = find_images(words)
+        if only_utf8:
+            _check_utf8(found.paths, only_utf8)
         index = be.Index.build(
             model, found.paths, labels=found.labels, cache=cache, on_error="skip"
         )
@@ -252,6 +260,16 @@ def build_index(model: be.Model, words: str | Sequence[str], cache: str | Path |
         place = f"{words[0]}: " if len(words) == 1 else ""
         raise ValueError(f"{place}none of these photos can be read")
     return index
+
+
+def _check_utf8(paths: Iterable[str], kind: str) -> None:
+    """Raise a ValueError if a path is not UTF-8, as the files of a kind must be."""
+    for path in map(os.path.abspath, paths):
+        if path != readable(path):
+            raise ValueError(
+                f"{path}: {kind} cannot hold this name, which is not UTF-8; rename the file, or "
+                "write another format"
+            )
 
 
 def open_index(args: argparse.Namespace, place: str, cache: Any) -> tuple[be.Model, be.Index]:

@@ -363,3 +363,20 @@ def test_killed_at_any_moment(tmp_path, kind):
     else:
         be.Model("resnet50", seed=0).save_pretrained(path)
     assert hidden(folder) == []
+
+
+def test_a_new_folder_that_another_writer_sweeps_at_once_is_made_again(tmp_path, monkeypatch):
+    real, swept = os.open, []
+
+    def late(path, *args, **options):
+        if str(path).endswith(".birdembed.tmp") and not swept:
+            swept.append(path)
+            os.rmdir(path)  # the other writer was faster
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(files.os, "open", late)
+    write(tmp_path / "x")
+    monkeypatch.undo()
+    assert swept
+    assert (tmp_path / "x").read_text() == "new"
+    assert hidden(tmp_path) == []

@@ -156,3 +156,16 @@ def test_models_without_a_home(monkeypatch, capsys):
     assert "birds477" in capsys.readouterr().out
     assert main(["info", "--check", "sscd"]) == 1
     assert "no home folder; set BIRDEMBED_CACHE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("one", [False, True])
+def test_names_that_parquet_cannot_hold_are_found_before_the_work(birds, small, tmp_path, one):
+    pytest.importorskip("pyarrow")
+    Image.new("RGB", (8, 8)).save(birds / "e\udcff.png")
+    images = birds / "e\udcff.png" if one else birds
+    cache = tmp_path / "cache"
+    words = ["-o", str(tmp_path / "x.parquet"), "--model", small, "--cache", str(cache)]
+    done = started("embed", str(images), *words)
+    assert done.returncode == 1
+    assert b"Parquet cannot hold this name, which is not UTF-8; rename" in done.stderr
+    assert not cache.exists()
