@@ -41,15 +41,27 @@ def check_number(
     name: str, value: Any, least: float, most: float = math.inf, open_above: bool = True
 ) -> float:
     """Return a finite float, checked against the given limits."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (int, float, np.integer, np.floating)
-    ):
+    if not _is_number(value):
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     too_large = isinstance(value, (int, np.integer)) and abs(int(value)) > sys.float_info.max
     if too_large or not least <= value <= most or (open_above and value == most):
         limit = "" if most == math.inf else f" and {'below' if open_above else 'at most'} {most:g}"
         raise ValueError(f"{name} must be finite, at least {least:g}{limit}, got {shown(value)}")
     return float(value)
+
+
+def check_positive(name: str, value: Any, most: float = math.inf) -> float:
+    """Return a finite float above 0 and at most `most`."""
+    if _is_number(value) and not 0 < value <= min(most, sys.float_info.max):
+        limit = "finite" if most == math.inf else f"at most {most:g}"
+        raise ValueError(f"{name} must be above 0 and {limit}, got {shown(value)}")
+    return check_number(name, value, 0)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number; a boolean is not."""
+    numbers = (int, float, np.integer, np.floating)
+    return isinstance(value, numbers) and not isinstance(value, bool)
 
 
 def check_threads(num_threads: int | None) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from birdembed import _core
 from birdembed._core import get_num_threads as get_num_threads
 from birdembed._version import __version__
+from birdembed.base.checks import MAX_THREADS, check_integer
 from birdembed.base.precisions import VARIABLE, faster_than_float32, native_precisions
 
 # The processor features that matter for speed.
@@ -31,7 +32,7 @@ def set_num_threads(n: int) -> None:
     ValueError
         `n` is out of range.
     """
-    _core.set_num_threads(n)
+    _core.set_num_threads(check_integer("num_threads", n, 0, MAX_THREADS))
 
 
 def _cpu_features() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.checks import check_integer
 from birdembed.base.public import public
+from birdembed.base.text import shown
 from birdembed.base.vectors import as_vectors, check_finite
 from birdembed.evaluation.metrics import (
     RECALL_AT,
@@ -266,6 +267,8 @@ def _finite(array: ArrayLike, name: str) -> NDArray[np.float32]:
 
 def _label_list(labels: Sequence[Any], n: int, name: str) -> list[Any]:
     """Return labels as a list; raise an error if there are not `n`."""
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise TypeError(f"{name} must be a sequence with one value per row, got {shown(labels)}")
     tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
     if len(tags) != n:
         raise ValueError(f"{name} has {len(tags)} values, expected {n}, one per row")

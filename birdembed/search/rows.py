@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from birdembed.base.checks import check_integer
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.makers import Maker
 from birdembed.base.text import composed, shown, some
@@ -48,9 +49,9 @@ class Rows:
         fingerprint: str | None = None,
         maker: Maker | None = None,
     ):
-        if dim is not None and dim < 1:
-            raise ValueError(f"dim must be at least 1, got {dim}")
-        self.dim = dim
+        if not isinstance(fingerprint, (str, type(None))):
+            raise TypeError(f"fingerprint must be a string, got {shown(fingerprint)}")
+        self.dim = None if dim is None else check_integer("dim", dim, 1)
         self.fingerprint = fingerprint
         self.maker = maker
         self.ids: Column = []
@@ -85,6 +86,8 @@ class Rows:
 
     def with_fingerprint(self, fingerprint: str | None) -> Rows:
         """Return the same table with another fingerprint."""
+        if not isinstance(fingerprint, (str, type(None))):
+            raise TypeError(f"fingerprint must be a string, got {shown(fingerprint)}")
         rows = copy.copy(self)
         rows.fingerprint = fingerprint
         return rows
