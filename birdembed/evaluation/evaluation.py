@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed.base.checks import check_integer
+from birdembed.base.checks import check_integer, is_missing
 from birdembed.base.public import public
 from birdembed.base.text import shown
 from birdembed.base.vectors import as_vectors, check_finite
@@ -272,6 +272,9 @@ def _label_list(labels: Sequence[Any], n: int, name: str) -> list[Any]:
     tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
     if len(tags) != n:
         raise ValueError(f"{name} has {len(tags)} values, expected {n}, one per row")
+    gap = next((row for row, label in enumerate(tags) if is_missing(label)), None)
+    if gap is not None:
+        raise ValueError(f"{name}: row {gap} has no label; leave it out")
     return tags
 
 

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+import birdembed as be
 from birdembed.data.folder import ImageFolder
+from birdembed.data.parts import image_folder
+from birdembed.species.labelled import labelled_vectors
 
 CSV = "file,species,note\na.jpg,wren,x\nsub/b.jpg,auk,\n/far/c.jpg,,y\n"
 
@@ -189,3 +192,41 @@ def test_lists_of_other_things(paths, labels, words):
     with pytest.raises(TypeError, match=words):
         ImageFolder.from_lists(paths, labels)
     assert ImageFolder.from_lists([b"a\xff"], ["x"]).paths == ["a\udcff"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train", "valid"), ("Training", "Testing"), ("train_set", "val_set"), ("trn images", "eval")],
+)
+def test_splits_are_no_classes_for_anybody(tmp_path, names):
+    for name in names:
+        for species in ("auk", "owl"):
+            (tmp_path / name / species).mkdir(parents=True)
+            (tmp_path / name / species / "a.png").write_bytes(b"never opened")
+    model = be.Model("resnet18", num_classes=2, seed=0, class_names=["auk", "owl"])
+    for use in (
+        model.fit_gallery,
+        model.fit_projection,
+        lambda data: be.evaluate(model, data),
+        lambda data: be.top_losses(model, data),
+        lambda data: be.fine_tune(model, data, epochs=1),
+    ):
+        with pytest.raises(ValueError, match="are dataset splits, not classes"):
+            use(tmp_path)
+        with pytest.raises(ValueError, match="are dataset splits, not classes"):
+            use(ImageFolder(tmp_path))
+
+
+def test_folders_of_other_words_are_classes(tmp_path):
+    for name in ("train", "valise"):
+        (tmp_path / name / "x").mkdir(parents=True)
+        (tmp_path / name / "x" / "a.png").write_bytes(b"never opened")
+    assert image_folder(tmp_path, "data").class_names == ["train", "valise"]
+
+
+@pytest.mark.parametrize("gap", [None, float("nan"), np.float32("nan")])
+def test_gaps_in_labels_of_embeddings(gap):
+    with pytest.raises(ValueError, match="labels: row 1 has no label"):
+        be.retrieval_metrics(np.eye(3, dtype=np.float32), ["a", gap, "a"])
+    with pytest.raises(ValueError, match="data: row 1 has no label"):
+        labelled_vectors(None, np.eye(3, dtype=np.float32), ["a", gap, "a"])
