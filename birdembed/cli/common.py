@@ -244,12 +244,12 @@ def build_index(
     words = [words] if isinstance(words, str) else list(words)
     if len(words) == 1 and os.path.isdir(words[0]):
         if only_utf8:
-            _check_utf8(list_images(words[0]).paths, only_utf8)
+            check_utf8(list_images(words[0]).paths, only_utf8)
         index = be.Index.build(model, words[0], cache=cache, on_error="skip")
     else:
         found = find_images(words)
         if only_utf8:
-            _check_utf8(found.paths, only_utf8)
+            check_utf8(found.paths, only_utf8)
         index = be.Index.build(
             model, found.paths, labels=found.labels, cache=cache, on_error="skip"
         )
@@ -262,7 +262,7 @@ def build_index(
     return index
 
 
-def _check_utf8(paths: Iterable[str], kind: str) -> None:
+def check_utf8(paths: Iterable[str], kind: str) -> None:
     """Raise a ValueError if a path is not UTF-8, as the files of a kind must be."""
     for path in map(os.path.abspath, paths):
         if path != readable(path):
