@@ -318,8 +318,13 @@ def _checked_ids(ids: Sequence[str] | str) -> list[str]:
     if isinstance(ids, str):
         raise TypeError("ids must be a sequence of strings, got one string")
     names = _ids(ids, "ids")
+    check_unique(names)
+    return names
+
+
+def check_unique(names: Sequence[str]) -> None:
+    """Raise a ValueError if an id occurs twice."""
     if len(set(map(composed, names))) != len(names):
         seen: set[str] = set()
         twice = [name for name in names if composed(name) in seen or seen.add(composed(name))]  # type: ignore[func-returns-value]
         raise ValueError(f"ids {some(twice)} are duplicates; ids must be unique")
-    return names
