@@ -30,6 +30,24 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+#: Error handler that writes any text as UTF-8: bytes of file names as they are, other lone
+#: surrogates (which JSON can hold) as escapes.
+ANY_TEXT = "birdembed.any_text"
+
+
+def _bytes_or_escapes(error: UnicodeError) -> tuple[bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    part = error.object[error.start : error.end]
+    try:
+        return part.encode("utf-8", "surrogateescape"), error.end
+    except UnicodeEncodeError:
+        return part.encode("utf-8", "backslashreplace"), error.end
+
+
+codecs.register_error(ANY_TEXT, _bytes_or_escapes)
+
+
 def tolerate_any_name() -> None:
     r"""Make standard output and error print characters they cannot encode as escapes (\xff)."""
     for stream in (sys.stdout, sys.stderr):
@@ -37,8 +55,8 @@ def tolerate_any_name() -> None:
             continue
         # surrogateescape writes the original bytes of a file name, but in ASCII it cannot
         # encode an umlaut.
-        if stream.errors != "surrogateescape" or not _is_utf8(stream.encoding):
-            stream.reconfigure(errors="backslashreplace")
+        keeps = stream.errors == "surrogateescape" and _is_utf8(stream.encoding)
+        stream.reconfigure(errors=ANY_TEXT if keeps else "backslashreplace")
 
 
 def _is_utf8(encoding: str | None) -> bool:

@@ -14,7 +14,7 @@ from birdembed.base.optional import need
 from birdembed.cli import common
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
-NAMES = "surrogateescape"  # writes a file name that is not UTF-8 with its original bytes
+NAMES = common.ANY_TEXT  # writes a file name that is not UTF-8 with its original bytes
 
 
 class OutputFile:

@@ -11,6 +11,7 @@ from PIL import Image
 
 import birdembed as be
 from birdembed.cli import main
+from birdembed.cli.output import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -169,3 +170,8 @@ def test_names_that_parquet_cannot_hold_are_found_before_the_work(birds, small, 
     assert done.returncode == 1
     assert b"Parquet cannot hold this name, which is not UTF-8; rename" in done.stderr
     assert not cache.exists()
+
+
+def test_text_that_json_can_hold_and_utf8_cannot(tmp_path):
+    write_text(str(tmp_path / "x"), "ä b\udcff \ud800.")
+    assert (tmp_path / "x").read_bytes() == "ä b".encode() + b"\xff \\ud800."
