@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from birdembed.base.text import shown
 
 #: Maximum concentration of the Beta distribution of mixup and cutmix; all shares are then near 0.5.
 LARGEST_MIX = 1000
@@ -18,16 +21,19 @@ MAX_THREADS = 1024  # the same as in csrc/base/threads.h
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
     """Raise a ValueError unless the value is one of the choices."""
     if not isinstance(value, (str, type(None))) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}"
+        )
 
 
 def check_integer(name: str, value: Any, least: int, most: float = math.inf) -> int:
     """Return an int, checked against the given limits and `LARGEST_INTEGER`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an int, got {value!r}")
+        raise TypeError(f"{name} must be an int, got {shown(value)}")
     if not least <= value <= min(most, LARGEST_INTEGER):
+        most = min(most, LARGEST_INTEGER if value > least else math.inf)
         limits = f"at least {least}" if most == math.inf else f"{least} to {int(most)}"
-        raise ValueError(f"{name} must be {limits}, got {value}")
+        raise ValueError(f"{name} must be {limits}, got {shown(value)}")
     return int(value)
 
 
@@ -35,14 +41,27 @@ def check_number(
     name: str, value: Any, least: float, most: float = math.inf, open_above: bool = True
 ) -> float:
     """Return a finite float, checked against the given limits."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (int, float, np.integer, np.floating)
-    ):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not least <= value <= most or (open_above and value == most):
+    if not _is_number(value):
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
+    too_large = isinstance(value, (int, np.integer)) and abs(int(value)) > sys.float_info.max
+    if too_large or not least <= value <= most or (open_above and value == most):
         limit = "" if most == math.inf else f" and {'below' if open_above else 'at most'} {most:g}"
-        raise ValueError(f"{name} must be finite, at least {least:g}{limit}, got {value}")
+        raise ValueError(f"{name} must be finite, at least {least:g}{limit}, got {shown(value)}")
     return float(value)
+
+
+def check_positive(name: str, value: Any, most: float = math.inf) -> float:
+    """Return a finite float above 0 and at most `most`."""
+    if _is_number(value) and not 0 < value <= min(most, sys.float_info.max):
+        limit = "finite" if most == math.inf else f"at most {most:g}"
+        raise ValueError(f"{name} must be above 0 and {limit}, got {shown(value)}")
+    return check_number(name, value, 0)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number; a boolean is not."""
+    numbers = (int, float, np.integer, np.floating)
+    return isinstance(value, numbers) and not isinstance(value, bool)
 
 
 def check_threads(num_threads: int | None) -> int:
@@ -60,7 +79,7 @@ def is_missing(value: Any) -> bool:
 def check_boolean(name: str, value: Any) -> bool:
     """Return a checked bool."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 

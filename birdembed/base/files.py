@@ -7,10 +7,16 @@ locked. The next write removes such folders that are not locked: they were left 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+from birdembed.base.text import shown
 
 try:
     import fcntl
@@ -19,6 +25,8 @@ except ImportError:  # not POSIX: the user has to avoid concurrent writers
 
 
 _ENDING = ".birdembed.tmp"
+_LONGEST_PATH = 4096  # PATH_MAX of Linux
+_NAME_BYTES = 80  # of the name of a target in a temporary name; systems limit a name's length
 #: Names that contain a process id instead of being locked.
 _NUMBERED = re.compile(r"\.save\.(\d+)\.tmp|\..+\.(\d+)\.[0-9a-f]{6,8}\.tmp")
 
@@ -27,12 +35,40 @@ def cache_dir() -> Path:
     """Return the cache folder: BIRDEMBED_CACHE, else birdembed below XDG_CACHE_HOME or ~/.cache.
 
     The folder is not created.
+
+    Raises
+    ------
+    FileNotFoundError
+        This user has no home folder.
     """
     given = os.environ.get("BIRDEMBED_CACHE")
     if given:
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "birdembed"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "birdembed"
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            "this user has no home folder; set BIRDEMBED_CACHE to a writable folder"
+        ) from error
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """Return a path as a string, also for bytes.
+
+    Raises
+    ------
+    OSError, ValueError
+        It is too long, such as an image in base64, or has a NUL; the message shows its beginning.
+    """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"expected a path, got {type(path).__name__} ({shown(path)})")
+    text = os.fsdecode(path)
+    if len(text) > _LONGEST_PATH:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), shown(text))
+    if "\0" in text:
+        raise ValueError(f"{shown(text)}: a path cannot hold a NUL character")
+    return text
 
 
 def with_path(error: OSError, path: str | os.PathLike[str]) -> OSError:
@@ -42,12 +78,58 @@ def with_path(error: OSError, path: str | os.PathLike[str]) -> OSError:
     return OSError(error.errno, error.strerror, os.fspath(path))
 
 
+def regular(path: str, flags: int) -> int:
+    """Open a regular file, as the argument `opener` of `open`.
+
+    A pipe would wait for its writer, and a device may never end.
+
+    Raises
+    ------
+    OSError
+        It is a folder, a pipe or a device.
+    """
+    fd = os.open(path, flags | os.O_NONBLOCK)
+    kind = os.fstat(fd).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(fd)
+        code = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
+        what = os.strerror(code) if stat.S_ISDIR(kind) else "expected a file, got a pipe or device"
+        raise OSError(code, what, path)
+    return fd
+
+
+class KeptFile:
+    """A file to read later, with the content it has now, even if it is replaced or moved.
+
+    A file that cannot be opened raises its error when it is read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.path.abspath(path)  # also after a change of the current folder
+        self._fd: int | None = None
+        with contextlib.suppress(OSError):
+            self._fd = regular(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            weakref.finalize(self, os.close, self._fd).atexit = False
+
+    def __fspath__(self) -> str:
+        """Return the path it had."""
+        return self.path
+
+    def open(self) -> BinaryIO:
+        """Open the file at its beginning, for one reader at a time."""
+        if self._fd is None:
+            return open(self.path, "rb", opener=regular)
+        file = os.fdopen(os.dup(self._fd), "rb")
+        file.seek(0)
+        return file
+
+
 def sha256_of_file(path: str | os.PathLike[str]) -> bytes:
     """Return the SHA-256 of the content of a file."""
     import hashlib  # OpenSSL, which a first embedding does not need
 
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.digest()
@@ -101,11 +183,15 @@ def _remove_folder(path: str | os.PathLike[str]) -> None:
 
 def _taken(folder: Path, name: str) -> tuple[int, Path]:
     """Return a new, locked folder and the descriptor of the lock."""
+    start = os.fsencode(name)[:_NAME_BYTES].decode("utf-8", "ignore")
     while True:
-        path = folder / f".{name[:100]}.{os.urandom(8).hex()}{_ENDING}"
+        path = folder / f".{start}.{os.urandom(8).hex()}{_ENDING}"
         path.mkdir(mode=0o700)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        # Before it is locked, a sweep of another process may remove it as abandoned.
+        # Before it is locked, a sweep of another writer may remove it as abandoned.
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             lock(fd, wait=False)
             if os.path.samestat(os.fstat(fd), os.stat(path)):
@@ -161,10 +247,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary file does not exist yet, but an unwritable folder raises an error at once. On any
     error the temporary file is removed and `path` does not change. A replaced file keeps its mode
-    and, if permitted, its owner. An `OSError` about the temporary name is raised with `path`
-    instead.
+    and, if permitted, its owner. Of a link, the file it points to is replaced. An `OSError` about
+    the temporary name is raised with `path` instead.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path_text(path)))  # a link keeps pointing to the file
+    if target.exists() and not target.is_file():  # /dev/null, or a folder
+        code = errno.EISDIR if target.is_dir() else errno.EINVAL
+        raise OSError(code, "only a regular file can be replaced", str(path))
     try:
         with staging(target.parent, target.name) as folder:
             temporary = folder / "new"
@@ -179,7 +268,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 os.fsync(file.fileno())  # the content must be on disk before the name
             os.replace(temporary, target)
     except OSError as error:
-        raise with_path(error, target) from error
+        raise with_path(error, path_text(path)) from error
 
 
 def keep_owner(new: Path, old: Path) -> None:
@@ -205,7 +294,7 @@ def replacing_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     If another process has created `path` in the meantime, its folder is kept and the new one is
     discarded, because both have the same content.
     """
-    target = Path(path)
+    target = Path(path_text(path))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with staging(target.parent, target.name) as temporary:

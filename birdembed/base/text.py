@@ -7,6 +7,8 @@ import reprlib
 import unicodedata
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
 #: Control characters and other characters that end a line.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LONE = re.compile("[\ud800-\udfff]")
@@ -33,7 +35,8 @@ class _Short(reprlib.Repr):
 
     def repr_instance(self, x: object, level: int) -> str:
         """Return the repr of simple values, and the type of others."""
-        simple = isinstance(x, (bool, float, complex, bytes, type(None)))
+        x = x.item() if isinstance(x, np.generic) else x
+        simple = isinstance(x, (bool, int, float, complex, bytes, type(None)))
         return shortened(repr(x[:80] if isinstance(x, bytes) else x), 80) if simple else _type(x)
 
     def repr_int(self, x: int, level: int) -> str:

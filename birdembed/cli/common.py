@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.json_text import json_text
-from birdembed.base.text import in_one_line
+from birdembed.base.text import in_one_line, readable
 from birdembed.cli.inputs import HELP, find_images
 
 if TYPE_CHECKING:
@@ -30,6 +30,24 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+#: Error handler that writes any text as UTF-8: bytes of file names as they are, other lone
+#: surrogates (which JSON can hold) as escapes.
+ANY_TEXT = "birdembed.any_text"
+
+
+def _bytes_or_escapes(error: UnicodeError) -> tuple[bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    part = error.object[error.start : error.end]
+    try:
+        return part.encode("utf-8", "surrogateescape"), error.end
+    except UnicodeEncodeError:
+        return part.encode("utf-8", "backslashreplace"), error.end
+
+
+codecs.register_error(ANY_TEXT, _bytes_or_escapes)
+
+
 def tolerate_any_name() -> None:
     r"""Make standard output and error print characters they cannot encode as escapes (\xff)."""
     for stream in (sys.stdout, sys.stderr):
@@ -37,8 +55,8 @@ def tolerate_any_name() -> None:
             continue
         # surrogateescape writes the original bytes of a file name, but in ASCII it cannot
         # encode an umlaut.
-        if stream.errors != "surrogateescape" or not _is_utf8(stream.encoding):
-            stream.reconfigure(errors="backslashreplace")
+        keeps = stream.errors == "surrogateescape" and _is_utf8(stream.encoding)
+        stream.reconfigure(errors=ANY_TEXT if keeps else "backslashreplace")
 
 
 def _is_utf8(encoding: str | None) -> bool:
@@ -225,23 +243,31 @@ class _Said(logging.Handler):
         say(record.getMessage())
 
 
-def build_index(model: be.Model, words: str | Sequence[str], cache: str | Path | None) -> be.Index:
+def build_index(
+    model: be.Model, words: str | Sequence[str], cache: str | Path | None, only_utf8: str = ""
+) -> be.Index:
     """Build an index of the given images and list those that cannot be read.
 
-    The ids are paths; for a single folder they are relative to it.
+    The ids are paths; for a single folder they are relative to it. `only_utf8` is the format that
+    the index will be written in, if that cannot hold names of files with other bytes.
 
     Raises
     ------
     ValueError
-        None of the images can be read.
+        None of the images can be read, or a name cannot be written; then nothing was embedded.
     """
     import birdembed as be
+    from birdembed.images.files import list_images
 
     words = [words] if isinstance(words, str) else list(words)
     if len(words) == 1 and os.path.isdir(words[0]):
+        if only_utf8:
+            check_utf8(list_images(words[0]).paths, only_utf8)
         index = be.Index.build(model, words[0], cache=cache, on_error="skip")
     else:
         found = find_images(words)
+        if only_utf8:
+            check_utf8(found.paths, only_utf8)
         index = be.Index.build(
             model, found.paths, labels=found.labels, cache=cache, on_error="skip"
         )
@@ -252,6 +278,16 @@ def build_index(model: be.Model, words: str | Sequence[str], cache: str | Path |
         place = f"{words[0]}: " if len(words) == 1 else ""
         raise ValueError(f"{place}none of these photos can be read")
     return index
+
+
+def check_utf8(paths: Iterable[str], kind: str) -> None:
+    """Raise a ValueError if a path is not UTF-8, as the files of a kind must be."""
+    for path in map(os.path.abspath, paths):
+        if path != readable(path):
+            raise ValueError(
+                f"{path}: {kind} cannot hold this name, which is not UTF-8; rename the file, or "
+                "write another format"
+            )
 
 
 def open_index(args: argparse.Namespace, place: str, cache: Any) -> tuple[be.Model, be.Index]:

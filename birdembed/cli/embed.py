@@ -73,7 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Embed a folder and write the vectors to a file."""
     output.need_target(args.output)
-    index = common.build_index(common.load_model(args), args.images, args.cache)
+    only_utf8 = "Parquet" if output.ending(args.output) == ".parquet" else ""
+    index = common.build_index(common.load_model(args), args.images, args.cache, only_utf8)
     files = WRITERS[output.ending(args.output)](index, args.output)
     if args.json:
         common.print_json(

@@ -16,7 +16,8 @@ gallery is calibrated, also `probability`. An image that cannot be read has `que
   X.csv      one row per photo, columns query, species, common_name, scientific_name, score,
              probability, known, nearest, reason; species is empty if it is none of the known
              ones, nearest is the most similar species in any case
-  X.parquet  the same columns; needs the extra: pip install 'birdembed[parquet]'
+  X.parquet  the same columns; needs the extra: pip install 'birdembed[parquet]'; bytes of a name
+             that are not UTF-8 are escaped as in Python
   X.json     what --json prints
   X.jsonl    the same, one object per line
 """
@@ -28,7 +29,7 @@ from typing import Any
 
 from birdembed.base.files import replacing
 from birdembed.base.json_text import json_text
-from birdembed.base.text import in_one_line, readable
+from birdembed.base.text import in_one_line
 from birdembed.cli import common, output
 from birdembed.cli.inputs import find_images
 
@@ -63,13 +64,18 @@ def write_parquet(rows: list[dict[str, Any]], path: str) -> None:
     import pyarrow.parquet
 
     table = {
-        name: pa.array([readable(v) if kind == "string" and v else v for v in values], kind)
+        name: pa.array([_utf8(v) if kind == "string" and v else v for v in values], kind)
         for (name, kind), values in zip(
             COLUMNS.items(), zip(*map(_columns, rows), strict=True), strict=True
         )
     }
     with replacing(path) as name:
         pyarrow.parquet.write_table(pa.table(table), name)
+
+
+def _utf8(text: str) -> str:
+    """Return text that is UTF-8, with other bytes of names as escapes, so that names differ."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def write_json(rows: list[dict[str, Any]], path: str) -> None:

@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     database = _connect(args.lancedb) if args.lancedb else None
     if args.output:
         output.need_target(args.output)
-    index = common.build_index(common.load_model(args), args.images, args.cache)
+    only_utf8 = "LanceDB" if args.lancedb else ""
+    index = common.build_index(common.load_model(args), args.images, args.cache, only_utf8)
     written = {}
     if args.output:
         index.save(args.output)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from birdembed.base.files import path_text, regular
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -38,7 +41,7 @@ def is_index(path: str) -> bool:
     from birdembed.search.index_file import FORMAT
 
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             return FORMAT.encode() in file.read(200)
     except OSError:
         return False
@@ -61,7 +64,7 @@ def find_images(words: Iterable[str]) -> Images:
     failures: list[tuple[int, str, str]] = []
     names = [name for word in words for name in (_lines() if word == "-" else [word])]
     if names and not any(os.path.lexists(name) for name in names):
-        raise FileNotFoundError(f"no such file or folder: {names[0]}")
+        raise FileNotFoundError(f"no such file or folder: {path_text(names[0])}")
     for name in names:
         if os.path.isdir(name):
             more, closed = _below(name)
@@ -78,7 +81,13 @@ def find_images(words: Iterable[str]) -> Images:
 
 def _lines() -> list[str]:
     """Return the non-empty lines of standard input."""
+    if sys.stdin is None:
+        raise ValueError("no paths to read: standard input is closed")
+    if isinstance(sys.stdin, io.TextIOWrapper):  # names of files may have any bytes
+        sys.stdin.reconfigure(errors="surrogateescape")
     names = [line.rstrip("\r\n") for line in sys.stdin]
+    if any("\0" in name for name in names):
+        raise ValueError("standard input has NUL characters; expected one path per line")
     return [name for name in names if name]
 
 

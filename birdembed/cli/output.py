@@ -14,7 +14,7 @@ from birdembed.base.optional import need
 from birdembed.cli import common
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
-NAMES = "surrogateescape"  # writes a file name that is not UTF-8 with its original bytes
+NAMES = common.ANY_TEXT  # writes a file name that is not UTF-8 with its original bytes
 
 
 class OutputFile:
@@ -56,6 +56,8 @@ def need_target(path: str) -> None:
     """
     if ending(path) == ".parquet":
         need("pyarrow.parquet", "parquet", "Parquet")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileExistsError(f"cannot write {path}: it exists and is no file")
     parent = Path(path).resolve().parent
     if not parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {parent} does not exist")

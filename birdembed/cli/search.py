@@ -71,11 +71,10 @@ def _cache() -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
         with staging(folder, "probe"):
             return folder
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
-        common.say(
-            f"vectors are not cached: {common.one_line(error)}; "
-            "set BIRDEMBED_CACHE to a writable folder"
-        )
+    except OSError as error:
+        way_out = "set BIRDEMBED_CACHE to a writable folder"
+        reason = common.one_line(error).removesuffix(f"; {way_out}")
+        common.say(f"vectors are not cached: {reason}; {way_out}")
         return None
 
 

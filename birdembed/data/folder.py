@@ -362,28 +362,5 @@ class ImageFolder:
         return self._rows(train), self._rows(held)
 
 
-def image_folder(data: Any, argument: str, *others: str) -> ImageFolder:
-    """Return a dataset unchanged, or create the `ImageFolder` for a path.
-
-    `others` are other types that the argument can have, for the error message.
-
-    Raises
-    ------
-    OSError, ValueError
-        The folder does not exist, or it has no classes.
-    TypeError
-        `data` is neither an `ImageFolder` nor a path.
-    """
-    if isinstance(data, ImageFolder):
-        return data
-    if isinstance(data, (str, os.PathLike)):
-        return ImageFolder(data)
-    expected = ", ".join(["an ImageFolder", *others])
-    raise TypeError(
-        f"{argument} must be {expected} or the path of a folder with one subfolder per class, "
-        f"got {type(data).__name__}"
-    )
-
-
 def _count(names: Sequence[str]) -> str:
     return f"{len(names)} {'class' if len(names) == 1 else 'classes'}: {some(names)}"

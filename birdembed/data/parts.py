@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+from typing import Any
 
 from birdembed.data.folder import ImageFolder
 from birdembed.images.files import subfolders
 
-_PARTS = ({"train", "training"}, {"valid", "validation", "val", "test", "dev", "holdout"})
+_PARTS = (
+    set("train training trn".split()),
+    set("valid validation val vld test testing tst eval evaluation dev holdout".split()),
+)
+#: What may follow such a name: train_set, "test images".
+_ENDINGS = re.compile(r"[-_ ]?(?:set|data|images|photos|split)$")
 
 
 def parts_of(data: ImageFolder) -> tuple[str, str] | None:
@@ -15,12 +22,52 @@ def parts_of(data: ImageFolder) -> tuple[str, str] | None:
     if data.root is None:
         return None
     found = [
-        next((name for name in data.class_names if name.lower() in names), None) for names in _PARTS
+        next((name for name in data.class_names if _plain(name) in names), None) for names in _PARTS
     ]
     train, valid = (name and os.path.join(data.root, name) for name in found)
     if train and valid and all(subfolders(part) for part in (train, valid)):
         return train, valid
     return None
+
+
+def _plain(name: str) -> str:
+    """Return the name of a folder in small letters, without an ending such as _set."""
+    return _ENDINGS.sub("", name.lower())
+
+
+def check_not_parts(data: ImageFolder) -> None:
+    """Raise a ValueError if the classes of data are dataset splits, such as train and valid."""
+    parts = parts_of(data)
+    if parts is not None:
+        train, valid = (os.path.basename(part) for part in parts)
+        raise ValueError(
+            f"{data.root}: its subfolders {train!r} and {valid!r} are dataset splits, not classes; "
+            f"pass ImageFolder({parts[0]!r}) and ImageFolder({parts[1]!r}) separately"
+        )
+
+
+def image_folder(data: Any, argument: str, *others: str) -> ImageFolder:
+    """Return a dataset unchanged, or create the `ImageFolder` for a path.
+
+    `others` are other types that the argument can have, for the error message.
+
+    Raises
+    ------
+    OSError, ValueError
+        The folder does not exist, it has no classes, or its classes are dataset splits.
+    TypeError
+        `data` is neither an `ImageFolder` nor a path.
+    """
+    if isinstance(data, (str, os.PathLike)):
+        data = ImageFolder(data)
+    if isinstance(data, ImageFolder):
+        check_not_parts(data)
+        return data
+    expected = ", ".join(["an ImageFolder", *others])
+    raise TypeError(
+        f"{argument} must be {expected} or the path of a folder with one subfolder per class, "
+        f"got {type(data).__name__}"
+    )
 
 
 def read_parts(root: str | os.PathLike[str]) -> tuple[ImageFolder, ImageFolder | None]:

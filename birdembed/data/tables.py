@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from birdembed.base.checks import is_missing
-from birdembed.base.text import some
+from birdembed.base.files import path_text
+from birdembed.base.text import readable, shown, some
 
 
 def read_csv(
@@ -21,25 +22,60 @@ def read_csv(
     OSError
         The file cannot be read.
     ValueError
-        The file has no header, one of the columns is missing, or a row has no path.
+        The file is no table, one of the columns is missing or occurs twice, or a row has no path,
+        or more or fewer cells than the header. The message names the file and the line.
     """
-    name = os.fspath(path)
+    name = path_text(path)
+    wanted = [image] if label is None else [image, label]
     paths: list[str] = []
     labels: list[str | None] = []
-    with open(
-        path, newline="", encoding="utf-8-sig"
-    ) as file:  # spreadsheets write a byte order mark
-        rows = csv.DictReader(file, delimiter="\t" if name.lower().endswith(".tsv") else ",")
-        there = rows.fieldnames or []
-        for wanted in [image] if label is None else [image, label]:
-            if wanted not in there:
-                raise ValueError(f"{name}: {_no_column(wanted, there)}")
-        for row in rows:
-            if not row[image]:
-                raise ValueError(f"{name}, line {rows.line_num}: no path in column {image!r}")
-            paths.append(row[image])
-            labels.append((row[label] or None) if label is not None else None)
+    # Spreadsheets write a byte order mark. Names of files may have bytes that are not UTF-8.
+    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        delimiter = "\t" if name.lower().endswith(".tsv") else ","
+        rows = csv.reader(_text_lines(file, name), delimiter=delimiter, strict=True)
+        try:
+            head = next(rows, [])
+            places = [_place(column, head, name) for column in wanted]
+            for row in rows:
+                if row:  # not an empty line
+                    cells = _cells(row, places, head, f"{name}, line {rows.line_num}")
+                    paths.append(cells[0])
+                    labels.append((cells[1] or None) if label is not None else None)
+        except csv.Error as error:
+            raise ValueError(f"{name}, line {rows.line_num}: not a CSV file ({error})") from error
     return paths, labels
+
+
+def _text_lines(file: Iterable[str], name: str) -> Iterator[str]:
+    """Yield the lines of a text file; raise a ValueError at a NUL, as UTF-16 has them."""
+    for number, line in enumerate(file, 1):
+        if "\0" in line:
+            raise ValueError(f"{name}, line {number}: no text in UTF-8; save the table as UTF-8")
+        yield line
+
+
+def _place(column: str, head: Sequence[str], name: str) -> int:
+    """Return the number of a column of a CSV file."""
+    if column not in head:
+        raise ValueError(f"{name}: {_no_column(column, head)}")
+    if head.count(column) > 1:
+        raise ValueError(f"{name}: {head.count(column)} columns are named {column!r}; rename them")
+    return head.index(column)
+
+
+def _cells(row: Sequence[str], places: Sequence[int], head: Sequence[str], where: str) -> list[str]:
+    """Return the path and, if asked for, the label of a row."""
+    if len(row) != len(head):
+        raise ValueError(
+            f"{where}: expected {len(head)} cells, as in the header, got {len(row)}; a cell with a "
+            "separator needs quotes"
+        )
+    cells = [row[place] for place in places]
+    if not cells[0]:
+        raise ValueError(f"{where}: no path in column {head[places[0]]!r}")
+    if len(cells) > 1 and cells[1] != readable(cells[1]):
+        raise ValueError(f"{where}: the label {cells[1]!r} is not UTF-8; save the table as UTF-8")
+    return cells
 
 
 def column(frame: Any, name: str) -> list[Any]:
@@ -61,20 +97,31 @@ def column(frame: Any, name: str) -> list[Any]:
     names = list(there)
     if name not in names:
         raise ValueError(f"frame: {_no_column(name, names)}")
+    if names.count(name) > 1:
+        raise ValueError(f"frame: {names.count(name)} columns are named {name!r}; rename them")
     values = frame[name]
     for method in ("to_pylist", "to_list", "tolist"):
         if hasattr(values, method):
             return list(getattr(values, method)())
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"frame: column {name!r} is a {type(values).__name__}, expected a list")
     return list(values)
 
 
 def given_paths(given: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Return paths as strings; raise a ValueError if one is missing."""
+    """Return paths as strings; raise an error with the position of what is no path."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"paths must be a sequence of paths, got {shown(given)}")
     rows = []
     for row, path in enumerate(given):
         if is_missing(path):
             raise ValueError(f"paths has a missing value at position {row}; remove that row")
-        rows.append(os.fspath(path))
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            raise TypeError(
+                f"paths must hold paths, got {type(path).__name__} ({shown(path)}) at position "
+                f"{row}"
+            )
+        rows.append(os.fsdecode(path))
     return rows
 
 

@@ -75,6 +75,9 @@ def plot_map(
     """
     if method != "pca":
         raise ValueError(f"method must be 'pca', got {method!r}")
+    if np.ndim(embeddings) == 0:
+        kind = type(embeddings).__name__
+        raise TypeError(f"embeddings must be an array (n, dim), got {kind}")
     n_rows = len(np.asarray(embeddings))
     vectors, tags = checked_rows(embeddings, [""] * n_rows if labels is None else labels)
     if images is not None and len(images) != n_rows:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.checks import check_positive
 from birdembed.base.progress import progress_bar
 from birdembed.search.cosine import cosine_topk
 
@@ -84,7 +85,7 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
         `threshold` is not between 0 and 1, a folder has no images, or none of the images can be
         read.
     """
-    _check_threshold(threshold)
+    threshold = check_positive("threshold", threshold, 1)
     ours, our_names, our_labels = _thumbnails(data, "data")
     if reference is None:
         theirs, their_names, their_labels = ours, our_names, our_labels
@@ -128,7 +129,7 @@ def duplicate_groups(
     ValueError
         `threshold` is not between 0 and 1, the folder has no images, or none of them can be read.
     """
-    _check_threshold(threshold)
+    threshold = check_positive("threshold", threshold, 1)
     data: Any = images
     name, closed = "images", list["Failure"]()
     if isinstance(images, (str, os.PathLike)):
@@ -182,11 +183,6 @@ def _alike(
                 break
             rows = rows[near[:, -1]]
             n = min(4 * n, len(theirs))
-
-
-def _check_threshold(threshold: float) -> None:
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
 
 
 # Thumbnails ------------------------------------------------------------------------------

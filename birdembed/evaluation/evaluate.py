@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.data.folder import ImageFolder, image_folder
+from birdembed.data.folder import ImageFolder
+from birdembed.data.parts import image_folder
 from birdembed.evaluation.evaluation import Evaluation, measure_each
 from birdembed.evaluation.judged import judged, own_rows, reference_of
 from birdembed.evaluation.metrics import share_kept

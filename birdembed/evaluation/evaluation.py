@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed.base.checks import check_integer
+from birdembed.base.checks import check_integer, is_missing
 from birdembed.base.public import public
+from birdembed.base.text import shown
 from birdembed.base.vectors import as_vectors, check_finite
 from birdembed.evaluation.metrics import (
     RECALL_AT,
@@ -266,9 +267,14 @@ def _finite(array: ArrayLike, name: str) -> NDArray[np.float32]:
 
 def _label_list(labels: Sequence[Any], n: int, name: str) -> list[Any]:
     """Return labels as a list; raise an error if there are not `n`."""
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise TypeError(f"{name} must be a sequence with one value per row, got {shown(labels)}")
     tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
     if len(tags) != n:
         raise ValueError(f"{name} has {len(tags)} values, expected {n}, one per row")
+    gap = next((row for row, label in enumerate(tags) if is_missing(label)), None)
+    if gap is not None:
+        raise ValueError(f"{name}: row {gap} has no label; leave it out")
     return tags
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.text import some
-from birdembed.data.folder import ImageFolder, image_folder
+from birdembed.data.folder import ImageFolder
+from birdembed.data.parts import image_folder
 from birdembed.search.index import Index
 from birdembed.search.shared_rows import rows_of
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_integer
-from birdembed.data.folder import image_folder
+from birdembed.data.parts import image_folder
 from birdembed.evaluation.judged import Judged, judged, own_rows, reference_of
 from birdembed.search.cosine import cosine_similarity
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from birdembed.base.files import path_text
 from birdembed.base.text import composed
 
 IMAGE_ENDINGS = frozenset(
@@ -164,9 +165,7 @@ def image_paths(root: str | os.PathLike[str]) -> list[str]:
 
 def check_folder(root: str | os.PathLike[str]) -> str:
     """Return the path of a folder as a string; raise an `OSError` if it is not a folder."""
-    path = os.fspath(root)
-    if not isinstance(path, str):
-        raise TypeError(f"root must be a path, got {type(root).__name__}")
+    path = path_text(root)
     if not os.path.exists(path):
         raise FileNotFoundError(f"no such folder: {path}")
     if not os.path.isdir(path):

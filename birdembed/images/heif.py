@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from birdembed.base.files import regular
+
 HEAD = 128  # bytes needed to detect the format
 _AVIF = frozenset((b"avif", b"avis"))
 # Brands of HEVC-coded images, and generic brands used by both formats.
@@ -46,7 +48,7 @@ def lacking(source: str | bytes) -> str:
 
 
 def _head(path: str) -> bytes:
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         return file.read(HEAD)
 
 

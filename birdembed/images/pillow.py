@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from birdembed.base.files import regular
 from birdembed.images.pillow_open import check_pixels, opened, our_limit
 
 #: Number of pixels to convert at a time, because Pillow makes several copies.
@@ -159,7 +160,7 @@ def _from_path(image: Any) -> bytes | None:
     path = getattr(image, "filename", "")
     if not path:
         return None
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         return file.read()
 
 

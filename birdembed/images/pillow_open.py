@@ -7,8 +7,9 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
+from birdembed.base.files import regular
 from birdembed.images import heif
 
 MAX_PIXELS = 200_000_000  # the same as in csrc/image/image.h
@@ -36,7 +37,7 @@ def opened(source: str | bytes) -> Iterator[Any]:
     """Open a file (path or content) as a PIL image without loading its pixels."""
     from PIL import Image
 
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+    with _stream(source) as file:
         if heif.format_of(file.read(heif.HEAD)) == "HEIC":
             heif.register()
         file.seek(0)
@@ -47,6 +48,11 @@ def opened(source: str | bytes) -> Iterator[Any]:
             if image.format in ("JPEG", "MPO"):
                 _check_scans(image, file)
             yield image
+
+
+def _stream(source: str | bytes) -> BinaryIO:
+    """Return a file, given by its path or its content, as a stream."""
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb", opener=regular)
 
 
 @contextmanager
@@ -73,7 +79,7 @@ def our_limit() -> Iterator[None]:
                 Image.MAX_IMAGE_PIXELS = PILLOWS
 
 
-def _check_scans(image: Any, file: io.BufferedIOBase) -> None:
+def _check_scans(image: Any, file: BinaryIO) -> None:
     """Raise a ValueError for a JPEG whose scans have more blocks than the core allows."""
     width, height = image.size
     at = file.tell()

@@ -13,6 +13,7 @@ from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed.base.checks import check_boolean, check_choice, check_integer
 from birdembed.base.public import public
+from birdembed.base.text import shown
 from birdembed.images.decoding import decode_by_pillow
 from birdembed.images.sources import Source
 
@@ -70,21 +71,30 @@ class Preprocess:
         prepare([], self, 1)
 
 
+def check_preprocess(value: Any) -> Preprocess:
+    """Return the value; raise a TypeError if it is not a `Preprocess`."""
+    if not isinstance(value, Preprocess):
+        raise TypeError(f"preprocess must be a Preprocess, got {type(value).__name__}")
+    return value
+
+
 def _float(name: str, value: Any) -> float:
     if isinstance(value, (str, bytes)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
     try:
         number = float(value)
     except TypeError:
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+        raise TypeError(f"{name} must be a number, got {shown(value)}") from None
+    except OverflowError:  # an integer
+        number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {value!r}")
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
     return number
 
 
 def _three(name: str, values: Any) -> tuple[float, float, float]:
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be three numbers, got {values!r}")
+        raise TypeError(f"{name} must be three numbers, got {shown(values)}")
     numbers = tuple(_float(name, value) for value in values)
     if len(numbers) != 3:
         raise ValueError(f"{name} must be three numbers, got {len(numbers)}")

@@ -216,6 +216,7 @@ class Classifier(Embedder):
             Another call is changing this model.
         """
         num_classes = check_num_classes(num_classes)
+        seed = check_integer("seed", seed, 0)
         names = check_class_names(class_names, num_classes)
         with self._writing("reset_classifier"):
             state = {n: a for n, a in self.state_dict().items() if not n.startswith("fc.")}

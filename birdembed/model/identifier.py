@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from birdembed.base.checks import check_choice
 from birdembed.base.species_names import checked_species_names
+from birdembed.base.text import shown
 from birdembed.model.classifier import Classifier
 from birdembed.model.embedder import DEFAULT_BATCH
 
@@ -267,7 +268,9 @@ def _checked_threshold(value: Any) -> float | None:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"threshold must be a number or None, got {value!r}") from None
+        raise TypeError(f"threshold must be a number or None, got {shown(value)}") from None
+    except OverflowError:  # an integer
+        number = math.inf
     if not math.isfinite(number):  # JSON cannot store these
         raise ValueError(f"threshold must be finite, or None for no threshold, got {number}")
     return number

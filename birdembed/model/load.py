@@ -70,7 +70,7 @@ def load_model(
         ``precision="float32"`` always works.
     """
     return Model.from_pretrained(
-        os.fspath(name),
+        name,
         weights=weights,
         preprocess=preprocess,
         num_classes=num_classes,

@@ -186,11 +186,17 @@ class Model(Identifier):
         -------
         str
             The URL of the commit.
+
+        Raises
+        ------
+        ValueError
+            `repo_id` is not the name of a repository.
         """
         import tempfile
 
-        from birdembed.pretrained.upload import upload_folder
+        from birdembed.pretrained.upload import check_repository, upload_folder
 
+        check_repository(repo_id)
         with tempfile.TemporaryDirectory() as place:
             folder = os.path.join(place, repo_id.split("/")[-1])
             saved = self._saved

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from birdembed import _core
 from birdembed.base.checks import check_integer
-from birdembed.images.preprocess import Preprocess
+from birdembed.base.text import composed, shown
 from birdembed.pretrained.fingerprint import trunk_digest
 
 MAX_CLASSES = 1 << 20  # the same as in csrc/model/resnet.c
@@ -85,17 +85,16 @@ def check_class_names(names: Sequence[str] | None, num_classes: int) -> list[str
     """
     if names is None:
         return None
-    names = [str(name) for name in names]
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+        raise TypeError(f"class_names must be a sequence of names, got {shown(names)}")
+    given = list(names)
+    wrong = next((name for name in given if not isinstance(name, (str, int, np.integer))), None)
+    if wrong is not None or None in given:
+        raise TypeError(f"class_names must hold names (str), got {shown(wrong)}")
+    names = [composed(str(name)) for name in given]
     if len(names) != num_classes:
         raise ValueError(f"class_names has {len(names)} names for {num_classes} classes")
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise ValueError(f"class_names has {twice[0]!r} twice; names must be unique")
     return names
-
-
-def check_preprocess(value: Any) -> Preprocess:
-    """Return the value; raise a TypeError if it is not a `Preprocess`."""
-    if not isinstance(value, Preprocess):
-        raise TypeError(f"preprocess must be a Preprocess, got {type(value).__name__}")
-    return value

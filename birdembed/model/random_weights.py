@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from birdembed import _core
-from birdembed.base.checks import check_choice
-from birdembed.images.preprocess import Preprocess
-from birdembed.model.network import check_class_names, check_num_classes, check_preprocess
+from birdembed.base.checks import check_choice, check_integer
+from birdembed.images.preprocess import Preprocess, check_preprocess
+from birdembed.model.network import check_class_names, check_num_classes
 from birdembed.pretrained.contents import Pretrained
 from birdembed.weights.state_dict import FEATURES
 
@@ -25,6 +25,7 @@ def random_contents(
     """Check the constructor arguments of a model, and return its contents."""
     check_choice("architecture", architecture, _core.architectures())
     num_classes = check_num_classes(num_classes)
+    seed = check_integer("seed", seed, 0)
     preprocess = check_preprocess(Preprocess() if preprocess is None else preprocess)
     return Pretrained(
         architecture,

@@ -266,10 +266,10 @@ def precision_note(now: Snapshot) -> str:
 
 def _gallery(given: Pretrained) -> Gallery | None:
     """Return the given gallery, or one that reads its file on first use."""
-    if given.gallery is not None or given.gallery_path is None:
+    if given.gallery is not None or given.gallery_file is None:
         return given.gallery
     from birdembed.species.calibration import Calibration
     from birdembed.species.gallery import Gallery
 
     calibration = Calibration.from_values(given.calibration)
-    return Gallery(path=given.gallery_path, calibration=calibration)
+    return Gallery(file=given.gallery_file, calibration=calibration)

@@ -14,9 +14,8 @@ from birdembed.base.checks import check_threads
 from birdembed.base.makers import name_of_source
 from birdembed.base.precisions import check_native, precision_of_model
 from birdembed.images import batches as batches_
-from birdembed.images.preprocess import Preprocess
+from birdembed.images.preprocess import Preprocess, check_preprocess
 from birdembed.images.sources import Inputs
-from birdembed.model.network import check_preprocess
 from birdembed.model.pickling import from_plain_values, plain_values
 from birdembed.model.precision import IMAGES
 from birdembed.model.quantizing import largest_activations

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from birdembed._core import WeightsError
+from birdembed.base.files import KeptFile
 from birdembed.base.species_names import SpeciesNames
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.fingerprint import fingerprint_of, trunk_digest
@@ -55,7 +56,7 @@ class Pretrained:
         Origin of the model, for display.
     threshold : float or None
         Minimum score at which `identify` counts a species as known.
-    gallery_path : Path or None
+    gallery_file : KeptFile or None
         File of the gallery, an `Index`.
     calibration : dict or None
         ``bias, score, margin`` of the probability that the nearest species is right.
@@ -78,7 +79,7 @@ class Pretrained:
     fingerprint: str | None = None
     source: str = ""
     threshold: float | None = None
-    gallery_path: Path | None = None
+    gallery_file: KeptFile | None = None
     calibration: dict[str, float] | None = None
     gallery: Any = None
     ranges: np.ndarray | None = None

@@ -16,9 +16,10 @@ from typing import Any
 from birdembed._core import WeightsError
 from birdembed.base.files import cache_dir, replacing, sha256_of_file
 from birdembed.base.json_text import json_object
+from birdembed.base.text import error_text
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import CONFIG, PREPROCESSOR, WEIGHT_FILES, Pretrained
-from birdembed.pretrained.reading import read_pretrained
+from birdembed.pretrained.reading import read_json, read_pretrained
 from birdembed.weights.state_dict import ARCHITECTURES
 
 #: Short names of hub models.
@@ -62,15 +63,26 @@ class _Record:
             return cls(path)
         try:
             value = json_object(path.read_text(encoding="utf-8"))
-            return cls(path, dict(value["commits"]), dict(value["files"]))
+            commits, files = value["commits"], value["files"]
+            hashes = [_strings(known) for known in dict(files).values()]
+            if not (_strings(commits) and isinstance(files, dict) and all(hashes)):
+                raise ValueError("expected commits by revision and hashes by commit and file")
+            return cls(path, commits, files)
         except (OSError, LookupError, ValueError, TypeError) as error:
-            raise WeightsError(f"{path}: damaged ({error}); delete it to pin again") from error
+            raise WeightsError(
+                f"{path}: damaged ({error_text(error)}); delete it to pin again"
+            ) from error
 
     def write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"commits": self.commits, "files": self.files}, indent=2)
         with replacing(self.path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _strings(value: Any) -> bool:
+    """Return whether a value of JSON is an object of strings."""
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 class _Hub:
@@ -204,7 +216,7 @@ def load_hub(
     config_path = hub.get(CONFIG)
     if config_path is None:
         raise WeightsError(f"{repository}: has no {CONFIG}, so birdembed cannot read this model")
-    config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
+    config = read_json(config_path)
     weights_path = next((p for p in map(hub.get, WEIGHT_FILES) if p is not None), None)
     if weights_path is None:
         raise WeightsError(f"{repository}: has none of {', '.join(WEIGHT_FILES)}")

@@ -45,37 +45,35 @@ def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = Fa
     WeightsError
         The preprocessing is not supported; the message starts with `path`.
     """
-    channels, height, width = cfg.get("input_size", (3, 224, 224))
+    shape = cfg.get("input_size", [3, 224, 224])
     mode = cfg.get("crop_mode") or "center"
     # Without the key, timm uses 0.875.
-    crop_pct = float(cfg.get("crop_pct") or 0.875)
-    if channels != 3 or height != width:
-        raise WeightsError(
-            f"{path}: input_size {shown(cfg['input_size'])} is not (3, n, n); {_ADVICE}"
-        )
+    crop_pct = cfg.get("crop_pct") or 0.875
+    square = isinstance(shape, list) and len(shape) == 3 and shape[1] == shape[2]
+    if not square or shape[0] != 3:
+        raise WeightsError(f"{path}: input_size {shown(shape)} is not (3, n, n); {_ADVICE}")
     if mode not in ("center", "squash"):
         raise WeightsError(f"{path}: crop_mode {shown(mode)} is not center or squash; {_ADVICE}")
     return _make(
         path,
-        size=int(height),
+        size=shape[-1],
         resize="squash" if mode == "squash" else "shortest",
         crop_pct=crop_pct,
         interpolation=cfg.get("interpolation") or "bicubic",
-        mean=tuple(cfg.get("mean") or IMAGENET_MEAN),
-        std=tuple(cfg.get("std") or IMAGENET_STD),
+        mean=cfg.get("mean") or IMAGENET_MEAN,
+        std=cfg.get("std") or IMAGENET_STD,
         mirror=mirror,
     )
 
 
 def _edge(value: Any, path: str) -> tuple[int, bool]:
     """Return the edge of a transformers size, and whether both sides are resized to it."""
-    if isinstance(value, int):
-        return value, False
+    edge, both = value, False
     if isinstance(value, Mapping):
-        if "shortest_edge" in value:
-            return int(value["shortest_edge"]), False
-        if value.get("height") == value.get("width") and value.get("height"):
-            return int(value["height"]), True
+        both = "shortest_edge" not in value and value.get("height") == value.get("width")
+        edge = value.get("height" if both else "shortest_edge")
+    if type(edge) is int:
+        return edge, both
     raise WeightsError(f"{path}: size {shown(value)} is not supported; {_ADVICE}")
 
 
@@ -94,7 +92,8 @@ def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preproces
     for key in ("do_resize", "do_normalize", "do_rescale"):
         if cfg.get(key) is False:
             raise WeightsError(f"{path}: {key} is false; {_ADVICE}")
-    if abs(float(cfg.get("rescale_factor") or 1 / 255) * 255 - 1) > 1e-6:
+    factor = cfg.get("rescale_factor") or 1 / 255
+    if not isinstance(factor, float) or abs(factor * 255 - 1) > 1e-6:
         raise WeightsError(f"{path}: rescale_factor is not 1/255; {_ADVICE}")
     resample = cfg.get("resample", 3)
     if resample not in _RESAMPLE:
@@ -106,11 +105,11 @@ def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preproces
     kind = str(cfg.get("image_processor_type") or cfg.get("feature_extractor_type") or "")
     if kind.startswith("ConvNext") or "crop_pct" in cfg:
         square = edge >= 384
-        crop_pct = 1.0 if square else float(cfg.get("crop_pct") or 224 / 256)
+        crop_pct = 1.0 if square else cfg.get("crop_pct") or 224 / 256
     elif cfg.get("do_center_crop"):
         size, _ = _edge(cfg.get("crop_size", edge), path)
         if square or size > edge:
-            raise WeightsError(f"{path}: a crop of {size} from {cfg.get('size')}; {_ADVICE}")
+            raise WeightsError(f"{path}: a crop of {size} from {shown(cfg.get('size'))}; {_ADVICE}")
         # floor(size / crop_pct) must give the edge again, so use the middle of its interval.
         crop_pct = size / (edge + 0.5) if size != edge else 1.0
     elif not square:
@@ -121,6 +120,6 @@ def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preproces
         resize="squash" if square else "shortest",
         crop_pct=crop_pct,
         interpolation=_RESAMPLE[resample],
-        mean=tuple(cfg.get("image_mean") or IMAGENET_MEAN),
-        std=tuple(cfg.get("image_std") or IMAGENET_STD),
+        mean=cfg.get("image_mean") or IMAGENET_MEAN,
+        std=cfg.get("image_std") or IMAGENET_STD,
     )

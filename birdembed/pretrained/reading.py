@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from birdembed._core import WeightsError
+from birdembed.base.files import KeptFile
 from birdembed.base.json_text import json_object
 from birdembed.base.species_names import SpeciesNames, checked_species_names
 from birdembed.base.text import composed, error_text, shortened, shown
@@ -38,7 +40,8 @@ from birdembed.weights.state_dict import ARCHITECTURES, to_native
 _TRIES = 20  # maximum number of saves by other processes while a folder is read
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raise a WeightsError that names the file if it is none."""
     try:
         return json_object(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -54,7 +57,7 @@ def _field(values: Mapping[str, Any], name: str, kind: Any, what: str, path: Pat
         The value has another type; the message names the field.
     """
     value = values.get(name)
-    if value is None or (isinstance(value, kind) and type(value) is not bool) or kind is object:
+    if value is None or (isinstance(value, kind) and (type(value) is not bool or kind is bool)):
         return value
     raise WeightsError(f"{path}: {name} must be {what}, got {shown(value)}")
 
@@ -65,9 +68,14 @@ def _class_names(names: Any, count: int, config_path: Path) -> list[str] | None:
         return None
     try:
         if isinstance(names, Mapping):
+            if sorted(map(int, names)) != list(range(len(names))):
+                raise ValueError(f"their numbers are not 0 to {len(names) - 1}")
             names = [names[i] for i in sorted(names, key=int)]
         if isinstance(names, (str, bytes)):
             raise TypeError("they are a single string")
+        wrong = [name for name in names if not isinstance(name, (str, int))]
+        if wrong:
+            raise TypeError(f"{shown(wrong[0])} is not a name")
         listed = [composed(str(name)) for name in names]
     except (TypeError, ValueError, OverflowError) as error:
         raise WeightsError(
@@ -101,7 +109,7 @@ def _calibration(values: Any, config_path: Path) -> dict[str, float] | None:
         return None
     try:
         numbers = {name: float(values[name]) for name in ("bias", "score", "margin")}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{config_path}: calibration: expected the numbers bias, score and margin, got "
             f"{shown(values)}"
@@ -116,11 +124,13 @@ def _ranges(values: Any, convolutions: int, config_path: Path) -> np.ndarray | N
     if values is None:
         return None
     try:
-        ranges = np.array([float(value) for value in values["ranges"]], np.float32)
-    except (KeyError, TypeError, ValueError) as error:
+        numbers = [float(value) for value in values["ranges"]]
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{config_path}: int8: ranges are not numbers: {shown(error.args)}"
         ) from error
+    with np.errstate(over="ignore"):  # too large for float32: not finite
+        ranges = np.array(numbers, np.float32)
     if len(ranges) != convolutions or not np.isfinite(ranges).all() or ranges.min() < 0:
         raise WeightsError(
             f"{config_path}: int8: ranges must be {convolutions} finite, non-negative numbers"
@@ -151,12 +161,13 @@ def _architecture(config: Mapping[str, Any], path: Path) -> str | None:
 
 def _read_preprocess(folder: Path, config: Mapping[str, Any]) -> Preprocess:
     own = config.get("birdembed") or {}
+    mirror = bool(_field(own, "mirror", bool, "true or false", folder / CONFIG))
     cfg = config.get("pretrained_cfg")
     if isinstance(cfg, Mapping):
-        return preprocess_from_timm(cfg, str(folder / CONFIG), mirror=bool(own.get("mirror")))
+        return preprocess_from_timm(cfg, str(folder / CONFIG), mirror=mirror)
     path = folder / PREPROCESSOR
     if path.is_file():
-        return preprocess_from_transformers(_read_json(path), str(path))
+        return preprocess_from_transformers(read_json(path), str(path))
     if config.get("architecture"):  # oldest configs of timm: the same keys at the top level
         return preprocess_from_timm(config, str(folder / CONFIG))
     raise WeightsError(f"{path}: no such file, and {CONFIG} has no preprocessing; pass preprocess=")
@@ -175,16 +186,18 @@ def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> N
     pretrained.pooling = pooling
     pretrained.training = dict(_field(own, "training", Mapping, "an object", path) or {})
     threshold = _field(own, "threshold", (int, float), "a number", path)
-    if threshold is not None and not abs(threshold) < math.inf:
-        raise WeightsError(f"{path}: threshold must be finite, got {threshold}")
-    pretrained.threshold = threshold
+    if threshold is not None and not abs(threshold) <= sys.float_info.max:
+        raise WeightsError(f"{path}: threshold must be finite, got {shown(threshold)}")
+    pretrained.threshold = None if threshold is None else float(threshold)
     pretrained.species_names = _species_names(own.get("species"), path)
     projection = _field(own, "projection", Mapping, "an object", path)
     if projection:
         pretrained.projection = read_projection(file_in(folder, PROJECTION))
-        pretrained.project_by_default = bool(projection.get("default"))
+        pretrained.project_by_default = bool(
+            _field(projection, "default", bool, "true or false", path)
+        )
     if own.get("gallery"):
-        pretrained.gallery_path = file_in(folder, GALLERY)
+        pretrained.gallery_file = KeptFile(file_in(folder, GALLERY))
         pretrained.calibration = _calibration(own.get("calibration"), path)
     convolutions = sum(array.ndim == 4 for array in pretrained.state.values())
     pretrained.ranges = _ranges(own.get("int8"), convolutions, path)
@@ -264,7 +277,7 @@ def _read(
             f"{config_path}: no such file; this is not a model folder, or a save was interrupted; "
             "to load a plain weights file, use load_model('resnet50', weights=FILE)"
         )
-    config = _read_json(config_path)
+    config = read_json(config_path)
     declared = _architecture(config, config_path)
     if None not in (architecture, declared) and architecture != declared:
         raise WeightsError(f"{config_path}: holds a {declared}, expected a {architecture}")

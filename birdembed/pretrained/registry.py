@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
 from birdembed._core import WeightsError
+from birdembed.base.checks import check_integer
 from birdembed.base.files import cache_dir
-from birdembed.images.preprocess import Preprocess
+from birdembed.base.text import shown
+from birdembed.images.preprocess import Preprocess, check_preprocess
 from birdembed.pretrained.contents import CONFIG, Pretrained, file_in
 from birdembed.pretrained.reading import read_bare, read_pretrained
 from birdembed.weights.state_dict import ARCHITECTURES
@@ -28,13 +31,19 @@ def read_model(
     local_files_only: bool = False,
 ) -> Pretrained:
     """Read the model with a name, path or hub id."""
+    if num_classes is not None:
+        num_classes = check_integer("num_classes", num_classes, 0)
+    if preprocess is not None:
+        check_preprocess(preprocess)
     shared: dict[str, Any] = {"num_classes": num_classes, "preprocess": preprocess}
-    text = os.fspath(name)
+    if not isinstance(name, (str, bytes, os.PathLike)):
+        raise TypeError(f"the name of a model must be a string or a path, got {shown(name)}")
+    text = os.fsdecode(name)
     if weights is not None:
         return _read_weights(text, weights, shared)
     if os.path.isdir(text):
         return read_pretrained(text, **shared)
-    if (_BUNDLED / text / CONFIG).is_file() and os.sep not in text:
+    if os.sep not in text and os.path.isfile(_BUNDLED / text / CONFIG):
         return read_pretrained(_BUNDLED / text, source=text, **shared)
     if text == "sscd":
         return _read_sscd(shared)
@@ -42,7 +51,7 @@ def read_model(
 
     if hub_id(text) is None:
         raise WeightsError(
-            f"no model {text!r}: there is no such folder, and the known names are "
+            f"no model {shown(text)}: there is no such folder, and the known names are "
             f"{', '.join(known_names())}; for a hub model, use OWNER/NAME"
         )
     return load_hub(text, revision=revision, local_files_only=local_files_only, **shared)
@@ -53,7 +62,7 @@ def _read_weights(name: str, weights: str | os.PathLike[str], shared: dict[str, 
     if architecture not in ARCHITECTURES:
         raise ValueError(
             f"with weights=, the name must be an architecture ({', '.join(ARCHITECTURES)})"
-            f", got {name!r}"
+            f", got {shown(name)}"
         )
     read = read_pretrained if os.path.isdir(weights) else read_bare
     return read(weights, architecture=architecture, **shared)
@@ -87,9 +96,11 @@ def list_models() -> list[str]:
     from birdembed.pretrained.hub import pinned_models
 
     names = sorted(p.parent.name for p in _BUNDLED.glob(f"*/{CONFIG}"))
-    if (sscd_dir() / CONFIG).is_file():
-        names.append("sscd")
-    return names + pinned_models()
+    with contextlib.suppress(OSError):  # no cache folder, or it cannot be read
+        if os.path.isfile(sscd_dir() / CONFIG):
+            names.append("sscd")
+        names += pinned_models()
+    return names
 
 
 def sscd_dir() -> Path:

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 
 from birdembed.base.optional import need
+from birdembed.base.text import shown
+
+#: As on the hub: parts of letters, digits, and -, _ or . in between.
+_REPOSITORY = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
+
+
+def check_repository(name: str) -> None:
+    """Raise a ValueError unless this is "owner/name" or "name"; it also becomes a folder's name."""
+    if not isinstance(name, str) or len(name) > 96 or not _REPOSITORY.fullmatch(name):
+        raise ValueError(f"repo_id must be 'owner/name' or 'name', got {shown(name)}")
 
 
 def upload_folder(

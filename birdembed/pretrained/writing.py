@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from birdembed._core import WeightsError
-from birdembed.base.files import keep_owner, lock, open_to_others, staging, with_path
+from birdembed.base.files import keep_owner, lock, open_to_others, path_text, staging, with_path
 from birdembed.base.json_text import json_text
 from birdembed.base.species_names import full_name
 from birdembed.base.text import readable
@@ -177,7 +177,7 @@ def write_pretrained(
     name = not_finite(pretrained.state)
     if name is not None:  # no loader would accept it
         raise WeightsError(f"{name} contains NaN or infinity; the training may have diverged")
-    folder = Path(directory)
+    folder = Path(path_text(directory))
     config = _config(pretrained, write_gallery is not None, dtype)
     text = json_text(config, indent=2)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import warnings
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.files import replacing, with_path
+from birdembed.base.files import path_text, regular, replacing, with_path
 from birdembed.base.makers import Maker
 from birdembed.base.optional import need
 from birdembed.base.text import some
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 FINGERPRINT = b"birdembed.fingerprint"
 #: Keys of the name and the folder of the model.
 MODEL, MODEL_PATH = b"birdembed.model", b"birdembed.model_path"
+#: Columns that hold text.
+_TEXTS = ("id", "label", "path")
 
 
 def vector_array(vectors: NDArray[np.float32], present: NDArray[np.bool_] | None = None) -> Any:
@@ -89,7 +92,7 @@ def fingerprint_of(schema: pa.Schema) -> str | None:
     """Return the fingerprint stored in a schema by birdembed or by its embedding function."""
     info: Mapping[bytes, bytes] = schema.metadata or {}
     if FINGERPRINT in info:
-        return info[FINGERPRINT].decode()
+        return info[FINGERPRINT].decode(errors="replace")  # what is damaged matches no model
     try:
         functions = json.loads(info.get(b"embedding_functions", b"[]"))
         for function in functions:
@@ -133,12 +136,15 @@ def readable(schema: pa.Schema, where: str) -> list[str]:
         plain = (
             types.is_string(kind)
             or types.is_large_string(kind)
+            or _is_view(kind)
             or types.is_integer(kind)
             or types.is_floating(kind)
             or types.is_boolean(kind)
             or types.is_null(kind)
         )
         (kept if plain or field.name == "vector" else left_out).append(field.name)
+    if "id" in left_out:
+        raise ValueError(f"{where}: the column id has type {schema.field('id').type}, not text")
     if left_out:
         warnings.warn(
             f"{where}: an index can only hold strings, numbers and booleans; skipped columns: "
@@ -146,6 +152,13 @@ def readable(schema: pa.Schema, where: str) -> list[str]:
             stacklevel=4,
         )
     return kept
+
+
+def _is_view(kind: pa.DataType) -> bool:
+    """Return whether a type is that of string views, which older versions of pyarrow lack."""
+    import pyarrow.types as types
+
+    return hasattr(types, "is_string_view") and bool(types.is_string_view(kind))
 
 
 def to_rows(table: pa.Table, where: str) -> Rows:
@@ -158,6 +171,7 @@ def to_rows(table: pa.Table, where: str) -> Rows:
     ValueError
         Vectors have different lengths or ids are duplicated; the message starts with `where`.
     """
+    table = _as_text(table)
     vectors, present = _vectors(table.column("vector"), where)
     if not present.all():
         import pyarrow as pa
@@ -219,17 +233,41 @@ def write_parquet(rows: Rows, path: str | os.PathLike[str]) -> None:
 
 
 def _as_text(table: pa.Table) -> pa.Table:
-    """Return a table with ids, labels and paths as strings.
-
-    In a partitioned dataset, folder names such as ``label=7`` are read as numbers.
-    """
+    """Return a table with ids, labels and paths as strings, also if they are whole numbers."""
     import pyarrow as pa
     import pyarrow.types as types
 
     for place, field in enumerate(table.schema):
-        if field.name in ("id", "label", "path") and types.is_integer(field.type):
-            table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
+        if field.name not in _TEXTS:
+            continue
+        column = table.column(place)
+        if types.is_floating(field.type):  # pandas writes integers with gaps as floats
+            with contextlib.suppress(pa.ArrowInvalid):  # they have fractions
+                column = column.cast(pa.int64())
+        if types.is_integer(column.type):
+            table = table.set_column(place, field.name, column.cast(pa.string()))
     return table
+
+
+def _open_folder(where: str) -> Any:
+    """Open a folder of Parquet files; subfolders may name columns: label=OWL/part-0.parquet.
+
+    pyarrow takes 007 in such a name for the number 7, so ids, labels and paths are read as text.
+    """
+    import pyarrow as pa
+    import pyarrow.types as types
+    from pyarrow import dataset
+
+    source = dataset.dataset(where, format="parquet", partitioning="hive")
+    first = next(source.get_fragments(), None)
+    stored = set() if first is None else set(first.physical_schema.names)
+    named = source.partitioning.schema
+    texts = {field.name for field in named if types.is_integer(field.type)} & set(_TEXTS) - stored
+    if not texts:
+        return source
+    fields = [pa.field(one.name, pa.string() if one.name in texts else one.type) for one in named]
+    parts = dataset.partitioning(pa.schema(fields), flavor="hive")
+    return dataset.dataset(where, format="parquet", partitioning=parts)
 
 
 def read_parquet(path: str | os.PathLike[str]) -> Rows:
@@ -238,16 +276,18 @@ def read_parquet(path: str | os.PathLike[str]) -> Rows:
     import pyarrow
     from pyarrow import dataset
 
-    where = os.fspath(path)
-    os.stat(where)  # raises the usual OSError if the path does not exist
+    where = path_text(path)
+    if not os.path.isdir(where):
+        os.close(regular(where, os.O_RDONLY | os.O_CLOEXEC))  # raises the usual OSError
     try:
-        # A folder may have columns in the names of its subfolders: label=OWL/part-0.parquet.
-        named = "hive" if os.path.isdir(where) else None
-        source = dataset.dataset(where, format="parquet", partitioning=named)
+        if os.path.isdir(where):
+            source = _open_folder(where)
+        else:
+            source = dataset.dataset(where, format="parquet")
         columns = readable(source.schema, where)
-        table = _as_text(source.to_table(columns=columns))
+        table = source.to_table(columns=columns)
     except OSError as error:
         raise with_path(error, path) from error
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
         raise ValueError(f"{where}: not a Parquet file ({error})") from error
     return to_rows(table, where)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from birdembed._core import BirdembedError, DecodeError
 from birdembed.base.checks import check_choice, is_missing
 from birdembed.base.embedding_bar import EmbeddingBar
+from birdembed.base.text import shown
 from birdembed.data.folder import ImageFolder
 from birdembed.images.files import folder_of_images
 from birdembed.images.report import EncodeReport, described
@@ -21,7 +22,7 @@ from birdembed.images.sources import Inputs, is_image
 from birdembed.search import columns as columns_
 from birdembed.search.columns import Column
 from birdembed.search.embedding_cache import EmbeddingCache, content_key
-from birdembed.search.rows import Rows
+from birdembed.search.rows import Rows, check_unique
 
 CHUNK = 32  # images between two writes to the cache: the most that is lost if killed
 
@@ -103,12 +104,25 @@ def collect(
         paths = [os.path.abspath(name) if isinstance(name, str) else None for name in names]
         if any(path is not None for path in paths):
             columns["path"] = paths
-    chosen = [str(name) for name in ((own_ids or names) if ids is None else ids)]
+    chosen = list(map(str, own_ids or names)) if ids is None else _given_ids(ids)
     if len(chosen) != n:
         raise ValueError(f"ids and images have different lengths: {len(chosen)} and {n}")
+    check_unique(chosen)  # before anything is embedded
     tags = (own_labels or [None] * n) if labels is None else columns_.strings(labels, n, "labels")
     texts = [name if isinstance(name, str) else f"image {i}" for i, name in enumerate(names)]
     return Task(items, texts, chosen, tags, columns, closed)
+
+
+def _given_ids(ids: Iterable[Any]) -> list[str]:
+    """Return ids as strings; numbers are ids too."""
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise TypeError(f"ids must be a sequence of strings, got {shown(ids)}")
+    given = list(ids)
+    for row, name in enumerate(given):
+        if not isinstance(name, (str, int, np.integer)):
+            what = "a missing value" if is_missing(name) else f"{type(name).__name__}"
+            raise TypeError(f"ids must hold strings, got {what} ({shown(name)}) at position {row}")
+    return list(map(str, given))
 
 
 def _found(

@@ -141,19 +141,37 @@ def matches(name: str, column: Column, wanted: Any) -> NDArray[np.bool_]:
     ValueError
         The column holds text and the value is a number, or vice versa.
     """
-    if isinstance(wanted, np.ndarray):
-        wanted = wanted.tolist()
-    values = set(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else {wanted}
-    numbers = isinstance(column, np.ndarray)
-    for value in values:
-        if not is_missing(value) and isinstance(value, str) == numbers:
-            held, kind = ("numbers", "text") if numbers else ("text", type(value).__name__)
-            raise ValueError(f"where: column {name!r} holds {held}, got the {kind} {shown(value)}")
+    values = [_checked(name, column, value) for value in _listed(wanted)]
     if isinstance(column, np.ndarray):
-        return np.isin(column, [value for value in values if value is not None])
-    texts = {composed(value) if isinstance(value, str) else None for value in values}
-    found = (value if value is None else composed(value) for value in column)
-    return np.fromiter((value in texts for value in found), bool, len(column))
+        found = np.isin(column, [value for value in values if value is not None])
+        return found | np.isnan(column) if None in values and column.dtype.kind == "f" else found
+    texts = set(values)
+    spelled = (value if value is None else composed(value) for value in column)
+    return np.fromiter((value in texts for value in spelled), bool, len(column))
+
+
+def _listed(wanted: Any) -> list[Any]:
+    """Return the values of `where` for one column as a list, also those of other libraries."""
+    for method in ("to_pylist", "to_list", "tolist"):  # pyarrow, pandas and polars, NumPy
+        if hasattr(wanted, method):
+            wanted = getattr(wanted, method)()
+    single = isinstance(wanted, (str, bytes, os.PathLike, Mapping))
+    return [wanted] if single or not isinstance(wanted, Iterable) else list(wanted)
+
+
+def _checked(name: str, column: Column, value: Any) -> Any:
+    """Return a value of `where` as the column holds it; None for a missing value."""
+    if is_missing(value):
+        return None
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
+    numbers = isinstance(column, np.ndarray)
+    if numbers and isinstance(value, (int, float, np.number, np.bool_)):
+        return value
+    if not numbers and isinstance(value, str):
+        return composed(value)
+    held, kind = "numbers" if numbers else "text", type(value).__name__
+    kind = "text" if kind == "str" else kind
+    raise ValueError(f"where: column {name!r} holds {held}, got the {kind} {shown(value)}")
 
 
 def align(

@@ -14,6 +14,7 @@ import hashlib
 import os
 import struct
 import warnings
+import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed._core import BirdembedError
-from birdembed.base.files import lock, sha256_of_file
+from birdembed.base.files import lock, regular, sha256_of_file
 from birdembed.images.sources import unpacked
 
 _MAGIC = b"birdembed rows 1\n"
 _HEADER = struct.Struct("<20s64sI8xI")  # magic, fingerprint, dim, checksum: 100 bytes
+_KEY_BYTES = 32
 _DECODER_BYTES = 12
 _MOST_NUMBERS = 2**20  # per row; a NumPy dtype cannot exceed 2**31 bytes
 
@@ -79,11 +81,11 @@ class EmbeddingCache:
         self.path = Path(folder) / f"{fingerprint[:32]}{suffix}.rows"
         self.damaged = 0
         self._places: dict[bytes, list[int]] = {}
-        self._records: NDArray[Any] | None = None
+        self._fd = -1
         Path(folder).mkdir(parents=True, exist_ok=True)
         self._dim = self._read_header()
         if self._dim is not None:
-            self._map()
+            self._read_keys(self._record(self._dim))
 
     def _header(self, dim: int) -> bytes:
         """Return the header of the file for rows of `dim` numbers."""
@@ -95,7 +97,7 @@ class EmbeddingCache:
         """Return the layout of a record for rows of `dim` numbers."""
         return np.dtype(
             [
-                ("key", "V32"),
+                ("key", f"V{_KEY_BYTES}"),
                 ("decoder", f"S{_DECODER_BYTES}"),
                 ("row", "<f4", (dim,)),
                 ("checksum", "<u4"),
@@ -105,7 +107,7 @@ class EmbeddingCache:
     def _read_header(self) -> int | None:
         """Return the number of dimensions, or None if there is no (valid) file."""
         try:
-            with open(self.path, "rb") as file:
+            with open(self.path, "rb", opener=regular) as file:
                 header = file.read(_HEADER.size)
         except FileNotFoundError:
             return None
@@ -123,17 +125,17 @@ class EmbeddingCache:
             )
         return None
 
-    def _map(self) -> None:
-        """Map the records into memory and remember the position of each key."""
-        assert self._dim is not None
-        record = self._record(self._dim)
-        n = (self.path.stat().st_size - _HEADER.size) // record.itemsize
-        if n < 1:
-            return
-        records = np.memmap(self.path, record, "r", _HEADER.size, (n,))
-        for place, key in enumerate(records["key"].tolist()):
+    def _read_keys(self, layout: np.dtype[Any]) -> None:
+        """Remember the position of the record of each key.
+
+        The file is not mapped: a file that another program cuts would end this process.
+        """
+        self._fd = regular(os.fspath(self.path), os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._fd).atexit = False
+        end = os.fstat(self._fd).st_size - layout.itemsize
+        for place, at in enumerate(range(_HEADER.size, end + 1, layout.itemsize)):
+            key = os.pread(self._fd, _KEY_BYTES, at)
             self._places.setdefault(key, []).append(place)
-        self._records = records
 
     def __len__(self) -> int:
         """Return the number of images in the cache when it was opened."""
@@ -142,12 +144,14 @@ class EmbeddingCache:
     def get(self, key: bytes) -> tuple[NDArray[np.float32], str] | None:
         """Return the cached vector `(dim,)` and its decoder, or None."""
         for place in reversed(self._places.get(key, ())):
-            assert self._records is not None
-            record = self._records[place]
-            if zlib.crc32(record.tobytes()[:-4]) == record["checksum"]:
-                return np.array(record["row"], np.float32), record["decoder"].decode(
-                    "ascii", "replace"
-                )
+            assert self._dim is not None
+            layout = self._record(self._dim)
+            data = os.pread(self._fd, layout.itemsize, _HEADER.size + place * layout.itemsize)
+            if len(data) == layout.itemsize:
+                record = np.frombuffer(data, layout)[0]
+                if zlib.crc32(data[:-4]) == record["checksum"]:
+                    decoder = record["decoder"].decode("ascii", "replace")
+                    return np.array(record["row"], np.float32), decoder
             self.damaged += 1
             if self.damaged == 1:
                 warnings.warn(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from birdembed.base.makers import Maker, load_again, named
 from birdembed.base.public import public
+from birdembed.base.text import shown
 from birdembed.images.report import EncodeReport
 from birdembed.search import arrow, exports
 from birdembed.search import query as query_
@@ -54,7 +55,7 @@ class Index(SharedRows):
 
     def __init__(self, dim: int | None = None, fingerprint: str | None = None, model: Any = None):
         super().__init__(Rows(dim, fingerprint))
-        self._model = model
+        self._model = _checked_model(model)
         self.report: EncodeReport | None = None
         if model is not None:
             if fingerprint is None:
@@ -90,7 +91,7 @@ class Index(SharedRows):
 
     @model.setter
     def model(self, value: Any) -> None:
-        self._model = value
+        self._model = _checked_model(value)
 
     def _signed_rows(self) -> Rows:
         """Return the rows with a record of the model, to be written to a file."""
@@ -376,3 +377,10 @@ class Index(SharedRows):
         index is empty and its dimension is unknown. Extra: ``faiss``.
         """
         return exports.to_faiss(rows_of(self))
+
+
+def _checked_model(value: Any) -> Any:
+    """Return a model or None; raise a TypeError for what cannot encode images."""
+    if value is None or (hasattr(value, "encode") and hasattr(value, "fingerprint")):
+        return value
+    raise TypeError(f"model must be a model, such as load_model() returns, got {shown(value)}")

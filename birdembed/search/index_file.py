@@ -11,12 +11,12 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.files import replacing
+from birdembed.base.files import KeptFile, path_text, regular, replacing
 from birdembed.base.json_text import json_object, json_text
 from birdembed.base.makers import Maker
 from birdembed.base.text import shown
@@ -107,7 +107,7 @@ def read_index(path: str | os.PathLike[str], *, mapped: bool = True) -> Rows:
     Parameters
     ----------
     path : str or Path
-        The file.
+        The file. A `KeptFile` is read as it was when it was made.
     mapped : bool
         Map the file instead of reading it; vectors are read when they are searched.
 
@@ -123,8 +123,10 @@ def read_index(path: str | os.PathLike[str], *, mapped: bool = True) -> Rows:
     OSError
         The file cannot be read.
     """
-    name = os.fspath(path)
-    header, data, file = _read_tensors(name, mapped)
+    name = path_text(path)
+    opened = path.open() if isinstance(path, KeptFile) else open(name, "rb", opener=regular)
+    with opened:
+        header, data, file = _read_tensors(name, opened, mapped)
     info = header.pop("__metadata__", None)
     if not isinstance(info, dict) or info.get("format") != FORMAT or "embeddings" not in header:
         raise IndexFileError(f"{name}: a safetensors file, but not a birdembed index")
@@ -175,30 +177,26 @@ def _damaged(name: str, what: str) -> IndexFileError:
 
 
 def _read_tensors(
-    name: str, mapped: bool
+    name: str, file: BinaryIO, mapped: bool
 ) -> tuple[dict[str, Any], NDArray[np.uint8], MappedFile | None]:
     """Return the header, the bytes after it, and the mapped file."""
-    watched = None
-    with open(name, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _HEADER_LIMIT):
-            raise IndexFileError(
-                f"{name}: not an index, or truncated ({size} bytes, header of {length})"
-            )
-        try:
-            header = json_object(file.read(length))
-        except ValueError as error:
-            raise IndexFileError(
-                f"{name}: not an index, its header is not a JSON object ({error})"
-            ) from error
-        if mapped:
-            watched = MappedFile(name, file)
-            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            data = np.frombuffer(whole, np.uint8)[8 + length :]
-        else:
-            data = np.fromfile(file, np.uint8)
-    return header, data, watched
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(size - 8, _HEADER_LIMIT):
+        raise IndexFileError(
+            f"{name}: not an index, or truncated ({size} bytes, header of {length})"
+        )
+    try:
+        header = json_object(file.read(length))
+    except ValueError as error:
+        raise IndexFileError(
+            f"{name}: not an index, its header is not a JSON object ({error})"
+        ) from error
+    if not mapped:
+        return header, np.fromfile(file, np.uint8), None
+    watched = MappedFile(name, file)
+    whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return header, np.frombuffer(whole, np.uint8)[8 + length :], watched
 
 
 def _checked_tensors(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from birdembed.base.checks import check_choice
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
+from birdembed.base.text import error_text
 from birdembed.search import arrow
 from birdembed.search.rows import Rows
 
@@ -22,7 +25,7 @@ _IMPORT_IT = "import birdembed.integrations.lancedb before opening a table that 
 
 def connect(uri: Any) -> Any:
     """Connect to a database; an open connection is returned as it is."""
-    return uri if hasattr(uri, "open_table") else lancedb.connect(os.fspath(uri))
+    return uri if hasattr(uri, "open_table") else lancedb.connect(os.fsdecode(uri))
 
 
 def _found(database: Any, table: str) -> Any:
@@ -40,6 +43,21 @@ def write_rows(rows: Rows, uri: Any, table: str, mode: str = "overwrite") -> Any
     check_choice("mode", mode, _MODES)
     data = arrow.from_rows(rows)
     database = connect(uri)
+    with _named(database, table):
+        return _written(database, table, rows, data, mode)
+
+
+@contextlib.contextmanager
+def _named(database: Any, table: str) -> Iterator[None]:
+    """Raise errors of LanceDB's core, such as that of a full disk, as an OSError with the table."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(f"{database.uri}, table {table!r}: {error_text(error)}") from error
+
+
+def _written(database: Any, table: str, rows: Rows, data: Any, mode: str) -> Any:
+    """Write an Arrow table and return the table of the database."""
     there = _found(database, table) if mode == "merge" else None
     if there is None:
         return database.create_table(
@@ -66,8 +84,9 @@ def read_rows(uri: Any, table: str) -> Rows:
         raise ValueError(f"{database.uri}: there is no table {table!r}")
     where = f"{database.uri}, table {table!r}"
     columns = arrow.readable(there.schema, where)
-    n = there.count_rows()
-    data = there.search().select(columns).limit(max(n, 1)).to_arrow()
+    with _named(database, table):
+        n = there.count_rows()
+        data = there.search().select(columns).limit(max(n, 1)).to_arrow()
     return arrow.to_rows(data.replace_schema_metadata(there.schema.metadata), where)
 
 

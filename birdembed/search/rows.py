@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from birdembed.base.checks import check_integer
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.makers import Maker
-from birdembed.base.text import composed, some
+from birdembed.base.text import composed, shown, some
 from birdembed.base.vectors import as_vectors, finite_rows
 from birdembed.search import columns as columns_
 from birdembed.search.columns import Column
@@ -48,9 +49,9 @@ class Rows:
         fingerprint: str | None = None,
         maker: Maker | None = None,
     ):
-        if dim is not None and dim < 1:
-            raise ValueError(f"dim must be at least 1, got {dim}")
-        self.dim = dim
+        if not isinstance(fingerprint, (str, type(None))):
+            raise TypeError(f"fingerprint must be a string, got {shown(fingerprint)}")
+        self.dim = None if dim is None else check_integer("dim", dim, 1)
         self.fingerprint = fingerprint
         self.maker = maker
         self.ids: Column = []
@@ -85,6 +86,8 @@ class Rows:
 
     def with_fingerprint(self, fingerprint: str | None) -> Rows:
         """Return the same table with another fingerprint."""
+        if not isinstance(fingerprint, (str, type(None))):
+            raise TypeError(f"fingerprint must be a string, got {shown(fingerprint)}")
         rows = copy.copy(self)
         rows.fingerprint = fingerprint
         return rows
@@ -179,11 +182,13 @@ class Rows:
             There is no such column, or it holds values of another type.
         """
         keep = None
+        if not isinstance(where, (Mapping, type(None))):
+            raise TypeError(f"where must be a mapping of columns to values, got {shown(where)}")
         for name, value in (where or {}).items():
             mask = columns_.matches(name, self.column(name), value)
             keep = mask if keep is None else keep & mask
         if exclude_ids is not None:
-            names = [exclude_ids] if isinstance(exclude_ids, str) else exclude_ids
+            names = _ids(exclude_ids, "exclude_ids")
             out = [row for name in names if (row := self.place(name)) is not None]
             keep = np.ones(len(self), bool) if keep is None else keep
             keep[out] = False
@@ -282,7 +287,7 @@ class Rows:
 
     def removed(self, ids: Sequence[str] | str) -> Rows:
         """Return the table without some ids; raise a KeyError if one is missing."""
-        names = [ids] if isinstance(ids, str) else list(ids)
+        names = _ids(ids, "ids")
         places = [self.place(name) for name in names]
         missing = [name for name, row in zip(names, places, strict=True) if row is None]
         if missing:
@@ -297,17 +302,29 @@ class Rows:
         return rows
 
 
+def _ids(ids: Iterable[str] | str, argument: str) -> list[str]:
+    """Return one or many ids as a list; raise a TypeError for what is no string."""
+    names = [ids] if isinstance(ids, str) or not isinstance(ids, Iterable) else list(ids)
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise TypeError(
+            f"{argument} must be strings, got {type(wrong[0]).__name__} ({shown(wrong[0])})"
+        )
+    return [str(name) for name in names]  # NumPy strings become plain strings
+
+
 def _checked_ids(ids: Sequence[str] | str) -> list[str]:
     """Return ids as a list of unique strings."""
     if isinstance(ids, str):
         raise TypeError("ids must be a sequence of strings, got one string")
-    names = list(ids)
-    wrong = [name for name in names if not isinstance(name, str)]
-    if wrong:
-        raise TypeError(f"ids must be strings, got {type(wrong[0]).__name__} ({wrong[0]!r})")
-    names = [str(name) for name in names]  # NumPy strings become plain strings
+    names = _ids(ids, "ids")
+    check_unique(names)
+    return names
+
+
+def check_unique(names: Sequence[str]) -> None:
+    """Raise a ValueError if an id occurs twice."""
     if len(set(map(composed, names))) != len(names):
         seen: set[str] = set()
         twice = [name for name in names if composed(name) in seen or seen.add(composed(name))]  # type: ignore[func-returns-value]
         raise ValueError(f"ids {some(twice)} are duplicates; ids must be unique")
-    return names

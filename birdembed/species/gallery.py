@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.files import KeptFile
 from birdembed.base.locks import WaitingLock
 from birdembed.base.vectors import unit_rows
 from birdembed.species.calibration import Calibration
@@ -41,9 +42,12 @@ class Gallery:
     """
 
     def __init__(
-        self, index: Index | None = None, path: Any = None, calibration: Calibration | None = None
+        self,
+        index: Index | None = None,
+        file: KeptFile | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
-        self._index, self.path, self.calibration = index, path, calibration
+        self._index, self._file, self.calibration = index, file, calibration
         self._reading = WaitingLock()
 
     @classmethod
@@ -60,8 +64,8 @@ class Gallery:
             if self._index is None:
                 from birdembed.search.index import Index
 
-                # Read instead of mapped: it is small, and a later save may replace its file.
-                self._index = Index.load(self.path, mmap=False)
+                assert self._file is not None  # a gallery has an index or a file
+                self._index = Index.load(self._file, mmap=False)
             return self._index
 
     def of(self, model: Any) -> Index:
@@ -108,6 +112,6 @@ class Gallery:
         index = Index(vectors.shape[1] or None, state["fingerprint"])
         if len(vectors):
             index.add(state["ids"], vectors, state["labels"], state["metadata"] or None)
-        self._index, self.path = index, None
+        self._index, self._file = index, None
         self._reading = WaitingLock()
         self.calibration = Calibration.from_values(state.get("calibration"))

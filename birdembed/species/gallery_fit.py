@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from birdembed.base.checks import check_number
 from birdembed.base.public import public
 from birdembed.base.vectors import unit_rows
-from birdembed.data.folder import ImageFolder, image_folder
+from birdembed.data.folder import ImageFolder
+from birdembed.data.parts import image_folder
 from birdembed.species.calibration import (
     LEAST,
     Calibration,

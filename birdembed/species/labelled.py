@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.checks import is_missing
 from birdembed.base.vectors import as_vectors, check_finite
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def labelled_vectors(
     FingerprintMismatch
         The index was made by another model.
     """
-    from birdembed.data.folder import ImageFolder, image_folder
+    from birdembed.data.folder import ImageFolder
+    from birdembed.data.parts import image_folder
     from birdembed.search.index import Index
 
     if isinstance(data, (str, os.PathLike, ImageFolder)):
@@ -70,8 +72,9 @@ def labelled_vectors(
         raise ValueError(f"{name} has {len(vectors)} rows, labels has {len(given)} values")
     if not len(vectors):
         raise ValueError(f"{name} is empty")
-    if any(label is None for label in given):
-        raise ValueError(f"{name}: row {given.index(None)} has no label")
+    gap = next((row for row, label in enumerate(given) if is_missing(label)), None)
+    if gap is not None:
+        raise ValueError(f"{name}: row {gap} has no label")
     check_finite(vectors, name)
     return vectors, [str(label) for label in given], []
 

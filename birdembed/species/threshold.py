@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from birdembed.base.text import error_text
 from birdembed.base.vectors import unit_rows
 from birdembed.species.calibration import best_and_margin
 
@@ -30,8 +31,7 @@ def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
     ValueError
         One of them is empty or contains NaN.
     """
-    high = np.sort(np.asarray(known, np.float64).ravel())
-    low = np.asarray(unknown, np.float64).ravel()
+    high, low = np.sort(_scores(known, "known")), _scores(unknown, "unknown")
     if not len(high) or not len(low):
         raise ValueError(f"known and unknown must not be empty, got {len(high)} and {len(low)}")
     if np.isnan(high).any() or np.isnan(low).any():
@@ -39,6 +39,14 @@ def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
     above = len(high) - np.searchsorted(high, low, side="right")
     equal = np.searchsorted(high, low, side="right") - np.searchsorted(high, low, side="left")
     return float((above + 0.5 * equal).sum() / (len(high) * len(low)))
+
+
+def _scores(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Return scores as an array."""
+    try:
+        return np.asarray(values, np.float64).ravel()
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name} must hold numbers ({error_text(error)})") from error
 
 
 def choose_threshold(
@@ -57,7 +65,7 @@ def choose_threshold(
     ordered = np.sort(known)
     if accept is not None:
         # The tolerance keeps (1 - 0.95) * 20 from being rounded up to more than one.
-        allowed = int(np.floor((1 - accept) * len(ordered) + 1e-9))
+        allowed = min(int(np.floor((1 - accept) * len(ordered) + 1e-9)), len(ordered) - 1)
         return float(ordered[allowed]), f"{accept:.0%} of the known accepted"
     tried = np.unique(np.concatenate([known, unknown]))
     refused = np.searchsorted(np.sort(unknown), tried, side="left") / len(unknown)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.text import some
-from birdembed.data.folder import ImageFolder, image_folder
-from birdembed.data.parts import parts_of
+from birdembed.data.folder import ImageFolder
+from birdembed.data.parts import image_folder
 from birdembed.training.config import TrainConfig
 
 
@@ -35,7 +35,6 @@ def check_train(data: Any, losses: Sequence[Any] = ()) -> ImageFolder:
                 "birdembed.Distill"
             )
         return data
-    check_not_parts(data)
     counts = class_counts(data)
     empty = [name for name, count in zip(data.class_names, counts, strict=True) if not count]
     if empty:
@@ -48,17 +47,6 @@ def check_train(data: Any, losses: Sequence[Any] = ()) -> ImageFolder:
             "needs at least two"
         )
     return data
-
-
-def check_not_parts(data: ImageFolder) -> None:
-    """Raise a ValueError if the classes of data are dataset splits, such as train and valid."""
-    parts = parts_of(data)
-    if parts is not None:
-        train, valid = (os.path.basename(part) for part in parts)
-        raise ValueError(
-            f"{data.root}: its subfolders {train!r} and {valid!r} are dataset splits, not classes; "
-            f"pass ImageFolder({parts[0]!r}) as train and ImageFolder({parts[1]!r}) as valid"
-        )
 
 
 def class_counts(data: ImageFolder) -> NDArray[np.int64]:

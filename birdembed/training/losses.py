@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.checks import check_positive
 from birdembed.base.public import public
 from birdembed.training.similarity_loss import (
     slope_of_features,
@@ -48,11 +49,7 @@ class SupCon:
     def __post_init__(self) -> None:
         """Check the parameters."""
         for name, value in (("temperature", self.temperature), ("weight", self.weight)):
-            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-                raise TypeError(f"{name} must be a number, got {value!r}")
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be above 0 and finite, got {value}")
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, check_positive(name, value))
 
     @classmethod
     def from_repr(cls, text: str) -> SupCon | None:

@@ -11,7 +11,8 @@ import numpy as np
 from birdembed import _core
 from birdembed._version import __version__
 from birdembed.base.makers import name_of_source
-from birdembed.data.folder import ImageFolder, image_folder
+from birdembed.data.folder import ImageFolder
+from birdembed.data.parts import image_folder
 from birdembed.model.model import Model
 from birdembed.model.snapshot import Snapshot
 from birdembed.model.stateful import set_snapshot, snapshot_of

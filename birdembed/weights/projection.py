@@ -11,7 +11,7 @@ import numpy as np
 from birdembed._core import WeightsError
 from birdembed.base.checks import check_choice
 from birdembed.base.public import public
-from birdembed.base.text import error_text
+from birdembed.base.text import error_text, some
 from birdembed.weights.safetensors_file import read_metadata, read_safetensors, write_safetensors
 
 POOLINGS = ("avg", "gem")
@@ -95,13 +95,14 @@ def read_projection(path: str | os.PathLike[str]) -> Projection:
     tensors = read_safetensors(path)
     if set(tensors) != {"mean", "matrix"}:
         raise WeightsError(
-            f"{os.fspath(path)}: expected the tensors mean and matrix, got {sorted(tensors)[:4]}"
+            f"{os.fspath(path)}: expected the tensors mean and matrix, got {some(sorted(tensors))}"
         )
     try:
         return Projection(
             read_metadata(path).get("pooling", "avg"),
-            tensors["mean"].float32("mean"),
-            tensors["matrix"].float32("matrix"),
+            # Copied: the file is mapped, and another program may overwrite it.
+            tensors["mean"].float32("mean").copy(),
+            tensors["matrix"].float32("matrix").copy(),
         )
     except ValueError as error:
         raise WeightsError(f"{os.fspath(path)}: {error_text(error)}") from error

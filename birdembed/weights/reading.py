@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 from birdembed._core import WeightsError
+from birdembed.base.files import regular
+from birdembed.base.text import shortened
 from birdembed.weights.tensors import StoredTensor
 
 
@@ -18,10 +20,22 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
         contains more than tensors.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             head = file.read(64)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise WeightsError(
+            f"{shortened(os.fsdecode(path), 4096)}: cannot be read: {reason}"
+        ) from error
+    try:
+        return _read(path, head)
     except OSError as error:
-        raise WeightsError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
+        what = error.strerror or error
+        raise WeightsError(f"{os.fspath(path)}: cannot be read: {what}") from error
+
+
+def _read(path: str | os.PathLike[str], head: bytes) -> dict[str, StoredTensor]:
+    """Read the tensors of a file that starts with `head`."""
     if head.startswith(b"version https://git-lfs"):
         raise WeightsError(
             f"{os.fspath(path)}: this is a Git LFS pointer, not the weights; run `git lfs pull`"

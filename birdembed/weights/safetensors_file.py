@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from birdembed._core import WeightsError
-from birdembed.base.files import replacing
+from birdembed.base.files import regular, replacing
 from birdembed.base.text import error_text
 from birdembed.weights.int8 import SCALE
 from birdembed.weights.tensors import StoredTensor
@@ -30,7 +30,7 @@ def _damaged(path: str | os.PathLike[str], error: Exception) -> WeightsError:
 
 def _map(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
     """Map the tensors of a file whose header was checked by the library."""
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
         whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -85,6 +85,10 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
         with safetensors.safe_open(path, framework="np"):
             pass
         return _map(path)
+    except OSError as error:
+        raise WeightsError(
+            f"{os.fspath(path)}: cannot be read: {error.strerror or error}"
+        ) from error
     except (safetensors.SafetensorError, ValueError) as error:
         raise _damaged(path, error) from error
 

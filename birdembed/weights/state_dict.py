@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,17 @@ def _head_size(tensors: Mapping[str, StoredTensor]) -> int:
     return 0
 
 
+def _values(read: Callable[[str], np.ndarray], name: str, source: str) -> np.ndarray:
+    """Return the checked values of a tensor; a variance must not be negative.
+
+    Its root would be NaN, which the network hides, because its ReLUs turn NaN into 0.
+    """
+    values = read(f"{source}: {name}")
+    if name.endswith("running_var") and values.min(initial=0) < 0:
+        raise WeightsError(f"{source}: {name} has a negative variance; the file is damaged")
+    return values
+
+
 def to_native(
     tensors: Mapping[str, StoredTensor],
     source: str,
@@ -176,7 +187,7 @@ def to_native(
         )
     table = _core.parameter_table(held, head)
     _check(native, table, held, source)
-    return held, {name: native[name].floats(f"{source}: {name}") for name, _ in table}
+    return held, {name: _values(native[name].floats, name, source) for name, _ in table}
 
 
 def _as_array(value: Any) -> np.ndarray:
@@ -220,7 +231,7 @@ def native_state(
         given[name] = StoredTensor(kind, array)
     merged = {name: StoredTensor("F32", array) for name, array in present.items()} | given
     _check(merged, table, architecture, "state_dict")
-    return {name: merged[name].float32(f"state_dict: {name}") for name, _ in table}
+    return {name: _values(merged[name].float32, name, "state_dict") for name, _ in table}
 
 
 def to_saved(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from birdembed._core import WeightsError
+from birdembed.base.files import regular
 from birdembed.base.text import error_text, shortened, shown
 from birdembed.weights.pickle_check import check_pickle
 from birdembed.weights.tensors import StoredTensor
@@ -280,7 +281,7 @@ def _read_legacy(path: str | os.PathLike[str]) -> Any:
             raise pickle.UnpicklingError("views of storages (PyTorch before 0.4) are not supported")
         return storages.setdefault(key, _Storage(dtype, numpy_type, numel, lambda: b""))
 
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         if _load(file, _no_storage) != _LEGACY_MAGIC:
             raise WeightsError("a pickle, but not from torch.save")
         if _load(file, _no_storage) != _LEGACY_PROTOCOL:
@@ -334,7 +335,7 @@ def read_pth(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
     """
     name = os.fspath(path)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             read = _read_zip if file.read(4) == b"PK\x03\x04" else _read_legacy
         return {key: tensor.view() for key, tensor in _unwrap(read(path)).items()}
     except _Refused as error:

@@ -1,6 +1,7 @@
 """Test that writers leave the old file or the new one, and nothing else."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 
 import birdembed as be
 from birdembed.base import files
-from birdembed.base.files import replacing, replacing_dir, staging, sweep
+from birdembed.base.files import KeptFile, replacing, replacing_dir, staging, sweep
 from birdembed.pretrained.contents import COMMITTED, Pretrained
 from birdembed.pretrained.reading import read_pretrained
 from birdembed.pretrained.writing import write_pretrained
+from birdembed.weights.projection import read_projection, write_projection
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,6 +103,93 @@ def test_every_file_of_a_model_keeps_its_mode(tmp_path):
 def test_what_is_unfinished_is_nobody_elses(tmp_path):
     with staging(tmp_path, "x") as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+# Names -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "鳥" * 85, "x\udcff" * 100])
+def test_names_as_long_as_the_system_allows(tmp_path, name):
+    write(tmp_path / name)
+    assert (tmp_path / name).read_text() == "new"
+    assert hidden(tmp_path) == []
+
+
+def test_of_a_link_the_file_it_points_to_is_replaced(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "x").write_text("old")
+    (tmp_path / "link").symlink_to("far/x")
+    write(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "far" / "x").read_text() == "new"
+
+
+def test_pipes_and_devices_are_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null", tmp_path):
+        with pytest.raises(OSError, match=re.escape(str(path))):
+            write(path)
+    assert not Path("/dev/null").is_file()
+    assert hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["QUJD" * 100_000, "a\0b"])
+def test_what_is_no_path_is_shown_in_part(name, tmp_path):
+    for use in (
+        be.Index.load,
+        be.Index(4).save,
+        be.Index.from_parquet,
+        be.ImageFolder,
+        be.ImageFolder.from_csv,
+        be.load_model,
+        be.verify,
+    ):
+        with pytest.raises((OSError, ValueError, be.WeightsError)) as caught:
+            use(name)
+        assert name[0] in str(caught.value)
+        assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("value", [None, 5, ["a"]])
+def test_what_is_no_path_at_all(value):
+    for use in (be.Index.load, be.ImageFolder, be.ImageFolder.from_csv):
+        with pytest.raises(TypeError, match="expected a path, got"):
+            use(value)
+
+
+def test_nobody_waits_for_a_pipe_or_reads_a_device_without_end(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/zero"):
+        for use in (be.Index.load, be.Index.from_parquet, files.sha256_of_file):
+            with pytest.raises(OSError, match="a pipe or device"):
+                use(path)
+        with pytest.raises(be.WeightsError, match="a pipe or device"):
+            be.load_model("resnet18", weights=path)
+
+
+def test_a_projection_does_not_change_with_its_file(tmp_path):
+    path = tmp_path / "projection.safetensors"
+    given = be.Projection("avg", np.ones(2000, np.float32), np.ones((2000, 4), np.float32))
+    write_projection(path, given)
+    back = read_projection(path)
+    os.truncate(path, 100)  # a mapped file would end this process (SIGBUS)
+    np.testing.assert_array_equal(back.mean, given.mean)
+    np.testing.assert_array_equal(back.matrix, given.matrix)
+
+
+def test_a_kept_file_is_read_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("x").write_text("old")
+    kept = KeptFile("x")
+    write("x")
+    monkeypatch.chdir("/")
+    for _ in range(2):
+        with kept.open() as file:
+            assert file.read() == b"old"
+    (tmp_path / "x").unlink()
+    assert kept.open().read() == b"old"
+    with pytest.raises(FileNotFoundError, match="nobody"):
+        KeptFile("nobody").open()
 
 
 # What others left ------------------------------------------------------------------------
@@ -274,3 +363,20 @@ def test_killed_at_any_moment(tmp_path, kind):
     else:
         be.Model("resnet50", seed=0).save_pretrained(path)
     assert hidden(folder) == []
+
+
+def test_a_new_folder_that_another_writer_sweeps_at_once_is_made_again(tmp_path, monkeypatch):
+    real, swept = os.open, []
+
+    def late(path, *args, **options):
+        if str(path).endswith(".birdembed.tmp") and not swept:
+            swept.append(path)
+            os.rmdir(path)  # the other writer was faster
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(files.os, "open", late)
+    write(tmp_path / "x")
+    monkeypatch.undo()
+    assert swept
+    assert (tmp_path / "x").read_text() == "new"
+    assert hidden(tmp_path) == []

@@ -152,7 +152,7 @@ def test_identify_writes_a_table(ending, named_folder, photos, others, tmp_path,
         hedge = one["known"] and "common_name" in one["results"][0]
         assert names == (("Hedge Sparrow", "Prunella modularis") if hedge else ("", ""))
     assert rows[0]["common_name"] == "Hedge Sparrow"
-    name = str(bad) if target.suffix == ".csv" else str(bad).replace("\udcff", "\ufffd")
+    name = str(bad) if target.suffix == ".csv" else str(bad).replace("\udcff", r"\udcff")
     assert last["query"] == name
     assert "not a JPEG" in last["reason"]
     assert not any(last[name] for name in last if name not in ("query", "reason"))

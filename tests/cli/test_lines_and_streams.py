@@ -11,6 +11,7 @@ from PIL import Image
 
 import birdembed as be
 from birdembed.cli import main
+from birdembed.cli.output import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,3 +92,63 @@ def test_a_home_that_cannot_be_written(birds, small):
     assert "1.0000  -  a.png" in done.stdout
     assert [line for line in done.stderr.splitlines() if "BIRDEMBED_CACHE" in line]
     assert done.stderr.count("BIRDEMBED_CACHE") == 1
+
+
+def started(*words, **options):
+    command = [sys.executable, "-m", "birdembed", *words]
+    options = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}, **options}
+    return subprocess.run(command, capture_output=True, timeout=300, **options)
+
+
+def test_standard_input_with_any_bytes(tmp_path):
+    (tmp_path / "b\udcff.png").write_bytes(b"no image")
+    strict = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
+    done = started("verify", "-", cwd=tmp_path, input=b"b\xff.png\n", env=strict)
+    assert done.returncode == 1
+    assert done.stdout.startswith((b"bad\tb\xff.png", b"bad\tb\\udcff.png"))
+
+
+def test_standard_input_that_has_no_lines(tmp_path):
+    done = started("verify", "-", input=b"a.png\0b.png\0")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"one path per line" in done.stderr
+    done = started("verify", "-", preexec_fn=lambda: os.close(0))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"standard input is closed" in done.stderr
+
+
+def test_a_folder_in_the_place_of_a_file_is_found_before_the_work(birds, tmp_path, capsys):
+    (tmp_path / "x.csv").mkdir()
+    assert main(["embed", str(birds), "-o", str(tmp_path / "x.csv"), "--model", "nobody"]) == 1
+    assert "x.csv: it exists and is no file" in capsys.readouterr().err
+
+
+def test_models_without_a_home(monkeypatch, capsys):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("BIRDEMBED_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert main(["models"]) == 0
+    assert "birds477" in capsys.readouterr().out
+    assert main(["info", "--check", "sscd"]) == 1
+    assert "no home folder; set BIRDEMBED_CACHE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("one", [False, True])
+def test_names_that_parquet_cannot_hold_are_found_before_the_work(birds, small, tmp_path, one):
+    pytest.importorskip("pyarrow")
+    Image.new("RGB", (8, 8)).save(birds / "e\udcff.png")
+    images = birds / "e\udcff.png" if one else birds
+    cache = tmp_path / "cache"
+    words = ["-o", str(tmp_path / "x.parquet"), "--model", small, "--cache", str(cache)]
+    done = started("embed", str(images), *words)
+    assert done.returncode == 1
+    assert b"Parquet cannot hold this name, which is not UTF-8; rename" in done.stderr
+    assert not cache.exists()
+
+
+def test_text_that_json_can_hold_and_utf8_cannot(tmp_path):
+    write_text(str(tmp_path / "x"), "ä b\udcff \ud800.")
+    assert (tmp_path / "x").read_bytes() == "ä b".encode() + b"\xff \\ud800."

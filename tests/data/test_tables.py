@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+import birdembed as be
 from birdembed.data.folder import ImageFolder
+from birdembed.data.parts import image_folder
+from birdembed.species.labelled import labelled_vectors
 
 CSV = "file,species,note\na.jpg,wren,x\nsub/b.jpg,auk,\n/far/c.jpg,,y\n"
 
@@ -123,3 +126,107 @@ def test_items_that_are_not_there(key, error):
     data = ImageFolder.from_lists(list("abcdef"), list("xyzxyz"))
     with pytest.raises(error):
         data[key]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("image,label\nBär.jpg,Bär\n".encode("latin-1"), ["line 2", "label", "UTF-8"]),
+        ("image,label\na.jpg,owl\n".encode("utf-16"), ["line 1", "UTF-8"]),
+        (b"image,label\na\0.jpg,owl\n", ["line 2", "UTF-8"]),
+        (b"image,label\n" + b"a" * 200_000 + b",owl\n", ["line 2", "CSV"]),
+        (b'image,label\n"a.jpg,owl\nb.jpg,owl\n', ["line 3", "CSV"]),
+        (b"image,label\na,b.jpg,owl\n", ["line 2", "2 cells", "got 3", "quotes"]),
+        (b"image,label\na.jpg\n", ["line 2", "2 cells", "got 1"]),
+        (b"image,label,label\na.jpg,owl,auk\n", ["2 columns", "'label'"]),
+    ],
+)
+def test_csv_files_that_would_give_wrong_labels(tmp_path, content, words):
+    path = tmp_path / "birds.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"birds\.csv") as caught:
+        ImageFolder.from_csv(path)
+    assert all(word in str(caught.value) for word in words), caught.value
+    assert len(str(caught.value)) < 500
+
+
+def test_csv_files_keep_the_bytes_of_a_file_name(tmp_path):
+    path = tmp_path / "birds.csv"
+    path.write_bytes(b"image,label\na\xff.jpg,owl\n\n")
+    data = ImageFolder.from_csv(path, root="/photos")
+    assert data.paths == ["/photos/a\udcff.jpg"]
+    assert data.class_names == ["owl"]
+
+
+def test_columns_of_the_same_name():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([["a", "b", "x"]], columns=["image", "label", "label"])
+    with pytest.raises(ValueError, match=r"2 columns.*'label'"):
+        ImageFolder.from_dataframe(frame)
+
+
+@pytest.mark.parametrize("gap", [None, float("nan"), np.nan])
+def test_numbers_with_gaps_are_class_numbers(gap):
+    # NumPy and pandas turn integers with gaps into floats.
+    labels = np.asarray([1, 0, np.nan if gap is None else gap])
+    data = ImageFolder.from_lists(list("abc"), labels, ["auk", "owl"])
+    assert data.labels.tolist() == [1, 0, -1]
+    with pytest.raises(TypeError, match=r"float \(0\.5\)"):
+        ImageFolder.from_lists(list("abc"), [1, 0.5, gap], ["auk", "owl"])
+
+
+@pytest.mark.parametrize(
+    ("paths", "labels", "words"),
+    [
+        (["a", 5], ["x", "y"], r"int \(5\) at position 1"),
+        ([["a"]], ["x"], "list .* at position 0"),
+        ("abc", ["x", "y", "z"], "sequence of paths"),
+        (None, ["x"], "paths must be a sequence"),
+        (["a"], None, "labels must be a sequence"),
+        (["a", "b"], "xy", "labels must be a sequence"),
+        (["a"], [["x"]], r"list \(\['x'\]\)"),
+        (["a"], [1.0], "float"),
+    ],
+)
+def test_lists_of_other_things(paths, labels, words):
+    with pytest.raises(TypeError, match=words):
+        ImageFolder.from_lists(paths, labels)
+    assert ImageFolder.from_lists([b"a\xff"], ["x"]).paths == ["a\udcff"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train", "valid"), ("Training", "Testing"), ("train_set", "val_set"), ("trn images", "eval")],
+)
+def test_splits_are_no_classes_for_anybody(tmp_path, names):
+    for name in names:
+        for species in ("auk", "owl"):
+            (tmp_path / name / species).mkdir(parents=True)
+            (tmp_path / name / species / "a.png").write_bytes(b"never opened")
+    model = be.Model("resnet18", num_classes=2, seed=0, class_names=["auk", "owl"])
+    for use in (
+        model.fit_gallery,
+        model.fit_projection,
+        lambda data: be.evaluate(model, data),
+        lambda data: be.top_losses(model, data),
+        lambda data: be.fine_tune(model, data, epochs=1),
+    ):
+        with pytest.raises(ValueError, match="are dataset splits, not classes"):
+            use(tmp_path)
+        with pytest.raises(ValueError, match="are dataset splits, not classes"):
+            use(ImageFolder(tmp_path))
+
+
+def test_folders_of_other_words_are_classes(tmp_path):
+    for name in ("train", "valise"):
+        (tmp_path / name / "x").mkdir(parents=True)
+        (tmp_path / name / "x" / "a.png").write_bytes(b"never opened")
+    assert image_folder(tmp_path, "data").class_names == ["train", "valise"]
+
+
+@pytest.mark.parametrize("gap", [None, float("nan"), np.float32("nan")])
+def test_gaps_in_labels_of_embeddings(gap):
+    with pytest.raises(ValueError, match="labels: row 1 has no label"):
+        be.retrieval_metrics(np.eye(3, dtype=np.float32), ["a", gap, "a"])
+    with pytest.raises(ValueError, match="data: row 1 has no label"):
+        labelled_vectors(None, np.eye(3, dtype=np.float32), ["a", gap, "a"])

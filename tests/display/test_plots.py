@@ -213,3 +213,8 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"birdembed\[plot\]"):
         be.plot_history(EPOCHS)
+
+
+def test_a_map_of_something_else():
+    with pytest.raises(TypeError, match=r"embeddings must be an array \(n, dim\), got NoneType"):
+        be.plot_map(None)

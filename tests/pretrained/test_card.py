@@ -1,6 +1,7 @@
 """Model cards: numbers of config.json, a form that the hub reads, and cards of others."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_cards_of_people_stay(model, tmp_path):
 
 def test_the_bundled_model_has_numbers_for_one():
     given = read_model(DEFAULT_MODEL)
-    folder = given.gallery_path.parent
+    folder = Path(given.gallery_file.path).parent
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     card = model_card(config, DEFAULT_MODEL)
     assert f"{config['num_classes']} classes" in card

@@ -186,5 +186,24 @@ def test_no_network(load):
 def test_a_damaged_record(hub, load, tmp_path, checkpoints):
     hub.publish("timm/resnet50.tv_in1k", checkpoints["first"][0])
     load("resnet50")
-    (tmp_path / "cache" / "hub" / "timm--resnet50.tv_in1k.json").write_text("{")
-    assert "delete it to pin again" in load("resnet50")["error"]
+    record = tmp_path / "cache" / "hub" / "timm--resnet50.tv_in1k.json"
+    for text in ("{", "[]", '{"commits": {"main": 5}, "files": {}}', '{"commits": {}, "files": 5}'):
+        record.write_text(text)
+        assert "delete it to pin again" in load("resnet50")["error"]
+
+
+def test_records_of_other_types(monkeypatch, tmp_path):
+    from birdembed.pretrained.hub import load_hub
+
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("BIRDEMBED_CACHE", str(tmp_path))
+    (tmp_path / "hub").mkdir()
+    for text in (
+        '{"commits": {"main": "abc"}, "files": {"abc": "x"}}',
+        '{"commits": {"main": "abc"}, "files": {"abc": {"config.json": 5}}}',
+        '{"commits": [["main", "abc"]], "files": {}}',
+        '{"commits": "ab", "files": {}}',
+    ):
+        (tmp_path / "hub" / "timm--resnet50.tv_in1k.json").write_text(text)
+        with pytest.raises(ValueError, match=r"json: damaged .*delete it to pin again"):
+            load_hub("resnet50", local_files_only=True)

@@ -77,3 +77,35 @@ def test_class_names_that_are_no_unicode_text(tmp_path):
     again = be.load_model(tmp_path)
     assert again.class_names == names
     np.testing.assert_array_equal(again.state_dict()["fc.bias"], model.state_dict()["fc.bias"])
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("pretrained_cfg", "label_names", [None, "wren"]),
+        ("pretrained_cfg", "label_names", [["robin"], "wren"]),
+        ("pretrained_cfg", "label_names", {"1": "robin", "2": "wren"}),
+        ("pretrained_cfg", "label_names", {"-1": "robin", "0": "wren"}),
+        ("pretrained_cfg", "input_size", [3, 96.5, 96.5]),
+        ("pretrained_cfg", "input_size", []),
+        ("pretrained_cfg", "mean", 5),
+        ("pretrained_cfg", "crop_pct", 10**400),
+        ("birdembed", "threshold", 10**400),
+        ("birdembed", "mirror", "false"),
+        ("birdembed", "mirror", 0),
+        ("birdembed", "int8", {"ranges": [1e300] * 53}),
+    ],
+)
+def test_values_that_would_be_taken_for_others(folder, part, key, value):
+    path = folder / "config.json"
+    text = path.read_text()
+    config = json.loads(text)
+    config[part][key] = value
+    path.write_text(json.dumps(config))
+    name = {"label_names": "label names", "input_size": "size"}.get(key, key)
+    try:
+        with pytest.raises(WeightsError, match=f"config.json: .*{name}") as caught:
+            be.load_model(folder)
+    finally:
+        path.write_text(text)
+    assert "damaged" not in str(caught.value)

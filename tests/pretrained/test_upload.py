@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import birdembed as be
 from tests.support.hub_server import Hub
 
 pytest.importorskip("huggingface_hub")
@@ -56,3 +57,15 @@ def test_up_and_down_again(hub, tmp_path):
     assert card.startswith("---\n")
     assert "# my-birds" in card
     assert str(tmp_path) not in card
+
+
+@pytest.mark.parametrize(
+    "name", ["", None, 5, "..", "me/..", "me/", "a/b/c", "/tmp/x", "me/a\nb", "me/b\n", "x" * 97]
+)
+def test_names_that_are_no_repository(tmp_path, monkeypatch, name):
+    """Nothing is written: the name becomes that of a folder."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    model = be.Model("resnet18", seed=0)
+    with pytest.raises(ValueError, match="repo_id must be 'owner/name' or 'name', got"):
+        model.push_to_hub(name)
+    assert list(tmp_path.iterdir()) == []

@@ -323,3 +323,47 @@ def test_killed_half_way(tmp_path, how):
     again = computed() - half
     assert n - half <= again <= n - half + 32  # at most the rows in flight are lost
     assert (tmp_path / "2").read_bytes() == content(build(folder, None)[0], tmp_path / "3")
+
+
+def test_pipes_and_devices_in_a_folder_have_no_content_key(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert building.content_key(str(tmp_path / "pipe.jpg")) is None
+    assert building.content_key("/dev/zero") is None
+
+
+def test_a_cache_that_another_program_cuts_is_computed_again(folder, tmp_path):
+    model = FakeModel()
+    before = Index.build(model, folder, cache=tmp_path / "cache").embeddings
+    store = EmbeddingCache(tmp_path / "cache", model.fingerprint)
+    os.truncate(store.path, 200)
+    keys = [building.content_key(str(path)) for path in folder.rglob("*.[jp]*g")]
+    assert None not in keys
+    with pytest.warns(UserWarning, match="damaged"):  # and no SIGBUS
+        assert all(store.get(key) is None for key in keys)
+    assert (Index.build(model, folder, cache=tmp_path / "cache").embeddings == before).all()
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["a", None], r"missing value \(None\) at position 1"),
+        ([float("nan"), "b"], r"missing value \(nan\) at position 0"),
+        ([b"a", "b"], r"bytes \(b'a'\) at position 0"),
+        ("ab", "sequence of strings"),
+        (5, "sequence of strings"),
+    ],
+)
+def test_ids_that_are_no_strings(folder, ids, message):
+    paths = [folder / "flat.jpg", folder / "wren/b.jpg"]
+    with pytest.raises(TypeError, match=f"ids must .*{message}"):
+        Index.build(FakeModel(), paths, ids=ids)
+    assert Index.build(FakeModel(), paths, ids=[7, np.int64(8)]).ids.tolist() == ["7", "8"]
+
+
+def test_duplicate_ids_are_found_before_the_work(folder):
+    model = FakeModel()
+    paths = [folder / "flat.jpg", folder / "wren/b.jpg"]
+    for images, ids in (([paths[0]] * 2, None), (paths, ["a", "a"])):
+        with pytest.raises(ValueError, match="are duplicates; ids must be unique"):
+            Index.build(model, images, ids=ids)
+    assert model.encoded == 0

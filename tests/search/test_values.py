@@ -1,6 +1,7 @@
 """Test the values of an index: gaps, kinds, spellings, columns in folders' names."""
 
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,3 +103,75 @@ def test_columns_in_the_names_of_folders(tmp_path, labels):
     found = dict(zip(index.ids, index.labels, strict=True))
     assert found == {"a": str(labels[0]), "b": str(labels[1])}
     assert sorted(index.metadata["n"].tolist()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(b"1", "bytes"), ({"a": 1}, "dict"), ([[1]], "list"), (1j, "complex"), (object(), "object")],
+)
+def test_where_of_no_number_is_an_error(value, kind):
+    with pytest.raises(ValueError, match=f"'year' holds numbers, got the {kind}"):
+        filled().search(EYE[0], where={"year": value})
+
+
+def test_where_of_other_libraries_and_gaps(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    index = be.Index(4)
+    columns = {"depth": [1.0, None, 3.0], "path": ["/p/a", "/p/b", None]}
+    index.add(["a", "b", "c"], EYE[:3], ["OWL", None, "JAY"], columns)
+    for where, ids in (
+        ({"depth": None}, "b"),
+        ({"depth": [float("nan"), 3]}, "bc"),
+        ({"depth": pandas.NA}, "b"),
+        ({"label": pandas.Series(["OWL", None])}, "ab"),
+        ({"depth": range(2)}, "a"),
+        ({"path": Path("/p/b")}, "b"),
+    ):
+        assert sorted(index.search(EYE[0], where=where).ids) == [*ids], where
+
+
+@pytest.mark.parametrize("where", ["label", ["label"], [("label", "OWL")], 5])
+def test_where_that_is_no_mapping(where):
+    with pytest.raises(TypeError, match="where must be a mapping"):
+        filled().search(EYE[0], where=where)
+
+
+@pytest.mark.parametrize("ids", [5, [5], [None], b"a", [["a"]]])
+def test_ids_that_are_no_strings(ids):
+    index = filled()
+    with pytest.raises(TypeError, match="exclude_ids must be strings"):
+        index.search(EYE[0], exclude_ids=ids)
+    with pytest.raises(TypeError, match="ids must be strings"):
+        index.remove(ids)
+    with pytest.raises(TypeError, match="ids must be strings"):
+        index.add(ids, EYE[3:])
+    assert len(index) == 3
+
+
+def table(**columns):
+    pa = pytest.importorskip("pyarrow")
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(EYE[:3].reshape(-1)), 4)
+    return pa.table({"id": ["a", "b", "c"], "vector": vectors, **columns})
+
+
+def test_folder_names_keep_their_zeros(tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet")
+    rows = table(label=["007", "010", "007"], year=[2020, 2021, 2021])
+    pq.write_to_dataset(rows, tmp_path, partition_cols=["year", "label"])
+    index = be.Index.from_parquet(tmp_path)
+    assert dict(zip(index.ids, index.labels, strict=True)) == {"a": "007", "b": "010", "c": "007"}
+    assert sorted(index.metadata["year"]) == [2020, 2021, 2021]
+
+
+def test_columns_of_text_in_other_types(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "x.parquet"
+    pq.write_table(table(label=[1.0, None, 3.0]), path)  # as pandas writes integers with gaps
+    assert be.Index.from_parquet(path).labels.tolist() == ["1", None, "3"]
+    pq.write_table(table().set_column(0, "id", pa.array([b"a", b"b", b"c"])), path)
+    with pytest.raises(ValueError, match=r"x.parquet: the column id has type binary"):
+        be.Index.from_parquet(path)
+    damaged = table().replace_schema_metadata({b"birdembed.fingerprint": b"\xff"})
+    pq.write_table(damaged, path)
+    assert len(be.Index.from_parquet(path)) == 3

@@ -160,3 +160,10 @@ def test_a_transformers_model_and_its_twin_agree():
         logits = theirs(torch.from_numpy(x)).logits.numpy()
         np.testing.assert_allclose(logits, twin(torch.from_numpy(x)).numpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(pooled, embed(twin, x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_negative_variance_is_refused():
+    state = empty_state("resnet18")
+    state["bn1.running_var"] = np.full(64, -1, np.float32)
+    with pytest.raises(WeightsError, match=r"x: bn1\.running_var has a negative variance"):
+        to_native(stored(state), "x")
