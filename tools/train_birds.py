@@ -106,6 +106,10 @@ MORE_VIEWS = Stage(
         "freeze": ("conv1", "bn1", "layer1."),
     },
 )
+#: Again a mean; the classifier is the later one. Precision@1 of the fifth photos is 0.577 before,
+#: 0.609 after and 0.6 for the mean, and it keeps what the 51 species had: their photos have cosines
+#: of 0.83, 0.74 and 0.81.
+BEFORE_MORE_VIEWS = 0.7
 
 
 def main() -> None:
@@ -137,6 +141,7 @@ def main() -> None:
     averaged(model, {BEFORE_VIEWS: before}, {CLASSIFIER_BEFORE_VIEWS: before})
     model.save_pretrained(work / "mean", dtype="float16")
     model = trained(work, MORE_VIEWS, be.load_model(work / "mean"), Views(work, 1))
+    averaged(model, {BEFORE_MORE_VIEWS: be.load_model(work / "mean")})
     model.save_pretrained(work / "stored", dtype="float16")
     publish(work, photos, given.no_birds)
 
