@@ -70,6 +70,8 @@ def plot_map(
 
     Raises
     ------
+    TypeError
+        `embeddings` is not an array.
     ValueError
         Lengths differ, there are fewer than two rows, or a row contains NaN.
     """

@@ -82,8 +82,8 @@ def _checked(embed: Callable[[str], np.ndarray], quantized: bool) -> tuple[Choic
     native = native_precisions()
     faster = [name for name in FASTEST_FIRST if name in native and (name != "int8" or quantized)]
     if not faster:
-        isa = _core.backend()["isa"]
-        return Choice("float32", f"because this processor supports no faster one ({isa})"), IMAGES
+        why = f"because {_core.backend()['isa']} supports no faster one for this model"
+        return Choice("float32", why), IMAGES
     exact = embed("float32")
     count, tried = len(exact), []
     for name in faster:
