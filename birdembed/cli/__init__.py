@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 # Only the module of the command in use is imported.
 COMMANDS = {
@@ -46,8 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # parsing and importing can be interrupted too
-        print("birdembed: interrupted", file=sys.stderr, flush=True)
+        _tell("birdembed: interrupted")
         return 130
+    finally:
+        if sys.stderr is not None:
+            try:
+                sys.stderr.flush()
+            except OSError:
+                _give_up(sys.stderr)
 
 
 def _open_streams() -> None:
@@ -57,15 +64,23 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
 
 
-def _give_up_output() -> None:
-    """Discard the remaining output; Python would fail again when it flushes at exit."""
+def _give_up(stream: Any) -> None:
+    """Discard the remaining output of a stream; Python would fail again when it exits."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _tell(text: str) -> None:
+    """Print a message on standard error, if it can be written."""
+    from birdembed.cli.common import say
+
+    with contextlib.suppress(OSError):
+        say(text)
 
 
 def _run(argv: list[str]) -> int:
     from birdembed._core import BirdembedError
-    from birdembed.cli.common import UsageError, one_line, paint, say, tolerate_any_name
+    from birdembed.cli.common import UsageError, one_line, paint, tolerate_any_name
     from birdembed.cli.parser import parse
 
     _open_streams()
@@ -81,16 +96,15 @@ def _run(argv: list[str]) -> int:
         sys.stdout.flush()
         return code
     except UsageError as error:
-        say(f"birdembed {args.command}: {error}")
+        _tell(f"birdembed {args.command}: {error}")
         return 2
     except BrokenPipeError:  # `birdembed search ... | head`
-        _give_up_output()
+        _give_up(sys.stdout)
         return 1
     except (BirdembedError, TypeError, ValueError, OSError, ImportError, MemoryError) as error:
-        with contextlib.suppress(OSError):  # standard error may not be writable either
-            say(f"{paint('birdembed:', 'red', sys.stderr)} {one_line(error)}")
+        _tell(f"{paint('birdembed:', 'red', sys.stderr)} {one_line(error)}")
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             return 1
-        _give_up_output()
+        _give_up(sys.stdout)
         return 1

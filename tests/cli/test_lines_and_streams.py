@@ -81,6 +81,7 @@ def test_full_streams(words):
     assert len(done.stderr.splitlines()) == 1
     assert "No space left" in done.stderr
     assert run(f'"$1" -m birdembed.cli {words} >/dev/full 2>/dev/full').returncode == 1
+    assert run('"$1" -m birdembed.cli identify 2>/dev/full').returncode == 2
 
 
 def test_a_home_that_cannot_be_written(birds, small):
