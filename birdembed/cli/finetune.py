@@ -21,6 +21,7 @@ from birdembed.cli import common
 from birdembed.cli.finetune_options import add_options, config_of
 from birdembed.model.stateful import snapshot_of
 from birdembed.pretrained.contents import CONFIG
+from birdembed.weights.storing import DTYPES, rounded
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype",
-        choices=("float32", "float16", "int8"),
+        choices=DTYPES,
         default="float32",
         help="how to store the weights; float16 takes half the space, int8 a quarter",
     )
@@ -314,8 +315,6 @@ def _train(
         raise
     if args.dtype != "float32":
         # Round the weights first, so that gallery and scores belong to the stored weights.
-        from birdembed.weights.storing import rounded
-
         model.load_state_dict(rounded(model.state_dict(), args.dtype))
     # Save hours of training before the gallery is fitted, in case that fails.
     model.save_pretrained(args.output, dtype=args.dtype)
