@@ -147,14 +147,9 @@ class Model(Identifier):
         index = None if given.gallery is None else given.gallery.index
         if index is not None and index.fingerprint != given.fingerprint:
             index = given.threshold = None  # they belong to the model before it was changed
-        stored = given.stored_as(dtype)
-        unchanged, given = stored is given, stored
-        if index is not None and index.fingerprint != given.fingerprint:
-            index = copy.copy(index)
-            index.fingerprint, index.model = given.fingerprint, None
         save = None if index is None else partial(_write_gallery, index)
-        write_pretrained(directory, given, save, dtype)
-        if unchanged:  # loading this folder gives this model
+        written = write_pretrained(directory, given, save, dtype)
+        if written is given:  # loading this folder gives this model
             self._saved = (os.path.abspath(directory), now.fingerprint)
 
     def push_to_hub(
@@ -239,9 +234,12 @@ class Model(Identifier):
         write_onnx(path, self._current.pretrained(), head, normalize)
 
 
-def _write_gallery(index: Index, path: str | os.PathLike[str]) -> None:
-    """Write the rows of a gallery to a file, without local paths."""
+def _write_gallery(index: Index, path: str | os.PathLike[str], fingerprint: str) -> None:
+    """Write the rows of a gallery to a file, without local paths, for a stored model."""
     from birdembed.search.index_file import write_index
     from birdembed.search.shared_rows import rows_of
 
+    if index.fingerprint != fingerprint:
+        index = copy.copy(index)
+        index.fingerprint, index.model = fingerprint, None
     write_index(path, rows_of(index))

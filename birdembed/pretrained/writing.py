@@ -147,9 +147,9 @@ def _take_places(folder: Path) -> None:
 def write_pretrained(
     directory: str | os.PathLike[str],
     pretrained: Pretrained,
-    write_gallery: Callable[[Path], object] | None = None,
+    write_gallery: Callable[[Path, str], object] | None = None,
     dtype: str = "float32",
-) -> None:
+) -> Pretrained:
     """Write a model folder that (except for int8) timm and, of plain ResNets, torchvision can load.
 
     Parameters
@@ -160,9 +160,14 @@ def write_pretrained(
     pretrained : Pretrained
         The model to write; missing digests are computed.
     write_gallery : callable, optional
-        Called with a path to write the gallery to, such as `Index.save` of the gallery.
+        Called with a path to write the gallery to and the fingerprint of the stored model.
     dtype : str
         One of `DTYPES`, see `as_stored`. Digests are those of the stored weights.
+
+    Returns
+    -------
+    Pretrained
+        The model as stored: `pretrained` itself, unless weights were rounded.
 
     Raises
     ------
@@ -187,7 +192,8 @@ def write_pretrained(
             if pretrained.projection is not None:
                 write_projection(staged / PROJECTION, pretrained.projection)
             if write_gallery is not None:
-                write_gallery(staged / GALLERY)
+                assert pretrained.fingerprint is not None
+                write_gallery(staged / GALLERY, pretrained.fingerprint)
             if _is_ours(folder / CARD):
                 card = model_card(config, folder.resolve().name)
                 (staged / CARD).write_text(readable(card), encoding="utf-8")
@@ -198,3 +204,4 @@ def write_pretrained(
             _commit(staged, folder)
     except OSError as error:
         raise with_path(error, folder) from error
+    return pretrained

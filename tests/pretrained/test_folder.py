@@ -60,7 +60,7 @@ def model(state, projection):
 
 def test_everything_comes_back(tmp_path, model):
     folder = tmp_path / "new" / "model"
-    write_pretrained(folder, model, write_gallery=lambda path: path.write_bytes(b"gallery"))
+    write_pretrained(folder, model, write_gallery=lambda path, _: path.write_bytes(b"gallery"))
     assert sorted(os.listdir(folder)) == [
         *(
             "README.md",
@@ -119,7 +119,7 @@ def test_config_has_the_hubs_schema(tmp_path, model):
 
 
 def test_saving_again_leaves_nothing_of_the_old(tmp_path, model, state):
-    write_pretrained(tmp_path, model, write_gallery=lambda path: path.write_bytes(b"gallery"))
+    write_pretrained(tmp_path, model, write_gallery=lambda path, _: path.write_bytes(b"gallery"))
     (tmp_path / "notes.txt").write_text("mine")
     write_pretrained(tmp_path, Pretrained("resnet50", state, Preprocess()))
     assert sorted(os.listdir(tmp_path)) == [
@@ -165,7 +165,7 @@ def test_an_interrupted_save_never_loads_wrong(tmp_path, model, state, step, mon
 def test_a_failed_save_leaves_the_old_model(tmp_path, model, state):
     write_pretrained(tmp_path, model)
 
-    def failing(path):
+    def failing(path, _):
         raise OSError(28, "No space left on device", str(path))
 
     with pytest.raises(OSError, match="No space left") as caught:
