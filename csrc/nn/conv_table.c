@@ -1,9 +1,38 @@
 #include "nn/conv_table.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "nn/winograd4.h"
+
+typedef enum kernels { KERNELS_ONEDNN, KERNELS_WINOGRAD2, KERNELS_FASTEST, KERNELS_UNKNOWN } kernels;
+
+static kernels chosen;
+static pthread_once_t chosen_once = PTHREAD_ONCE_INIT;
+
+static void read_environment(void) {
+    const char *text = getenv("BIRDEMBED_KERNELS");
+    if (!text || !*text || strcmp(text, "fastest") == 0)
+        chosen = KERNELS_FASTEST;
+    else if (strcmp(text, "winograd2") == 0)
+        chosen = KERNELS_WINOGRAD2;
+    else
+        chosen = strcmp(text, "onednn") == 0 ? KERNELS_ONEDNN : KERNELS_UNKNOWN;
+}
+
+/* Read once, so that all plans of a process use the same kernels. */
+static kernels allowed(void) {
+    pthread_once(&chosen_once, read_environment);
+    return chosen;
+}
+
+bird_status bird_conv_table_check(bird_error *err) {
+    if (allowed() != KERNELS_UNKNOWN) return BIRD_OK;
+    return bird_fail(err, BIRD_ARG,
+                     "the environment variable BIRDEMBED_KERNELS must be fastest, winograd2 or "
+                     "onednn");
+}
 
 /* Measured on two cores, batch 1 and 8, the 23 shapes of ResNet-50 (benchmarks/layers.md).
  *
@@ -34,12 +63,6 @@ dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bi
             break;
     }
     return dnnl_format_tag_any;
-}
-
-/* A switch to compare kernels with, and for users whose last bits must not change. */
-static int largest_winograd(void) {
-    const char *text = getenv("BIRDEMBED_WINOGRAD");
-    return text && (strcmp(text, "0") == 0 || strcmp(text, "2") == 0) ? text[0] - '0' : 4;
 }
 
 /* The shapes that Winograd's kernels are for. */
@@ -83,13 +106,13 @@ static bool suits_winograd4(bird_isa isa, dnnl_data_type_t type, const bird_conv
 }
 
 int bird_conv_winograd(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv) {
-    const int largest = largest_winograd();
-    if (largest >= 4 && suits_winograd4(isa, type, conv)) return 4;
-    return largest >= 2 && type == dnnl_f32 && suits_winograd2(isa, conv) ? 2 : 0;
+    if (allowed() == KERNELS_ONEDNN) return 0;
+    if (allowed() != KERNELS_WINOGRAD2 && suits_winograd4(isa, type, conv)) return 4;
+    return type == dnnl_f32 && suits_winograd2(isa, conv) ? 2 : 0;
 }
 
 bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv) {
-    return largest_winograd() >= 2 && suits_winograd2(isa, conv) && conv->ic % 16 == 0;
+    return allowed() != KERNELS_ONEDNN && suits_winograd2(isa, conv) && conv->ic % 16 == 0;
 }
 
 /* oneDNN's older kernels in the place of brgconv, its first choice. Two Zen 4 cores, one thread,
@@ -102,7 +125,7 @@ bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv) {
  * With AMX brgconv has it to itself. */
 const char *bird_conv_kernel(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv) {
     const bool pointwise = conv->kernel == 1;
-    if (isa != BIRD_ISA_AVX512) return NULL;
+    if (isa != BIRD_ISA_AVX512 || allowed() == KERNELS_ONEDNN) return NULL;
     if (type == dnnl_bf16) {
         if (bird_isa_has_amx()) return NULL;
         return pointwise ? "jit_bf16_1x1:" : "jit_bf16:";

@@ -3,6 +3,10 @@
  * A choice never depends on the batch or on a timing at run time, because kernels differ in
  * the last bits: the same image must give the same vector in every batch. A test holds
  * each entry to bit-identical rows over batches and thread counts.
+ *
+ * The environment variable BIRDEMBED_KERNELS limits the choice, to compare kernels and for users
+ * whose last bits must not change: "onednn" allows oneDNN's own first choice only, "winograd2"
+ * also F(2x2) and the faster ones of oneDNN's kernels, "fastest" (the default) everything.
  */
 #ifndef BIRD_NN_CONV_TABLE_H
 #define BIRD_NN_CONV_TABLE_H
@@ -10,15 +14,18 @@
 #include <oneapi/dnnl/dnnl.h>
 #include <stdbool.h>
 
+#include "base/status.h"
 #include "nn/conv.h"
 #include "nn/isa.h"
+
+/* BIRD_ARG if BIRDEMBED_KERNELS has another value. */
+bird_status bird_conv_table_check(bird_error *err);
 
 /* The layout of src and dst of an inference convolution of numbers of that type. */
 dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv);
 
 /* Output pixels of a side of Winograd's tiles where nn/conv_winograd.h takes the place of oneDNN's
- * kernels (no residual): 4, 2, or 0 where it does not. The environment's
- * BIRDEMBED_WINOGRAD, one of these numbers, is the largest that may be chosen. */
+ * kernels (no residual): 4, 2, or 0 where it does not. */
 int bird_conv_winograd(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv);
 
 /* True where F(2x2) does so in training in float32, in both backward directions; forward:

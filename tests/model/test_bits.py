@@ -189,12 +189,12 @@ def test_avx2(tmp_path, resnet50, resnet50d, resnet34d):
         assert cosine.min() >= tolerances.ISA_COSINE
 
 
-@pytest.mark.parametrize("largest", ["0", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("allowed", ["onednn", pytest.param("winograd2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("isa", ["", "AVX2"])
-def test_winograd_is_near_to_the_kernels_that_it_replaces(
-    tmp_path, resnet50, resnet50d, resnet34d, isa, largest
+def test_fast_kernels_are_near_to_those_that_they_replace(
+    tmp_path, resnet50, resnet50d, resnet34d, isa, allowed
 ):
-    """With BIRDEMBED_WINOGRAD the fast kernels are off: other bits, the same vectors."""
+    """With BIRDEMBED_KERNELS the fast kernels are off: other bits, the same vectors."""
     if isa and "AVX512" not in be.info()["isa"]:
         pytest.skip("this machine has no more than AVX2: no other column")
     models = (resnet50, resnet50d, resnet34d)
@@ -204,8 +204,21 @@ def test_winograd_is_near_to_the_kernels_that_it_replaces(
         if isa
         else vectors_of_this_process(models)
     )
-    plain = vectors_of_own_process(tmp_path, models, BIRDEMBED_WINOGRAD=largest, **held_back)
+    plain = vectors_of_own_process(tmp_path, models, BIRDEMBED_KERNELS=allowed, **held_back)
     for model, a, b in zip(models, fast, plain, strict=True):
         distance = np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)
-        print(f"\n{model.architecture}, F(4x4) and {largest}: relative L2 {distance.max():.1e}")
+        print(f"\n{model.architecture}, fastest and {allowed}: relative L2 {distance.max():.1e}")
         assert 0 < distance.max() <= tolerances.WINOGRAD_REL_L2
+
+
+def test_unknown_kernels_are_refused():
+    encode = (
+        "import birdembed as be, numpy as np\n"
+        "be.Model('resnet18', seed=0).encode(np.zeros((32, 32, 3), np.uint8))"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT), "BIRDEMBED_KERNELS": "quick"}
+    process = subprocess.run(
+        [sys.executable, "-c", encode], env=env, capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 1
+    assert "ValueError" in process.stderr and "BIRDEMBED_KERNELS" in process.stderr
