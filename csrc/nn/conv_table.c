@@ -6,7 +6,12 @@
 
 #include "nn/winograd4.h"
 
-typedef enum kernels { KERNELS_ONEDNN, KERNELS_WINOGRAD2, KERNELS_FASTEST, KERNELS_UNKNOWN } kernels;
+typedef enum kernels {
+    KERNELS_ONEDNN,
+    KERNELS_WINOGRAD2,
+    KERNELS_FASTEST,
+    KERNELS_UNKNOWN
+} kernels;
 
 static kernels chosen;
 static pthread_once_t chosen_once = PTHREAD_ONCE_INIT;

@@ -221,4 +221,4 @@ def test_unknown_kernels_are_refused():
         [sys.executable, "-c", encode], env=env, capture_output=True, text=True, timeout=300
     )
     assert process.returncode == 1
-    assert "ValueError" in process.stderr and "BIRDEMBED_KERNELS" in process.stderr
+    assert "ValueError: the environment variable BIRDEMBED_KERNELS" in process.stderr
