@@ -71,6 +71,12 @@ class Preprocess:
         prepare([], self, 1)
 
 
+def largest_pixel(preprocess: Preprocess) -> float:
+    """Return the largest absolute value that a pixel can have after normalisation."""
+    sides = zip(preprocess.mean, preprocess.std, strict=True)
+    return max(max(abs(mean), abs(1 - mean)) / std for mean, std in sides)
+
+
 def check_preprocess(value: Any) -> Preprocess:
     """Return the value; raise a TypeError if it is not a `Preprocess`."""
     if not isinstance(value, Preprocess):

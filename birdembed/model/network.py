@@ -20,7 +20,8 @@ MAX_CLASSES = 1 << 20  # the same as in csrc/model/resnet.c
 class Trunk:
     """A network in the C core, and the digest of its weights without the head.
 
-    `ranges` is the largest absolute output of each convolution, needed for int8; None if unknown.
+    `ranges` is the largest absolute output of each convolution, and at the end the largest absolute
+    pixel; needed for int8, None if unknown.
     """
 
     def __init__(

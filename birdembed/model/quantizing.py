@@ -9,6 +9,7 @@ import numpy as np
 from birdembed.base.checks import check_threads
 from birdembed.base.progress import progress_bar
 from birdembed.images import batches as batches_
+from birdembed.images.preprocess import largest_pixel
 from birdembed.images.sources import Inputs
 from birdembed.model.snapshot import Snapshot
 
@@ -18,7 +19,7 @@ _BATCH = 32
 def largest_activations(
     now: Snapshot, images: Any, show_progress_bar: bool | None = None
 ) -> np.ndarray:
-    """Return the largest absolute output of each convolution on some images, in float32.
+    """Return the largest absolute output of each convolution on some images, and that of pixels.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ def largest_activations(
     if not largest:
         raise ValueError("quantize needs at least one image, got none")
     ranges: np.ndarray = np.max(largest, axis=0)
+    # Other images may be brighter or darker.
+    ranges[-1] = max(ranges[-1], largest_pixel(now.preprocess))
     if not np.isfinite(ranges).all():
         raise ValueError("quantize: the network output on these images has NaN or infinity")
     return ranges

@@ -62,8 +62,8 @@ class Pretrained:
         ``bias, score, margin`` of the probability that the nearest species is right.
     gallery : Gallery or None
         The gallery of a model in memory.
-    ranges : (convolutions,) float32 or None
-        Largest absolute output of each convolution, for a quantized model.
+    ranges : (convolutions + 1,) float32 or None
+        Largest absolute output of each convolution, and of a pixel, for a quantized model.
     """
 
     architecture: str

@@ -48,7 +48,7 @@ def fingerprint_of(
         The applied projection, None for raw embeddings.
     preprocess : Preprocess
         All fields are used.
-    ranges : (convolutions,) float32, optional
+    ranges : (convolutions + 1,) float32, optional
         Activation ranges of a quantized model.
     """
     import hashlib

@@ -119,7 +119,7 @@ def _calibration(values: Any, config_path: Path) -> dict[str, float] | None:
     return numbers
 
 
-def _ranges(values: Any, convolutions: int, config_path: Path) -> np.ndarray | None:
+def _ranges(values: Any, length: int, config_path: Path) -> np.ndarray | None:
     """Return the ranges from the object "int8" in the birdembed part of config.json."""
     if values is None:
         return None
@@ -131,9 +131,9 @@ def _ranges(values: Any, convolutions: int, config_path: Path) -> np.ndarray | N
         ) from error
     with np.errstate(over="ignore"):  # too large for float32: not finite
         ranges = np.array(numbers, np.float32)
-    if len(ranges) != convolutions or not np.isfinite(ranges).all() or ranges.min() < 0:
+    if len(ranges) != length or not np.isfinite(ranges).all() or ranges.min() < 0:
         raise WeightsError(
-            f"{config_path}: int8: ranges must be {convolutions} finite, non-negative numbers"
+            f"{config_path}: int8: ranges must be {length} finite, non-negative numbers"
         )
     return ranges
 
@@ -200,7 +200,7 @@ def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> N
         pretrained.gallery_file = KeptFile(file_in(folder, GALLERY))
         pretrained.calibration = _calibration(own.get("calibration"), path)
     convolutions = sum(array.ndim == 4 for array in pretrained.state.values())
-    pretrained.ranges = _ranges(own.get("int8"), convolutions, path)
+    pretrained.ranges = _ranges(own.get("int8"), convolutions + 1, path)
     pretrained.trunk_digest = _field(own, "trunk_digest", str, "text", path)
     pretrained.fingerprint = _field(own, "fingerprint", str, "text", path)
 

@@ -102,7 +102,8 @@ static bird_status forward(void *context, bird_job *job, bird_error *err) {
     BIRD_TRY(find_plan(&plan, asked->inference, key, err));
     BIRD_TRY(bird_inference_plan_run(plan, asked->pixels, job, err));
     if (key.observed) {
-        memcpy(asked->out, bird_inference_plan_largest(plan), (size_t)net->n_convs * sizeof(float));
+        memcpy(asked->out, bird_inference_plan_largest(plan),
+               (size_t)bird_resnet_n_ranges(net) * sizeof(float));
         return BIRD_OK;
     }
     for (int i = 0; i < asked->key.batch; i++) {
@@ -176,5 +177,5 @@ bird_status bird_inference_largest(bird_inference *inference, float *largest, co
         .inference = inference,
         .key = {.height = height, .width = width, .n_threads = n_threads, .observed = true},
     };
-    return run(job, largest, pixels, n, (size_t)net->n_convs, cancel, err);
+    return run(job, largest, pixels, n, (size_t)bird_resnet_n_ranges(net), cancel, err);
 }

@@ -38,7 +38,7 @@ bird_status bird_inference_features(bird_inference *inference, float *features,
                                     bird_cancel *cancel, bird_error *err);
 
 /* The largest absolute output of each convolution (after residual and ReLU) for each image:
- * largest (n, n_convs). For bird_weights_set_ranges. */
+ * largest (n, bird_resnet_n_ranges). For bird_weights_set_ranges. */
 bird_status bird_inference_largest(bird_inference *inference, float *largest, const float *pixels,
                                    size_t n, int height, int width, int n_threads,
                                    bird_cancel *cancel, bird_error *err);

@@ -26,14 +26,14 @@ struct bird_inference_plan {
     int each;        /* images a part */
     size_t image;    /* floats of an image */
     size_t map;      /* floats of a feature map */
-    float *largest;  /* owned (n_convs); NULL but where observed */
+    float *largest;  /* owned (bird_resnet_n_ranges); NULL but where observed */
     part parts[BIRD_MAX_LANES];
 };
 
-/* A tensor on its way through the network. In int8 its data are `bytes` from the stem on. */
+/* A tensor on its way through the network. In int8 its data are `bytes`. */
 typedef struct flow {
     bird_value value;
-    bird_bytes bytes; /* bytes.value is BIRD_NO_VALUE where it is no bytes */
+    bird_bytes bytes; /* bytes.value is BIRD_NO_VALUE in other precisions */
     int n, c, h, w;
 } flow;
 
@@ -74,18 +74,18 @@ static bird_value *pooled(flow *at) {
     return at->bytes.value == BIRD_NO_VALUE ? &at->value : &at->bytes.value;
 }
 
-/* From the output of the first convolution on, int8 is in bytes. */
-static bird_status to_bytes(builder *build, flow *at, bird_error *err) {
-    if (!build->ranges) return BIRD_OK;
-    return bird_bytes_of(build->plan, &at->bytes, at->value,
-                         build->ranges[build->net->stem[0]], err);
+/* The images as the first convolution reads them. */
+static bird_status images(builder *build, flow *at, bird_value input, bird_precision precision,
+                          bird_error *err) {
+    if (precision == BIRD_INT8)
+        return bird_bytes_of(build->plan, &at->bytes, input, build->ranges[build->net->n_convs],
+                             true, err);
+    return bird_in_precision(build->plan, &at->value, input, precision, err);
 }
 
 static bird_status stem(builder *build, flow *at, bird_error *err) {
     bird_status status = BIRD_OK;
-    BIRD_TRY(conv(build, at, build->net->stem[0], NULL, true, err));
-    if (build->net->n_stem > 1) BIRD_TRY(to_bytes(build, at, err));
-    for (int i = 1; i < build->net->n_stem; i++)
+    for (int i = 0; i < build->net->n_stem; i++)
         BIRD_TRY(conv(build, at, build->net->stem[i], NULL, true, err));
 
     const bird_pool pool = {.n = at->n, .c = at->c, .ih = at->h, .iw = at->w, .kernel = 3,
@@ -93,7 +93,6 @@ static bird_status stem(builder *build, flow *at, bird_error *err) {
     at->h = pool.oh;
     at->w = pool.ow;
     BIRD_TRY(bird_max_pool_inference(build->plan, pooled(at), *pooled(at), &pool, err));
-    if (build->net->n_stem == 1) BIRD_TRY(to_bytes(build, at, err)); /* a quarter of the pixels */
 cleanup:
     return status;
 }
@@ -147,15 +146,15 @@ static bird_status create_part(part *made, const bird_weights *weights, bird_inf
     builder build = {.net = bird_weights_net(weights), .packed = bird_weights_packed(weights)};
     flow at = {.n = key.batch, .c = 3, .h = key.height, .w = key.width,
                .bytes.value = BIRD_NO_VALUE};
-    /* In int8 the first convolution is float32's. */
-    const bird_precision first = key.precision == BIRD_INT8 ? BIRD_FLOAT32 : key.precision;
 
     BIRD_TRY(bird_plan_create(&made->plan, key.n_threads, err));
     build.plan = made->plan;
     build.ranges = key.precision == BIRD_INT8 ? bird_weights_ranges(weights) : NULL;
     build.largest = largest;
     BIRD_TRY(bird_plan_input(made->plan, &made->input, at.n, at.c, at.h, at.w, err));
-    BIRD_TRY(bird_in_precision(made->plan, &at.value, made->input, first, err));
+    if (largest)
+        BIRD_TRY(bird_observe_largest(made->plan, made->input, &largest[build.net->n_convs], err));
+    BIRD_TRY(images(&build, &at, made->input, key.precision, err));
     BIRD_TRY(stem(&build, &at, err));
     for (int i = 0; i < build.net->n_blocks; i++)
         BIRD_TRY(residual_block(&build, &at, &build.net->blocks[i], err));
@@ -182,7 +181,7 @@ bird_status bird_inference_plan_create(bird_inference_plan **plan, const bird_we
     if (!made) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
     if (key.observed) {
         const bird_resnet *net = bird_weights_net(weights);
-        made->largest = bird_calloc((size_t)net->n_convs, sizeof *made->largest);
+        made->largest = bird_calloc((size_t)bird_resnet_n_ranges(net), sizeof *made->largest);
         if (!made->largest) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
     }
     made->key = key;

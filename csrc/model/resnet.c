@@ -42,6 +42,10 @@ const bird_resnet_spec *bird_resnet_spec_at(int i) {
     return i >= 0 && (size_t)i < sizeof specs / sizeof *specs ? &specs[i] : NULL;
 }
 
+int bird_resnet_n_ranges(const bird_resnet *net) {
+    return net->n_convs + 1;
+}
+
 int bird_resnet_num_features(const bird_resnet_spec *spec) {
     return (STEM_WIDTH << 3) * shapes[spec->block].expansion;
 }

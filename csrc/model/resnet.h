@@ -66,6 +66,9 @@ const bird_resnet_spec *bird_resnet_find(const char *name);
 /* The i-th row, NULL past the end. */
 const bird_resnet_spec *bird_resnet_spec_at(int i);
 
+/* How many ranges int8 needs: of each convolution's output, and at the end of the images. */
+int bird_resnet_n_ranges(const bird_resnet *net);
+
 /* Channels of the last feature map. */
 int bird_resnet_num_features(const bird_resnet_spec *spec);
 

@@ -22,7 +22,7 @@ struct bird_weights {
     place *places;       /* owned (net->params.n) */
     char *numbers;       /* owned; NULL before the set is filled */
     bird_packed *packed; /* owned */
-    float *ranges;       /* owned (net->n_convs); may be NULL */
+    float *ranges;       /* owned (bird_resnet_n_ranges); may be NULL */
 };
 
 /* Write `n` numbers of a parameter, from the one at `first` on, as float32. */
@@ -169,7 +169,7 @@ const float *bird_weights_ranges(const bird_weights *weights) {
 }
 
 bird_status bird_weights_set_ranges(bird_weights *weights, const float *ranges, bird_error *err) {
-    const size_t size = (size_t)weights->net->n_convs * sizeof *ranges;
+    const size_t size = (size_t)bird_resnet_n_ranges(weights->net) * sizeof *ranges;
     float *own = bird_alloc(size);
     if (!own) return bird_fail(err, BIRD_NOMEM, "out of memory for weights");
     memcpy(own, ranges, size);

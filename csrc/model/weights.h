@@ -47,8 +47,8 @@ void bird_weights_read(const bird_weights *weights, int index, float *out);
 /* All parameters as a slab; borrowed from the set. NULL if some of them are float16. */
 const float *bird_weights_slab(const bird_weights *weights);
 
-/* The largest absolute output of each convolution (after residual and ReLU) on typical images,
- * (n_convs), needed for int8. NULL if it was not set. */
+/* The largest absolute output of each convolution (after residual and ReLU) on typical images, and
+ * at the end that of the images, (bird_resnet_n_ranges), needed for int8. NULL if not set. */
 const float *bird_weights_ranges(const bird_weights *weights);
 
 /* Copy the ranges, before the set is shared. */

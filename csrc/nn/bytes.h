@@ -16,11 +16,11 @@ typedef struct bird_bytes {
  * sets the value. */
 bird_bytes bird_bytes_for(float range, bool both);
 
-/* Round `from`, which is float32 and not negative, to the nearest bytes. */
+/* Round `from`, which is float32, to the nearest bytes; without `both` negative values become 0. */
 bird_status bird_bytes_of(bird_plan *plan, bird_bytes *bytes, bird_value from, float range,
-                          bird_error *err);
+                          bool both, bird_error *err);
 
-/* Convert bytes with zero 0 to float32. */
+/* Convert bytes to float32. */
 bird_status bird_bytes_values(bird_plan *plan, bird_value *values, const bird_bytes *bytes,
                               bird_error *err);
 

@@ -6,7 +6,7 @@
 
 /* Scales and zero points are arguments of the step, but for the residual's. */
 static bird_status int8_attr(dnnl_primitive_attr_t *attr, const bird_bytes *residual, bool relu,
-                             int zero, bird_error *err) {
+                             bool src_zero, bool dst_zero, bird_error *err) {
     bird_status status = BIRD_OK;
     dnnl_primitive_attr_t made = NULL;
 
@@ -15,7 +15,8 @@ static bird_status int8_attr(dnnl_primitive_attr_t *attr, const bird_bytes *resi
     BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_SRC, 0));
     BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_WEIGHTS, 1)); /* one per filter */
     BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_DST, 0));
-    if (zero) BIRD_DNNL(dnnl_primitive_attr_set_zero_points_mask(made, DNNL_ARG_DST, 0));
+    if (src_zero) BIRD_DNNL(dnnl_primitive_attr_set_zero_points_mask(made, DNNL_ARG_SRC, 0));
+    if (dst_zero) BIRD_DNNL(dnnl_primitive_attr_set_zero_points_mask(made, DNNL_ARG_DST, 0));
     BIRD_TRY(bird_conv_post_ops(made, residual, dnnl_u8, relu, err));
     *attr = made;
     made = NULL;
@@ -47,6 +48,22 @@ cleanup:
     return status;
 }
 
+/* Append the scale and, unless it is 0, the zero point of the argument `whose`. */
+static bird_status add_steps(bird_plan *plan, bird_arg *args, int *n_args, const bird_bytes *bytes,
+                             int whose, bird_error *err) {
+    bird_status status = BIRD_OK;
+    bird_arg *scale = &args[(*n_args)++];
+    scale->name = DNNL_ARG_ATTR_SCALES | whose;
+    BIRD_TRY(bird_plan_constant(plan, &scale->value, dnnl_f32, &bytes->scale, err));
+    if (bytes->zero) {
+        bird_arg *zero = &args[(*n_args)++];
+        zero->name = DNNL_ARG_ATTR_ZERO_POINTS | whose;
+        BIRD_TRY(bird_plan_constant(plan, &zero->value, dnnl_s32, &bytes->zero, err));
+    }
+cleanup:
+    return status;
+}
+
 bird_status bird_conv_int8(bird_plan *plan, bird_bytes *dst, const bird_bytes *src,
                            const bird_bytes *residual, const bird_conv *conv, bool relu,
                            float range, bird_packed *packed, int key, bird_error *err) {
@@ -56,22 +73,17 @@ bird_status bird_conv_int8(bird_plan *plan, bird_bytes *dst, const bird_bytes *s
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     bird_bytes made = bird_bytes_for(range, !relu);
-    bird_arg args[8] = {{DNNL_ARG_SRC, src->value},
-                        {DNNL_ARG_DST, residual ? residual->value : BIRD_NO_VALUE},
-                        {.name = DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC},
-                        {.name = DNNL_ARG_ATTR_SCALES | DNNL_ARG_DST},
-                        {.name = DNNL_ARG_ATTR_ZERO_POINTS | DNNL_ARG_DST}};
-    int n_args = 4;
+    bird_arg args[9] = {{DNNL_ARG_SRC, src->value},
+                        {DNNL_ARG_DST, residual ? residual->value : BIRD_NO_VALUE}};
+    int n_args = 2;
 
-    BIRD_TRY(int8_attr(&attr, residual, relu, made.zero, err));
+    BIRD_TRY(int8_attr(&attr, residual, relu, src->zero, made.zero, err));
     BIRD_TRY(bird_conv_pd(&pd, conv, types, attr, err));
     if (!residual)
         BIRD_TRY(bird_plan_value(plan, &args[1].value,
                                  dnnl_primitive_desc_query_md(pd, dnnl_query_dst_md, 0), err));
-    BIRD_TRY(bird_plan_constant(plan, &args[2].value, dnnl_f32, &src->scale, err));
-    BIRD_TRY(bird_plan_constant(plan, &args[3].value, dnnl_f32, &made.scale, err));
-    if (made.zero)
-        BIRD_TRY(bird_plan_constant(plan, &args[n_args++].value, dnnl_s32, &made.zero, err));
+    BIRD_TRY(add_steps(plan, args, &n_args, src, DNNL_ARG_SRC, err));
+    BIRD_TRY(add_steps(plan, args, &n_args, &made, DNNL_ARG_DST, err));
     BIRD_TRY(constants(plan, args + n_args, pd, conv, packed, key, err));
     BIRD_TRY(bird_plan_push(plan, pd, n_args + 3, args, err));
     made.value = args[1].value;

@@ -7,8 +7,8 @@
 #include "nn/conv.h"
 
 /* dst = conv(src) + bias, plus `residual` unless NULL, then ReLU where `relu`. What lies further
- * than `range` from 0 becomes the range's end. src->zero is 0. The residual's bytes are overwritten
- * by dst: this must be its last use. Weights and bias are `packed`'s number `key`. */
+ * than `range` from 0 becomes the range's end. The residual's bytes are overwritten by dst: this
+ * must be its last use. Weights and bias are `packed`'s number `key`. */
 bird_status bird_conv_int8(bird_plan *plan, bird_bytes *dst, const bird_bytes *src,
                            const bird_bytes *residual, const bird_conv *conv, bool relu,
                            float range, bird_packed *packed, int key, bird_error *err);

@@ -31,16 +31,17 @@ static network *allocate_network(PyTypeObject *type, bird_state *state,
     return self;
 }
 
-/* Set the ranges (n_convs) that int8 needs in a new network; -1 with an exception set. */
+/* Set the ranges (bird_resnet_n_ranges) that int8 needs in a new network; -1 with an exception
+ * set. */
 static int take_ranges(network *self, bird_state *state, PyObject *given) {
-    const int n_convs = bird_weights_net(self->weights)->n_convs;
+    const int n_ranges = bird_resnet_n_ranges(bird_weights_net(self->weights));
     PyArrayObject *ranges = bird_require_array(given, "ranges", NPY_FLOAT32, 1);
     bird_error err;
     int taken = -1;
 
     if (!ranges) return -1;
-    if (PyArray_DIM(ranges, 0) != n_convs)
-        PyErr_Format(PyExc_ValueError, "ranges must hold %d numbers, got %zd", n_convs,
+    if (PyArray_DIM(ranges, 0) != n_ranges)
+        PyErr_Format(PyExc_ValueError, "ranges must hold %d numbers, got %zd", n_ranges,
                      (Py_ssize_t)PyArray_DIM(ranges, 0));
     else if (bird_weights_set_ranges(self->weights, PyArray_DATA(ranges), &err) != BIRD_OK)
         bird_raise(state, &err);
@@ -222,7 +223,7 @@ static PyObject *network_largest(PyObject *object, PyObject *args, PyObject *kwa
     PyArrayObject *pixels = require_pixels(given);
     if (!pixels) return NULL;
     const npy_intp n = PyArray_DIM(pixels, 0);
-    const npy_intp dims[2] = {n, bird_weights_net(self->weights)->n_convs};
+    const npy_intp dims[2] = {n, bird_resnet_n_ranges(bird_weights_net(self->weights))};
     PyArrayObject *largest = bird_new_array(2, dims, NPY_FLOAT32);
     if (largest) {
         n_threads = bird_threads_or_default(n_threads);
@@ -345,8 +346,8 @@ static PyMethodDef network_methods[] = {
      PyDoc_STR("maps(pixels, num_threads=0, precision='float32') "
                "-> (n, num_features, h/32, w/32) float32")},
     {"largest", (PyCFunction)(void (*)(void))network_largest, METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("largest(pixels, num_threads=0) -> (n, convolutions) float32: how far each one's "
-               "output lies from 0")},
+     PyDoc_STR("largest(pixels, num_threads=0) -> (n, convolutions + 1) float32: how far the "
+               "output of each convolution lies from 0, and at the end the pixels")},
     {"head", network_head, METH_O,
      PyDoc_STR("head(features) -> (n, num_classes) float32 logits")},
     {"conv_statistics",

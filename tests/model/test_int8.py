@@ -36,9 +36,10 @@ def test_ranges(calibrated):
     x = seeded.tensor(4, 3, 64, 64)
     largest = exact.largest(x)
     table = _core.parameter_table(exact.architecture, 0)
-    assert largest.shape == (3, sum(len(shape) == 4 for _, shape in table))
+    assert largest.shape == (3, sum(len(shape) == 4 for _, shape in table) + 1)
     assert (largest > 0).all()
     np.testing.assert_array_equal(exact.largest(x[1:2], num_threads=1)[0], largest[1])
+    np.testing.assert_array_equal(largest[:, -1], np.abs(x).max((1, 2, 3)))
     # The last convolution's output, behind residual and ReLU, is the feature map.
     assert np.isin(exact.maps(x).max((1, 2, 3)), largest).all()
     assert len(exact.largest(x[:0])) == 0
@@ -72,7 +73,7 @@ def test_a_calibrated_network_is_the_same_in_float32(calibrated):
 def test_values_beyond_the_ranges_end_there():
     values = parameters("resnet50")
     x = seeded.tensor(2, 2, 64, 64)
-    narrow = _core.Network("resnet50", CLASSES, values, np.full(53, 1e-3, np.float32))
+    narrow = _core.Network("resnet50", CLASSES, values, np.full(54, 1e-3, np.float32))
     maps = narrow.maps(x, precision="int8")
     assert np.isfinite(maps).all()
     assert maps.max() == np.float32(1e-3)
@@ -100,7 +101,7 @@ def test_refusals(calibrated):
         exact.features(x, precision="int8")
     with pytest.raises(ValueError, match=r"'bfloat16' or 'int8', got 'int4'"):
         exact.features(x, precision="int4")
-    with pytest.raises(ValueError, match="ranges must hold 53 numbers, got 3"):
+    with pytest.raises(ValueError, match="ranges must hold 54 numbers, got 3"):
         _core.Network("resnet50", CLASSES, parameters("resnet50"), np.ones(3, np.float32))
     trainer = _core.Trainer("resnet50", CLASSES, parameters("resnet50"))
     with pytest.raises(ValueError, match="int8"):

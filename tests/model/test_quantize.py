@@ -113,7 +113,7 @@ def test_damaged_ranges_are_named(quantized, tmp_path):
     copy.copy(quantized).save_pretrained(tmp_path)
     path = tmp_path / "config.json"
     config = json.loads(path.read_text())
-    for damaged in ({}, {"ranges": [1.0]}, {"ranges": ["x"] * 53}, {"ranges": [-1.0] * 53}):
+    for damaged in ({}, {"ranges": [1.0]}, {"ranges": ["x"] * 54}, {"ranges": [-1.0] * 54}):
         config["birdembed"]["int8"] = damaged
         path.write_text(json.dumps(config))
         with pytest.raises(be.WeightsError, match=r"config\.json: int8: ranges"):
@@ -226,7 +226,7 @@ def test_a_machine_without_it(tmp_path):
     folder = tmp_path / "model"
     make_model(size=64).save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
-    config["birdembed"]["int8"] = {"ranges": [1.0] * 53}
+    config["birdembed"]["int8"] = {"ranges": [1.0] * 54}
     (folder / "config.json").write_text(json.dumps(config))
     code = (
         "import sys\n"

@@ -414,7 +414,7 @@ def test_float16_parameters_are_their_float32_numbers(only_kernels):
         array = (rng.random(shape, dtype=np.float32) * 0.1).astype(np.float16)
         narrow.append(array.astype(np.float32) if only_kernels and len(shape) < 2 else array)
     wide = [array.astype(np.float32) for array in narrow]
-    ranges = np.full(20, 8, np.float32)
+    ranges = np.full(21, 8, np.float32)
     networks = [_core.Network("resnet18", 3, arrays, ranges) for arrays in (narrow, wide)]
     x = rng.standard_normal((2, 3, 64, 64), dtype=np.float32)
     for network in networks:

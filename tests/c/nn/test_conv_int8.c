@@ -11,6 +11,7 @@ static int largest; /* weight: 127, or 64 where two products are added in 16 bit
 
 typedef struct layer {
     bird_conv conv;
+    bool images; /* src may be negative, as the network's input is */
     bool sum, both, relu; /* `both`: the residual may be negative */
     float range;          /* of dst */
     const float *src, *residual; /* (n, ic, ih, iw), (n, oc, oh, ow) */
@@ -53,7 +54,7 @@ static bird_status push_residual(bird_plan *plan, bird_bytes *out, bird_value fr
                             .iw = bird_conv_out(&asked->conv, asked->conv.iw), .kernel = 1,
                             .stride = 1};
     bird_bytes bytes;
-    BIRD_TRY(bird_bytes_of(plan, &bytes, from, 255, err));
+    BIRD_TRY(bird_bytes_of(plan, &bytes, from, 255, false, err));
     if (asked->both)
         BIRD_TRY(bird_conv_int8(plan, &bytes, &bytes, NULL, &same, false, 127 * 16, packed, 0,
                                 err));
@@ -75,7 +76,8 @@ static bird_status execute(void *context, bird_job *job, bird_error *err) {
     BIRD_TRY(bird_packed_create(&ones, 1, identity, asked, err));
     BIRD_TRY(bird_plan_create(&plan, asked->n_threads, err));
     BIRD_TRY(bird_plan_input(plan, &input, conv->n, conv->ic, conv->ih, conv->iw, err));
-    BIRD_TRY(bird_bytes_of(plan, &src, input, 255.0f / 4, err));
+    BIRD_TRY(bird_bytes_of(plan, &src, input, (asked->images ? 127.0f : 255.0f) / 4, asked->images,
+                           err));
     if (asked->sum) {
         BIRD_TRY(bird_plan_input(plan, &given, conv->n, conv->oc, bird_conv_out(conv, conv->ih),
                                  bird_conv_out(conv, conv->iw), err));
@@ -140,18 +142,21 @@ static void check(layer *l) {
     check_failures++;
 }
 
-/* The largest bytes, by filters of the largest weights of one sign. */
-static void check_largest(bird_conv conv) {
+/* The largest bytes, of either sign in images, by filters of the largest weights of one sign. */
+static void check_largest(bird_conv conv, bool images) {
     const size_t out = (size_t)(conv.n * conv.oc * bird_conv_out(&conv, conv.ih) *
                                 bird_conv_out(&conv, conv.iw));
     const size_t each = (size_t)(conv.ic * conv.kernel * conv.kernel);
     const size_t n_src = (size_t)(conv.n * conv.ic * conv.ih * conv.iw);
     float *src = integers(n_src), *bias = integers((size_t)conv.oc);
     float *weights = integers((size_t)conv.oc * each), *dst = bird_alloc(out * sizeof *dst);
-    layer l = {.conv = conv, .src = src, .weights = weights, .bias = bias, .n_threads = 2,
+    layer l = {.conv = conv, .images = images, .src = src, .weights = weights, .bias = bias,
+               .n_threads = 2,
                .range = 127.0f * 65536, .count = (size_t)conv.oc * each, .n_dst = out, .dst = dst};
 
-    for (size_t i = 0; i < n_src; i++) src[i] = 255.0f / 4;
+    for (size_t i = 0; i < n_src; i++)
+        src[i] = images ? (i / (size_t)(conv.ih * conv.iw) % 2 ? 127.0f : -127.0f) / 4
+                        : 255.0f / 4;
     for (size_t i = 0; i < l.count; i++)
         weights[i] = (float)(i / each % 2 ? largest : -largest);
     check(&l);
@@ -169,7 +174,7 @@ static float *bytes(size_t n, bool quarters) {
     return values;
 }
 
-static void check_conv(bird_conv conv, int variant) {
+static void check_conv(bird_conv conv, int variant, bool images) {
     const size_t out = (size_t)(conv.n * conv.oc * bird_conv_out(&conv, conv.ih) *
                                 bird_conv_out(&conv, conv.iw));
     const size_t each = (size_t)(conv.ic * conv.kernel * conv.kernel);
@@ -177,10 +182,15 @@ static void check_conv(bird_conv conv, int variant) {
     float *residual = bytes(out, false), *bias = integers((size_t)conv.oc);
     float *weights = integers((size_t)conv.oc * each);
     float *dst = bird_alloc(out * sizeof *dst), *again = bird_alloc(out * sizeof *again);
-    layer l = {.conv = conv, .sum = variant & 1, .both = variant & 2, .relu = variant & 4,
+    layer l = {.conv = conv, .images = images, .sum = variant & 1, .both = variant & 2, .relu = variant & 4,
                .src = src, .residual = residual, .weights = weights, .bias = bias,
                .count = (size_t)conv.oc * each, .n_dst = out, .dst = dst, .n_threads = 2};
 
+    for (size_t i = 1; images && i < (size_t)(conv.n * conv.ic * conv.ih * conv.iw); i += 2)
+        src[i] = i % 50 == 1 ? -127.0f / 4 : -src[i];
+    if (images)
+        for (size_t i = 0; i < (size_t)(conv.n * conv.ic * conv.ih * conv.iw); i += 50)
+            src[i] = 127.0f / 4;
     l.range = l.relu ? 255.0f * 4 : 127.0f * 4;
     for (int oc = 0; oc < conv.oc; oc++)
         weights[(size_t)oc * each + (size_t)oc % each] = (float)(oc % 2 ? largest : -largest);
@@ -210,11 +220,19 @@ int main(void) {
         {.n = 1, .ic = 512, .ih = 1, .iw = 1, .oc = 16, .kernel = 3, .stride = 1, .pad = 1},
         {.n = 1, .ic = 512, .ih = 7, .iw = 7, .oc = 64, .kernel = 1, .stride = 1, .pad = 0},
     };
+    const bird_conv stems[] = {
+        {.n = 3, .ic = 3, .ih = 32, .iw = 46, .oc = 64, .kernel = 7, .stride = 2, .pad = 3},
+        {.n = 1, .ic = 3, .ih = 33, .iw = 32, .oc = 32, .kernel = 3, .stride = 2, .pad = 1},
+    };
     if (!bird_isa_has_int8()) return 0;
     largest = bird_isa_largest_int8_weight();
     for (size_t i = 0; i < sizeof convs / sizeof *convs; i++) {
-        check_largest(convs[i]);
-        for (int variant = 0; variant < 8; variant++) check_conv(convs[i], variant);
+        check_largest(convs[i], false);
+        for (int variant = 0; variant < 8; variant++) check_conv(convs[i], variant, false);
+    }
+    for (size_t i = 0; i < sizeof stems / sizeof *stems; i++) {
+        check_largest(stems[i], true);
+        check_conv(stems[i], 4, true); /* with ReLU */
     }
     return check_failures;
 }
