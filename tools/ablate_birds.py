@@ -1,0 +1,183 @@
+"""Measure what each ingredient of the training is worth on species that were left out.
+
+    python tools/ablate_birds.py PHOTOS WORK START [--seeds N]
+
+The arguments are those of train_birds.py. Every run starts from START, changes one thing in a short
+training, and looks for the 48 species that it was not trained on. Results are added to
+WORK/ablation.jsonl, and a run that is there already is left out. At the end the script prints a
+table: the mean of the seeds, and how far they lie apart.
+
+A run shows a few thousand images of 96 px, with the first half of the layers frozen. So the numbers
+say which ingredient helps, not how well a long training does.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from bird_photographs import Photographs
+from train_birds import COMMON, EVEN, Photos, Views, losses
+
+import birdembed as be
+
+Array = np.ndarray
+OPTIONS: dict[str, Any] = {
+    **COMMON,
+    "epochs": 1,
+    "head_epochs": 1,
+    "image_size": 96,
+    "eval_size": 128,
+    "lr": 1e-3,
+    "freeze": ("conv1", "bn1", "layer1.", "layer2."),
+    "checkpoint_every": None,
+}
+#: What a `losses` of train_birds.py consists of.
+MAP, RELATION, CONTRASTIVE, COSINES = "map", "relation", "contrastive", "cosines"
+FROM_TEACHERS = frozenset({MAP, RELATION, COSINES})
+
+
+class Recipe(NamedTuple):
+    """One training: what it leaves out of the losses and the images, and what it changes."""
+
+    name: str
+    without: frozenset[str] = frozenset()
+    teachers: tuple[str, ...] = ("aiy", "lite0")
+    images: str = "photos"
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+RECIPES = [
+    Recipe("everything"),
+    Recipe("labels only (cross-entropy)", FROM_TEACHERS | {CONTRASTIVE}),
+    Recipe("labels only, with contrastive loss", FROM_TEACHERS),
+    Recipe("teachers only, no labels", frozenset({CONTRASTIVE}), images="no labels"),
+    Recipe("the 51 species only", images="51"),
+    Recipe("without AIY", teachers=("lite0",)),
+    Recipe("without EfficientNet-Lite0", teachers=("aiy",)),
+    Recipe("without the maps", frozenset({MAP})),
+    Recipe("without the relation", frozenset({RELATION})),
+    Recipe("without the contrastive loss", frozenset({CONTRASTIVE})),
+    Recipe("without the cosines", frozenset({COSINES})),
+    Recipe("teachers see the same view", images="views"),
+    Recipe("images of 128 px", options=(("image_size", 128),)),
+    Recipe("twice as long", options=(("epochs", 2),)),
+]
+
+
+def main() -> None:
+    """Run what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("photos")
+    parser.add_argument("work", type=Path)
+    parser.add_argument("start")
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    photos = Photographs(given.photos)
+    file: Path = given.work / "ablation.jsonl"
+    results = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    done = {(result["name"], result["seed"]) for result in results}
+    if not done:
+        results.append({"name": "no training", "seed": 0, **found(given.start, photos)})
+        write(file, results[-1])
+    for seed in range(given.seeds):
+        for recipe in RECIPES:
+            if (recipe.name, seed) in done:
+                continue
+            model = trained(given.start, recipe, photos, given.work, seed)
+            results.append({"name": recipe.name, "seed": seed, **found(model, photos)})
+            write(file, results[-1])
+            print(json.dumps(results[-1]), flush=True)
+    print(table(results))
+
+
+def write(file: Path, result: dict[str, Any]) -> None:
+    """Append a result to the file."""
+    with file.open("a") as lines:
+        lines.write(json.dumps(result) + "\n")
+
+
+def trained(start: str, recipe: Recipe, photos: Photographs, work: Path, seed: int) -> be.Model:
+    """Return a model after one short training."""
+    model = be.load_model(start, precision="bfloat16")
+    data, teachers, lengths = images(recipe, photos, work, seed)
+    teachers = {name: teachers[name] for name in recipe.teachers}
+    added = [
+        loss for loss in losses(teachers, lengths, EVEN) if kind_of(loss) not in recipe.without
+    ]
+    be.fine_tune(
+        model,
+        data,
+        balanced=recipe.images != "no labels",
+        augment=None if recipe.images == "views" else Photos.augment,
+        loss=added or "cross_entropy",  # with labels, it is always part of the loss
+        seed=seed,
+        **{**OPTIONS, **dict(recipe.options)},
+    )
+    return model
+
+
+def kind_of(loss: Any) -> str:
+    """Return the name by which a recipe leaves a loss out."""
+    if isinstance(loss, be.SupCon):
+        return CONTRASTIVE
+    return str(loss.form) if isinstance(loss, be.Distill) else COSINES
+
+
+def images(
+    recipe: Recipe, photos: Photographs, work: Path, seed: int
+) -> tuple[be.ImageFolder, dict[str, Array], dict[str, float]]:
+    """Return the images, the teachers' rows, and the lengths of both where they are joined."""
+    known = photos.tuning()
+    if recipe.images == "views":
+        return (
+            *some_views(work, {photo.species for photo in known}, len(known), seed),
+            Views.lengths,
+        )
+    given = Photos(work, photos.train if recipe.images == "51" else known)
+    data, teachers = given.repeated(None)
+    if recipe.images == "no labels":
+        data = be.ImageFolder.from_paths(data.paths)
+    return data, teachers, given.lengths
+
+
+def some_views(
+    work: Path, species: set[str], n: int, seed: int
+) -> tuple[be.ImageFolder, dict[str, Array]]:
+    """Return n views of these species, some of each."""
+    views = Views(work, 1)
+    names = np.array([*views.data.class_names, ""])[views.data.labels]  # -1: no bird
+    rows = np.flatnonzero(np.isin(names, sorted(species)))
+    rows = np.random.default_rng(seed).permutation(rows)
+    _, first = np.unique(names[rows], return_index=True)
+    others = np.delete(np.arange(len(rows)), first)[: n - len(first)]
+    rows = np.sort(rows[np.concatenate([first, others])])
+    data = be.ImageFolder.from_lists([views.data.paths[row] for row in rows], names[rows])
+    return data, {name: found[rows] for name, found in views.teachers.items()}
+
+
+def found(model: be.Model | str, photos: Photographs) -> dict[str, float]:
+    """Return how often the nearest photo of the species that were left out is right, and MAP@R."""
+    model = be.load_model(model) if isinstance(model, str) else model
+    rows = model.encode([str(photo.path) for photo in photos.unseen], projection=False)
+    judged = be.retrieval_metrics(rows, [photo.species for photo in photos.unseen])
+    return {"precision_at_1": judged.precision_at_1, "map_at_r": judged.map_at_r}
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Return the results as a Markdown table: mean and, in brackets, least to largest."""
+    lines = ["| training | seeds | precision@1 | MAP@R |", "|---|---:|---:|---:|"]
+    for name in dict.fromkeys(result["name"] for result in results):
+        own = [result for result in results if result["name"] == name]
+        cells = [name, str(len(own))]
+        for measure in ("precision_at_1", "map_at_r"):
+            values = [result[measure] for result in own]
+            cells.append(f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
