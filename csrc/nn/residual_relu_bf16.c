@@ -59,7 +59,7 @@ typedef struct gradient {
     int n_values;
 } gradient;
 
-/* count numbers of a, in place; b may be NULL. */
+/* Compute `count` numbers of the gradient, in place in a. b may be NULL. */
 static BIRD_BF16_CODE void gradient_piece(bird_bf16 *a, const bird_bf16 *dst, const bird_bf16 *b,
                                           size_t count) {
     for (size_t i = 0; i < count; i += LANES) {
