@@ -32,7 +32,7 @@ struct bird_job {
     bool begun, done;    /* guarded by queue */
     atomic_bool cancel;  /* set by the caller */
     bird_job *next;      /* guarded by queue */
-    int forks;           /* bird_fork_count when it was handed in */
+    int forks;           /* bird_fork_count when it was queued */
 };
 
 static struct {

@@ -1,8 +1,8 @@
 /* The compute thread: every oneDNN call of the process runs on it, one job at a time.
  *
- * GNU OpenMP keeps a thread pool for each calling thread and does not survive a fork.
- * With a single thread that owns the pool, several Python threads do not use more cores than
- * there are, and a forked child gets a working pool by starting a new compute thread.
+ * GNU OpenMP keeps a thread pool for each calling thread, and the pool does not survive a fork.
+ * Because one thread owns the only pool, several Python threads use no more cores than exist, and a
+ * forked child gets a working pool by starting a new compute thread.
  */
 #ifndef BIRD_BASE_EXECUTOR_H
 #define BIRD_BASE_EXECUTOR_H

@@ -50,7 +50,7 @@ static PyObject *epoch_order(PyObject *module, PyObject *args) {
     return (PyObject *)draws;
 }
 
-/* The images as a list of arrays, None for those that failed. Empties images. */
+/* Return the images as a list of arrays, with None for those that failed. Empties images. */
 static PyObject *image_list(bird_image *images, Py_ssize_t n) {
     PyObject *list = PyList_New(n);
     for (Py_ssize_t i = 0; list && i < n; i++) {

@@ -16,7 +16,7 @@ static bird_state *state_of(PyObject *self) {
     return PyType_GetModuleState(Py_TYPE(self));
 }
 
-/* A network without weights. New reference. */
+/* Allocate a network without weights. New reference. */
 static network *allocate_network(PyTypeObject *type, bird_state *state,
                                  const bird_resnet_spec *spec, int num_classes) {
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -31,8 +31,8 @@ static network *allocate_network(PyTypeObject *type, bird_state *state,
     return self;
 }
 
-/* Set the ranges (bird_resnet_n_ranges) that int8 needs in a new network; -1 with an exception
- * set. */
+/* Set the ranges (bird_resnet_n_ranges) that int8 needs in a new network. Return -1 with an
+ * exception set on failure. */
 static int take_ranges(network *self, bird_state *state, PyObject *given) {
     const int n_ranges = bird_resnet_n_ranges(bird_weights_net(self->weights));
     PyArrayObject *ranges = bird_require_array(given, "ranges", NPY_FLOAT32, 1);
@@ -51,7 +51,8 @@ static int take_ranges(network *self, bird_state *state, PyObject *given) {
     return taken;
 }
 
-/* Copy the result of bird_take_parameters into a new network; -1 with an exception set. */
+/* Copy the result of bird_take_parameters into a new network. Return -1 with an exception set on
+ * failure. */
 static int fill(network *self, bird_state *state, PyObject *taken) {
     const int n = bird_weights_net(self->weights)->params.n;
     bird_numbers *given = PyMem_Calloc((size_t)n, sizeof *given);
@@ -121,7 +122,7 @@ static void network_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-/* (n, 3, h, w) float32; new reference. */
+/* Return `object` as (n, 3, h, w) float32 pixels. New reference. */
 static PyArrayObject *require_pixels(PyObject *object) {
     PyArrayObject *pixels = bird_require_array(object, "pixels", NPY_FLOAT32, 4);
     if (pixels && PyArray_DIM(pixels, 1) != 3) {

@@ -1,5 +1,5 @@
-/* The type Trainer: a network in training. Its methods that are parts of a step are in
- * trainer_step.c, those that read and set its slabs in trainer_slabs.c. */
+/* The type Trainer: a network in training. The methods for the parts of a step are in
+ * trainer_step.c, and those that read and set its slabs in trainer_slabs.c. */
 #include <string.h>
 
 #include "python/parameters.h"
