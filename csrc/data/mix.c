@@ -50,7 +50,7 @@ bird_status bird_mix_batch(float *pixels, float *targets, const int64_t *keys, s
                            uint64_t epoch, bird_error *err) {
     size_t slot = 3 * size * size;
     float *first; /* owned: the first sample before mixing, then its target */
-    if (size < 1) return bird_fail(err, BIRD_SHAPE, "images to be mixed must hold pixels");
+    if (size < 1) return bird_fail(err, BIRD_SHAPE, "images to mix must not be empty");
     if (n < 2) return BIRD_OK;
     first = bird_alloc((slot + n_classes) * sizeof *first);
     if (!first) return bird_fail(err, BIRD_NOMEM, "out of memory mixing a batch of %zu", n);

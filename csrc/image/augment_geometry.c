@@ -182,7 +182,7 @@ bird_status bird_geometry_apply(uint8_t *dst, const bird_image *image,
     }
     /* A rotated box extends beyond the image, but not that far. */
     if (x.n > 4 * BIRD_MAX_PIXELS / y.n)
-        BIRD_FAIL(BIRD_ARG, "a warp looks at %zu x %zu pixels, too far", x.n, y.n);
+        BIRD_FAIL(BIRD_ARG, "a warp needs %zu x %zu source pixels, too far", x.n, y.n);
     if (!bird_size_mul(x.n, 3, &bytes) || !bird_size_mul(bytes, y.n, &bytes) ||
         !(part = bird_alloc(bytes)))
         BIRD_FAIL(BIRD_NOMEM, "out of memory for a view of %zu x %zu pixels", x.n, y.n);

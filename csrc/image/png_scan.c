@@ -82,7 +82,7 @@ static bird_status read_chunk(walk *w, bird_image_info *info, const uint8_t *bod
     const uint8_t *type = body - 4;
     if (memcmp(type, "IHDR", 4) == 0) return read_header(w, info, body, length, err);
     if (memcmp(type, "CgBI", 4) == 0)
-        return bird_fail(err, BIRD_UNSUPPORTED, "PNG in the variant of Apple");
+        return bird_fail(err, BIRD_UNSUPPORTED, "PNG in Apple's variant");
     if (w->colour < 0)
         return bird_fail(err, BIRD_FORMAT, "damaged PNG: it does not start with its header");
     if (memcmp(type, "PLTE", 4) == 0) {

@@ -150,7 +150,7 @@ bird_status bird_channel_moments(bird_plan *plan, bird_value mean, bird_value va
         .lanes = tag == dnnl_nChw16c ? 16 : tag == dnnl_nChw8c ? 8 : 1,
     };
     if (s.c % s.lanes != 0)
-        BIRD_FAIL(BIRD_SHAPE, "batch norm takes multiples of %zu channels here, got %zu", s.lanes,
+        BIRD_FAIL(BIRD_SHAPE, "batch norm needs a multiple of %zu channels, got %zu", s.lanes,
                   s.c);
     BIRD_DNNL(dnnl_memory_desc_create_with_tag(&layout, 4, *dims, dnnl_f32, tag));
     BIRD_TRY(bird_plan_reordered(plan, &src, src, layout, err));

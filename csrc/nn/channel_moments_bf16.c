@@ -106,8 +106,8 @@ bird_status bird_channel_moments_bf16(bird_plan *plan, bird_value mean, bird_val
     BIRD_DNNL(dnnl_memory_desc_query(bird_plan_md(plan, src), dnnl_query_dims, &dims));
     shape s = {.rows = (size_t)((*dims)[0] * (*dims)[2] * (*dims)[3]), .c = (size_t)(*dims)[1]};
     if (s.c % LANES != 0 || s.c > MAX_CHANNELS)
-        BIRD_FAIL(BIRD_SHAPE, "batch norm in bfloat16 takes multiples of %d channels up to %d, "
-                              "got %zu", LANES, MAX_CHANNELS, s.c);
+        BIRD_FAIL(BIRD_SHAPE, "batch norm in bfloat16 needs a multiple of %d channels, at most "
+                              "%d, got %zu", LANES, MAX_CHANNELS, s.c);
     s.band = BAND_NUMBERS / s.c;
     BIRD_TRY(bird_plan_scratch(plan, &partial, bands_of(&s) * s.c * 2 * 2, err));
     BIRD_TRY(bird_plan_scratch(plan, &shift, s.c, err));

@@ -28,7 +28,8 @@ static inline const bird_resnet *net_of(PyObject *self) {
  * time. */
 static inline bool idle(PyObject *self) {
     if (!((trainer_object *)self)->busy) return true;
-    PyErr_SetString(PyExc_RuntimeError, "this trainer is at work in another call: one at a time");
+    PyErr_SetString(PyExc_RuntimeError,
+                    "this trainer is in use by another call; it allows one at a time");
     return false;
 }
 

@@ -124,7 +124,7 @@ bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const f
         BIRD_FAIL(BIRD_SHAPE, "images for training must be squares of 32 to 512 pixels, a "
                               "multiple of 32, got %d", size);
     if (n == 1 && size == 32 && trainer->bn == BIRD_BN_TRAIN)
-        BIRD_FAIL(BIRD_SHAPE, "batch norm needs more than one pixel a channel: use a larger "
+        BIRD_FAIL(BIRD_SHAPE, "batch norm needs more than one pixel per channel: use a larger "
                               "batch or size");
     BIRD_TRY(make_room(trainer, n, err));
     status = bird_executor_run(forward_job, &job, cancel, err);
@@ -204,7 +204,7 @@ bird_status bird_trainer_backward(bird_trainer *trainer, const float *diff_featu
     const size_t bytes = trainer->count * sizeof *grads;
 
     if (!trainer->current)
-        BIRD_FAIL(BIRD_ARG, "backward needs a forward pass before it, and only once");
+        BIRD_FAIL(BIRD_ARG, "backward needs a forward pass first, one for each call");
     if (accumulate) {
         if (!trainer->sum) trainer->sum = bird_alloc(bytes);
         if (!trainer->sum) BIRD_FAIL(BIRD_NOMEM, "out of memory for accumulated gradients");
