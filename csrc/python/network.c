@@ -347,14 +347,14 @@ static PyMethodDef network_methods[] = {
      PyDoc_STR("maps(pixels, num_threads=0, precision='float32') "
                "-> (n, num_features, h/32, w/32) float32")},
     {"largest", (PyCFunction)(void (*)(void))network_largest, METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("largest(pixels, num_threads=0) -> (n, convolutions + 1) float32: how far the "
-               "output of each convolution lies from 0, and at the end the pixels")},
+     PyDoc_STR("largest(pixels, num_threads=0) -> (n, convolutions + 1) float32: the "
+               "largest absolute output of each convolution and, last, of the pixels")},
     {"head", network_head, METH_O,
      PyDoc_STR("head(features) -> (n, num_classes) float32 logits")},
     {"conv_statistics",
      (PyCFunction)(void (*)(void))network_conv_statistics, METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("conv_statistics(pixels, num_threads=0) -> list like parameters(): in the places of "
-               "running_mean and running_var, mean and variance of the convolution's output")},
+     PyDoc_STR("conv_statistics(pixels, num_threads=0) -> list like parameters(), with mean and "
+               "variance of the convolution's output as running_mean and running_var")},
     {"parameters", network_parameters, METH_NOARGS,
      PyDoc_STR("parameters() -> list of float32 copies, in parameter_table's order")},
     {NULL, NULL, 0, NULL},

@@ -143,6 +143,6 @@ PyMethodDef bird_search_methods[] = {
     {"cosine_matrix", cosine_matrix, METH_VARARGS,
      PyDoc_STR("cosine_matrix(queries, corpus) -> scores")},
     {"search_isa", search_isa, METH_NOARGS,
-     PyDoc_STR("Instruction set of the dot products in use.")},
+     PyDoc_STR("Return the instruction set that the dot products use.")},
     {NULL, NULL, 0, NULL},
 };

@@ -151,7 +151,7 @@ static PyMethodDef trainer_methods[] = {
     {"ema", bird_glue_trainer_ema, METH_NOARGS, PyDoc_STR("ema() -> list of copies, or None")},
     {"set_ema", bird_glue_trainer_set_ema, METH_O, PyDoc_STR("set_ema(list or None)")},
     {"network", WITH_KEYWORDS(trainer_network),
-     PyDoc_STR("network(ema=False) -> Network of the present weights")},
+     PyDoc_STR("network(ema=False) -> Network with the current weights")},
     {NULL, NULL, 0, NULL},
 };
 
