@@ -128,7 +128,8 @@ static bird_status run(forward_job template, float *out, const float *pixels, si
 
     if (template.key.height < BIRD_MIN_SIDE || template.key.width < BIRD_MIN_SIDE ||
         template.key.height > BIRD_MAX_SIDE || template.key.width > BIRD_MAX_SIDE)
-        BIRD_FAIL(BIRD_SHAPE, "images for the network must have sides of %d to %d pixels, got %dx%d",
+        BIRD_FAIL(BIRD_SHAPE,
+                  "images for the network must have sides of %d to %d pixels, got %dx%d",
                   BIRD_MIN_SIDE, BIRD_MAX_SIDE, template.key.height, template.key.width);
     bird_inference_batches(sizes, template.key.n_threads);
     for (size_t done = 0; done < n; done += (size_t)*size) {
