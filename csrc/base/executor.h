@@ -15,7 +15,8 @@
 /* Handle of a running job. */
 typedef struct bird_job bird_job;
 
-/* The work. Runs on the compute thread; calls bird_job_checkpoint between primitives. */
+/* The work of a job. It runs on the compute thread and calls bird_job_checkpoint between
+ * primitives. */
 typedef bird_status (*bird_job_fn)(void *context, bird_job *job, bird_error *err);
 
 /* Run fn on the compute thread and wait for it, polling `cancel` at least every 100 ms.
@@ -25,8 +26,8 @@ typedef bird_status (*bird_job_fn)(void *context, bird_job *job, bird_error *err
 bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel,
                               bird_error *err);
 
-/* A point at which the job can be stopped and other threads can fork.
- * BIRD_CANCELLED if the caller wants to stop. */
+/* Let the job be stopped, and other threads fork, at this point. Return BIRD_CANCELLED if the
+ * caller wants to stop. */
 bird_status bird_job_checkpoint(bird_job *job, bird_error *err);
 
 /* Return whether the caller wants to stop. For threads that help the compute thread with a job

@@ -150,7 +150,7 @@ bird_status bird_set_threads(int n_threads, bird_error *err) {
 }
 
 typedef struct loop {
-    atomic_size_t next; /* first item nobody has taken */
+    atomic_size_t next; /* first item that no thread has taken */
     size_t n_items;
     bird_item_fn fn;
     void *context;       /* borrowed from the caller */

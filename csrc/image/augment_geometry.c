@@ -42,8 +42,8 @@ void bird_geometry_rotate(bird_geometry *geometry, double degrees) {
     geometry->matrix[2] = sin(angle);
 }
 
-/* One axis of a warp's source. The pixel whose centre is (x, y) has the source position offset + x
- * * right + y * down. `low` and `n` say which source pixels are needed; they may lie outside the
+/* One axis of a warp's source. The source position of the pixel with its centre at (x, y) is offset
+ * + x right + y down. `low` and `n` say which source pixels are needed; they may lie outside the
  * image. `reduced` is their number after shrinking, if the view is coarser than the image. */
 typedef struct span {
     double offset, right, down;

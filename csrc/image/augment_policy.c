@@ -5,8 +5,8 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 
-/* Chosen by measurements on 50 species of birds. With boxes smaller than a third of the area, birds
- * begin to lose their heads. */
+/* Chosen by measurements on 50 species of birds. With boxes smaller than a third of the area, some
+ * views show birds without heads. */
 static const double MIN_AREA = 0.35, MAX_TURN = 20.0;
 
 /* Range of brightness around 1. The wide one is for models that are used on images at the ends of
@@ -87,8 +87,8 @@ static void draw_trivial(bird_view *view, size_t size, bird_rng *rng) {
     }
 }
 
-/* Draw a box of 2 % to a third of the area. The logarithm of its shape is uniform in [0.3, 1 /
- * 0.3]. */
+/* Draw a box of 2 % to a third of the area. Its shape is between 0.3 and 1 / 0.3, with a uniform
+ * logarithm. */
 static void draw_erase(bird_view *view, size_t size, bird_rng *rng) {
     if (bird_rng_uniform(rng, 0, 1) >= ERASE_SHARE) return;
     for (int attempt = 0; attempt < 10; attempt++) {

@@ -45,8 +45,7 @@ void bird_on_white(uint8_t *rgb, const uint8_t *rgba, size_t n) {
     }
 }
 
-/* Reduce four channels to three in place. The block keeps its size, because it lives only for one
- * image. */
+/* Reduce four channels to three in place. The block keeps its size, because it is freed soon. */
 static void drop_alpha(bird_image *image, const bird_image_info *info) {
     uint8_t *pixels = image->pixels;
     size_t n = image->width * image->height;
@@ -83,8 +82,7 @@ bird_status bird_decode(bird_image *image, const uint8_t *data, size_t size, bir
     BIRD_TRY(check_bytes(data, size, err));
     BIRD_TRY(scan(&info, data, size, err));
     request.channels = info.channels;
-    /* stb_image collects PNG data in a buffer that doubles; 64 KB are enough for the decoders' own
-     * tables. */
+    /* stb_image collects PNG data in a buffer that doubles; 64 KB are enough for its own tables. */
     request.largest_block = (size_t)info.decode_bytes + 2 * size + 65536;
     request.png_bytes = info.png_bytes;
     if (info.short_palette > 0)

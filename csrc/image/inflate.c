@@ -17,10 +17,8 @@ enum {
 
 /* A canonical Huffman code. */
 typedef struct huffman {
-    uint16_t fast[1 << FAST_BITS]; /* by the next bits: symbol << 4 | length; 0: longer, or no
-                                    * code */
-    uint32_t limit[LONGEST + 2];   /* by length: the first code past those of this length,
-                                    * left-aligned */
+    uint16_t fast[1 << FAST_BITS]; /* next bits: symbol << 4 | length; 0: longer or none */
+    uint32_t limit[LONGEST + 2];   /* by length: first code past them, left-aligned */
     int32_t offset[LONGEST + 1];   /* by length: index of a symbol minus its code */
     uint16_t symbols[N_LITERALS];
 } huffman;

@@ -7,8 +7,7 @@
 /* The bits of the entropy-coded data, most significant first, without the stuffed zeros. */
 typedef struct bits {
     const uint8_t *at, *end; /* borrowed: the file's bytes */
-    uint64_t buffer;         /* left-aligned; below the real bits are zeros, or bits not yet
-                              * counted */
+    uint64_t buffer;         /* left-aligned; below the real bits: zeros, or bits to come */
     int count;               /* how many of them are real */
 } bits;
 

@@ -16,8 +16,7 @@ typedef struct bird_jpeg_huffman {
     bool defined;
     /* Indexed by the next 9 bits: code length << 8 | symbol; 0 if the code is longer. */
     uint16_t fast[1 << BIRD_JPEG_FAST_BITS];
-    uint32_t limit[18];  /* by length: the first code past those of this length, left-aligned in 16
-                          * bits */
+    uint32_t limit[18];  /* by length: first code past them, left-aligned in 16 bits */
     int32_t offset[17];  /* by length: index of a symbol minus its code */
     int n_symbols;
     uint8_t symbols[256];

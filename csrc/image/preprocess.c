@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 
-/* The network halves the size five times; above this limit, a batch of 8 would exceed a gigabyte of
+/* The network halves the size five times. Above this size, a batch of 8 exceeds a gigabyte of
  * pixels. */
 enum { MAX_SIZE = 8192 };
 

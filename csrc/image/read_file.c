@@ -8,12 +8,10 @@
 #include "base/alloc.h"
 #include "image/image.h"
 
-/* Files in /proc and similar folders have no size; they are read in growing pieces, beginning with
- * this size. */
+/* Files in /proc and similar have no size; they are read in growing pieces, beginning with this. */
 enum { FIRST_PIECE = 64 * 1024 };
 
-/* Fill `block` from `used` to `size`. *used grows by the bytes read, fewer at the end of the
- * file. */
+/* Fill `block` from `used` to `size`. *used grows by the bytes read: fewer at the end of a file. */
 static bird_status read_up_to(uint8_t *block, size_t *used, size_t size, int file,
                               bird_error *err) {
     while (*used < size) {

@@ -115,8 +115,8 @@ static bird_status add_block(bird_resnet *net, int *channels, int stage, int num
     }
     block->shortcut = -1;
     if (stride != 1 || ic != oc) {
-        /* In variant D, timm counts the pooling (a no-op at stride 1), so its numbers are higher by
-         * one. */
+        /* In variant D, timm counts the pooling (a no-op at stride 1): its numbers are one
+         * higher. */
         int first = net->spec->variant_d ? 1 : 0;
         block->shortcut_pool = net->spec->variant_d && stride == 2;
         snprintf(conv_name, sizeof conv_name, "layer%d.%d.downsample.%d", stage + 1, number,

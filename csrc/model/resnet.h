@@ -66,8 +66,7 @@ const bird_resnet_spec *bird_resnet_find(const char *name);
 /* Return the i-th row, or NULL past the end. */
 const bird_resnet_spec *bird_resnet_spec_at(int i);
 
-/* Return how many ranges int8 needs: one for each convolution's output, and a last one for the
- * images. */
+/* Return how many ranges int8 needs: one per convolution output, and a last one for the images. */
 int bird_resnet_n_ranges(const bird_resnet *net);
 
 /* Return the number of channels of the last feature map. */

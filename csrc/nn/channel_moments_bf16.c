@@ -19,8 +19,7 @@ static size_t bands_of(const shape *s) {
     return (s->rows + s->band - 1) / s->band;
 }
 
-/* Set the shift to the mean of a few rows, which is near enough that the variance does not
- * cancel. */
+/* Set the shift to the mean of a few rows: near enough that the variance does not cancel. */
 static BIRD_BF16_CODE void find_shift(float *shift, const bird_bf16 *src, const shape *s) {
     const size_t few = s->rows < SHIFT_ROWS ? s->rows : SHIFT_ROWS;
     for (size_t c = 0; c < s->c; c += LANES) {

@@ -20,8 +20,7 @@ typedef struct bird_engine {
  * the headers that this code was built with. */
 bird_status bird_engine_get(const bird_engine **engine, bird_error *err);
 
-/* Set or return the number of OpenMP threads for primitives that are created and executed from now
- * on. */
+/* Set or return the number of OpenMP threads for primitives created and executed from now on. */
 void bird_engine_set_threads(int n_threads);
 int bird_engine_threads(void);
 

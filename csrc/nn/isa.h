@@ -29,8 +29,8 @@ bool bird_isa_has_amx(void);
 bool bird_isa_has_int8(void);
 
 /* Return the largest int8 weight for which no kernel on this machine overflows. Without VNNI the
- * kernels add two products of an unsigned byte and a weight in 16 bits: 2 * 255 * 64 fits, 2 * 255
- * * 127 does not. */
+ * kernels add two products of an unsigned byte and a weight in 16 bits. With weights of at most 64
+ * the sum fits (2 * 255 * 64 < 2^15), with 127 it does not. */
 int bird_isa_largest_int8_weight(void);
 
 #endif

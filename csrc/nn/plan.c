@@ -113,8 +113,7 @@ static void touch(bird_plan *plan, bird_value used) {
     if (touched->last < plan->n_steps) touched->last = plan->n_steps;
 }
 
-/* Record that a step writes to `written`: it is no longer a copy of another value, and no value is
- * a copy of it. */
+/* Record that a step writes to `written`: it is no longer a copy, nor is any value a copy of it. */
 static void forget_copies(bird_plan *plan, bird_value written) {
     plan->values[written].copy_of = BIRD_NO_VALUE;
     for (int i = 0; i < plan->n_values; i++)

@@ -12,7 +12,7 @@ typedef struct bird_arg {
 
 enum { BIRD_MAX_ARGS = 12 };
 
-/* Create the descriptor of a float32 tensor (n, c, h, w), or of `count` floats. The caller frees
+/* Create the descriptor of a float32 tensor (n, c, h, w) or of `count` floats; the caller frees
  * it. */
 bird_status bird_tensor_md(dnnl_memory_desc_t *md, int n, int c, int h, int w,
                            dnnl_format_tag_t tag, bird_error *err);
@@ -38,8 +38,7 @@ bird_status bird_plan_scratch(bird_plan *plan, bird_value *value, size_t count, 
 bird_status bird_plan_external(bird_plan *plan, bird_value *value, const_dnnl_memory_desc_t md,
                                void *data, bird_error *err);
 
-/* Add a number of four bytes (float or int32_t), such as a scale or a zero point. The plan keeps a
- * copy. */
+/* Add a scale or zero point: a number of four bytes (float or int32_t), which the plan copies. */
 bird_status bird_plan_constant(bird_plan *plan, bird_value *value, dnnl_data_type_t type,
                                const void *number, bird_error *err);
 

@@ -10,7 +10,7 @@
 
 #include "nn/plan.h"
 
-/* BIRD_INT8 is only for inference */
+/* BIRD_INT8 is only for inference. */
 typedef enum bird_precision { BIRD_FLOAT32, BIRD_BFLOAT16, BIRD_INT8 } bird_precision;
 
 /* Append a step that converts `from` (n, c, h, w) to that precision and to the layout of training,

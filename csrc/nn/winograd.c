@@ -198,8 +198,7 @@ TARGET static void tile_out(float *dst, const float *m, const float *bias,
     }
 }
 
-/* out = G applied to three vectors: the first, half of a + b + c, half of a - b + c, and the
- * last. */
+/* out = G applied to three vectors: a, half of a + b + c, half of a - b + c, and c. */
 TARGET INLINE void spread(__m256 out[TILE], __m256 a, __m256 b, __m256 c) {
     const __m256 half = _mm256_set1_ps(0.5f);
     out[0] = a;

@@ -48,7 +48,8 @@ static int n_panels(const bird_winograd4 *of) {
 }
 
 /* Estimate how long a piece takes, in vector multiplications. A product of few tiles waits for its
- * own sums, and weights come from far memory; their cost counts as three more tiles. */
+ * own sums, so the count is at least 4 tiles. Loading the weights from distant caches or memory
+ * costs as much as three more tiles. */
 static double cost(const bird_winograd4 *of, int block, int panels) {
     const double in = of->ic / of->kernel->lanes, out = panels * of->kernel->panel /
                       of->kernel->lanes;

@@ -28,8 +28,8 @@ typedef struct bird_winograd4_kernel {
     int panel; /* output channels in the inner loop of a product; oc is a multiple of it */
     bool bf16; /* src and dst are bfloat16, otherwise float32 */
 
-    /* Write the transformed weights u (oc / panel, 36, ic, panel) from plain (oc, ic, 3, 3). One
-     * thread. */
+    /* On one thread, write transformed weights u (oc / panel, 36, ic, panel) from plain (oc, ic, 3,
+     * 3). */
     void (*weights)(float *u, const float *plain, int oc, int ic);
 
     /* Compute one piece: of->block tiles from `first` on, of->panels panels from `panel` on. */

@@ -165,8 +165,7 @@ TARGET static void product(float *m, const float *v, const float *u, int count, 
     }
 }
 
-/* Write dst (n, oc, h, w) = relu(A' m A + bias) for PANEL channels, from `channel` on, of one
- * tile. */
+/* Write dst (n, oc, h, w) = relu(A' m A + bias), PANEL channels from `channel` on of one tile. */
 TARGET static void tile_out(NUMBER *dst, const float *m, size_t stride, const float *bias,
                             const bird_winograd4 *of, int tile, int channel) {
     const position at = position_of(of, tile);
@@ -222,8 +221,7 @@ TARGET static void run(const bird_winograd4 *of, void *dst, const void *src, con
     }
 }
 
-/* out = G applied to three vectors, each times its entry of `parts`, so that whole numbers stay
- * whole. */
+/* out = G applied to three vectors, each times its entry of `parts`: whole numbers stay whole. */
 WORD void spread_filter(vector out[TILE], vector a, vector b, vector c) {
     const vector sum = a + c, far_sum = multiply_add(same(4.0f), c, a), far_b = same(2.0f) * b;
     out[0] = a;

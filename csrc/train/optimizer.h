@@ -38,7 +38,7 @@ void bird_optimizer_step(const bird_optimizer *optimizer, bird_moments slabs,
                          const bird_params *params, const bool *trainable, const float *lr,
                          const float *weight_decay, long step, int n_threads);
 
-/* average = decay average + (1 - decay) values, over a whole slab. */
+/* Set average = decay average + (1 - decay) values, over a whole slab. */
 void bird_ema_step(float *average, const float *values, size_t count, float decay);
 
 #endif
