@@ -7,11 +7,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Huge pages: for a single image, the 94 MB of weights of a ResNet-50 are read once, and with pages
- * of 4 KB the page lookups take about 1 % of its time. But allocating a huge page can be slow if it
- * was not used recently; on a virtual machine this doubled the time of a new process. So only
- * blocks for long work request them at once; long-lived blocks are passed to the kernel with
- * bird_alloc_settle. */
+/* Huge pages: a single image reads the 94 MB of weights of a ResNet-50 once, and with pages of 4 KB
+ * the page lookups take about 1 % of its time. But allocating a huge page that was not used
+ * recently can be slow; on a virtual machine this doubled the time of a new process. So only blocks
+ * for long work request huge pages at once; bird_alloc_settle requests them later for other blocks
+ * that stay. */
 enum { PAGE = 4096, HUGE_PAGE = 2 << 20, LEAST_HUGE = 4 << 20, LEAST_AT_ONCE = 256 << 20 };
 
 static atomic_long requests;

@@ -18,23 +18,24 @@ size_t bird_aligned_size(size_t size);
  * gives a valid block. The content is undefined. The caller owns the block; see bird_free. */
 void *bird_alloc(size_t size);
 
-/* Tell the kernel that the first `used` bytes of a block of at least 4 MB are filled for long,
- * so that it can move them to huge pages later. */
+/* Tell the operating system that the first `used` bytes of a block of at least 4 MB will stay in
+ * use, so that it can move them to huge pages later. */
 void bird_alloc_settle(void *block, size_t used);
 
 /* Like bird_alloc with all bytes zero; also NULL if count * size overflows. */
 void *bird_calloc(size_t count, size_t size);
 
-/* Resize a block, keeping min(old_size, new_size) bytes; NULL means the old block is kept. */
+/* Resize a block, keeping min(old_size, new_size) bytes. If it returns NULL, the old block still
+ * exists. */
 void *bird_realloc(void *block, size_t old_size, size_t new_size);
 
 /* Free a block of the functions above; NULL is allowed. */
 void bird_free(void *block);
 
-/* *product = a * b; returns false and does not change *product if it overflows. */
+/* Set *product = a * b. If it overflows, return false and do not change *product. */
 bool bird_size_mul(size_t a, size_t b, size_t *product);
 
-/* *sum = a + b; returns false and does not change *sum if it overflows. */
+/* Set *sum = a + b. If it overflows, return false and do not change *sum. */
 bool bird_size_add(size_t a, size_t b, size_t *sum);
 
 /* Tests only: make the n-th allocation from now fail once (1 = the next); 0 turns it off. */

@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <time.h>
 
-/* Half the 100 ms that a waiting caller may leave Ctrl-C unheard: work items are not
- * infinitely short. */
+/* Half of the 100 ms for which a waiting caller may ignore Ctrl-C, because work items take time
+ * too. */
 static const int64_t poll_interval_ns = 50 * 1000 * 1000;
 
 static int64_t monotonic_ns(void) {

@@ -1,8 +1,7 @@
-/* The interface through which the host interrupts long core calls.
+/* The interface that lets the host interrupt long core calls.
  *
- * In the Python bindings, `poll` takes the GIL and runs PyErr_CheckSignals. Only the
- * thread that made the core call polls, never a worker; workers check the flag set by
- * the poll.
+ * In the Python bindings, `poll` takes the GIL and runs PyErr_CheckSignals. Only the thread that
+ * made the core call polls, never a worker; workers check the flag that the poll sets.
  */
 #ifndef BIRD_BASE_CANCEL_H
 #define BIRD_BASE_CANCEL_H

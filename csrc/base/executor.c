@@ -32,7 +32,7 @@ struct bird_job {
     bool begun, done;    /* guarded by queue */
     atomic_bool cancel;  /* set by the caller */
     bird_job *next;      /* guarded by queue */
-    int forks;           /* bird_fork_count when it was handed in */
+    int forks;           /* bird_fork_count when it was queued */
 };
 
 static struct {
@@ -196,7 +196,8 @@ static void ask_hook(bird_job *job, bird_cancel *cancel) {
 /* Wait for the job, calling the hook ten times per second. The queue is held on entry and
  * on return, but not while the hook runs, because the hook takes the lock of the host. */
 static bird_status wait_for(bird_job *job, bird_cancel *cancel, bird_error *err) {
-    /* Kept across wake-ups for other jobs; otherwise many short jobs would delay the poll. */
+    /* Keep this time across wake-ups for other jobs; otherwise many short jobs would delay the
+     * poll. */
     struct timespec until = next_poll();
     while (!job->done) {
         if (pthread_cond_timedwait(&executor.finished, &executor.queue, &until) != ETIMEDOUT)
@@ -218,7 +219,7 @@ bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel
     bird_status status;
     atomic_init(&job.cancel, false);
     pthread_once(&executor.once, set_up);
-    /* Jobs shorter than the wait below would never poll. */
+    /* Poll first, because jobs shorter than the wait below would never poll. */
     if (bird_cancel_poll(cancel)) return bird_fail(err, BIRD_CANCELLED, "cancelled");
 
     pthread_mutex_lock(&executor.queue);

@@ -1,8 +1,8 @@
 /* The compute thread: every oneDNN call of the process runs on it, one job at a time.
  *
- * GNU OpenMP keeps a thread pool for each calling thread and does not survive a fork.
- * With a single thread that owns the pool, several Python threads do not use more cores than
- * there are, and a forked child gets a working pool by starting a new compute thread.
+ * GNU OpenMP keeps a thread pool for each calling thread, and the pool does not survive a fork.
+ * Because one thread owns the only pool, several Python threads use no more cores than exist, and a
+ * forked child gets a working pool by starting a new compute thread.
  */
 #ifndef BIRD_BASE_EXECUTOR_H
 #define BIRD_BASE_EXECUTOR_H
@@ -15,7 +15,8 @@
 /* Handle of a running job. */
 typedef struct bird_job bird_job;
 
-/* The work. Runs on the compute thread; calls bird_job_checkpoint between primitives. */
+/* The work of a job. It runs on the compute thread and calls bird_job_checkpoint between
+ * primitives. */
 typedef bird_status (*bird_job_fn)(void *context, bird_job *job, bird_error *err);
 
 /* Run fn on the compute thread and wait for it, polling `cancel` at least every 100 ms.
@@ -25,8 +26,8 @@ typedef bird_status (*bird_job_fn)(void *context, bird_job *job, bird_error *err
 bird_status bird_executor_run(bird_job_fn fn, void *context, bird_cancel *cancel,
                               bird_error *err);
 
-/* A point at which the job can be stopped and other threads can fork.
- * BIRD_CANCELLED if the caller wants to stop. */
+/* Let the job be stopped, and other threads fork, at this point. Return BIRD_CANCELLED if the
+ * caller wants to stop. */
 bird_status bird_job_checkpoint(bird_job *job, bird_error *err);
 
 /* Return whether the caller wants to stop. For threads that help the compute thread with a job

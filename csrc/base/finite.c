@@ -5,7 +5,8 @@
 
 #include "base/threads.h"
 
-/* Numbers per work item; and those between two decisions: a loop without one uses vectors. */
+/* PIECE: numbers per work item. RUN: numbers between two checks of the result; a loop without a
+ * branch is vectorised. */
 enum { PIECE = 1 << 16, RUN = 4096 };
 
 typedef bool (*finite_fn)(const void *values, size_t begin, size_t end);
@@ -21,7 +22,7 @@ static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
-/* What is not finite has an exponent of ones. */
+/* Infinity and NaN have an exponent of ones. */
 static bool finite32(const void *values, size_t begin, size_t end) {
     const float *numbers = values;
     const uint32_t ones = 0x7f800000;

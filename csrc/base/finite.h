@@ -1,4 +1,4 @@
-/* Whether numbers are finite: neither infinite nor NaN. Any thread. */
+/* Check whether numbers are finite: neither infinite nor NaN. Any thread. */
 #ifndef BIRD_BASE_FINITE_H
 #define BIRD_BASE_FINITE_H
 

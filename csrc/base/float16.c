@@ -18,14 +18,14 @@ __attribute__((target("avx,f16c"))) static void widen_f16c(float *to, const uint
 #endif
 
 void bird_widen_portable(float *to, const uint16_t *from, size_t n) {
-    const float step = 1.0f / (1 << 24); /* between numbers so small that they have no exponent */
+    const float step = 1.0f / (1 << 24); /* the distance between subnormal numbers */
     for (size_t i = 0; i < n; i++) {
         const uint32_t sign = (uint32_t)(from[i] >> 15) << 31;
         const uint32_t exponent = from[i] >> 10 & 0x1f, fraction = from[i] & 0x3ff;
         uint32_t bits = (exponent + 112) << 23 | fraction << 13; /* 112 = 127 - 15, the biases */
         if (exponent == 0x1f) {
             bits = 0x7f800000 | fraction << 13;
-            if (fraction) bits |= 0x400000; /* a quiet NaN, as the processor makes it */
+            if (fraction) bits |= 0x400000; /* a quiet NaN, like the processor's result */
         }
         if (exponent == 0) {
             const float small = (float)fraction * step;
@@ -38,7 +38,7 @@ void bird_widen_portable(float *to, const uint16_t *from, size_t n) {
 
 void bird_widen(float *to, const uint16_t *from, size_t n) {
 #if defined(__x86_64__)
-    /* Every processor with AVX2 has F16C, a name that older compilers do not know here. */
+    /* Every processor with AVX2 has F16C; older compilers do not know the name "f16c" here. */
     if (__builtin_cpu_supports("avx2")) {
         widen_f16c(to, from, n);
         return;

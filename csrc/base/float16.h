@@ -5,10 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* to (n) = from (n), exactly; NaN stays NaN. `from` is aligned to its own size, no more. */
+/* Convert from (n) to (n) exactly; NaN stays NaN. `from` needs only the alignment of uint16_t. */
 void bird_widen(float *to, const uint16_t *from, size_t n);
 
-/* The same without the instructions of the processor. For tests. */
+/* The same without special instructions of the processor. For tests. */
 void bird_widen_portable(float *to, const uint16_t *from, size_t n);
 
 #endif

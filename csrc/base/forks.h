@@ -10,8 +10,8 @@
 /* Return the number of forks between the first process that called this and this process. */
 int bird_fork_count(void);
 
-/* BIRD_OK if bird_fork_count is still `before`, else BIRD_BACKEND: the call cannot be finished in
- * this process, only repeated. */
+/* Return BIRD_OK if bird_fork_count is still `before`, else BIRD_BACKEND: the call cannot be
+ * finished in this process, only repeated. */
 bird_status bird_check_forks(int before, bird_error *err);
 
 #endif

@@ -15,7 +15,7 @@ static uint64_t mix(uint64_t z) {
 }
 
 bird_rng bird_rng_stream(uint64_t seed, bird_stream purpose, uint64_t epoch, uint64_t index) {
-    /* Mixed one after the other, so that (1, 2) and (2, 1) give unrelated streams. */
+    /* Mix one number after the other, so that (1, 2) and (2, 1) give unrelated streams. */
     uint64_t state = mix(seed + GAMMA);
     state = mix(state + (uint64_t)purpose * GAMMA);
     state = mix(state + (epoch + 1) * GAMMA);
@@ -40,12 +40,13 @@ uint64_t bird_rng_below(bird_rng *rng, uint64_t n) {
     return bits % n;
 }
 
-/* In (0, 1], so that the logarithm is finite. */
+/* Return a number in (0, 1], so that its logarithm is finite. */
 static double above_zero(bird_rng *rng) {
     return 1.0 - bird_rng_uniform(rng, 0.0, 1.0);
 }
 
-/* The polar method of Marsaglia; the second number is discarded. */
+/* Return a normally distributed number, by the polar method of Marsaglia; its second number is
+ * discarded. */
 static double normal(bird_rng *rng) {
     double x, y, square;
     do {
@@ -56,7 +57,8 @@ static double normal(bird_rng *rng) {
     return x * sqrt(-2.0 * log(square) / square);
 }
 
-/* Marsaglia and Tsang, "A simple method for generating gamma variables", 2000; alpha > 1. */
+/* Return a gamma variate for alpha > 1: Marsaglia and Tsang, "A simple method for generating gamma
+ * variables", 2000. */
 static double gamma_above_one(bird_rng *rng, double alpha) {
     double d = alpha - 1.0 / 3.0, c = 1.0 / sqrt(9.0 * d);
     for (;;) {

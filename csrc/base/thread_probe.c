@@ -16,7 +16,7 @@ static atomic_bool probing;
 
 typedef struct probe {
     pthread_t id;
-    pthread_mutex_t *all_started; /* borrowed: held until then */
+    pthread_mutex_t *all_started; /* borrowed: held until all have started */
     long tid;
 } probe;
 
@@ -64,7 +64,7 @@ static void wait_until_gone(long tid) {
 
 int bird_probe_begin(int n) {
     pthread_mutex_t all_started = PTHREAD_MUTEX_INITIALIZER;
-    probe probes[BIRD_MAX_THREADS]; /* 24 KB, of the compute thread's stack */
+    probe probes[BIRD_MAX_THREADS]; /* 24 KB on the compute thread's stack */
     int started = 0;
     if (n > BIRD_MAX_THREADS) n = BIRD_MAX_THREADS;
     pthread_once(&once, set_up);

@@ -11,8 +11,8 @@
 int bird_probe_begin(int n);
 void bird_probe_end(void);
 
-/* Call this before starting other threads. False during a probe: then start none. If it is true,
- * call bird_starting_end afterwards. */
+/* Call this before starting other threads. If it returns false, a probe is running: do not start
+ * any. If it returns true, call bird_starting_end afterwards. */
 bool bird_starting_begin(void);
 void bird_starting_end(void);
 

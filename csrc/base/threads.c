@@ -54,7 +54,7 @@ static long long read_number(const char *path) {
     return number;
 }
 
-/* cgroup v2: the smallest cpu.max from this group up to the root. */
+/* Return the limit of cgroup v2: the smallest cpu.max from this group up to the root. */
 static int cgroup2_cpus(const char *group) {
     char path[4096], text[64];
     int limit = 0;
@@ -104,7 +104,7 @@ static int cgroup_cpus(void) {
     if (!file) return 0;
     while (fgets(line, sizeof line, file)) {
         line[strcspn(line, "\n")] = '\0';
-        /* hierarchy:controllers:path, with no controllers in version 2 */
+        /* hierarchy:controllers:path; version 2 has no controllers */
         char *controllers = strchr(line, ':');
         char *path = controllers ? strchr(controllers + 1, ':') : NULL;
         if (!path) continue;
@@ -150,7 +150,7 @@ bird_status bird_set_threads(int n_threads, bird_error *err) {
 }
 
 typedef struct loop {
-    atomic_size_t next; /* first item nobody has taken */
+    atomic_size_t next; /* first item that no thread has taken */
     size_t n_items;
     bird_item_fn fn;
     void *context;       /* borrowed from the caller */
@@ -158,7 +158,7 @@ typedef struct loop {
     atomic_bool abandoned;
     struct worker *workers; /* owned */
     int started;
-    int forks; /* before the first was started */
+    int forks; /* bird_fork_count before the first was started */
 } loop;
 
 typedef struct worker {
@@ -190,7 +190,7 @@ static void start_workers(loop *shared, int n) {
     bird_starting_end();
 }
 
-/* In a forked child there are no threads to join. */
+/* Join the workers. A forked child has no threads to join. */
 static bird_status join_workers(loop *shared, bird_error *err) {
     bird_status status = bird_check_forks(shared->forks, err);
     for (int i = 0; status == BIRD_OK && i < shared->started; i++)

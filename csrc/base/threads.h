@@ -14,14 +14,14 @@
 
 enum { BIRD_MAX_THREADS = 1024 };
 
-/* min(CPU affinity, cgroup quota rounded up), at least 1. Read again in each call. */
+/* Return min(CPU affinity, cgroup quota rounded up), at least 1. Read again in each call. */
 int bird_available_cpus(void);
 
-/* The number set by bird_set_threads, else the first one in OMP_NUM_THREADS, else
+/* Return the number set by bird_set_threads, else the first one in OMP_NUM_THREADS, else
  * bird_available_cpus. */
 int bird_default_threads(void);
 
-/* The number of a call if it is positive, at most BIRD_MAX_THREADS; else bird_default_threads. */
+/* Return n_threads if it is positive, at most BIRD_MAX_THREADS; otherwise bird_default_threads. */
 int bird_threads_or_default(int n_threads);
 
 /* Set the number for the process; 0 restores the default. */

@@ -23,7 +23,7 @@ typedef struct filling {
     uint64_t seed, epoch;
 } filling;
 
-/* Reduce the short side to `side` if it is longer, keeping the aspect ratio. */
+/* Reduce the short side to `side` if it is longer, and keep the aspect ratio. */
 static bird_status reduce(bird_image *image, size_t side, bird_error *err) {
     bool tall = image->height > image->width;
     size_t shorter = tall ? image->width : image->height;

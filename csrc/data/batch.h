@@ -15,9 +15,9 @@ bird_status bird_batch_load(bird_image *images, bird_error *outcomes, const bird
                             size_t n, size_t short_side, int n_threads, bird_cancel *cancel,
                             bird_error *err);
 
-/* Fill pixels (n, 3, size, size) with views of images (n). The view of image i only depends on the
- * stream of (seed, epoch, keys[i]), not on its position in the batch or the number of threads.
- * BIRD_POLICY_NONE: bird_preprocess_image. Returns the first failure. */
+/* Fill pixels (n, 3, size, size) with views of images (n). The view of image i depends only on the
+ * stream of (seed, epoch, keys[i]), not on its position in the batch or the number of threads. For
+ * BIRD_POLICY_NONE the view is that of bird_preprocess_image. Returns the first failure. */
 bird_status bird_batch_fill(float *pixels, const bird_image *images, const int64_t *keys,
                             size_t n, bird_policy policy, const bird_preprocess *cfg,
                             uint64_t seed, uint64_t epoch, int n_threads, bird_cancel *cancel,

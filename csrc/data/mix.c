@@ -12,7 +12,7 @@ static void blend(float *own, const float *other, size_t n, float share) {
 }
 
 /* Copy the pixels of the other image to a box of about 1 - share of the area, with a random centre
- * and clipped at the edges. Returns the exact share that is left. */
+ * and clipped at the edges. Return the exact share that is left. */
 static double cover(float *own, const float *other, size_t size, double share, bird_rng *rng) {
     double half = (double)size * sqrt(1.0 - share) / 2;
     double x = (double)bird_rng_below(rng, size), y = (double)bird_rng_below(rng, size);
@@ -49,8 +49,8 @@ bird_status bird_mix_batch(float *pixels, float *targets, const int64_t *keys, s
                            size_t size, size_t n_classes, bird_mix mix, uint64_t seed,
                            uint64_t epoch, bird_error *err) {
     size_t slot = 3 * size * size;
-    float *first; /* owned: the first sample before it is mixed, then its target */
-    if (size < 1) return bird_fail(err, BIRD_SHAPE, "images to be mixed must hold pixels");
+    float *first; /* owned: the first sample before mixing, then its target */
+    if (size < 1) return bird_fail(err, BIRD_SHAPE, "images to mix must not be empty");
     if (n < 2) return BIRD_OK;
     first = bird_alloc((slot + n_classes) * sizeof *first);
     if (!first) return bird_fail(err, BIRD_NOMEM, "out of memory mixing a batch of %zu", n);

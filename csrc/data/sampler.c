@@ -12,7 +12,7 @@ void bird_sampler_shuffled(int64_t *draws, size_t n, uint64_t seed, uint64_t epo
     bird_rng_shuffle(draws, n, &rng);
 }
 
-/* The samples class by class: class c has members[begin[c] .. begin[c+1]-1]. */
+/* Sort the samples by class: class c has members[begin[c] .. begin[c+1]-1]. */
 static bird_status sort_by_class(int64_t *members, size_t *begin, const int64_t *labels, size_t n,
                                  size_t n_classes, bird_error *err) {
     for (size_t i = 0; i < n; i++) {
@@ -22,14 +22,14 @@ static bird_status sort_by_class(int64_t *members, size_t *begin, const int64_t 
         begin[labels[i] + 1]++;
     }
     for (size_t c = 0; c < n_classes; c++) begin[c + 1] += begin[c];
-    /* Filled from the back, so that the end of each class moves down to its start. */
+    /* Fill from the back, so that the end of each class moves down to its start. */
     for (size_t i = n; i-- > 0;) members[--begin[labels[i] + 1]] = (int64_t)i;
     memmove(begin, begin + 1, n_classes * sizeof *begin);
     begin[n_classes] = n;
     return BIRD_OK;
 }
 
-/* `quota` draws from a class of m samples, with a new permutation after each m draws. */
+/* Draw `quota` samples from a class of m samples, with a new permutation after each m draws. */
 static void draw_class(int64_t *draws, int64_t *members, size_t m, size_t quota, size_t n,
                        bird_rng *rng) {
     for (size_t taken = 0; taken < quota; taken++) {

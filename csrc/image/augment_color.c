@@ -1,6 +1,6 @@
-/* Two families. Enhancements blend the image with a degenerate one (black, grey, smooth):
- * degenerate + factor * (image - degenerate), in float32 and cut to whole samples as
- * Pillow's Image.blend does. Point operations are a table of 256 samples a channel. */
+/* There are two families. Enhancements blend the image with a degenerate one (black, grey, smooth):
+ * degenerate + factor * (image - degenerate), in float32 and clipped to 0 .. 255, as in Pillow's
+ * Image.blend. Point operations are a table of 256 samples per channel. */
 #include "image/augment_color.h"
 
 #include <math.h>
@@ -13,7 +13,7 @@ static inline uint8_t blend(int degenerate, int sample, float factor) {
     return (uint8_t)(value <= 0.0f ? 0.0f : value >= 255.0f ? 255.0f : value);
 }
 
-/* ITU-R 601 luma in 16-bit fractions, as Pillow's convert("L"). */
+/* ITU-R 601 luma in 16-bit fractions, as in Pillow's convert("L"). */
 static inline int luma(const uint8_t *rgb) {
     return (rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16;
 }
@@ -26,13 +26,13 @@ static void look_up(uint8_t *rgb, size_t n, uint8_t table[3][256]) {
     }
 }
 
-/* One table for all channels. */
+/* Use the first table for all channels. */
 static void repeat_table(uint8_t table[3][256]) {
     memcpy(table[1], table[0], 256);
     memcpy(table[2], table[0], 256);
 }
 
-/* Blend with one grey. */
+/* Blend with a uniform grey. */
 static void blend_flat(uint8_t *rgb, size_t n, int grey, float factor) {
     uint8_t table[3][256];
     for (int v = 0; v < 256; v++) table[0][v] = blend(grey, v, factor);
@@ -43,7 +43,7 @@ static void blend_flat(uint8_t *rgb, size_t n, int grey, float factor) {
 static int mean_luma(const uint8_t *rgb, size_t n) {
     uint64_t sum = 0;
     for (size_t i = 0; i < n; i++) sum += (uint64_t)luma(rgb + 3 * i);
-    /* int(mean + 0.5), without leaving the integers */
+    /* int(mean + 0.5), in integer arithmetic */
     return (int)((2 * sum + n) / (2 * n));
 }
 
@@ -54,7 +54,8 @@ static void saturate(uint8_t *rgb, size_t n, float factor) {
     }
 }
 
-/* Pillow's ImageFilter.SMOOTH: 1 around 5, over 13, rounded; the outermost pixels stay. */
+/* Blend with Pillow's ImageFilter.SMOOTH: weights 1 around 5, divided by 13, rounded. The outermost
+ * pixels do not change. */
 static bird_status sharpen(uint8_t *rgb, size_t height, size_t width, float factor,
                            bird_error *err) {
     size_t stride = 3 * width;
@@ -111,7 +112,7 @@ static void even_table(uint8_t table[256], const uint32_t histogram[256]) {
 }
 
 static bird_status check(bird_color_op op, bird_error *err) {
-    double low = 0, high = 10; /* factors beyond 10 leave nothing of an image */
+    double low = 0, high = 10; /* factors above 10 leave nothing of an image */
     if (op.kind == BIRD_POSTERIZE) {
         low = 1;
         high = 8;

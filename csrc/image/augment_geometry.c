@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 
-/* Fractions of a pixel in the bilinear weights: two of them and 8 bits of a sample make 30. */
+/* Bits of the fractions in the bilinear weights: two fractions and 8 bits of a sample make 30. */
 enum { WEIGHT_BITS = 11 };
 
 bird_geometry bird_geometry_whole(size_t height, size_t width) {
@@ -42,9 +42,9 @@ void bird_geometry_rotate(bird_geometry *geometry, double degrees) {
     geometry->matrix[2] = sin(angle);
 }
 
-/* One axis of a warp's source: source position = offset + x * right + y * down for the pixel
- * whose centre is (x, y); `low` and `n` are the pixels that are needed, maybe beyond the
- * image; `reduced` is how many of them are left where the view is coarser than the image. */
+/* One axis of a warp's source. The source position of the pixel with its centre at (x, y) is offset
+ * + x right + y down. `low` and `n` say which source pixels are needed; they may lie outside the
+ * image. `reduced` is their number after shrinking, if the view is coarser than the image. */
 typedef struct span {
     double offset, right, down;
     int64_t low;
@@ -58,7 +58,7 @@ static bird_status span_init(span *s, double begin, double length, double size, 
     s->right = toward * row[0];
     s->down = toward * row[1];
     s->offset = begin + length / 2 + toward * (shift - center * (row[0] + row[1]));
-    /* The corners' pixel centres bound all others. */
+    /* The pixel centres of the corners bound all others. */
     lowest = highest = s->offset + (s->right + s->down) / 2;
     lowest += fmin(s->right, 0) * (size - 1) + fmin(s->down, 0) * (size - 1);
     highest += fmax(s->right, 0) * (size - 1) + fmax(s->down, 0) * (size - 1);
@@ -67,7 +67,7 @@ static bird_status span_init(span *s, double begin, double length, double size, 
           fabs(s->down) < 1 << 24))
         return bird_fail(err, BIRD_ARG, "a warp reaches %g to %g pixels, too far", lowest,
                          highest);
-    /* Bilinear sampling looks one pixel further, and antialiasing one pixel of the view. */
+    /* Bilinear sampling needs one more pixel, and antialiasing one more pixel of the view. */
     margin = 2 + ceil(fmax(scale, 1) * 2);
     s->low = (int64_t)(floor(lowest) - margin);
     s->n = (size_t)((int64_t)(ceil(highest) + margin) - s->low);
@@ -75,7 +75,7 @@ static bird_status span_init(span *s, double begin, double length, double size, 
     return BIRD_OK;
 }
 
-/* The pixel at `position` of a row of n pixels that is mirrored endlessly at both ends. */
+/* Return the pixel at `position` of a row of n pixels that is mirrored endlessly at both ends. */
 static size_t mirrored(int64_t position, size_t n) {
     int64_t period = 2 * (int64_t)n;
     int64_t p = position % period;
@@ -83,7 +83,7 @@ static size_t mirrored(int64_t position, size_t n) {
     return (size_t)(p < (int64_t)n ? p : period - 1 - p);
 }
 
-/* dst (y.n, x.n, 3): the part of the endlessly mirrored image given by both spans. */
+/* Write dst (y.n, x.n, 3): the part of the endlessly mirrored image that both spans describe. */
 static void cut_out(uint8_t *dst, const bird_image *image, const span *x, const span *y) {
     int64_t width = (int64_t)image->width, end = x->low + (int64_t)x->n;
     int64_t inside = x->low < 0 ? 0 : x->low < width ? x->low : width;
@@ -103,15 +103,15 @@ static void cut_out(uint8_t *dst, const bird_image *image, const span *x, const 
     }
 }
 
-/* A span's numbers, for positions counted in the reduced pixels, 2^-32 of one as the unit. */
+/* The numbers of a span, for positions in reduced pixels, in units of 2^-32 of a pixel. */
 typedef struct stepper {
     double offset, down;
-    int64_t right, last; /* last: the highest position that has a right neighbour */
+    int64_t right, last; /* last: the highest position with a right neighbour */
 } stepper;
 
 static stepper stepper_of(const span *s) {
     double scale = (double)s->reduced / (double)s->n, unit = 0x1p32 * scale;
-    /* Half a pixel less: a pixel's value stands at its centre. */
+    /* Half a pixel less, because the value of a pixel is at its centre. */
     return (stepper){((s->offset - (double)s->low) * scale - 0.5) * 0x1p32, s->down * unit,
                      llrint(s->right * unit), ((int64_t)s->reduced - 1) * (INT64_C(1) << 32) - 1};
 }
@@ -120,7 +120,7 @@ static inline int64_t clamped(int64_t position, int64_t last) {
     return position < 0 ? 0 : position > last ? last : position;
 }
 
-/* dst (size, size, 3) sampled from src (y.reduced, x.reduced, 3). */
+/* Write dst (size, size, 3), sampled from src (y.reduced, x.reduced, 3). */
 static void sample(uint8_t *dst, const uint8_t *src, size_t size, const span *x, const span *y) {
     stepper across = stepper_of(x), along = stepper_of(y);
     size_t stride = 3 * x->reduced;
@@ -180,9 +180,9 @@ bird_status bird_geometry_apply(uint8_t *dst, const bird_image *image,
         BIRD_TRY(span_init(&y, (double)g->y, (double)g->height, (double)size, false,
                            g->matrix + 2, g->shift[1], err));
     }
-    /* A rotated box reaches beyond the image, but not that far. */
+    /* A rotated box extends beyond the image, but not that far. */
     if (x.n > 4 * BIRD_MAX_PIXELS / y.n)
-        BIRD_FAIL(BIRD_ARG, "a warp looks at %zu x %zu pixels, too far", x.n, y.n);
+        BIRD_FAIL(BIRD_ARG, "a warp needs %zu x %zu source pixels, too far", x.n, y.n);
     if (!bird_size_mul(x.n, 3, &bytes) || !bird_size_mul(bytes, y.n, &bytes) ||
         !(part = bird_alloc(bytes)))
         BIRD_FAIL(BIRD_NOMEM, "out of memory for a view of %zu x %zu pixels", x.n, y.n);

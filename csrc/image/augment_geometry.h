@@ -14,12 +14,12 @@
  * image, and outside the image it shows the image mirrored at its edge. */
 typedef struct bird_geometry {
     size_t x, y, width, height; /* the box, inside the image */
-    bool flip;                  /* left and right */
-    double matrix[4];           /* row by row; identity: no warp */
+    bool flip;                  /* mirror left and right */
+    double matrix[4];           /* row-major; identity: no warp */
     double shift[2];            /* in pixels of the view */
 } bird_geometry;
 
-/* The whole image, unchanged. */
+/* Return the geometry that shows the whole image, unchanged. */
 bird_geometry bird_geometry_whole(size_t height, size_t width);
 
 /* Draw the box: a share of the area uniform in [min_area, 1], width / height with its logarithm

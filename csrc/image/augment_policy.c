@@ -5,26 +5,27 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 
-/* Chosen by measurements on 50 species of birds; boxes below a third of the area start to show
- * birds without heads. */
+/* Chosen by measurements on 50 species of birds. With boxes smaller than a third of the area, some
+ * views show birds without heads. */
 static const double MIN_AREA = 0.35, MAX_TURN = 20.0;
 
 /* Range of brightness around 1. The wide one is for models that are used on images at the ends of
  * the narrow one: after training with the narrow one, 1 in 100 of these is no longer found. */
 static const double LIGHT = 0.4, WIDE_LIGHT = 0.6;
 
-/* One image in SIDES is rotated to the left, one to the right. A model trained on 10 species
- * without them was right for 76 % of images rotated by 90 degrees, and for 98 % of the same images
- * upright. With them, the similarity within a species is lower: 0.85 instead of 0.88. */
+/* One image in SIDES is rotated to the left, and one to the right. A model trained on 10 species
+ * without these rotations was right for 76 % of images rotated by 90 degrees, and for 98 % of
+ * the same images upright. With them, the similarity within a species is lower: 0.85 instead of
+ * 0.88. */
 enum { SIDES = 8 };
 
-/* The "wide" space of TrivialAugment as in torchvision: one of 14 operations, one of 31
- * strengths, either sign. Shifts are up to 32 of 224 pixels. */
+/* The "wide" space of TrivialAugment as in torchvision: one of 14 operations with one of 31
+ * strengths and either sign. Shifts are at most 32 of 224 pixels. */
 enum { STRENGTHS = 31 };
 static const double MAX_SHEAR = 0.99, MAX_SHIFT = 32.0 / 224.0, MAX_WIDE_TURN = 135.0;
 static const double MAX_FACTOR = 0.99;
 
-/* Random erasing, with the values of timm. */
+/* Random erasing, with timm's values. */
 static const double ERASE_SHARE = 0.25, ERASE_MIN = 0.02, ERASE_MAX = 1.0 / 3.0;
 
 typedef enum trivial_op {
@@ -86,7 +87,8 @@ static void draw_trivial(bird_view *view, size_t size, bird_rng *rng) {
     }
 }
 
-/* A box of 2 % to a third of the area, its shape's logarithm uniform in [0.3, 1 / 0.3]. */
+/* Draw a box of 2 % to a third of the area. Its shape is between 0.3 and 1 / 0.3, with a uniform
+ * logarithm. */
 static void draw_erase(bird_view *view, size_t size, bird_rng *rng) {
     if (bird_rng_uniform(rng, 0, 1) >= ERASE_SHARE) return;
     for (int attempt = 0; attempt < 10; attempt++) {
@@ -132,7 +134,7 @@ bird_status bird_view_apply(float *dst, const bird_image *image, const bird_view
     size_t size = (size_t)cfg->size;
     bird_image square = {.width = size, .height = size};
     bird_preprocess normalise = *cfg;
-    /* Without a change of size, squash only normalises. */
+    /* The size does not change, so squash only normalises. */
     normalise.fit = BIRD_SQUASH;
     normalise.crop_pct = 1.0;
     normalise.mirrored = false;

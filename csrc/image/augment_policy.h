@@ -8,7 +8,7 @@
 #include "image/preprocess.h"
 
 typedef enum bird_policy {
-    BIRD_POLICY_NONE,    /* the image as it is preprocessed for encoding */
+    BIRD_POLICY_NONE,    /* the image as preprocessed for encoding */
     BIRD_POLICY_DEFAULT, /* box of 0.35 to 1 of the area, flip, turn to 20 degrees, brightness
                             0.6-1.4, contrast 0.7-1.3, saturation 0.6-1.4, each uniform */
     BIRD_POLICY_TURNED,  /* the same, with a quarter of the images rotated by 90 degrees */
@@ -31,11 +31,11 @@ typedef struct bird_view {
 bird_view bird_view_draw(bird_policy policy, size_t height, size_t width, size_t size,
                          bird_rng *rng);
 
-/* rgb (size, size, 3): the view before normalising and erasing. */
+/* Write rgb (size, size, 3), the view before normalising and erasing. */
 bird_status bird_view_render(uint8_t *rgb, const bird_image *image, const bird_view *view,
                              size_t size, bird_filter filter, bird_error *err);
 
-/* dst (3, size, size): the view, with cfg->size and cfg->filter, normalised as in
+/* Write dst (3, size, size), the view, with cfg->size and cfg->filter, normalised as in
  * bird_preprocess_image; fit and crop of cfg are not used. A view of the whole image without
  * changes is bit-for-bit the same as squash in bird_preprocess_image. */
 bird_status bird_view_apply(float *dst, const bird_image *image, const bird_view *view,

@@ -7,7 +7,7 @@ enum { BI_RGB = 0, BI_BITFIELDS = 3 };
 
 typedef struct header {
     uint32_t offset, size, bits, compression, alpha_mask;
-    uint64_t row; /* bytes of a row, filled up to a multiple of four */
+    uint64_t row; /* bytes per row, rounded up to a multiple of four */
 } header;
 
 static bird_status read_header(header *h, bird_image_info *info, const uint8_t *data,
@@ -20,7 +20,7 @@ static bird_status read_header(header *h, bird_image_info *info, const uint8_t *
         return bird_fail(err, BIRD_UNSUPPORTED, "BMP with a header of %u bytes", h->size);
     info->width = bird_le32(data + 18);
     height = (int32_t)bird_le32(data + 22);
-    /* Negative: rows from the top. */
+    /* If negative, the rows begin at the top. */
     info->height = height < 0 ? (uint64_t)(-(int64_t)height) : (uint64_t)height;
     h->bits = bird_le16(data + 28);
     h->compression = bird_le32(data + 30);
@@ -43,7 +43,7 @@ static bird_status check_kind(const header *h, bird_error *err) {
     return BIRD_OK;
 }
 
-/* Every pixel must name a colour of the palette: stb_image does not look. */
+/* Check that every pixel has a colour in the palette, because stb_image does not. */
 static bird_status check_indices(const header *h, const bird_image_info *info,
                                  const uint8_t *data, uint32_t n_colours, bird_error *err) {
     if (n_colours >= 1u << h->bits) return BIRD_OK;
@@ -77,7 +77,7 @@ bird_status bird_bmp_scan(bird_image_info *info, const uint8_t *data, size_t siz
     if (h.offset < behind_header || h.offset > size ||
         h.row * info->height > (uint64_t)(size - h.offset))
         return bird_fail(err, BIRD_FORMAT, "truncated BMP: rows are missing");
-    /* The fourth byte of plain 32-bit pixels means nothing; a mask gives it a meaning. */
+    /* The fourth byte of plain 32-bit pixels has no meaning unless a mask gives it one. */
     if (h.compression == BI_BITFIELDS && h.alpha_mask != 0) info->channels = 4;
     if (h.bits > 8) return BIRD_OK;
     n_colours = (h.offset - behind_header) / 4;

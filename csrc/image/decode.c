@@ -38,14 +38,14 @@ void bird_on_white(uint8_t *rgb, const uint8_t *rgba, size_t n) {
     for (size_t i = 0; i < n; i++) {
         uint32_t alpha = rgba[4 * i + 3];
         for (int c = 0; c < 3; c++) {
-            /* x / 255 rounded, exact below 65536 */
+            /* x / 255, rounded; exact below 65536 */
             uint32_t x = (255u - rgba[4 * i + c]) * alpha + 128;
             rgb[3 * i + c] = (uint8_t)(255 - ((x + (x >> 8)) >> 8));
         }
     }
 }
 
-/* Four channels to three in place; the block keeps its size, it lives for one image. */
+/* Reduce four channels to three in place. The block keeps its size, because it is freed soon. */
 static void drop_alpha(bird_image *image, const bird_image_info *info) {
     uint8_t *pixels = image->pixels;
     size_t n = image->width * image->height;
@@ -55,7 +55,7 @@ static void drop_alpha(bird_image *image, const bird_image_info *info) {
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        /* Four bytes at once are one move; the next pixel overwrites the fourth. */
+        /* Copying four bytes is one move; the next pixel overwrites the fourth. */
         uint32_t pixel;
         memcpy(&pixel, pixels + 4 * i, 4);
         memcpy(pixels + 3 * i, &pixel, 4);
@@ -82,7 +82,7 @@ bird_status bird_decode(bird_image *image, const uint8_t *data, size_t size, bir
     BIRD_TRY(check_bytes(data, size, err));
     BIRD_TRY(scan(&info, data, size, err));
     request.channels = info.channels;
-    /* A PNG's data are gathered in a buffer that doubles; 64 KB cover the decoders' own tables. */
+    /* stb_image collects PNG data in a buffer that doubles; 64 KB are enough for its own tables. */
     request.largest_block = (size_t)info.decode_bytes + 2 * size + 65536;
     request.png_bytes = info.png_bytes;
     if (info.short_palette > 0)

@@ -45,9 +45,11 @@ int bird_exif_orientation(const uint8_t *tiff, size_t size) {
     return 1;
 }
 
-/* Row 0 / column 0 of the stored image are, by orientation:
+/* Where row 0 / column 0 of the stored image lie in the scene, by orientation:
+ *
  *   1 top/left   2 top/right   3 bottom/right   4 bottom/left
- *   5 left/top   6 right/top   7 right/bottom   8 left/bottom   of the scene.
+ *   5 left/top   6 right/top   7 right/bottom   8 left/bottom
+ *
  * So the upright pixel (y, x) is stored at origin + y * step_y + x * step_x. */
 typedef struct walk {
     ptrdiff_t origin, step_y, step_x; /* in pixels */

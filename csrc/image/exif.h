@@ -8,8 +8,8 @@
 #include "base/status.h"
 #include "image/image.h"
 
-/* Orientation 1 to 8 from a TIFF structure (what follows "Exif\0\0" in a JPEG; the eXIf chunk
- * of a PNG); 1 if it is missing or damaged. `tiff` may be NULL. */
+/* Return the orientation (1 to 8) in a TIFF structure (what follows "Exif\0\0" in a JPEG, or the
+ * eXIf chunk of a PNG); 1 if it is missing or damaged. `tiff` may be NULL. */
 int bird_exif_orientation(const uint8_t *tiff, size_t size);
 
 /* Rotate the image upright, replacing the old pixels; 1 does nothing. */

@@ -6,7 +6,7 @@
 
 enum { EXTENSION = 0x21, FRAME = 0x2C, GRAPHIC_CONTROL = 0xF9, MAX_CODES = 4096 };
 
-/* The sub-blocks of a frame's data, as a stream of bits, least significant first. */
+/* The sub-blocks of a frame's data as a stream of bits, least significant bit first. */
 typedef struct bits {
     const uint8_t *at, *end; /* borrowed: the file */
     size_t in_block;         /* bytes left in the current sub-block */
@@ -14,7 +14,7 @@ typedef struct bits {
     int count;
 } bits;
 
-/* The next code, or -1 at the end of the data. */
+/* Return the next code, or -1 at the end of the data. */
 static int take(bits *in, int n) {
     uint32_t code;
     while (in->count < n) {
@@ -33,9 +33,9 @@ static int take(bits *in, int n) {
     return (int)code;
 }
 
-/* Walk the LZW codes, counting pixels instead of writing them. */
+/* Follow the LZW codes, counting pixels instead of writing them. */
 static bird_status walk_pixels(bits *in, int first_bits, uint64_t n_pixels, bird_error *err) {
-    uint32_t length[MAX_CODES]; /* of the string each code stands for */
+    uint32_t length[MAX_CODES]; /* length of the string of each code */
     const int clear = 1 << first_bits;
     int width = first_bits + 1, next = clear + 2, old = -1;
     uint64_t done = 0;
@@ -85,7 +85,7 @@ static bird_status read_frame(bird_image_info *info, const uint8_t *at, const ui
     return walk_pixels(&in, at[9], info->width * info->height, err);
 }
 
-/* Behind the extension whose introducer ends at `at`, or NULL where the file ends first. */
+/* Return the end of the extension whose introducer ends at `at`, or NULL if the file ends first. */
 static const uint8_t *behind_extension(bird_image_info *info, const uint8_t *at,
                                        const uint8_t *end) {
     if (end - at < 2) return NULL;
@@ -111,7 +111,8 @@ bird_status bird_gif_scan(bird_image_info *info, const uint8_t *data, size_t siz
     if (size < 14) return bird_fail(err, BIRD_FORMAT, "truncated GIF: %zu bytes", size);
     info->width = bird_le16(data + 6);
     info->height = bird_le16(data + 8);
-    /* stb_image: the image and a background of 4 bytes each, and a mark; then our result. */
+    /* stb_image allocates, per pixel, 4 bytes for the image, 4 for a background and 1 for a mark;
+     * our result takes 4 more. */
     info->decode_bytes = info->width * info->height * (9 + 4);
     status = bird_image_check_pixels(info, err);
     if (status == BIRD_OK) status = bird_image_check_memory(info, err);

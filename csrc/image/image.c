@@ -28,7 +28,7 @@ bird_status bird_image_check_pixels(const bird_image_info *info, bird_error *err
     if (width == 0 || height == 0)
         return bird_fail(err, BIRD_FORMAT, "%s header says %" PRIu64 "x%" PRIu64 " pixels",
                          info->format, width, height);
-    /* A division, because the product of two 32-bit numbers of a malicious header may overflow. */
+    /* Divide, because the product of two 32-bit numbers of a malicious header may overflow. */
     if (width > BIRD_MAX_PIXELS / height)
         return bird_fail(err, BIRD_FORMAT,
                          "%s header says %" PRIu64 "x%" PRIu64

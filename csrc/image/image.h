@@ -8,7 +8,7 @@
 
 #include "base/status.h"
 
-/* The largest phone cameras produce 16320 x 12240 = 199.8 million. */
+/* The largest phone cameras produce 16320 x 12240 = 199.8 million pixels. */
 #define BIRD_MAX_PIXELS ((uint64_t)200000000)
 
 /* Maximum working memory of a decoder, computed from the header. */
@@ -33,8 +33,8 @@ typedef struct bird_image_info {
     const char *format; /* "JPEG", "PNG", "GIF" or "BMP" */
     uint64_t width, height;
     int channels;            /* to request from stb_image: 3, or 4 with alpha */
-    bool opaque;             /* the fourth channel is only filling (faster for JPEG) */
-    uint64_t decode_bytes;   /* working memory of the decoder at its peak, the result included */
+    bool opaque;             /* the fourth channel has no meaning (faster for JPEG) */
+    uint64_t decode_bytes;   /* peak working memory of the decoder, including the result */
     size_t png_bytes;        /* PNG only: size of its decompressed data */
     const uint8_t *exif;     /* borrowed from the file's bytes: TIFF structure, or NULL */
     size_t exif_size;
@@ -43,8 +43,8 @@ typedef struct bird_image_info {
     size_t short_palette;
 } bird_image_info;
 
-/* BIRD_OK if width and height are within the limit of pixels; otherwise the message says so. Call
- * this before computing with them. */
+/* Return BIRD_OK if width and height are within the limit of pixels; otherwise the message says so.
+ * Call this before computing with them. */
 bird_status bird_image_check_pixels(const bird_image_info *info, bird_error *err);
 
 /* The same for decode_bytes. Call this before allocating that amount. */

@@ -7,8 +7,8 @@
 #include "image/bytes.h"
 
 enum {
-    LONGEST = 15,     /* bits of a code */
-    FAST_BITS = 10,   /* of codes found at once */
+    LONGEST = 15,     /* longest code, in bits */
+    FAST_BITS = 10,   /* longest code that one table lookup finds */
     N_LITERALS = 288, /* bytes, the end of a block (256), and lengths */
     N_DISTANCES = 32,
     END_OF_BLOCK = 256,
@@ -17,8 +17,8 @@ enum {
 
 /* A canonical Huffman code. */
 typedef struct huffman {
-    uint16_t fast[1 << FAST_BITS]; /* by the next bits: symbol << 4 | length, 0: longer or none */
-    uint32_t limit[LONGEST + 2];   /* by length: first code of no such length, left-aligned */
+    uint16_t fast[1 << FAST_BITS]; /* next bits: symbol << 4 | length; 0: longer or none */
+    uint32_t limit[LONGEST + 2];   /* by length: first code past them, left-aligned */
     int32_t offset[LONGEST + 1];   /* by length: index of a symbol minus its code */
     uint16_t symbols[N_LITERALS];
 } huffman;
@@ -26,7 +26,7 @@ typedef struct huffman {
 typedef struct stream {
     const uint8_t *at, *end; /* borrowed: the file's bytes */
     uint64_t buffer;         /* least significant bit first; zeros above the real bits */
-    int count;               /* real bits in it */
+    int count;               /* how many of them are real */
     uint8_t *out, *start, *out_end;
     bool cut; /* the data ended too early */
 } stream;
@@ -48,8 +48,9 @@ static uint32_t reversed(uint32_t code, int length) {
     return result;
 }
 
-/* Build a code from its lengths. False where it is impossible, or has gaps: zlib allows these in
- * a code of a single symbol and (not for the lengths' own code: `whole`) where it is of one bit. */
+/* Build a code from its lengths. Return false if the code is impossible or has gaps. Like zlib,
+ * allow gaps in a code with no symbols, and, unless `whole` (for the code of the lengths), in one
+ * whose single symbol has one bit. */
 static bool build(huffman *code, const uint8_t *lengths, int n, bool whole) {
     uint32_t counts[LONGEST + 1] = {0}, next[LONGEST + 1], first = 0;
     int index = 0, longest = 0, places[LONGEST + 1];
@@ -67,7 +68,7 @@ static bool build(huffman *code, const uint8_t *lengths, int n, bool whole) {
         if (counts[length] > 0) longest = length;
         first <<= 1;
     }
-    /* After the loop `first` was shifted once more than there are lengths. */
+    /* After the loop, `first` has been shifted once more than there are lengths. */
     if (longest > 0 && first != 1u << (LONGEST + 1) && (whole || longest != 1)) return false;
     for (int i = 0; i < n; i++) {
         int length = lengths[i];
@@ -82,13 +83,13 @@ static bool build(huffman *code, const uint8_t *lengths, int n, bool whole) {
     return true;
 }
 
-/* Top the buffer up to at least 56 bits, or to all there is. */
+/* Fill the buffer to at least 56 bits, or with all remaining data. */
 static inline void refill(stream *s) {
     if (s->end - s->at >= 8) {
         uint64_t eight = (uint64_t)bird_le32(s->at + 4) << 32 | bird_le32(s->at);
         int bytes = (63 - s->count) >> 3;
         if (bytes == 0) return;
-        /* Whole bytes only: what lies above `count` stays zero. */
+        /* Use whole bytes only: the bits above `count` stay zero. */
         eight &= ((uint64_t)1 << 8 * bytes) - 1;
         s->buffer |= eight << s->count;
         s->at += bytes;
@@ -99,7 +100,7 @@ static inline void refill(stream *s) {
         s->buffer |= (uint64_t)*s->at++ << s->count;
 }
 
-/* Drop n bits; false at the end of the data. */
+/* Drop n bits. Return false at the end of the data. */
 static inline bool skip(stream *s, int n) {
     if (n > s->count) {
         s->cut = true;
@@ -110,13 +111,13 @@ static inline bool skip(stream *s, int n) {
     return true;
 }
 
-/* The next n bits as a number, or -1. The buffer holds them unless the data end. */
+/* Return the next n bits as a number, or -1. The buffer contains them unless the data ends. */
 static inline int take(stream *s, int n) {
     int value = (int)(s->buffer & (((uint64_t)1 << n) - 1));
     return skip(s, n) ? value : -1;
 }
 
-/* The symbol of a code that is longer than FAST_BITS, or -1 for none. */
+/* Return the symbol of a code longer than FAST_BITS, or -1 if there is none. */
 static int long_symbol(stream *s, const huffman *code) {
     uint32_t bits = reversed((uint32_t)s->buffer & ((1u << LONGEST) - 1), LONGEST);
     int length = 1;
@@ -129,7 +130,7 @@ static int long_symbol(stream *s, const huffman *code) {
     return code->symbols[(int32_t)(bits >> (LONGEST - length)) + code->offset[length]];
 }
 
-/* The next symbol, or -1. The buffer was topped up. */
+/* Return the next symbol, or -1. The buffer has been refilled. */
 static inline int symbol(stream *s, const huffman *code) {
     uint32_t entry = code->fast[s->buffer & ((1u << FAST_BITS) - 1)];
     if (entry == 0) return long_symbol(s, code);
@@ -146,13 +147,13 @@ static bird_status too_long(bird_error *err) {
                      "damaged PNG: data is longer than the header says");
 }
 
-/* Repeat `length` bytes from `distance` behind; both were checked. */
+/* Repeat `length` bytes that begin `distance` bytes back. Both have been checked. */
 static inline void repeat(stream *s, size_t length, size_t distance) {
     const uint8_t *from = s->out - distance;
     uint8_t *to = s->out, *end = to + length;
     s->out = end;
     if (distance >= 8 && (size_t)(s->out_end - to) >= length + 8) {
-        /* Up to 7 bytes too many, which what follows writes over. */
+        /* This writes up to 7 bytes too many, which later output overwrites. */
         for (; to < end; to += 8, from += 8) memcpy(to, from, 8);
     } else if (distance == 1) {
         memset(to, *from, length);
@@ -161,7 +162,7 @@ static inline void repeat(stream *s, size_t length, size_t distance) {
     }
 }
 
-/* A run: its length symbol has been read. */
+/* Copy a run. Its length symbol has been read. */
 static bird_status unfold_run(stream *s, const huffman *distances, int code, bird_error *err) {
     int length, distance, extra;
     code -= END_OF_BLOCK + 1;
@@ -188,7 +189,7 @@ static bird_status unfold_codes(stream *s, const huffman *literals, const huffma
         int code;
         refill(s);
         code = symbol(s, literals);
-        /* Three codes fit into what a refill brings. */
+        /* One refill is enough for three codes. */
         for (int more = 2; code >= 0 && code < END_OF_BLOCK; more--) {
             if (s->out == s->out_end) return too_long(err);
             *s->out++ = (uint8_t)code;
@@ -211,7 +212,7 @@ static bird_status unfold_stored(stream *s, bird_error *err) {
     low = take(s, 16);
     high = low < 0 ? -1 : take(s, 16);
     if (high < 0 || low != (~high & 0xFFFF)) return damaged(s, err, "a bad length");
-    /* The buffer holds whole bytes: back to the first that was not taken. */
+    /* The buffer contains whole bytes, so go back to the first unused one. */
     s->at -= s->count / 8;
     s->buffer = 0;
     s->count = 0;
@@ -225,7 +226,7 @@ static bird_status unfold_stored(stream *s, bird_error *err) {
     return BIRD_OK;
 }
 
-/* The code lengths of a block's two codes, n of them. */
+/* Read the n code lengths of a block's two codes. */
 static bool read_lengths(stream *s, uint8_t *lengths, int n, const huffman *code) {
     for (int i = 0; i < n;) {
         int value, count;
@@ -291,7 +292,7 @@ static void build_fixed(void) {
 static uint32_t adler32_of(const uint8_t *at, size_t size) {
     uint32_t a = 1, b = 0;
     while (size > 0) {
-        size_t part = size < 5536 ? size : 5536; /* so many before 32 bits run over */
+        size_t part = size < 5536 ? size : 5536; /* more could overflow 32 bits */
         size -= part;
         for (; part >= 16; part -= 16, at += 16) {
             uint32_t sum = 0, weighed = 0;
@@ -312,7 +313,7 @@ static uint32_t adler32_of(const uint8_t *at, size_t size) {
     return b << 16 | a;
 }
 
-/* Behind the last block: the sum of what came out. */
+/* Compare the checksum that follows the last block with that of the output. */
 static bird_status check_sum(stream *s, bird_error *err) {
     uint32_t sum = 0;
     skip(s, s->count % 8);
@@ -325,7 +326,7 @@ static bird_status check_sum(stream *s, bird_error *err) {
     return BIRD_OK;
 }
 
-/* All blocks of a stream, from its header on. */
+/* Decompress all blocks of a stream, beginning with its header. */
 static bird_status unfold(stream *s, bird_error *err) {
     const uint8_t *data = s->at;
     int last = 0;

@@ -4,11 +4,11 @@
 
 #include "image/bytes.h"
 
-/* Bits of the entropy-coded data, most significant first, stuffed zeros taken out. */
+/* The bits of the entropy-coded data, most significant first, without the stuffed zeros. */
 typedef struct bits {
     const uint8_t *at, *end; /* borrowed: the file's bytes */
-    uint64_t buffer;         /* left-aligned; below the real bits zeros, or bits to come */
-    int count;               /* real bits in it */
+    uint64_t buffer;         /* left-aligned; below the real bits: zeros, or bits to come */
+    int count;               /* how many of them are real */
 } bits;
 
 bird_status bird_jpeg_build_huffman(bird_jpeg_huffman *table, const uint8_t counts[16],
@@ -36,11 +36,11 @@ bird_status bird_jpeg_build_huffman(bird_jpeg_huffman *table, const uint8_t coun
     return BIRD_OK;
 }
 
-/* Top the buffer up to at least 56 bits, or to all there is before the next marker. */
+/* Fill the buffer to at least 56 bits, or with all data before the next marker. */
 static void refill(bits *in) {
     if (in->end - in->at >= 8 && in->count <= 56) {
         uint64_t eight = (uint64_t)bird_be32(in->at) << 32 | bird_be32(in->at + 4);
-        /* No byte of them is 0xFF where no byte of the complement is zero. */
+        /* No byte is 0xFF if no byte of the complement is zero. */
         if (((~eight - 0x0101010101010101u) & eight & 0x8080808080808080u) == 0) {
             int bytes = (64 - in->count) / 8;
             in->buffer |= eight >> in->count;
@@ -63,7 +63,7 @@ static void refill(bits *in) {
     }
 }
 
-/* Drop n <= 56 bits (what refill promises); false where there are not so many left. */
+/* Drop n <= 56 bits, the number that refill provides. Return false if there are fewer. */
 static inline bool skip(bits *in, int n) {
     if (in->count < n) {
         refill(in);
@@ -74,7 +74,7 @@ static inline bool skip(bits *in, int n) {
     return true;
 }
 
-/* The next n <= 16 bits as a number, or -1. */
+/* Return the next n <= 16 bits as a number, or -1. */
 static inline int take(bits *in, int n) {
     uint32_t value;
     if (n == 0) return 0;
@@ -86,7 +86,7 @@ static inline int take(bits *in, int n) {
     return (int)value;
 }
 
-/* Length << 8 | symbol of the code that stands next, 0 where there is none. */
+/* Return length << 8 | symbol of the next code, or 0 if there is none. */
 static inline uint32_t look_up(bits *in, const bird_jpeg_huffman *table) {
     uint32_t entry, code, length;
     if (in->count < 32) refill(in);
@@ -100,24 +100,25 @@ static inline uint32_t look_up(bits *in, const bird_jpeg_huffman *table) {
     return length << 8 | table->symbols[code & 255];
 }
 
-/* The next symbol, or -1 where there is none. */
+/* Return the next symbol, or -1 if there is none. */
 static inline int symbol(bits *in, const bird_jpeg_huffman *table) {
     uint32_t entry = look_up(in, table);
     if (entry == 0 || !skip(in, (int)(entry >> 8))) return -1;
     return (int)(entry & 255);
 }
 
-/* The same, and past the value bits whose number stands in its low half. */
+/* Like symbol(), but also skip the value bits, whose number is the low half of the symbol. */
 static inline int symbol_and_value(bits *in, const bird_jpeg_huffman *table) {
     uint32_t entry = look_up(in, table);
     if (entry == 0 || !skip(in, (int)((entry >> 8) + (entry & 15)))) return -1;
     return (int)(entry & 255);
 }
 
-/* The DC coefficient of a block, added to what came before; false for damage. */
+/* Read the DC coefficient of a block and add it to the previous one. Return false if it is
+ * damaged. */
 static bool walk_dc(bits *in, const bird_jpeg_huffman *table, int32_t *dc, int32_t largest) {
     int size = symbol(in, table), value;
-    if (size < 0 || size > 11) return false; /* 11 bits are the most that 8-bit samples need */
+    if (size < 0 || size > 11) return false; /* 8-bit samples need at most 11 bits */
     value = take(in, size);
     if (value < 0) return false;
     if (size > 0 && value < 1 << (size - 1)) value -= (1 << size) - 1;
@@ -125,7 +126,7 @@ static bool walk_dc(bits *in, const bird_jpeg_huffman *table, int32_t *dc, int32
     return *dc <= largest && *dc >= -largest;
 }
 
-/* The AC coefficients of a block of a sequential JPEG. */
+/* Read the AC coefficients of a block of a sequential JPEG. */
 static bool walk_ac(bits *in, const bird_jpeg_huffman *table) {
     for (int k = 1; k < 64; k++) {
         int run_size = symbol_and_value(in, table);
@@ -140,7 +141,8 @@ static bool walk_ac(bits *in, const bird_jpeg_huffman *table) {
     return true;
 }
 
-/* End of a band in a progressive scan: the length of the run of such blocks, less this one. */
+/* At the end of a band in a progressive scan, read the length of the run of such blocks, minus this
+ * block. */
 static bool take_eob_run(bits *in, int r, uint32_t *eob_run) {
     int extra = take(in, r);
     if (extra < 0) return false;
@@ -168,12 +170,12 @@ static bool walk_ac_first(bits *in, const bird_jpeg_huffman *table,
     return true;
 }
 
-/* Coefficients first .. last, as a mask. */
+/* Return coefficients first .. last as a mask. */
 static inline uint64_t band(int first, int last) {
     return (~(uint64_t)0 >> (63 - last)) & (~(uint64_t)0 << first);
 }
 
-/* One correction bit for each coefficient that is nonzero already. */
+/* Read one correction bit for each coefficient that is already nonzero. */
 static bool walk_corrections(bits *in, uint64_t nonzero, int first, int last) {
     int n;
     if (first > last) return true;
@@ -197,7 +199,7 @@ static bool walk_ac_refine(bits *in, const bird_jpeg_huffman *table,
         if (size > 1) return false; /* a new coefficient is 1 or -1 */
         if (size == 0 && run < 15)
             return take_eob_run(in, run, eob_run) && walk_corrections(in, *nonzero, k, last);
-        if (size == 1 && !skip(in, 1)) return false; /* its sign */
+        if (size == 1 && !skip(in, 1)) return false; /* the sign */
         for (; k <= last; k++) {
             if (*nonzero >> k & 1) {
                 if (!skip(in, 1)) return false;
@@ -253,8 +255,8 @@ static bool walk_mcu(walker *w, size_t x, size_t y) {
     return true;
 }
 
-/* True where nothing but fill is left before the next marker: the rest of a byte, and zero
- * bytes, which some cameras append. Leaves `at` on the marker's 0xFF. */
+/* Return true if only padding is left before the next marker: the rest of a byte, and zero bytes,
+ * which some cameras append. Leaves `at` on the 0xFF of the marker. */
 static bool at_segment_end(bits *in) {
     refill(in);
     skip(in, in->count % 8);
@@ -269,7 +271,7 @@ static bool at_segment_end(bits *in) {
     return true;
 }
 
-/* Start afresh behind the restart marker that must stand here. */
+/* Read the restart marker that must be here, and reset the state. */
 static bool walk_restart(walker *w, uint32_t number) {
     bits *in = &w->in;
     if (w->eob_run > 0 || !at_segment_end(in) || in->end - in->at < 2 ||

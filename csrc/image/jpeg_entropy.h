@@ -16,7 +16,7 @@ typedef struct bird_jpeg_huffman {
     bool defined;
     /* Indexed by the next 9 bits: code length << 8 | symbol; 0 if the code is longer. */
     uint16_t fast[1 << BIRD_JPEG_FAST_BITS];
-    uint32_t limit[18];  /* by length: first code of no such length, left-aligned in 16 bits */
+    uint32_t limit[18];  /* by length: first code past them, left-aligned in 16 bits */
     int32_t offset[17];  /* by length: index of a symbol minus its code */
     int n_symbols;
     uint8_t symbols[256];
@@ -24,11 +24,11 @@ typedef struct bird_jpeg_huffman {
 
 typedef struct bird_jpeg_component {
     int id, h, v;           /* sampling factors */
-    int quantiser;          /* number of its table */
+    int quantiser;          /* index of its table */
     int dc_table, ac_table; /* of the current scan */
     uint8_t missing[64];    /* missing bits of each coefficient; 255: all */
     size_t blocks_x, blocks_y; /* inside the image */
-    size_t stride;             /* blocks in a row, those that only fill up an MCU included */
+    size_t stride;             /* blocks per row, including those that only complete an MCU */
     uint64_t *nonzero; /* owned; progressive: for each block the coefficients met so far,
                           else NULL */
 } bird_jpeg_component;
@@ -41,7 +41,7 @@ typedef struct bird_jpeg {
     size_t mcus_x, mcus_y;
     uint32_t restart_interval;
     bird_jpeg_huffman dc[4], ac[4];
-    uint16_t quantiser_dc[4]; /* first entry of each table */
+    uint16_t quantiser_dc[4]; /* first entry of each quantiser table */
     bool quantiser_defined[4];
 } bird_jpeg;
 

@@ -9,9 +9,10 @@
 enum {
     SOF0 = 0xC0, SOF2 = 0xC2, DHT = 0xC4, SOI = 0xD8, EOI = 0xD9, SOS = 0xDA, DQT = 0xDB,
     DNL = 0xDC, DRI = 0xDD, APP0 = 0xE0, APP1 = 0xE1, APP14 = 0xEE, APP15 = 0xEF, COM = 0xFE,
-    /* A sound file needs about ten; each costs a pass over its components' blocks. */
+    /* A normal file needs about ten. Each scan costs a pass over the blocks of its components. */
     MAX_SCANS = 100,
-    /* Of all scans together. 200 million pixels in colour, in libjpeg's ten scans: 44 million. */
+    /* Limit for all scans together. 200 million pixels in colour take 44 million in libjpeg's ten
+     * scans. */
     MAX_BLOCKS = 64 << 20,
     NOTHING_CAME = 255
 };
@@ -50,7 +51,7 @@ static bird_status read_quantisers(bird_jpeg *jpeg, const uint8_t *at, size_t le
     return BIRD_OK;
 }
 
-/* Sizes in blocks, once all sampling factors are known. */
+/* Compute the sizes in blocks, when all sampling factors are known. */
 static void lay_out(bird_jpeg *jpeg, int h_max, int v_max) {
     size_t h = (size_t)h_max, v = (size_t)v_max;
     jpeg->mcus_x = (jpeg->width + 8 * h - 1) / (8 * h);
@@ -65,13 +66,14 @@ static void lay_out(bird_jpeg *jpeg, int h_max, int v_max) {
     }
 }
 
-/* Of a component, those included that only fill up an MCU. */
+/* Return the number of blocks of a component, including those that only complete an MCU. */
 static uint64_t all_blocks(const bird_jpeg *jpeg, const bird_jpeg_component *component) {
     return (uint64_t)component->stride * jpeg->mcus_y * (uint64_t)component->v;
 }
 
-/* The planes of samples, for progressive files two bytes a coefficient, rows that are widened,
- * and the result. Our own bits of the coefficients (an eighth of a byte each) are gone by then. */
+/* Estimate the decoder's memory: the planes of samples, in progressive files two bytes per
+ * coefficient, widened rows, and the result. Our own bits for coefficients (one per coefficient)
+ * are already freed. */
 static uint64_t decode_bytes(const bird_jpeg *jpeg, const bird_image_info *info) {
     uint64_t planes = 0;
     for (int c = 0; c < jpeg->n_components; c++)
@@ -124,7 +126,7 @@ static bird_status read_frame(bird_jpeg *jpeg, bird_image_info *info, const uint
     return bird_image_check_memory(info, err);
 }
 
-/* The tables that a scan uses must have come before it. */
+/* Check that the tables of a scan come before it. */
 static bird_status check_tables(const bird_jpeg *jpeg, const bird_jpeg_scan_header *scan,
                                 bird_error *err) {
     for (int i = 0; i < scan->n_components; i++) {
@@ -135,7 +137,7 @@ static bird_status check_tables(const bird_jpeg *jpeg, const bird_jpeg_scan_head
             (wants_dc && !jpeg->dc[component->dc_table].defined) ||
             (wants_ac && !jpeg->ac[component->ac_table].defined))
             return bird_fail(err, BIRD_UNSUPPORTED, "JPEG scan uses a missing table");
-        /* stb_image clears a block with its first DC bits: they have to come first. */
+        /* stb_image clears a block when it reads its first DC bits, so these have to come first. */
         if (wants_ac && jpeg->progressive && component->missing[0] == NOTHING_CAME)
             return bird_fail(err, BIRD_UNSUPPORTED, "JPEG scans in an unusual order");
         for (int k = scan->spectral_start; jpeg->progressive && k <= scan->spectral_end; k++)
@@ -193,7 +195,8 @@ static bird_status reserve_history(bird_jpeg *jpeg, bird_error *err) {
     return BIRD_OK;
 }
 
-/* Blocks that a scan goes over: inside the image where it is of one component, else in MCUs. */
+/* Return the number of blocks in a scan: those inside the image if it has one component, else all
+ * blocks of the MCUs. */
 static uint64_t blocks_of_scan(const bird_jpeg *jpeg, const bird_jpeg_scan_header *scan) {
     const bird_jpeg_component *first = &jpeg->component[scan->component[0]];
     uint64_t sum = 0;
@@ -236,7 +239,7 @@ typedef struct walk {
     uint64_t blocks; /* of all scans so far */
 } walk;
 
-/* One segment behind its marker; w->at stands behind it afterwards. */
+/* Read the segment after a marker, and move w->at to its end. */
 static bird_status read_segment(walk *w, bird_image_info *info, int marker, bird_error *err) {
     const uint8_t *body = w->at + 2;
     size_t length;
@@ -276,7 +279,7 @@ static bird_status read_segment(walk *w, bird_image_info *info, int marker, bird
     return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with an unknown marker 0x%02X", marker);
 }
 
-/* Every component must have had its data; four need to be named by an Adobe marker. */
+/* Check that every component has data, and that four components have an Adobe marker. */
 static bird_status check_complete(const walk *w, bird_error *err) {
     const bird_jpeg *jpeg = w->jpeg;
     if (jpeg->n_components == 0 || w->n_scans == 0)
@@ -312,11 +315,11 @@ bird_status bird_jpeg_scan(bird_image_info *info, const uint8_t *data, size_t si
     bird_status status;
     walk w = {.at = data + 2, .end = data + size, .adobe = -1};
     info->format = "JPEG";
-    /* stb_image's vector code for YCbCr writes four. */
+    /* Four, because stb_image's vector code for YCbCr writes four. */
     info->channels = 4;
     info->opaque = true;
     if (size < 4) return bird_fail(err, BIRD_FORMAT, "truncated JPEG: %zu bytes", size);
-    /* 20 KB of tables: too much for the stack of a thread that is not ours. */
+    /* The tables take 20 KB, too much for the stack of a thread that is not ours. */
     w.jpeg = bird_calloc(1, sizeof *w.jpeg);
     if (!w.jpeg) return bird_fail(err, BIRD_NOMEM, "out of memory for a JPEG");
     status = walk_markers(&w, info, err);

@@ -8,7 +8,7 @@
 #include "image/inflate.h"
 
 enum {
-    MOST_TEXT = 1 << 18, /* of a profile's text; orientation is at its beginning */
+    MOST_TEXT = 1 << 18, /* bytes of a profile's text; the orientation is near its start */
     PREFIX = 6           /* "Exif\0\0" */
 };
 
@@ -29,7 +29,7 @@ void bird_png_exif(bird_image_info *info, const uint8_t *body, size_t length) {
     info->exif_size = exif.size;
 }
 
-/* Drop what comes before the first `end`, and it; false if there is none. */
+/* Drop everything up to and including the first `end`. Return false if there is none. */
 static bool drop_to(bytes *text, uint8_t end) {
     const uint8_t *at = text->size > 0 ? memchr(text->at, end, text->size) : NULL;
     if (!at) return false;
@@ -45,7 +45,7 @@ static bool drop(bytes *text, size_t n) {
     return true;
 }
 
-/* The value of a hexadecimal digit, or -1. */
+/* Return the value of a hexadecimal digit, or -1. */
 static int digit(uint8_t c) {
     if (c >= '0' && c <= '9') return c - '0';
     c |= 0x20;
@@ -56,8 +56,9 @@ static bool is_space(uint8_t c) {
     return c == '\n' || c == '\r' || c == ' ' || c == '\t';
 }
 
-/* The orientation in a profile's text: a line break, its name, its size, and lines of hexadecimal
- * digits, which are put as bytes at `room` (half as many; it may be the text itself). */
+/* Return the orientation in the text of a profile: a line break, its name, its size, and lines
+ * of hexadecimal digits. The decoded bytes are stored at `room`, half as many; `room` may be the
+ * text. */
 static int orientation_of(bytes text, uint8_t *room) {
     bytes exif = {room, 0};
     int high = -1;
@@ -78,7 +79,7 @@ static int orientation_of(bytes text, uint8_t *room) {
     return bird_exif_orientation(exif.at, exif.size);
 }
 
-/* Whether a text chunk's keyword is a profile's that holds EXIF. */
+/* Return whether the keyword of a text chunk is that of a profile with EXIF. */
 static bool names_exif(bytes text) {
     static const char *const names[] = {"Raw profile type exif", "Raw profile type APP1"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -88,10 +89,10 @@ static bool names_exif(bytes text) {
     return false;
 }
 
-/* The text behind the keyword, as it stands in the file; false where the chunk is damaged. */
+/* Find the text after the keyword, as it is in the file. Return false if the chunk is damaged. */
 static bool find_text(bytes *text, bool *compressed, const uint8_t *type) {
     *compressed = type[0] == 'z';
-    if (type[0] == 'z') return drop(text, 1); /* the method */
+    if (type[0] == 'z') return drop(text, 1); /* the compression method */
     if (type[0] == 't') return true;
     if (text->size < 2) return false;
     *compressed = text->at[0] == 1;

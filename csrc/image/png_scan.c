@@ -53,12 +53,12 @@ static bool known_depth(int colour, int depth) {
 
 typedef struct walk {
     const uint8_t *data; /* borrowed: the file */
-    int colour, depth;   /* colour -1 until the header has come */
+    int colour, depth;   /* colour is -1 until the header has been read */
     size_t palette_size; /* bytes of PLTE */
-    size_t palette_at;   /* its chunk's offset in the file */
-    size_t data_size;    /* bytes of all IDAT together */
-    bool interlaced, transparent; /* transparent: tRNS has come */
-    bool pixels;         /* IDAT has come */
+    size_t palette_at;   /* offset of its chunk in the file */
+    size_t data_size;    /* bytes of all IDAT chunks */
+    bool interlaced, transparent; /* transparent: tRNS was found */
+    bool pixels;         /* IDAT was found */
 } walk;
 
 static bird_status read_header(walk *w, bird_image_info *info, const uint8_t *body,
@@ -82,7 +82,7 @@ static bird_status read_chunk(walk *w, bird_image_info *info, const uint8_t *bod
     const uint8_t *type = body - 4;
     if (memcmp(type, "IHDR", 4) == 0) return read_header(w, info, body, length, err);
     if (memcmp(type, "CgBI", 4) == 0)
-        return bird_fail(err, BIRD_UNSUPPORTED, "PNG in the variant of Apple");
+        return bird_fail(err, BIRD_UNSUPPORTED, "PNG in Apple's variant");
     if (w->colour < 0)
         return bird_fail(err, BIRD_FORMAT, "damaged PNG: it does not start with its header");
     if (memcmp(type, "PLTE", 4) == 0) {
@@ -112,13 +112,13 @@ static uint64_t channels_of(int colour) {
     return colour == RGB ? 3 : colour == GREY_ALPHA ? 2 : colour == RGB_ALPHA ? 4 : 1;
 }
 
-/* Bytes of `height` rows, each with the byte that names its filter. */
+/* Return the bytes of `height` rows, each with the byte that names its filter. */
 static uint64_t bytes_of_rows(const walk *w, uint64_t width, uint64_t height) {
     if (width == 0) return 0;
     return height * (1 + (width * channels_of(w->colour) * (uint64_t)w->depth + 7) / 8);
 }
 
-/* The exact size of the decompressed data. */
+/* Return the exact size of the decompressed data. */
 static uint64_t raw_bytes(const walk *w, const bird_image_info *info) {
     /* Adam7: offset and step of each pass. */
     static const uint8_t x[7] = {0, 4, 0, 2, 0, 1, 0}, step_x[7] = {8, 8, 4, 4, 2, 2, 1};
@@ -135,7 +135,7 @@ static inline uint64_t larger(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-/* The memory that stb_image allocates: decompressed rows, samples (once more for a pass of an
+/* Return the memory that stb_image allocates: decompressed rows, samples (twice during a pass of an
  * interlaced file), palette colours, a conversion to our channels, and one from 16 bits. */
 static uint64_t decode_bytes(const walk *w, const bird_image_info *info, uint64_t raw) {
     uint64_t n = info->width * info->height, sample = w->depth == 16 ? 2 : 1;
@@ -174,7 +174,7 @@ static bird_status finish(const walk *w, bird_image_info *info, bird_error *err)
 bird_status bird_png_scan(bird_image_info *info, const uint8_t *data, size_t size,
                           bird_error *err) {
     walk w = {.data = data, .colour = -1};
-    size_t at = 8; /* behind the signature */
+    size_t at = 8; /* after the signature */
     pthread_once(&crc_once, make_crc_tables);
     info->format = "PNG";
     info->channels = 3;
@@ -206,7 +206,7 @@ bird_status bird_png_fill_palette(uint8_t **copy, size_t *copy_size, const uint8
     memcpy(to, data, head);
     memset(to + head, 0, missing);
     memcpy(to + head + missing, data + head, size - head);
-    /* 768 = 0x300; stb_image does not look at the chunk's CRC. */
+    /* 768 = 0x300; stb_image does not check the CRC of the chunk. */
     memcpy(to + at, (const uint8_t[]){0, 0, 3, 0}, 4);
     *copy = to;
     *copy_size = size + missing;

@@ -9,7 +9,7 @@ typedef enum bird_source_kind { BIRD_PATH, BIRD_BYTES, BIRD_ARRAY } bird_source_
 
 typedef struct bird_source {
     bird_source_kind kind;
-    const char *path;    /* BIRD_PATH: borrowed, as the system takes it */
+    const char *path;    /* BIRD_PATH: borrowed, in the encoding of the system */
     const uint8_t *data; /* BIRD_BYTES: the file; BIRD_ARRAY: (height, width, channels); borrowed */
     size_t size;         /* BIRD_BYTES */
     size_t height, width;

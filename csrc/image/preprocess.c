@@ -4,7 +4,8 @@
 
 #include "base/alloc.h"
 
-/* The network halves five times; above, a batch of 8 would pass a gigabyte of pixels. */
+/* The network halves the size five times. Above this size, a batch of 8 exceeds a gigabyte of
+ * pixels. */
 enum { MAX_SIZE = 8192 };
 
 bird_status bird_preprocess_check(const bird_preprocess *cfg, bird_error *err) {
@@ -22,13 +23,14 @@ bird_status bird_preprocess_check(const bird_preprocess *cfg, bird_error *err) {
     return BIRD_OK;
 }
 
-/* Where a window of `size` begins on a side of `whole`: Python's round(d / 2), half to even. */
+/* Return where a window of `size` begins on a side of `whole`: Python's round(d / 2), half to
+ * even. */
 static size_t crop_offset(size_t whole, size_t size) {
     size_t d = whole - size;
     return d / 2 + (d % 2 == 1 && d / 2 % 2 == 1);
 }
 
-/* Sizes after resizing, by torchvision's rules. */
+/* Compute the sizes after resizing, by torchvision's rules. */
 static void fitted_size(size_t *height, size_t *width, const bird_image *image,
                         const bird_preprocess *cfg) {
     size_t side = (size_t)floor(cfg->size / cfg->crop_pct);
@@ -43,7 +45,7 @@ static void fitted_size(size_t *height, size_t *width, const bird_image *image,
 static void normalise(float *dst, const uint8_t *rgb, const bird_preprocess *cfg) {
     size_t n = (size_t)cfg->size * (size_t)cfg->size;
     for (int c = 0; c < 3; c++) {
-        /* 256 samples can only become 256 values: the divisions are done once each. */
+        /* 256 samples have only 256 results, so each division is done only once. */
         float values[256];
         float *plane = dst + (size_t)c * n;
         for (int i = 0; i < 256; i++)

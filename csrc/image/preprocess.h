@@ -19,11 +19,11 @@ typedef struct bird_preprocess {
     bool mirrored;         /* prepare the mirror image: a crop need not be symmetric */
 } bird_preprocess;
 
-/* BIRD_ARG if a field is out of range. */
+/* Return BIRD_ARG if a field is out of range. */
 bird_status bird_preprocess_check(const bird_preprocess *cfg, bird_error *err);
 
-/* dst (3, size, size) = (resized and cropped / 255 - mean) / std, each step rounded to float32
- * as in ToTensor and Normalize of torchvision. */
+/* Write dst (3, size, size) = (resized and cropped / 255 - mean) / std, each step rounded to
+ * float32 as in ToTensor and Normalize of torchvision. */
 bird_status bird_preprocess_image(float *dst, const bird_image *image, const bird_preprocess *cfg,
                                   bird_error *err);
 

@@ -8,10 +8,10 @@
 #include "base/alloc.h"
 #include "image/image.h"
 
-/* Files in /proc and similar have no size; they are read in growing pieces, starting here. */
+/* Files in /proc and similar have no size; they are read in growing pieces, beginning with this. */
 enum { FIRST_PIECE = 64 * 1024 };
 
-/* Fill `block` from `used` to `size`; *used grows by the bytes read, fewer at the end of a file. */
+/* Fill `block` from `used` to `size`. *used grows by the bytes read: fewer at the end of a file. */
 static bird_status read_up_to(uint8_t *block, size_t *used, size_t size, int file,
                               bird_error *err) {
     while (*used < size) {
@@ -49,7 +49,7 @@ bird_status bird_read_file(uint8_t **data, size_t *size, const char *path, bird_
         status = bird_fail_io(err, EINVAL, "expected an image file, got a pipe or device");
         goto cleanup;
     }
-    /* One byte more than the size: the read that returns less is the end of the file. */
+    /* One byte more than the size: a read that returns less is at the end of the file. */
     capacity = about.st_size > 0 ? (size_t)about.st_size + 1 : FIRST_PIECE;
     for (;;) {
         uint8_t *grown;

@@ -10,14 +10,15 @@
 
 #include "base/alloc.h"
 
-/* Weights are 22-bit fractions: 32 bits less 8 of a sample and 2 for a sign and the bicubic
- * filter's overshoot. */
+/* Weights are 22-bit fractions: 32 bits minus 8 for a sample and 2 for the sign and the overshoot
+ * of the bicubic filter. */
 enum { PRECISION_BITS = 32 - 8 - 2 };
 
-/* Pixels that a run of column weights is a multiple of: 12 samples, one vector and a half. */
+/* The length of a run of column weights is a multiple of this: 4 pixels are 12 samples, one and a
+ * half vectors. */
 enum { STEP = 4 };
 
-/* For each output position: the first source position, how many, and their weights. */
+/* For each output position: the first source position, their number, and their weights. */
 typedef struct taps {
     int32_t *weights; /* owned: (n, capacity) */
     int32_t *first;   /* owned: (n) */
@@ -49,9 +50,10 @@ static int32_t fixed(double weight) {
     return (int32_t)(weight * (1 << PRECISION_BITS) + (weight < 0 ? -0.5 : 0.5));
 }
 
-/* Weights for output positions first .. first+n-1 of a resize from src_size to dst_size. When
- * it shrinks, the filter is widened by the scale (antialiasing). The order of operations is
- * Pillow's: another one rounds differently. `row` is scratch for one position's weights. */
+/* Compute the weights for output positions first .. first+n-1 of a resize from src_size to
+ * dst_size. If it shrinks, the filter is widened by the scale (antialiasing). The order of
+ * operations is Pillow's, because another one rounds differently. `row` is scratch for the weights
+ * of one position. */
 static void fill_taps(taps *t, double *row, size_t src_size, size_t dst_size, size_t first,
                       size_t n, double (*kernel)(double), double support) {
     double scale = (double)src_size / (double)dst_size;
@@ -101,9 +103,9 @@ static inline uint8_t to_sample(int32_t sum) {
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-/* One row, each output pixel the weighted sum of a run of source pixels. `wide` holds each
- * weight three times, for the three samples of a pixel, in runs of `length` pixels, a multiple
- * of STEP; sample s of a step adds up in lane s, whose channel is s % 3. */
+/* Write one row; each output pixel is the weighted sum of a run of source pixels. `wide` contains
+ * each weight three times, for the three samples of a pixel, in runs of `length` pixels, a multiple
+ * of STEP. Sample s of a step is added to lane s, whose channel is s % 3. */
 static void resize_row_plain(uint8_t *dst, const uint8_t *src, const int32_t *first,
                              const int32_t *wide, size_t length, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -117,7 +119,7 @@ static void resize_row_plain(uint8_t *dst, const uint8_t *src, const int32_t *fi
     }
 }
 
-/* The same for a source that is too narrow for a whole step. */
+/* The same for a source that is narrower than one step. */
 static void resize_narrow_row(uint8_t *dst, const uint8_t *src, const taps *t, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const uint8_t *from = src + 3 * (size_t)t->first[i];
@@ -129,8 +131,8 @@ static void resize_narrow_row(uint8_t *dst, const uint8_t *src, const taps *t, s
     }
 }
 
-/* One output row as the weighted sum of `count` rows of `size` samples that lie `stride`
- * apart; `sums` (size) is scratch. */
+/* Write one output row as the weighted sum of `count` rows of `size` samples, `stride` apart.
+ * `sums` (size) is scratch. */
 static inline __attribute__((always_inline)) void mix_rows(uint8_t *restrict dst,
                                                            const uint8_t *restrict src,
                                                            size_t stride, size_t size,
@@ -148,13 +150,13 @@ static inline __attribute__((always_inline)) void mix_rows(uint8_t *restrict dst
 #if defined(__x86_64__)
 #define AVX2 __attribute__((target("avx2")))
 
-/* 8 neighbouring samples times 8 weights. */
+/* Multiply 8 neighbouring samples by 8 weights. */
 AVX2 static inline __m256i product(const uint8_t *samples, const int32_t *weights) {
     __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)samples));
     return _mm256_mullo_epi32(wide, _mm256_loadu_si256((const __m256i *)weights));
 }
 
-/* 4 of them, and four zeros. */
+/* Multiply 4 samples by 4 weights; the other four lanes are zero. */
 AVX2 static inline __m256i half_product(const uint8_t *samples, const int32_t *weights) {
     int32_t four;
     memcpy(&four, samples, sizeof four);
@@ -163,8 +165,8 @@ AVX2 static inline __m256i half_product(const uint8_t *samples, const int32_t *w
         _mm_mullo_epi32(wide, _mm_loadu_si128((const __m128i *)weights)));
 }
 
-/* Red, green and blue of 24 lanes that belong to samples 0 .. 23, as bytes. By quarters, the
- * lanes are RGBR GBRG BRGB RGBR GBRG BRGB; in the sum of the halves four pixels lie in a row. */
+/* Return red, green and blue, as bytes, from 24 lanes of the samples 0 .. 23. By quarters, the
+ * lanes are RGBR GBRG BRGB RGBR GBRG BRGB; in the sum of the halves, four pixels lie in a row. */
 AVX2 static inline uint32_t gather_pixel(__m256i a, __m256i b, __m256i c) {
     __m128i x = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(b, 1));
     __m128i y = _mm_add_epi32(_mm256_extracti128_si256(a, 1), _mm256_castsi256_si128(c));
@@ -178,7 +180,7 @@ AVX2 static inline uint32_t gather_pixel(__m256i a, __m256i b, __m256i c) {
     return (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(sum, sum));
 }
 
-/* Two steps at a time; a last single one fills the first vector and half of the second. */
+/* Do two steps at a time. A last single step fills the first vector and half of the second. */
 AVX2 static void resize_row_avx2(uint8_t *dst, const uint8_t *src, const int32_t *first,
                                  const int32_t *wide, size_t length, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -219,7 +221,7 @@ typedef struct kernels {
                  const int32_t *weights, int count, int32_t *sums);
 } kernels;
 
-/* Integers only: both give the same bits. */
+/* The kernels use only integers, so both give the same bits. */
 static kernels choose_kernels(void) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2")) return (kernels){resize_row_avx2, mix_rows_avx2};
@@ -229,7 +231,7 @@ static kernels choose_kernels(void) {
 
 /* One direction of a resize: the source span that the window touches, and the taps into it. */
 typedef struct axis {
-    bool needed;      /* false: the size stays, there are no taps */
+    bool needed;      /* false: the size does not change, so there are no taps */
     size_t low, span; /* source positions low .. low+span-1 */
     taps t;           /* positions counted from `low` */
 } axis;
@@ -247,7 +249,7 @@ static bird_status axis_init(axis *a, size_t src_size, size_t dst_size, size_t f
     return BIRD_OK;
 }
 
-/* The most taps of any of n positions, rounded up to whole steps. */
+/* Return the largest number of taps of n positions, rounded up to whole steps. */
 static size_t longest_run(const taps *t, size_t n) {
     int32_t longest = 0;
     for (size_t i = 0; i < n; i++)
@@ -255,8 +257,8 @@ static size_t longest_run(const taps *t, size_t n) {
     return ((size_t)longest + STEP - 1) / STEP * STEP;
 }
 
-/* The taps of an axis, spread out for resize_row: runs of one length that begin at `first` (n)
- * and never leave the span; what was added weighs nothing. The caller frees both. */
+/* Rearrange the taps of an axis for resize_row: runs of equal length that begin at `first` (n) and
+ * stay inside the span; added taps have weight 0. The caller frees both arrays. */
 static bird_status spread_taps(int32_t **first, int32_t **wide, const axis *x, size_t length,
                                size_t n, bird_error *err) {
     const taps *t = &x->t;
@@ -273,7 +275,7 @@ static bird_status spread_taps(int32_t **first, int32_t **wide, const axis *x, s
     return BIRD_OK;
 }
 
-/* dst (rows, n, 3) from rows of src that lie `stride` bytes apart. */
+/* Write dst (rows, n, 3) from rows of src that are `stride` bytes apart. */
 static bird_status resize_columns(uint8_t *dst, const uint8_t *src, size_t stride, size_t rows,
                                   const axis *x, size_t n, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -298,7 +300,7 @@ cleanup:
     return status;
 }
 
-/* dst (n, columns, 3) from src whose rows lie `stride` bytes apart. */
+/* Write dst (n, columns, 3) from src, whose rows are `stride` bytes apart. */
 static bird_status resize_rows(uint8_t *dst, const uint8_t *src, size_t stride, size_t columns,
                                const axis *y, size_t n, bird_error *err) {
     kernels kernel = choose_kernels();

@@ -1,4 +1,4 @@
-/* The translation unit with stb_image, which allocates through base/alloc. */
+/* The translation unit of stb_image, with allocation through base/alloc. */
 #include <stdbool.h>
 
 #include "base/alloc.h"
@@ -6,7 +6,7 @@
 #include "image/inflate.h"
 #include "image/stb.h"
 
-/* Per thread, because a decode stays on its thread and several run at the same time. */
+/* Per thread, because a decode stays on its thread and several may run at the same time. */
 static _Thread_local const bird_stb_request *asked; /* borrowed for one call */
 static _Thread_local bool out_of_memory, beyond_limit;
 static _Thread_local bird_error unfolding; /* error of bird_inflate, or BIRD_OK */
@@ -24,7 +24,7 @@ static void *stb_realloc(void *block, size_t old_size, size_t new_size) {
 
 #define STBI_MALLOC(size) stb_realloc(NULL, 0, size)
 #define STBI_REALLOC_SIZED(block, old_size, new_size) stb_realloc(block, old_size, new_size)
-#define STBI_REALLOC(block, size) (NULL) /* never asked: the sized form is there */
+#define STBI_REALLOC(block, size) (NULL) /* never called: the sized form exists */
 #define STBI_FREE(block) bird_free(block)
 
 #if defined(__GNUC__) /* warnings in third-party code */
@@ -35,9 +35,9 @@ static void *stb_realloc(void *block, size_t old_size, size_t new_size) {
 #pragma GCC diagnostic ignored "-Wshadow"
 #endif
 
-/* Upsample the chroma of 4:2:2 JPEGs, which many cameras write, with a triangle filter, rounded
- * down and up in turn as in libjpeg. In the row function of stb_image the last but one sample is
- * wrong (it weights the wrong neighbour by 3: errors of 20 of 255 at the right edge). */
+/* Upsample the chroma of 4:2:2 JPEGs, which many cameras write, with a triangle filter that rounds
+ * down and up in turn, as in libjpeg. stb_image's own row function computes the last but one sample
+ * wrongly (it gives weight 3 to the wrong neighbour: errors of 20 of 255 at the right edge). */
 static unsigned char *stbi__resample_row_h_2(unsigned char *out, unsigned char *near,
                                              unsigned char *far, int w, int hs) {
     (void)far;
@@ -51,8 +51,8 @@ static unsigned char *stbi__resample_row_h_2(unsigned char *out, unsigned char *
     return out;
 }
 
-/* The definition in stb_image, which is followed by a parenthesis, gets another name; the use,
- * which is not, refers to the function above. */
+/* stb_image's definition, which is followed by a parenthesis, gets another name. Its use, which is
+ * not, refers to the function above. */
 #define stbi__resample_row_h_2(...) stb_row_h_2_as_shipped(__VA_ARGS__)
 
 #define STB_IMAGE_IMPLEMENTATION
@@ -61,11 +61,11 @@ static unsigned char *stbi__resample_row_h_2(unsigned char *out, unsigned char *
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
 #define STBI_ONLY_GIF
-#define STBI_NO_ZLIB /* ours is below */
+#define STBI_NO_ZLIB /* our own is below */
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
 #define STBI_NO_HDR
-#define STBI_MAX_DIMENSIONS (1 << 24) /* ours is a limit on pixels, checked before */
+#define STBI_MAX_DIMENSIONS (1 << 24) /* our limit is on pixels, and is checked before */
 #define STBI_ASSERT(condition) ((void)0) /* a malicious file must not end the process */
 #include "stb_image.h"
 
@@ -76,7 +76,7 @@ static char *stbi_zlib_decode_malloc_guesssize_headerflag(const char *buffer, in
                                                           int parse_header) {
     uint8_t *out = stb_realloc(NULL, 0, asked->png_bytes);
     (void)initial_size;
-    (void)parse_header; /* 0 for Apple's variant, which png_scan.c refuses */
+    (void)parse_header; /* 0 for Apple's variant, which png_scan.c rejects */
     if (!out) return NULL;
     unfolding.code = bird_inflate(out, asked->png_bytes, (const uint8_t *)buffer, (size_t)len,
                                   &unfolding);

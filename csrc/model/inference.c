@@ -79,10 +79,10 @@ cleanup:
 }
 
 typedef struct forward_job {
-    bird_inference *inference; /* borrowed from the caller, which waits; so are the others */
+    bird_inference *inference; /* borrowed, like the other pointers, from the waiting caller */
     bird_inference_key key;
     const float *pixels; /* (key.batch, 3, height, width) */
-    float *out;          /* maps, features or, observed, largest values of key.batch images */
+    float *out;          /* maps, features or, if observed, largest values of key.batch images */
     bool pooled;
     bird_pooling pooling;
 } forward_job;
@@ -97,7 +97,7 @@ static bird_status forward(void *context, bird_job *job, bird_error *err) {
     const size_t c = (size_t)net->num_features;
     bird_inference_plan *plan;
 
-    /* The results do not depend on the number. */
+    /* The results do not depend on the number of threads. */
     key.n_threads = bird_inference_threads(key.n_threads);
     BIRD_TRY(find_plan(&plan, asked->inference, key, err));
     BIRD_TRY(bird_inference_plan_run(plan, asked->pixels, job, err));
@@ -117,7 +117,8 @@ cleanup:
     return status;
 }
 
-/* `template` has no batch, pixels and out; `each` is the number of output floats per image. */
+/* Run all images in batches. `template` has no batch, pixels and out yet; `each` is the number of
+ * output floats per image. */
 static bird_status run(forward_job template, float *out, const float *pixels, size_t n,
                        size_t each, bird_cancel *cancel, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -127,7 +128,8 @@ static bird_status run(forward_job template, float *out, const float *pixels, si
 
     if (template.key.height < BIRD_MIN_SIDE || template.key.width < BIRD_MIN_SIDE ||
         template.key.height > BIRD_MAX_SIDE || template.key.width > BIRD_MAX_SIDE)
-        BIRD_FAIL(BIRD_SHAPE, "images for the network must be %d to %d pixels a side, got %dx%d",
+        BIRD_FAIL(BIRD_SHAPE,
+                  "images for the network must have sides of %d to %d pixels, got %dx%d",
                   BIRD_MIN_SIDE, BIRD_MAX_SIDE, template.key.height, template.key.width);
     bird_inference_batches(sizes, template.key.n_threads);
     for (size_t done = 0; done < n; done += (size_t)*size) {

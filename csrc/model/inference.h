@@ -1,7 +1,7 @@
-/* Forward passes: images to feature maps or pooled features.
+/* Forward passes from images to feature maps or pooled features.
  *
- * Can be called from any thread; each micro-batch is one job on the compute thread, so that
- * other callers can run in between.
+ * Any thread may call these functions. Each micro-batch is one job on the compute thread, so other
+ * callers can run in between.
  */
 #ifndef BIRD_MODEL_INFERENCE_H
 #define BIRD_MODEL_INFERENCE_H
@@ -21,12 +21,12 @@ bird_status bird_inference_create(bird_inference **inference, bird_weights *weig
 /* Must not be called while another thread uses it. NULL is allowed. */
 void bird_inference_destroy(bird_inference *inference);
 
-/* Side of the feature map for an image side: side / 32, rounded up. */
+/* Return the side of the feature map for an image side: side / 32, rounded up. */
 int bird_inference_map_side(int side);
 
-/* maps (n, num_features, map_side(height), map_side(width)) from pixels (n, 3, height, width),
- * normalised float32. Rows do not depend on n, position or n_threads. In bfloat16 the maps
- * are computed in it, and are float32 again from there on. */
+/* Compute maps (n, num_features, map_side(height), map_side(width)) from pixels (n, 3, height,
+ * width), normalised float32. Rows do not depend on n, position or n_threads. `precision` applies
+ * up to the feature map, which is then converted to float32. */
 bird_status bird_inference_maps(bird_inference *inference, float *maps, const float *pixels,
                                 size_t n, int height, int width, bird_precision precision,
                                 int n_threads, bird_cancel *cancel, bird_error *err);
@@ -37,8 +37,8 @@ bird_status bird_inference_features(bird_inference *inference, float *features,
                                     bird_precision precision, bird_pooling pooling, int n_threads,
                                     bird_cancel *cancel, bird_error *err);
 
-/* The largest absolute output of each convolution (after residual and ReLU) for each image:
- * largest (n, bird_resnet_n_ranges). For bird_weights_set_ranges. */
+/* Write the largest absolute output of each convolution (after residual and ReLU), and of the
+ * images, for each image: largest (n, bird_resnet_n_ranges). For bird_weights_set_ranges. */
 bird_status bird_inference_largest(bird_inference *inference, float *largest, const float *pixels,
                                    size_t n, int height, int width, int n_threads,
                                    bird_cancel *cancel, bird_error *err);

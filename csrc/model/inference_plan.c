@@ -10,11 +10,12 @@
 #include "nn/pool.h"
 #include "nn/team.h"
 
-/* Images of a lane at least: fewer would read the weights too often. And the batch that
- * threads share where there is not enough for lanes; larger ones bring nothing. */
+/* LEAST_LANE is the smallest number of images per lane; with fewer, the weights would be read too
+ * often. SHARED_BATCH is the batch that all threads share if there are not enough images for lanes;
+ * larger batches are no faster. */
 enum { LEAST_LANE = 4, SHARED_BATCH = 8 };
 
-/* One plan of a batch, or of a lane's part of it. */
+/* The plan of a batch, or of one lane's part of it. */
 typedef struct part {
     bird_plan *plan; /* owned */
     bird_value input, maps;
@@ -23,14 +24,14 @@ typedef struct part {
 struct bird_inference_plan {
     bird_inference_key key;
     int n_parts;     /* 1, or the number of lanes */
-    int each;        /* images a part */
-    size_t image;    /* floats of an image */
-    size_t map;      /* floats of a feature map */
-    float *largest;  /* owned (bird_resnet_n_ranges); NULL but where observed */
+    int each;        /* images per part */
+    size_t image;    /* floats per image */
+    size_t map;      /* floats per feature map */
+    float *largest;  /* owned (bird_resnet_n_ranges); NULL unless observed */
     part parts[BIRD_MAX_LANES];
 };
 
-/* A tensor on its way through the network. In int8 its data are `bytes`. */
+/* A tensor on its way through the network. In int8 its data are in `bytes`. */
 typedef struct flow {
     bird_value value;
     bird_bytes bytes; /* bytes.value is BIRD_NO_VALUE in other precisions */
@@ -41,11 +42,11 @@ typedef struct builder {
     bird_plan *plan;           /* borrowed from the plan being made */
     const bird_resnet *net;    /* borrowed from the weights */
     bird_packed *packed;       /* borrowed from the weights */
-    const float *ranges;       /* borrowed from the weights; NULL but for int8 */
+    const float *ranges;       /* borrowed from the weights; NULL unless int8 */
     float *largest;            /* borrowed from the plan being made; NULL if not wanted */
 } builder;
 
-/* at = relu(conv(at) + residual); `residual` may be NULL. */
+/* Append at = conv(at) + residual, then a ReLU if `relu`. `residual` may be NULL. */
 static bird_status conv(builder *build, flow *at, int index, const flow *residual, bool relu,
                         bird_error *err) {
     bird_status status = BIRD_OK;
@@ -69,12 +70,12 @@ cleanup:
     return status;
 }
 
-/* What is pooled, and where the result goes: numbers or bytes. */
+/* Return the value that pooling reads and replaces: numbers or bytes. */
 static bird_value *pooled(flow *at) {
     return at->bytes.value == BIRD_NO_VALUE ? &at->value : &at->bytes.value;
 }
 
-/* The images as the first convolution reads them. */
+/* Convert the images to the form that the first convolution reads. */
 static bird_status images(builder *build, flow *at, bird_value input, bird_precision precision,
                           bird_error *err) {
     if (precision == BIRD_INT8)
@@ -224,7 +225,7 @@ bird_status bird_inference_plan_run(bird_inference_plan *plan, const float *pixe
     for (int i = 0; i < plan->n_parts; i++) {
         const float *own = pixels + (size_t)(i * plan->each) * plan->image;
         plans[i] = plan->parts[i].plan;
-        /* oneDNN takes sources as void *, and does not write to them. */
+        /* oneDNN takes sources as void * but does not write to them. */
         BIRD_TRY(bird_plan_bind(plans[i], plan->parts[i].input, (void *)own, err));
     }
     if (plan->n_parts > 1)

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-/* One row; the gradient is scaled by `share`. */
+/* Return the loss of one row. The gradient is scaled by `share`. */
 static double row_loss(float *diff, const float *logits, const float *targets, double share,
                        size_t classes) {
     double largest = logits[0], sum = 0, mass = 0, loss = 0;

@@ -1,7 +1,7 @@
-/* The parameter table of a network, and its slab layout.
+/* The parameter table of a network, and the layout of its slabs.
  *
- * Weights, gradients and optimizer moments are slabs of this layout, so that an operation on
- * all parameters is one flat loop.
+ * Weights, gradients and optimizer moments are slabs of this layout, so an operation on all
+ * parameters is one flat loop.
  */
 #ifndef BIRD_MODEL_PARAMS_H
 #define BIRD_MODEL_PARAMS_H

@@ -8,7 +8,7 @@ static float cubed(float x) {
     return clamped * clamped * clamped;
 }
 
-/* dst (c) from src (pixels, c). Each channel has one sum, so the compiler can vectorise over
+/* dst (c) = mean of src (pixels, c). Each channel has one sum, so the compiler can vectorise over
  * channels, and the order of summation is that of the pixels. */
 static void average(float *dst, const float *src, size_t pixels, size_t c) {
     memset(dst, 0, c * sizeof *dst);

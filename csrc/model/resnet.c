@@ -56,7 +56,7 @@ static bird_status add_vector(bird_resnet *net, int *index, bird_param_kind kind
     return bird_params_add(&net->params, index, kind, dims, err, "%s.%s", prefix, name);
 }
 
-/* A convolution and its batch norm, with their five parameters in state_dict order. */
+/* Add a convolution and its batch norm, with their five parameters in state_dict order. */
 static bird_status add_conv_bn(bird_resnet *net, int *index, int ic, int oc, int kernel,
                                int stride, const char *conv_name, const char *bn_name,
                                bird_error *err) {
@@ -94,7 +94,8 @@ cleanup:
     return status;
 }
 
-/* Block `number` of `stage` (both from 0) for *channels of input, which become its output's. */
+/* Add block `number` of `stage` (both from 0). *channels is the number of input channels, and
+ * becomes that of the output. */
 static bird_status add_block(bird_resnet *net, int *channels, int stage, int number,
                              bird_error *err) {
     bird_status status = BIRD_OK;
@@ -114,7 +115,8 @@ static bird_status add_block(bird_resnet *net, int *channels, int stage, int num
     }
     block->shortcut = -1;
     if (stride != 1 || ic != oc) {
-        /* With pooling (a no-op at stride 1) timm's numbers move by one. */
+        /* In variant D, timm counts the pooling (a no-op at stride 1): its numbers are one
+         * higher. */
         int first = net->spec->variant_d ? 1 : 0;
         block->shortcut_pool = net->spec->variant_d && stride == 2;
         snprintf(conv_name, sizeof conv_name, "layer%d.%d.downsample.%d", stage + 1, number,
@@ -179,7 +181,7 @@ void bird_resnet_destroy(bird_resnet *net) {
 }
 
 int bird_resnet_conv_side(const bird_resnet *net, int index, int size) {
-    int side = size / 4; /* what the first block reads */
+    int side = size / 4; /* the input of the first block */
     if (index < net->n_stem) return size / 2;
     for (int b = 0; b < net->n_blocks; b++) {
         const bird_block *block = &net->blocks[b];

@@ -6,13 +6,13 @@
 #include "nn/team.h"
 
 typedef struct statistics_job {
-    const bird_weights *weights; /* borrowed from the caller, which waits; so are the others */
+    const bird_weights *weights; /* borrowed, like the other pointers, from the waiting caller */
     float *stats;
     const float *pixels;
     bird_training_key key;
 } statistics_job;
 
-/* A slab of all parameters. The caller owns it. */
+/* Make a slab of all parameters. The caller frees it. */
 static bird_status widened(float **slab, const bird_weights *weights, bird_error *err) {
     const bird_params *params = &bird_weights_net(weights)->params;
     *slab = bird_calloc(params->slab_count, sizeof **slab);

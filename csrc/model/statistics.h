@@ -1,5 +1,5 @@
-/* Mean and variance of the output of every convolution, for batch norms without statistics
- * (a folded model) or with outdated ones. */
+/* Mean and variance of the output of every convolution, for batch norms with no statistics (a
+ * folded model) or with outdated ones. */
 #ifndef BIRD_MODEL_STATISTICS_H
 #define BIRD_MODEL_STATISTICS_H
 

@@ -1,11 +1,12 @@
-/* The backward pass of a training plan: from the features' gradient back to the first convolution
- * of which something is trained. */
+/* The backward pass of a training plan: from the gradient of the features back to the first
+ * convolution that has a trainable parameter. */
 #include "model/training_plan_internal.h"
 #include "nn/residual_relu.h"
 #include "nn/conv_training.h"
 
-/* diff, the gradient of relu?(bn(conv(src))), becomes that of src where `wanted`. `src` is
- * the convolution's input; `inside` the tape whose ReLU output it is, where it was not kept. */
+/* Replace diff, the gradient of relu?(bn(conv(src))), by the gradient of src if `wanted`. `src` is
+ * the input of the convolution. If it is a ReLU output that was not kept, `inside` is the tape to
+ * compute it from, else NULL. */
 static bird_status conv_bn_backward(builder *build, bird_value *diff, int index,
                                     const conv_tape *inside, bool wanted, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -34,17 +35,17 @@ cleanup:
     return status;
 }
 
-/* True where a parameter of a convolution before `index` (in table order) is trainable. */
+/* Return true if a convolution before `index` (in table order) has a trainable parameter. */
 static bool needed_before(const builder *build, int index) {
     return build->first_trainable < index;
 }
 
-/* A gradient that comes by two roads, whose sum it is; the second may be BIRD_NO_VALUE. */
+/* The gradient that arrives on two paths and is their sum. The second may be BIRD_NO_VALUE. */
 typedef struct roads {
     bird_value through, around;
 } roads;
 
-/* The first convolution of a block in table order is its first; its shortcut comes last. */
+/* In table order, the first convolution of a block comes first and that of its shortcut last. */
 static bird_status block_backward(builder *build, roads *diff, int number, bird_error *err) {
     bird_status status = BIRD_OK;
     const bird_block *block = &build->net->blocks[number];

@@ -1,9 +1,8 @@
 /* The forward pass of a training plan.
  *
- * Kept between forward and backward: the output of every convolution, the end of every
- * block, the ReLU masks (a bit or a byte a number). The ReLU outputs inside a block are
- * worked out again from the convolution's output, which saves a third of the memory for two
- * per cent of the time.
+ * Kept for the backward pass: the output of every convolution, the end of every block, and the ReLU
+ * masks (one bit or byte per number). The ReLU outputs inside a block are computed again from the
+ * convolution's output, which saves a third of the memory and takes two per cent more time.
  */
 #include "model/training_plan_internal.h"
 #include "nn/residual_relu.h"
@@ -51,7 +50,7 @@ cleanup:
     return status;
 }
 
-/* at = conv(at), and what its batch norm needs is ready in its tape. */
+/* Append at = conv(at), and fill its tape with what its batch norm needs. */
 static bird_status conv(builder *build, flow *at, int index, bool relu, bird_error *err) {
     bird_status status = BIRD_OK;
     const bird_conv_bn *unit = &build->net->convs[index];
@@ -76,7 +75,7 @@ cleanup:
     return status;
 }
 
-/* at = relu?(bn(conv(at))). */
+/* Append at = relu?(bn(conv(at))). */
 static bird_status conv_bn(builder *build, flow *at, int index, bool relu, bird_error *err) {
     bird_status status = BIRD_OK;
     conv_tape *tape = &build->convs[index];
@@ -144,7 +143,7 @@ bird_status bird_training_push_forward(builder *build, bird_value *features, bir
     for (int i = 0; i < build->net->n_blocks; i++) BIRD_TRY(block_forward(build, &at, i, err));
     build->global_pool = (bird_pool){.n = build->key.batch, .c = at.c, .ih = at.h, .iw = at.w,
                                      .kernel = at.h, .stride = at.h, .oh = 1, .ow = 1};
-    /* Features are float32, and so is what averages them. */
+    /* Features are float32, so the averages are computed in float32 too. */
     BIRD_TRY(bird_in_precision(build->plan, &at.value, at.value, BIRD_FLOAT32, err));
     BIRD_TRY(bird_average_pool_forward(build->plan, &pooled, at.value, &build->global_pool, err));
     BIRD_TRY(bird_plan_output(build->plan, features, pooled, err));

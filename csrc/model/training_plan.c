@@ -1,5 +1,5 @@
-/* A training plan: its buffers, made with the steps of training_forward_plan.c and then those of
- * training_backward_plan.c, and run in these two halves. */
+/* A training plan: its buffers, and the steps from training_forward_plan.c and then
+ * training_backward_plan.c, which run as two halves. */
 #include "model/training_plan.h"
 
 #include <string.h>
@@ -10,7 +10,7 @@
 struct bird_training_plan {
     bird_training_key key;
     bird_plan *plan; /* owned */
-    float *pixels;   /* owned (batch, 3, size, size): backward reads them again */
+    float *pixels;   /* owned (batch, 3, size, size): the backward pass reads them again */
     float *diff;     /* owned (batch, num_features) */
     size_t n_pixels, n_features;
     bird_value features;

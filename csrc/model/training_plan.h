@@ -1,6 +1,6 @@
-/* One network, one batch shape, one number of threads: a forward pass that keeps what the
- * backward pass needs, and that backward pass. From pixels to pooled features; the head is
- * the caller's. Compute thread only, but for destroy.
+/* A training plan for one network, batch shape and number of threads: a forward pass that keeps
+ * what the backward pass needs, and that backward pass. It goes from pixels to pooled features; the
+ * caller computes the head. Compute thread only, except bird_training_plan_destroy.
  */
 #ifndef BIRD_MODEL_TRAINING_PLAN_H
 #define BIRD_MODEL_TRAINING_PLAN_H
@@ -13,10 +13,10 @@
 
 /* The mode of batch norms in training. */
 typedef enum bird_bn_mode {
-    BIRD_BN_TRAIN,       /* normalise by the batch's statistics */
-    BIRD_BN_FROZEN_STATS, /* normalise by the running statistics; scale and shift are trained */
-    BIRD_BN_FROZEN,      /* by the running statistics; nothing is trained */
-    BIRD_BN_MEASURE      /* by the running statistics; the batch's are written down */
+    BIRD_BN_TRAIN,       /* normalise with the statistics of the batch */
+    BIRD_BN_FROZEN_STATS, /* running statistics; scale and shift are trained */
+    BIRD_BN_FROZEN,      /* running statistics; nothing is trained */
+    BIRD_BN_MEASURE      /* running statistics; those of the batch are recorded */
 } bird_bn_mode;
 
 typedef struct bird_training_key {
@@ -25,7 +25,7 @@ typedef struct bird_training_key {
     bird_precision precision; /* of activations and their gradients; the rest is float32 */
 } bird_training_key;
 
-/* Slabs of the network's layout, borrowed from the trainer, which outlives the plan. */
+/* Slabs in the layout of the network, borrowed from the trainer, which must outlive the plan. */
 typedef struct bird_training_slabs {
     float *params;
     float *grads; /* conv weights, bn weights and biases are overwritten by backward */
@@ -39,8 +39,8 @@ typedef struct bird_training_plan bird_training_plan;
  * it is frozen: it keeps its running statistics and normalises with them, as in inference. */
 bool bird_training_moves_statistics(const bird_conv_bn *unit, const bool *trainable);
 
-/* `trainable` (net->params.n) marks the parameters that need a gradient; borrowed for the call.
- * There is no backward pass before the first of them. */
+/* Create a plan. `trainable` (net->params.n) marks the parameters that need a gradient; borrowed
+ * for the call. The backward pass stops at the first of them. */
 bird_status bird_training_plan_create(bird_training_plan **plan, const bird_resnet *net,
                                       bird_training_key key, bird_training_slabs slabs,
                                       const bool *trainable, bird_error *err);
@@ -49,15 +49,15 @@ void bird_training_plan_destroy(bird_training_plan *plan); /* NULL is fine */
 
 bool bird_training_plan_fits(const bird_training_plan *plan, bird_training_key key);
 
-/* features (batch, num_features) from pixels (batch, 3, size, size), which are copied. */
+/* Compute features (batch, num_features) from pixels (batch, 3, size, size), which are copied. */
 bird_status bird_training_plan_forward(bird_training_plan *plan, float *features,
                                        const float *pixels, bird_job *job, bird_error *err);
 
-/* Gradients of the last forward pass, from diff_features (batch, num_features). */
+/* Compute the gradients of the last forward pass from diff_features (batch, num_features). */
 bird_status bird_training_plan_backward(bird_training_plan *plan, const float *diff_features,
                                         bird_job *job, bird_error *err);
 
-/* Bytes of activations and scratch. */
+/* Return the number of bytes of activations and scratch. */
 size_t bird_training_plan_size(const bird_training_plan *plan);
 
 #endif

@@ -1,5 +1,5 @@
-/* Shared by the two halves of a training plan while it is built: forward fills the tapes, backward
- * reads them. Only for model/training*_plan.c. */
+/* What the two halves of a training plan share while it is built: the forward pass fills the tapes,
+ * the backward pass reads them. Only for model/training*_plan.c. */
 #ifndef BIRD_MODEL_TRAINING_PLAN_INTERNAL_H
 #define BIRD_MODEL_TRAINING_PLAN_INTERNAL_H
 
@@ -9,11 +9,12 @@
 #include "nn/plan.h"
 #include "nn/pool.h"
 
-/* Data of the forward pass for the backward pass of relu?(bn(conv(src))). */
+/* What the backward pass of relu?(bn(conv(src))) needs from the forward pass. "relu?" means: a ReLU
+ * if the tape says so. */
 typedef struct conv_tape {
     bird_conv shape;
     bird_batchnorm bn;
-    bird_value src;  /* of the convolution, if it is kept; otherwise it is recomputed */
+    bird_value src;  /* input of the convolution, if it is kept; else recomputed */
     bird_value conv; /* its output */
     bird_value mask; /* of the ReLU */
     bird_value weights;
@@ -21,7 +22,7 @@ typedef struct conv_tape {
 
 typedef struct block_tape {
     bird_value end; /* the block's output */
-    bird_pool pool; /* of the shortcut, where it has one */
+    bird_pool pool; /* of the shortcut, if it pools */
 } block_tape;
 
 typedef struct builder {
@@ -37,7 +38,7 @@ typedef struct builder {
     bird_pool stem_pool, global_pool;
 } builder;
 
-/* The position of a parameter in a slab. */
+/* Return the position of a parameter in a slab. */
 static inline float *in_slab(const builder *build, float *slab, int param) {
     return slab + build->net->params.items[param].offset;
 }

@@ -10,9 +10,9 @@
 #include "base/threads.h"
 #include "model/linear.h"
 
-/* Where a parameter lies. */
+/* The position of a parameter. */
 typedef struct place {
-    size_t offset; /* into the numbers, in bytes; a multiple of BIRD_ALIGNMENT */
+    size_t offset; /* in `numbers`, in bytes; a multiple of BIRD_ALIGNMENT */
     bool is_float16;
 } place;
 
@@ -84,7 +84,7 @@ static size_t bytes_of(const bird_param *param, bool is_float16) {
     return param->count * (is_float16 ? sizeof(uint16_t) : sizeof(float));
 }
 
-/* A bird_item_fn. */
+/* Copy one parameter; a bird_item_fn. */
 static void fill_one(void *context, size_t item, int thread) {
     const filling *of = context;
     const bird_param *param = &of->weights->net->params.items[item];
@@ -98,7 +98,7 @@ static void fill_one(void *context, size_t item, int thread) {
         bird_widen((float *)(void *)to, given->data, param->count);
     else
         memcpy(to, given->data, size);
-    memset(to + size, 0, bird_aligned_size(size) - size); /* a slab is read whole */
+    memset(to + size, 0, bird_aligned_size(size) - size); /* padding is read with the slab */
 }
 
 bird_status bird_weights_fill(bird_weights *weights, const bird_numbers *given, int n_threads,

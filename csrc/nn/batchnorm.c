@@ -22,7 +22,7 @@ cleanup:
     return status;
 }
 
-/* dst from given mean and var. */
+/* Append dst from the given mean and var. */
 static bird_status forward(bird_plan *plan, bird_value *dst, bird_value *mask, bird_value src,
                            dnnl_prop_kind_t kind, const bird_batchnorm *bn, bird_error *err) {
     bird_status status = BIRD_OK;

@@ -1,7 +1,7 @@
-/* Batch norm for training, with ReLU fused behind it or not.
+/* Batch norm for training, optionally followed by a fused ReLU.
  *
- * y = scale (x - mean) / sqrt(var + eps) + shift over each channel, then max(y, 0) where
- * `relu`. Scale, shift, mean, var and their gradients are external values (c).
+ * y = scale (x - mean) / sqrt(var + eps) + shift for each channel, then max(y, 0) if `relu`. Scale,
+ * shift, mean, var and their gradients are external values (c).
  */
 #ifndef BIRD_NN_BATCHNORM_H
 #define BIRD_NN_BATCHNORM_H
@@ -12,22 +12,22 @@
 
 typedef struct bird_batchnorm {
     bool relu;
-    bool fixed; /* mean and var are given and are constants to the gradient; else they are the
-                   batch's, written by the forward step (var divided by n h w) */
+    bool fixed; /* mean and var are given, and constants to the gradient; else the forward step
+                 * writes those of the batch (var divided by n h w) */
     float eps;
     bird_value scale, shift, mean, var;
 } bird_batchnorm;
 
-/* dst from src. *mask (BIRD_NO_VALUE without relu) says where the ReLU let through; backward
- * needs it. */
+/* Append dst from src. *mask (BIRD_NO_VALUE without relu) marks the numbers that the ReLU let
+ * through; the backward pass needs it. */
 bird_status bird_batchnorm_forward(bird_plan *plan, bird_value *dst, bird_value *mask,
                                    bird_value src, const bird_batchnorm *bn, bird_error *err);
 
-/* The same dst once more from the saved mean and var: cheaper than keeping it. */
+/* Append the same dst again from the saved mean and var, which is cheaper than keeping it. */
 bird_status bird_batchnorm_again(bird_plan *plan, bird_value *dst, bird_value src,
                                  const bird_batchnorm *bn, bird_error *err);
 
-/* diff_src, and diff_scale (c) and diff_shift (c), external values that are overwritten. */
+/* Append diff_src, and overwrite the external values diff_scale (c) and diff_shift (c). */
 bird_status bird_batchnorm_backward(bird_plan *plan, bird_value *diff_src, bird_value diff_scale,
                                     bird_value diff_shift, bird_value diff_dst, bird_value src,
                                     bird_value mask, const bird_batchnorm *bn, bird_error *err);

@@ -6,12 +6,12 @@ bird_bytes bird_bytes_for(float range, bool both) {
     const float steps = both ? 127 : 255;
     return (bird_bytes){
         .value = BIRD_NO_VALUE,
-        .scale = range > 0 ? range / steps : 1, /* all zero: any will do */
+        .scale = range > 0 ? range / steps : 1, /* if all values are 0, any scale will do */
         .zero = both ? 128 : 0,
     };
 }
 
-/* Append a reorder with scale and zero for what it reads (DNNL_ARG_SRC) or writes
+/* Append a reorder that applies scale and zero to what it reads (DNNL_ARG_SRC) or writes
  * (DNNL_ARG_DST). */
 static bird_status scaled_copy(bird_plan *plan, bird_value to, bird_value from, bird_bytes bytes,
                                int whose, bird_error *err) {
@@ -42,7 +42,7 @@ cleanup:
     return status;
 }
 
-/* A slab value (n, c, h, w) of that type in nhwc, shaped as `like`. */
+/* Add a slab value (n, c, h, w) of that type in nhwc, with the shape of `shaped`. */
 static bird_status like(bird_plan *plan, bird_value *made, bird_value shaped,
                         dnnl_data_type_t type, bird_error *err) {
     bird_status status = BIRD_OK;

@@ -9,18 +9,19 @@
 typedef struct bird_bytes {
     bird_value value; /* (n, c, h, w), unsigned, nhwc */
     float scale;
-    int zero; /* 128 where values may be negative, else 0 */
+    int zero; /* 128 if values may be negative, else 0 */
 } bird_bytes;
 
-/* Scale and zero for numbers from 0 to `range` or, with `both`, from -range to range. The caller
- * sets the value. */
+/* Return scale and zero for numbers from 0 to `range` or, with `both`, from -range to range. The
+ * caller sets the value. */
 bird_bytes bird_bytes_for(float range, bool both);
 
-/* Round `from`, which is float32, to the nearest bytes; without `both` negative values become 0. */
+/* Append a step that rounds `from` (float32) to the nearest bytes. Without `both`, negative values
+ * become 0. */
 bird_status bird_bytes_of(bird_plan *plan, bird_bytes *bytes, bird_value from, float range,
                           bool both, bird_error *err);
 
-/* Convert bytes to float32. */
+/* Append a step that converts bytes to float32. */
 bird_status bird_bytes_values(bird_plan *plan, bird_value *values, const bird_bytes *bytes,
                               bird_error *err);
 

@@ -1,12 +1,12 @@
 /* Implementation notes.
  *
- * oneDNN's batch norm sums a whole channel in float32. Of all roundings of a training step
- * that was the largest by far: features of a ResNet-50 were off by 3e-6 (AVX-512) to 1e-5
- * (AVX2), with these sums by 6e-7; and rounding decides which ReLUs flip, hence how far all
- * gradients are from exact ones. It also reads the tensor twice, and this once.
+ * oneDNN's batch norm sums a whole channel in float32. That was by far the largest rounding error
+ * of a training step: features of a ResNet-50 were off by 3e-6 (AVX-512) to 1e-5 (AVX2), but by
+ * 6e-7 with these sums. Rounding decides which ReLUs flip, and so how far all gradients are from
+ * the exact ones. oneDNN also reads the tensor twice; this code reads it once.
  *
- * Sums are of differences from a shift near the mean, so that the variance does not cancel:
- * CHUNK pixels in float32, a lane a channel, then in double.
+ * The sums are of differences from a shift near the mean, so that the variance does not cancel.
+ * CHUNK pixels are summed in float32, one lane per channel, and the chunks in double.
  */
 #include "nn/channel_moments.h"
 
@@ -20,7 +20,7 @@ enum { CHUNK = 64, SHIFT_PIXELS = 16, MAX_LANES = 16 };
 
 typedef struct shape {
     size_t n, c, pixels;
-    size_t lanes; /* channels that lie side by side: layout (n, c / lanes, pixels, lanes) */
+    size_t lanes; /* channels side by side: layout (n, c / lanes, pixels, lanes) */
 } shape;
 
 /* Sum and sum of squares of one channel of one image, relative to the shift. */
@@ -28,12 +28,12 @@ typedef struct moments {
     double sum, square;
 } moments;
 
-/* Vectors of as many floats as channels lie side by side; where the processor has shorter ones,
- * the compiler takes several. */
+/* Vectors of as many floats as channels lie side by side. If the processor has shorter vectors, the
+ * compiler uses several. */
 typedef float vec16 __attribute__((vector_size(64), may_alias));
 typedef float vec8 __attribute__((vector_size(32), may_alias));
 
-/* sum_chunk_NAME: sums, and sums of squares, of `pixels` rows of `vec`. */
+/* sum_chunk_NAME computes the sums, and the sums of squares, of `pixels` rows of `vec`. */
 #define SUM_CHUNK(name, vec)                                                                     \
     static inline __attribute__((always_inline)) void sum_chunk_##name(                          \
         float *sum, float *square, const float *src, size_t pixels, const float *shift) {        \
@@ -51,7 +51,7 @@ SUM_CHUNK(16, vec16)
 SUM_CHUNK(8, vec8)
 SUM_CHUNK(1, float)
 
-/* A mean of a few pixels of the first image. */
+/* Set the shift to the mean of a few pixels of the first image. */
 static void find_shift(float *shift, const float *src, size_t pixels, size_t lanes) {
     const size_t few = pixels < SHIFT_PIXELS ? pixels : SHIFT_PIXELS;
     for (size_t l = 0; l < lanes; l++) {
@@ -61,7 +61,7 @@ static void find_shift(float *shift, const float *src, size_t pixels, size_t lan
     }
 }
 
-/* `lanes` channels of one image. */
+/* Sum `lanes` channels of one image. */
 static inline __attribute__((always_inline)) void sum_block(moments *to, const float *src,
                                                             const float *shift, size_t pixels,
                                                             size_t lanes) {
@@ -83,7 +83,7 @@ static inline __attribute__((always_inline)) void sum_block(moments *to, const f
     }
 }
 
-/* The layout goes with the instruction set. */
+/* One variant per instruction set, which also determines the layout. */
 static __attribute__((target("avx512f"))) void sum_block_16(moments *to, const float *src,
                                                             const float *shift, size_t pixels) {
     sum_block(to, src, shift, pixels, 16);
@@ -150,7 +150,7 @@ bird_status bird_channel_moments(bird_plan *plan, bird_value mean, bird_value va
         .lanes = tag == dnnl_nChw16c ? 16 : tag == dnnl_nChw8c ? 8 : 1,
     };
     if (s.c % s.lanes != 0)
-        BIRD_FAIL(BIRD_SHAPE, "batch norm takes multiples of %zu channels here, got %zu", s.lanes,
+        BIRD_FAIL(BIRD_SHAPE, "batch norm needs a multiple of %zu channels, got %zu", s.lanes,
                   s.c);
     BIRD_DNNL(dnnl_memory_desc_create_with_tag(&layout, 4, *dims, dnnl_f32, tag));
     BIRD_TRY(bird_plan_reordered(plan, &src, src, layout, err));

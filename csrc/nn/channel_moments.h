@@ -4,8 +4,8 @@
 
 #include "nn/plan.h"
 
-/* Push a step that writes src's mean and variance (divided by n h w) over each channel to the
- * external values `mean`, `var` (c). The same bits whatever the number of threads. */
+/* Append a step that writes mean and variance (divided by n h w) of each channel of src to the
+ * external values `mean` and `var` (c). The bits do not depend on the number of threads. */
 bird_status bird_channel_moments(bird_plan *plan, bird_value mean, bird_value var, bird_value src,
                                  bird_error *err);
 

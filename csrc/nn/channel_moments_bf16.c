@@ -1,7 +1,7 @@
 /* Implementation notes.
  *
- * Channels lie last, so the tensor is a matrix of n h w rows. A band of rows is read once, in
- * order: in float32, a lane a channel, over a few rows; then in double.
+ * Channels lie last, so the tensor is a matrix of n h w rows. Each band of rows is read once, in
+ * order: a few rows are summed in float32, one lane per channel, and then added in double.
  */
 #include "nn/channel_moments_bf16.h"
 
@@ -12,14 +12,14 @@ enum { LANES = 16, CHUNK = 16, SHIFT_ROWS = 16, BAND_NUMBERS = 32768, MAX_CHANNE
 
 typedef struct shape {
     size_t rows, c;
-    size_t band; /* rows a band: a number that no thread count changes */
+    size_t band; /* rows per band; independent of the thread count */
 } shape;
 
 static size_t bands_of(const shape *s) {
     return (s->rows + s->band - 1) / s->band;
 }
 
-/* A mean of a few rows, near enough that the variance does not cancel. */
+/* Set the shift to the mean of a few rows: near enough that the variance does not cancel. */
 static BIRD_BF16_CODE void find_shift(float *shift, const bird_bf16 *src, const shape *s) {
     const size_t few = s->rows < SHIFT_ROWS ? s->rows : SHIFT_ROWS;
     for (size_t c = 0; c < s->c; c += LANES) {
@@ -30,7 +30,7 @@ static BIRD_BF16_CODE void find_shift(float *shift, const bird_bf16 *src, const 
     }
 }
 
-/* Sums of differences from the shift, and of their squares, over one to four rows. */
+/* Add the differences from the shift, and their squares, of one to four rows. */
 static BIRD_BF16_CODE void add_rows(float *sum, float *square, const bird_bf16 *src, size_t rows,
                                     const float *shift, size_t channels) {
     for (size_t c = 0; c < channels; c += LANES) {
@@ -46,7 +46,7 @@ static BIRD_BF16_CODE void add_rows(float *sum, float *square, const bird_bf16 *
     }
 }
 
-/* to (2, c): sums and sums of squares of one band. */
+/* Write the sums and the sums of squares of one band to `to` (2, c). */
 static BIRD_BF16_CODE void sum_band(double *to, const bird_bf16 *src, size_t rows,
                                     const float *shift, size_t channels) {
     float sum[MAX_CHANNELS], square[MAX_CHANNELS];
@@ -105,8 +105,8 @@ bird_status bird_channel_moments_bf16(bird_plan *plan, bird_value mean, bird_val
     BIRD_DNNL(dnnl_memory_desc_query(bird_plan_md(plan, src), dnnl_query_dims, &dims));
     shape s = {.rows = (size_t)((*dims)[0] * (*dims)[2] * (*dims)[3]), .c = (size_t)(*dims)[1]};
     if (s.c % LANES != 0 || s.c > MAX_CHANNELS)
-        BIRD_FAIL(BIRD_SHAPE, "batch norm in bfloat16 takes multiples of %d channels up to %d, "
-                              "got %zu", LANES, MAX_CHANNELS, s.c);
+        BIRD_FAIL(BIRD_SHAPE, "batch norm in bfloat16 needs a multiple of %d channels, at most "
+                              "%d, got %zu", LANES, MAX_CHANNELS, s.c);
     s.band = BAND_NUMBERS / s.c;
     BIRD_TRY(bird_plan_scratch(plan, &partial, bands_of(&s) * s.c * 2 * 2, err));
     BIRD_TRY(bird_plan_scratch(plan, &shift, s.c, err));

@@ -1,4 +1,4 @@
-/* bird_channel_moments of a bfloat16 tensor with its channels last. */
+/* bird_channel_moments for a bfloat16 tensor with its channels last. */
 #ifndef BIRD_NN_CHANNEL_MOMENTS_BF16_H
 #define BIRD_NN_CHANNEL_MOMENTS_BF16_H
 

@@ -12,8 +12,8 @@ int bird_conv_out(const bird_conv *conv, int in) {
     return (in + 2 * conv->pad - conv->kernel) / conv->stride + 1;
 }
 
-/* Go on to oneDNN's next choices until its name begins as `wanted` says; false: there is none. A
- * clone of a descriptor has no next choice. */
+/* Move on to oneDNN's next choices until the kernel's name begins with `wanted`. *found is false if
+ * there is none. Works only on the original descriptor: a clone has no next choice. */
 static bird_status find_kernel(bool *found, dnnl_primitive_desc_t pd, const char *wanted,
                                bird_error *err) {
     bird_status status = BIRD_OK;
@@ -36,7 +36,7 @@ static bird_status inference_pd(dnnl_primitive_desc_t *pd, const bird_conv *conv
     dnnl_primitive_desc_t made = NULL;
     const char *wanted = bird_conv_kernel(bird_isa_get(), type, conv);
     const dnnl_format_tag_t layout = bird_conv_layout(bird_isa_get(), type, conv);
-    /* Three channels fill no block: the first float32 kernel reads plain images. */
+    /* Three channels do not fill a block, so the first float32 kernel reads plain images. */
     const bool plain = conv->ic < 8 && type == dnnl_f32;
     const bird_conv_types types = {.src = type, .weights = type, .dst = type,
                                    .src_layout = plain ? dnnl_nchw : layout,
@@ -95,7 +95,7 @@ bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src
     BIRD_TRY(bird_plan_vector(plan, &bias_value, conv->oc, bias, err));
     BIRD_TRY(bird_plan_reordered(
         plan, &src_value, src, dnnl_primitive_desc_query_md(pd, dnnl_query_src_md, 0), err));
-    /* The sum reads and writes one place: dst is the residual, in dst's layout. */
+    /* The sum is computed in place: dst is the residual, in dst's layout. */
     if (sum)
         BIRD_TRY(bird_plan_reordered(plan, &dst_value, residual, dst_md, err));
     else

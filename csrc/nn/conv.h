@@ -13,12 +13,13 @@ typedef struct bird_conv {
     int kernel, stride, pad; /* in pixels */
 } bird_conv;
 
-/* Output side of an input side. */
+/* Return the side length of the output for an input of side `in`. */
 int bird_conv_out(const bird_conv *conv, int in);
 
-/* dst = conv(src) + bias, plus `residual` (n, oc, oh, ow) unless BIRD_NO_VALUE, then ReLU
- * where `relu`, in the type of `src`. The residual's bytes are overwritten by dst: this must be
- * its last use. Weights and bias are `packed`'s number `key`. Inference only. */
+/* Append dst = conv(src) + bias, plus `residual` (n, oc, oh, ow) unless it is BIRD_NO_VALUE,
+ * then ReLU if `relu`, in the data type of `src`. dst may take over the bytes of `residual`, so
+ * this must be the last use of `residual`. Weights and bias are entry `key` of `packed`.
+ * Inference only. */
 bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src,
                                 bird_value residual, const bird_conv *conv, bool relu,
                                 bird_packed *packed, int key, bird_error *err);

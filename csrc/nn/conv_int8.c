@@ -4,7 +4,8 @@
 #include "nn/packed_build.h"
 #include "nn/plan_build.h"
 
-/* Scales and zero points are arguments of the step, but for the residual's. */
+/* Make the attribute of the step. Scales and zero points become arguments of the step, except those
+ * of the residual, which are part of the attribute. The caller frees *attr. */
 static bird_status int8_attr(dnnl_primitive_attr_t *attr, const bird_bytes *residual, bool relu,
                              bool src_zero, bool dst_zero, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -25,7 +26,7 @@ cleanup:
     return status;
 }
 
-/* The weights, the bias and the weights' scales, as arguments of the step. */
+/* Fill in `args` with the weights, the bias and the scales of the weights. */
 static bird_status constants(bird_plan *plan, bird_arg args[3], dnnl_primitive_desc_t pd,
                              const bird_conv *conv, bird_packed *packed, int key,
                              bird_error *err) {

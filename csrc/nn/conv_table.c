@@ -26,7 +26,7 @@ static void read_environment(void) {
         chosen = strcmp(text, "onednn") == 0 ? KERNELS_ONEDNN : KERNELS_UNKNOWN;
 }
 
-/* Read once, so that all plans of a process use the same kernels. */
+/* Read the variable once, so that all plans of a process use the same kernels. */
 static kernels allowed(void) {
     pthread_once(&chosen_once, read_environment);
     return chosen;
@@ -39,22 +39,23 @@ bird_status bird_conv_table_check(bird_error *err) {
                      "onednn");
 }
 
-/* Measured on two cores, batch 1 and 8, the 23 shapes of ResNet-50 (benchmarks/layers.md).
+/* Measured on two cores, batch 1 and 8, with the 23 shapes of ResNet-50 (benchmarks/layers.md).
  *
- * AVX-512: nhwc (brgconv) throughout, as fast as nChw16c (jit) at batch 8 and 5 % faster at
- * batch 1. The blocked 1x1 kernels also split their sums where 12 or more threads share one
- * small image (1024->256 and 1024->512 at 14 px, 512->2048 at 7 px): other bits.
- * The first convolution has no nhwc kernel for three channels, but for bfloat16.
+ * AVX-512: nhwc (brgconv) everywhere. It is as fast as nChw16c (jit) at batch 8 and 5 % faster at
+ * batch 1. The blocked 1x1 kernels also split their sums when 12 or more threads share one small
+ * image (1024->256 and 1024->512 at 14 px, 512->2048 at 7 px), which changes the bits. The first
+ * convolution has three channels, and oneDNN has an nhwc kernel for those only in bfloat16.
  *
- * AVX2: 1x1 convolutions are as fast or faster in nChw8c (jit), so that is the network's layout.
- * A 3x3 with stride 2 runs 3 to 27 % faster as brgconv on nhwc, which pays for its two reorders.
- * With 256 channels it does not qualify: at 36 px and 64 threads its bits depend on the batch.
+ * AVX2: nChw8c (jit) is as fast or faster for 1x1 convolutions, so the network uses that layout. A
+ * 3x3 convolution with stride 2 runs 3 to 27 % faster as brgconv on nhwc, which outweighs its two
+ * reorders. The one with 256 channels stays in nChw8c: with brgconv at 36 px and 64 threads its
+ * bits depend on the batch.
  *
- * The shapes that only basic blocks have (3x3 from 64 to 128 channels and so on, and with a
- * residual) follow the same rules: held to the same bits, not compared for speed.
+ * The shapes that occur only in basic blocks (such as 3x3 from 64 to 128 channels, and those with a
+ * residual) follow the same rules. Their bits are tested too, but their speed was not compared.
  *
- * bfloat16: nhwc throughout, as in training. On AVX512_BF16 each layer takes half of what it takes
- * in float32, the first convolution two thirds (one image, one thread). */
+ * bfloat16: nhwc everywhere, as in training. On AVX512_BF16 each layer takes half as long as in
+ * float32, and the first convolution two thirds (one image, one thread). */
 dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv) {
     if (type == dnnl_bf16) return dnnl_nhwc;
     switch (isa) {
@@ -70,22 +71,23 @@ dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bi
     return dnnl_format_tag_any;
 }
 
-/* The shapes that Winograd's kernels are for. */
+/* Return true for the shapes that Winograd's kernels handle. */
 static bool is_wide_3x3(const bird_conv *conv) {
     return conv->kernel == 3 && conv->stride == 1 && conv->pad == 1 && conv->ic >= 64;
 }
 
-/* F(2x2): the 13 of a ResNet-50 together take three fifths of the direct kernels' time on AVX2,
- * transforms included. Not tried: narrower ones, of variant D's stem, and any with a residual, as
- * the second of a basic block has. */
+/* F(2x2): on AVX2 the 13 such convolutions of a ResNet-50 together take three fifths of the direct
+ * kernels' time, transforms included. Not tried: fewer than 64 channels (variant D's stem), and
+ * convolutions with a residual (the second one of a basic block). */
 static bool suits_winograd2(bird_isa isa, const bird_conv *conv) {
     return isa == BIRD_ISA_AVX2 && is_wide_3x3(conv) && conv->ic % 8 == 0 && conv->oc % 16 == 0;
 }
 
-/* F(4x4). Measured on one thread of two Zen 4 cores, weights not in the caches, one image and then
- * four; in GF/s of the direct convolution: oneDNN's kernel, F(2x2) of AVX2, F(4x4).
+/* F(4x4), in GF/s of the direct convolution: oneDNN's kernel, F(2x2) on AVX2, F(4x4). Measured on
+ * one thread of a machine with two Zen 4 cores, weights not in the caches; first one image, then
+ * four.
  *
- *   px, channels      AVX-512                               held back to AVX2
+ *   px, channels      AVX-512                               limited to AVX2
  *   56,  64           112 160 305, 112 167 315              111 173 250, 110 176 270
  *   28, 128           116 181 315, 115 198 340              106 200 285, 107 200 330
  *   14, 256           121 180 280, 120 200 293               98 181 228, 104 200 268
@@ -93,18 +95,19 @@ static bool suits_winograd2(bird_isa isa, const bird_conv *conv) {
  *    9, 512           128 137 220, 123 170 194               94 137 136,  98 172 142
  *   12, 512           123 197 379, 118 216 344              101 172 197, 101 212 213
  *
- * With the direct kernel at 7 px the network takes 2.7 % longer at batch 8, but 2 % less on one
- * image and two threads, and 56 MB less of weights. On AVX2 F(2x2) keeps what has 512 channels.
+ * With the direct kernel at 7 px the network takes 2.7 % longer at batch 8, but 2 % less for one
+ * image on two threads, and 56 MB less for weights. On AVX2, layers with 512 channels stay on
+ * F(2x2).
  *
- * In bfloat16 it multiplies float32 nevertheless, and beats the 240 to 250 of bfloat16's direct
- * kernels, but for tiles of AMX. Its weights are eight times as large as theirs: those of 256
- * channels would come from memory every time, for a gain of a tenth. */
+ * For bfloat16 tensors F(4x4) still multiplies in float32. It beats the 240 to 250 GF/s of the
+ * direct bfloat16 kernels, except those that use AMX tiles. Its weights are eight times as large:
+ * with 256 channels they would come from memory every time, for a gain of only a tenth. */
 static bool suits_winograd4(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv) {
     const bird_winograd4_kernel *kernel = bird_winograd4_best(type == dnnl_bf16);
     const int tiles = ((conv->ih + 3) / 4) * ((conv->iw + 3) / 4);
     if (!kernel || !is_wide_3x3(conv)) return false;
     if (conv->ic % 16 != 0 || conv->oc % kernel->panel != 0) return false;
-    /* Tiles that lie outside the image for the most part save too little. */
+    /* Tiles that lie mostly outside the image save too little. */
     if (conv->ih * conv->iw < 8 * tiles) return false;
     if (type == dnnl_bf16) return conv->ic < 256 && !bird_isa_has_amx();
     return conv->ic < 512 || (isa != BIRD_ISA_AVX2 && tiles > 4);
@@ -120,14 +123,14 @@ bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv) {
     return allowed() != KERNELS_ONEDNN && suits_winograd2(isa, conv) && conv->ic % 16 == 0;
 }
 
-/* oneDNN's older kernels in the place of brgconv, its first choice. Two Zen 4 cores, one thread,
- * one image and then four; share of brgconv's time that is saved:
+/* oneDNN's older kernels in place of brgconv, its first choice. Measured on one thread of a machine
+ * with two Zen 4 cores, one image and then four; share of brgconv's time that is saved:
  *
  *   float32   256 -> 1024 1 and 3 %, 512 -> 2048 1 and 3 %, 2048 -> 512 5 and 4 %, with stride 2
  *             512 -> 1024 3 and 2 %, 1024 -> 2048 0 and 4 %; the others lose or gain nothing
  *   bfloat16  1x1 1 to 6 and 0 to 7 %, 3x3 1 to 5 and -1 to 5 %; one image on two threads 4 to 13 %
  *
- * With AMX brgconv has it to itself. */
+ * With AMX, brgconv is used for every shape. */
 const char *bird_conv_kernel(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv) {
     const bool pointwise = conv->kernel == 1;
     if (isa != BIRD_ISA_AVX512 || allowed() == KERNELS_ONEDNN) return NULL;
@@ -138,10 +141,11 @@ const char *bird_conv_kernel(bird_isa isa, dnnl_data_type_t type, const bird_con
     return pointwise && (conv->oc >= 1024 || conv->ic >= 2048) ? "jit_1x1:" : NULL;
 }
 
-/* Training runs whole batches on a fixed number of threads, so only speed counts. Blocked
- * layouts have the faster backward kernels in float32, strided ones above all. In bfloat16
- * AMX works on nhwc alone, at up to twelve times the blocked kernels' speed; without AMX the two
- * are as fast, and our own steps know one layout. */
+/* Training runs whole batches on a fixed number of threads, so only speed counts. In float32 the
+ * blocked layouts have the faster backward kernels, above all for convolutions with a stride. In
+ * bfloat16, AMX works only on nhwc, at up to twelve times the speed of the blocked kernels;
+ * without AMX both layouts are equally fast, and the custom steps of this library support only
+ * one layout. */
 dnnl_format_tag_t bird_training_layout(bird_isa isa, dnnl_data_type_t type, dnnl_dim_t channels) {
     if (type == dnnl_bf16) return dnnl_nhwc;
     if (channels < 8) return dnnl_nchw; /* images */

@@ -6,10 +6,10 @@
 
 typedef enum direction { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS } direction;
 
-/* Descriptors that all three directions share, in the layouts of training. */
+/* Descriptors that all three passes share, in the layouts of training. */
 typedef struct conv_mds {
     dnnl_memory_desc_t src, weights, dst; /* owned */
-    dnnl_memory_desc_t diff_weights;      /* owned; float32 whatever the others are */
+    dnnl_memory_desc_t diff_weights;      /* owned; always float32 */
     dnnl_dims_t strides, dilation, pad;
 } conv_mds;
 
@@ -45,14 +45,15 @@ cleanup:
     return status;
 }
 
-/* The convolution in one direction, with numbers of that type; owned by the caller. */
+/* Create the descriptor of the convolution in one direction, with numbers of that type. The caller
+ * frees *pd. */
 static bird_status describe(dnnl_primitive_desc_t *pd, direction way, const bird_conv *conv,
                             dnnl_data_type_t type, bird_error *err) {
     bird_status status = BIRD_OK;
     conv_mds mds = {0};
     const bird_engine *engine;
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_primitive_desc_t hint = NULL; /* the backward ones want to see the forward one */
+    dnnl_primitive_desc_t hint = NULL; /* the backward descriptors need the forward one */
 
     *pd = NULL;
     BIRD_TRY(bird_engine_get(&engine, err));
@@ -80,15 +81,15 @@ cleanup:
     return status;
 }
 
-/* True where our own kernels compute the backward pass; `value` is one of its activations or
- * gradients. The forward pass is always oneDNN's, whatever the speed, because its rounding decides
- * which of the next ReLUs are open. */
+/* Return true if our own kernels compute the backward pass; `value` is one of its activations or
+ * gradients. The forward pass always uses oneDNN, even if it is slower, because its rounding
+ * decides which of the following ReLUs are open. */
 static bool is_winograd(const bird_plan *plan, bird_value value, const bird_conv *conv) {
     return bird_plan_type(plan, value) == dnnl_f32 &&
            bird_training_is_winograd(bird_isa_get(), conv);
 }
 
-/* A value as the kernel wants its argument `what`. */
+/* Convert a value to the layout that the kernel needs for its argument `what`. */
 static bird_status fit(bird_plan *plan, bird_value *value, dnnl_primitive_desc_t pd,
                        dnnl_query_t what, bird_error *err) {
     return bird_plan_reordered(plan, value, *value, dnnl_primitive_desc_query_md(pd, what, 0), err);

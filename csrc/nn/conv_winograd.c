@@ -33,7 +33,7 @@ static void backward_weights_step(const void *context, void *const *data, int n_
                                    n_threads);
 }
 
-/* `value` (n, c, h, w) as F(2x2) reads it. */
+/* Return `value` (n, c, h, w) in the layout that F(2x2) reads. */
 static bird_status blocked(bird_plan *plan, bird_value *out, bird_value value,
                            const bird_winograd *of, int channels, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -45,7 +45,7 @@ cleanup:
     return status;
 }
 
-/* The convolution proper; no `bias` in a backward pass. */
+/* Append the convolution itself. `bias` is BIRD_NO_VALUE in a backward pass. */
 static bird_status push(bird_plan *plan, bird_value *dst, bird_value src, bird_value u,
                         bird_value bias, const bird_winograd *of, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -85,7 +85,7 @@ static void transform4_bf16(float *to, const float *plain, int oc, int ic, int n
     bird_winograd4_weights(bird_winograd4_best(true), to, plain, oc, ic, n_threads);
 }
 
-/* The transformed weights, `count` floats, and the bias, as values. */
+/* Add the transformed weights (`count` floats) and the bias as values. */
 static bird_status constants(bird_plan *plan, bird_value *u, bird_value *bias,
                              const bird_conv *conv, size_t count, bird_weights_transform made_by,
                              bird_packed *packed, int key, bird_error *err) {
@@ -156,7 +156,7 @@ cleanup:
 
 /* --- backward: weights transformed in every step ---------------------------------------- */
 
-/* A convolution from oc to ic channels with every filter turned. */
+/* The backward pass is a convolution from oc to ic channels with every filter rotated. */
 bird_status bird_winograd_conv_backward_data(bird_plan *plan, bird_value *diff_src,
                                              bird_value diff_dst, bird_value weights,
                                              const bird_conv *conv, bird_error *err) {

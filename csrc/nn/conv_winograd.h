@@ -1,7 +1,7 @@
-/* 3x3 convolutions with stride 1 by nn/winograd4.h and nn/winograd.h, as steps of a plan:
- * inference, and by the latter, for AVX2, the way back of training. nn/conv_table.h says where they
- * take the place of oneDNN's. The channels must be such as those take; for the gradient of the
- * data, in both directions.
+/* 3x3 convolutions with stride 1 as steps of a plan: inference with nn/winograd4.h or
+ * nn/winograd.h, and the backward passes of training with nn/winograd.h, for AVX2. nn/conv_table.h
+ * says which convolutions use them instead of oneDNN. The channel counts must be multiples as those
+ * headers require; for the gradient of the data, with ic and oc exchanged too.
  */
 #ifndef BIRD_NN_CONV_WINOGRAD_H
 #define BIRD_NN_CONV_WINOGRAD_H
@@ -10,8 +10,8 @@
 
 #include "nn/conv.h"
 
-/* As bird_conv_inference, without a residual: F(4x4), on the layout of nn/conv_table.h, and F(2x2),
- * on nChw8c. */
+/* Like bird_conv_inference, without a residual: F(4x4), in the layout that nn/conv_table.h chooses,
+ * and F(2x2), in nChw8c. */
 bird_status bird_winograd4_conv_inference(bird_plan *plan, bird_value *dst, bird_value src,
                                           const bird_conv *conv, bool relu, bird_packed *packed,
                                           int key, bird_error *err);
@@ -19,8 +19,8 @@ bird_status bird_winograd_conv_inference(bird_plan *plan, bird_value *dst, bird_
                                          const bird_conv *conv, bool relu, bird_packed *packed,
                                          int key, bird_error *err);
 
-/* As the two of nn/conv_training.h, in float32; weights and their gradient are plain. Training's
- * forward pass has none: see there. */
+/* Like the two backward functions of nn/conv_training.h, in float32. Weights and their gradient are
+ * in plain order. There is no forward pass for training; nn/conv_training.c says why. */
 bird_status bird_winograd_conv_backward_data(bird_plan *plan, bird_value *diff_src,
                                              bird_value diff_dst, bird_value weights,
                                              const bird_conv *conv, bird_error *err);

@@ -3,7 +3,7 @@
 #include <omp.h>
 
 static bird_engine shared;
-static int ready; /* only the compute thread looks */
+static int ready; /* only the compute thread reads and writes it */
 
 bird_status bird_engine_get(const bird_engine **engine, bird_error *err) {
     bird_status status = BIRD_OK;

@@ -4,8 +4,9 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* The values of dnnl_cpu_isa_t are masks: a larger set holds the bits of a smaller one.
- * The AVX2 members with VNNI set a bit that the AVX-512 ones lack, hence the two tests. */
+/* The values of dnnl_cpu_isa_t are bit masks: a larger set contains the bits of a smaller one.
+ * The AVX2 members with VNNI set a bit that the AVX-512 members lack, so bird_isa_get needs two
+ * tests. */
 static bool covers(unsigned isa, unsigned wanted) {
     return (isa & wanted) == wanted;
 }

@@ -17,7 +17,7 @@ static window window_at(int out, const bird_pool *pool, int size) {
     return (window){begin < 0 ? 0 : begin, end > size ? size : end};
 }
 
-/* dst (ow, c) is one row of the output. */
+/* Compute dst (ow, c), one row of the output. */
 __attribute__((target("avx512f"))) static void pool_row(float *dst, const float *image, int y,
                                                         const bird_pool *pool) {
     const window rows = window_at(y, pool, pool->ih);

@@ -15,7 +15,7 @@ static void run(const void *context, void *const *data, int n_threads) {
     float largest = 0;
     (void)n_threads;
     for (size_t i = 0; i < asked->count; i++) {
-        /* fmaxf would leave NaN out. */
+        /* fmaxf would ignore NaN. */
         const float value = isnan(values[i]) ? INFINITY : fabsf(values[i]);
         largest = fmaxf(largest, value);
     }

@@ -6,14 +6,14 @@
 #include "nn/isa.h"
 #include "nn/packed_build.h"
 
-/* Weights lie in chunks that are large enough for huge pages (bird_alloc_settle). What a chunk
- * does not use is never touched, and so costs nothing. */
+/* Weights lie in chunks that are large enough for huge pages (bird_alloc_settle). The unused part
+ * of a chunk is never touched, so it costs no memory. */
 static const size_t least_chunk = (size_t)32 << 20; /* bytes */
 
-/* For the plain weights of one convolution: more than most take, for the same reason. */
+/* Scratch for the plain weights of one convolution. Larger than most need, also for huge pages. */
 static const size_t least_scratch = (size_t)12 << 20; /* bytes */
 
-enum { FILTERS = 16 }; /* that a thread folds at a time */
+enum { FILTERS = 16 }; /* filters that a thread folds at a time */
 
 typedef struct chunk {
     char *data; /* owned (size) */
@@ -21,7 +21,7 @@ typedef struct chunk {
     struct chunk *next; /* owned */
 } chunk;
 
-/* One layout of one convolution's weights, or what a transform made of them. */
+/* One layout of the weights of a convolution, or the output of a transform. */
 typedef struct form {
     dnnl_memory_desc_t md; /* owned */
     void *data;            /* borrowed from a chunk */
@@ -29,9 +29,9 @@ typedef struct form {
 } form;
 
 typedef struct entry {
-    form *forms; /* owned list; one or two long */
+    form *forms; /* owned list, of length one or two */
     float *bias;   /* owned (oc); NULL until first needed */
-    float *scales; /* owned (oc): what a step of an int8 weight is worth; NULL without such */
+    float *scales; /* owned (oc): step size per filter; NULL without int8 weights */
 } entry;
 
 struct bird_packed {
@@ -40,7 +40,7 @@ struct bird_packed {
     chunk *chunks; /* owned list, the one being filled first */
     bird_plain_fn plain;
     const void *owner; /* borrowed: outlives the store */
-    float *scratch; /* owned: a convolution's plain weights; NULL when settled */
+    float *scratch; /* owned: the plain weights of a convolution; NULL when settled */
     size_t scratch_size;
 };
 
@@ -95,7 +95,7 @@ void bird_packed_settle(bird_packed *packed) {
     packed->scratch_size = 0;
 }
 
-/* `size` bytes of the first chunk, or of a new one; NULL where memory is out. */
+/* Take `size` bytes from the first chunk, or from a new one. Return NULL if memory runs out. */
 static void *take(bird_packed *packed, size_t size) {
     const size_t rounded = bird_aligned_size(size);
     chunk *first = packed->chunks;
@@ -142,10 +142,11 @@ cleanup:
     return status;
 }
 
-/* Put the nearest whole steps in the place of plain (oc, each), as bytes, and write how much a
- * step of each filter is. The largest weight of a filter is as many steps as there can be. */
+/* Replace the plain weights (oc, each) by bytes, in place: each weight becomes the nearest whole
+ * number of steps. scales[o] receives the step size of filter o, chosen so that the largest weight
+ * of the filter is the largest number of steps that the kernels allow. */
 static void round_to_bytes(float *plain, float *scales, size_t oc, size_t each) {
-    int8_t *to = (int8_t *)plain; /* always behind what is still to be read */
+    int8_t *to = (int8_t *)plain; /* writing never overtakes reading */
     const float steps = (float)bird_isa_largest_int8_weight();
     for (size_t o = 0; o < oc; o++) {
         const float *filter = plain + o * each;
@@ -157,7 +158,7 @@ static void round_to_bytes(float *plain, float *scales, size_t oc, size_t each) 
     }
 }
 
-/* Bring plain weights into an int8 layout; the scales are `key`'s from then on. */
+/* Bring plain weights into an int8 layout, and store their scales in the entry of `key`. */
 static bird_status pack_bytes(bird_packed *packed, int key, void *data, const_dnnl_memory_desc_t md,
                               float *plain, const_dnnl_memory_desc_t plain_md, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -178,8 +179,9 @@ cleanup:
     return status;
 }
 
-/* Convolution `key`'s plain weights, folded by all threads. Valid until the next call; NULL where
- * memory is out. Pages that were used before cost nothing, new ones more than the folding. */
+/* Return the plain weights of convolution `key`, folded by all threads; NULL if memory runs out.
+ * Valid until the next call. The scratch is reused because touching new pages costs more than the
+ * folding. */
 static float *plain_weights(bird_packed *packed, int key, const dnnl_dims_t dims) {
     const int oc = (int)dims[0];
     const size_t each = (size_t)(dims[1] * dims[2] * dims[3]);

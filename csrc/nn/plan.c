@@ -1,5 +1,5 @@
-/* Building a plan: its values and its steps, in the order of pushing. plan_layout.c gives the
- * values their places in the slab, plan_execute.c runs the steps. */
+/* Build a plan: its values and its steps, in the order of pushing. plan_layout.c places the values
+ * in the slab, plan_execute.c runs the steps. */
 #include <stdint.h>
 #include <string.h>
 
@@ -37,7 +37,7 @@ void bird_plan_destroy(bird_plan *plan) {
     bird_free(plan);
 }
 
-/* Make room for one more item of an array; capacities double. */
+/* Make room for one more item in an array. Capacities double. */
 static bird_status grow(void **items, int count, int *capacity, size_t size, bird_error *err) {
     int larger = *capacity ? *capacity * 2 : 64;
     void *grown;
@@ -113,15 +113,15 @@ static void touch(bird_plan *plan, bird_value used) {
     if (touched->last < plan->n_steps) touched->last = plan->n_steps;
 }
 
-/* A step writes to `written`: what was a copy of it, or it of another, is so no longer. */
+/* Record that a step writes to `written`: it is no longer a copy, nor is any value a copy of it. */
 static void forget_copies(bird_plan *plan, bird_value written) {
     plan->values[written].copy_of = BIRD_NO_VALUE;
     for (int i = 0; i < plan->n_values; i++)
         if (plan->values[i].copy_of == written) plan->values[i].copy_of = BIRD_NO_VALUE;
 }
 
-/* A value that holds `from` in that layout already, or BIRD_NO_VALUE. Constants are copied
- * anew: keeping their copies alive would cost more than making them. */
+/* Return a value that already holds `from` in that layout, or BIRD_NO_VALUE. External values are
+ * copied anew each time: keeping their copies alive would cost more than making them. */
 static bird_value find_copy(const bird_plan *plan, bird_value from, const_dnnl_memory_desc_t md) {
     for (int i = 0; i < plan->n_values && !plan->values[from].external; i++)
         if (plan->values[i].copy_of == from && dnnl_memory_desc_equal(plan->values[i].md, md))
@@ -176,7 +176,7 @@ bird_status bird_plan_push_custom(bird_plan *plan, bird_custom_op run, const voi
     for (int i = 0; i < n_values; i++) {
         added.args[i].value = values[i];
         touch(plan, values[i]);
-        forget_copies(plan, values[i]); /* which of them it writes is not known here */
+        forget_copies(plan, values[i]); /* we do not know which ones it writes */
     }
     plan->steps[plan->n_steps++] = added;
 cleanup:
@@ -311,7 +311,7 @@ static bird_status output(bird_plan *plan, bird_value *out, bird_value from,
     *out = BIRD_NO_VALUE;
     BIRD_TRY(bird_md_like(&md, plan, from, dnnl_f32, tag, err));
     BIRD_TRY(bird_plan_reordered(plan, out, from, md, err));
-    plan->values[*out].last = INT32_MAX; /* it is read after the last step */
+    plan->values[*out].last = INT32_MAX; /* the caller reads it after the last step */
 cleanup:
     dnnl_memory_desc_destroy(md);
     return status;

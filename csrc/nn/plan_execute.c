@@ -1,4 +1,4 @@
-/* Running a finished plan: binding what lies outside the slab, and its steps one after another. */
+/* Run a finished plan: bind the values outside the slab, and execute the steps in order. */
 #include "nn/plan_internal.h"
 #include "nn/team.h"
 
@@ -44,7 +44,7 @@ cleanup:
 
 bird_status bird_plan_execute_lane(bird_plan *plan, const bird_job *job, bird_error *err) {
     bird_status status = BIRD_OK;
-    bird_engine_set_threads(1); /* a setting of the calling thread alone */
+    bird_engine_set_threads(1); /* affects only the calling thread */
     for (int i = 0; i < plan->n_steps; i++) {
         if (bird_job_stopped(job)) BIRD_FAIL(BIRD_CANCELLED, "cancelled");
         BIRD_TRY(execute_step(plan, &plan->steps[i], err));

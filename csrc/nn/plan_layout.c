@@ -1,5 +1,5 @@
-/* The layout of a plan's slab: values that are never alive together share bytes. Finishing a plan
- * places them, allocates the slab and binds the memories of values and steps. */
+/* Lay out a plan's slab: values that are never alive at the same time share bytes. Finishing a plan
+ * places the values, allocates the slab, and binds the memories of values and steps. */
 #include "base/alloc.h"
 #include "nn/plan_internal.h"
 
@@ -11,8 +11,8 @@ static bool overlapping(const plan_value *a, const plan_value *b) {
     return a->offset < b->offset + b->size && b->offset < a->offset + a->size;
 }
 
-/* The lowest offset at which `placing` overlaps no placed value that is alive with it.
- * Candidates are 0 and the ends of placed values; placed[] is in order of placing. */
+/* Set the lowest offset at which `placing` overlaps no placed value that is alive at the same time.
+ * Candidates are 0 and the ends of placed values; placed[] is in the order of placing. */
 static void place(bird_plan *plan, plan_value *placing, const int *placed, int n_placed) {
     placing->offset = 0;
     for (;;) {
@@ -28,7 +28,7 @@ static void place(bird_plan *plan, plan_value *placing, const int *placed, int n
     }
 }
 
-/* Largest first: the small ones fit into what is left between. */
+/* Place the largest values first, because small ones fit into the gaps. */
 static void lay_out(bird_plan *plan, int *order) {
     int n = 0;
     for (int i = 0; i < plan->n_values; i++) {

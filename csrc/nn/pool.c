@@ -4,7 +4,7 @@
 #include "nn/max_pool_nhwc.h"
 #include "nn/plan_build.h"
 
-/* What is missing on the far side for `out` windows. */
+/* Return the padding at the bottom or right that `out` windows need. */
 static int far_pad(const bird_pool *pool, int in, int out) {
     return (out - 1) * pool->stride + pool->kernel - in - pool->pad;
 }
@@ -26,7 +26,7 @@ static bird_status forward_pd(dnnl_primitive_desc_t *pd, const bird_pool *pool,
                                  far_pad(pool, pool->iw, pool->ow)};
 
     BIRD_TRY(bird_engine_get(&engine, err));
-    /* any: oneDNN then follows src's layout. */
+    /* With format_tag_any, oneDNN follows the layout of src. */
     BIRD_DNNL(dnnl_memory_desc_query(src, dnnl_query_data_type, &type));
     BIRD_DNNL(dnnl_memory_desc_create_with_tag(&dst, 4, dst_dims, type, dnnl_format_tag_any));
     BIRD_DNNL(dnnl_pooling_forward_primitive_desc_create(pd, engine->engine, kind, algorithm, src,
@@ -37,7 +37,7 @@ cleanup:
     return status;
 }
 
-/* `winners` NULL: none are wanted. */
+/* `winners` may be NULL (not needed). */
 static bird_status forward(bird_plan *plan, bird_value *dst, bird_value *winners, bird_value src,
                            const bird_pool *pool, dnnl_prop_kind_t kind,
                            dnnl_alg_kind_t algorithm, bird_error *err) {

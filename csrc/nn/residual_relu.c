@@ -1,8 +1,8 @@
 /* Implementation notes.
  *
- * In float32 these are oneDNN's operations one after the other. On two cores custom ops were no
- * faster, because memory is the limit, and an operation finds half of what the previous one wrote
- * in the cache. In bfloat16 ours save 5 % of a training step, and a rounding.
+ * In float32 these are oneDNN's operations, one after the other. On two cores custom ops were no
+ * faster, because memory is the limit and an operation finds half of the previous one's output in
+ * the cache. In bfloat16 our own ops save 5 % of a training step, and one rounding.
  */
 #include "nn/residual_relu.h"
 
@@ -46,7 +46,7 @@ bird_status bird_add(bird_plan *plan, bird_value *sum, bird_value a, bird_value 
     return add(plan, sum, a, b, false, err);
 }
 
-/* diff where dst > 0, else 0, in place. */
+/* Set diff to 0 wherever dst is not positive, in place. */
 static bird_status relu_backward(bird_plan *plan, bird_value diff, bird_value dst,
                                  bird_error *err) {
     bird_status status = BIRD_OK;
@@ -73,7 +73,7 @@ cleanup:
     return status;
 }
 
-/* rows = n h w, and channels. */
+/* Return the shape of a value as a matrix: rows = n h w, and channels. */
 static bird_status matrix_of(const bird_plan *plan, bird_value value, size_t *rows,
                              size_t *channels, bird_error *err) {
     bird_status status = BIRD_OK;

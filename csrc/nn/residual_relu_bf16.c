@@ -49,8 +49,8 @@ bird_status bird_residual_relu_forward_bf16(bird_plan *plan, size_t rows, size_t
                                             bird_error *err) {
     const matrix m = {.rows = rows, .channels = channels, .eps = eps};
     if (channels % LANES != 0 || channels > MAX_CHANNELS)
-        return bird_fail(err, BIRD_SHAPE, "a block's end in bfloat16 takes multiples of %d "
-                         "channels up to %d, got %zu", LANES, MAX_CHANNELS, channels);
+        return bird_fail(err, BIRD_SHAPE, "a residual block in bfloat16 needs a multiple of "
+                         "%d channels, at most %d, got %zu", LANES, MAX_CHANNELS, channels);
     return bird_plan_push_custom(plan, forward_step, &m, sizeof m, 7, values, err);
 }
 
@@ -59,7 +59,7 @@ typedef struct gradient {
     int n_values;
 } gradient;
 
-/* count numbers of a, in place; b may be NULL. */
+/* Compute `count` numbers of the gradient, in place in a. b may be NULL. */
 static BIRD_BF16_CODE void gradient_piece(bird_bf16 *a, const bird_bf16 *dst, const bird_bf16 *b,
                                           size_t count) {
     for (size_t i = 0; i < count; i += LANES) {

@@ -11,7 +11,7 @@ bird_status bird_residual_relu_forward_bf16(bird_plan *plan, size_t rows, size_t
                                             float eps, const bird_value values[7],
                                             bird_error *err);
 
-/* values: a, which becomes the gradient, dst, and where n_values is 3 also b, of `count`. */
+/* values: a, which becomes the gradient, dst and, if n_values is 3, b; each of `count` numbers. */
 bird_status bird_residual_relu_backward_bf16(bird_plan *plan, size_t count, int n_values,
                                              const bird_value *values, bird_error *err);
 

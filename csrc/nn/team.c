@@ -5,11 +5,12 @@
 
 #include "base/thread_probe.h"
 
-/* How many threads OpenMP keeps: those of its last parallel region of more than one. Of the
- * compute thread, so that a forked child, whose compute thread is another, begins with none. */
+/* How many threads OpenMP keeps: the size of its last parallel region with more than one thread.
+ * The variable belongs to the compute thread; a forked child has a new compute thread and starts
+ * with none. */
 static _Thread_local int team;
 
-static atomic_int short_wanted, short_given; /* of the first shortage; wanted -1: told */
+static atomic_int short_wanted, short_given; /* the first shortage; wanted -1: reported */
 
 static void note_shortage(int wanted, int given) {
     int none = 0;
@@ -24,7 +25,7 @@ int bird_team_size(int n) {
     if (n > there) {
         given = there + bird_probe_begin(n - there);
         if (given > 1 && given != team) {
-            /* The threads are started here, while nobody else starts any. */
+            /* The threads are started here, while no other code starts any. */
 #pragma omp parallel num_threads(given)
             {
             }

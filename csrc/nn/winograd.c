@@ -4,14 +4,14 @@
 
 enum {
     BLOCK = 8,           /* channels side by side in nChw8c: one vector */
-    TILE = 4,            /* pixels read of a side */
-    STEP = 2,            /* pixels written of a side */
+    TILE = 4,            /* pixels read per side of a tile */
+    STEP = 2,            /* pixels written per side of a tile */
     PLACES = TILE * TILE,
-    PANEL = 2 * BLOCK,   /* output channels of a product's inner loop */
-    ROWS = 6,            /* its tiles: 12 sums fill AVX2's registers */
-    CHUNK = 196,         /* tiles on their way at once: their matrices stay in the caches */
-    QUARTER = 4,         /* input channels of a gradient's inner loop: 8 sums */
-    /* Floats between the matrices of two places, which else fall on the same sets of a cache. */
+    PANEL = 2 * BLOCK,   /* output channels in the inner loop of a product */
+    ROWS = 6,            /* tiles in that loop: 12 sums fill AVX2's registers */
+    CHUNK = 196,         /* tiles processed together: their matrices stay in the caches */
+    QUARTER = 4,         /* input channels in the inner loop of a gradient: 8 sums */
+    /* Floats between the matrices of two places, which otherwise map to the same cache sets. */
     GAP = 16
 };
 
@@ -22,7 +22,7 @@ static int n_tiles(const bird_winograd *of) {
     return of->n * of->tiles_hw;
 }
 
-/* How many of the tiles from `first` on are on their way at once. */
+/* Return how many tiles, from `first` on, are processed together. */
 static int chunk_from(const bird_winograd *of, int first) {
     const int left = n_tiles(of) - first;
     return left < of->chunk ? left : of->chunk;
@@ -37,7 +37,7 @@ bird_winograd bird_winograd_of(const bird_conv *conv, bool relu) {
     return of;
 }
 
-/* Floats from one place's matrix (chunk, channels) to the next's. */
+/* Floats from the matrix (chunk, channels) of one place to that of the next. */
 static size_t stride_of(const bird_winograd *of, int channels) {
     return (size_t)of->chunk * (size_t)channels + GAP;
 }
@@ -50,7 +50,7 @@ size_t bird_winograd_weights_size(const bird_winograd *of) {
     return PLACES * (size_t)of->ic * (size_t)of->oc;
 }
 
-/* Where a tile lies: its image, its upper left output pixel. */
+/* The position of a tile: its image and its upper left output pixel. */
 typedef struct position {
     size_t image;
     int y, x;
@@ -62,18 +62,18 @@ static position position_of(const bird_winograd *of, int tile) {
                       within % of->tiles_w * STEP};
 }
 
-/* Floats of BLOCK channels of an image. */
+/* Floats that BLOCK channels of one image take. */
 static size_t plane_of(const bird_winograd *of) {
     return (size_t)(of->h * of->w) * BLOCK;
 }
 
-/* Where a tile's first pixel is in an output (n, oc, h, w), in floats. */
+/* Return the offset of a tile's first pixel in an output (n, oc, h, w), in floats. */
 static size_t pixel_of(const bird_winograd *of, position at) {
     return at.image * (size_t)(of->oc / BLOCK) * plane_of(of) +
            (size_t)(at.y * of->w + at.x) * BLOCK;
 }
 
-/* v = B' d B of 4x4 pixels; v (place) `stride` floats apart. */
+/* Write v = B' d B of 4x4 pixels. The places of v are `stride` floats apart. */
 TARGET INLINE void transform_in(float *v, size_t stride, __m256 d[TILE][TILE]) {
     __m256 rows[TILE][TILE];
 #pragma GCC unroll 4
@@ -93,8 +93,8 @@ TARGET INLINE void transform_in(float *v, size_t stride, __m256 d[TILE][TILE]) {
     }
 }
 
-/* v = all channels of one tile of src (n, ic, h, w), transformed, a block of them every `block`
- * floats; zeros lie around each image. */
+/* Write v = all channels of one tile of src (n, ic, h, w), transformed. Blocks of channels are
+ * `block` floats apart. Pixels outside the image are 0. */
 TARGET static void tile_in(float *v, size_t block, const float *src, const bird_winograd *of,
                            int tile) {
     const size_t plane = plane_of(of), stride = stride_of(of, of->ic);
@@ -120,8 +120,8 @@ TARGET static void tile_in(float *v, size_t block, const float *src, const bird_
     }
 }
 
-/* m (rows, PANEL of oc) = v (rows, ic) x u (ic, PANEL). Each sum runs over the channels in one
- * order, however many rows there are: the bits of an image do not depend on its neighbours. */
+/* m (rows, PANEL of oc) = v (rows, ic) x u (ic, PANEL). Each sum adds the channels in the same
+ * order for any number of rows, so the bits of an image do not depend on the other images. */
 TARGET INLINE void product_rows(float *m, const float *v, const float *u, int ic, int oc,
                                 const int rows) {
     __m256 sums[ROWS][2];
@@ -143,7 +143,8 @@ TARGET INLINE void product_rows(float *m, const float *v, const float *u, int ic
     }
 }
 
-/* One place's matrices and one panel of weights: m (count, PANEL of oc), v (count, ic). */
+/* Multiply the matrices of one place with one panel of weights: m (count, PANEL of oc), v (count,
+ * ic). */
 TARGET static void product(float *m, const float *v, const float *u, int count, int ic, int oc) {
     int at = 0;
     for (; at + ROWS <= count; at += ROWS)
@@ -160,12 +161,12 @@ TARGET static void product(float *m, const float *v, const float *u, int count, 
     }
 }
 
-/* dst (n, oc, h, w) = relu(A' m A + bias), all channels of one tile. */
+/* Write dst (n, oc, h, w) = relu(A' m A + bias) for all channels of one tile. */
 TARGET static void tile_out(float *dst, const float *m, const float *bias,
                             const bird_winograd *of, int tile) {
     const size_t plane = plane_of(of), stride = stride_of(of, of->oc);
     const position at = position_of(of, tile);
-    /* An odd side ends within the last tile. */
+    /* If a side is odd, it ends within the last tile. */
     const bool lower = at.y + 1 < of->h, right = at.x + 1 < of->w;
     const __m256 least = of->relu ? _mm256_setzero_ps() : _mm256_set1_ps(-__builtin_inff());
 
@@ -189,7 +190,7 @@ TARGET static void tile_out(float *dst, const float *m, const float *bias,
             const __m256 second = _mm256_sub_ps(_mm256_sub_ps(r[1], r[2]), r[3]);
             float *to = dst + (size_t)(y * of->w) * BLOCK;
             if (y > 0 && !lower) break;
-            /* `least` comes first: then a NaN stays one. */
+            /* With `least` as the first operand, a NaN stays a NaN. */
             _mm256_storeu_ps(to, _mm256_max_ps(least, _mm256_add_ps(first, add)));
             if (right)
                 _mm256_storeu_ps(to + BLOCK, _mm256_max_ps(least, _mm256_add_ps(second, add)));
@@ -197,7 +198,7 @@ TARGET static void tile_out(float *dst, const float *m, const float *bias,
     }
 }
 
-/* G of three vectors: their ends, and half their sum with either sign of the middle. */
+/* out = G applied to three vectors: a, half of a + b + c, half of a - b + c, and c. */
 TARGET INLINE void spread(__m256 out[TILE], __m256 a, __m256 b, __m256 c) {
     const __m256 half = _mm256_set1_ps(0.5f);
     out[0] = a;
@@ -206,8 +207,9 @@ TARGET INLINE void spread(__m256 out[TILE], __m256 a, __m256 b, __m256 c) {
     out[3] = c;
 }
 
-/* to, PLACES vectors `matrix` floats apart, = G g G' of the 3x3 filters at g, g + apart[1], ...;
- * their numbers from the last to the first if `turned`. */
+/* Write to `to`, as PLACES vectors `matrix` floats apart, G g G' of BLOCK 3x3 filters, which lie
+ * at g, g + apart[1], ... If `turned`, the numbers of each filter are read from the last to the
+ * first. */
 TARGET static void filters_in(float *to, size_t matrix, const float *g, __m256i apart,
                               bool turned) {
     __m256 rows[3][TILE]; /* by column of g */
@@ -224,11 +226,11 @@ TARGET static void filters_in(float *to, size_t matrix, const float *g, __m256i 
     }
 }
 
-/* u (16, oc / PANEL, ic, PANEL). */
+/* u has the shape (16, oc / PANEL, ic, PANEL). */
 TARGET void bird_winograd_weights(const bird_winograd *of, float *u, const float *plain,
                                   bool turned, int n_threads) {
     const size_t matrix = (size_t)of->ic * (size_t)of->oc;
-    /* Floats from an output and an input channel's filter to the next one's. */
+    /* Floats from the filter of one output or input channel to that of the next. */
     const int next_out = turned ? 9 : of->ic * 9, next_in = turned ? of->oc * 9 : 9;
 #pragma omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
     for (int o = 0; o < of->oc; o += BLOCK) {
@@ -258,15 +260,16 @@ void bird_winograd_forward(const bird_winograd *of, float *dst, const float *src
                     v + place * stride_of(of, of->ic), u + (size_t)i * (size_t)of->ic * PANEL,
                     count, of->ic, of->oc);
         }
-        /* No barrier: the next tiles write v, which is not read any more, and wait before m. */
+        /* No barrier: the next tiles overwrite v, which is no longer read, and the barrier that
+         * follows them protects m. */
 #pragma omp for schedule(static) nowait
         for (int i = 0; i < count; i++)
             tile_out(dst, m + (size_t)i * (size_t)of->oc, bias, of, first + i);
     }
 }
 
-/* m = A d A' of all channels of one tile of the output's gradient (n, oc, h, w), a block of them
- * every `block` floats; zeros where an odd side ends within the tile. */
+/* Write m = A d A' of all channels of one tile of the output's gradient (n, oc, h, w). Blocks of
+ * channels are `block` floats apart. If a side is odd, the pixels beyond it are 0. */
 TARGET static void tile_back(float *m, size_t block, const float *diff, const bird_winograd *of,
                              int tile) {
     const size_t plane = plane_of(of), stride = stride_of(of, of->oc);
@@ -300,8 +303,9 @@ TARGET static void tile_back(float *m, size_t block, const float *diff, const bi
     }
 }
 
-/* u (QUARTER of ic, PANEL of oc) += v' x m over the tiles; v (count, BLOCK), from its channel on;
- * m two of (count, BLOCK), `block` floats apart. */
+/* u (QUARTER of ic, PANEL of oc) = v' x m over the tiles, added to u if `add`. v (count, BLOCK)
+ * starts at the first of the QUARTER channels; m is two matrices (count, BLOCK), `block` floats
+ * apart. */
 TARGET static void outer_product(float *u, const float *v, const float *m, size_t block, int count,
                                  bool add) {
     __m256 sums[QUARTER][2];
@@ -326,7 +330,7 @@ TARGET static void outer_product(float *u, const float *v, const float *m, size_
     }
 }
 
-/* G' of four vectors. */
+/* out = G' applied to four vectors. */
 TARGET INLINE void gather(__m256 out[3], const __m256 u[TILE]) {
     const __m256 half = _mm256_set1_ps(0.5f);
     const __m256 sum = _mm256_mul_ps(half, _mm256_add_ps(u[1], u[2]));
@@ -335,7 +339,7 @@ TARGET INLINE void gather(__m256 out[3], const __m256 u[TILE]) {
     out[2] = _mm256_add_ps(sum, u[3]);
 }
 
-/* to, the 3x3 filters of BLOCK output channels, each `filters` floats on, = G' u G of PLACES
+/* Write the 3x3 filters of BLOCK output channels, `filters` floats apart, to `to`: G' u G of PLACES
  * vectors `matrix` floats apart. */
 TARGET static void filters_back(float *to, size_t filters, const float *u, size_t matrix) {
     __m256 rows[TILE][3], columns[TILE][TILE];

@@ -47,8 +47,9 @@ static int n_panels(const bird_winograd4 *of) {
     return of->oc / of->kernel->panel;
 }
 
-/* About how long a piece takes, in multiplications of vectors. A product of few tiles waits for
- * its own sums, and the weights come from far: those count as three tiles more. */
+/* Estimate how long a piece takes, in vector multiplications. A product of few tiles waits for its
+ * own sums, so the count is at least 4 tiles. Loading the weights from distant caches or memory
+ * costs as much as three more tiles. */
 static double cost(const bird_winograd4 *of, int block, int panels) {
     const double in = of->ic / of->kernel->lanes, out = panels * of->kernel->panel /
                       of->kernel->lanes;
@@ -60,7 +61,7 @@ static int pieces(const bird_winograd4 *of, int block, int panels) {
     return ceil_div(of->n * of->tiles_hw, block) * ceil_div(n_panels(of), panels);
 }
 
-/* The pieces that end soonest on so many threads. */
+/* Choose the pieces that finish soonest on `n_threads` threads. */
 static void cut(bird_winograd4 *of, int n_threads) {
     double least = 0;
     for (int panels = n_panels(of); panels > 0; panels--)
@@ -85,7 +86,7 @@ bird_winograd4 bird_winograd4_of(const bird_winograd4_kernel *kernel, const bird
     return of;
 }
 
-/* Floats of a piece's scratch. */
+/* Floats of scratch for one piece. */
 static size_t scratch_of_one(const bird_winograd4 *of) {
     return WINOGRAD4_PLACES * (winograd4_stride(of, of->ic) +
                                winograd4_stride(of, of->kernel->panel));
@@ -102,7 +103,7 @@ size_t bird_winograd4_weights_size(int oc, int ic) {
 
 void bird_winograd4_weights(const bird_winograd4_kernel *kernel, float *u, const float *plain,
                             int oc, int ic, int n_threads) {
-    const size_t filters = (size_t)kernel->panel * (size_t)ic; /* of a panel */
+    const size_t filters = (size_t)kernel->panel * (size_t)ic; /* per panel */
 
 #pragma omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
     for (int i = 0; i < oc / kernel->panel; i++)

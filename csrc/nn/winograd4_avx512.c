@@ -1,4 +1,4 @@
-/* AVX-512. */
+/* The AVX-512 kernel for float32. */
 #include "nn/winograd4.h"
 
 #if defined(__x86_64__)

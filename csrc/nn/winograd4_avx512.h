@@ -1,5 +1,5 @@
-/* The words of nn/winograd4_tile.h in AVX-512: 24 sums of 16 lanes, twelve tiles. The file that
- * includes this has defined TARGET. */
+/* The vector functions of nn/winograd4_tile.h for AVX-512: 24 sums of 16 lanes, twelve tiles. The
+ * including file must define TARGET first. */
 #ifndef BIRD_NN_WINOGRAD4_AVX512_H
 #define BIRD_NN_WINOGRAD4_AVX512_H
 

@@ -1,4 +1,4 @@
-/* AVX-512 on tensors of bfloat16: everything in between is float32, as are the weights. */
+/* The AVX-512 kernel for tensors of bfloat16. Weights and everything in between are float32. */
 #include "nn/winograd4.h"
 
 #if defined(__x86_64__)

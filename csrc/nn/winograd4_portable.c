@@ -1,4 +1,5 @@
-/* Four lanes of GCC's vectors, for machines without AVX2: SSE2 on x86-64, NEON on ARM. */
+/* The kernel for machines without AVX2, with GCC's vectors of four lanes: SSE2 on x86-64, NEON on
+ * ARM. */
 #include <stdint.h>
 #include <string.h>
 

@@ -1,15 +1,16 @@
-/* F(4x4, 3x3) of one instruction set, out of its own words. The file that includes this defines
+/* F(4x4, 3x3) for one instruction set, written with vector functions. The including file defines
  *
- *   LANES, WIDTH, ROWS   a product's sums, ROWS tiles x WIDTH vectors, are all in registers
- *   FETCHES              true where weights are fetched ahead of their use
- *   TARGET, WORD         the attributes that allow the instructions, of a function and of a word
- *   vector               the type of LANES floats, which the operators + - * / know
+ *   LANES, WIDTH, ROWS   the sums of a product, ROWS tiles x WIDTH vectors, which fit the registers
+ *   FETCHES              true if weights are prefetched
+ *   TARGET, WORD         attributes that allow the instructions, for functions and vector functions
+ *   vector               the type of LANES floats, which supports the operators + - * /
  *   load (aligned), load_any, store_any, same (all lanes one number), multiply_add (a * b + c),
- *   at_least             (least, a): the larger one; a where that is no number
- *   NUMBER, take, put    what src and dst hold and how a vector of it is read and written; where
- *                        NUMBER is not defined, floats
+ *   at_least             (least, a): the larger of the two; a if a is NaN
+ *   NUMBER, take, put    the type of src and dst, and how to load and store a vector of it; floats
+ *                        if NUMBER is not defined
  *
- * The loops over places, pixels and rows are unrolled whole: their arrays live in registers.
+ * The loops over places, pixels and rows are fully unrolled, so that their arrays live in
+ * registers.
  */
 #ifndef BIRD_NN_WINOGRAD4_TILE_H
 #define BIRD_NN_WINOGRAD4_TILE_H
@@ -29,7 +30,7 @@ enum {
     PANEL = WIDTH * LANES
 };
 
-/* Where a tile begins: its image, its upper left output pixel. */
+/* The position of a tile: its image and its upper left output pixel. */
 typedef struct position {
     size_t image;
     int y, x;
@@ -41,9 +42,9 @@ static inline position position_of(const bird_winograd4 *of, int tile) {
                       within % of->tiles_w * STEP};
 }
 
-/* How (h, w) pixels of so many channels lie in memory, in floats. */
+/* Strides of (h, w) pixels with several channels, in floats. */
 typedef struct layout {
-    size_t pixel, plane, row; /* from one pixel, group of channels and row to the next */
+    size_t pixel, plane, row; /* from one pixel, group of channels, row to the next */
 } layout;
 
 static inline layout layout_of(const bird_winograd4 *of, int channels) {
@@ -51,12 +52,12 @@ static inline layout layout_of(const bird_winograd4 *of, int channels) {
     return (layout){pixel, pixel * (size_t)(of->h * of->w), pixel * (size_t)of->w};
 }
 
-/* Where a channel of the first pixel is. */
+/* Return the offset of a channel of the first pixel. */
 static inline size_t offset_of(layout lies, size_t channel) {
     return channel / lies.pixel * lies.plane + channel % lies.pixel;
 }
 
-/* B' d of six vectors. */
+/* out = B' applied to six vectors. */
 WORD void spread_in(vector out[TILE], const vector d[TILE]) {
     const vector four = same(4.0f), five = same(-5.0f), two = same(2.0f);
     const vector even = multiply_add(same(-4.0f), d[2], d[4]);
@@ -70,7 +71,7 @@ WORD void spread_in(vector out[TILE], const vector d[TILE]) {
     out[5] = multiply_add(four, d[1], multiply_add(five, d[3], d[5]));
 }
 
-/* A' m of six vectors. */
+/* out = A' applied to six vectors. */
 WORD void gather_out(vector out[STEP], const vector m[TILE]) {
     const vector even = m[1] + m[2], odd = m[1] - m[2];
     const vector far_even = m[3] + m[4], far_odd = m[3] - m[4];
@@ -80,14 +81,14 @@ WORD void gather_out(vector out[STEP], const vector m[TILE]) {
     out[3] = multiply_add(same(8.0f), far_odd, odd) + m[5];
 }
 
-/* v = all channels of one tile of src (n, ic, h, w), transformed, places `stride` floats apart;
- * zeros lie around each image. */
+/* Write v = all channels of one tile of src (n, ic, h, w), transformed, with places `stride` floats
+ * apart. Pixels outside the image are 0. */
 TARGET static void tile_in(float *v, size_t stride, const NUMBER *src, const bird_winograd4 *of,
                            int tile) {
     const position at = position_of(of, tile);
     const layout lies = layout_of(of, of->ic);
     const int top = at.y - 1, left = at.x - 1;
-    const int below = of->h - top, right = of->w - left; /* pixels that there are */
+    const int below = of->h - top, right = of->w - left; /* pixels inside the image */
     const bool inside = top >= 0 && left >= 0 && below >= TILE && right >= TILE;
 
     src += at.image * (size_t)of->ic * (size_t)(of->h * of->w);
@@ -118,8 +119,8 @@ TARGET static void tile_in(float *v, size_t stride, const NUMBER *src, const bir
     }
 }
 
-/* m (rows, PANEL) = v (rows, ic) x u (ic, PANEL). Each sum runs over the channels in one order,
- * however many rows there are: the bits of an image do not depend on its neighbours. */
+/* m (rows, PANEL) = v (rows, ic) x u (ic, PANEL). Each sum adds the channels in the same order for
+ * any number of rows, so the bits of an image do not depend on the other images. */
 WORD void product_rows(float *m, const float *v, const float *u, int ic, const int rows) {
     const size_t panel = (size_t)ic * PANEL;
     vector sums[ROWS][WIDTH];
@@ -129,7 +130,7 @@ WORD void product_rows(float *m, const float *v, const float *u, int ic, const i
         for (int j = 0; j < WIDTH; j++) sums[i][j] = same(0.0f);
     for (int c = 0; c < ic; c++, u += PANEL) {
         const vector first = load(u), second = load(u + LANES);
-        if (FETCHES) __builtin_prefetch(u + panel); /* of the next place */
+        if (FETCHES) __builtin_prefetch(u + panel); /* for the next place */
 #pragma GCC unroll 12
         for (int i = 0; i < rows; i++) {
             const vector one = same(v[(size_t)i * (size_t)ic + (size_t)c]);
@@ -148,8 +149,8 @@ WORD void product_rows(float *m, const float *v, const float *u, int ic, const i
         if (n <= ROWS) product_rows(m, v, u, ic, n <= ROWS ? n : 1);  \
         break
 
-/* One place's matrices: m (count, PANEL), v (count, ic). Rows are shared out evenly, for a
- * product of few waits for its own sums. */
+/* Multiply the matrices of one place: m (count, PANEL), v (count, ic). Rows are divided evenly,
+ * because a product of few rows has to wait for its own sums. */
 TARGET static void product(float *m, const float *v, const float *u, int count, int ic) {
     for (int groups = (count + ROWS - 1) / ROWS; groups > 0; groups--) {
         const int rows = (count + groups - 1) / groups;
@@ -164,12 +165,12 @@ TARGET static void product(float *m, const float *v, const float *u, int count, 
     }
 }
 
-/* dst (n, oc, h, w) = relu(A' m A + bias), PANEL channels from `channel` on of one tile. */
+/* Write dst (n, oc, h, w) = relu(A' m A + bias), PANEL channels from `channel` on of one tile. */
 TARGET static void tile_out(NUMBER *dst, const float *m, size_t stride, const float *bias,
                             const bird_winograd4 *of, int tile, int channel) {
     const position at = position_of(of, tile);
     const layout lies = layout_of(of, of->oc);
-    const int below = of->h - at.y, right = of->w - at.x; /* a side may end within the tile */
+    const int below = of->h - at.y, right = of->w - at.x; /* the image may end within the tile */
     const vector least = same(of->relu ? 0.0f : -__builtin_inff());
 
     dst += at.image * (size_t)of->oc * (size_t)(of->h * of->w) + (size_t)at.y * lies.row +
@@ -220,7 +221,7 @@ TARGET static void run(const bird_winograd4 *of, void *dst, const void *src, con
     }
 }
 
-/* G of three vectors, each times what `parts` says: whole numbers stay whole. */
+/* out = G applied to three vectors, each times its entry of `parts`: whole numbers stay whole. */
 WORD void spread_filter(vector out[TILE], vector a, vector b, vector c) {
     const vector sum = a + c, far_sum = multiply_add(same(4.0f), c, a), far_b = same(2.0f) * b;
     out[0] = a;
@@ -231,8 +232,8 @@ WORD void spread_filter(vector out[TILE], vector a, vector b, vector c) {
     out[5] = c;
 }
 
-/* to, PLACES vectors `matrix` floats apart, = G g G' of LANES filters, g (9, LANES). Divided once,
- * at the end: a multiplication by a sixth is not exact. */
+/* Write to `to`, as PLACES vectors `matrix` floats apart, G g G' of LANES filters g (9, LANES).
+ * Divide only once, at the end, because multiplying by a sixth is not exact. */
 TARGET static void filters_in(float *to, size_t matrix, const float *g) {
     static const float parts[TILE] = {4, 6, 6, 24, 24, 1};
     vector rows[3][TILE]; /* by column of g */

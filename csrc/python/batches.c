@@ -50,7 +50,7 @@ static PyObject *epoch_order(PyObject *module, PyObject *args) {
     return (PyObject *)draws;
 }
 
-/* The images as a list of arrays, None for those that failed. Empties images. */
+/* Return the images as a list of arrays, with None for those that failed. Empties images. */
 static PyObject *image_list(bird_image *images, Py_ssize_t n) {
     PyObject *list = PyList_New(n);
     for (Py_ssize_t i = 0; list && i < n; i++) {
@@ -250,10 +250,10 @@ static PyObject *mix_batch(PyObject *module, PyObject *args) {
 PyMethodDef bird_batch_methods[] = {
     {"epoch_order", epoch_order, METH_VARARGS,
      PyDoc_STR("epoch_order(labels, num_classes, balanced, seed, epoch) -> (n,) int64 draws: row\n"
-               "+ n * (how often the row has come in this epoch before).")},
+               "+ n * (how often the row has occurred in this epoch before).")},
     {"load_images", load_images, METH_VARARGS,
      PyDoc_STR("load_images(items, short_side, num_threads) -> ([(h, w, 3) uint8 or None] * n,\n"
-               "[(kind, message)] * n); a short side above short_side (0: none) is reduced.")},
+               "[(kind, message)] * n); a short side above short_side (0: no limit) is reduced.")},
     {"fill_batch", fill_batch, METH_VARARGS,
      PyDoc_STR("fill_batch(images, keys, augment, size, resize, crop_pct, interpolation, mean,\n"
                "std, seed, epoch, num_threads) -> (n, 3, size, size) float32.")},

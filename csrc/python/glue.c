@@ -8,7 +8,8 @@ bird_state *bird_get_state(PyObject *module) {
     return PyModule_GetState(module);
 }
 
-/* A class `name` of the package under `base`, and under `second` too where that is not NULL. */
+/* Create a class `name` of the package, derived from `base` and, if it is not NULL, from
+ * `second`. */
 static PyObject *add_error(PyObject *module, const char *name, const char *doc, PyObject *base,
                            PyObject *second) {
     PyObject *bases = second ? PyTuple_Pack(2, base, second) : PyTuple_Pack(1, base);
@@ -87,7 +88,7 @@ static PyArrayObject *pinned(PyArrayObject *array) {
         return NULL;
     }
     if (!PyArray_ISWRITEABLE(array)) PyArray_CLEARFLAGS((PyArrayObject *)view, NPY_ARRAY_WRITEABLE);
-    /* Takes over `owners`, also where it fails. */
+    /* This takes over `owners`, even if it fails. */
     if (PyArray_SetBaseObject((PyArrayObject *)view, owners) < 0) Py_CLEAR(view);
     return (PyArrayObject *)view;
 }
@@ -132,7 +133,7 @@ int bird_warn_of_threads(void) {
                   "the system gives the process %d of %d threads (a limit on processes, as of "
                   "ulimit -u or a container): it computes with fewer",
                   given, wanted);
-    /* No line of a program is to blame. */
+    /* The warning does not refer to a line of the program. */
     return PyErr_WarnExplicit(PyExc_RuntimeWarning, text, "birdembed", 0, "birdembed", NULL);
 }
 
@@ -140,7 +141,7 @@ static bool signal_came(void *context) {
     bird_unlocked *unlocked = context;
     bool stop;
     PyEval_RestoreThread(unlocked->thread);
-    /* Python runs handlers on its main thread only; elsewhere this is 0 at once. */
+    /* Python runs handlers only on its main thread; on other threads this is 0 at once. */
     stop = PyErr_CheckSignals() != 0;
     unlocked->thread = PyEval_SaveThread();
     return stop;

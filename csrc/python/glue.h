@@ -13,7 +13,7 @@
 #define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #define PY_ARRAY_UNIQUE_SYMBOL bird_array_api
-#ifndef BIRD_IMPORT_ARRAY /* module.c alone defines it, and calls import_array */
+#ifndef BIRD_IMPORT_ARRAY /* only module.c defines it, and calls import_array */
 #define NO_IMPORT_ARRAY
 #endif
 #include <numpy/arrayobject.h>
@@ -34,7 +34,7 @@ typedef struct bird_state {
 
 bird_state *bird_get_state(PyObject *module);
 
-/* Create the exception classes in the module; -1 with an exception set on failure. */
+/* Create the exception classes in the module; return -1 with an exception set on failure. */
 int bird_add_errors(PyObject *module, bird_state *state);
 
 /* Raise the exception for err->code (the only mapping table). For BIRD_CANCELLED the
@@ -49,34 +49,34 @@ PyObject *bird_raise(bird_state *state, const bird_error *err);
  * `object`, so NumPy refuses to resize `object`, even with refcheck=False. */
 PyArrayObject *bird_require_array(PyObject *object, const char *name, int dtype, int ndim);
 
-/* An uninitialised C-contiguous array. New reference. */
+/* Return an uninitialised C-contiguous array. New reference. */
 PyArrayObject *bird_new_array(int ndim, const npy_intp *dims, int dtype);
 
-/* GIL released, with a cancel hook that re-takes it to run the signal handlers.
+/* Release the GIL, with a cancel hook that takes it again to run the signal handlers.
  *
  *     bird_unlocked unlocked;
  *     bird_unlock(&unlocked);
  *     status = bird_core_call(..., &unlocked.cancel, &err);
  *     bird_lock(&unlocked);
  *
- * Default numbers of threads are found before: they read the environment, which Python changes with
- * the GIL held.
+ * Find default numbers of threads before bird_unlock: they come from the environment, which Python
+ * changes while it holds the GIL.
  *
- * After bird_lock an exception may be set (a KeyboardInterrupt); then status is
- * BIRD_CANCELLED unless the call finished before it looked. */
+ * After bird_lock an exception may be set (a KeyboardInterrupt). Then status is BIRD_CANCELLED,
+ * unless the call finished before it checked. */
 typedef struct bird_unlocked {
     bird_cancel cancel;
     PyThreadState *thread; /* borrowed from the interpreter */
 } bird_unlocked;
 
-/* Warn once per process if the system provided fewer threads than requested. -1 with an exception
- * set if warnings are errors. */
+/* Warn once per process if the system provided fewer threads than requested. Return -1 with an
+ * exception set if warnings are errors. */
 int bird_warn_of_threads(void);
 
 void bird_unlock(bird_unlocked *unlocked);
 void bird_lock(bird_unlocked *unlocked);
 
-/* One table per file, each ends with an all-NULL entry. */
+/* One table per file; each ends with an all-NULL entry. */
 extern PyMethodDef bird_image_methods[];
 extern PyMethodDef bird_search_methods[];
 extern PyMethodDef bird_system_methods[];

@@ -1,5 +1,5 @@
-/* Images: decoding, preparing batches, resizing. A source is a str (a path), bytes (a
- * file's contents) or a uint8 array (height, width, 1 | 3 | 4). */
+/* Images: decoding, preparing batches, resizing. A source is a str (a path), bytes (the contents of
+ * a file) or a uint8 array (height, width, 1 | 3 | 4). */
 #include <limits.h>
 #include <string.h>
 
@@ -10,8 +10,8 @@
 #include "python/glue.h"
 #include "python/sources.h"
 
-/* Describe `object` as a source. *keep becomes a new reference to what the source borrows
- * from. -1 with an exception set where it is none. */
+/* Describe `object` as a source. *keep becomes a new reference to the owner of the memory that the
+ * source borrows. Return -1 with an exception set if the object is not a source. */
 static int parse_source(bird_source *source, PyObject **keep, PyObject *object) {
     Py_ssize_t size;
     char *bytes;
@@ -19,7 +19,7 @@ static int parse_source(bird_source *source, PyObject **keep, PyObject *object) 
     memset(source, 0, sizeof *source);
     if (PyUnicode_Check(object)) {
         PyObject *path = NULL;
-        if (!PyUnicode_FSConverter(object, &path)) return -1; /* refuses embedded NULs */
+        if (!PyUnicode_FSConverter(object, &path)) return -1; /* rejects embedded NULs */
         if (PyBytes_AsStringAndSize(path, &bytes, &size) < 0) {
             Py_DECREF(path);
             return -1;

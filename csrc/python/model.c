@@ -103,13 +103,13 @@ static PyObject *backend(PyObject *module, PyObject *noargs) {
 PyMethodDef bird_model_methods[] = {
     {"parameter_table", parameter_table, METH_VARARGS,
      PyDoc_STR("parameter_table(architecture, num_classes) -> list of (name, shape)")},
-    {"architectures", architectures, METH_NOARGS, PyDoc_STR("Names of the known networks.")},
+    {"architectures", architectures, METH_NOARGS, PyDoc_STR("Return all architecture names.")},
     {"num_features", num_features, METH_O,
      PyDoc_STR("num_features(architecture) -> channels of its last feature map")},
     {"linear", linear, METH_VARARGS,
      PyDoc_STR("linear(src (n, ic), weights (oc, ic)) -> (n, oc), each sum in a fixed order")},
     {"all_finite", all_finite, METH_O,
      PyDoc_STR("all_finite(numbers (n), float32 or float16) -> bool: no NaN, no infinity")},
-    {"backend", backend, METH_NOARGS, PyDoc_STR("oneDNN's version and instruction set.")},
+    {"backend", backend, METH_NOARGS, PyDoc_STR("Return oneDNN's version and instruction set.")},
     {NULL, NULL, 0, NULL},
 };

@@ -16,7 +16,7 @@ static bird_state *state_of(PyObject *self) {
     return PyType_GetModuleState(Py_TYPE(self));
 }
 
-/* A network without weights. New reference. */
+/* Allocate a network without weights. New reference. */
 static network *allocate_network(PyTypeObject *type, bird_state *state,
                                  const bird_resnet_spec *spec, int num_classes) {
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -31,8 +31,8 @@ static network *allocate_network(PyTypeObject *type, bird_state *state,
     return self;
 }
 
-/* Set the ranges (bird_resnet_n_ranges) that int8 needs in a new network; -1 with an exception
- * set. */
+/* Set the ranges (bird_resnet_n_ranges) that int8 needs in a new network. Return -1 with an
+ * exception set on failure. */
 static int take_ranges(network *self, bird_state *state, PyObject *given) {
     const int n_ranges = bird_resnet_n_ranges(bird_weights_net(self->weights));
     PyArrayObject *ranges = bird_require_array(given, "ranges", NPY_FLOAT32, 1);
@@ -51,7 +51,8 @@ static int take_ranges(network *self, bird_state *state, PyObject *given) {
     return taken;
 }
 
-/* Copy the result of bird_take_parameters into a new network; -1 with an exception set. */
+/* Copy the result of bird_take_parameters into a new network. Return -1 with an exception set on
+ * failure. */
 static int fill(network *self, bird_state *state, PyObject *taken) {
     const int n = bird_weights_net(self->weights)->params.n;
     bird_numbers *given = PyMem_Calloc((size_t)n, sizeof *given);
@@ -121,7 +122,7 @@ static void network_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-/* (n, 3, h, w) float32; new reference. */
+/* Return `object` as (n, 3, h, w) float32 pixels. New reference. */
 static PyArrayObject *require_pixels(PyObject *object) {
     PyArrayObject *pixels = bird_require_array(object, "pixels", NPY_FLOAT32, 4);
     if (pixels && PyArray_DIM(pixels, 1) != 3) {
@@ -346,14 +347,14 @@ static PyMethodDef network_methods[] = {
      PyDoc_STR("maps(pixels, num_threads=0, precision='float32') "
                "-> (n, num_features, h/32, w/32) float32")},
     {"largest", (PyCFunction)(void (*)(void))network_largest, METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("largest(pixels, num_threads=0) -> (n, convolutions + 1) float32: how far the "
-               "output of each convolution lies from 0, and at the end the pixels")},
+     PyDoc_STR("largest(pixels, num_threads=0) -> (n, convolutions + 1) float32: the "
+               "largest absolute output of each convolution and, last, of the pixels")},
     {"head", network_head, METH_O,
      PyDoc_STR("head(features) -> (n, num_classes) float32 logits")},
     {"conv_statistics",
      (PyCFunction)(void (*)(void))network_conv_statistics, METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("conv_statistics(pixels, num_threads=0) -> list like parameters(): in the places of "
-               "running_mean and running_var, mean and variance of the convolution's output")},
+     PyDoc_STR("conv_statistics(pixels, num_threads=0) -> list like parameters(), with mean and "
+               "variance of the convolution's output as running_mean and running_var")},
     {"parameters", network_parameters, METH_NOARGS,
      PyDoc_STR("parameters() -> list of float32 copies, in parameter_table's order")},
     {NULL, NULL, 0, NULL},

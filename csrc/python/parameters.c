@@ -33,7 +33,7 @@ PyObject *bird_param_shape(const bird_param *param) {
     return shape;
 }
 
-/* The array of one tensor. New reference. */
+/* Return the array of one tensor. New reference. */
 static PyArrayObject *take_one(const bird_param *param, PyObject *object, bool float16) {
     const bool is_float16 = float16 && PyArray_Check(object) &&
                             PyArray_TYPE((PyArrayObject *)object) == NPY_FLOAT16;

@@ -15,7 +15,7 @@ const bird_resnet_spec *bird_find_spec(PyObject *name);
 /* Read the precision with a name; -1 with an exception set if it is unknown. */
 int bird_read_precision(bird_precision *precision, const char *name);
 
-/* A tensor's shape as a tuple. New reference. */
+/* Return the shape of a tensor as a tuple. New reference. */
 PyObject *bird_param_shape(const bird_param *param);
 
 /* Return the arrays of a sequence, one per tensor and in table order, as a new tuple of arrays that
@@ -24,7 +24,8 @@ PyObject *bird_param_shape(const bird_param *param);
  * nothing is written here. */
 PyObject *bird_take_parameters(const bird_params *params, PyObject *sequence, bool float16);
 
-/* The same by the name of an architecture, before anything of that size is allocated. */
+/* The same, but with an architecture instead of its parameter table, so that nothing large is
+ * allocated before the check. */
 PyObject *bird_take_parameters_of(bird_state *state, const bird_resnet_spec *spec,
                                   int num_classes, PyObject *sequence, bool float16);
 
@@ -34,13 +35,13 @@ void bird_fill_slab(float *slab, const bird_params *params, PyObject *taken);
 /* Write the float32 numbers of parameter `index` of `owner`. */
 typedef void (*bird_read_fn)(const void *owner, int index, float *out);
 
-/* A list of new arrays, written by `read`. New reference. */
+/* Return a list of new arrays, written by `read`. New reference. */
 PyObject *bird_list_parameters(const bird_params *params, bird_read_fn read, const void *owner);
 
-/* A list of copies. New reference. */
+/* Return a list of copies of the tensors of a slab. New reference. */
 PyObject *bird_copy_slab(const float *slab, const bird_params *params);
 
-/* A Network with those parameters. New reference. Defined in network.c. */
+/* Return a Network with those parameters. New reference. Defined in network.c. */
 PyObject *bird_network_of_slab(bird_state *state, const bird_resnet *net, const float *slab);
 
 #endif

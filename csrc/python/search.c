@@ -4,7 +4,7 @@
 #include "base/threads.h"
 #include "python/glue.h"
 
-/* The arrays of a call, held until the GIL is back. */
+/* The arrays of a call, held until the GIL has been taken again. */
 typedef struct arguments {
     PyArrayObject *queries; /* owned: (q, dim) float32 */
     PyArrayObject *corpus;  /* owned: (n, dim) float32 */
@@ -31,7 +31,7 @@ static bool rows_in_range(PyArrayObject *rows, npy_intp n_corpus) {
     return true;
 }
 
-/* Check the arrays and fill args->scan; false with an exception set. */
+/* Check the arrays and fill args->scan. Return false with an exception set on failure. */
 static bool arguments_init(arguments *args, PyObject *queries, PyObject *corpus, PyObject *rows,
                            int normalized) {
     args->queries = bird_require_array(queries, "queries", NPY_FLOAT32, 2);
@@ -143,6 +143,6 @@ PyMethodDef bird_search_methods[] = {
     {"cosine_matrix", cosine_matrix, METH_VARARGS,
      PyDoc_STR("cosine_matrix(queries, corpus) -> scores")},
     {"search_isa", search_isa, METH_NOARGS,
-     PyDoc_STR("Instruction set of the dot products in use.")},
+     PyDoc_STR("Return the instruction set that the dot products use.")},
     {NULL, NULL, 0, NULL},
 };

@@ -25,10 +25,10 @@ static PyObject *available_cpus(PyObject *module, PyObject *noargs) {
 
 PyMethodDef bird_system_methods[] = {
     {"set_num_threads", set_num_threads, METH_O,
-     PyDoc_STR("Set the process-wide number of threads; 0 gives the choice back.")},
+     PyDoc_STR("Set the process-wide number of threads; 0 restores the default.")},
     {"get_num_threads", get_num_threads, METH_NOARGS,
-     PyDoc_STR("Number of threads that calls use by default.")},
+     PyDoc_STR("Return the default number of threads.")},
     {"available_cpus", available_cpus, METH_NOARGS,
-     PyDoc_STR("CPUs granted by affinity and cgroup quota.")},
+     PyDoc_STR("Return the number of CPUs that affinity and cgroup quota allow.")},
     {NULL, NULL, 0, NULL},
 };

@@ -1,5 +1,5 @@
-/* The type Trainer: a network in training. Its methods that are parts of a step are in
- * trainer_step.c, those that read and set its slabs in trainer_slabs.c. */
+/* The type Trainer: a network in training. The methods for the parts of a step are in
+ * trainer_step.c, and those that read and set its slabs in trainer_slabs.c. */
 #include <string.h>
 
 #include "python/parameters.h"
@@ -151,7 +151,7 @@ static PyMethodDef trainer_methods[] = {
     {"ema", bird_glue_trainer_ema, METH_NOARGS, PyDoc_STR("ema() -> list of copies, or None")},
     {"set_ema", bird_glue_trainer_set_ema, METH_O, PyDoc_STR("set_ema(list or None)")},
     {"network", WITH_KEYWORDS(trainer_network),
-     PyDoc_STR("network(ema=False) -> Network of the present weights")},
+     PyDoc_STR("network(ema=False) -> Network with the current weights")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -8,7 +8,7 @@
 typedef struct trainer_object {
     PyObject_HEAD
     bird_trainer *core; /* owned */
-    bool busy;          /* read and written with the GIL: a call runs without it */
+    bool busy;          /* true while a call runs; guarded by the GIL */
 } trainer_object;
 
 static inline bird_trainer *core_of(PyObject *self) {
@@ -23,11 +23,13 @@ static inline const bird_resnet *net_of(PyObject *self) {
     return bird_trainer_net(core_of(self));
 }
 
-/* False with an exception set while a call of another thread (or, in a signal handler, the
- * interrupted call) is running: the trainer of the core allows one call at a time. */
+/* Return false with an exception set if another call is running (of another thread, or the
+ * interrupted call of a signal handler), because the trainer of the core allows one call at a
+ * time. */
 static inline bool idle(PyObject *self) {
     if (!((trainer_object *)self)->busy) return true;
-    PyErr_SetString(PyExc_RuntimeError, "this trainer is at work in another call: one at a time");
+    PyErr_SetString(PyExc_RuntimeError,
+                    "this trainer is in use by another call; it allows one at a time");
     return false;
 }
 

@@ -24,7 +24,8 @@ PyObject *bird_glue_trainer_parameters(PyObject *self, PyObject *noargs) {
     return copy_of(self, BIRD_SLAB_PARAMS);
 }
 
-/* Gradients of frozen parameters are leftovers of the kernels, so return zeros. */
+/* The kernels leave arbitrary numbers in the gradients of frozen parameters, so return zeros for
+ * them. */
 PyObject *bird_glue_trainer_gradients(PyObject *self, PyObject *noargs) {
     const bool *trainable = bird_trainer_trainable(core_of(self));
     PyObject *list = copy_of(self, BIRD_SLAB_GRADS);
@@ -85,7 +86,7 @@ PyObject *bird_glue_trainer_set_moments(PyObject *self, PyObject *args, PyObject
         return NULL;
     if (step < 0 || step > LONG_MAX / 2) /* it is incremented later */
         return PyErr_Format(PyExc_ValueError, "step must not be negative, got %ld", step);
-    /* Both are taken before the first is written. */
+    /* Take both before writing the first. */
     for (int i = 0; i < 2; i++) {
         PyObject *list = PyDict_GetItemString(dict, names[i]); /* borrowed */
         if (!list) continue;

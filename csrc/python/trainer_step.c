@@ -41,7 +41,8 @@ PyObject *bird_glue_trainer_forward(PyObject *self, PyObject *args, PyObject *kw
     return (PyObject *)features;
 }
 
-/* NULL for None; a float32 array of that shape otherwise (columns 0: one dimension). */
+/* Set *array to NULL for None, otherwise to a float32 array of that shape (columns 0: one
+ * dimension). */
 static int optional_array(PyArrayObject **array, PyObject *object, const char *name, npy_intp rows,
                           npy_intp columns) {
     *array = NULL;
@@ -62,7 +63,7 @@ static int optional_array(PyArrayObject **array, PyObject *object, const char *n
     return 0;
 }
 
-/* False with an exception set if there is no batch to check an argument against. */
+/* Return false with an exception set if there is no batch to check an argument against. */
 static bool has_batch(PyObject *self, const char *caller) {
     if (!idle(self)) return false;
     if (bird_trainer_batch(core_of(self)) > 0) return true;

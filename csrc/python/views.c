@@ -114,7 +114,7 @@ static int parse_ops(bird_view *view, PyObject *list) {
     return 0;
 }
 
-/* The view of one image, its box and size being checked. */
+/* Render the view of one image. The box and the size have been checked. */
 static PyObject *render_parsed(PyObject *module, const bird_image *image, const bird_view *view,
                                Py_ssize_t size, bird_filter filter) {
     npy_intp dims[3] = {size, size, 3};

@@ -5,14 +5,15 @@
 #include <math.h>
 #include <stddef.h>
 
-/* sqrt(a * a) is exactly |a| in IEEE arithmetic, so that a vector with itself scores exactly
- * 1. The callers keep squares within 2^-40 .. 2^40, where the product neither overflows nor
- * loses digits. A zero vector scores 0; NaN stays NaN. */
+/* Return the cosine for a dot product and two squared lengths. sqrt(a * a) is exactly |a| in IEEE
+ * arithmetic, so a vector scores exactly 1 with itself. The callers keep squares within 2^-40 ..
+ * 2^40, where the product neither overflows nor loses digits. A zero vector scores 0; NaN stays
+ * NaN. */
 static inline __attribute__((always_inline)) float bird_cosine(float dot, float query_square,
                                                                float row_square) {
     float product = query_square * row_square;
     float score = dot / sqrtf(product == 0.0f ? 1.0f : product);
-    /* Rounding can leave the range of a cosine by one unit in the last place. */
+    /* Rounding can exceed the range of a cosine by one unit in the last place. */
     score = score > 1.0f ? 1.0f : score;
     return score < -1.0f ? -1.0f : score;
 }

@@ -1,4 +1,4 @@
-/* AVX2 with FMA: 12 accumulators of 8 lanes, three queries, one register for the row. */
+/* AVX2 with FMA: 12 accumulators of 8 lanes, three registers for queries, one for the row. */
 #include "search/dot.h"
 
 #if defined(__x86_64__)
@@ -10,7 +10,7 @@ enum {
     LANES = 8,
     QUERIES = 3,
     ROWS = 4,
-    /* With their squares, all eight rows would need more than 16 registers. */
+    /* With squares, eight rows would need more than 16 registers. */
     ROWS_WITH_SQUARES = BIRD_DOT_SINGLE_ROWS / 2
 };
 
@@ -41,7 +41,7 @@ WORD vector multiply_add(vector a, vector b, vector sum) {
     return _mm256_fmadd_ps(a, b, sum);
 }
 
-/* Lanes 0+4, then 0+2, 0+1. */
+/* Add lanes 0+4, then 0+2, then 0+1. */
 WORD float sum_lanes(vector a) {
     __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     b = _mm_add_ps(b, _mm_movehl_ps(b, b));

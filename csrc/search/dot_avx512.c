@@ -1,4 +1,4 @@
-/* AVX-512: 24 accumulators of 16 lanes, four queries, one register for the row. */
+/* AVX-512: 24 accumulators of 16 lanes, four registers for queries, one for the row. */
 #include "search/dot.h"
 
 #if defined(__x86_64__)
@@ -32,7 +32,7 @@ WORD vector multiply_add(vector a, vector b, vector sum) {
     return _mm512_fmadd_ps(a, b, sum);
 }
 
-/* Lanes 0+8, then 0+4, 0+2, 0+1. */
+/* Add lanes 0+8, then 0+4, 0+2 and 0+1. */
 WORD float sum_lanes(vector a) {
     __m512 b = _mm512_add_ps(a, _mm512_shuffle_f32x4(a, a, 0x4e));
     b = _mm512_add_ps(b, _mm512_shuffle_f32x4(b, b, 0xb1));

@@ -5,7 +5,7 @@
 
 enum { LANES = 8, QUERIES = 2, ROWS = 2 };
 
-/* Lanes 0+4, then 0+2, 0+1: the fixed tree. */
+/* Add lanes 0+4, then 0+2, then 0+1: the fixed tree. */
 static float sum_lanes(const float *a) {
     float b[4];
     for (int i = 0; i < 4; i++) b[i] = a[i] + a[i + 4];

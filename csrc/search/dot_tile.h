@@ -1,14 +1,14 @@
-/* The kernels of one instruction set, out of its own words. The file that includes this defines
+/* The kernels of one instruction set, written with vector functions. The including file defines
  *
  *   LANES, QUERIES, ROWS   one tile: QUERIES x ROWS accumulators, all in registers
- *   ROWS_WITH_SQUARES      rows that `single` reads side by side where squares are wanted
+ *   ROWS_WITH_SQUARES      rows that `single` reads side by side if squares are wanted
  *   TARGET                 the attribute that allows the instructions
- *   vector                 the type of LANES floats, and on it the functions
- *   zero, load (aligned), load_row (any alignment), load_up_to (the same, the first `left` lanes,
- *   the others zero), multiply_add,
- *   sum_lanes              in the set's one fixed tree
+ *   vector                 the type of LANES floats, and these functions on it:
+ *   zero, load (aligned), load_row (any alignment), load_up_to (the same, but only the first
+ *   `left` lanes; the others are zero), multiply_add,
+ *   sum_lanes              adds the lanes in the fixed tree of the instruction set
  *
- * The loops over a tile are unrolled whole, so that the arrays of accumulators live in registers.
+ * The loops over a tile are fully unrolled, so that the arrays of accumulators live in registers.
  */
 #ifndef BIRD_SEARCH_DOT_TILE_H
 #define BIRD_SEARCH_DOT_TILE_H
@@ -16,7 +16,7 @@
 #include "search/cosines.h"
 #include "search/dot.h"
 
-enum { LINE = 16 }; /* floats of a cache line: one vector or two */
+enum { LINE = 16 }; /* floats per cache line: one vector or two */
 
 TARGET static void tile(float *scores, const float *queries, const float *rows,
                         size_t n_vectors) {
@@ -59,9 +59,9 @@ TARGET static void squares(float *sums_out, const float *rows, size_t n_vectors)
     for (int j = 0; j < ROWS; j++) sums_out[j] = sum_lanes(sums[j]);
 }
 
-/* `n` rows side by side, a cache line of each in turn; inlined with squares and without. The
- * whole vectors have a loop of their own: asked at every vector whether it is whole, the
- * processor has fewer reads under way, and a query took 3 to 5 % longer. */
+/* Process `n` rows side by side, one cache line of each in turn. Inlined with squares and without.
+ * Whole vectors have a loop of their own: if each vector is tested for being whole, the processor
+ * has fewer reads in flight, and a query takes 3 to 5 % longer. */
 TARGET static inline __attribute__((always_inline)) void single_rows(
     float *scores, float *squares_out, const float *query, const float *const *rows, int n,
     size_t dim) {

@@ -10,28 +10,28 @@
 
 enum {
     PANEL_BYTES = 64 << 20, /* packed queries of a panel */
-    CHUNK_BYTES = 1 << 20,  /* packed queries between two tiles of rows: stay in the L2 cache */
-    BLOCK_BYTES = 512 << 10 /* rows of one work item: short enough for Ctrl-C, and in the L2 */
+    CHUNK_BYTES = 1 << 20,  /* packed queries between two tiles of rows: they stay in L2 */
+    BLOCK_BYTES = 512 << 10 /* rows per work item: short enough for Ctrl-C, and in L2 */
 };
 
-/* One panel of queries in the form the kernels want. */
+/* One panel of queries in the form that the kernels need. */
 typedef struct panel {
     const bird_scan *scan; /* borrowed from the caller */
     bird_emit_fn emit;
     void *context; /* borrowed from the caller */
     size_t first;  /* number of the panel's first query */
     size_t n_queries;
-    size_t query_tile; /* 1 where there is one query, else the kernels' */
-    size_t n_vectors;  /* of one packed query */
+    size_t query_tile; /* 1 for a single query, else that of the kernels */
+    size_t n_vectors;  /* vectors per packed query */
     float *packed;     /* owned: (groups, n_vectors, query_tile, lanes) */
     float *squares;    /* owned: (groups, query_tile), 1 past the last query */
-    size_t block;      /* rows of a work item */
+    size_t block;      /* rows per work item */
     size_t chunk;      /* queries between two tiles of rows, a multiple of query_tile */
     unsigned char *scratch; /* owned: (n_threads, scratch_bytes) */
     size_t scratch_bytes;
 } panel;
 
-/* What one thread needs; all parts of its piece of `scratch`. */
+/* The memory of one thread; all parts of its share of `scratch`. */
 typedef struct scratch {
     float *packed;  /* (n_vectors, row_tile, lanes) */
     float *rescued; /* (BIRD_DOT_SINGLE_ROWS, dim), each row aligned */
@@ -46,15 +46,15 @@ static size_t at_least(size_t n, size_t least) {
     return n < least ? least : n;
 }
 
-/* Squares in this range multiply without overflow or lost digits, and so do the dot products
- * of vectors that have them. */
+/* Return true for squares that multiply without overflow or lost digits. The same then holds for
+ * the dot products of such vectors. */
 static bool ordinary(float square) {
     return square >= 0x1p-40f && square <= 0x1p40f;
 }
 
-/* For a vector that is not `ordinary`: copy (dim,) = x times a power of two, which is exact.
- * False if this does not help: x is zero or contains NaN or infinity, so its scores are 0 or NaN
- * anyway. */
+/* For a vector that is not `ordinary`: write copy (dim,) = x times a power of two, which is exact.
+ * Return false if this does not help: x is zero or contains NaN or infinity, so its scores are 0 or
+ * NaN anyway. */
 static bool rescue(float *copy, const float *x, size_t dim) {
     float largest = 0.0f;
     int exponent;
@@ -97,13 +97,13 @@ static const float *row_at(const bird_scan *scan, size_t at) {
     return scan->corpus + row * scan->dim;
 }
 
-/* Rows at .. at+n-1; the rest of the tile repeats the last one. */
+/* Point at rows at .. at+n-1; the rest of the tile repeats the last one. */
 static void point_at_rows(const float **rows, const bird_scan *scan, size_t at, size_t n,
                           size_t tile) {
     for (size_t j = 0; j < tile; j++) rows[j] = row_at(scan, at + (j < n ? j : n - 1));
 }
 
-/* One query, rows straight from the corpus. */
+/* Score one query with rows that are read directly from the corpus. */
 static void single_tile(const panel *p, const scratch *s, int thread, size_t at, size_t n) {
     const bird_scan *scan = p->scan;
     const float *rows[BIRD_DOT_SINGLE_ROWS];
@@ -118,7 +118,7 @@ static void single_tile(const panel *p, const scratch *s, int thread, size_t at,
     p->emit(p->context, thread, p->first, 1, at, n, s->scores, BIRD_DOT_SINGLE_ROWS);
 }
 
-/* A tile of packed rows with the queries `from` .. `to` of the panel. */
+/* Score a tile of packed rows with the queries `from` .. `to`-1 of the panel. */
 static void packed_tile(const panel *p, const scratch *s, int thread, size_t from, size_t to,
                         size_t at, size_t n) {
     const bird_scan *scan = p->scan;
@@ -161,8 +161,8 @@ static void scan_block(void *context, size_t item, int thread) {
     }
 }
 
-/* The dot product of one vector with itself, in the kernels' own order. `packed` is scratch of
- * a packed vector. */
+/* Return the dot product of a vector with itself, in the kernels' order of summation. `packed` is
+ * scratch for one packed vector. */
 static float square_of(const bird_dot *dot, float *packed, const float *x, size_t dim) {
     const float *rows[BIRD_DOT_SINGLE_ROWS];
     float squares[BIRD_DOT_SINGLE_ROWS];
@@ -207,7 +207,8 @@ static void panel_deinit(panel *p) {
     bird_free(p->scratch);
 }
 
-/* Sizes and memory; the products that follow cannot overflow once packed_bytes did not. */
+/* Compute the sizes and allocate. The products cannot overflow, because the packed queries fit in a
+ * panel. */
 static bird_status panel_init(panel *p, int n_threads, bird_error *err) {
     const bird_scan *scan = p->scan;
     const bird_dot *dot = scan->dot;

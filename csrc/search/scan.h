@@ -21,20 +21,21 @@ typedef struct bird_scan {
     const float *corpus; /* (n_corpus, dim) */
     size_t n_corpus;
     size_t dim;
-    const int64_t *rows; /* (n_rows,) rows of the corpus to look at, in this order; NULL: all */
+    const int64_t *rows; /* (n_rows,) rows of the corpus to score, in this order; NULL: all */
     size_t n_rows;
     bool normalized; /* rows have unit length, so the score is the dot product */
     int n_threads;
     const bird_dot *dot;
 } bird_scan;
 
-/* scores of queries `query` .. with the rows at positions `at` .. (of `rows`, or the corpus):
- * (n_queries, stride), the first n_rows of each line count. Called by several threads at once,
- * for different rows; `thread` is below n_threads. */
+/* Receive the scores of queries `query` .. with the rows at positions `at` .. (in `rows`, or in the
+ * corpus): (n_queries, stride), of which the first n_rows of each line are valid. Several threads
+ * call this at the same time, for different rows; `thread` is below n_threads. */
 typedef void (*bird_emit_fn)(void *context, int thread, size_t query, size_t n_queries, size_t at,
                              size_t n_rows, const float *scores, size_t stride);
 
-/* The number of queries that share a pass over the corpus; their packed copies take 64 MB. */
+/* Return the number of queries that share a pass over the corpus; their packed copies take 64
+ * MB. */
 size_t bird_scan_panel(const bird_scan *scan);
 
 /* Score the queries first .. first+n-1, at most a panel, with one pass over the corpus. Every pair

@@ -14,7 +14,7 @@ static bool worse(bird_hit a, bird_hit b) {
     return a.score < b.score || (a.score == b.score && a.row > b.row);
 }
 
-/* Put `hit` where the hole at `at` belongs, going down: the worst stays on top. */
+/* Move the hole at `at` down to where `hit` belongs; the worst hit stays at the root. */
 static void sift_down(bird_hit *hits, size_t count, size_t at, bird_hit hit) {
     for (;;) {
         size_t child = 2 * at + 1;
@@ -51,7 +51,7 @@ void bird_topk_push(bird_topk *top, float score, int64_t row) {
 }
 
 void bird_topk_sort(bird_topk *top) {
-    /* Heap sort: the worst goes to the end, again and again. */
+    /* Heap sort: move the worst hit to the end, repeatedly. */
     for (size_t n = top->count; n > 1; n--) {
         bird_hit worst = top->hits[0];
         sift_down(top->hits, n - 1, 0, top->hits[n - 1]);

@@ -1,5 +1,5 @@
 /* The k best of a stream of scored rows in a total order: higher score first, then lower row. The
- * result does not depend on the order of the rows. */
+ * result does not depend on the order in which the rows arrive. */
 #ifndef BIRD_SEARCH_TOPK_H
 #define BIRD_SEARCH_TOPK_H
 

@@ -77,5 +77,6 @@ void bird_optimizer_step(const bird_optimizer *optimizer, bird_moments slabs,
 
 void bird_ema_step(float *average, const float *values, size_t count, float decay) {
     for (size_t i = 0; i < count; i++)
-        average[i] += (1.0f - decay) * (values[i] - average[i]); /* what never moves stays */
+        average[i] += (1.0f - decay) * (values[i] - average[i]); /* exact if the value never
+                                                                  * changes */
 }

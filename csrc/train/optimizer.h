@@ -1,5 +1,4 @@
-/* One optimizer step over slabs: SGD with momentum, or AdamW, with the formulas of
- * torch.optim. */
+/* One optimizer step on slabs: SGD with momentum, or AdamW, with the formulas of torch.optim. */
 #ifndef BIRD_TRAIN_OPTIMIZER_H
 #define BIRD_TRAIN_OPTIMIZER_H
 
@@ -13,9 +12,10 @@ typedef struct bird_optimizer {
     bird_optimizer_kind kind;
     float momentum; /* SGD */
     bool nesterov;  /* SGD */
-    float beta1, beta2; /* AdamW; at least 0, below 1: with 1, the step divides 0 by 0 */
-    float eps;          /* AdamW; above 0: a gradient that was always 0 divides by it alone */
-    float grad_scale;   /* multiplies every gradient first: clipping */
+    float beta1, beta2; /* AdamW; at least 0 and below 1: with 1, the step would divide 0 by 0 */
+    float eps;          /* AdamW; above 0, because a gradient that was always 0 is divided by eps
+                         * only */
+    float grad_scale;   /* multiplies every gradient first, for clipping */
 } bird_optimizer;
 
 /* Slabs of one layout; borrowed from the trainer. */
@@ -38,7 +38,7 @@ void bird_optimizer_step(const bird_optimizer *optimizer, bird_moments slabs,
                          const bird_params *params, const bool *trainable, const float *lr,
                          const float *weight_decay, long step, int n_threads);
 
-/* average = decay average + (1 - decay) values, over a whole slab. */
+/* Set average = decay average + (1 - decay) values, over a whole slab. */
 void bird_ema_step(float *average, const float *values, size_t count, float decay);
 
 #endif

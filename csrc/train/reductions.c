@@ -4,7 +4,8 @@
 
 #include "base/threads.h"
 
-/* Floats per work item, and items at a time: their results are on the stack. */
+/* PIECE: floats per work item. MAX_PIECES: items at a time, because their results are on the
+ * stack. */
 enum { PIECE = 1 << 16, MAX_PIECES = 512 };
 
 typedef struct reading {

@@ -6,8 +6,8 @@
 
 #include "model/params.h"
 
-/* Euclidean norm of the trainable tensors of a gradient slab, summed in double. It does not depend
- * on the number of threads. */
+/* Return the Euclidean norm of the trainable tensors of a gradient slab, summed in double. It does
+ * not depend on the number of threads. */
 double bird_grad_norm(const float *grads, const bird_params *params, const bool *trainable,
                       int n_threads);
 

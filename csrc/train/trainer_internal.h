@@ -10,7 +10,7 @@ struct bird_trainer {
     bird_resnet *net; /* owned */
     size_t count;     /* floats in a slab */
     float *slabs[N_SLABS]; /* owned (count each); some NULL */
-    float *stats;          /* owned (count): the last batch's statistics */
+    float *stats;          /* owned (count): statistics of the last batch */
     float *pending;        /* owned (count): running statistics to commit */
     float *sum;            /* owned (count), NULL until gradients are accumulated */
     bool *trainable;       /* owned (net->params.n) */
@@ -20,8 +20,8 @@ struct bird_trainer {
     long steps;
     bird_training_plan *plans[MAX_PLANS]; /* owned; most recently used first */
     int n_plans;
-    /* Of the last forward pass. */
-    bird_training_plan *current; /* borrowed from plans; NULL: there is none */
+    /* The last forward pass: */
+    bird_training_plan *current; /* borrowed from plans; NULL if there is none */
     int n, size;
     float *features, *diff_features; /* owned (n, num_features) */
     float *diff_logits;              /* owned (n, classes) */

@@ -63,7 +63,7 @@ cleanup:
     return status;
 }
 
-/* Room for n rows of features and logits. */
+/* Make room for n rows of features and logits. */
 static bird_status make_room(bird_trainer *trainer, int n, bird_error *err) {
     const size_t features = (size_t)n * (size_t)trainer->net->num_features;
     const size_t logits = (size_t)n * (size_t)trainer->net->num_classes;
@@ -124,11 +124,11 @@ bird_status bird_trainer_forward(bird_trainer *trainer, float *features, const f
         BIRD_FAIL(BIRD_SHAPE, "images for training must be squares of 32 to 512 pixels, a "
                               "multiple of 32, got %d", size);
     if (n == 1 && size == 32 && trainer->bn == BIRD_BN_TRAIN)
-        BIRD_FAIL(BIRD_SHAPE, "batch norm needs more than one pixel a channel: use a larger "
+        BIRD_FAIL(BIRD_SHAPE, "batch norm needs more than one pixel per channel: use a larger "
                               "batch or size");
     BIRD_TRY(make_room(trainer, n, err));
     status = bird_executor_run(forward_job, &job, cancel, err);
-    if (status != BIRD_OK) trainer->current = NULL; /* cancelled at its very end */
+    if (status != BIRD_OK) trainer->current = NULL; /* it was cancelled at its very end */
     BIRD_TRY(status);
     trainer->size = size;
     const size_t count = (size_t)n * (size_t)trainer->net->num_features;
@@ -172,7 +172,8 @@ static bird_status backward_job(void *context, bird_job *job, bird_error *err) {
     return bird_training_plan_backward(trainer->current, trainer->diff_features, job, err);
 }
 
-/* diff_features from the loss, if there is one, and from outside, scaled. */
+/* Compute diff_features from the loss, if there is one, and from the caller's gradient, both
+ * scaled. */
 static void head_backward(bird_trainer *trainer, const float *diff_features, float scale) {
     const bird_resnet *net = trainer->net;
     const size_t count = (size_t)trainer->n * (size_t)net->num_features;
@@ -204,7 +205,7 @@ bird_status bird_trainer_backward(bird_trainer *trainer, const float *diff_featu
     const size_t bytes = trainer->count * sizeof *grads;
 
     if (!trainer->current)
-        BIRD_FAIL(BIRD_ARG, "backward needs a forward pass before it, and only once");
+        BIRD_FAIL(BIRD_ARG, "backward needs a forward pass first, one for each call");
     if (accumulate) {
         if (!trainer->sum) trainer->sum = bird_alloc(bytes);
         if (!trainer->sum) BIRD_FAIL(BIRD_NOMEM, "out of memory for accumulated gradients");
@@ -218,7 +219,7 @@ bird_status bird_trainer_backward(bird_trainer *trainer, const float *diff_featu
     if (accumulate)
         for (size_t i = 0; i < trainer->count; i++) grads[i] += trainer->sum[i];
     else
-        trainer->has_pending = false; /* of a step that was never applied */
+        trainer->has_pending = false; /* drop those of a step that was never applied */
     if (trainer->bn == BIRD_BN_TRAIN) bird_trainer_move_statistics(trainer);
 cleanup:
     return status;

@@ -1,4 +1,4 @@
-/* The whole test framework: checks that count failures and go on. */
+/* The whole test framework: checks that count failures and continue. */
 #ifndef BIRD_TESTS_CHECK_H
 #define BIRD_TESTS_CHECK_H
 
@@ -8,12 +8,12 @@
 
 static int check_failures;
 
-/* Whether a test that takes long shall try every case and not only some: in `make test-all`. */
+/* Return whether slow tests must try every case and not only some, as in `make test-all`. */
 static inline bool check_every_case(void) {
     return getenv("BIRDEMBED_EVERY_CASE") != NULL;
 }
 
-/* ThreadSanitizer has no threads after a fork. */
+/* ThreadSanitizer does not support threads after a fork. */
 #ifdef __SANITIZE_THREAD__
 enum { THREADS_SURVIVE_FORKS = 0 };
 #else

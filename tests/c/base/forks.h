@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-/* context: a pid_t, below 0 until the fork. Nothing is cancelled. */
+/* `context` is a pid_t, below 0 until the fork. Nothing is cancelled. */
 static bool fork_once(void *context) {
     pid_t *child = context;
     if (*child < 0) *child = fork();

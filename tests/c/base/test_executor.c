@@ -97,12 +97,12 @@ static bool stop_and_tell(void *told) {
 static bird_status end_once_told(void *told, bird_job *job, bird_error *err) {
     (void)job;
     (void)err;
-    /* No checkpoint: it ends well although it was told to stop. */
+    /* No checkpoint, so it succeeds although it was asked to stop. */
     for (int i = 0; i < 60000 && !atomic_load((atomic_int *)told); i++) nap(1);
     return BIRD_OK;
 }
 
-/* The host set an exception when its hook said stop: success would contradict it. */
+/* The host set an exception when its hook returned true; success would contradict it. */
 static void stop_is_heard_though_the_job_ended(void) {
     bird_cancel cancel;
     atomic_int told = 0;
@@ -123,7 +123,7 @@ static void *ends_while_waiting(void *context) {
     return NULL;
 }
 
-/* What a host does to daemon threads when it shuts down. The job goes with its stack. */
+/* What a host does to daemon threads when it shuts down. The stack with the job disappears. */
 static void caller_ends_inside_its_hook(void) {
     pthread_t caller;
     atomic_int rounds = 0;
@@ -152,7 +152,7 @@ static void *long_job(void *unused) {
     return NULL;
 }
 
-/* A job queued behind a long one is withdrawn without waiting for its turn. */
+/* A job in the queue behind a long one is withdrawn without waiting for its turn. */
 static void waiting_job_is_withdrawn(void) {
     pthread_t caller;
     bird_cancel cancel;
@@ -168,7 +168,7 @@ static void waiting_job_is_withdrawn(void) {
     pthread_join(caller, NULL);
 }
 
-/* Children forked in the middle of a job compute; the parent's job goes on. */
+/* Children forked in the middle of a job can compute; the job of the parent continues. */
 static void forks_under_load(void) {
     pthread_t caller;
     atomic_store(&stop_long, false);
@@ -179,7 +179,7 @@ static void forks_under_load(void) {
         pid_t child = fork();
         if (child == 0) {
 #ifdef __SANITIZE_THREAD__
-            _exit(0); /* ThreadSanitizer has no threads after a fork: only the handlers run */
+            _exit(0); /* ThreadSanitizer does not support threads here: only the handlers run */
 #endif
             int number = 0;
             alarm(20); /* a hang must fail the test, not stop it */
@@ -196,10 +196,11 @@ static void forks_under_load(void) {
     pthread_join(caller, NULL);
 }
 
-/* The host's signal handler forks: the child hears of it, and its next job is done. */
+/* The host's signal handler forks: the call fails in the child, and the child's next job
+ * succeeds. */
 static void fork_inside_the_hook(void) {
     pid_t child = -1;
-    atomic_int rounds = 9800; /* of 10000 that take a millisecond each */
+    atomic_int rounds = 9800; /* of 10000 that take one millisecond each */
     bird_cancel cancel;
     bird_error err = {0};
     int number = 0, code = -1;
@@ -217,7 +218,7 @@ static void fork_inside_the_hook(void) {
 static bird_status close_itself(void *context, bird_job *job, bird_error *err) {
     (void)job;
     (void)err;
-    bird_executor_close(); /* what OpenMP's exit() on the compute thread comes to */
+    bird_executor_close(); /* the effect of OpenMP's exit() on the compute thread */
     *(int *)context = 1;
     return BIRD_OK;
 }
@@ -233,7 +234,7 @@ static void *spin_for_ever(void *unused) {
     return NULL;
 }
 
-/* In a process of its own: nothing computes afterwards. */
+/* In a separate process, because nothing computes afterwards. */
 static void jobs_rest_after_the_end(void) {
     pid_t child = fork();
     int code = -1;

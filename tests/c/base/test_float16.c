@@ -1,5 +1,5 @@
-/* Every float16 number becomes the float32 number of the same value, by the processor's
- * instructions and without; and what is not finite is found wherever it is. */
+/* Every float16 number becomes the float32 number with the same value, with and without special
+ * instructions of the processor. Numbers that are not finite are found at any position. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static float wide[ALL];
 
 typedef void (*widen_fn)(float *to, const uint16_t *from, size_t n);
 
-/* The value by its definition. */
+/* Return the value by its definition. */
 static double value_of(uint16_t half) {
     const int exponent = half >> 10 & 0x1f, fraction = half & 0x3ff;
     const double size =
@@ -26,7 +26,7 @@ static double value_of(uint16_t half) {
 static bool is_right(uint16_t half, float found) {
     const bool largest = (half & 0x7c00) == 0x7c00;
     if (largest && (half & 0x3ff)) return isnan(found);
-    if (!!signbit(found) != half >> 15) return false; /* of zeros too */
+    if (!!signbit(found) != half >> 15) return false; /* also for zeros */
     return largest ? isinf(found) : (double)found == value_of(half);
 }
 
@@ -42,7 +42,7 @@ static bool are_same(const float *a, const float *b, size_t n) {
     return memcmp(a, b, n * sizeof *a) == 0;
 }
 
-/* Any length from any place, and not a number more. */
+/* Any length from any position, and not one number more. */
 static void any_piece(widen_fn widen) {
     static float expected[ALL];
     float out[64 + GUARD];
@@ -56,7 +56,7 @@ static void any_piece(widen_fn widen) {
         }
 }
 
-/* NaN and infinity at any place of `n` numbers, on so many threads. */
+/* NaN and infinity at any position of `n` numbers, on `n_threads` threads. */
 static void finite(size_t n, int n_threads) {
     const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
     const uint16_t bad16[] = {0x7e00, 0xfc01, 0x7c00, 0xfc00};

@@ -63,7 +63,7 @@ static void *ends_in_its_loop(void *context) {
     return NULL;
 }
 
-/* What a host does to daemon threads when it shuts down: the workers go with their caller. */
+/* What a host does to daemon threads when it shuts down: the workers end with their caller. */
 static void caller_ends_inside_its_hook(void) {
     pthread_t caller;
     atomic_int done = 0;
@@ -76,7 +76,7 @@ static void caller_ends_inside_its_hook(void) {
     CHECK(before > 0 && done == before);
 }
 
-/* The host's signal handler forks: the child does not wait for threads that it has not. */
+/* The host's signal handler forks: the child does not wait for threads that do not exist there. */
 static void fork_inside_the_hook(void) {
     pid_t child = -1;
     atomic_int done = 0;

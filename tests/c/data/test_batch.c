@@ -1,4 +1,4 @@
-/* Random streams, views, sampling and mixing of the core: bounds, sanitizers, memory. */
+/* Random streams, views, sampling and mixing in the core: bounds, sanitizers, memory. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -22,11 +22,11 @@ static bird_image noise(size_t height, size_t width) {
     return image;
 }
 
-/* The numbers themselves: a change of the generator would change every training run. */
+/* The exact numbers, because a change of the generator would change every training run. */
 static void streams_are_fixed(void) {
     bird_rng plain = {1234567};
     bird_rng rng = bird_rng_stream(1, BIRD_STREAM_AUGMENT, 2, 3);
-    /* splitmix64's published outputs for the seed 1234567 */
+    /* published outputs of splitmix64 for the seed 1234567 */
     CHECK(bird_rng_next(&plain) == UINT64_C(6457827717110365317));
     CHECK(bird_rng_next(&plain) == UINT64_C(3203168211198807973));
     CHECK(bird_rng_next(&rng) == UINT64_C(15995785602363260018));
@@ -52,7 +52,7 @@ static void numbers_keep_their_bounds(void) {
     CHECK(bird_rng_below(&rng, 1) == 0);
 }
 
-/* Mean 1/2, variance 1 / (4 (2 alpha + 1)). */
+/* The mean is 1/2 and the variance 1 / (4 (2 alpha + 1)). */
 static void beta_has_its_moments(void) {
     const double alphas[] = {1e-310, 0.001, 0.2, 0.4, 1.0, 1.5, 8.0};
     for (size_t a = 0; a < sizeof alphas / sizeof *alphas; a++) {
@@ -76,14 +76,14 @@ static void orders_are_permutations(void) {
     for (int i = 0; i < 101; i++) {
         CHECK(draws[i] >= 0 && draws[i] < 101 && !seen[draws[i]]);
         seen[draws[i]] = true;
-        labels[i] = i < 3 ? 2 : 0; /* class 1 has none */
+        labels[i] = i < 3 ? 2 : 0; /* class 1 has no samples */
     }
     CHECK_OK(bird_sampler_balanced(draws, labels, 101, 3, 4, 1, err));
     int small = 0, drawn[101] = {0};
     for (int i = 0; i < 101; i++) {
         small += draws[i] % 101 < 3;
         drawn[draws[i] % 101]++;
-        /* the k-th time carries the number k */
+        /* the k-th occurrence has the number k */
         for (int j = 0; j < i; j++) CHECK(draws[i] != draws[j]);
     }
     CHECK(small == 50 || small == 51);
@@ -95,8 +95,8 @@ static void orders_are_permutations(void) {
     CHECK(bird_sampler_balanced(draws, labels, 101, 3, 4, 1, NULL) == BIRD_ARG);
 }
 
-/* Many views of pictures of many shapes: nothing is read or written out of bounds, and threads
- * and places in the batch change nothing. */
+/* Many views of images of many shapes: nothing is read or written out of bounds, and threads and
+ * positions in the batch do not matter. */
 static void views_stand_alone(bird_policy policy) {
     const size_t shapes[][2] = {{1, 1}, {1, 300}, {2, 3}, {40, 40}, {41, 39}, {150, 90}, {7, 200}};
     enum { N = 84 };

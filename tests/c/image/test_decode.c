@@ -1,5 +1,5 @@
-/* Decoding: every format, every truncation, damaged PNGs, limits, orientation, alpha, and an
- * allocation that fails, whichever it is. */
+/* Decoding: every format, every truncation, damaged PNGs, limits, orientation, alpha, and every
+ * allocation that can fail. */
 #include "image/decode.h"
 
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static void whole_files(void) {
     }
 }
 
-/* Cut after n bytes, in a block of that size. */
+/* Decode the first n bytes, in a block of that size. */
 static bird_status decode_part(const picture *p, size_t n) {
     bird_image image;
     uint8_t *part = malloc(n ? n : 1);
@@ -38,8 +38,8 @@ static bird_status decode_part(const picture *p, size_t n) {
 static void every_truncation_is_refused(void) {
     for (int i = 0; i < N_PICTURES; i++) {
         size_t end = pictures[i].size;
-        /* What follows the first frame of a GIF may be missing: its last two bytes, the end
-         * code's byte and the empty sub-block. */
+        /* Data after the first frame of a GIF may be missing: its last two bytes, the byte of the
+         * end code and the empty sub-block. */
         if (is(&pictures[i], "gif")) end -= 4;
         for (size_t n = 0; n < end; n++) CHECK(decode_part(&pictures[i], n) != BIRD_OK);
     }
@@ -59,7 +59,7 @@ static void flipped_bytes_of_a_png_are_refused(void) {
     }
 }
 
-/* A cut JPEG whose end marker was put back, as recovery tools do. */
+/* A cut JPEG with an end marker added, as recovery tools do. */
 static void cut_jpegs_with_an_end_marker_are_refused(void) {
     for (int i = 0; i < N_PICTURES; i++) {
         const picture *p = &pictures[i];
@@ -110,7 +110,7 @@ static void composite_is_exact(void) {
     }
 }
 
-/* Pixel values 0..5 of a 2 x 3 picture; upright by the EXIF standard. */
+/* Pixel values 0..5 of a 2 x 3 image, upright by the EXIF standard. */
 static void orientations(void) {
     static const uint8_t wanted[9][6] = {
         {0}, {0, 1, 2, 3, 4, 5}, {2, 1, 0, 5, 4, 3}, {5, 4, 3, 2, 1, 0}, {3, 4, 5, 0, 1, 2},

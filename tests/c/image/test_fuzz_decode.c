@@ -1,4 +1,4 @@
-/* The fuzz entry over mutations of the tiny pictures: the same ones in every run. */
+/* Run the fuzz target on mutations of the tiny pictures, the same ones in every run. */
 #include "../../fuzz/fuzz_decode.c"
 #include "../../fuzz/mutate.h"
 
@@ -13,7 +13,7 @@ int main(void) {
     for (int p = 0; p < N_PICTURES; p++) {
         uint32_t state = 0x9E3779B9u + (uint32_t)p;
         for (int round = 0; round < ROUNDS; round++) {
-            /* A block of just the size, so that the sanitizer sees a read beyond it. */
+            /* A block of exactly this size, so that the sanitizer sees a read beyond it. */
             uint8_t *room = malloc(pictures[p].size + MUTATE_ROOM), *exact;
             size_t size;
             memcpy(room, pictures[p].data, pictures[p].size);

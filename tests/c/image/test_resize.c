@@ -1,5 +1,5 @@
-/* Resizing, beyond what the comparison with Pillow covers: windows, both kernels, memory. */
-#include "image/resize.c" /* for its static kernels; the archive's copy is then not linked */
+/* Resizing, beyond the comparison with Pillow: windows, both kernels, memory. */
+#include "image/resize.c" /* for its static functions; the copy in the archive is then not linked */
 
 #include <stdlib.h>
 
@@ -15,7 +15,7 @@ static uint8_t *noise(size_t height, size_t width) {
     return image;
 }
 
-/* A window gives what cropping the whole gives, to the bit. */
+/* A window is bit-for-bit the same as a crop of the whole. */
 static void windows(size_t h, size_t w, size_t to_h, size_t to_w, bird_filter filter) {
     uint8_t *image = noise(h, w), *whole = malloc(to_h * to_w * 3), *part = malloc(to_h * to_w * 3);
     bird_window all = {0, 0, to_w, to_h};

@@ -1,6 +1,6 @@
-/* Forward passes with a stub in csrc/nn's place: how pictures are cut into micro-batches, how
- * plans are kept, many callers at once, cancelling between two micro-batches, forks. The stub
- * has no OpenMP, so ThreadSanitizer can watch. */
+/* Forward passes with a stub instead of csrc/nn: how images are divided into micro-batches, how
+ * plans are kept, many callers at once, cancelling between two micro-batches, forks. The stub does
+ * not use OpenMP, so ThreadSanitizer can check it. */
 #include "model/inference.h"
 
 #include <pthread.h>
@@ -18,14 +18,14 @@ enum { SIDE = 32, PICTURE = 3 * SIDE * SIDE, FEATURES = 2048 };
 
 static const bird_resnet_spec tiny = {.name = "tiny", .stages = {1, 1, 1, 1}};
 
-/* --- the stub: every feature is the picture's first number ------------------------------ */
+/* --- the stub: every feature is the first number of the image -------------------------- */
 
 struct bird_inference_plan {
     bird_inference_key key;
     float *maps; /* owned (batch, FEATURES, 1, 1) */
 };
 
-/* Not atomic on purpose: plans are made and run on the compute thread alone. */
+/* Not atomic on purpose: plans are made and run only on the compute thread. */
 static int n_made, n_runs, runs_of_8;
 static atomic_int n_alive;
 static size_t size_of_each = 1000;
@@ -107,7 +107,7 @@ void bird_packed_destroy(bird_packed *packed) {
     (void)packed;
 }
 
-static bird_precision precision = BIRD_FLOAT32; /* that pictures are embedded in */
+static bird_precision precision = BIRD_FLOAT32; /* precision of the embeddings */
 
 /* --- the tests -------------------------------------------------------------------------- */
 
@@ -120,7 +120,8 @@ static bird_inference *make(void) {
     return inference;
 }
 
-/* Embed n pictures whose first numbers are base, base + 1, ...; true where all came right. */
+/* Embed n images whose first numbers are base, base + 1, ...; return true if all results are
+ * right. */
 static bool embed(bird_inference *inference, size_t n, int base, int n_threads,
                   bird_cancel *cancel, bird_status wanted) {
     float *pixels = bird_calloc(n, PICTURE * sizeof *pixels);
@@ -149,7 +150,7 @@ static void micro_batches(void) {
     CHECK(n_alive == 0);
 }
 
-/* Plans of both precisions are kept side by side, of one model. */
+/* Plans of both precisions of one model are kept at the same time. */
 static void each_precision_has_its_plans(void) {
     bird_inference *inference = make();
     n_made = 0;
@@ -169,9 +170,9 @@ static void plans_are_bounded(void) {
         CHECK(n_alive <= 6);
     }
     n_made = 0;
-    CHECK(embed(inference, 9, 0, 20, NULL, BIRD_OK)); /* the last ones are still there */
+    CHECK(embed(inference, 9, 0, 20, NULL, BIRD_OK)); /* the last plans still exist */
     CHECK(n_made == 0);
-    size_of_each = (size_t)600 << 20; /* two of them pass the limit */
+    size_of_each = (size_t)600 << 20; /* two of them exceed the limit */
     CHECK(embed(inference, 9, 0, 1, NULL, BIRD_OK));
     CHECK(n_alive == 1);
     size_of_each = 1000;
@@ -216,7 +217,8 @@ static bool stop_at_second(void *context) {
     return atomic_fetch_add(&asked, 1) >= 1;
 }
 
-/* Each micro-batch ends before a waiting caller would ask its hook: it is asked all the same. */
+/* Each micro-batch ends before a waiting caller would ask its hook. The hook is asked
+ * nevertheless. */
 static void cancelled_between_micro_batches(void) {
     bird_inference *inference = make();
     bird_cancel cancel;
@@ -248,9 +250,10 @@ static void children_embed(void) {
         pid_t child = fork();
         if (child == 0) {
 #if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
-            /* ThreadSanitizer has no threads after a fork. AddressSanitizer's allocator leaves
-             * its own lock held where another thread allocated meanwhile (seen: GCC 12, one
-             * child in some 60). Only the handlers run; the plain build does the rest. */
+            /* ThreadSanitizer does not support threads after a fork. The allocator of
+             * AddressSanitizer leaves its own lock held if another thread allocates during the fork
+             * (seen with GCC 12, in about one child of 60). So only the handlers run here; the
+             * plain build tests the rest. */
             _exit(0);
 #endif
             alarm(20);
@@ -272,7 +275,7 @@ static void weights_are_counted(void) {
     CHECK_OK(bird_inference_create(&two, weights, err));
     bird_inference_destroy(one);
     bird_weights_release(weights);
-    CHECK(embed(two, 3, 0, 1, NULL, BIRD_OK)); /* the last reference is its own */
+    CHECK(embed(two, 3, 0, 1, NULL, BIRD_OK)); /* the last reference is that of `two` */
     bird_inference_destroy(two);
 }
 

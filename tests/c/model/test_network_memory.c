@@ -1,5 +1,5 @@
-/* The N-th allocation fails, for all N, from making a network to its embedding: each time
- * BIRD_NOMEM comes back and nothing is left over (AddressSanitizer looks for leaks). */
+/* Make the N-th allocation fail, for all N, from creating a network to its embedding. Each time the
+ * result is BIRD_NOMEM and nothing leaks (AddressSanitizer checks for leaks). */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -8,12 +8,12 @@
 
 enum { SIDE = 32, PICTURE = 3 * SIDE * SIDE, FEATURES = 2048, CLASSES = 3 };
 
-/* The first has the fewer features: what is left of them is overwritten. */
+/* The first has fewer features, so the second run overwrites what the first one left. */
 static const bird_resnet_spec specs[] = {
     {.name = "basic", .block = BIRD_BASIC_BLOCK, .stages = {1, 1, 1, 1}},
     {.name = "deep", .stages = {1, 1, 1, 1}, .variant_d = true},
 };
-static const bird_resnet_spec *tiny; /* the one that is tested */
+static const bird_resnet_spec *tiny; /* the one under test */
 
 static float pixels[2 * PICTURE], features[2 * FEATURES], logits[2 * CLASSES];
 
@@ -35,7 +35,7 @@ cleanup:
     return status;
 }
 
-/* Two pictures: two runs of one plan. */
+/* Embed two images: two runs of one plan. */
 static bird_status embed(bird_error *err) {
     bird_status status = BIRD_OK;
     bird_weights *weights = NULL;
@@ -52,7 +52,7 @@ cleanup:
     return status;
 }
 
-/* A failed plan must leave the model as it was: the next call makes the plan. */
+/* After a failed plan the model must be unchanged: the next call makes the plan. */
 static void usable_after_failure(void) {
     static float again[2 * FEATURES];
     bird_weights *weights = NULL;

@@ -1,5 +1,5 @@
-/* A set that is given float16 convolutions: its numbers, its features and its logits are, bit for
- * bit, those of a set that is given the same numbers as float32. */
+/* A set made from float16 convolutions: its numbers, features and logits are bit-identical to those
+ * of a set made from the same numbers as float32. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -14,13 +14,13 @@ static const bird_resnet_spec tiny = {
 
 static float pixels[2 * PICTURE];
 
-/* A parameter in both formats; the caller frees both. */
+/* A parameter in both formats. The caller frees both. */
 typedef struct both {
     uint16_t *halves;
     float *wide;
 } both;
 
-/* Numbers from 2^-5 to 2^-3, and one that float16 holds without an exponent. */
+/* Return numbers from 2^-5 to 2^-3, and one that is subnormal in float16. */
 static both random_numbers(size_t count, unsigned *state) {
     const both made = {bird_alloc(count * sizeof(uint16_t)), bird_alloc(count * sizeof(float))};
     for (size_t i = 0; i < count; i++) {
@@ -32,7 +32,7 @@ static both random_numbers(size_t count, unsigned *state) {
     return made;
 }
 
-/* Which parameters are given as float16. */
+/* The parameters that are given as float16. */
 typedef enum given_as { FLOAT32, CONVOLUTIONS, EVERYTHING } given_as;
 
 static bird_weights *make(given_as as) {
@@ -79,7 +79,7 @@ static void embed(outputs *out, bird_weights *weights, int n_threads) {
     bird_inference_destroy(inference);
 }
 
-/* What lies between two parameters of a slab is 0. */
+/* The padding between two parameters of a slab is 0. */
 static void zeros_between(const bird_weights *weights) {
     const bird_params *params = &bird_weights_net(weights)->params;
     const float *slab = bird_weights_slab(weights);

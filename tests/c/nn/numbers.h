@@ -1,4 +1,4 @@
-/* Numbers to test operations with, in float32 and in bfloat16. */
+/* Numbers for tests of operations, in float32 and in bfloat16. */
 #ifndef BIRD_TESTS_NN_NUMBERS_H
 #define BIRD_TESTS_NN_NUMBERS_H
 
@@ -12,14 +12,14 @@
 #include "nn/precision.h"
 
 static unsigned random_state = 1;
-static bird_precision precision = BIRD_FLOAT32; /* of what is tested */
+static bird_precision precision = BIRD_FLOAT32; /* precision under test */
 
-/* What to write behind a machine's name. */
+/* Return what to print after the name of a case. */
 static inline const char *precision_label(void) {
     return precision == BIRD_BFLOAT16 ? " bfloat16" : "";
 }
 
-/* The nearest number that a tensor of this precision can hold, ties to even. */
+/* Return the nearest number that a tensor of this precision can contain, ties to even. */
 static inline float rounded(float value) {
     uint32_t bits;
     if (precision == BIRD_FLOAT32) return value;
@@ -29,7 +29,7 @@ static inline float rounded(float value) {
     return value;
 }
 
-/* Integers -4 .. 4, or numbers between -4 and 4. */
+/* Return integers from -4 to 4, or numbers between -4 and 4. The caller frees them. */
 static inline float *numbers(size_t n, bool whole) {
     float *values = bird_alloc(n * sizeof *values);
     for (size_t i = 0; i < n; i++) {
@@ -44,7 +44,7 @@ static inline float *integers(size_t n) {
     return numbers(n, true);
 }
 
-/* Run tests in float32, and once more in bfloat16 where the machine has it. Returns the
+/* Run a test in float32 and, if the machine supports it, in bfloat16. Return the number of
  * failures. */
 static inline int in_both_precisions(void (*test)(void)) {
     test();

@@ -1,6 +1,7 @@
-/* Operations of a training plan, forward and backward, run as small plans and compared with plain
- * loops. Small integers, whose sums float32 holds exactly: every kernel must give exactly the same,
- * in bfloat16 that sum rounded once. Only batch norm divides, and is held to a tolerance. */
+/* Run operations of a training plan, forward and backward, as small plans, and compare them with
+ * plain loops. The numbers are small integers, whose sums are exact in float32: every kernel must
+ * give exactly the same result, in bfloat16 the exact sum rounded once. Only batch norm divides,
+ * and has a tolerance. */
 #ifndef BIRD_TESTS_NN_OPERATION_H
 #define BIRD_TESTS_NN_OPERATION_H
 
@@ -21,15 +22,15 @@ static inline size_t count_of(shape s) {
 
 enum { MAX_TENSORS = 3 };
 
-/* Operations to run as one plan, from inputs to outputs in plain order. */
+/* Operations that run as one plan, from inputs to outputs in plain order. */
 typedef struct graph {
     bird_status (*push)(const struct graph *asked, bird_plan *plan, const bird_value *in,
                         bird_value *out, bird_error *err);
-    const void *op; /* what `push` knows it to be */
+    const void *op; /* the operation, for `push` */
     int n_in, n_out;
     shape in_shapes[MAX_TENSORS];
     const float *in[MAX_TENSORS];
-    float *out[MAX_TENSORS]; /* in the order of `out` of push */
+    float *out[MAX_TENSORS]; /* in the order of the `out` of push */
     size_t out_counts[MAX_TENSORS];
     float *vectors[6]; /* external values of the operation */
 } graph;
@@ -39,7 +40,7 @@ static inline bird_status execute(void *context, bird_job *job, bird_error *err)
     graph *asked = context;
     bird_plan *plan = NULL;
     bird_value external[MAX_TENSORS], in[MAX_TENSORS], out[MAX_TENSORS];
-    float *copies[MAX_TENSORS] = {0}; /* some operations write where they read */
+    float *copies[MAX_TENSORS] = {0}; /* some operations overwrite their input */
 
     BIRD_TRY(bird_plan_create(&plan, 2, err));
     for (int i = 0; i < asked->n_in; i++) {
@@ -83,7 +84,7 @@ static inline void compare(const char *what, const void *found, const void *expe
     check_failures++;
 }
 
-/* Which of `vectors` is what, for batch norm and the ends of blocks. */
+/* Indices into `vectors`, for batch norm and the ends of blocks. */
 enum { SCALE, SHIFT, MEAN, VAR, DIFF_SCALE, DIFF_SHIFT };
 
 #endif

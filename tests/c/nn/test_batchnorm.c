@@ -1,4 +1,4 @@
-/* Batch norm, forward, backward and once more forward. */
+/* Batch norm: forward, backward, and forward again. */
 #include "operation.h"
 
 #include "nn/batchnorm.h"
@@ -23,7 +23,8 @@ cleanup:
     return status;
 }
 
-/* One channel in double. `dst`, `diff_src`: its first pixel; so are the others. */
+/* Compute one channel in double. `dst`, `diff_src` and the other tensors point to its first
+ * pixel. */
 static void batchnorm_channel(const bird_batchnorm *bn, shape s, int c, const graph *g,
                               float *dst, float *diff_src, double moments[4]) {
     const size_t area = (size_t)s.h * (size_t)s.w, step = (size_t)s.c * area;
@@ -76,7 +77,7 @@ static void check_batchnorm(shape s, bool fixed, bool relu) {
     memcpy(given_mean, g.vectors[MEAN], c * sizeof(float));
     memcpy(given_var, g.vectors[VAR], c * sizeof(float));
     CHECK_OK(bird_executor_run(execute, &g, NULL, err));
-    if (fixed) { /* given, not to be written */
+    if (fixed) { /* given, must not change */
         compare(name, g.vectors[MEAN], given_mean, c, 0);
         compare(name, g.vectors[VAR], given_var, c, 0);
     }
@@ -103,7 +104,8 @@ static void batchnorms(void) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int variant = 0; variant < 4; variant++)
             check_batchnorm(shapes[i], variant & 1, variant & 2);
-    check_batchnorm((shape){1, 64, 1, 1}, true, true); /* one pixel: only fixed means anything */
+    check_batchnorm((shape){1, 64, 1, 1}, true, true); /* one pixel: only fixed statistics make
+                                                        * sense */
     check_batchnorm((shape){1, 64, 1, 1}, true, false);
 }
 

@@ -1,4 +1,4 @@
-/* Mean and variance of channels. */
+/* Mean and variance of each channel. */
 #include "operation.h"
 
 #include "nn/channel_moments.h"
@@ -15,8 +15,8 @@ cleanup:
     return status;
 }
 
-/* Many pixels far from zero: a plain sum in float32 is off by a thousandth. The first of them
- * is far from the others. */
+/* Many pixels far from zero, for which a plain sum in float32 is off by a thousandth. The first
+ * pixel is far from the others. */
 static void exact_moments(void) {
     const shape s = {8, 32, 64, 61};
     const size_t n = count_of(s), area = 64 * 61;
@@ -34,7 +34,7 @@ static void exact_moments(void) {
             if (i / area % 32 == c) square += ((double)src[i] - sum) * ((double)src[i] - sum);
         square /= 8.0 * (double)area;
         CHECK(fabs((double)mean[c] - sum) <= 4e-6); /* half a step of float32 at 100 */
-        /* coarse numbers round alike, and their roundings add up */
+        /* coarse numbers round in the same way, so their errors add up */
         CHECK(fabs((double)var[c] - square) <= (precision == BIRD_BFLOAT16 ? 4e-6 : 1e-6) * square);
     }
     bird_free(src);

@@ -1,23 +1,23 @@
-/* int8 convolutions against plain loops. Weights are whole numbers, the largest of each filter is
- * `largest`, and scales are powers of two: every kernel must give exactly the same, rounded once,
- * in batches of 1 and 3 and on any number of threads. */
+/* Compare int8 convolutions with plain loops. Weights are whole numbers, the largest of each filter
+ * is `largest`, and scales are powers of two. So every kernel must give exactly the same result,
+ * rounded once, in batches of 1 and 3 and on any number of threads. */
 #include <math.h>
 
 #include "nn/conv_int8.h"
 #include "nn/plan_build.h"
 #include "numbers.h"
 
-static int largest; /* weight: 127, or 64 where two products are added in 16 bits */
+static int largest; /* largest weight: 127, or 64 if kernels add two products in 16 bits */
 
 typedef struct layer {
     bird_conv conv;
-    bool images; /* src may be negative, as the network's input is */
+    bool images; /* src may be negative, like the network's input */
     bool sum, both, relu; /* `both`: the residual may be negative */
     float range;          /* of dst */
     const float *src, *residual; /* (n, ic, ih, iw), (n, oc, oh, ow) */
     const float *weights, *bias; /* (oc, ic, k, k), (oc) */
     size_t count, n_dst;
-    float *dst; /* bytes as they are, (n, oc, oh, ow) */
+    float *dst; /* raw bytes, (n, oc, oh, ow) */
     int n_threads;
     float scale;
     int zero;
@@ -33,7 +33,8 @@ static void plain(const void *owner, int key, int first, int n, float *weights, 
     if (bias) memcpy(bias, from->bias + first, (size_t)n * sizeof *bias);
 }
 
-/* Weights of 1 x 1 that multiply by 1, so that a residual with a zero point can be made. */
+/* Write 1 x 1 weights that multiply by 1, so that the test can make a residual with a zero
+ * point. */
 static void identity(const void *owner, int key, int first, int n, float *weights, float *bias) {
     const size_t c = (size_t)((const layer *)owner)->conv.oc;
     (void)key;
@@ -45,7 +46,7 @@ static void identity(const void *owner, int key, int first, int n, float *weight
         for (int i = 0; i < n; i++) bias[i] = (float)(-largest * 8);
 }
 
-/* A residual of bytes: of steps of 1 from 0, or of steps of 16 around 0. */
+/* Append a residual of bytes: with steps of 1 from 0, or with steps of 16 around 0. */
 static bird_status push_residual(bird_plan *plan, bird_bytes *out, bird_value from,
                                  const layer *asked, bird_packed *packed, bird_error *err) {
     bird_status status = BIRD_OK;
@@ -114,7 +115,7 @@ static float conv_at(const layer *l, int n, int oc, int y, int x) {
     return sum;
 }
 
-/* The byte of a value: the nearest step, ties to even, within the range. */
+/* Return the byte of a value: the nearest step, ties to even, within the range. */
 static float byte_of(const layer *l, float value) {
     const float steps = rintf(value / l->scale) + (float)l->zero;
     return steps < 0 ? 0 : steps > 255 ? 255 : steps;
@@ -142,7 +143,8 @@ static void check(layer *l) {
     check_failures++;
 }
 
-/* The largest bytes, of either sign in images, by filters of the largest weights of one sign. */
+/* Check the largest bytes (in images, of either sign) with filters of the largest weights of one
+ * sign. */
 static void check_largest(bird_conv conv, bool images) {
     const size_t out = (size_t)(conv.n * conv.oc * bird_conv_out(&conv, conv.ih) *
                                 bird_conv_out(&conv, conv.iw));
@@ -166,7 +168,8 @@ static void check_largest(bird_conv conv, bool images) {
     bird_free(src);
 }
 
-/* Quarters from 0 to 2, and a byte's largest value among them; or whole numbers, 0 to 15. */
+/* Return quarters from 0 to 2, with the largest value of a byte among them, or whole numbers from 0
+ * to 15. The caller frees them. */
 static float *bytes(size_t n, bool quarters) {
     float *values = integers(n);
     for (size_t i = 0; i < n; i++)

@@ -1,8 +1,8 @@
-/* Each inference convolution of the networks, with its residual where it has one, gives the same
- * rows, bit for bit, in batches of 1 and 8 and on any number of threads, with the kernel that the
- * table picks here, in float32 and, where the machine has it, in bfloat16.
- * ONEDNN_MAX_CPU_ISA=AVX2 holds the other column of the table to the same.
- * BIRDEMBED_EVERY_CASE=1 tries more numbers of threads and more sizes. */
+/* Each inference convolution of the networks, with its residual if it has one, must give
+ * bit-identical rows in batches of 1 and 8 and on any number of threads, with the kernel that the
+ * table chooses on this machine, in float32 and, if the machine supports it, in bfloat16.
+ * ONEDNN_MAX_CPU_ISA=AVX2 tests the other column of the table. BIRDEMBED_EVERY_CASE=1 tries more
+ * numbers of threads and more sizes. */
 #include "model/resnet.h"
 #include "nn/conv.h"
 #include "numbers.h"
@@ -95,7 +95,7 @@ static void check_shape(bird_conv conv, bool summed) {
                                   : sizeof some_counts / sizeof *some_counts;
     for (size_t t = 0; t < n_counts; t++) {
         for (int n = 1; n <= BATCH; n += BATCH - 1) {
-            /* A single picture from the middle: position must not matter either. */
+            /* A single picture from the middle, because the position must not matter either. */
             const size_t at = n == 1 ? 5 : 0;
             run part = {conv, thread_counts[t], src + at * in,
                         summed ? residual + at * out : NULL, found, (size_t)n * out};
@@ -116,7 +116,7 @@ static void check_shape(bird_conv conv, bool summed) {
     bird_free(src);
 }
 
-/* Checked already: the same geometry at the same size. */
+/* Checked already: the same geometry with the same size. */
 static struct {
     bird_conv conv;
     bool summed;

@@ -1,4 +1,4 @@
-/* Convolutions of a training plan, forward and in both directions backward. */
+/* Convolutions of a training plan: the forward pass and both backward passes. */
 #include "operation.h"
 
 #include "nn/conv_table.h"
@@ -22,7 +22,7 @@ cleanup:
     return status;
 }
 
-/* All three directions in one sweep over the products. */
+/* Compute all three directions in one pass over the products. */
 static void conv_reference(const bird_conv *c, int oh, int ow, const float *src, const float *w,
                            const float *diff, float *dst, float *diff_src, float *diff_w) {
     for (int n = 0; n < c->n; n++)
@@ -51,7 +51,7 @@ static void check_conv(bird_conv conv) {
     const size_t n_w = (size_t)conv.oc * (size_t)conv.ic * (size_t)(conv.kernel * conv.kernel);
     float *src = integers(n_src), *diff = integers(n_dst), *w = integers(n_w);
     float *dst = bird_calloc(n_dst, 4), *diff_src = bird_calloc(n_src, 4);
-    float *diff_w = integers(n_w); /* what was there before must not matter */
+    float *diff_w = integers(n_w); /* the old content must not matter */
     float *dst_ref = bird_calloc(n_dst, 4), *src_ref = bird_calloc(n_src, 4);
     float *w_ref = bird_calloc(n_w, 4);
     char name[96];
@@ -72,7 +72,8 @@ static void check_conv(bird_conv conv) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) bird_free(all[i]);
 }
 
-/* Odd sides, single pixels, channels that fill no vector, the first layer's three. */
+/* Odd sides, single pixels, channels that do not fill a vector, and the three of the first
+ * layer. */
 static void convolutions(void) {
     const bird_conv convs[] = {
         {.n = 3, .ic = 3, .ih = 37, .iw = 33, .oc = 64, .kernel = 7, .stride = 2, .pad = 3},
@@ -88,7 +89,7 @@ static void convolutions(void) {
         {.n = 5, .ic = 64, .ih = 2, .iw = 2, .oc = 64, .kernel = 3, .stride = 2, .pad = 1},
         {.n = 1, .ic = 40, .ih = 5, .iw = 5, .oc = 24, .kernel = 1, .stride = 1, .pad = 0},
         {.n = 1, .ic = 24, .ih = 5, .iw = 6, .oc = 40, .kernel = 3, .stride = 1, .pad = 1},
-        /* Winograd's on AVX2: more tiles than a chunk has, odd and even sides. */
+        /* For Winograd on AVX2: more tiles than one chunk, odd and even sides. */
         {.n = 9, .ic = 64, .ih = 9, .iw = 11, .oc = 80, .kernel = 3, .stride = 1, .pad = 1},
         {.n = 2, .ic = 80, .ih = 30, .iw = 31, .oc = 64, .kernel = 3, .stride = 1, .pad = 1},
         {.n = 4, .ic = 64, .ih = 4, .iw = 4, .oc = 64, .kernel = 3, .stride = 1, .pad = 1},

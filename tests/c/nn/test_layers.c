@@ -1,7 +1,7 @@
-/* Each operation of a plan against plain loops. All numbers are small integers, whose sums
- * float32 holds exactly, so that every kernel must give exactly the same, in bfloat16 that sum
- * rounded once; F(4x4)'s weights are such as its fractions divide. Odd sizes, channels that fill
- * no vector, batches of 1 and 3. */
+/* Compare each operation of a plan with plain loops. All numbers are small integers, whose sums are
+ * exact in float32, so every kernel must give exactly the same result, in bfloat16 the exact sum
+ * rounded once. The weights for F(4x4) are divisible by its fractions. The tests use odd sizes,
+ * channels that do not fill a vector, and batches of 1 and 3. */
 #include "model/linear.h"
 #include "model/pooling.h"
 #include "nn/conv.h"
@@ -32,7 +32,7 @@ typedef struct layer {
     bool sum, relu;
     weights of_conv;
     bird_pool pool;
-    bool blocked; /* the pool's source is nChw16c, as the first convolution's output may be */
+    bool blocked; /* the pool's source is nChw16c, as the first convolution may write it */
     const float *src, *residual; /* (n, ic, ih, iw), (n, oc, oh, ow) */
     float *dst;                  /* (n, oc, oh, ow) */
     size_t dst_count;
@@ -44,7 +44,8 @@ static bird_status push_conv(bird_plan *plan, bird_value *dst, bird_value *resid
     bird_status status = BIRD_OK;
     const bird_conv *conv = &asked->conv;
     const int oh = bird_conv_out(conv, conv->ih), ow = bird_conv_out(conv, conv->iw);
-    /* The residual of a network is a conv's or a pool's output: a 1x1 pool stands for it. */
+    /* In a network, a residual is the output of a convolution or a pool; here it is that of a 1x1
+     * pool. */
     const bird_pool same = {.n = conv->n, .c = conv->oc, .ih = oh, .iw = ow, .kernel = 1,
                             .stride = 1, .oh = oh, .ow = ow};
     bird_value sum = BIRD_NO_VALUE, given;
@@ -228,7 +229,7 @@ static void pools(void) {
         }
 }
 
-/* Sizes around the 16 lanes; every row alone gives the same bits. */
+/* Sizes around the 16 lanes. A row alone must give the same bits. */
 static void linear(void) {
     const size_t ics[] = {1, 2, 15, 16, 17, 31, 64, 100};
     for (size_t i = 0; i < sizeof ics / sizeof *ics; i++) {
@@ -260,7 +261,7 @@ static void features(void) {
         bird_pool_features(dst, src, pixels[p], 6, BIRD_POOL_AVERAGE);
         bird_channels_first(turned, src, pixels[p], 6);
         for (size_t c = 0; c < 6; c++) {
-            const float *own = src + c; /* every sixth is this channel's */
+            const float *own = src + c; /* every sixth number is of this channel */
             float sum = 0;
             for (size_t i = 0; i < pixels[p]; i++) {
                 sum += own[6 * i];
@@ -270,10 +271,10 @@ static void features(void) {
         }
     }
     for (size_t i = 0; i < 27; i++) src[i] = i % 3 == 0 ? 3.0f : i % 3 == 1 ? -2.0f : 0.0f;
-    src[2] = 6.0f; /* one of nine: the mean of cubes is 24 */
+    src[2] = 6.0f; /* one of nine pixels: the mean of the cubes is 24 */
     bird_pool_features(dst, src, 9, 3, BIRD_POOL_GEM);
     CHECK(dst[0] > 2.999999f && dst[0] < 3.000001f);
-    CHECK(dst[1] > 0.999999e-6f && dst[1] < 1.000001e-6f); /* negative ones count as 1e-6 */
+    CHECK(dst[1] > 0.999999e-6f && dst[1] < 1.000001e-6f); /* negative numbers count as 1e-6 */
     CHECK(dst[2] > 2.884498f && dst[2] < 2.884501f);
     bird_free(turned);
     bird_free(src);

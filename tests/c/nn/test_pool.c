@@ -1,4 +1,4 @@
-/* Pooling of a training plan, forward and backward. */
+/* Pooling in a training plan, forward and backward. */
 #include "operation.h"
 
 #include "nn/pool.h"
@@ -22,7 +22,7 @@ cleanup:
     return status;
 }
 
-/* One window of one channel. Of equal maxima the first wins, as in torch. */
+/* Compute one window of one channel. Of equal maxima the first one wins, as in torch. */
 static void pool_window(const bird_pool *p, bool max, int y, int x, const float *src, float *dst,
                         float diff, float *diff_src) {
     const int top = y * p->stride - p->pad, left = x * p->stride - p->pad;
@@ -79,7 +79,7 @@ static void pools(void) {
             pool.pad = 0;
             check_pool(false, pool, 0);
         }
-    for (int side = 1; side <= 12; side++) { /* the global one */
+    for (int side = 1; side <= 12; side++) { /* the global pool */
         const bool power = (side & (side - 1)) == 0;
         check_pool(false,
                    (bird_pool){.n = 2, .c = 64, .ih = side, .iw = side, .kernel = side,

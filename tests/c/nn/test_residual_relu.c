@@ -19,13 +19,13 @@ cleanup:
     return status;
 }
 
-/* `both`: the gradient comes by two roads. */
+/* `both`: the gradient arrives on two paths. */
 static void check_residual_relu(shape s, bool both) {
     const size_t n = count_of(s), c = (size_t)s.c, area = (size_t)s.h * (size_t)s.w;
     float *a = integers(n), *b = integers(n), *diff = integers(n);
     float *dst = bird_calloc(n, 4), *sum = bird_calloc(n, 4), *dst_ref = bird_calloc(n, 4);
     float *sum_ref = bird_calloc(n, 4);
-    /* diff shares its bytes with the sum behind it, so it is seen there only. */
+    /* diff shares its bytes with the sum that follows, so it is only visible there. */
     graph g = {.push = push_residual_relu, .op = both ? &g : NULL, .n_in = 3, .n_out = 3,
                .in_shapes = {s, s, s}, .in = {a, b, diff}, .out = {dst, NULL, sum},
                .out_counts = {n, n, n}};

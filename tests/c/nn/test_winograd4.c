@@ -1,7 +1,7 @@
-/* F(4x4, 3x3) of every kernel that this machine runs, against plain loops. Small integers, and
- * weights that its fractions divide: every number on the way is whole, so that the result must be
- * exact, in bfloat16 rounded once. With other numbers: near to double precision, and the same bits
- * for every cut. */
+/* Compare F(4x4, 3x3) of every kernel that this machine runs with plain loops. With small integers
+ * and weights that are divisible by its fractions, every intermediate number is whole, so the
+ * result must be exact, in bfloat16 rounded once. With other numbers the result must be close to
+ * double precision, and have the same bits however the work is divided. */
 #include <math.h>
 
 #include "nn/winograd4.h"
@@ -11,10 +11,10 @@ typedef struct layer {
     bird_conv conv;
     int group;
     bool relu;
-    const float *src, *weights, *bias; /* (n, ic, h, w) by group, (oc, ic, 3, 3), (oc) */
+    const float *src, *weights, *bias; /* (n, ic, h, w) in groups, (oc, ic, 3, 3), (oc) */
 } layer;
 
-/* Where a number of (n, c, h, w) lies, `group` channels side by side. */
+/* Return the offset of a number of (n, c, h, w) with `group` channels side by side. */
 static size_t place_of(const layer *l, int channels, int n, int c, int y, int x) {
     const int group = l->group ? l->group : channels;
     const int plane = (n * channels / group + c / group) * l->conv.ih + y;
@@ -42,7 +42,7 @@ static size_t in_count(const layer *l) {
     return (size_t)(l->conv.n * l->conv.ic * l->conv.ih * l->conv.iw);
 }
 
-/* The upper halves of floats that are bfloat16 numbers. The caller frees them. */
+/* Return the upper halves of floats that are bfloat16 numbers. The caller frees them. */
 static uint16_t *halves_of(const float *from, size_t n) {
     uint16_t *to = bird_alloc(n * sizeof *to);
     for (size_t i = 0; i < n; i++) {
@@ -60,7 +60,8 @@ static void from_halves(float *to, const uint16_t *from, size_t n) {
     }
 }
 
-/* dst as floats, by the kernel, cut for so many threads. The caller frees it. */
+/* Return dst as floats, computed by the kernel with the work divided for `n_threads`. The caller
+ * frees it. */
 static float *result(const bird_winograd4_kernel *kernel, const layer *l, int n_threads) {
     const bird_conv *c = &l->conv;
     const bird_winograd4 of = bird_winograd4_of(kernel, c, l->group, l->relu, n_threads);
@@ -83,7 +84,7 @@ static float *result(const bird_winograd4_kernel *kernel, const layer *l, int n_
     return dst;
 }
 
-/* The largest difference to plain loops, and the largest number. */
+/* Return the largest difference from plain loops; *largest is the largest number. */
 static double difference(const layer *l, const float *dst, double *largest) {
     const bird_conv *c = &l->conv;
     double worst = 0;
@@ -115,7 +116,7 @@ static void check(const bird_winograd4_kernel *kernel, bird_conv conv, int group
         float *dst = result(kernel, &l, thread_counts[t]);
         double largest, worst = difference(&l, dst, &largest);
         CHECK(!first || memcmp(first, dst, out_count(&l) * sizeof *dst) == 0);
-        /* A sum near the middle between two numbers of bfloat16 may fall to either. */
+        /* A sum near the middle between two bfloat16 numbers may round either way. */
         if (worst > (whole ? 0 : (kernel->bf16 ? 1.0 / 256 : 3e-5) * largest)) {
             fprintf(stderr, "%s: %d x %d->%d at %dx%d, group %d, %d threads: off by %g of %g\n",
                     kernel->isa, conv.n, conv.ic, conv.oc, conv.ih, conv.iw, group,
@@ -127,7 +128,7 @@ static void check(const bird_winograd4_kernel *kernel, bird_conv conv, int group
         else
             first = dst;
     }
-    /* The last image alone, other tiles beside its own. */
+    /* Compute the last image alone, so that its tiles have other neighbours. */
     l.src += in / (size_t)conv.n * (size_t)(conv.n - 1);
     l.conv.n = 1;
     float *alone = result(kernel, &l, 1);
@@ -156,7 +157,7 @@ static void check_kernel(const bird_winograd4_kernel *kernel) {
         }
 }
 
-/* What is no number stays none, with ReLU and without. */
+/* NaN stays NaN, with and without ReLU. */
 static void check_nan(const bird_winograd4_kernel *kernel) {
     enum { IC = 16, OC = 32, SIDE = 4 };
     for (int relu = 0; relu < 2; relu++) {

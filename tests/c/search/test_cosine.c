@@ -1,5 +1,5 @@
-/* Exact search: every instruction set, integer-filled so that sums are exact, and the promises
- * that do not depend on numbers: ties, NaN, padding, threads, number of queries. */
+/* Exact search, with every instruction set. The vectors are integers, so that sums are exact. Also
+ * the guarantees about ties, NaN, padding, threads and the number of queries. */
 #include "search/cosine.h"
 
 #include <math.h>
@@ -22,7 +22,7 @@ static int next_int(int below) {
     return (int)((state >> 8) % (unsigned)below);
 }
 
-/* Small integers, whose dot products float32 holds exactly; many ties among them. */
+/* Fill with small integers, whose dot products are exact in float32. Many of them tie. */
 static void fill_integers(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] = (float)(next_int(7) - 3);
 }
@@ -31,8 +31,7 @@ static void fill_fractions(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] = (float)next_int(100000) / 50000.0f - 1.0f;
 }
 
-/* A block of exactly this size, so that the address sanitizer sees a read past the end; one
- * float off the alignment. */
+/* Return a block of exactly this size, so that the address sanitizer sees a read past its end. */
 static float *floats(size_t n) {
     return malloc(n * sizeof(float));
 }
@@ -51,7 +50,7 @@ static float exact_dot(const float *a, const float *b, size_t dim) {
     return (float)sum;
 }
 
-/* The k best by a full stable selection. */
+/* Check against the k best rows of a full stable selection. */
 static void check_line(const float *scores, const int64_t *indices, const float *all, size_t n,
                        size_t k) {
     char used[N] = {0};
@@ -89,7 +88,7 @@ static void exact_on_integers(const bird_dot *dot) {
     }
 }
 
-/* One query at a time, many at once, one thread, several: the same bits. */
+/* One query at a time, many at once, one thread, several threads: the same bits. */
 static void same_for_any_batch(const bird_dot *dot) {
     static float one[K], many[NQ * K], threads[NQ * K];
     static int64_t one_at[K], many_at[NQ * K], threads_at[NQ * K];
@@ -119,7 +118,7 @@ static void same_for_any_batch(const bird_dot *dot) {
     }
 }
 
-/* Zero, NaN, infinity, tiny and huge rows beside ordinary ones, each in every lane of a tile. */
+/* Zero, NaN, infinite, tiny and huge rows among ordinary ones, each in every lane of a tile. */
 static void odd_rows(const bird_dot *dot) {
     enum { ROWS = 40, DIM = 19 };
     static float corpus[ROWS * DIM], query[3 * DIM], scores[3 * ROWS], row_scores[3 * ROWS];
@@ -145,7 +144,7 @@ static void odd_rows(const bird_dot *dot) {
                     CHECK(s == 0.0f);
                 else if (q == 0 && r % 5 != 4)
                     CHECK(s > 0.999999f);
-                else /* subnormal numbers have few digits left */
+                else /* subnormal numbers have few digits */
                     CHECK(s > 0.99f);
                 CHECK(isnan(s) || fabsf(s) <= 1.0f);
             }
@@ -180,7 +179,7 @@ static void refuses_nan_queries(const bird_dot *dot) {
             scan.normalized = normalized != 0;
             CHECK(bird_cosine_topk(scores, indices, &scan, 1, NULL, &found) == BIRD_ARG);
             CHECK(strstr(found.message, "row 20 "));
-            queries[20 * 3 + 1] = 1e30f; /* large, but a number */
+            queries[20 * 3 + 1] = 1e30f; /* large, but finite */
             CHECK_OK(bird_cosine_topk(scores, indices, &scan, 1, NULL, err));
         }
     }
@@ -217,7 +216,7 @@ static void edges(void) {
     CHECK_OK(bird_cosine_topk(scores, indices, &scan, 3, NULL, err));
 }
 
-/* Whatever the order they come in, the same hits stay. */
+/* The same hits are kept for any order of the rows. */
 static void topk_any_order(void) {
     enum { M = 200 };
     static float all[M];

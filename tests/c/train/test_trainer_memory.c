@@ -1,6 +1,6 @@
-/* The trainer as a whole, on a network of one block a stage and pictures of 32 px, whose last
- * maps are single pixels: failing allocations, cancelling, and every place at which the frozen
- * part can end. */
+/* The whole trainer, on a network with one block per stage and images of 32 px, whose last maps are
+ * single pixels: failing allocations, cancelling, and every position at which the frozen part can
+ * end. */
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
@@ -26,7 +26,7 @@ static const float targets[BATCH * CLASSES] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
 static const bird_optimizer adamw = {.kind = BIRD_ADAMW, .beta1 = 0.9f, .beta2 = 0.999f,
                                      .eps = 1e-8f, .grad_scale = 1};
 
-/* He's weights; batch norms that do something. */
+/* Fill with He initialisation, and with batch norms that are not the identity. */
 static void fill(bird_trainer *trainer) {
     const bird_params *params = &bird_trainer_net(trainer)->params;
     unsigned state = 1;
@@ -64,7 +64,7 @@ cleanup:
     return status;
 }
 
-/* The sum of all parameters after a step of two passes. */
+/* The sum of all parameters after a step with two passes. */
 static double trained;
 
 static bird_status train(const bird_resnet_spec *spec, bird_bn_mode bn, bird_error *err) {
@@ -86,8 +86,8 @@ cleanup:
     return status;
 }
 
-/* The N-th allocation fails, for all N: BIRD_NOMEM, and nothing is left over. Only the threads
- * of the optimizer and of the checks can be done without: then the step is the same. */
+/* Make the N-th allocation fail, for all N: the result is BIRD_NOMEM, and nothing leaks. Only the
+ * threads of the optimizer and of the checks are optional: without them the step is the same. */
 static void failing_allocations(void) {
     long total, n_whole = 0;
     bird_alloc_fail_at(0);
@@ -108,7 +108,7 @@ static void failing_allocations(void) {
     bird_alloc_fail_at(0);
 }
 
-/* A step that failed leaves a trainer that can do it again, with the same gradients. */
+/* After a failed step, the trainer can repeat it, with the same gradients. */
 static void usable_after_failure(void) {
     bird_trainer *trainer = NULL;
     CHECK_OK(bird_trainer_create(&trainer, &plain, CLASSES, err));
@@ -146,7 +146,8 @@ static void *stop_later(void *context) {
     return NULL;
 }
 
-/* A backward pass on top of a gradient, stopped after so long; true: it was stopped. */
+/* Run a backward pass that accumulates, and stop it after `microseconds`. Return true if it was
+ * stopped. */
 static bool stopped_backward(bird_trainer *trainer, long microseconds) {
     stopper stop = {.microseconds = microseconds};
     pthread_t thread;
@@ -162,7 +163,7 @@ static bool stopped_backward(bird_trainer *trainer, long microseconds) {
     return status == BIRD_CANCELLED;
 }
 
-/* A pass cancelled at any time: no gradient is lost, and no part of it may follow. */
+/* Cancel a pass at any time: no gradient is lost, and nothing may build on the cancelled pass. */
 static void cancelled(void) {
     bird_trainer *trainer = NULL;
     bird_cancel cancel;
@@ -190,7 +191,7 @@ static void cancelled(void) {
         at += step;
         step += step / 4;
     }
-    CHECK(at > 0); /* the last one came through, and was added */
+    CHECK(at > 0); /* the last one finished and was added */
     for (size_t i = 0; i < count; i++) wrong += grads[i] != 2 * expected[i];
     CHECK(wrong == 0);
     bird_free(expected);
@@ -210,8 +211,9 @@ static void gradients_of(bird_trainer *trainer, const bool *trainable) {
     CHECK_OK(gradients(trainer, false, err));
 }
 
-/* Gradients of what is trained, held against those where the same batch norms are frozen, which
- * then normalise by their running statistics, and every convolution is trained. */
+/* Compare the gradients of trained parameters with those of a step in which the same batch norms
+ * are frozen, so that they normalise with their running statistics, and every convolution is
+ * trained. */
 static void check_frozen(bird_trainer *trainer, const bool *trainable, float *expected,
                          const char *what) {
     const bird_params *params = &bird_trainer_net(trainer)->params;
@@ -247,7 +249,7 @@ static void freezing(const bird_resnet_spec *spec) {
         for (int j = 0; j < params->n; j++) trainable[j] = j >= i; /* a prefix */
         check_frozen(trainer, trainable, expected, params->items[i].name);
         if (params->items[i].kind == BIRD_CONV_WEIGHT) {
-            CHECK(bird_trainer_size(trainer) <= size); /* what is frozen keeps nothing */
+            CHECK(bird_trainer_size(trainer) <= size); /* frozen layers keep nothing */
             size = bird_trainer_size(trainer);
         }
         if (params->items[i].kind != BIRD_CONV_WEIGHT) continue;
@@ -260,7 +262,8 @@ static void freezing(const bird_resnet_spec *spec) {
     bird_trainer_destroy(trainer);
 }
 
-/* The statistics of frozen batch norms stay, to the bit, in the running mean of all as well. */
+/* The statistics of frozen batch norms do not change by a bit, neither in the parameters nor in the
+ * average. */
 static void frozen_statistics_stay(void) {
     bird_trainer *trainer = NULL;
     float lr[512], decay[512];
@@ -314,13 +317,13 @@ static void shapes(void) {
     CHECK(bird_trainer_loss(trainer, &loss, logits, targets, NULL, &record) == BIRD_ARG);
     CHECK_OK(bird_trainer_backward(trainer, features, false, 1, NULL, err));
     const bird_bn_mode modes[] = {BIRD_BN_FROZEN_STATS, BIRD_BN_FROZEN};
-    for (int i = 0; i < 2; i++) { /* a single pixel is fine where nothing is measured */
+    for (int i = 0; i < 2; i++) { /* a single pixel is allowed if no statistics are computed */
         configure(trainer, modes[i], 0);
         CHECK_OK(bird_trainer_forward(trainer, features, pixels, 1, 32, 2, NULL, err));
         CHECK_OK(bird_trainer_backward(trainer, features, false, 1, NULL, err));
         for (int j = 0; j < FEATURES; j++) CHECK(isfinite(features[j]));
     }
-    /* Three shapes on room for two plans, and back. */
+    /* Three shapes with room for two plans, and back. */
     const int batches[] = {2, 3, 1, 2, 3, 3, 1}, sides[] = {32, 32, 64, 32, 64, 32, 96};
     for (int i = 0; i < 7; i++) {
         CHECK_OK(bird_trainer_forward(trainer, features, pixels, batches[i], sides[i], 2, NULL,

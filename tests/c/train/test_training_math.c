@@ -1,4 +1,5 @@
-/* What of a training step is plain loops: classifier, loss, optimizers, norm, average. */
+/* The parts of a training step that are plain loops: classifier, loss, optimizers, norm,
+ * average. */
 #include <math.h>
 #include <string.h>
 
@@ -21,7 +22,7 @@ static float *numbers(size_t n, bool whole) {
     return values;
 }
 
-/* Integers: exact. */
+/* Integers, so that sums are exact. */
 static void linear(void) {
     const size_t ics[] = {1, 2, 15, 16, 17, 100};
     for (size_t i = 0; i < sizeof ics / sizeof *ics; i++) {
@@ -56,7 +57,7 @@ static void linear(void) {
 
 enum { ROWS = 6, CLASSES = 5 };
 
-/* The definition, with no care for large numbers. */
+/* The definition, without protection against large numbers. */
 static double loss_of(const double *logits, const float *targets, const float *weights) {
     double loss = 0, total = 0;
     for (int r = 0; r < ROWS; r++) {
@@ -94,7 +95,7 @@ static void losses(void) {
     for (int r = 0; r < ROWS; r++) hard[r * CLASSES + (r * 3) % CLASSES] = 1;
     for (int i = 0; i < ROWS * CLASSES; i++) {
         smooth[i] = 0.9f * hard[i] + 0.1f / CLASSES;
-        soft[i] = fabsf(soft[i]); /* rows that do not add up to 1, as class weights make them */
+        soft[i] = fabsf(soft[i]); /* rows that do not add up to 1, as with class weights */
     }
     check_loss(hard, NULL);
     check_loss(hard, weights);
@@ -115,7 +116,7 @@ static void losses(void) {
 
 enum { TENSORS = 4, STEPS = 10 };
 
-/* Sizes around the pieces that threads share; the second is frozen. */
+/* Sizes around the pieces that threads share. The second tensor is frozen. */
 static const size_t sizes[TENSORS] = {5, 70, 4 * 65536 + 3, 65536 * 5};
 static const bool trainable[TENSORS] = {true, false, true, true};
 static const float lr[TENSORS] = {0.1f, 0.1f, 0.01f, 1e-3f};
@@ -125,7 +126,7 @@ typedef struct state {
     float *params, *grads, *first, *second;
 } state;
 
-/* torch's formulas on one number, in double. */
+/* The formulas of torch for one number, in double. */
 static void expected_step(const bird_optimizer *how, double *p, double *m, double *v, double g,
                           double rate, double wd, int step) {
     const double b1 = (double)how->beta1, b2 = (double)how->beta2, mu = (double)how->momentum;
@@ -186,7 +187,7 @@ static void check_optimizer(bird_optimizer how) {
     CHECK(memcmp(one.params, three.params, count * 4) == 0);
     CHECK(memcmp(one.first, three.first, count * 4) == 0);
     CHECK(memcmp(one.second, three.second, count * 4) == 0);
-    for (size_t j = 0; j < sizes[1]; j++) { /* frozen: p[] never moved */
+    for (size_t j = 0; j < sizes[1]; j++) { /* frozen: p[] did not change */
         CHECK((double)one.params[params.items[1].offset + j] == p[params.items[1].offset + j]);
         CHECK(one.first[params.items[1].offset + j] == 0);
     }
