@@ -104,8 +104,8 @@ def _commit(staged: Path, folder: Path) -> None:
         try:
             os.rename(staged, committed)
             break
-        except OSError:
-            if not committed.is_dir():
+        except OSError as error:  # another save, which may be over by now
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             _finish_other(folder)
     else:

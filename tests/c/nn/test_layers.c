@@ -186,7 +186,7 @@ static void check_pool(enum kind kind, bool blocked, int n, int c, int ih, int i
     CHECK_OK(bird_executor_run(execute, &l, NULL, err));
     for (int channel = 0; channel < n * c; channel++)
         for (int y = 0; y < pool.oh; y++)
-            for (int x = 0; x < pool.ow; x++, i++) 
+            for (int x = 0; x < pool.ow; x++, i++)
                 wrong += dst[i] != rounded(pool_at(&l, channel, y, x));
     if (wrong) {
         fprintf(stderr, "%s pool%s of %dx%d: %d of %zu are wrong\n",
