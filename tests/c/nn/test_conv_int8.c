@@ -186,8 +186,9 @@ static void check_conv(bird_conv conv, int variant, bool images) {
     float *weights = integers((size_t)conv.oc * each);
     float *dst = bird_alloc(out * sizeof *dst), *again = bird_alloc(out * sizeof *again);
     layer l = {.conv = conv, .images = images, .sum = variant & 1, .both = variant & 2,
-               .relu = variant & 4, .src = src, .residual = residual, .weights = weights, .bias = bias,
-               .count = (size_t)conv.oc * each, .n_dst = out, .dst = dst, .n_threads = 2};
+               .relu = variant & 4, .src = src, .residual = residual, .weights = weights,
+               .bias = bias, .count = (size_t)conv.oc * each, .n_dst = out, .dst = dst,
+               .n_threads = 2};
 
     for (size_t i = 1; images && i < (size_t)(conv.n * conv.ic * conv.ih * conv.iw); i += 2)
         src[i] = i % 50 == 1 ? -127.0f / 4 : -src[i];
