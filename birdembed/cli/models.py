@@ -29,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         common.print_json(models)
         return 0
-    rows = [(one["name"], "ready" if one["here"] else "not here", one["about"]) for one in models]
+    rows = [
+        (one["name"], "ready" if one["here"] else "not downloaded", one["about"]) for one in models
+    ]
     print("\n".join(common.columns(rows)))
     return 0
 
