@@ -16,7 +16,7 @@ ENV PIP_NO_CACHE_DIR=1
 ENV PIP_ROOT_USER_ACTION=ignore
 ENV BIRDEMBED_CACHE=/opt/birdembed
 
-# No compiler is needed: the wheel contains oneDNN and the OpenMP runtime, and all else is a wheel too.
+# This needs no compiler: the wheel contains oneDNN and OpenMP, and all dependencies are wheels too.
 COPY dist/*.whl /tmp/wheel/
 RUN pip install --only-binary :all: "$(ls /tmp/wheel/birdembed-*.whl)[serve]"
 RUN rm -r /tmp/wheel

@@ -1,4 +1,4 @@
-# make demo       set up, then embed and search the sample photographs
+# make demo       set up, then embed and search the sample photos
 # make test       set up, then the C tests under sanitizers and the Python tests
 # make test-all   the same, then the slow tests
 # make fuzz       run every fuzz target for SECONDS (600); FUZZ="png core" selects some of them
@@ -9,7 +9,7 @@
 # make compile_commands   write compile_commands.json, for clangd and similar tools
 # make bench      run all benchmarks, compared with other libraries
 # make notebooks  run the notebooks on the sample photos and save their output
-# make pictures   draw the pictures of README.md with the default model
+# make pictures   draw the image in README.md with the default model
 # make wheel      write the wheel and the sdist to dist/
 # make clean      delete everything that make created
 #
@@ -30,20 +30,20 @@ STAMPS := $(VENV)/stamps
 CORE := birdembed/_core.abi3.so
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
-# Looked for once, and named by its own path: through a chooser of versions each call takes long.
+# Found once and used by its real path, because each call through a version manager takes long.
 ifeq ($(origin PYTHON),undefined)
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
     if $$p -c '$(SUPPORTED)' 2>/dev/null; then $$p -c 'import sys; print(sys.executable)'; break; fi; done)
 endif
 
-# The photographs may lie beside the checkout.
+# The photos may be beside the checkout.
 ifeq ($(origin BIRDEMBED_DATA),undefined)
 ifneq ($(wildcard ../shared/data/bird-fifty/train),)
 export BIRDEMBED_DATA := $(abspath ../shared/data/bird-fifty)
 endif
 endif
 
-# An environment that was moved, or whose Python is gone, is made anew; a link to one is none of both.
+# An environment that was moved, or whose Python is missing, is created again. A link to one is kept.
 ifneq ($(shell cat $(STAMPS)/venv 2>/dev/null && $(PY) -c ''),$(realpath $(VENV)))
 $(shell rm -rf $(STAMPS))
 endif
@@ -91,11 +91,11 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/build
 $(STAMPS)/test: pyproject.toml $(STAMPS)/build
 	$(call install,build run extras test lint docs)
 
-# With all extras: what cannot be imported is not described.
+# With all extras, because modules that cannot be imported are not described.
 $(STAMPS)/docs: pyproject.toml $(STAMPS)/build
 	$(call install,extras docs)
 
-# Their own requirements name another torch than the one above.
+# Without dependencies, because these packages require another torch than the one above.
 $(STAMPS)/test-no-deps: pyproject.toml $(STAMPS)/test
 	$(call install,test-no-deps,--no-deps)
 
@@ -118,15 +118,15 @@ build: $(CORE) | system
 # $(call in_place,variable of setup.py,folder of the objects)
 in_place = $1=1 $(PY) setup.py -q build_ext --inplace --force --build-temp $2 --build-lib $2/lib
 
-# It stands in the place of the ordinary one until the C sources change or it is deleted.
+# It replaces the normal one until the C sources change or it is deleted.
 debug: $(STAMPS)/build $(if $(wildcard $(CORE)),,build)
 	@echo "birdembed: building the extension module for a debugger"
 	@$(call in_place,BIRDEMBED_DEBUG,build/debug)
 	@touch $(CORE)
-	@echo "birdembed: rm $(CORE) && make build brings the ordinary one back"
+	@echo "birdembed: to build the normal one again: rm $(CORE) && make build"
 
 fetch: build
-	@echo "birdembed: pre-trained weights and sample photographs, fetched once into the cache"
+	@echo "birdembed: downloading pre-trained weights and sample photos to the cache (once)"
 	@$(VENV)/bin/birdembed fetch sscd
 	@$(VENV)/bin/birdembed fetch samples || \
 	    { sh tools/system_packages.sh --update-lists && $(VENV)/bin/birdembed fetch samples; }
@@ -135,14 +135,14 @@ fetch: build
 
 CORES := $(shell nproc)
 PYTEST = $(PY) -m pytest --timeout 600 --durations 10 $(PYTEST_ARGS)
-# Of the fast tests. Threads of several processes that wait for each other must not spin.
+# For the fast tests. Waiting threads must not spin, because several processes share the cores.
 WORKERS := $(shell n=$(CORES); [ $$n -lt 8 ] || n=8; echo $$n)
 IN_PARALLEL = OMP_WAIT_POLICY=passive $(PYTEST) -n $(WORKERS) --dist worksteal
 
 TRAINING_OPS := $(addprefix nn/test_,batchnorm residual_relu channel_moments conv_training pool)
 
-# Once more for AVX2: what has kernels of its own there. Without a sanitizer: what forks, which the
-# sanitizers do not survive.
+# The third run is for AVX2, with the tests of code that has its own AVX2 kernels. The last has no
+# sanitizer, because its tests fork, which sanitizers do not survive.
 test-c: build
 	@$(MAKE) --no-print-directory -C csrc -k -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=address,undefined
 	@$(MAKE) --no-print-directory -C csrc -k -j$(CORES) test PYTHON="$(CURDIR)/$(PY)" SAN=thread
@@ -159,14 +159,14 @@ test-slow: $(STAMPS)/test $(STAMPS)/test-no-deps $(STAMPS)/wheel fetch
 	@sh tools/system_packages.sh --for-tests debootstrap
 	$(PYTEST) -m slow
 
-# Decoders, entry points of the core, readers of files; inputs that give a finding are kept.
+# Fuzz decoders, entry points of the core and file readers; inputs that find a bug are kept.
 SECONDS ?= 600
 fuzz: $(STAMPS)/test
 	$(PY) -m tests.fuzz $(SECONDS) $(FUZZ)
 
-# Of this process alone: what tests run in processes of their own is counted in C, not in Python.
-# Instrumented, the core is slow: it is deleted at the end, and the next `make` builds it anew.
-# A loop that ran more than 4e9 times looks suspicious to gcovr, but is none.
+# Python coverage is only that of this process; C coverage includes the processes that tests start.
+# The instrumented core is slow, so it is deleted at the end, and the next `make` builds it again.
+# A loop that ran more than 4e9 times looks suspicious to gcovr, but is not.
 COVERAGE := build/coverage
 coverage: $(STAMPS)/coverage $(STAMPS)/test-no-deps fetch
 	@rm -rf $(COVERAGE) && mkdir -p $(COVERAGE)

@@ -1,12 +1,12 @@
 """Build the extension birdembed._core and put oneDNN and its OpenMP runtime beside it.
 
 Environment:
-  STB_IMAGE_INCLUDE   folder of stb_image.h (default: the folder of Debian's libstb-dev)
-  ONEDNN_ROOT         prefix of another oneDNN v3 (default: that of the build requirements)
-  BIRDEMBED_WERROR=1  warnings are errors
-  BIRDEMBED_SANITIZE  a value for -fsanitize, e.g. address,undefined
+  STB_IMAGE_INCLUDE     folder with stb_image.h (default: where Debian's libstb-dev puts it)
+  ONEDNN_ROOT           prefix of another oneDNN v3 (default: the one in the build requirements)
+  BIRDEMBED_WERROR=1    treat warnings as errors
+  BIRDEMBED_SANITIZE    value for -fsanitize, such as address,undefined
   BIRDEMBED_COVERAGE=1  instrument for gcov
-  BIRDEMBED_DEBUG=1   no optimisation, debug information
+  BIRDEMBED_DEBUG=1     build without optimisation and with debug information
 """
 
 import importlib.metadata
@@ -22,7 +22,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-LIB_DIR = "_lib"  # in the package: the libraries that the wheel contains
+LIB_DIR = "_lib"  # below the package: the libraries that go into the wheel
 
 
 def stop(message):
@@ -40,12 +40,12 @@ def find_stb():
         "stb_image.h was not found in "
         + " or ".join(map(str, places))
         + ". Install it (Debian, Ubuntu: `apt-get install libstb-dev`) "
-        "or set STB_IMAGE_INCLUDE to its folder."
+        "or set STB_IMAGE_INCLUDE to the folder that contains it."
     )
 
 
 def distribution_file(distribution, ending):
-    """Return the file of an installed distribution whose path ends with `ending`.
+    """Return the file of an installed distribution whose path has the given ending.
 
     With build isolation, the build requirements are not below sys.prefix.
     """
@@ -53,8 +53,8 @@ def distribution_file(distribution, ending):
         files = importlib.metadata.distribution(distribution).files or []
     except importlib.metadata.PackageNotFoundError:
         stop(
-            f"the build requirement {distribution} is not installed: build with `pip install .`, "
-            f"or `pip install {distribution}==2023.2.0`, or set ONEDNN_ROOT."
+            f"the build requirement {distribution} is not installed. Build with `pip install .`, "
+            f"run `pip install {distribution}==2023.2.0`, or set ONEDNN_ROOT."
         )
     for file in files:
         if str(file).endswith(ending):
@@ -85,20 +85,20 @@ def find_libgomp(compiler):
     command = [compiler, "-print-file-name=libgomp.so.1"]
     path = Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
     if not path.is_absolute():
-        stop("the compiler has no libgomp.so.1: install gcc's OpenMP runtime (Debian: libgomp1).")
+        stop("the compiler has no libgomp.so.1. Install gcc's OpenMP runtime (Debian: libgomp1).")
     return path.resolve()
 
 
 def check_platform():
-    """Stop early, with the reason, if the wheel cannot work."""
+    """Stop early, with the reason, on a platform where the wheel cannot work."""
     if sys.platform != "linux" or os.uname().machine != "x86_64":
-        stop("Linux on x86-64 is needed: oneDNN's GNU OpenMP packages exist only for it.")
+        stop("this needs Linux on x86-64: oneDNN's GNU OpenMP packages only exist for it.")
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        stop("free-threaded Python cannot load abi3 extensions: use an ordinary build of Python.")
+        stop("free-threaded Python cannot load abi3 extensions. Use an ordinary build of Python.")
 
 
 def copy_if_other(source, target):
-    """Copy a file unless the target already has its size, to avoid copying 54 MB for nothing."""
+    """Copy a file unless the target already has its size (the libraries take 54 MB)."""
     if not target.exists() or target.stat().st_size != source.stat().st_size:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
@@ -117,7 +117,7 @@ class BuildExt(build_ext):
         include, library, licences = find_onednn()
         compiler = self.compiler.compiler_so[0]
         gomp = find_libgomp(compiler)
-        # Without optimisation the checks do not exist. Python's own flags may set another level.
+        # The checks need optimisation. Python's own flags may set another level.
         if not {"BIRDEMBED_SANITIZE", "BIRDEMBED_COVERAGE", "BIRDEMBED_DEBUG"} & set(os.environ):
             level = fortify_level(compiler)
             ext.extra_compile_args += ["-U_FORTIFY_SOURCE", f"-D_FORTIFY_SOURCE={level}"]
@@ -127,13 +127,13 @@ class BuildExt(build_ext):
         if licences:
             for name in ("LICENSE", "THIRD-PARTY-PROGRAMS"):
                 copy_if_other(licences / name, lib_dir / f"{name}.onednn")
-        # A Python built by hand may put its own folders into every extension. Remove them, so that
-        # ours contains no absolute path.
+        # A Python built by hand may add its own folders to every extension; ours must not contain
+        # absolute paths.
         self.compiler.linker_so = [
             word for word in self.compiler.linker_so if not word.startswith(("-Wl,-rpath", "-L/"))
         ]
         ext.include_dirs += [str(include), str(find_stb())]
-        # libgomp comes first: once it is loaded, oneDNN does not search for another one.
+        # libgomp comes first: when oneDNN requests it, it is already loaded.
         ext.extra_link_args += [str(lib_dir / "libgomp.so.1"), str(lib_dir / "libdnnl.so.3")]
         super().build_extension(ext)
 
@@ -145,7 +145,7 @@ class BuildExt(build_ext):
 
 
 class BdistWheel(bdist_wheel):
-    """Builds one cp310-abi3 wheel for every Python."""
+    """One cp310-abi3 wheel for every Python."""
 
     def finalize_options(self):
         self.py_limited_api = "cp310"
@@ -168,7 +168,7 @@ def extension():
         "-Wshadow",
         "-Wstrict-prototypes",
         "-Wvla",
-        "-g0",  # Python's own flags may set -g, and debug information contains local folders
+        "-g0",  # Python's flags may contain -g, but debug information has paths of this machine
         f"-ffile-prefix-map={ROOT}=.",
     ]
     links = ["-pthread", f"-Wl,-rpath,$ORIGIN/{LIB_DIR}", "-Wl,--no-as-needed", "-lm"]
@@ -182,7 +182,7 @@ def extension():
     if os.environ.get("BIRDEMBED_COVERAGE") == "1":
         flags += ["--coverage", "-O0"]
         links.append("--coverage")
-    if os.environ.get("BIRDEMBED_DEBUG") == "1":  # last, to override the -O and -g above
+    if os.environ.get("BIRDEMBED_DEBUG") == "1":  # last, so that it overrides -O and -g above
         flags += ["-O0", "-g", "-fno-omit-frame-pointer"]
     sources = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*.c"))
     headers = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*.h"))

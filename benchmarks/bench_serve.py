@@ -1,4 +1,4 @@
-"""The JSON service: many clients at once, beside the same photographs encoded without it."""
+"""The JSON service: many clients at once, compared with `Model.encode` on the same photos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLIENTS = 32
 
 
 def _served(options: dict[str, Any], clients: int) -> Work:
-    import birdembed.serve  # noqa: F401  (ImportError where the extra is missing)
+    import birdembed.serve  # noqa: F401  (ImportError if the extra is missing)
 
     port = served(["--model", options["model"], "--threads", str(options["threads"])])
     data = [Path(path).read_bytes() for path in options["paths"]]

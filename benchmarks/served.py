@@ -1,4 +1,4 @@
-"""A `birdembed serve` of its own for a benchmark, and one request to it."""
+"""Start `birdembed serve` for a benchmark, and send it single requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def served(words: list[str], env: Mapping[str, str] | None = None) -> int:
 
 
 def post(port: int, image: bytes, kind: str = "image/jpeg") -> tuple[int, bytes]:
-    """Send an image to /embed on a connection of its own; return the status and the body."""
+    """Send an image to /embed on a new connection; return the status and the body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         connection.request("POST", "/embed", image, {"Content-Type": kind})

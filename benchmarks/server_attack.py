@@ -1,19 +1,19 @@
-"""How long honest clients wait while others attack: `python -m benchmarks.server_attack`.
+"""Measure how long honest clients wait under attack: `python -m benchmarks.server_attack`.
 
     python -m benchmarks.server_attack --slow 140 --clients 32 --seconds 20 --rounds 3
 
 Two kinds of phases take turns, round by round, against one `birdembed serve`:
 
-- undisturbed: honest clients, each sending one photograph after the other to /embed;
-- under attack: the same clients, beside two kinds of attackers. Slow uploads announce 5 MB and send
-  1 kB per second, every second one falls silent, and those that are cut off come back at once.
-  Another client sends one bomb after the other: a PNG of 190 million pixels in 0.2 MB, which is
-  within the limits, a PNG of a single row that is above them, and a JPEG of 100 scans.
+- undisturbed: honest clients, each sending one photo after the other to /embed;
+- under attack: the same clients, and two kinds of attackers. Slow uploads announce 5 MB and send
+  1 kB per second. Every second one stops sending, and those that are disconnected connect again at
+  once. Another client sends one bomb after the other: a PNG of 190 million pixels in 0.2 MB, which
+  is within the limits, a PNG of a single row that is above them, and a JPEG of 100 scans.
 
-The attackers run in a process of their own, and have the address of the honest clients. Printed are
-the median and the 99th percentile of the honest clients' times in both phases, the ratio of the
-percentiles, and how many answers had which status. The exit code is 1 if the ratio is above 3 or an
-honest client got a 503.
+The attackers run in a separate process, and have the same address as the honest clients. For both
+phases, the script prints the median and the 99th percentile of the honest clients' times, and the
+number of answers per status. It also prints the ratio of the percentiles. The exit code is 1 if the
+ratio is above 3 or an honest client got a 503.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ HEAD = (
 
 
 class Phase(NamedTuple):
-    """What the honest clients saw: seconds of each answer, and its status."""
+    """The answers to the honest clients: the time of each in seconds, and the count per status."""
 
     seconds: list[float]
     statuses: Counter[int]
@@ -62,7 +62,7 @@ class Phase(NamedTuple):
 
 
 def png(width: int, height: int) -> bytes:
-    """Return a PNG of zeros, 8 bits grey; a thousandth of its pixels in bytes."""
+    """Return a PNG of zeros, 8 bits grey; it has a thousandth as many bytes as pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         crc = struct.pack(">I", zlib.crc32(kind + data))
@@ -77,7 +77,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def jpeg_of_scans(scans: int) -> bytes:
-    """Return a progressive JPEG of 16 million pixels that has some scans many times over."""
+    """Return a progressive JPEG of 16 million pixels that repeats some scans many times."""
     import io
 
     from PIL import Image
@@ -102,7 +102,7 @@ def bombs() -> list[tuple[bytes, str]]:
 
 
 async def slow_upload(port: int, number: int) -> None:
-    """Send a large upload in drops, for ever; every second attacker falls silent instead."""
+    """Send a large upload slowly, again and again; every second attacker stops sending instead."""
     while True:
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -132,13 +132,13 @@ async def send_bombs(port: int, slow: int, bombs: list[tuple[bytes, str]]) -> No
 
 
 def attack(port: int, slow: int, bombs: list[tuple[bytes, str]]) -> None:
-    """Attack a server: what the process of the attackers runs."""
+    """Attack a server; the attackers' process runs this function."""
     asyncio.run(send_bombs(port, slow, bombs))
 
 
 @contextlib.contextmanager
 def attackers(port: int, slow: int, bombs: list[tuple[bytes, str]]) -> Iterator[None]:
-    """Have attackers at work during the body of a `with`, from before its first request."""
+    """Run the attackers during a `with` block; they start before its first request."""
     process = multiprocessing.get_context("spawn").Process(target=attack, args=(port, slow, bombs))
     process.start()
     try:
@@ -153,7 +153,7 @@ def attackers(port: int, slow: int, bombs: list[tuple[bytes, str]]) -> Iterator[
 
 
 def honest(port: int, data: list[bytes], clients: int, seconds: float) -> Phase:
-    """Return what honest clients see, each sending one photograph after the other."""
+    """Return the answers to honest clients, each of which sends one photo after the other."""
     end = time.monotonic() + seconds
 
     def one(number: int) -> list[tuple[float, int]]:
@@ -173,13 +173,13 @@ def honest(port: int, data: list[bytes], clients: int, seconds: float) -> Phase:
 
 
 def receiving(port: int) -> int:
-    """Return how many uploads the server is receiving, as it says itself."""
+    """Return how many uploads the server says that it is receiving."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60) as answer:
         return int(json.load(answer)["receiving"])
 
 
 def show(name: str, phases: list[Phase]) -> float:
-    """Print a line on phases of one kind and return their 99th percentile."""
+    """Print a line about the phases of one kind, and return their 99th percentile."""
     seconds = [value for phase in phases for value in phase.seconds]
     statuses = sum((phase.statuses for phase in phases), Counter[int]())
     worst = float(np.percentile(seconds, 99, method="inverted_cdf"))  # one that was measured

@@ -1,4 +1,4 @@
-"""Image embeddings, cosine search and fine-tuning of ResNet-50, on an ordinary CPU.
+"""Image embeddings, cosine search and fine-tuning with ResNets, on an ordinary CPU.
 
 Compute the embeddings of photos, and find the photos most similar to a given one::
 

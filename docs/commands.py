@@ -24,7 +24,7 @@ def _escaped(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    """Return plain text as reStructuredText; what is in backticks is code, or a command's page."""
+    """Return plain text as reStructuredText; backticks mark code, or link to a command's page."""
     parts = _CODE.split(text)
     for place, part in enumerate(parts):
         words = part.split()
@@ -57,7 +57,7 @@ def _code(text: str, language: str) -> str:
 
 
 def _signature(action: argparse.Action) -> str:
-    """Return an argument as one types it: ``-o DIR, --output DIR``."""
+    """Return an argument as users type it: ``-o DIR, --output DIR``."""
     if action.choices and not action.metavar:
         value = "{" + ",".join(map(str, action.choices)) + "}"
     else:
@@ -83,7 +83,7 @@ def _arguments(parser: Parser) -> str:
 
 
 def _usage(parser: Parser) -> str:
-    """Return the line of usage, to be broken where the screen ends."""
+    """Return the usage line, which the browser breaks at the edge of the screen."""
     words = parser.format_usage().partition("usage: ")[2].split()
     return f".. rst-class:: usage\n\n``{' '.join(words)}``\n\n"
 
@@ -100,7 +100,7 @@ def _page(parser: Parser) -> str:
 
 
 def _front(parser: Parser) -> str:
-    """Return the page of the command line as a whole."""
+    """Return the page that lists all commands."""
     rows = "".join(
         f"   * - :doc:`{name}`\n     - {_line(line)}\n" for name, line in cli.COMMANDS.items()
     )

@@ -1,8 +1,8 @@
 """The documentation site: `make docs`, or `sphinx-build docs build/docs`.
 
-When a build begins, the reference is written from the package's own lists of names (reference.py),
-the command line's pages from its parsers (commands.py), and README, changelog and notebooks are
-copied in (outside.py). So no name, option or page can be forgotten.
+Each build first writes the API reference from the package's own lists of names (reference.py) and
+the pages of the command line from its parsers (commands.py), and copies README, changelog and
+notebooks (outside.py). So no name, option or page can be missing.
 """
 
 import inspect
@@ -25,7 +25,7 @@ copyright = ""
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "names"]
 nitpicky = True
 default_role = "code-or-link"
-smartquotes = False  # they would make a dash of the two before an option
+smartquotes = False  # they would turn the two hyphens before an option into a dash
 
 html_theme = "furo"
 html_title = f"birdembed {version}"
@@ -36,7 +36,7 @@ html_show_sphinx = False
 html_copy_source = False
 
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # they show what `make notebooks` stored
+nb_execution_mode = "off"  # the pages show the outputs that `make notebooks` stored
 nb_number_source_lines = False
 
 autodoc_member_order = "bysource"
@@ -44,8 +44,8 @@ autodoc_typehints = "signature"
 autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
 autodoc_default_options = {
     "special-members": "__call__,__len__,__iter__",
-    # Up to, and without, these.
-    "exclude-members": "get_metadata_routing",  # scikit-learn's, and of no use here
+    "exclude-members": "get_metadata_routing",  # of scikit-learn, not useful here
+    # Members are listed up to these base classes, without their own.
     "inherited-members": "object,tuple,ValueError,RuntimeError,Exception,BaseException,"
     "TransformerMixin,BaseEstimator,_SetOutputMixin",
 }
@@ -56,8 +56,8 @@ reference.write(HERE / "reference")
 commands.write(HERE / "commands")
 outside.copy_pages()
 
-# Public classes say that they live in `birdembed`. Sphinx sorts their members, and links their
-# sources, by the file that a class says it comes from.
+# The module of public classes is `birdembed`. Sphinx uses the module of a class to sort its members
+# and to link its source, so the real module is restored here.
 for public in (getattr(birdembed, name) for name in birdembed.__all__):
     if isinstance(public, type) and public.__module__ == "birdembed":
         methods = filter(inspect.isfunction, vars(public).values())
@@ -67,12 +67,12 @@ for public in (getattr(birdembed, name) for name in birdembed.__all__):
 
 
 def relink(app, docname, source):
-    """Let the links of a page lead to where the site has what they name."""
+    """Change the links of a page to the pages of the site."""
     source[0] = outside.relink(docname, source[0])
 
 
 def plain_signature(app, what, name, value, options, arguments, returned):
-    """Mend what Sphinx 9 cannot read back: the factory of a field, or an alias in a union."""
+    """Replace the parts of a signature that Sphinx 9 cannot parse: field factories and aliases."""
     if arguments:
         arguments = arguments.replace("<factory>", "...")
         arguments = arguments.replace("TypeAliasForwardRef('ArrayLike')", "ArrayLike")
@@ -80,6 +80,6 @@ def plain_signature(app, what, name, value, options, arguments, returned):
 
 
 def setup(app):
-    """Connect the functions above with what they change."""
+    """Register the functions above with Sphinx."""
     app.connect("source-read", relink)
     app.connect("autodoc-process-signature", plain_signature)

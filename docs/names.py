@@ -15,8 +15,8 @@ from sphinx.util.nodes import make_refnode
 
 from birdembed import cli
 
-#: Modules of other projects, and where they are described; {} is the full name. A table, because
-#: the inventories that Sphinx could ask instead are behind a network, and a build needs none.
+#: Modules of other projects and the addresses of their documentation; {} is the full name. Sphinx
+#: could look names up in inventories instead, but then a build would need a network.
 _PYTHON = "https://docs.python.org/3/library"
 _NUMPY = "https://numpy.org/doc/stable/reference"
 OTHERS = {
@@ -32,7 +32,7 @@ OTHERS = {
     "fastapi.": "https://fastapi.tiangolo.com/reference/fastapi/#{}",
     "mlflow.models.": "https://mlflow.org/docs/latest/api_reference/python_api/mlflow.models.html#{}",
 }
-#: How signatures write some of them.
+#: Short forms of some names in signatures.
 FULL_NAMES = {
     "ArrayLike": "numpy.typing.ArrayLike",
     "NDArray": "numpy.typing.NDArray",
@@ -43,13 +43,13 @@ FULL_NAMES = {
     "mlflow.models.signature.ModelSignature": "mlflow.models.ModelSignature",
     "mlflow.models.model.Model": "mlflow.models.Model",
 }
-#: Where code stays code.
+#: Nodes in which code does not become a link.
 _NO_LINKS = (nodes.title, nodes.reference, addnodes.pending_xref, addnodes.download_reference)
 _NAME = re.compile(r"[A-Za-z_][\w.]*(\(\))?")
 
 
 def _members(cls: type) -> dict[str, bool]:
-    """Return the public members of a class, and whether each has a heading of its own."""
+    """Return the public members of a class, and whether each has its own heading."""
     found = dict.fromkeys(
         (field for base in cls.__mro__ for field in inspect.get_annotations(base)), False
     )
@@ -60,10 +60,10 @@ def _members(cls: type) -> dict[str, bool]:
 
 
 def _targets() -> dict[str, str]:
-    """Return what pages may call a public name, and its full name.
+    """Return the forms in which pages may write a public name, with the full name of each.
 
-    A field is described with its class. Methods are known by their own name too, where it is made
-    of several words and no other class has it: `fit_gallery`, but not `search`.
+    Fields link to their class. A method can also be written without its class if its name has
+    several words and no other class has it: `fit_gallery`, but not `search`.
     """
     found: dict[str, str] = {}
     methods: dict[str, set[str]] = {}
@@ -85,10 +85,10 @@ TARGETS = _targets()
 
 
 class Code(SphinxRole):
-    """What is between single backticks in a docstring: code, and a link where it is a name."""
+    """Text in single backticks in a docstring: code, and a link if it is a name."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """Return the code, as a reference where it may be one."""
+        """Return the code, as a reference if it can be a name."""
         code = nodes.literal(self.rawtext, self.text)
         if not _NAME.fullmatch(self.text):
             return [code], []
@@ -107,7 +107,7 @@ class Code(SphinxRole):
 
 
 def _is_ours(name: str) -> bool:
-    """Tell whether a name says that it is one of the package: ``Model.encode``."""
+    """Return whether a name clearly belongs to the package, such as ``Model.encode``."""
     first, dot, _ = name.partition(".")
     return (bool(dot) and first[:1].isupper() and first in TARGETS) or first in ("birdembed", "be")
 
@@ -115,7 +115,7 @@ def _is_ours(name: str) -> bool:
 def resolve(
     app: Sphinx, env: Any, node: addnodes.pending_xref, content: nodes.TextElement
 ) -> nodes.Node | None:
-    """Return a link for a name that Sphinx did not find; None where it leads nowhere."""
+    """Return a link for a name that Sphinx did not find, or None if there is no target."""
     name = node["reftarget"]
     if node.get("reftype") == "command":
         return make_refnode(app.builder, node["refdoc"], f"commands/{name}", None, content)
@@ -131,14 +131,14 @@ def resolve(
     for start, address in OTHERS.items():
         if name.startswith(start):
             return nodes.reference("", "", content, refuri=address.format(name), internal=False)
-    # A parameter, a word of Python's; or a type of one file alone, which has no page.
+    # A parameter, a keyword of Python, or a private type, which has no page.
     if (node.get("maybe") and not _is_ours(name)) or name.rpartition(".")[2].startswith("_"):
         return content
     return None
 
 
 def _target(text: str) -> tuple[str, str, str] | None:
-    """Return domain, kind and target of what a page's code may name."""
+    """Return domain, kind and target for code in a page, or None if it is not a known name."""
     words = text.split()
     if len(words) > 1 and words[0] == "birdembed" and words[1] in cli.COMMANDS:
         return "", "command", words[1]
@@ -149,7 +149,7 @@ def _target(text: str) -> tuple[str, str, str] | None:
 
 
 def _link(code: nodes.literal, document_name: str) -> addnodes.pending_xref | None:
-    """Return a link around code of a page, None where it names nothing or is in a link already."""
+    """Return a link around code in a page, or None if it has no target or is in a link already."""
     target = _target(code.astext())
     parent = code.parent
     while parent is not None and not isinstance(parent, _NO_LINKS):
@@ -171,7 +171,7 @@ def _link(code: nodes.literal, document_name: str) -> addnodes.pending_xref | No
 
 
 def link_code(app: Sphinx, document: nodes.document) -> None:
-    """Make links of the names and commands in a page's running text; mark options."""
+    """Turn the names and commands in the text of a page into links; mark options."""
     for code in list(document.findall(nodes.literal)):
         if code.astext().startswith("-"):
             code["classes"].append("option")
@@ -183,9 +183,9 @@ def link_code(app: Sphinx, document: nodes.document) -> None:
 def link_back(
     app: Sphinx, page: str, template: str, context: dict[str, Any], document: Any
 ) -> None:
-    """Mend links from source code to what is described under the name of its file.
+    """Correct the links from source code to objects that are described under their file's name.
 
-    Sphinx looks for all names of a file under the module of the first: `birdembed`.
+    Sphinx expects all names of a file in the module of the first one, `birdembed`.
     """
     if page.startswith("_modules/"):
         for full in (name for names in reference.PARTS.values() for name in names):
@@ -194,7 +194,7 @@ def link_back(
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register all of it with Sphinx."""
+    """Register the role and the functions with Sphinx."""
     app.add_role("code-or-link", Code())
     app.connect("missing-reference", resolve)
     app.connect("doctree-read", link_code)

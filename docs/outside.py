@@ -1,7 +1,7 @@
-"""Bring into the site the pages that live outside docs/: README, changelog, notebooks and others.
+"""Copy pages from outside docs/ into the site: README, changelog, notebooks and others.
 
-They stay where readers of the repository look for them. A build copies them into folders that git
-ignores, and `relink` points links between all pages at the copies.
+In the repository they stay where readers look for them. A build copies them into folders that git
+ignores, and `relink` changes the links between all pages to the copies.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PAGES = {
         for path in sorted(ROOT.glob("notebooks/*.ipynb"))
     },
 }
-#: What git ignores, and each build makes anew.
+#: Folders that git ignores and each build creates again.
 FOLDERS = ("project", "notebooks")
 _SOURCES = {page: ROOT / name for name, page in PAGES.items()}
 _COPIES = {ROOT / name: DOCS / (page + Path(name).suffix) for name, page in PAGES.items()}
@@ -46,7 +46,7 @@ def copy_pages() -> None:
 
 
 def relink(page: str, text: str) -> str:
-    """Return a page's text with links that lead to the same files from where the page is now."""
+    """Return the text of a page with its relative links adapted to the page's new location."""
     here = (DOCS / page).parent
     home = _SOURCES.get(page, DOCS / page).parent
 

@@ -1,4 +1,4 @@
-"""Write the reference's pages from the package's own lists of public names."""
+"""Write the pages of the API reference from the package's own lists of public names."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import birdembed
 from birdembed import integrations
 
-#: Pages and the names on them, in the order in which one meets them. What is named nowhere goes to
-#: the last page, so that nothing is left out.
+#: Pages and the names on them, in the order in which readers need them. Names that are not listed
+#: go to the last page, so that none is missing.
 REST = "System"
 PAGES = {
     "Models": "load_model list_models fetch Model Projection ProjectionFit EncodeReport Failure",
@@ -29,7 +29,7 @@ PAGES = {
     "Errors": "BirdembedError DecodeError WeightsError FingerprintMismatch BackendError",
     REST: "info set_num_threads",
 }
-#: What public functions take or return, without being public names to import.
+#: Types that public functions take or return, but that are not public names to import.
 PARTS = {
     "Measuring": [
         "birdembed.evaluation.evaluation.Confusion",
@@ -42,7 +42,7 @@ SERVE = "birdembed.serve"
 
 
 def pages() -> dict[str, list[str]]:
-    """Return titles and full names, every public name of `birdembed` on one page."""
+    """Return the full names by page title; each public name of `birdembed` is on one page."""
     public = [name for name in birdembed.__all__ if name != "__version__"]
     found = {title: [n for n in names.split() if n in public] for title, names in PAGES.items()}
     named = {name for names in found.values() for name in names}
@@ -70,13 +70,13 @@ def integration_names() -> dict[str, list[str]]:
 
 
 def value_of(full_name: str) -> Any:
-    """Return what a full name stands for."""
+    """Return the object with a full name."""
     module, _, name = full_name.rpartition(".")
     return getattr(importlib.import_module(module), name)
 
 
 def _modules() -> dict[str, list[str]]:
-    """Return all public modules but `birdembed`, and their names."""
+    """Return all public modules except `birdembed`, and their names."""
     return {SERVE: list(importlib.import_module(SERVE).__all__), **integration_names()}
 
 
@@ -104,7 +104,7 @@ def _page(title: str, text: str, names: list[str]) -> str:
 
 
 def _front(names: dict[str, list[str]], files: dict[str, str]) -> str:
-    """Return the page that lists every page, and every name on it."""
+    """Return the page that lists all pages and the names on them."""
     text = "Python API\n==========\n\n.. list-table::\n   :widths: auto\n\n"
     for title, full_names in names.items():
         links = ", ".join(f":py:obj:`~{name}`" for name in full_names)
@@ -114,14 +114,14 @@ def _front(names: dict[str, list[str]], files: dict[str, str]) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write the pages into a folder of their own, which is emptied first."""
+    """Write the pages into a folder, which is emptied first."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     names = {title: own + PARTS.get(title, []) for title, own in pages().items()}
     texts = dict.fromkeys(names, "")
     for module, own in _modules().items():
         names[module] = [f"{module}.{name}" for name in own]
-        # Not automodule, which describes the members once more (Sphinx 9).
+        # Not automodule, which would describe the members a second time (Sphinx 9).
         words = inspect.getdoc(importlib.import_module(module))
         texts[module] = f".. py:module:: {module}\n\n{words}\n\n"
     files = {title: title.lower().replace(" ", "-") for title in names}

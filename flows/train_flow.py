@@ -60,11 +60,11 @@ class TrainFlow(FlowSpec):
     start_from = Parameter(
         "model", default=None, help="model to start from (default: that of load_model())"
     )
-    epochs = Parameter("epochs", default=8, type=int)
-    batch_size = Parameter("batch-size", default=32, type=int)
+    epochs = Parameter("epochs", default=8, type=int, help="number of epochs to train")
+    batch_size = Parameter("batch-size", default=32, type=int, help="images per step")
     lr = Parameter("lr", default=None, type=float, help="learning rate (default: by run length)")
     accuracy_threshold = Parameter(
-        "accuracy-threshold", default=0.8, type=float, help="accuracy from which to register"
+        "accuracy-threshold", default=0.8, type=float, help="minimum accuracy to register the model"
     )
     checkpoint_every = Parameter(
         "checkpoint-every",
@@ -73,23 +73,35 @@ class TrainFlow(FlowSpec):
         help="steps between checkpoints (default: an epoch)",
     )
     image_sizes = Parameter(
-        "image-size", default=None, help="160, or 10x128,3x192 (default: that of the model)"
+        "image-size",
+        default=None,
+        help="input size in training: 160, or 10x128,3x192 (default: the model's)",
     )
     eval_size = Parameter(
-        "eval-size", default=None, type=int, help="size after training (default: that of the model)"
+        "eval-size",
+        default=None,
+        type=int,
+        help="input size for validation and inference (default: the model's)",
     )
-    seed = Parameter("seed", default=0, type=int)
+    seed = Parameter("seed", default=0, type=int, help="seed of the random numbers")
     collection = Parameter("collection", default=None, help="folder of photos to embed")
     shard_size = Parameter(
-        "shard-size", default=1000, type=int, help="smallest number of photos per task"
+        "shard-size",
+        default=1000,
+        type=int,
+        help="photos per task; more if there would be too many tasks",
     )
-    lancedb_uri = Parameter("lancedb", default=None, help="database (default: COLLECTION.lancedb)")
-    table_name = Parameter("table", default="birds")
+    lancedb_uri = Parameter(
+        "lancedb", default=None, help="LanceDB database (default: COLLECTION.lancedb)"
+    )
+    table_name = Parameter("table", default="birds", help="name of the LanceDB table")
     tracking_uri = Parameter(
         "tracking-uri", default=None, help="MLflow server (default: MLFLOW_TRACKING_URI, or local)"
     )
-    experiment = Parameter("experiment", default="birdembed")
-    registered_model = Parameter("registered-model", default="birdembed")
+    experiment = Parameter("experiment", default="birdembed", help="MLflow experiment")
+    registered_model = Parameter(
+        "registered-model", default="birdembed", help="name of the model in MLflow's registry"
+    )
     alias = Parameter("alias", default="champion", help="alias of an accepted model")
 
     @step

@@ -3,12 +3,12 @@
     python tools/ablate_birds.py PHOTOS WORK START [--seeds N]
 
 The arguments are those of train_birds.py. Every run starts from START, changes one thing in a short
-training, and looks for the 48 species that it was not trained on. Results are added to
-WORK/ablation.jsonl, and a run that is there already is left out. At the end the script prints a
-table: the mean of the seeds, and how far they lie apart.
+training, and is measured on the 48 species that it was not trained on. Results are appended to
+WORK/ablation.jsonl, and runs that are already in this file are skipped. At the end the script
+prints a table with the mean and the range over the seeds.
 
-A run shows a few thousand images of 96 px, with the first half of the layers frozen. So the numbers
-say which ingredient helps, not how well a long training does.
+A run trains on a few thousand images of 96 px, with the first half of the layers frozen. So the
+numbers say which ingredient helps, not how good the result of a long training is.
 """
 
 import argparse
@@ -34,13 +34,13 @@ OPTIONS: dict[str, Any] = {
     "freeze": ("conv1", "bn1", "layer1.", "layer2."),
     "checkpoint_every": None,
 }
-#: What a `losses` of train_birds.py consists of.
+#: The parts of `losses` in train_birds.py.
 MAP, RELATION, CONTRASTIVE, COSINES = "map", "relation", "contrastive", "cosines"
 FROM_TEACHERS = frozenset({MAP, RELATION, COSINES})
 
 
 class Recipe(NamedTuple):
-    """One training: what it leaves out of the losses and the images, and what it changes."""
+    """One training: the losses and images that it leaves out, and the options that it changes."""
 
     name: str
     without: frozenset[str] = frozenset()
@@ -68,7 +68,7 @@ RECIPES = [
 
 
 def main() -> None:
-    """Run what is missing, and print the table."""
+    """Run the missing trainings, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("photos")
     parser.add_argument("work", type=Path)
@@ -112,7 +112,7 @@ def trained(start: str, recipe: Recipe, photos: Photographs, work: Path, seed: i
         data,
         balanced=recipe.images != "no labels",
         augment=None if recipe.images == "views" else Photos.augment,
-        loss=added or "cross_entropy",  # with labels, it is always part of the loss
+        loss=added or "cross_entropy",  # which is always part of the loss if there are labels
         seed=seed,
         **{**OPTIONS, **dict(recipe.options)},
     )
@@ -120,7 +120,7 @@ def trained(start: str, recipe: Recipe, photos: Photographs, work: Path, seed: i
 
 
 def kind_of(loss: Any) -> str:
-    """Return the name by which a recipe leaves a loss out."""
+    """Return the name that recipes use for a loss."""
     if isinstance(loss, be.SupCon):
         return CONTRASTIVE
     return str(loss.form) if isinstance(loss, be.Distill) else COSINES
@@ -129,7 +129,7 @@ def kind_of(loss: Any) -> str:
 def images(
     recipe: Recipe, photos: Photographs, work: Path, seed: int
 ) -> tuple[be.ImageFolder, dict[str, Array], dict[str, float]]:
-    """Return the images, the teachers' rows, and the lengths of both where they are joined."""
+    """Return the images, the teachers' rows, and the `lengths` of both (see `Photos`)."""
     known = photos.tuning()
     if recipe.images == "views":
         return (
@@ -146,7 +146,7 @@ def images(
 def some_views(
     work: Path, species: set[str], n: int, seed: int
 ) -> tuple[be.ImageFolder, dict[str, Array]]:
-    """Return n views of these species, some of each."""
+    """Return n views of these species, at least one of each."""
     views = Views(work, 1)
     names = np.array([*views.data.class_names, ""])[views.data.labels]  # -1: no bird
     rows = np.flatnonzero(np.isin(names, sorted(species)))
@@ -159,7 +159,7 @@ def some_views(
 
 
 def found(model: be.Model | str, photos: Photographs) -> dict[str, float]:
-    """Return how often the nearest photo of the species that were left out is right, and MAP@R."""
+    """Return precision@1 and MAP@R of the species that were left out of the training."""
     model = be.load_model(model) if isinstance(model, str) else model
     rows = model.encode([str(photo.path) for photo in photos.unseen], projection=False)
     judged = be.retrieval_metrics(rows, [photo.species for photo in photos.unseen])
@@ -167,7 +167,7 @@ def found(model: be.Model | str, photos: Photographs) -> dict[str, float]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Return the results as a Markdown table: mean and, in brackets, least to largest."""
+    """Return the results as a Markdown table: the mean and, in parentheses, the range."""
     lines = ["| training | seeds | precision@1 | MAP@R |", "|---|---:|---:|---:|"]
     for name in dict.fromkeys(result["name"] for result in results):
         own = [result for result in results if result["name"] == name]

@@ -5,13 +5,14 @@
     pip install opencv-python-headless, and what teacher_embeddings.py needs for the teachers
 
 PHOTOS is the folder described in `bird_photographs.py`. A view is a crop of a photo, or the bird
-cut out and put before another background: white, plain, or a part of another photo. The teachers
-see this view as it is; the file in WORK/views is the same view turned, lit, blurred or compressed.
-So a model that is trained on these files learns what the teachers see in this view, and to ignore
-the rest (Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent").
+cut out and put in front of another background: white, plain, or a part of another photo. The
+teachers see this view unchanged. The file in WORK/views is the same view rotated, with other
+brightness, blurred or compressed. So a model that is trained on these files learns what the
+teachers see in the view, and learns to ignore these changes (Beyer et al. 2022, "Knowledge
+distillation: A good teacher is patient and consistent").
 
-FOLDER contains images without birds; their views and parts of the photos beside the bird go to
-WORK/views/no-bird. Parts that an earlier run wrote are kept. The script does not need birdembed.
+FOLDER contains images without birds. Their views, and parts of the photos beside the bird, are
+written to WORK/views/no-bird. Files of an earlier run are kept. The script does not need birdembed.
 """
 
 import argparse
@@ -29,8 +30,8 @@ from teacher_embeddings import network_of
 from tqdm import tqdm
 
 Array = np.ndarray
-#: Pixels of a side: the files are as large as the images that the model is used with, and the
-#: teachers get theirs.
+#: Sides in pixels: of the files, which have the input size of the model, and of the images for the
+#: teachers.
 SIDE, TEACHERS_SIDE = 192, 224
 #: Views per photo. A species with four photos gets 72, one with a hundred gets 400.
 MANY_PHOTOS, FEW_PHOTOS, NO_BIRD = 4, 18, 8
@@ -74,14 +75,14 @@ def load_teachers(tflite: str) -> None:
 
 
 class Job:
-    """Draws the views of one photo."""
+    """Makes the views of one photo."""
 
     def __init__(self, photo: Photograph, folder: Path, others: list[Photograph]) -> None:
         self.photo, self.folder, self.others = photo, folder, others
         self.rng = np.random.default_rng(zlib.crc32(photo.key.encode()))
 
     def __call__(self) -> tuple[list[str], list[Array]]:
-        """Write the views; return their names below `folder` and what the teachers see."""
+        """Write the views; return their paths below `folder` and the images for the teachers."""
         image = read(self.photo.path)
         if image is None:
             return [], []
@@ -100,7 +101,7 @@ class Job:
         return names, seen
 
     def views(self, image: Array) -> Iterator[tuple[str, Array]]:
-        """Yield the views as the teachers see them, each with the name of its folder."""
+        """Yield the name of the folder and the image for the teachers of each view."""
         photo, rng = self.photo, self.rng
         if not self.others:
             yield from ((photo.species, cropped(image, rng)) for _ in range(NO_BIRD))
@@ -116,7 +117,7 @@ class Job:
             yield "no-bird", beside
 
     def elsewhere(self, image: Array, bird: Array) -> Array:
-        """Return the bird, smaller or larger, before another background."""
+        """Return the bird, smaller or larger, in front of another background."""
         rng = self.rng
         kind = rng.random()
         if kind < 0.35:
@@ -175,8 +176,8 @@ def cropped(image: Array, rng: np.random.Generator) -> Array:
 def cut_out(image: Array) -> Array | None:
     """Return how much of each pixel is bird, 0 to 1, or None if the bird cannot be cut out.
 
-    GrabCut, from a frame around the middle. It is right for most photos; where it takes a branch
-    for the bird, the teachers say what is left of the bird.
+    Uses GrabCut with a frame around the middle, which is right for most photos. If it mistakes a
+    branch for the bird, the teachers' embeddings still describe what is left of the bird.
     """
     side = TEACHERS_SIDE
     if image.shape[:2] != (side, side):
@@ -205,7 +206,7 @@ def cut_out(image: Array) -> Array | None:
 
 
 def pasted(image: Array, bird: Array, back: Array, rng: np.random.Generator) -> Array:
-    """Return the background with the bird on it, which takes 35 to 100 % of its side."""
+    """Return the background with the bird on it; the bird takes 35 to 100 % of the side."""
     rows, columns = np.nonzero(bird > 0.5)
     box = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     scale = rng.uniform(0.35, 1.0) * TEACHERS_SIDE / max(bird[box].shape)
@@ -234,7 +235,7 @@ def without_bird(image: Array, bird: Array, rng: np.random.Generator) -> Array |
 
 
 def gradient(rng: np.random.Generator) -> Array:
-    """Return a plain background: one colour, or one that runs into another."""
+    """Return a plain background: one colour, or a gradient between two."""
     ends = rng.integers(0, 256, (2, 1, 3)).astype(np.float32)
     if rng.random() < 0.5:
         ends[1] = ends[0]
@@ -243,7 +244,7 @@ def gradient(rng: np.random.Generator) -> Array:
 
 
 def disturbed(view: Array, rng: np.random.Generator) -> Array:
-    """Return the view mirrored, turned, lit, blurred or made of fewer pixels, each by chance."""
+    """Return the view with random changes: mirror, rotation, brightness, blur, resolution."""
     if rng.random() < 0.5:
         view = np.ascontiguousarray(view[:, ::-1])
     side = rng.integers(8)

@@ -2,11 +2,11 @@
 
     python tools/publish_birds.py PHOTOS WORK [--no-birds FOLDER]
 
-PHOTOS and WORK are the folders of train_birds.py, which calls this at its end. The gallery contains
-the mean of each species' training photos. The photos in valid/ and the fifth photos set the
-threshold and the calibration, and all figures in training.json are theirs. If the output of
-measure_birds.py is in WORK/measured.json, it becomes a part of training.json. FOLDER contains
-pictures without birds, to measure how many the threshold accepts.
+PHOTOS and WORK are the folders of train_birds.py, which calls this script at its end. The gallery
+contains the mean of the training photos of each species. The threshold and the calibration are
+fitted on the photos in valid/ and the fifth photos, and all figures in training.json are measured
+on them. If the output of measure_birds.py is in WORK/measured.json, it becomes a part of
+training.json. FOLDER contains images without birds, to measure how many the threshold accepts.
 """
 
 import argparse
@@ -73,12 +73,12 @@ def figures(model: be.Model, train: be.Index, photos: be.ImageFolder) -> dict[st
 
 
 def set_threshold(model: be.Model, parts: dict[str, be.ImageFolder]) -> dict[str, float]:
-    """Set the threshold that accepts `ACCEPT` of valid/; return it and what it does to each part.
+    """Set the threshold that accepts `ACCEPT` of valid/; return it and its effect on each part.
 
-    For each part this is the share of photos that it accepts, and the share that a threshold for
-    95 % of valid/ would accept. For photos of species it is also the share of the accepted photos
-    that are named right. `fit_gallery` sets the threshold by the fifth photos too, many of which
-    the model names wrong.
+    For each part, the effect is the share of photos that it accepts, and the share that a threshold
+    for 95 % of valid/ would accept. For photos of species, it is also the share of the accepted
+    photos that are named correctly. (`fit_gallery` also uses the fifth photos to choose the
+    threshold, and the model names many of these wrong.)
     """
     found = {name: model.identify(part.paths) for name, part in parts.items()}
     scores = {name: np.array([one.score for one in ones]) for name, ones in found.items()}
@@ -96,7 +96,7 @@ def set_threshold(model: be.Model, parts: dict[str, be.ImageFolder]) -> dict[str
 
 
 def without_map(stored: Path) -> Path:
-    """Take the map to a teacher's space out of a folder: 10 MB that only training needs."""
+    """Remove the map to a teacher's space from a folder: 10 MB that only training needs."""
     config = stored / "config.json"
     content = json.loads(config.read_text(encoding="utf-8"))
     content["birdembed"].pop("projection", None)
@@ -106,7 +106,7 @@ def without_map(stored: Path) -> Path:
 
 
 def folder(photos: list[Photograph]) -> be.ImageFolder:
-    """Return photographs with their species as labels."""
+    """Return photos with their species as labels."""
     return be.ImageFolder.from_lists(
         [str(photo.path) for photo in photos], [photo.species for photo in photos]
     )

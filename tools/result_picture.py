@@ -1,10 +1,10 @@
-"""Draw the pictures that README.md shows, from the sample photos: `make pictures`.
+"""Draw the image in README.md from the sample photos: `make pictures`.
 
     python tools/result_picture.py docs/images
 
-`search.png`: three of the photos are searched for among the others, with the default model.
-Thumbnails are at most 160 pixels wide and high. `made_with.json` names the model by its
-fingerprint: tests/docs/test_pictures.py fails when the default model is another one by now.
+`search.png` shows three of the photos and the most similar others, found with the default model.
+Thumbnails are at most 160 pixels wide and high. `made_with.json` contains the fingerprint of the
+model: tests/docs/test_pictures.py fails if the default model has changed since.
 """
 
 import io
@@ -23,7 +23,7 @@ DOTS_PER_INCH = 72
 
 
 def search_picture(model: be.Model) -> Image.Image:
-    """Draw three photos and what is found for each."""
+    """Draw three photos and the matches of each."""
     photos = Path(be.fetch("samples"))
     paths = sorted(photos.glob("*.png"))
     names = [path.name for path in paths]
@@ -36,7 +36,7 @@ def search_picture(model: be.Model) -> Image.Image:
 
 
 def main(folder: str) -> None:
-    """Draw them."""
+    """Draw the image, and write it with the fingerprint of the model."""
     model = be.load_model()
     search_picture(model).save(Path(folder) / "search.png", optimize=True)
     made = {"search.png": model.fingerprint}

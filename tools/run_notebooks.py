@@ -1,7 +1,7 @@
-"""Run the notebooks and keep what they show: `make notebooks`, or with the names of some.
+"""Run the notebooks and store their outputs: `make notebooks`, or with the names of some notebooks.
 
-They run on the sample photos (`DATA = None`), so that what is committed shows those alone. What is
-of no use to a reader is left out: progress bars, times, and the home folder's name.
+They run on the sample photos (`DATA = None`), so the stored outputs show no other photos. Progress
+bars, times and the name of the home folder are removed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
-#: An output of one of these kinds is a widget, alive only while the notebook runs.
+#: Outputs of these kinds are widgets, which only work while the notebook runs.
 WIDGETS = ("application/vnd.jupyter.widget-view+json",)
 
 
@@ -33,18 +33,18 @@ def run(
     parameters: dict[str, Any] | None = None,
     timeout: int = 600,
 ) -> nbformat.NotebookNode:
-    """Execute a notebook in a folder of its own; an error in a cell is raised.
+    """Run a notebook and return it with its outputs; an error in a cell is raised.
 
     Parameters
     ----------
     path : Path
-        It is not changed.
+        The notebook; the file does not change.
     workplace : Path
-        Where its kernel runs.
+        Current folder of the kernel.
     parameters : dict, optional
-        Set after the cell that is tagged `parameters`; `DATA` is a folder.
+        Variables to set after the cell tagged `parameters`, such as `DATA`, a folder.
     timeout : int
-        Seconds a cell may take.
+        Maximum time per cell in seconds.
     """
     book = nbformat.read(path, as_version=4)
     if parameters:
@@ -55,7 +55,7 @@ def run(
         book.cells.insert(place + 1, nbformat.v4.new_code_cell(text))
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
-    environment.setdefault("LANCEDB_LOG", "error")  # it warns of each table that is new
+    environment.setdefault("LANCEDB_LOG", "error")  # it warns about every new table
     client = NotebookClient(
         book,
         timeout=timeout,
@@ -67,7 +67,7 @@ def run(
 
 
 def tidy(book: nbformat.NotebookNode) -> None:
-    """Leave what a reader needs."""
+    """Remove everything that a reader does not need."""
     book.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -85,7 +85,7 @@ def _idle(output: Any) -> bool:
 
 
 def _joined(outputs: list[Any]) -> list[Any]:
-    """Put together what was printed piece by piece."""
+    """Join text that was printed in several pieces."""
     found: list[Any] = []
     for output in outputs:
         if found and output.output_type == "stream" == found[-1].output_type:
@@ -106,7 +106,7 @@ def _without_home(value: Any) -> Any:
 
 
 def main(names: list[str]) -> None:
-    """Run and write back those whose names begin with one of `names`; all without any."""
+    """Run the notebooks whose names begin with one of `names` (default: all), and write them."""
     for path in notebooks():
         if names and not any(path.name.startswith(name) for name in names):
             continue

@@ -2,23 +2,23 @@
 # Install the system packages that the build needs and this machine lacks.
 #
 #   sh tools/system_packages.sh PYTHON
-#   sh tools/system_packages.sh --update-lists    only fetch apt's package lists anew
-#   sh tools/system_packages.sh --for-tests P...  packages without which tests skip; never fails
+#   sh tools/system_packages.sh --update-lists    only update apt's package lists
+#   sh tools/system_packages.sh --for-tests P...  packages that some tests need; never fails
 #
-# Says what it installs before it does. Needs root (or sudo) only where something is missing.
+# Prints what it installs first. Needs root (or sudo) only if something is missing.
 set -eu
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# as_root COMMAND...: run it as root, quietly; what it said is shown where it fails.
+# as_root COMMAND...: run it as root, and show its output only if it fails.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@" >"$scratch/log" 2>&1
     elif command -v sudo >/dev/null 2>&1; then
         sudo "$@" >"$scratch/log" 2>&1
     else
-        echo "birdembed: neither root nor sudo; to be done as root: $*" >&2
+        echo "birdembed: this needs root, and there is no sudo; run as root: $*" >&2
         exit 1
     fi || {
         tail -n 20 "$scratch/log" >&2
@@ -44,7 +44,7 @@ if [ "$1" = --for-tests ]; then
     # shellcheck disable=SC2086
     if ! (as_root apt-get -q update &&
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing); then
-        echo "birdembed: not installed: tests that need$missing will skip" >&2
+        echo "birdembed: not installed; tests that need these packages are skipped:$missing" >&2
     fi
     exit 0
 fi
@@ -76,7 +76,7 @@ stb=${STB_IMAGE_INCLUDE:-/usr/include/stb}
 [ -f "$stb/stb_image.h" ] || [ -f /usr/local/include/stb/stb_image.h ] ||
     need libstb-dev "stb_image.h, the image decoder"
 
-# A Python of Debian's comes without venv and headers; any other brings both, or is broken.
+# Debian's Python comes without venv and headers. Any other Python has both, or is broken.
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     need "python$version-venv" "the module venv of $python"
@@ -90,18 +90,18 @@ fi
 case " $missing" in
     *" python"*)
         if [ "$("$python" -c 'import sys; print(sys.base_prefix)')" != /usr ]; then
-            echo "birdembed: $python is not Debian's own, so no Debian package completes it: choose" \
-                "another with make PYTHON=..." >&2
+            echo "birdembed: $python is not Debian's Python, so no Debian package can add what is" \
+                "missing; choose another Python with make PYTHON=..." >&2
             exit 1
         fi
         ;;
 esac
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "birdembed: install what is missing with this system's package manager, then repeat" >&2
+    echo "birdembed: install the missing packages with this system's package manager, then try again" >&2
     exit 1
 fi
 echo "birdembed: installing with apt-get:$missing" >&2
-# A source that cannot be reached is no reason to stop: the next line decides.
+# A package source that cannot be reached does not matter if the next command works.
 as_root apt-get -q update || true
 # shellcheck disable=SC2086
 as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing

@@ -3,16 +3,17 @@
     python tools/train_birds.py PHOTOS WORK START [--tuning] [--no-birds FOLDER]
 
 PHOTOS is the folder described in bird_photographs.py. START is the model that train_birds51.py
-writes. WORK contains what the teachers say: aiy.npz and lite0.npz of the photos, by
-teacher_embeddings.py, and views/, by bird_views.py. Checkpoints are written to WORK as well: a run
-that was stopped continues where it was.
+writes. WORK contains the embeddings of the teachers: aiy.npz and lite0.npz for the photos, written
+by teacher_embeddings.py, and views/, written by bird_views.py. Checkpoints are also written to
+WORK. If a run is stopped, run the same command again to continue it.
 
 The first three stages leave out 48 species. With --tuning the training ends after them: use
 measure_birds.py to evaluate the result, WORK/tuned, on these species. If its output is in
 WORK/measured.json, it becomes a part of the model's training.json. The other stages add the 48
-species. The fifth photos of a species and the photos of valid/ are never trained on: they set the
-threshold and the calibration of the gallery, and the figures in training.json are theirs. FOLDER
-contains other pictures without birds, to measure how many the threshold accepts.
+species. The fifth photos of the species and the photos of valid/ are never trained on: the
+threshold and the calibration of the gallery are fitted on them, and the figures in training.json
+are measured on them. FOLDER contains other images without birds, to measure how many the threshold
+accepts.
 """
 
 import argparse
@@ -43,8 +44,8 @@ COMMON: dict[str, Any] = {
 class Stage(NamedTuple):
     """A part of the training.
 
-    `often` says how often an epoch shows a photograph of a species that has five; None draws all
-    species equally often. `supcon` and `cosines` are weights of the losses.
+    `often` is the number of times that an epoch shows a photo of a species with five photos; None
+    samples all species equally often. `supcon` and `cosines` are weights of the losses.
     """
 
     name: str
@@ -58,10 +59,11 @@ LARGE_IMAGES = {"image_size": 160, "eval_size": SIZE}
 SMALL = Stage(
     "small", None, 0.3, 0.0, {"epochs": 8, "image_size": 96, "eval_size": 128, "lr": 1e-3}
 )
-#: All species equally often: it finds species that were not in training best (0.82).
+#: All species equally often: best for species that were not in the training (precision@1 0.82).
 EVEN = Stage("even", None, 0.3, 20.0, {**LARGE_IMAGES, "epochs": 3, "lr": 6e-4})
-#: The 51 species with a hundred photographs more often: they stand further from the others and
-#: closer together (0.79 and 0.16 for 0.70 and 0.22), and unseen species are found less well (0.77).
+#: The 51 species with a hundred photos more often: their photos become more similar to each other
+#: (0.79 instead of 0.70) and less similar to other species (0.16 instead of 0.22), but unseen
+#: species get worse (precision@1 0.77).
 UNEVEN = Stage("uneven", 2, 1.0, 40.0, {**LARGE_IMAGES, "epochs": 1, "lr": 4e-4})
 #: The same with all species: two short stages at 160 px, a long one on smaller images, and one
 #: more at 160 px, near the size that the model is used at.
@@ -79,19 +81,19 @@ LAST = [
 ]
 #: The mean of the weights of START and of the last two stages, by these shares.
 PHOTO_SHARES = {"start": 0.1, "long": 0.2, "last": 0.7}
-#: From this mean, views of all species equally often, of which the teachers saw each as it is.
+#: From this mean, views of all species equally often. The teachers saw each view unchanged.
 VIEWS = Stage(
     "of-views", None, 0.3, 20.0, {**LARGE_IMAGES, "epochs": 1, "lr": 5e-4, "head_epochs": 0}
 )
-#: Part of the views that this stage uses. The next one uses all.
+#: Share of the views that this stage uses. The next stage uses all.
 VIEWS_USED = 0.6
-#: The mean of the weights before and after the views: half each, of the classifier 0.6 and 0.4.
-#: After the views alone, the nearest photos are better for the 425 species, and a mean keeps what
-#: the 51 had: precision@1 of valid/ and of the fifth photos is 0.980 and 0.539 before, 0.980 and
-#: 0.558 after, 0.980 and 0.574 for the mean.
+#: The mean of the weights before and after the views: half each, for the classifier 0.6 and 0.4.
+#: The views alone improve the nearest photos of the 425 species, and the mean also keeps the
+#: results of the 51: precision@1 of valid/ and of the fifth photos is 0.980 and 0.539 before, 0.980
+#: and 0.558 after, 0.980 and 0.574 for the mean.
 BEFORE_VIEWS, CLASSIFIER_BEFORE_VIEWS = 0.5, 0.6
-#: From this mean, all views three times. The first layers have learned all they will, and a step
-#: without them takes 0.8 of the time.
+#: From this mean, all views three times. The first layers hardly change any more, so they are
+#: frozen, and a step takes 0.8 of the time.
 MORE_VIEWS = Stage(
     "more-views",
     None,
@@ -106,9 +108,9 @@ MORE_VIEWS = Stage(
         "freeze": ("conv1", "bn1", "layer1."),
     },
 )
-#: Again a mean; the classifier is the later one. Precision@1 of the fifth photos is 0.577 before,
-#: 0.609 after and 0.6 for the mean, and it keeps what the 51 species had: their photos have cosines
-#: of 0.83, 0.74 and 0.81.
+#: Again a mean, but with the later classifier. Precision@1 of the fifth photos is 0.577 before,
+#: 0.609 after and 0.6 for the mean. The mean also keeps the photos of the 51 species close
+#: together: their cosine is 0.83 before, 0.74 after and 0.81 for the mean.
 BEFORE_MORE_VIEWS = 0.7
 
 
@@ -147,14 +149,14 @@ def main() -> None:
 
 
 class Photos:
-    """Photos to train on, and what the teachers say about each.
+    """Photos to train on, and the teachers' embeddings of each.
 
     Attributes
     ----------
     augment : str or None
-        How the images are changed in training.
+        Augmentation in training.
     lengths : dict of str to float
-        The length of each teacher's vectors where both are joined.
+        Length of each teacher's vectors when the vectors of both are concatenated.
     """
 
     augment: str | None = "turned"
@@ -174,7 +176,7 @@ class Photos:
 
 
 class Views:
-    """A share of the views that bird_views.py wrote, and what the teachers say. See `Photos`."""
+    """A share of the views that bird_views.py wrote, and the teachers' embeddings. See `Photos`."""
 
     augment: str | None = None
     lengths: ClassVar = {"aiy": 1.0, "lite0": 0.7}
@@ -204,8 +206,8 @@ def averaged(
 ) -> be.Model:
     """Return the model with the mean of its weights and those of earlier models, by their shares.
 
-    The classifier has shares of its own. Without them it stays as it is. Wortsman et al. 2022,
-    "Robust fine-tuning of zero-shot models".
+    The classifier has its own shares; without them it does not change. (Wortsman et al. 2022,
+    "Robust fine-tuning of zero-shot models".)
     """
     weights = model.state_dict()
     states, heads = (
@@ -222,7 +224,7 @@ def averaged(
 
 
 def trained(work: Path, stage: Stage, model: be.Model, photos: Photos | Views) -> be.Model:
-    """Train on photos or their views, or load what an earlier run of this stage left."""
+    """Train on photos or their views, or load the result of an earlier run of this stage."""
     done = work / stage.name
     if (done / "config.json").exists():
         return be.load_model(done)
@@ -249,7 +251,7 @@ def few_photos(photo: Photograph) -> bool:
 
 
 def losses(teachers: dict[str, Array], lengths: dict[str, float], stage: Stage) -> list[Any]:
-    """Return what is added to the cross-entropy."""
+    """Return the losses that are added to the cross-entropy."""
     both = np.concatenate([rows * lengths[name] for name, rows in teachers.items()], axis=1)
     return [
         *(be.Distill(rows, weight=WEIGHTS[name]) for name, rows in teachers.items()),
@@ -260,11 +262,12 @@ def losses(teachers: dict[str, Array], lengths: dict[str, float], stage: Stage) 
 
 
 class Cosines:
-    """How far the cosines of a batch are from the teachers', which see two species far apart.
+    """Loss: the squared difference between the cosines in a batch and those of the teachers.
 
-    Squared, the mean of pairs of one species and that of other pairs. A pair of one species should
-    have 0.9 at least, another 0 at least. A softmax of cosines, as the other losses have it, does
-    not see what is added to all of them; this one does.
+    It is the mean over pairs of the same species plus the mean over other pairs. The target of a
+    pair is the teachers' cosine, but at least 0.9 for the same species and at least 0 for others.
+    The other losses use a softmax of cosines, so they do not notice if all cosines are too high.
+    This one does.
     """
 
     needs_batch = True
@@ -273,7 +276,7 @@ class Cosines:
         self.teachers, self.weight = unit(teachers), weight
 
     def __repr__(self) -> str:
-        """Return what a checkpoint knows the loss by."""
+        """Return the text that identifies the loss in a checkpoint."""
         return f"Cosines({self.weight})"
 
     def __call__(self, features: Array, batch: Any) -> tuple[float, Array]:
@@ -293,10 +296,10 @@ class Cosines:
 
 
 def teacher(file: Path, keys: list[str]) -> Array:
-    """Return a teacher's embeddings less their mean, scaled to length 1: (n, dim) float32.
+    """Return a teacher's embeddings minus their mean, scaled to length 1: (n, dim) float32.
 
-    Its cosines are all high, as those of any network that ends in a ReLU. Less the mean they tell
-    birds apart.
+    The cosines of a network that ends in a ReLU are all high. Without the mean, they tell birds
+    apart.
     """
     with np.load(file) as content:
         rows, row_of = content["embeddings"], {key: i for i, key in enumerate(content["paths"])}
@@ -305,11 +308,12 @@ def teacher(file: Path, keys: list[str]) -> Array:
 
 
 def evened(rows: Array, birds: Array) -> Array:
-    """Return embeddings less their mean, their main directions made weaker, scaled to length 1.
+    """Return embeddings minus their mean, with weaker main directions, scaled to length 1.
 
-    Mean and directions are those of the rows with birds. Each direction is divided by the square
-    root of its standard deviation, which lifts the teachers' own precision@1 on the 48 species from
-    0.954 to 0.963, and on the fifth photos from 0.86 to 0.89 (AIY) and 0.72 to 0.75 (Lite0).
+    Mean and directions are computed from the rows with birds. Each direction is divided by the
+    square root of its standard deviation. This raises the teachers' own precision@1 on the 48
+    species from 0.954 to 0.963, and on the fifth photos from 0.86 to 0.89 (AIY) and from 0.72 to
+    0.75 (Lite0).
     """
     rows = np.asarray(rows, np.float32)
     rows = rows - rows[birds].mean(axis=0)

@@ -1,14 +1,14 @@
-"""Train `birds51`, a model of 51 species, from which train_birds.py goes on.
+"""Train `birds51`, a model of 51 species. train_birds.py trains it further.
 
     python tools/train_birds51.py BIRDS WORK
 
-BIRDS holds train/ and valid/ with one subfolder per species. WORK gets the checkpoints and, at the
-end, the folder birds51: stopped and run again, the training goes on. The first two stages need
-bfloat16 and take an hour on two cores with AMX; the third, in float32, took an hour and a half on
-two cores with AVX2.
+BIRDS contains train/ and valid/, each with one subfolder per species. Checkpoints and, at the end,
+the folder birds51 are written to WORK. If the training is stopped, run the same command again to
+continue it. The first two stages need bfloat16 and take an hour on two cores with AMX. The third,
+in float32, took an hour and a half on two cores with AVX2.
 
-The photographs of valid/ take no part in training; they show that the mean of the last two stages
-is better than either.
+The photos of valid/ are not used for training. They show that the mean of the last two stages is
+better than either of them.
 """
 
 import json
@@ -18,11 +18,11 @@ from pathlib import Path
 import birdembed as be
 
 SIZE = 192
-#: The first stage learns the species. The second draws each of them together and apart from the
-#: others: larger batches hold more pairs for the contrastive loss, which counts for more. The third
-#: shows darker and brighter pictures than the others did. What it gains for those it loses for
-#: unchanged ones; the mean of the weights before and after it (Wortsman et al. 2022, "Robust
-#: fine-tuning of zero-shot models") finds more of the unchanged than either.
+#: The first stage learns the species. The second moves the photos of a species together and
+#: different species apart: larger batches have more pairs for the contrastive loss, which also has
+#: a larger weight. The third uses darker and brighter images. It is better for these and worse for
+#: unchanged images. The mean of the weights before and after it (Wortsman et al. 2022, "Robust
+#: fine-tuning of zero-shot models") is better for unchanged images than either.
 STAGES = [
     {
         "epochs": 13,
@@ -56,9 +56,10 @@ STAGES = [
 def train(
     data: be.ImageFolder, valid: be.ImageFolder, work: Path
 ) -> tuple[be.Model, list[be.History], dict[str, int]]:
-    """Train through all stages, each from what the one before it saved; average the last two.
+    """Train all stages, each from the result of the one before; return the mean of the last two.
 
-    The last value is what chose the mean: right nearest neighbours of valid's photographs.
+    The last value says why the mean was chosen: how many photos of valid have a right nearest
+    neighbour.
     """
     histories = []
     model = be.load_model("sscd")
@@ -89,13 +90,13 @@ def train(
 
 
 def right_neighbours(model: be.Model, train: be.ImageFolder, valid: be.ImageFolder) -> int:
-    """Count the photographs of valid whose nearest one in train shows their species."""
+    """Return how many photos of valid have the right species as nearest neighbour in train."""
     found = be.evaluate(model, valid, reference=train)
     return round(found.precision_at_1 * (found.n - found.lone))
 
 
 def main(birds: str, work: str) -> None:
-    """Do it."""
+    """Train, and write the model and its record."""
     data, valid = (be.ImageFolder(Path(birds) / part) for part in ("train", "valid"))
     model, histories, right = train(data, valid, Path(work))
     target = Path(work) / "birds51"

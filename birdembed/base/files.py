@@ -112,7 +112,7 @@ class KeptFile:
             weakref.finalize(self, os.close, self._fd).atexit = False
 
     def __fspath__(self) -> str:
-        """Return the path it had."""
+        """Return the path that the file had."""
         return self.path
 
     def open(self) -> BinaryIO:
@@ -247,7 +247,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary file does not exist yet, but an unwritable folder raises an error at once. On any
     error the temporary file is removed and `path` does not change. A replaced file keeps its mode
-    and, if permitted, its owner. Of a link, the file it points to is replaced. An `OSError` about
+    and, if permitted, its owner. For a link, the file it points to is replaced. An `OSError` about
     the temporary name is raised with `path` instead.
     """
     target = Path(os.path.realpath(path_text(path)))  # a link keeps pointing to the file

@@ -14,7 +14,7 @@ from typing import Any
 
 # Only the module of the command in use is imported.
 COMMANDS = {
-    "identify": "name the species on photos",
+    "identify": "name the species in photos",
     "finetune": "train a model on a folder with one subfolder per species",
     "embed": "turn photos into vectors: .npy, .csv or .parquet",
     "index": "build an index of photos that `search` and `serve` read",

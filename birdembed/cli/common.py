@@ -175,8 +175,9 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
         "--precision",
         dest="model_precision",  # `finetune` has a --precision for training
         choices=PRECISIONS,
-        help="number format the network computes in; auto picks the fastest that gives the same "
-        "embeddings (default: BIRDEMBED_PRECISION if set, else float32)",
+        help="number format the network computes in; auto picks the fastest that gives nearly the "
+        "same embeddings (default: BIRDEMBED_PRECISION if set, else float32, or int8 for a "
+        "quantized model)",
     )
 
 

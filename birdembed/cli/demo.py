@@ -3,7 +3,7 @@
 The demo embeds pictures of birds with the pre-trained network (`sscd`, if it was downloaded) and
 with a model that was trained on birds. For both it prints how similar pictures of the same species
 and pictures of different species are, and how often the nearest picture is right. It then asks
-the trained model for the species, writes a plot of some searches, and marks what is right.
+the trained model for the species, and writes a plot of some searches that marks right matches.
 
 The sample photos are downloaded once (`birdembed fetch samples`). Use --images for your own photos:
 a folder with one subfolder per species, or a folder of photos.
@@ -32,8 +32,8 @@ EXAMPLES = (
     "birdembed demo --images photos/ --limit 50",
 )
 BAR = 12  # characters of the longest bar of the histogram
-KNOWN, UNSEEN = 4, 2  # species whose answers are shown: of the training, and others
-SEARCHES, MATCHES = 3, 4  # that are drawn
+KNOWN, UNSEEN = 4, 2  # number of trained and of other species whose answers are shown
+SEARCHES, MATCHES = 3, 4  # number of plotted searches, and of matches for each
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="maximum number of photos, spread evenly over the folder (default: 60)",
     )
     output.add_output(
-        parser, output.PICTURES, default="birdembed-demo.png", help="the plot to write"
+        parser, output.PICTURES, default="birdembed-demo.png", help="file to write the plot to"
     )
     common.add_model(parser)
     common.add_precision(parser)
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class Stage(NamedTuple):
     """A model with its index of the pictures."""
 
-    title: str  # "before" or "after"; "" of the only one
+    title: str  # "before" or "after"; "" if there is only one model
     model: be.Model
     rows: be.Index
 
@@ -121,7 +121,7 @@ def print_table(stages: list[Stage], what: str) -> None:
 
 
 def print_histogram(stages: list[Stage], what: str) -> None:
-    """Print how often each similarity occurs: for pairs of the same `what`, and of different."""
+    """Print how often each similarity occurs, for pairs of the same and of different `what`."""
     import numpy as np
 
     columns = []
@@ -144,7 +144,7 @@ def print_histogram(stages: list[Stage], what: str) -> None:
 
 
 def labels_known(model: be.Model, pictures: DemoPictures) -> dict[str, str]:
-    """Return, for each species of the pictures that the model knows, the model's label of it."""
+    """Return the model's label for each species of the pictures that the model knows."""
     gallery, names = model.gallery, model.species_names
     assert gallery is not None
     found: dict[str, str] = {}
@@ -167,7 +167,7 @@ def print_species(stage: Stage, pictures: DemoPictures) -> None:
     groups: dict[bool, dict[str, list[Any]]] = {True: {}, False: {}}
     for label, answer in zip(labels, answers, strict=True):
         groups[label in known][label] = [*groups[label in known].get(label, []), answer]
-    print("\nWhich species is it? What the model says about one picture each, with the score")
+    print("\nWhich species is it? The model's answer for one picture per species, with the score")
     for knows, most in (True, KNOWN), (False, UNSEEN):
         if groups[knows]:
             print("\n  species it was trained on" if knows else "\n  unseen species")
@@ -193,7 +193,7 @@ def is_right(answer: be.Identification, label: str | None) -> bool:
 
 
 def draw(stages: list[Stage], names: Sequence[str]) -> Figure:
-    """Draw some searches with each model, right matches in green."""
+    """Plot some searches with each model, with right matches in green."""
     import birdembed as be
 
     count = len(names)
@@ -212,7 +212,7 @@ def draw(stages: list[Stage], names: Sequence[str]) -> Figure:
 
 
 def show(args: argparse.Namespace, pictures: DemoPictures) -> None:
-    """Embed the pictures, print what the models make of them, and write the plot."""
+    """Embed the pictures, print the results of the models, and write the plot."""
     what = "species" if pictures.labelled else "photo"
     print(f"{pictures.text}\n")
     stages = [embed(title, model, pictures.data) for title, model in load_models(args)]
@@ -221,9 +221,7 @@ def show(args: argparse.Namespace, pictures: DemoPictures) -> None:
     if stages[-1].model.gallery is not None and pictures.labelled:
         print_species(stages[-1], pictures)
     if not args.images:
-        print(
-            "\nThese scenes are made, and the model was trained on photos. To see what it does with"
-        )
+        print("\nThese scenes are artificial, but the model was trained on photos. To try it with")
         print("your photos: birdembed demo --images DIR, a folder with one subfolder per species")
     try:
         figure = draw(stages, pictures.data.names)

@@ -1,4 +1,4 @@
-"""Identify the species on photos.
+"""Identify the species in photos.
 
 Folders are searched recursively. If no species is similar enough, the answer is `none of the
 known species`, followed by the most similar species.
@@ -14,8 +14,8 @@ gallery is calibrated, also `probability`. An image that cannot be read has `que
 -o writes the answers to a file instead:
 
   X.csv      one row per photo, columns query, species, common_name, scientific_name, score,
-             probability, known, nearest, reason; species is empty if it is none of the known
-             ones, nearest is the most similar species in any case
+             probability, known, nearest, reason; species is empty if the bird is none of the
+             known species, nearest is always the most similar species
   X.parquet  the same columns; needs the extra: pip install 'birdembed[parquet]'; bytes of a name
              that are not UTF-8 are escaped as in Python
   X.json     what --json prints
@@ -111,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Identify the species on photos, and print them or write them to a file."""
+    """Identify the species in photos, and print them or write them to a file."""
     if args.output:
         output.need_target(args.output)
     images = find_images(args.images)

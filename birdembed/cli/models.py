@@ -3,8 +3,9 @@
 --model also accepts a folder written by `birdembed finetune` or save_pretrained, and the
 OWNER/NAME of a ResNet of these depths on the Hugging Face Hub.
 
---json prints a list of objects with `name`, `here` (whether the model can be loaded without a
-download) and `about`.
+The models that are `ready` can be loaded without a download.
+
+--json prints a list of objects with `name`, `here` (whether it is ready) and `about`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         common.print_json(models)
         return 0
-    rows = [(one["name"], "ready" if one["here"] else "not here", one["about"]) for one in models]
+    rows = [
+        (one["name"], "ready" if one["here"] else "not downloaded", one["about"]) for one in models
+    ]
     print("\n".join(common.columns(rows)))
     return 0
 

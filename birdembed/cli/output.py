@@ -57,7 +57,7 @@ def need_target(path: str) -> None:
     if ending(path) == ".parquet":
         need("pyarrow.parquet", "parquet", "Parquet")
     if os.path.exists(path) and not os.path.isfile(path):
-        raise FileExistsError(f"cannot write {path}: it exists and is no file")
+        raise FileExistsError(f"cannot write {path}: it exists, but is not a file")
     parent = Path(path).resolve().parent
     if not parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {parent} does not exist")

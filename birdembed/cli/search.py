@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X.png|svg|pdf|jpg",
         help="write a plot of images and matches",
     )
-    common.add_model(parser, "the model that made the index, for a folder birds477")
+    common.add_model(parser, "the model that made the index; birds477 for a folder")
     common.add_precision(parser)
     common.add_json(parser)
 

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="port to listen on; 0 picks any free port",
     )
     parser.add_argument("--host", help="address to listen on (default: this machine only)")
-    common.add_model(parser, "the model that made the index, else birds477")
+    common.add_model(parser, "the model that made the index, or birds477 without an index")
     common.add_precision(parser)
 
 

@@ -40,8 +40,8 @@ class BatchOptions:
         ``"strong"``: the same crop and flip, then TrivialAugment (Mueller & Hutter 2021), and
         random erasing for a quarter of the images.
     mixup, cutmix : float
-        ``alpha`` of the Beta(alpha, alpha) distribution from which the share of each sample is
-        drawn; the larger share goes to the sample itself. 0 turns it off. If both are above 0,
+        ``alpha`` of the Beta(alpha, alpha) distribution from which the share of each image is
+        sampled; the larger share goes to the image itself. 0 turns it off. If both are above 0,
         each batch uses one of them, with equal probability.
     balanced : bool
         Sample all classes equally often; the number of samples per epoch stays the same. Images

@@ -18,7 +18,7 @@ _ENDINGS = re.compile(r"[-_ ]?(?:set|data|images|photos|split)$")
 
 
 def parts_of(data: ImageFolder) -> tuple[str, str] | None:
-    """Return the folders of training and of validation where these were taken for classes."""
+    """Return the training and validation folders if they were mistaken for classes."""
     if data.root is None:
         return None
     found = [

@@ -22,8 +22,8 @@ def read_csv(
     OSError
         The file cannot be read.
     ValueError
-        The file is no table, one of the columns is missing or occurs twice, or a row has no path,
-        or more or fewer cells than the header. The message names the file and the line.
+        The file is not a table, a column is missing or occurs twice, or a row has no path or not as
+        many cells as the header. The message names the file and the line.
     """
     name = path_text(path)
     wanted = [image] if label is None else [image, label]
@@ -50,7 +50,7 @@ def _text_lines(file: Iterable[str], name: str) -> Iterator[str]:
     """Yield the lines of a text file; raise a ValueError at a NUL, as UTF-16 has them."""
     for number, line in enumerate(file, 1):
         if "\0" in line:
-            raise ValueError(f"{name}, line {number}: no text in UTF-8; save the table as UTF-8")
+            raise ValueError(f"{name}, line {number}: not UTF-8 text; save the table as UTF-8")
         yield line
 
 
@@ -64,7 +64,7 @@ def _place(column: str, head: Sequence[str], name: str) -> int:
 
 
 def _cells(row: Sequence[str], places: Sequence[int], head: Sequence[str], where: str) -> list[str]:
-    """Return the path and, if asked for, the label of a row."""
+    """Return the path of a row and, if there is a column for it, the label."""
     if len(row) != len(head):
         raise ValueError(
             f"{where}: expected {len(head)} cells, as in the header, got {len(row)}; a cell with a "
@@ -109,7 +109,7 @@ def column(frame: Any, name: str) -> list[Any]:
 
 
 def given_paths(given: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Return paths as strings; raise an error with the position of what is no path."""
+    """Return paths as strings; raise an error with the position of a value that is not a path."""
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise TypeError(f"paths must be a sequence of paths, got {shown(given)}")
     rows = []

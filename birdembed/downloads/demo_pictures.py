@@ -23,18 +23,18 @@ from birdembed.images.report import Failure
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_EACH = 3  # pictures made of a photo
-_PER_SPECIES = 4  # photos of a species of the user's, at most
-_SIZE = 224  # pixels of a made picture's side
-_TURN = 8  # degrees
-_SIDES = (0.7, 0.95)  # of the picture that the bird takes
+_EACH = 3  # pictures made from each photo
+_PER_SPECIES = 4  # maximum number of the user's photos per species
+_SIZE = 224  # side of a generated picture in pixels
+_TURN = 8  # maximum rotation in degrees
+_SIDES = (0.7, 0.95)  # share of the picture that the bird takes
 _BRIGHTNESS = (0.75, 1.25)
-#: Domestic breeds and white birds: they do not look like what one expects of their species.
+#: Domestic breeds and white birds, which do not look like most birds of their species.
 _LEFT_OUT = {
     *("albino_peahen", "chicken_profile", "drake", "gander", "guineafowl", "hen", "ostrich"),
     "rooster",
 }
-_CROP = 0.8  # of the photo that a changed copy keeps
+_CROP = 0.8  # share of the photo that a changed copy keeps
 _LIGHT = (0.6, 1.0, 1.4)
 
 
@@ -44,13 +44,13 @@ class DemoPictures(NamedTuple):
     Attributes
     ----------
     data : ImageFolder
-        The pictures, by species; of photos whose species is not known, by photo.
+        The pictures. Their labels are species, or photos if the species are not known.
     species : dict
-        Common and scientific names of the labels, where they are known.
+        Common and scientific names of the labels, if they are known.
     labelled : bool
-        Whether a label is a species.
+        Whether the labels are species.
     text : str
-        What the pictures are.
+        A description of the pictures.
     failures : list of Failure
         Files that cannot be read.
     """
@@ -63,24 +63,24 @@ class DemoPictures(NamedTuple):
 
 
 def demo_pictures(folder: Path | None, limit: int, work: Path) -> DemoPictures:
-    """Return pictures of a folder, or of the sample photos.
+    """Return pictures for the demo: photos of a folder, or pictures made from photos.
 
     Parameters
     ----------
     folder : Path or None
-        With a subfolder per species: its photos. Without subfolders: changed copies of each photo.
-        None: each sample photo in several scenes.
+        With one subfolder per species: returns its photos. Without subfolders: makes changed copies
+        of each photo. None: puts the bird of each sample photo into several scenes.
     limit : int
-        Most photos.
+        Maximum number of photos.
     work : Path
-        Empty folder for pictures that are made.
+        Empty folder to write pictures to.
 
     Raises
     ------
     OSError
-        There is no such folder.
+        The folder does not exist.
     ValueError
-        It has too few photos that can be read.
+        The folder has fewer than two readable photos.
     ImportError
         Pillow is missing, and pictures have to be made.
     """
@@ -92,7 +92,7 @@ def demo_pictures(folder: Path | None, limit: int, work: Path) -> DemoPictures:
 
 
 def _scenes(folder: Path, limit: int, work: Path) -> DemoPictures:
-    """Draw each sample photo's bird in several scenes."""
+    """Put the bird of each sample photo into several scenes."""
     open_image = need("PIL.Image", "pillow", "demo").open
     usual = [path for path in sorted(folder.glob("*.png")) if path.stem not in _LEFT_OUT]
     photos = spread(usual, limit)
@@ -115,7 +115,7 @@ def _scenes(folder: Path, limit: int, work: Path) -> DemoPictures:
 
 
 def _photos(folder: Path, limit: int) -> DemoPictures:
-    """Return photos of a folder with a subfolder per species; rather those for validation."""
+    """Return photos of a folder with one subfolder per species (of its validation part, if any)."""
     train, valid = read_parts(folder)
     given = train if valid is None else valid
     counts = np.bincount(given.labels, minlength=len(given.class_names))
@@ -154,7 +154,7 @@ def _copies(folder: Path, limit: int, work: Path) -> DemoPictures:
 
 
 def _changed(pixels: np.ndarray, rng: np.random.Generator, number: int) -> np.ndarray:
-    """Return a part of a photo, mirrored every second time, in other light."""
+    """Return a part of a photo in other light; every second one is mirrored."""
     height, width = (max(1, round(side * _CROP)) for side in pixels.shape[:2])
     top = rng.integers(pixels.shape[0] - height + 1)
     left = rng.integers(pixels.shape[1] - width + 1)

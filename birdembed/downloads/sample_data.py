@@ -1,7 +1,7 @@
-"""Labelled images for trying out training: from a folder, or made of the sample photos.
+"""Labelled images to try out training: from a folder, or made from the sample photos.
 
-The notebooks get their images here. The sample photos show one bird each, cut out of its
-background; where several images of a bird are needed, they are views of its one photo.
+The notebooks get their images here. Each sample photo shows one bird without a background. If
+several images of a bird are needed, they are made from its photo by changing it (views).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from birdembed.downloads.sample_species import species_of
 from birdembed.downloads.scenes import cut_out, view
 from birdembed.downloads.spread import spread
 
-_VERSION = 2  # of the views: a change makes new folders in the cache
+_VERSION = 2  # of the views; views of another version get another folder in the cache
 _PARTS = ("train", "valid", "unseen")
 _HELD_OUT = 0.2  # share of a species' photos that is not in the training
 
@@ -32,18 +32,18 @@ _HELD_OUT = 0.2  # share of a species' photos that is not in the training
 @public
 @dataclass(frozen=True)
 class SampleData:
-    """Labelled images to train with and to judge with.
+    """Labelled images for training and for evaluation.
 
     Attributes
     ----------
     train : ImageFolder
-        Images to train with.
+        Images for training.
     valid : ImageFolder
-        Unknown birds: images of the same species that are not in `train`.
+        Other images of the same species, which are not in `train`.
     unseen : ImageFolder
-        Unseen species: images of species that are not in `train`. It may be empty.
+        Images of other species, which are not in `train`. Can be empty.
     source : str
-        One sentence that says what the images are.
+        A description of the images in one sentence.
     """
 
     train: ImageFolder
@@ -58,17 +58,17 @@ def sample_photographs(
     classes: int | None = None,
     per_class: int = 8,
 ) -> tuple[ImageFolder, str]:
-    """Return photos of birds, and a sentence that says which they are.
+    """Return photos of birds, and a sentence that describes them.
 
     Parameters
     ----------
     folder : str or Path, optional
         A folder with one subfolder per species, or with such folders for training and validation
-        (`train`, `valid`); the photos for training are taken. Default: the sample photos.
+        (`train`, `valid`); only the training photos are used. Default: the sample photos.
     classes : int, optional
-        Number of species, spread over the alphabet. Default: all; no more than there are.
+        Maximum number of species, spread over the alphabet. Default: all species.
     per_class : int
-        Most photos per species.
+        Maximum number of photos per species.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def sample_photographs(
     Raises
     ------
     OSError, ValueError
-        There is no such folder, or it has no subfolders with photos.
+        The folder does not exist, or has no subfolders with photos.
     BirdembedError
         The sample photos cannot be downloaded.
     """
@@ -103,29 +103,28 @@ def sample_data(
     size: int = 192,
     seed: int = 0,
 ) -> SampleData:
-    """Return images to fine-tune with, and images of species that are kept out of the training.
+    """Return images for fine-tuning, and images of species that are left out of the training.
 
-    Without a folder there is one sample photo of each species, and its images are views of that
-    photo: cropped, turned, lit and put before backgrounds of all kinds. They are made once and
-    kept in the cache.
+    Without a folder, the images are views of the sample photos, one photo per species. Each view
+    is cropped, rotated, changed in brightness and put in front of a random background. Views are
+    made once and kept in the cache.
 
-    All numbers are the most that is taken. If there are fewer species, up to a third of them are
-    kept out.
+    All numbers are maximum numbers. If there are fewer species, up to a third of them are left out.
 
     Parameters
     ----------
     folder : str or Path, optional
         A folder with one subfolder per species, or with such folders for training and validation
-        (`train`, `valid`). Without these, a fifth of each species' photos is held out. Default:
-        views of the sample photos.
+        (`train`, `valid`). Without these, a fifth of the photos of each species is used for
+        validation. Default: views of the sample photos.
     classes, unseen : int
-        Species to train with, and others to keep out.
+        Number of species to train on, and number of species to leave out.
     train, valid : int
         Images per species for training and for validation; unseen species have `valid` each.
     size : int
-        Pixels of a view's side.
+        Side of a view in pixels.
     seed : int
-        Seed of the choice, and of the views.
+        Seed of the random choices.
 
     Returns
     -------
@@ -134,14 +133,14 @@ def sample_data(
     Raises
     ------
     OSError, ValueError
-        There is no such folder; or it has fewer than two species, or none with two photos.
+        The folder does not exist, has fewer than two species, or has no species with two photos.
     BirdembedError
         The sample photos cannot be downloaded.
     """
     parts = None if folder is None else read_parts(folder)
     names = sorted(_samples()) if parts is None else parts[0].class_names
     if len(names) < 2:
-        raise ValueError(f"{folder}: it has one species ({names[0]}), training needs at least two")
+        raise ValueError(f"{folder}: has one species ({names[0]}), but training needs at least two")
     if classes + unseen > len(names):
         unseen = min(unseen, len(names) // 3)
         classes = len(names) - unseen
@@ -163,15 +162,15 @@ def _real_data(
     seed: int,
 ) -> SampleData:
     """Return photos of a folder; without `held`, some of `seen` are held out."""
-    both = _joined(seen, held)  # an unseen species is in no training, so all its photos will do
+    both = _joined(seen, held)  # unseen species are not trained on, so all their photos can be used
     if held is None:
         seen, held = seen.split(_HELD_OUT, seed)
     there = set(held.names)
     judged = [name for name in known if name in there]
     if not judged:
         raise ValueError(
-            f"{seen.root}: no species has a second photo, so that none can be held out of the "
-            "training"
+            f"{seen.root}: no species has a second photo, so there are no photos for validation; "
+            "add a second photo to at least one species"
         )
     train = seen.select(known, per_class=counts["train"], seed=seed)
     valid = held.select(judged, per_class=counts["valid"], seed=seed)
@@ -180,7 +179,7 @@ def _real_data(
 
 
 def _joined(seen: ImageFolder, held: ImageFolder | None) -> ImageFolder:
-    """Return the images of both."""
+    """Return the images of both datasets as one."""
     if held is None:
         return seen
     return ImageFolder.from_lists([*seen.paths, *held.paths], [*seen.names, *held.names])
@@ -200,7 +199,7 @@ def _view_data(
 def _source(
     train: ImageFolder, valid: ImageFolder, unseen: ImageFolder, what: str, origin: str
 ) -> str:
-    """Return the sentence that says what the images are."""
+    """Return the sentence that describes the images."""
     parts = [
         f"{len(train)} {what} of {len(train.class_names)} species to train with",
         f"{len(valid)} of the same species that are not in the training",
@@ -226,13 +225,13 @@ def _samples() -> dict[str, Path]:
     return found
 
 
-# Views of a sample photograph ------------------------------------------------------------------
+# Views of a sample photo -----------------------------------------------------------------------
 
 
 def _views(
     known: Sequence[str], apart: Sequence[str], counts: dict[str, int], size: int, seed: int
 ) -> Path:
-    """Return a folder `train|valid|unseen / BIRD / *.jpg` of views; make it if need be."""
+    """Return a folder `train|valid|unseen / BIRD / *.jpg` of views, and make it if necessary."""
     request = repr((_VERSION, known, apart, sorted(counts.items()), size, seed))
     target = cache_dir() / "views" / hashlib.sha256(request.encode()).hexdigest()[:16]
     if target.is_dir():
@@ -247,7 +246,7 @@ def _views(
                 with Image.open(samples[name]) as full:
                     bird = cut_out(full.convert("RGBA"), 2 * size)
                 for i in range(counts[part]):
-                    # Of its own: no view depends on how many others there are.
+                    # Its own generator, so that a view does not depend on the number of others.
                     rng = np.random.default_rng([seed, number, i, *name.encode()])
                     view(bird, size, rng).save(place / f"{i:03d}.jpg", quality=90)
     return target

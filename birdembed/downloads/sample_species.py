@@ -1,12 +1,13 @@
-"""Which species the sample photos show.
+"""The species in the sample photos.
 
-Their files are named by what a child calls the bird, so that several names may be one species:
-drake and duck, hen and rooster, peacock and peahen. The file `ostrich.png` shows a white rhea.
+The files have everyday names, and several names can belong to one species: drake and duck, hen and
+rooster, peacock and peahen. The file `ostrich.png` shows a white rhea.
 """
 
 from __future__ import annotations
 
-#: File name without its ending: common name and scientific name, by genus where that is all.
+#: File name without its ending: common name and scientific name (only the genus if that is all
+#: that can be told).
 SPECIES = {
     "adelaide-rosella": ("Adelaide Rosella", "Platycercus elegans"),
     "albino_peahen": ("Indian Peafowl", "Pavo cristatus"),
@@ -47,5 +48,5 @@ SPECIES = {
 
 
 def species_of(stem: str) -> tuple[str, str]:
-    """Return the common and the scientific name of a sample photo, "" where that is unknown."""
+    """Return the common and the scientific name of a sample photo, "" if that is unknown."""
     return SPECIES.get(stem, (stem.replace("_", " ").replace("-", " ").capitalize(), ""))

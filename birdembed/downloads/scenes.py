@@ -1,7 +1,4 @@
-"""Draw a bird that was cut out of its photo in other scenes.
-
-The sample photos show birds without a background.
-"""
+"""Put the birds of the sample photos, which have no background, into other scenes."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ _SCENES = (
 
 
 def cut_out(full: Image, most: int) -> Image:
-    """Cut the empty space off around the bird, and shrink it to at most `most` pixels a side."""
+    """Crop the empty space around the bird, and shrink its longer side to at most `most` pixels."""
     alpha = full.getchannel("A").point(lambda value: 255 if value > 20 else 0)
     bird = full.crop(alpha.getbbox())
     bird.thumbnail((most, most))
@@ -42,23 +39,23 @@ def view(
     sides: tuple[float, float] = (0.6, 1.45),
     light: tuple[float, float] = (0.55, 1.4),
 ) -> Image:
-    """Draw a view of the bird: mirrored or not, turned, lit, and put before a background.
+    """Return a view of the bird: mirrored or not, rotated, brighter or darker, on a background.
 
     Parameters
     ----------
     bird : PIL image
-        With an alpha channel.
+        An image with an alpha channel.
     size : int
-        Pixels of the view's side.
+        Side of the view in pixels.
     rng : Generator
-        All choices come from it.
+        Source of all random choices.
     turn : float
-        Most degrees that the bird is turned.
+        Maximum rotation of the bird in degrees.
     sides : (float, float)
-        Least and largest share of the view that the bird's longer side takes; above 1 the edge
-        of the view crops it.
+        Smallest and largest share of the view that the longer side of the bird takes. Above 1, the
+        edge of the view crops the bird.
     light : (float, float)
-        Least and largest factor of the brightness.
+        Smallest and largest factor of the brightness.
     """
     from PIL import Image, ImageEnhance
 
@@ -69,7 +66,7 @@ def view(
     new = [max(1, round(side * share)) for side in seen.size]
     seen = seen.resize((new[0], new[1]), Image.Resampling.LANCZOS)
     image = background(size, rng)
-    # Larger than the image: its edge crops the bird.
+    # A bird larger than the image is cropped by its edge.
     corner = [round(rng.uniform(min(0, size - side), max(0, size - side))) for side in new]
     image.paste(seen, (corner[0], corner[1]), seen)
     for enhance, low, high in (
@@ -82,7 +79,7 @@ def view(
 
 
 def background(size: int, rng: np.random.Generator) -> Image:
-    """Draw a background like a place out of focus: two colours that run into each other."""
+    """Return a background like a place out of focus: a gradient between two colours, with noise."""
     from PIL import Image
 
     pair: Any = np.asarray(_SCENES[rng.integers(len(_SCENES))], np.float64)

@@ -87,7 +87,7 @@ class MetaflowCallback(Callback):
         Seconds between two refreshes of the card during training.
     keep : int or None
         Number of checkpoints of this attempt to keep in the datastore, if it supports deletion.
-        None: keep all. A checkpoint of ResNet-50 with AdamW and a moving average has 470 MB.
+        None: keep all. A checkpoint of ResNet-50 with AdamW and a moving average takes 470 MB.
 
     Raises
     ------

@@ -28,8 +28,8 @@ class Embedder(Stateful):
     Parameters
     ----------
     architecture : str
-        "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" behind it the variant with
-        a deep stem: "resnet50", "resnet34d".
+        "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" at the end, the variant
+        with a deep stem: "resnet50", "resnet34d".
     seed : int
         Seed of the random weights.
     preprocess : Preprocess, optional

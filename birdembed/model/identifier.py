@@ -1,4 +1,4 @@
-"""Identify the species on images by their embeddings."""
+"""Identify the species in images by their embeddings."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Identifier(Classifier):
         return_report: bool = False,
         num_threads: int | None = None,
     ) -> Any:
-        """Identify the species on images.
+        """Identify the species in images.
 
         Parameters
         ----------

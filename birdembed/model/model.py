@@ -28,8 +28,8 @@ class Model(Identifier):
     Parameters
     ----------
     architecture : str
-        "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" behind it the variant with
-        a deep stem: "resnet50", "resnet34d".
+        "resnet" and the depth, 18, 34, 50, 101 or 152; with a "d" at the end, the variant
+        with a deep stem: "resnet50", "resnet34d".
     num_classes : int
         Number of classes; 0 for no classifier.
     seed : int

@@ -41,7 +41,7 @@ _TRIES = 20  # maximum number of saves by other processes while a folder is read
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raise a WeightsError that names the file if it is none."""
+    """Read a JSON object; raise a WeightsError that names the file if it is not one."""
     try:
         return json_object(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -139,7 +139,7 @@ def _ranges(values: Any, length: int, config_path: Path) -> np.ndarray | None:
 
 
 def _architecture(config: Mapping[str, Any], path: Path) -> str | None:
-    """Return the architecture that a timm config names, None for transformers': weights tell."""
+    """Return the architecture that a timm config names, or None for one of transformers."""
     if config.get("model_type") == "resnet" and "architecture" not in config:
         wanted = {
             "hidden_act": "relu",

@@ -150,7 +150,7 @@ def write_pretrained(
     write_gallery: Callable[[Path, str], object] | None = None,
     dtype: str = "float32",
 ) -> Pretrained:
-    """Write a model folder that (except for int8) timm and, of plain ResNets, torchvision can load.
+    """Write a model folder that timm (except for int8) and torchvision (plain ResNets) can load.
 
     Parameters
     ----------

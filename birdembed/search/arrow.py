@@ -252,7 +252,7 @@ def _as_text(table: pa.Table) -> pa.Table:
 def _open_folder(where: str) -> Any:
     """Open a folder of Parquet files; subfolders may name columns: label=OWL/part-0.parquet.
 
-    pyarrow takes 007 in such a name for the number 7, so ids, labels and paths are read as text.
+    pyarrow reads 007 in such a name as the number 7, so ids, labels and paths are read as text.
     """
     import pyarrow as pa
     import pyarrow.types as types

@@ -58,7 +58,7 @@ def build(
     return _rows(task, sorted(found, key=lambda outcome: outcome.position))
 
 
-# What is to be done ----------------------------------------------------------------------
+# The task --------------------------------------------------------------------------------
 
 
 @dataclass
@@ -114,7 +114,7 @@ def collect(
 
 
 def _given_ids(ids: Iterable[Any]) -> list[str]:
-    """Return ids as strings; numbers are ids too."""
+    """Return ids as strings; numbers are accepted too."""
     if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
         raise TypeError(f"ids must be a sequence of strings, got {shown(ids)}")
     given = list(ids)
@@ -157,7 +157,7 @@ def _described(item: Any) -> str:
     return type(item).__name__
 
 
-# Doing it --------------------------------------------------------------------------------
+# The work --------------------------------------------------------------------------------
 
 
 class Outcome(NamedTuple):

@@ -380,7 +380,7 @@ class Index(SharedRows):
 
 
 def _checked_model(value: Any) -> Any:
-    """Return a model or None; raise a TypeError for what cannot encode images."""
+    """Return a model or None; raise a TypeError for an object that cannot encode images."""
     if value is None or (hasattr(value, "encode") and hasattr(value, "fingerprint")):
         return value
     raise TypeError(f"model must be a model, such as load_model() returns, got {shown(value)}")

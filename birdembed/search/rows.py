@@ -303,7 +303,7 @@ class Rows:
 
 
 def _ids(ids: Iterable[str] | str, argument: str) -> list[str]:
-    """Return one or many ids as a list; raise a TypeError for what is no string."""
+    """Return one or many ids as a list; raise a TypeError for a value that is not a string."""
     names = [ids] if isinstance(ids, str) or not isinstance(ids, Iterable) else list(ids)
     wrong = [name for name in names if not isinstance(name, str)]
     if wrong:

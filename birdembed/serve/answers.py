@@ -58,7 +58,7 @@ class Found:
 
 @dataclass
 class Identified:
-    """The species on a photo; `species` is null if none reaches the threshold.
+    """The species in a photo; `species` is null if none reaches the threshold.
 
     `probability` is the probability that the most similar species is right; null if the gallery is
     not calibrated.

@@ -88,7 +88,7 @@ class _Endpoints:
         return Json(asdict(found))
 
     async def identify(self, request: Request, k: K = None) -> Response:
-        """Identify the species on a photo."""
+        """Identify the species in a photo."""
         if self.service.gallery is None:
             self.service.identified(np.empty(0), 1)  # raises the error
         found = await run_in_threadpool(self.service.identified, *await self._vector(request, k))

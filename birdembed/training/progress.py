@@ -28,15 +28,15 @@ class Reporter:
         self._terminal = is_interactive()
         self._show = self._terminal if show is None else bool(show)
         self._bar: Any = None
-        self._header = ""  # that the next row of the table would stand under
+        self._header = ""  # header of the table that the last line belongs to
 
     def say(self, text: str) -> None:
-        """Print a line, above the bar where there is one."""
+        """Print a line, above the progress bar if there is one."""
         self._header = ""
         self._print(text)
 
     def row(self, header: str, text: str) -> None:
-        """Print a row of a table, and its header where the last line belongs to no such table."""
+        """Print a row of a table, and first its header if the last line was not of this table."""
         if header != self._header:
             self._print(header)
         self._header = header

@@ -15,7 +15,7 @@ LARGEST_WEIGHT, LARGEST_SCALE = float(_FLOAT32.max) / 2, float(_FLOAT32.max) / 1
 def in_int8(kernel: np.ndarray) -> bool:
     """Return whether a tensor is stored in 8 bits: the kernel of any convolution but the first.
 
-    The first reads the 3 channels of an image. `quantize` keeps it in float32 as well.
+    The first reads the 3 channels of an image. Its kernel is small and is stored in float16.
     """
     return kernel.ndim == 4 and kernel.shape[1] != 3
 

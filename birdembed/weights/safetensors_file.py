@@ -77,7 +77,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:
     Raises
     ------
     WeightsError
-        The file is truncated, damaged or no safetensors file.
+        The file is truncated or damaged, or not a safetensors file.
     """
     import safetensors
 
@@ -99,7 +99,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     Raises
     ------
     WeightsError
-        The file is truncated, damaged or no safetensors file.
+        The file is truncated or damaged, or not a safetensors file.
     """
     import safetensors
 

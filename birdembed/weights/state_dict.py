@@ -66,14 +66,15 @@ def _native_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor
 
 
 def _tell_architecture(names: Mapping[str, StoredTensor], source: str, expected: str | None) -> str:
-    """Return the architecture with that stem whose names differ least; in doubt the expected one.
+    """Return the architecture with the same stem whose names differ least.
 
-    So a file that lacks a few names is still told, and the names can be listed.
+    If several differ equally, this is the expected one. So a file that lacks a few names is still
+    recognised, and the error can list them.
     """
     stem = next((name for name in ("conv1.0.weight", "conv1.weight") if name in names), None)
     if stem is None:
         raise WeightsError(
-            f"{source}: holds no ResNet: neither conv1.weight nor conv1.0.weight among its "
+            f"{source}: not a ResNet: neither conv1.weight nor conv1.0.weight is among its "
             f"{len(names)} tensors ({_listed(names) or 'none at all'})"
         )
     held = {name for name in names if name not in _HEAD}
@@ -159,8 +160,7 @@ def to_native(
     -------
     architecture : str
     state : dict of str to numpy.ndarray
-        float32, or float16 where the file stores that; C-contiguous, in the order of the core's
-        table.
+        float32, or float16 if the file stores that; C-contiguous, in the order of the core's table.
 
     Raises
     ------

@@ -121,7 +121,7 @@ def test_standard_input_that_has_no_lines(tmp_path):
 def test_a_folder_in_the_place_of_a_file_is_found_before_the_work(birds, tmp_path, capsys):
     (tmp_path / "x.csv").mkdir()
     assert main(["embed", str(birds), "-o", str(tmp_path / "x.csv"), "--model", "nobody"]) == 1
-    assert "x.csv: it exists and is no file" in capsys.readouterr().err
+    assert "x.csv: it exists, but is not a file" in capsys.readouterr().err
 
 
 def test_models_without_a_home(monkeypatch, capsys):

@@ -100,7 +100,7 @@ def test_other_networks():
         to_native(plain, "x", "resnet50d")
     with pytest.raises(ValueError, match="architecture must be one of"):
         to_native(plain, "x", "vgg16")
-    with pytest.raises(WeightsError, match=r"holds no ResNet:.*encoder\.weight"):
+    with pytest.raises(WeightsError, match=r"not a ResNet:.*encoder\.weight"):
         to_native(stored({"encoder.weight": np.zeros(3, np.float32)}), "x")
     with pytest.raises(WeightsError, match="none at all"):
         to_native({}, "x")

@@ -41,7 +41,7 @@ document.addEventListener("paste", (event) => {
   if (!event.clipboardData) return;
   const file = event.clipboardData.files[0];
   if (file) look(file);
-  else fail("The clipboard holds no photo. Copy the photo itself, not its address or its text.");
+  else fail("There is no photo in the clipboard. Copy the photo itself, not its address or its text.");
 });
 get("example").addEventListener("click", () => look(null));
 
@@ -198,10 +198,10 @@ function explained(found) {
   const needed = `A known species needs ${found.threshold.toFixed(3)}, the mark on the bars.`;
   return found.known
     ? `Similarity ${found.score.toFixed(3)}${likely(found.probability)}. ${needed}`
-    : `The most similar species, below, reach ${found.score.toFixed(3)} at most. ${needed}`;
+    : `The most similar species below only reaches ${found.score.toFixed(3)}. ${needed}`;
 }
 
-/* Nothing is certain: 1.00 is not said. */
+/* Never shows 1.00, because nothing is certain. */
 function likely(probability) {
   if (probability === null) return "";
   const most = probability >= 0.995;
@@ -233,7 +233,7 @@ function showPhotos({ photographs: found, close }) {
 function far(found) {
   if (!found.length) return "the index has no other photos.";
   const [best, needed] = [found[0].score.toFixed(3), facts.threshold.toFixed(3)];
-  return `the best of these reaches ${best}, and this model asks ${needed} of a known species.`;
+  return `the best of these reaches ${best}, but this model needs ${needed} for a known species.`;
 }
 
 const percent = (score) => `${100 * Math.min(Math.max(score, 0), 1)}%`;
