@@ -69,7 +69,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     common.add_model(parser)
     common.add_json(parser)
-    group = parser.add_argument_group("checkpoints")
+    _add_checkpoints(parser.add_argument_group("checkpoints"))
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--supcon",
+        type=common.number,
+        metavar="W",
+        help="weight of a supervised contrastive loss (default: none)",
+    )
+    add_options(group)
+
+
+def _add_checkpoints(group: argparse._ArgumentGroup) -> None:
+    """Add the options that say where checkpoints go and how long they stay."""
     group.add_argument(
         "--checkpoint-dir",
         type=common.path,
@@ -88,14 +100,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue from the last checkpoint, if there is one",
     )
-    group = parser.add_argument_group("training")
-    group.add_argument(
-        "--supcon",
-        type=common.number,
-        metavar="W",
-        help="weight of a supervised contrastive loss (default: none)",
-    )
-    add_options(group)
 
 
 def _check_output(args: argparse.Namespace) -> None:
