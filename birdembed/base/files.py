@@ -160,6 +160,24 @@ def lock(fd: int, *, wait: bool) -> bool:
 
 
 @contextlib.contextmanager
+def made_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Create a folder and its parents, and yield its path.
+
+    If the block fails, those that were created and are still empty are removed again.
+    """
+    path = Path(path_text(folder))
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield path
+    except BaseException:
+        for place in missing:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def staging(folder: str | os.PathLike[str], name: str) -> Iterator[Path]:
     """Yield a new folder in `folder` for this process; it is removed at the end if it still exists.
 
@@ -296,8 +314,7 @@ def replacing_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path_text(path))
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with staging(target.parent, target.name) as temporary:
+        with made_folder(target.parent) as parent, staging(parent, target.name) as temporary:
             yield temporary
             open_to_others(temporary)
             try:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.files import made_folder
 from birdembed.base.json_text import json_object
 from birdembed.cli import common
 from birdembed.cli.finetune_options import add_options, config_of
@@ -329,13 +330,13 @@ def run(args: argparse.Namespace) -> int:
     _check_output(args)
     common.use_threads(args)
     photos = _read_photos(args)
-    Path(args.output).mkdir(parents=True, exist_ok=True)
-    model = common.load_model(args)
-    started_from = model.source
-    if args.resume and args.model:
-        _check_source(snapshot_of(model).source, config["checkpoint_dir"])
-    common.say(f"starting from the model {started_from}")
-    history = _train(args, config, model, photos)
+    with made_folder(args.output):
+        model = common.load_model(args)
+        started_from = model.source
+        if args.resume and args.model:
+            _check_source(snapshot_of(model).source, config["checkpoint_dir"])
+        common.say(f"starting from the model {started_from}")
+        history = _train(args, config, model, photos)
     try:
         index, fit = _add_gallery(model, photos.train, photos.valid, photos.unknown)
         model.save_pretrained(args.output, dtype=args.dtype)

@@ -125,7 +125,7 @@ class _Endpoints:
         health.receiving = len(self.receiving)
         health.pending = health.receiving + self.lanes.pending
         health.max_pending = self.lanes.ordinary.max_pending
-        if self.lanes.ordinary.full:
+        if health.status == "ok" and self.lanes.ordinary.full:
             health.status = "busy"
         return Json(asdict(health))
 

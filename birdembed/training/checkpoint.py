@@ -23,7 +23,7 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import BirdembedError, WeightsError
 from birdembed._version import __version__
-from birdembed.base.files import lock, replacing, staging, sweep, with_path
+from birdembed.base.files import lock, made_folder, replacing, staging, sweep, with_path
 from birdembed.base.json_text import json_object, json_text
 from birdembed.base.species_names import SpeciesNames, checked_species_names
 from birdembed.base.text import error_text, shortened, shown, some
@@ -127,8 +127,7 @@ def prepare_folder(directory: str | os.PathLike[str]) -> None:
     """
     folder = Path(directory)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with staging(folder, "probe") as probe:
+        with made_folder(folder), staging(folder, "probe") as probe:
             (probe / "file").write_bytes(b"")
     except OSError as error:
         raise with_path(error, folder) from error
@@ -176,8 +175,6 @@ def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) 
     OSError
         The folder cannot be written, or the disk is full. The message names the file.
     """
-    folder = Path(directory)
-    prepare_folder(folder)
     names = [n for n, _ in _names(checkpoint.architecture, len(checkpoint.class_names))]
     tensors = {
         f"{kind}/{name}": array
@@ -196,14 +193,16 @@ def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) 
     values = json.loads(json.dumps(values))
     values[_OWN] = _own_checksum(values)
     text = json_text(values, indent=1)
-    try:
-        write_safetensors(folder / file, tensors)
-        with replacing(folder / LAST) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-    except BaseException:
-        with contextlib.suppress(OSError):
-            (folder / file).unlink()
-        raise
+    with made_folder(directory) as folder:
+        prepare_folder(folder)
+        try:
+            write_safetensors(folder / file, tensors)
+            with replacing(folder / LAST) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                (folder / file).unlink()
+            raise
     for path in folder.glob("step-*.safetensors"):
         if path.name != file:
             with contextlib.suppress(OSError):
