@@ -98,6 +98,12 @@ def regular(path: str, flags: int) -> int:
     return fd
 
 
+def text_of_file(path: str | os.PathLike[str], errors: str = "strict") -> str:
+    """Return the content of a regular file as text in UTF-8."""
+    with open(path, encoding="utf-8", errors=errors, opener=regular) as file:
+        return file.read()
+
+
 class KeptFile:
     """A file to read later, with the content it has now, even if it is replaced or moved.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from birdembed.base.files import made_folder
+from birdembed.base.files import made_folder, text_of_file
 from birdembed.base.json_text import json_object
 from birdembed.cli import common
 from birdembed.cli.finetune_options import add_options, config_of
@@ -140,8 +140,7 @@ def _check_source(source: str, checkpoint_dir: str) -> None:
     from birdembed.training.checkpoint import LAST
 
     try:
-        text = (Path(checkpoint_dir) / LAST).read_text(encoding="utf-8")
-        began = str(json_object(text)["source"])
+        began = str(json_object(text_of_file(Path(checkpoint_dir) / LAST))["source"])
     except (OSError, ValueError, KeyError, TypeError):
         return  # missing or damaged: the training reports it
     if began and not _same_source(source, began):

@@ -18,6 +18,7 @@ from birdembed.base.files import (
     open_to_others,
     path_text,
     staging,
+    text_of_file,
     with_path,
 )
 from birdembed.base.json_text import json_text
@@ -93,9 +94,11 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
 def _is_ours(card: Path) -> bool:
     """Return whether a model card may be written: there is none, or it was generated."""
     try:
-        return MARK in card.read_text(encoding="utf-8", errors="replace")
+        return MARK in text_of_file(card, errors="replace")
     except FileNotFoundError:
         return True
+    except OSError:  # a folder, a pipe, or a file that this user may not read
+        return False
 
 
 def _commit(staged: Path, folder: Path) -> None:

@@ -23,7 +23,16 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import BirdembedError, WeightsError
 from birdembed._version import __version__
-from birdembed.base.files import lock, made_folder, replacing, staging, sweep, with_path
+from birdembed.base.files import (
+    lock,
+    made_folder,
+    regular,
+    replacing,
+    staging,
+    sweep,
+    text_of_file,
+    with_path,
+)
 from birdembed.base.json_text import json_object, json_text
 from birdembed.base.species_names import SpeciesNames, checked_species_names
 from birdembed.base.text import error_text, shortened, shown, some
@@ -220,7 +229,7 @@ def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
     """
     path = Path(directory) / LAST
     try:
-        values = json_object(path.read_text(encoding="utf-8"))
+        values = json_object(text_of_file(path))
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file; this folder has no checkpoint") from None
     except (OSError, ValueError) as error:
@@ -285,6 +294,7 @@ def _read_tensors(file: Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     try:
+        os.close(regular(os.fspath(file), os.O_RDONLY | os.O_CLOEXEC))  # no pipe
         return load_file(file)
     except FileNotFoundError:
         raise WeightsError(f"{file}: no such file, but {LAST} refers to it") from None
