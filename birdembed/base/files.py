@@ -292,6 +292,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 os.fsync(file.fileno())  # the content must be on disk before the name
             os.replace(temporary, target)
     except OSError as error:
+        other = error.filename
+        if isinstance(other, (str, bytes, os.PathLike)) and _ENDING not in os.fsdecode(other):
+            raise  # about a file of its own, such as one that the block writes as well
         raise with_path(error, path_text(path)) from error
 
 

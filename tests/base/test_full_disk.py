@@ -4,10 +4,12 @@ import contextlib
 import errno
 import os
 
+import numpy as np
 import pytest
 
 import birdembed as be
-from birdembed.base.files import made_folder, replacing_dir
+from birdembed.base.files import made_folder, replacing, replacing_dir
+from birdembed.cli.embed import write_npy
 
 resource = pytest.importorskip("resource")
 
@@ -66,3 +68,30 @@ def test_an_mlflow_model(tmp_path):
     with full_disk(), pytest.raises(OSError, match="File too large"):
         mlflow.save_model(model, tmp_path / "m", input_example=False)
     assert os.listdir(tmp_path) == []
+
+
+def test_the_error_names_the_file_that_it_is_about(tmp_path):
+    def copy(source):
+        with replacing(tmp_path / "new") as temporary:
+            temporary.write_bytes(source.read_bytes())
+
+    with pytest.raises(FileNotFoundError) as caught:
+        copy(tmp_path / "gone")
+    assert caught.value.filename == str(tmp_path / "gone")
+    (tmp_path / "old").write_bytes(bytes(30_000))
+    with full_disk(), pytest.raises(OSError, match="File too large") as caught:
+        copy(tmp_path / "old")
+    assert caught.value.filename == str(tmp_path / "new")
+    assert os.listdir(tmp_path) == ["old"]
+
+
+def test_vectors_and_names_of_embed(tmp_path):
+    index = be.Index(1000)
+    index.add(["a"] + [f"b{i}" for i in range(9)], [[1.0] * 1000] * 10)
+    with full_disk(), pytest.raises(OSError, match="File too large") as caught:
+        write_npy(index, str(tmp_path / "x.npy"))
+    assert caught.value.filename == str(tmp_path / "x.npy")
+    assert os.listdir(tmp_path) == []
+    write_npy(index, str(tmp_path / "x.npy"))
+    assert (np.load(tmp_path / "x.npy") == index.embeddings).all()
+    assert (tmp_path / "x.names.txt").read_text().split() == index.ids.tolist()
