@@ -76,6 +76,13 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, (float, np.floating)) and value != value
 
 
+def check_not_masked(name: str, array: Any) -> None:
+    """Raise a ValueError if values of an array are masked, because the mask would be ignored."""
+    module = sys.modules.get("numpy.ma")  # without it there are no such arrays
+    if module is not None and isinstance(array, module.MaskedArray) and module.is_masked(array):
+        raise ValueError(f"{name} has masked values; fill them first, as with .filled(0)")
+
+
 def check_boolean(name: str, value: Any) -> bool:
     """Return a checked bool."""
     if not isinstance(value, (bool, np.bool_)):

@@ -98,6 +98,12 @@ def regular(path: str, flags: int) -> int:
     return fd
 
 
+def text_of_file(path: str | os.PathLike[str], errors: str = "strict") -> str:
+    """Return the content of a regular file as text in UTF-8."""
+    with open(path, encoding="utf-8", errors=errors, opener=regular) as file:
+        return file.read()
+
+
 class KeptFile:
     """A file to read later, with the content it has now, even if it is replaced or moved.
 
@@ -157,6 +163,24 @@ def lock(fd: int, *, wait: bool) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def made_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Create a folder and its parents, and yield its path.
+
+    If the block fails, those that were created and are still empty are removed again.
+    """
+    path = Path(path_text(folder))
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield path
+    except BaseException:
+        for place in missing:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
 
 
 @contextlib.contextmanager
@@ -268,6 +292,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 os.fsync(file.fileno())  # the content must be on disk before the name
             os.replace(temporary, target)
     except OSError as error:
+        other = error.filename
+        if isinstance(other, (str, bytes, os.PathLike)) and _ENDING not in os.fsdecode(other):
+            raise  # about a file of its own, such as one that the block writes as well
         raise with_path(error, path_text(path)) from error
 
 
@@ -296,8 +323,7 @@ def replacing_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path_text(path))
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with staging(target.parent, target.name) as temporary:
+        with made_folder(target.parent) as parent, staging(parent, target.name) as temporary:
             yield temporary
             open_to_others(temporary)
             try:

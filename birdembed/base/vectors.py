@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from birdembed.base.checks import check_not_masked
+
 _FLOATS = (np.float16, np.float32, np.float64)
 
 
@@ -31,6 +33,7 @@ def as_vectors(
     ValueError
         The array does not have two dimensions (or one, if that is allowed).
     """
+    check_not_masked(name, value)
     array = np.asarray(value)
     if array.dtype.type not in _FLOATS:
         raise TypeError(

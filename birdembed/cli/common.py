@@ -258,7 +258,8 @@ def build_index(
         None of the images can be read, or a name cannot be written; then nothing was embedded.
     """
     import birdembed as be
-    from birdembed.images.files import list_images
+    from birdembed.data.parts import check_not_parts
+    from birdembed.images.files import list_images, subfolders
 
     words = [words] if isinstance(words, str) else list(words)
     if len(words) == 1 and os.path.isdir(words[0]):
@@ -267,6 +268,8 @@ def build_index(
         index = be.Index.build(model, words[0], cache=cache, on_error="skip")
     else:
         found = find_images(words)
+        for word in filter(os.path.isdir, words):
+            check_not_parts(word, subfolders(word))
         if only_utf8:
             check_utf8(found.paths, only_utf8)
         index = be.Index.build(

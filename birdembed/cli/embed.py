@@ -31,12 +31,16 @@ def write_npy(index: be.Index, path: str) -> list[str]:
     """Write the rows to a .npy file, and their names to a text file."""
     import numpy as np
 
+    vectors = np.ascontiguousarray(index.embeddings)
     names = str(Path(path).with_suffix(".names.txt"))
-    with replacing(path) as rows, replacing(names) as text:
+    with replacing(path) as rows:
         with open(rows, "wb") as file:
-            np.save(file, index.embeddings)
-        lines = "".join(f"{in_one_line(name)}\n" for name in index.ids)
-        text.write_text(lines, encoding="utf-8", errors=output.NAMES)
+            about = np.lib.format.header_data_from_array_1_0(vectors)
+            np.lib.format.write_array_header_1_0(file, about)
+            file.write(vectors.data)  # np.save would not say why a disk refuses
+        with replacing(names) as text:
+            lines = "".join(f"{in_one_line(name)}\n" for name in index.ids)
+            text.write_text(lines, encoding="utf-8", errors=output.NAMES)
     return [path, names]
 
 

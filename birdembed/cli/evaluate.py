@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.files import made_folder
 from birdembed.cli import common, output
 from birdembed.cli.inputs import is_index, labelled_images
 
@@ -123,17 +124,17 @@ def write_plots(
         "similarity": lambda: be.plot_similarity(vectors, names, **_pairs(data, report, reference)),
         "map": lambda: be.plot_map(vectors, names),
     }
-    Path(folder).mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, draw in drawings.items():
-        path = str(Path(folder) / f"{name}.png")
-        try:
-            figure = draw()
-        except ValueError as error:  # too few photos, or of too few species
-            common.say(f"no plot {path}: {common.one_line(error)}")
-            continue
-        output.save_figure(figure, path)
-        paths.append(path)
+    with made_folder(folder) as place:
+        for name, draw in drawings.items():
+            path = str(place / f"{name}.png")
+            try:
+                figure = draw()
+            except ValueError as error:  # too few photos, or of too few species
+                common.say(f"no plot {path}: {common.one_line(error)}")
+                continue
+            output.save_figure(figure, path)
+            paths.append(path)
     return paths
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.files import made_folder, text_of_file
 from birdembed.base.json_text import json_object
 from birdembed.cli import common
 from birdembed.cli.finetune_options import add_options, config_of
@@ -143,8 +144,7 @@ def _check_source(source: str, checkpoint_dir: str) -> None:
     from birdembed.training.checkpoint import LAST
 
     try:
-        text = (Path(checkpoint_dir) / LAST).read_text(encoding="utf-8")
-        began = str(json_object(text)["source"])
+        began = str(json_object(text_of_file(Path(checkpoint_dir) / LAST))["source"])
     except (OSError, ValueError, KeyError, TypeError):
         return  # missing or damaged: the training reports it
     if began and not _same_source(source, began):
@@ -333,13 +333,13 @@ def run(args: argparse.Namespace) -> int:
     _check_output(args)
     common.use_threads(args)
     photos = _read_photos(args)
-    Path(args.output).mkdir(parents=True, exist_ok=True)
-    model = common.load_model(args)
-    started_from = model.source
-    if args.resume and args.model:
-        _check_source(snapshot_of(model).source, config["checkpoint_dir"])
-    common.say(f"starting from the model {started_from}")
-    history = _train(args, config, model, photos)
+    with made_folder(args.output):
+        model = common.load_model(args)
+        started_from = model.source
+        if args.resume and args.model:
+            _check_source(snapshot_of(model).source, config["checkpoint_dir"])
+        common.say(f"starting from the model {started_from}")
+        history = _train(args, config, model, photos)
     try:
         index, fit = _add_gallery(model, photos.train, photos.valid, photos.unknown)
         model.save_pretrained(args.output, dtype=args.dtype)

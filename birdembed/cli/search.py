@@ -68,13 +68,16 @@ def _cache() -> Path | None:
 
     try:
         folder = cache_dir() / "vectors"
+    except FileNotFoundError as error:  # no home folder; the message says what to set
+        common.say(f"vectors are not cached: {common.one_line(error)}")
+        return None
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         with staging(folder, "probe"):
             return folder
     except OSError as error:
-        way_out = "set BIRDEMBED_CACHE to a writable folder"
-        reason = common.one_line(error).removesuffix(f"; {way_out}")
-        common.say(f"vectors are not cached: {reason}; {way_out}")
+        reason = common.one_line(error)
+        common.say(f"vectors are not cached: {reason}; set BIRDEMBED_CACHE to a writable folder")
         return None
 
 

@@ -29,6 +29,11 @@ def numbered(
     if None in given:  # NumPy and pandas make floats of integers with gaps
         given = [_whole(label) for label in given]
     given = [composed(label) if isinstance(label, str) else label for label in given]
+    if any(isinstance(label, str) and not label.strip() for label in given):
+        row = next(i for i, x in enumerate(given) if isinstance(x, str) and not x.strip())
+        raise ValueError(
+            f"the label at position {row} is empty; use None for an image without a label"
+        )
     there = [label for label in given if label is not None]
     numbers = all(isinstance(x, int) and not isinstance(x, bool) for x in there)
     if not numbers and not all(isinstance(x, str) for x in there):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from birdembed.data.folder import ImageFolder
@@ -19,12 +20,14 @@ _ENDINGS = re.compile(r"[-_ ]?(?:set|data|images|photos|split)$")
 
 def parts_of(data: ImageFolder) -> tuple[str, str] | None:
     """Return the training and validation folders if they were mistaken for classes."""
-    if data.root is None:
-        return None
-    found = [
-        next((name for name in data.class_names if _plain(name) in names), None) for names in _PARTS
-    ]
-    train, valid = (name and os.path.join(data.root, name) for name in found)
+    return None if data.root is None else _parts_in(data.root, data.class_names)
+
+
+def _parts_in(root: str, classes: Iterable[str]) -> tuple[str, str] | None:
+    """Return the training and validation folders among the class folders below `root`."""
+    there = sorted(classes)
+    found = [next((name for name in there if _plain(name) in names), None) for names in _PARTS]
+    train, valid = (name and os.path.join(root, name) for name in found)
     if train and valid and all(subfolders(part) for part in (train, valid)):
         return train, valid
     return None
@@ -35,14 +38,17 @@ def _plain(name: str) -> str:
     return _ENDINGS.sub("", name.lower())
 
 
-def check_not_parts(data: ImageFolder) -> None:
-    """Raise a ValueError if the classes of data are dataset splits, such as train and valid."""
-    parts = parts_of(data)
+def check_not_parts(root: str | None, classes: Iterable[str]) -> None:
+    """Raise a ValueError if the class folders below `root` are dataset splits.
+
+    Such as train and valid. Classes that do not come from a folder (None) are classes.
+    """
+    parts = None if root is None else _parts_in(root, classes)
     if parts is not None:
         train, valid = (os.path.basename(part) for part in parts)
         raise ValueError(
-            f"{data.root}: its subfolders {train!r} and {valid!r} are dataset splits, not classes; "
-            f"pass ImageFolder({parts[0]!r}) and ImageFolder({parts[1]!r}) separately"
+            f"{root}: its subfolders {train!r} and {valid!r} are dataset splits, not classes; "
+            f"pass {parts[0]!r} and {parts[1]!r} separately"
         )
 
 
@@ -61,7 +67,7 @@ def image_folder(data: Any, argument: str, *others: str) -> ImageFolder:
     if isinstance(data, (str, os.PathLike)):
         data = ImageFolder(data)
     if isinstance(data, ImageFolder):
-        check_not_parts(data)
+        check_not_parts(data.root, data.class_names)
         return data
     expected = ", ".join(["an ImageFolder", *others])
     raise TypeError(

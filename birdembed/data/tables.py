@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from birdembed.base.checks import is_missing
-from birdembed.base.files import path_text
+from birdembed.base.files import path_text, regular
 from birdembed.base.text import readable, shown, some
 
 
@@ -30,7 +30,9 @@ def read_csv(
     paths: list[str] = []
     labels: list[str | None] = []
     # Spreadsheets write a byte order mark. Names of files may have bytes that are not UTF-8.
-    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+    with open(
+        path, newline="", encoding="utf-8-sig", errors="surrogateescape", opener=regular
+    ) as file:
         delimiter = "\t" if name.lower().endswith(".tsv") else ","
         rows = csv.reader(_text_lines(file, name), delimiter=delimiter, strict=True)
         try:

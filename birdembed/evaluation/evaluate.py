@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from birdembed.data.folder import ImageFolder
 from birdembed.data.parts import image_folder
 from birdembed.evaluation.evaluation import Evaluation, measure_each
-from birdembed.evaluation.judged import judged, own_rows, reference_of
+from birdembed.evaluation.judged import check_reference, judged, own_rows, reference_of
 from birdembed.evaluation.metrics import share_kept
 from birdembed.search.index import Index
 
@@ -78,6 +78,7 @@ def evaluate(
     data = image_folder(data, "data")
     corpus, corpus_tags, corpus_paths = reference_of(model, data, reference)
     vectors, tags, paths, failures, proba, numbers = judged(model, data)
+    check_reference(reference)
     if corpus is None:
         corpus, corpus_tags, own = vectors, tags, np.arange(len(vectors))
     else:
@@ -93,6 +94,7 @@ def evaluate(
     if robustness:
         result.robustness = {}
         for change, changed in _changed_vectors(model, paths):
+            check_reference(reference)
             part, right_still = measure_each(changed, tags, corpus, corpus_tags, own, order)
             result.robustness[change] = {
                 "precision_at_1": part.precision_at_1,

@@ -85,6 +85,12 @@ def reference_of(
     return vectors, [names[i] for i in kept], [reference.paths[i] for i in kept]
 
 
+def check_reference(reference: Any) -> None:
+    """Raise an `IndexFileError` if the file of a reference that is an index was overwritten."""
+    if isinstance(reference, Index):
+        rows_of(reference)
+
+
 def _check_classes(data: ImageFolder, there: set[str]) -> None:
     """Raise a ValueError if the data has classes that are missing in the reference."""
     missing = sorted(set(data.names) - there)

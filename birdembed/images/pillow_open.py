@@ -19,9 +19,15 @@ MAX_BLOCKS = 64 << 20  # the same as in csrc/image/jpeg_scan.c
 FORMATS = (
     "JPEG MPO PNG GIF BMP DIB WEBP TIFF PPM HEIF AVIF JPEG2000 TGA ICO ICNS PCX PSD QOI SGI SUN DDS"
 ).split()
+#: Maximum number of pixels of formats that Pillow decodes in Python, some microseconds a pixel.
+_IN_PYTHON = {"QOI": 4_000_000, "DDS": 4_000_000}
+#: Maximum number of pixels of a PNG or JPEG 2000 within an icon, whose header says up to 1024x1024.
+_ICON_PIXELS = 1024 * 1024
 PILLOWS = 1024 * 1024 * 1024 // 4 // 3  # the default of PIL.Image.MAX_IMAGE_PIXELS
 
 _SCAN = re.compile(rb"\xff\xda..(.)", re.DOTALL)  # marker, length, number of components
+_ICONS = (b"\0\0\1\0", b"icns")  # how ICO and ICNS begin
+_WITHIN = re.compile(rb"IHDR(.{4})(.{4})|\xff\x4f\xff\x51.{4}(.{4})(.{4})", re.DOTALL)  # PNG, JP2
 _lock = threading.Lock()
 _at_work = 0  # threads inside our_limit
 
@@ -38,15 +44,17 @@ def opened(source: str | bytes) -> Iterator[Any]:
     from PIL import Image
 
     with _stream(source) as file:
-        if heif.format_of(file.read(heif.HEAD)) == "HEIC":
+        head = file.read(heif.HEAD)
+        if heif.format_of(head) == "HEIC":
             heif.register()
+        if head.startswith(_ICONS):  # Pillow decodes what is in an ICO when it opens it
+            _check_icons(_content(file))
         file.seek(0)
         Image.init()
         formats = [name for name in FORMATS if name in Image.OPEN]
         with our_limit(), Image.open(file, formats=formats) as image:
             check_pixels(*image.size)
-            if image.format in ("JPEG", "MPO"):
-                _check_scans(image, file)
+            _check_work(image, file)
             yield image
 
 
@@ -79,12 +87,37 @@ def our_limit() -> Iterator[None]:
                 Image.MAX_IMAGE_PIXELS = PILLOWS
 
 
-def _check_scans(image: Any, file: BinaryIO) -> None:
-    """Raise a ValueError for a JPEG whose scans have more blocks than the core allows."""
+def _check_work(image: Any, file: BinaryIO) -> None:
+    """Raise a ValueError for a file that takes far longer than its number of pixels tells."""
     width, height = image.size
+    most = _IN_PYTHON.get(image.format, MAX_PIXELS)
+    if width * height > most:
+        raise ValueError(
+            f"image of {width}x{height} pixels, the limit for {image.format} is {most}"
+        )
+    if image.format in ("JPEG", "MPO"):
+        _check_scans(width, height, _content(file))
+
+
+def _content(file: BinaryIO) -> bytes:
+    """Return the whole content of a file, and keep its position."""
     at = file.tell()
     file.seek(0)
-    components = sum(match[1][0] for match in _SCAN.finditer(file.read()))
+    content = file.read()
     file.seek(at)
+    return content
+
+
+def _check_icons(content: bytes) -> None:
+    """Raise a ValueError for an icon with an image that is much larger than an icon can be."""
+    for match in _WITHIN.finditer(content):
+        width, height = (int.from_bytes(side, "big") for side in match.groups() if side is not None)
+        if width * height > _ICON_PIXELS:
+            raise ValueError(f"an icon with an image of {width}x{height} pixels")
+
+
+def _check_scans(width: int, height: int, content: bytes) -> None:
+    """Raise a ValueError for a JPEG whose scans have more blocks than the core allows."""
+    components = sum(match[1][0] for match in _SCAN.finditer(content))
     if components * -(-width // 8) * -(-height // 8) > MAX_BLOCKS:
         raise ValueError(f"its scans have more blocks than the limit, {MAX_BLOCKS >> 20} million")

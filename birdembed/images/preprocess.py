@@ -85,7 +85,7 @@ def check_preprocess(value: Any) -> Preprocess:
 
 
 def _float(name: str, value: Any) -> float:
-    if isinstance(value, (str, bytes)):
+    if isinstance(value, (str, bytes, bool)):
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     try:
         number = float(value)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from birdembed.base.checks import is_missing
+from birdembed.base.checks import check_not_masked, is_missing
 from birdembed.base.text import shown
 from birdembed.images import pillow
 from birdembed.images.files import folder_of_images
@@ -171,6 +171,7 @@ def _array_source(array: np.ndarray, name: str, position: int) -> Source:
         raise TypeError(
             f"image {position} is an array of dtype {array.dtype}, expected uint8 (0 to 255)"
         )
+    check_not_masked(f"image {position}", array)
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from birdembed._core import WeightsError
-from birdembed.base.files import cache_dir, replacing, sha256_of_file
+from birdembed.base.files import cache_dir, replacing, sha256_of_file, text_of_file
 from birdembed.base.json_text import json_object
 from birdembed.base.text import error_text
 from birdembed.images.preprocess import Preprocess
@@ -62,7 +62,7 @@ class _Record:
         if not path.is_file():
             return cls(path)
         try:
-            value = json_object(path.read_text(encoding="utf-8"))
+            value = json_object(text_of_file(path))
             commits, files = value["commits"], value["files"]
             hashes = [_strings(known) for known in dict(files).values()]
             if not (_strings(commits) and isinstance(files, dict) and all(hashes)):

@@ -34,6 +34,12 @@ def _make(path: str, **fields: Any) -> Preprocess:
         raise WeightsError(f"{path}: {error_text(error)}; {_ADVICE}") from error
 
 
+def _given(cfg: Mapping[str, Any], key: str, default: Any) -> Any:
+    """Return the value of a key, or the default if it is missing or null."""
+    value = cfg.get(key)
+    return default if value is None else value
+
+
 def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = False) -> Preprocess:
     """Return the preprocessing of a timm `pretrained_cfg`.
 
@@ -45,10 +51,8 @@ def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = Fa
     WeightsError
         The preprocessing is not supported; the message starts with `path`.
     """
-    shape = cfg.get("input_size", [3, 224, 224])
-    mode = cfg.get("crop_mode") or "center"
-    # Without the key, timm uses 0.875.
-    crop_pct = cfg.get("crop_pct") or 0.875
+    shape = _given(cfg, "input_size", [3, 224, 224])
+    mode = _given(cfg, "crop_mode", "center")
     square = isinstance(shape, list) and len(shape) == 3 and shape[1] == shape[2]
     if not square or shape[0] != 3:
         raise WeightsError(f"{path}: input_size {shown(shape)} is not (3, n, n); {_ADVICE}")
@@ -58,10 +62,10 @@ def preprocess_from_timm(cfg: Mapping[str, Any], path: str, *, mirror: bool = Fa
         path,
         size=shape[-1],
         resize="squash" if mode == "squash" else "shortest",
-        crop_pct=crop_pct,
-        interpolation=cfg.get("interpolation") or "bicubic",
-        mean=cfg.get("mean") or IMAGENET_MEAN,
-        std=cfg.get("std") or IMAGENET_STD,
+        crop_pct=_given(cfg, "crop_pct", 0.875),  # as in timm
+        interpolation=_given(cfg, "interpolation", "bicubic"),
+        mean=_given(cfg, "mean", IMAGENET_MEAN),
+        std=_given(cfg, "std", IMAGENET_STD),
         mirror=mirror,
     )
 
@@ -92,7 +96,7 @@ def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preproces
     for key in ("do_resize", "do_normalize", "do_rescale"):
         if cfg.get(key) is False:
             raise WeightsError(f"{path}: {key} is false; {_ADVICE}")
-    factor = cfg.get("rescale_factor") or 1 / 255
+    factor = _given(cfg, "rescale_factor", 1 / 255)
     if not isinstance(factor, float) or abs(factor * 255 - 1) > 1e-6:
         raise WeightsError(f"{path}: rescale_factor is not 1/255; {_ADVICE}")
     resample = cfg.get("resample", 3)
@@ -105,7 +109,7 @@ def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preproces
     kind = str(cfg.get("image_processor_type") or cfg.get("feature_extractor_type") or "")
     if kind.startswith("ConvNext") or "crop_pct" in cfg:
         square = edge >= 384
-        crop_pct = 1.0 if square else cfg.get("crop_pct") or 224 / 256
+        crop_pct = 1.0 if square else _given(cfg, "crop_pct", 224 / 256)
     elif cfg.get("do_center_crop"):
         size, _ = _edge(cfg.get("crop_size", edge), path)
         if square or size > edge:
@@ -120,6 +124,6 @@ def preprocess_from_transformers(cfg: Mapping[str, Any], path: str) -> Preproces
         resize="squash" if square else "shortest",
         crop_pct=crop_pct,
         interpolation=_RESAMPLE[resample],
-        mean=cfg.get("image_mean") or IMAGENET_MEAN,
-        std=cfg.get("image_std") or IMAGENET_STD,
+        mean=_given(cfg, "image_mean", IMAGENET_MEAN),
+        std=_given(cfg, "image_std", IMAGENET_STD),
     )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from birdembed._core import WeightsError
-from birdembed.base.files import KeptFile
+from birdembed.base.files import KeptFile, text_of_file
 from birdembed.base.json_text import json_object
 from birdembed.base.species_names import SpeciesNames, checked_species_names
 from birdembed.base.text import composed, error_text, shortened, shown
@@ -43,7 +43,7 @@ _TRIES = 20  # maximum number of saves by other processes while a folder is read
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raise a WeightsError that names the file if it is not one."""
     try:
-        return json_object(path.read_text(encoding="utf-8"))
+        return json_object(text_of_file(path))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as JSON: {error}") from error
 

@@ -47,6 +47,11 @@ def read_model(
         return read_pretrained(_BUNDLED / text, source=text, **shared)
     if text == "sscd":
         return _read_sscd(shared)
+    if os.sep in text and os.path.lexists(text):  # it is not asked for on the hub
+        raise WeightsError(
+            f"{text}: expected the folder of a model; to load a file of weights, use "
+            "load_model('resnet50', weights=FILE)"
+        )
     from birdembed.pretrained.hub import hub_id, load_hub
 
     if hub_id(text) is None:

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from birdembed._core import WeightsError
-from birdembed.base.files import keep_owner, lock, open_to_others, path_text, staging, with_path
+from birdembed.base.files import (
+    keep_owner,
+    lock,
+    made_folder,
+    open_to_others,
+    path_text,
+    staging,
+    text_of_file,
+    with_path,
+)
 from birdembed.base.json_text import json_text
 from birdembed.base.species_names import full_name
 from birdembed.base.text import readable
@@ -85,9 +94,11 @@ def _config(pretrained: Pretrained, has_gallery: bool, dtype: str) -> dict[str, 
 def _is_ours(card: Path) -> bool:
     """Return whether a model card may be written: there is none, or it was generated."""
     try:
-        return MARK in card.read_text(encoding="utf-8", errors="replace")
+        return MARK in text_of_file(card, errors="replace")
     except FileNotFoundError:
         return True
+    except OSError:  # a folder, a pipe, or a file that this user may not read
+        return False
 
 
 def _commit(staged: Path, folder: Path) -> None:
@@ -186,8 +197,7 @@ def write_pretrained(
     config = _config(pretrained, write_gallery is not None, dtype)
     text = json_text(config, indent=2)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with staging(folder, "save.") as staged:
+        with made_folder(folder), staging(folder, "save.") as staged:
             write_safetensors(staged / WEIGHTS, to_saved(as_stored(pretrained.state, dtype)))
             if pretrained.projection is not None:
                 write_projection(staged / PROJECTION, pretrained.projection)

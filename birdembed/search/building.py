@@ -16,12 +16,13 @@ from birdembed.base.checks import check_choice, is_missing
 from birdembed.base.embedding_bar import EmbeddingBar
 from birdembed.base.text import shown
 from birdembed.data.folder import ImageFolder
+from birdembed.data.parts import check_not_parts
 from birdembed.images.files import folder_of_images
 from birdembed.images.report import EncodeReport, described
 from birdembed.images.sources import Inputs, is_image
 from birdembed.search import columns as columns_
 from birdembed.search.columns import Column
-from birdembed.search.embedding_cache import EmbeddingCache, content_key
+from birdembed.search.embedding_cache import EmbeddingCache, content_key, state_of
 from birdembed.search.rows import Rows, check_unique
 
 CHUNK = 32  # images between two writes to the cache: the most that is lost if killed
@@ -90,7 +91,7 @@ def collect(
         The folder does not exist or has no images, lists differ in length, or an item is not an
         image.
     """
-    inputs, own_ids, own_labels, closed = _found(images)
+    inputs, own_ids, own_labels, closed = _found(images, labels is None)
     items, names = list(inputs.items), inputs.names
     for position, item in enumerate(items):
         if not is_image(item) and not (gaps and is_missing(item)):
@@ -126,18 +127,25 @@ def _given_ids(ids: Iterable[Any]) -> list[str]:
 
 
 def _found(
-    images: Any,
+    images: Any, labelled: bool
 ) -> tuple[Inputs, list[str] | None, list[str | None] | None, list[tuple[str, str]]]:
-    """Return a list of images, the ids and labels of a folder, and its unreadable subfolders."""
+    """Return a list of images, the ids and labels of a folder, and its unreadable subfolders.
+
+    With `labelled`, folders of dataset splits are an error: they would become the labels.
+    """
     if isinstance(images, (str, os.PathLike)):
         listing = folder_of_images(images)
         labels = [name.split("/")[0] if "/" in name else None for name in listing.names]
+        if labelled:
+            check_not_parts(listing.root, {name for name in labels if name})
         return Inputs.of(listing.paths), listing.names, labels, listing.reasons
     inputs = Inputs.of(images)
     if inputs.single:
         raise TypeError("images must be a folder or a list of images, got one image")
     inputs = inputs.listed()
     if isinstance(images, ImageFolder):
+        if labelled:
+            check_not_parts(images.root, images.class_names)
         labels = [images.class_names[k] if k >= 0 else None for k in images.labels]
         return inputs, [_relative(path, images.root) for path in inputs.items], labels, []
     return inputs, None, None, []
@@ -226,24 +234,35 @@ def outcomes(model: Any, images: Sequence[Any], finished: _Finished) -> Iterator
     Images with the same content are embedded once.
     """
     waiting: dict[bytes | int, list[int]] = {}  # content (or position) -> positions
+    states: dict[int, Any] = {}  # of the files that wait, before their keys were computed
     for position, image in enumerate(images):
+        state = state_of(image)
         key = finished.key(image)
         row = None if key is None or key in waiting else finished.get(key)
         if row is not None:
             yield Outcome(position, *row)
             continue
         waiting.setdefault(position if key is None else key, []).append(position)
+        states[position] = state
         if len(waiting) == CHUNK:
-            yield from _embedded(model, images, waiting, finished)
-            waiting = {}
+            yield from _embedded(model, images, waiting, states, finished)
+            waiting, states = {}, {}
     if waiting:
-        yield from _embedded(model, images, waiting, finished)
+        yield from _embedded(model, images, waiting, states, finished)
 
 
 def _embedded(
-    model: Any, images: Sequence[Any], waiting: dict[bytes | int, list[int]], finished: _Finished
+    model: Any,
+    images: Sequence[Any],
+    waiting: dict[bytes | int, list[int]],
+    states: dict[int, Any],
+    finished: _Finished,
 ) -> Iterator[Outcome]:
-    """Embed the waiting images, cache the rows, and yield the outcomes, failures last."""
+    """Embed the waiting images, cache the rows, and yield the outcomes, failures last.
+
+    A file that was written to since its state was noted has the vector of another content than its
+    key: it is not cached, and files with its old content are embedded by themselves.
+    """
     keys, places = list(waiting), list(waiting.values())
     vectors, report = model.encode(
         [images[positions[0]] for positions in places],
@@ -253,6 +272,11 @@ def _embedded(
         return_report=True,
     )
     vectors = np.asarray(vectors, np.float32)
+    others: dict[bytes | int, list[int]] = {}
+    for chunk, (first, *rest) in enumerate(places):
+        if states[first] != state_of(images[first]):
+            keys[chunk], places[chunk] = first, [first]
+            others |= {position: [position] for position in rest}
     finished.put([keys[chunk] for chunk in report.kept], vectors, report.decoders, model)
     for row, chunk in enumerate(report.kept):
         for position in places[chunk]:
@@ -260,6 +284,8 @@ def _embedded(
     for chunk, _, reason in report.failures:
         for position in places[chunk]:
             yield Outcome(position, None, reason=reason)
+    if others:
+        yield from _embedded(model, images, others, states, finished)
 
 
 def _rows(task: Task, found: Sequence[Outcome]) -> tuple[Rows, EncodeReport]:

@@ -14,6 +14,7 @@ from birdembed.base.text import composed, shown
 from birdembed.search.growing_strings import GrowingStrings
 from birdembed.search.packed_strings import PackedStrings
 
+_EXACT = 2**53  # floats hold all integers up to here
 #: Strings or numbers, one per row.
 Column = Sequence["str | None"] | NDArray[Any]
 
@@ -73,11 +74,15 @@ def from_metadata(metadata: Any, n: int) -> dict[str, Column]:
             "metadata must be a mapping of columns, a DataFrame or a list of dicts, got "
             f"{type(metadata).__name__}"
         )
-    columns = {}
+    columns: dict[str, Column] = {}
     for name in metadata.keys():
         if not isinstance(name, str) or name in ("id", "label"):
             raise ValueError(f"metadata: a column cannot be named {name!r}")
-        columns[name] = _column(metadata[name], n, f"metadata column {name!r}")
+        if name in columns:  # of a DataFrame
+            raise ValueError(f"metadata: several columns are named {name!r}; rename them")
+        what = f"metadata column {name!r}"
+        of_kind = strings if name == "path" else _column
+        columns[name] = of_kind(metadata[name], n, what)
     return columns
 
 
@@ -105,6 +110,8 @@ def _column(values: Any, n: int, name: str) -> Column:
     if present and all(_is_number(value) for value in present):
         whole = len(present) == n and all(isinstance(v, (int, np.integer)) for v in present)
         numbers = [np.nan if is_missing(value) else value for value in listed]
+        if not whole:
+            _check_exact(name, (v for v in present if isinstance(v, (int, np.integer))))
         try:
             return np.asarray(numbers, np.int64 if whole else np.float64)
         except OverflowError:
@@ -112,9 +119,28 @@ def _column(values: Any, n: int, name: str) -> Column:
     return strings(listed, n, name)
 
 
+def _check_exact(name: str, integers: Iterable[Any]) -> None:
+    """Raise a ValueError if an integer would become another number in a column of floats."""
+    for value in integers:
+        if abs(int(value)) > _EXACT and _float(int(value)) != int(value):
+            raise ValueError(
+                f"{name} has the integer {shown(int(value))}, which a column with fractions or "
+                "missing values cannot hold exactly; use strings"
+            )
+
+
+def _float(value: int) -> float:
+    """Return an integer as a float, infinite if it is too large."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
+
+
 def _is_number(value: Any) -> bool:
-    """Return whether a value is a number; a boolean is not."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    """Return whether a value is a number; a boolean is not, nor a time span of NumPy."""
+    numbers = isinstance(value, (int, float, np.integer, np.floating))
+    return numbers and not isinstance(value, (bool, np.timedelta64))
 
 
 def take(column: Column, rows: NDArray[Any]) -> Column:
@@ -143,11 +169,26 @@ def matches(name: str, column: Column, wanted: Any) -> NDArray[np.bool_]:
     """
     values = [_checked(name, column, value) for value in _listed(wanted)]
     if isinstance(column, np.ndarray):
-        found = np.isin(column, [value for value in values if value is not None])
+        held = [_as_held(column.dtype, value) for value in values if value is not None]
+        found = np.isin(column, np.asarray([v for v in held if v is not None], column.dtype))
         return found | np.isnan(column) if None in values and column.dtype.kind == "f" else found
     texts = set(values)
     spelled = (value if value is None else composed(value) for value in column)
     return np.fromiter((value in texts for value in spelled), bool, len(column))
+
+
+def _as_held(dtype: np.dtype[Any], value: Any) -> Any:
+    """Return a number as a column of this type holds it, or None if it cannot hold it exactly.
+
+    NumPy would compare 64-bit integers with floats as floats, and find equal what is not.
+    """
+    value = value.item() if isinstance(value, (np.number, np.bool_)) else value
+    if dtype.kind == "f":
+        near: Any = _float(value) if isinstance(value, int) else float(value)
+    else:
+        near = int(value) if abs(value) < np.inf else 0
+    limits = {"b": (0, 1), "i": (-(2**63), 2**63 - 1)}.get(dtype.kind, (near, near))
+    return near if near == value and limits[0] <= near <= limits[1] else None
 
 
 def _listed(wanted: Any) -> list[Any]:
@@ -195,6 +236,9 @@ def align(
         elif isinstance(ours, np.ndarray) and isinstance(theirs, np.ndarray):
             if (ours.dtype == bool) != (theirs.dtype == bool):
                 raise TypeError(f"metadata column {name!r} mixes booleans and numbers")
+            if ours.dtype != theirs.dtype:
+                whole = ours if ours.dtype.kind == "i" else theirs
+                _check_exact(f"metadata column {name!r}", whole.tolist())
         before[name], after[name] = ours, theirs
     return before, after
 

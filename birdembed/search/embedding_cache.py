@@ -54,6 +54,16 @@ def content_key(image: Any) -> bytes | None:
     return None
 
 
+def state_of(image: Any) -> tuple[int, int, int] | None:
+    """Return what changes if the file of an image is written to; None for an image in memory."""
+    image = unpacked(image)
+    if isinstance(image, (str, os.PathLike)):
+        with contextlib.suppress(OSError):
+            state = os.stat(image)
+            return state.st_size, state.st_mtime_ns, state.st_ino
+    return None
+
+
 class EmbeddingCache:
     """Caches the embeddings of one model in a folder.
 
@@ -115,7 +125,7 @@ class EmbeddingCache:
             dim = int(_HEADER.unpack(header)[2])
             if 0 < dim <= _MOST_NUMBERS and header == self._header(dim):
                 return dim
-        if header:
+        if header and not self._header(0)[: 20 + 64].startswith(header):  # or an unfinished write
             aside = self.path.with_suffix(".damaged")
             os.replace(self.path, aside)
             warnings.warn(
@@ -188,7 +198,11 @@ class EmbeddingCache:
             torn = (size - _HEADER.size) % records.itemsize
             if torn:
                 os.ftruncate(fd, size - torn)
-            _write_all(fd, records.tobytes())
+            try:
+                _write_all(fd, records.tobytes())
+            except OSError:
+                os.ftruncate(fd, size - torn)  # a full disk gets its space back
+                raise
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:

@@ -237,7 +237,8 @@ class Index(SharedRows):
             Default: for a folder, the paths relative to it; for a list, the paths as given, or
             the positions of items that are not paths.
         labels : sequence of str, optional
-            Default: the class of an image, or the first folder of its relative path.
+            Default: the class of an image, or the first folder of its relative path; a folder of
+            dataset splits (`train`, `valid`) is an error.
         metadata : mapping, DataFrame or list of dicts, optional
             More columns, one value per image. A column `path` with the absolute paths is added if
             there is none.

@@ -48,6 +48,7 @@ def search(
     chosen = rows.select(where, exclude_ids)
     found = len(rows) if chosen is None else len(chosen)
     corpus = rows.vectors if len(rows) else np.empty((0, vectors.shape[1]), np.float32)
+    rows.check_file()  # again: encoding the query may have taken long
     # The core fills k columns, however few rows there are.
     most = min(check_integer("k", k, 1), max(found, 1))
     scores, indices = search_rows(vectors, corpus, most, rows=chosen)
@@ -64,6 +65,7 @@ def search(
         asked.shown,
         getattr(model, "threshold", None),
     )
+    rows.check_file()  # what was overwritten meanwhile gave wrong rows
     return result[0] if single else result
 
 

@@ -99,9 +99,9 @@ class Look:
 class Health:
     """The state of the server, its model and its index.
 
-    `status` is "ok", or "busy" if all `max_pending` places are taken, so that another photo
-    gets 503. `pending` is the number of current requests; `receiving` of them are still
-    being received and take no place.
+    `status` is "ok", "busy" if all `max_pending` places are taken, so that another photo
+    gets 503, or "error" if searches fail; `problem` then says why. `pending` is the number of
+    current requests; `receiving` of them are still being received and take no place.
 
     `species` and `photographs` are null without a gallery or an index; `no_gallery` and `no_index`
     then say how to add one. `threshold` is the minimum similarity of a known species. `viewable`
@@ -120,6 +120,7 @@ class Health:
     viewable: bool
     no_gallery: str | None
     no_index: str | None
+    problem: str | None = None
     max_bytes: int = 0
     pending: int = 0
     receiving: int = 0

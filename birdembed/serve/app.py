@@ -38,7 +38,7 @@ _ERRORS = described(
         413: "the file is too large",
         415: "neither a form nor a photo",
         422: "no photo, one that cannot be read, or a number out of range",
-        503: "busy; try again after the time in the header Retry-After",
+        503: "busy; try again after the time in the header Retry-After; or the disk is full",
     }
 )
 _MISSING = described({404: "the server has no gallery or index; says how to add it"})
@@ -125,7 +125,7 @@ class _Endpoints:
         health.receiving = len(self.receiving)
         health.pending = health.receiving + self.lanes.pending
         health.max_pending = self.lanes.ordinary.max_pending
-        if self.lanes.ordinary.full:
+        if health.status == "ok" and self.lanes.ordinary.full:
             health.status = "busy"
         return Json(asdict(health))
 

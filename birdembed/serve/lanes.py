@@ -7,10 +7,12 @@ from typing import Any
 from birdembed.images.pillow_open import opened
 from birdembed.serve.batcher import Batcher, embedder
 
-_LARGE = 48_000_000  # pixels times scans of a JPEG: about half a second
+_LARGE = 48_000_000  # pixels times cost times scans of a JPEG: about half a second
 _LARGE_PENDING = 8  # decoded one at a time, with up to 1.4 GB
-# Formats whose decoding time only depends on the number of pixels.
-_PLAIN = frozenset("JPEG MPO PNG GIF BMP DIB WEBP TIFF PPM HEIF AVIF JPEG2000 TGA".split())
+# Formats whose decoding time only depends on the number of pixels, compared with a JPEG's.
+_COSTS = dict.fromkeys("JPEG MPO PNG GIF BMP DIB TIFF PPM TGA".split(), 1)
+_COSTS |= {"WEBP": 2, "HEIF": 2, "AVIF": 2, "JPEG2000": 4}
+_IN_WORDS = (b"P1", b"P2", b"P3")  # PPM with numbers as text, which Pillow reads in Python
 
 
 class Lanes:
@@ -53,9 +55,10 @@ def takes_long(data: bytes) -> bool:
     try:
         with opened(data) as image:
             width, height = image.size
-            if image.format not in _PLAIN:
+            cost = _COSTS.get(image.format)
+            if cost is None or data.startswith(_IN_WORDS):
                 return True
     except Exception:  # an error of a plugin; if unknown, assume that it takes long
         return True
     scans = data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 1
-    return width * height * max(1, scans) > _LARGE
+    return width * height * cost * max(1, scans) > _LARGE

@@ -14,7 +14,9 @@ from birdembed.base.system import get_num_threads
 from birdembed.base.text import shortened
 from birdembed.model.stateful import snapshot_of
 from birdembed.search.index import Index
+from birdembed.search.mapped_file import IndexFileError
 from birdembed.search.results import SearchResult
+from birdembed.search.shared_rows import rows_of
 from birdembed.serve.answers import (
     Embedding,
     Example,
@@ -155,9 +157,9 @@ class Service:
 
     def health(self) -> Health:
         """Return the state of the model and the index."""
-        now = snapshot_of(self.model)
+        now, problem = snapshot_of(self.model), self._problem()
         return Health(
-            status="ok",
+            status="ok" if problem is None else "error",
             version=__version__,
             model=_shown(now.source),
             architecture=self.model.architecture,
@@ -169,7 +171,20 @@ class Service:
             viewable=self.thumbnails is not None and self.thumbnails.viewable,
             no_gallery=self.no_gallery if self.gallery is None else None,
             no_index=NO_INDEX if self.index is None else None,
+            problem=problem,
         )
+
+    def _problem(self) -> str | None:
+        """Return why searches fail, or None."""
+        if self.index is not None:
+            try:
+                rows_of(self.index)
+            except IndexFileError:  # its message has the path, which is not for clients
+                return (
+                    "the file of the index was overwritten after it was loaded, so it cannot be "
+                    "searched; restart the server, and replace index files by renaming"
+                )
+        return None
 
 
 def _result(match: dict[str, Any]) -> Species | Result:

@@ -69,7 +69,10 @@ class Thumbnails:
         ------
         NoThumbnail
             The index has no path, or the id points outside the folder of images.
+        IndexFileError
+            The file of the index was overwritten.
         """
+        self._rows.check_file()
         if not 0 <= row < len(self._rows):
             raise NoThumbnail(f"the index has no row {row}")
         if self._photos is not None:

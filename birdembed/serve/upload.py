@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from tempfile import SpooledTemporaryFile
@@ -21,6 +22,8 @@ MAX_BYTES = 20_000_000
 _MARGIN = 64 * 1024  # bytes of a multipart body besides the file
 _SHOWN = 100  # characters of a name in a message
 _MEMORY = 1 << 20  # bytes of a photo in memory; a larger one goes to a temporary file
+#: The disk is full, or there are too many open files.
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
 #: The request body of the endpoints, for /openapi.json.
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -64,7 +67,8 @@ async def received(request: Request, max_bytes: int, receiving: Receiving) -> As
     ------
     HTTPException
         400 for a broken form or several files; 408 if the upload takes too long or stops; 413 if it
-        is larger than `max_bytes`; 415 for neither a form nor a photo; 422 for no or an empty file.
+        is larger than `max_bytes`; 415 for neither a form nor a photo; 422 for no or an empty file;
+        503 if the server has no place for it.
     Gone
         The client has disconnected.
     Overloaded
@@ -90,6 +94,11 @@ async def received(request: Request, max_bytes: int, receiving: Receiving) -> As
                 file, name, fields = await take(limited, stack)
         except ClientDisconnect:
             raise Gone("the client is gone") from None
+        except OSError as error:
+            if error.errno not in _NO_PLACE:
+                raise
+            what = (error.strerror or "").lower()
+            raise HTTPException(503, f"the server cannot store the file: {what}") from error
         size = file.seek(0, 2)
         if size > max_bytes:
             raise too_large(max_bytes)

@@ -23,7 +23,16 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import BirdembedError, WeightsError
 from birdembed._version import __version__
-from birdembed.base.files import lock, replacing, staging, sweep, with_path
+from birdembed.base.files import (
+    lock,
+    made_folder,
+    regular,
+    replacing,
+    staging,
+    sweep,
+    text_of_file,
+    with_path,
+)
 from birdembed.base.json_text import json_object, json_text
 from birdembed.base.species_names import SpeciesNames, checked_species_names
 from birdembed.base.text import error_text, shortened, shown, some
@@ -127,8 +136,7 @@ def prepare_folder(directory: str | os.PathLike[str]) -> None:
     """
     folder = Path(directory)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with staging(folder, "probe") as probe:
+        with made_folder(folder), staging(folder, "probe") as probe:
             (probe / "file").write_bytes(b"")
     except OSError as error:
         raise with_path(error, folder) from error
@@ -176,8 +184,6 @@ def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) 
     OSError
         The folder cannot be written, or the disk is full. The message names the file.
     """
-    folder = Path(directory)
-    prepare_folder(folder)
     names = [n for n, _ in _names(checkpoint.architecture, len(checkpoint.class_names))]
     tensors = {
         f"{kind}/{name}": array
@@ -196,14 +202,16 @@ def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) 
     values = json.loads(json.dumps(values))
     values[_OWN] = _own_checksum(values)
     text = json_text(values, indent=1)
-    try:
-        write_safetensors(folder / file, tensors)
-        with replacing(folder / LAST) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-    except BaseException:
-        with contextlib.suppress(OSError):
-            (folder / file).unlink()
-        raise
+    with made_folder(directory) as folder:
+        prepare_folder(folder)
+        try:
+            write_safetensors(folder / file, tensors)
+            with replacing(folder / LAST) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                (folder / file).unlink()
+            raise
     for path in folder.glob("step-*.safetensors"):
         if path.name != file:
             with contextlib.suppress(OSError):
@@ -221,7 +229,7 @@ def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
     """
     path = Path(directory) / LAST
     try:
-        values = json_object(path.read_text(encoding="utf-8"))
+        values = json_object(text_of_file(path))
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file; this folder has no checkpoint") from None
     except (OSError, ValueError) as error:
@@ -286,6 +294,7 @@ def _read_tensors(file: Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     try:
+        os.close(regular(os.fspath(file), os.O_RDONLY | os.O_CLOEXEC))  # no pipe
         return load_file(file)
     except FileNotFoundError:
         raise WeightsError(f"{file}: no such file, but {LAST} refers to it") from None

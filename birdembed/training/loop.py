@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from birdembed.base.files import made_folder
 from birdembed.model.snapshot import Snapshot
 from birdembed.model.stateful import set_snapshot, snapshot_of
 from birdembed.training.checkpoint import (
@@ -48,15 +50,26 @@ class Loop:
         self._report = run.report
         self._ended = False
         self._saved = -1  # step of the last checkpoint
+        self._unwritable = False  # writing to the folder of checkpoints has failed
 
     def train(self) -> None:
         """Train; the caller holds the lock of the model."""
-        before, path = snapshot_of(self._run.model), self._config.checkpoint_dir
-        lock = None
-        if path is not None:
+        path = self._config.checkpoint_dir
+        if path is None:
+            self._guarded()
+            return
+        with made_folder(path):
             prepare_folder(path)
             lock = take_folder(path)
-            sweep_folder(path)
+            try:
+                sweep_folder(path)
+                self._guarded()
+            finally:
+                os.close(lock)
+
+    def _guarded(self) -> None:
+        """Train; after an error, keep as much of the work as possible."""
+        before = snapshot_of(self._run.model)
         try:
             self._train()
         except KeyboardInterrupt as error:
@@ -69,8 +82,6 @@ class Loop:
             raise
         finally:
             self._report.close()
-            if lock is not None:
-                os.close(lock)
 
     def _train(self) -> None:
         run, cfg = self._run, self._config
@@ -186,7 +197,17 @@ class Loop:
     def _keep_best(self, snapshot: Snapshot) -> None:
         self._run.best = snapshot
         if self._config.checkpoint_dir is not None:
-            write_best(self._config.checkpoint_dir, snapshot.pretrained())
+            with self._writing():
+                write_best(self._config.checkpoint_dir, snapshot.pretrained())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Remember an `OSError` of the block: nothing more can be written to the folder."""
+        try:
+            yield
+        except OSError:
+            self._unwritable = True
+            raise
 
     def _end(self) -> None:
         """Give the model its final weights."""
@@ -216,7 +237,8 @@ class Loop:
         path = self._config.checkpoint_dir
         if path is None:
             return True
-        save(self._run, path)
+        with self._writing():
+            save(self._run, path)
         self._saved = self._run.step_count
         return self._tell("on_checkpoint", path)
 
@@ -251,7 +273,7 @@ class Loop:
         if not self._published(before):
             return
         text = f"stopped by an error; the model has the weights of step {run.step_count}"
-        if path is not None and not isinstance(error, OSError):
+        if path is not None and not self._unwritable:
             text += self._saved_or_not(f"; a checkpoint is in {path}")
         self._report.warn(text)
 

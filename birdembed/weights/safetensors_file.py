@@ -6,6 +6,7 @@ import json
 import math
 import mmap
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -19,6 +20,9 @@ from birdembed.weights.tensors import StoredTensor
 
 #: BF16 is stored as its bits, because NumPy has no bfloat16.
 _NUMPY_TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8", "I64": "<i8", "I8": "i1"}
+
+#: How the library ends the text of an error of the system.
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> WeightsError:
@@ -139,4 +143,7 @@ def write_safetensors(
         try:
             save_file(dict(tensors), temporary, dict(metadata or {"format": "pt"}))
         except safetensors.SafetensorError as error:
-            raise OSError(f"cannot be written: {error}") from error
+            number = _SYSTEM_ERROR.search(str(error))
+            if number is None:
+                raise OSError(f"cannot be written: {error}") from error
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

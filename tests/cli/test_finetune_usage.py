@@ -98,6 +98,12 @@ def test_no_folder_is_1(training, tmp_path, capsys):
     assert training == []
 
 
+def test_a_model_that_does_not_exist_leaves_no_folder(photos, tmp_path):
+    out = tmp_path / "a" / "out"
+    assert main(["finetune", photos.root, "-o", str(out), "--model", "no-such-model"]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_finetune_on_the_parent_of_its_parts(tmp_path, capsys):
     image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
     for part in ("train", "valid"):

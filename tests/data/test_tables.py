@@ -217,6 +217,11 @@ def test_splits_are_no_classes_for_anybody(tmp_path, names):
             use(ImageFolder(tmp_path))
 
 
+def test_an_empty_label_is_no_class():
+    with pytest.raises(ValueError, match="label at position 1 is empty; use None"):
+        ImageFolder.from_lists(["a", "b"], ["x", " "])
+
+
 def test_folders_of_other_words_are_classes(tmp_path):
     for name in ("train", "valise"):
         (tmp_path / name / "x").mkdir(parents=True)

@@ -156,3 +156,30 @@ def test_the_memory_of_a_large_picture_with_transparency(tmp_path):
     *shape, kilobytes = map(int, done.stdout.split())
     assert shape == [9000, 9000, 3]
     assert kilobytes * 1024 < 10 * 9000 * 9000 + (100 << 20)
+
+
+def qoi(width, height):
+    runs = b"\xfd" * (width * height // 62) + bytes([0xC0 | (width * height % 62 - 1) & 0x3F])
+    head = b"qoif" + struct.pack(">IIBB", width, height, 3, 0)
+    return head + runs + b"\0" * 7 + b"\1"
+
+
+def test_formats_that_pillow_decodes_in_python_have_a_lower_limit():
+    assert be.decode_image(qoi(100, 70)).shape == (70, 100, 3)
+    began = time.process_time()
+    with pytest.raises(be.DecodeError, match="10000x10000 pixels, the limit for QOI is 4000000"):
+        be.decode_image(qoi(10_000, 10_000))  # 1.6 MB
+    assert time.process_time() - began < 1
+
+
+def test_an_icon_with_a_bomb_in_it():
+    """Pillow decodes the PNG of an ICO as large as it is, whatever the header of the ICO says."""
+    small, large = (encode(Image.new("L", (side, side), 99)) for side in (64, 4000))
+    for side, data in ((64, small), (16, large)):
+        head = struct.pack("<HHH4BHHII", 0, 1, 1, side, side, 0, 0, 1, 32, len(data), 22)
+        if data is small:
+            assert be.decode_image(head + data)[0, 0].tolist() == [99, 99, 99]
+            continue
+        for icon in (head + data, b"icns" + struct.pack(">I4sI", 16, b"ic07", 8) + data):
+            with pytest.raises(be.DecodeError, match="an icon with an image of 4000x4000"):
+                be.decode_image(icon)

@@ -110,6 +110,21 @@ def test_bad_files_are_skipped_and_named(folder):
     assert len(index.report.failures) == 4
 
 
+def test_dataset_splits_are_no_labels(tmp_path):
+    for part in ("train", "valid"):
+        for species in ("auk", "owl"):
+            (tmp_path / part / species).mkdir(parents=True)
+            (tmp_path / part / species / "a.png").write_bytes(f"{part}{species}".encode())
+    model, train = FakeModel(), str(tmp_path / "train")
+    for images in (tmp_path, ImageFolder(tmp_path)):
+        with pytest.raises(ValueError, match="are dataset splits, not classes") as caught:
+            Index.build(model, images)
+        assert repr(train) in str(caught.value)
+    assert Index.build(model, train).labels.tolist() == ["auk", "owl"]
+    own = ["auk", "owl", "auk", "owl"]
+    assert Index.build(model, tmp_path, labels=own).labels.tolist() == own
+
+
 def test_refusals(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Index.build(FakeModel(), tmp_path / "nowhere")
@@ -190,6 +205,28 @@ def test_failures_are_tried_again(tmp_path):
     assert len(Index.build(model, folder, cache=tmp_path / "cache")) == 2
 
 
+def test_a_file_replaced_while_it_is_read_is_not_cached(tmp_path):
+    """Its vector belongs to the new content, its key to the old one."""
+    folder = make(tmp_path / "birds", ["a.jpg", "b.jpg", "c.jpg"])
+    for name in ("b.jpg", "c.jpg"):
+        (folder / name).write_bytes(b"a.jpg")
+    model, whole = FakeModel(), FakeModel.encode
+
+    def encode(images, *args, **options):
+        (folder / "a.jpg").write_bytes(b"another bird")
+        return whole(model, images, *args, **options)
+
+    model.encode = encode
+    index = Index.build(model, folder, cache=tmp_path / "cache")
+    right = FakeModel()
+    assert (index.embeddings[0] == right.encode(b"another bird")).all()
+    assert (index.embeddings[1:] == right.encode(b"a.jpg")).all()
+    (folder / "a.jpg").write_bytes(b"a.jpg")
+    again, n = build(folder, tmp_path / "cache")
+    assert (again.embeddings == right.encode(b"a.jpg")).all()
+    assert n == 1
+
+
 def test_a_cache_whose_disk_is_full_is_done_without(tmp_path, monkeypatch):
     folder = make(tmp_path / "birds", ["a.jpg", "b.jpg"])
 
@@ -246,6 +283,20 @@ def test_a_damaged_record_is_ignored_computed_again_and_said(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert build(folder, tmp_path / "cache")[1] == 0  # the new record is found first
+
+
+def test_a_header_that_was_not_written_to_its_end_is_no_damage(tmp_path):
+    """A full disk, or a process that was killed."""
+    folder = make(tmp_path / "birds", ["a.jpg"])
+    build(folder, tmp_path / "cache")
+    path = the_file(tmp_path / "cache")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert build(folder, tmp_path / "cache")[1] == 1
+    assert path.read_bytes() == whole
+    assert os.listdir(tmp_path / "cache") == [path.name]
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"something else" * 100])

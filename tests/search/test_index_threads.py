@@ -213,6 +213,27 @@ def test_a_file_that_was_written_into_is_noticed(tmp_path):
     assert len(be.Index.load(path)) == 2
 
 
+class Overwriting:
+    """A model that takes long enough for the index file to be overwritten."""
+
+    fingerprint = "f"
+
+    def __init__(self, path):
+        self.path = path
+
+    def encode(self, images, *args, **options):
+        os.truncate(self.path, 10)
+        return vector(1)
+
+
+def test_a_file_that_is_written_into_while_a_query_is_encoded_is_noticed(tmp_path):
+    path = saved(tmp_path / "x.index", [1, 2])
+    index = be.Index.load(path)
+    index.fingerprint, index.model = "f", Overwriting(path)
+    with pytest.raises(IndexFileError, match="overwritten"):
+        index.search(b"a picture", k=1)
+
+
 def test_a_file_of_the_same_size_written_in_place_is_noticed(tmp_path):
     path = saved(tmp_path / "x.index", [1, 2])
     index = be.Index.load(path)

@@ -175,3 +175,71 @@ def test_columns_of_text_in_other_types(tmp_path):
     damaged = table().replace_schema_metadata({b"birdembed.fingerprint": b"\xff"})
     pq.write_table(damaged, path)
     assert len(be.Index.from_parquet(path)) == 3
+
+
+BIG = 2**53 + 1  # the first integer that a float cannot hold
+
+
+def with_columns(metadata, n=2):
+    index = be.Index(4)
+    index.add([str(row) for row in range(n)], np.eye(4, dtype="f4")[:n], metadata=metadata)
+    return index
+
+
+@pytest.mark.parametrize("values", [[BIG, None], [BIG, 0.5], [-BIG, float("nan")]])
+def test_integers_are_exact_or_refused(values):
+    assert with_columns({"n": [BIG, 1]}).metadata["n"].tolist() == [BIG, 1]
+    with pytest.raises(ValueError, match=f"{values[0]}.*cannot hold exactly; use strings"):
+        with_columns({"n": values})
+    assert with_columns({"n": [2**53, None]}).metadata["n"][0] == 2**53
+
+
+def test_fractions_added_to_large_integers():
+    index = with_columns({"n": [BIG, 1]})
+    with pytest.raises(ValueError, match=f"{BIG}.*cannot hold exactly"):
+        index.add("x", np.ones(4), metadata={"n": [0.5]})
+    assert index.metadata["n"].tolist() == [BIG, 1]
+    small = with_columns({"n": [1, 2]})
+    small.add("x", np.ones(4), metadata={"n": [0.5]})
+    assert small.metadata["n"].tolist() == [1, 2, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("column", "wanted", "ids"),
+    [
+        ([float(2**53), 1.5], BIG, []),
+        ([float(2**53), 1.5], 2**53, ["0"]),
+        ([BIG, 1], [2**53, 1.0], ["1"]),
+        ([BIG, 1], [BIG, 0.5], ["0"]),
+        ([BIG, 1], [10**30, float("inf")], []),
+        ([0.5, 1], [10**400, 1], ["1"]),
+        ([True, False], [1, 7], ["0"]),
+        ([0, 1], True, ["1"]),
+        ([0.25, None], [np.float32(0.25), np.nan], ["0", "1"]),
+    ],
+)
+def test_where_compares_numbers_exactly(column, wanted, ids):
+    found = with_columns({"n": column}).search(np.ones(4, "f4"), where={"n": wanted})
+    assert sorted(found.ids) == ids
+
+
+def test_columns_of_one_name_and_paths_of_numbers():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match="several columns are named 'k'"):
+        with_columns(pandas.DataFrame([[1, 2], [3, 4]], columns=["k", "k"]))
+    with pytest.raises(TypeError, match=r"'path' must hold strings, got int \(1\)"):
+        with_columns({"path": [1, 2]})
+    with pytest.raises(TypeError, match="'t' must hold strings, got timedelta64"):
+        with_columns({"t": np.array([1, 2], "m8[s]")})
+
+
+def test_masked_values_are_not_taken_for_values():
+    vectors = np.ma.masked_array(np.eye(4, dtype="f4")[:1], mask=[[0, 1, 0, 0]])
+    with pytest.raises(ValueError, match="embeddings has masked values"):
+        be.Index(4).add(["a"], vectors)
+    with pytest.raises(ValueError, match="query has masked values"):
+        with_columns({}).search(vectors)
+    with pytest.raises(ValueError, match="image 0 has masked values"):
+        be.decode_image(np.ma.masked_array(np.zeros((4, 4, 3), "u1"), mask=True))
+    whole = np.ma.masked_array(np.full((4, 4, 3), 7, "u1"))
+    assert (be.decode_image(whole) == 7).all()

@@ -27,6 +27,15 @@ def test_what_takes_long():
     assert takes_long(scans + b"\xff\xda" * 20)
     assert takes_long(encode(Image.new("RGB", (8, 8)), "EPS"))  # another program's work
     assert takes_long(b"no picture")
+    for kind, side, long in (
+        ("WEBP", 4000, False),  # 12 megapixels of a phone are ordinary
+        ("WEBP", 5000, True),
+        ("JPEG2000", 3000, False),
+        ("JPEG2000", 4000, True),
+    ):
+        assert takes_long(encode(Image.new("L", (side, side)), kind)) == long
+    assert takes_long(b"P3\n2 2\n255\n" + b"12 " * 12)  # numbers as text, read in Python
+    assert not takes_long(b"P6\n2 2\n255\n" + bytes(12))
     assert takes_long(b"")
 
 

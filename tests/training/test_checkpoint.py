@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from birdembed import ImageFolder, Trainer, WeightsError, fine_tune, load_model
+from birdembed import Callback, ImageFolder, Trainer, WeightsError, fine_tune, load_model
 from birdembed.training import checkpoint
 from tests.support import ROOT
 from tests.support import fake_core_trainer as fake
@@ -68,6 +68,30 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(train, valid, tmp_pat
     assert checkpoint.read_checkpoint(tmp_path).step == 6
     assert len(list(tmp_path.glob("step-*"))) == 1
     monkeypatch.undo()
+
+
+def test_a_disk_that_is_full_from_the_start_is_left_as_it_was(train, tmp_path, monkeypatch):
+    def full(path, tensors, metadata=None):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(checkpoint, "write_safetensors", full)
+    with pytest.raises(OSError, match="No space left"):
+        fine_tune(new_model(), train, None, 1, checkpoint_dir=tmp_path / "a" / "b", **EASY)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_oserror_of_a_callback_does_not_cost_the_checkpoint(train, tmp_path):
+    """A connection that breaks is an OSError too, and says nothing of the disk."""
+
+    class Broken(Callback):
+        def on_step_end(self, trainer, logs):
+            if logs["step"] == 2:
+                raise ConnectionResetError("the tracking server went away")
+
+    model = new_model()
+    with pytest.raises(ConnectionResetError):
+        fine_tune(model, train, None, 1, checkpoint_dir=tmp_path, callbacks=Broken(), **EASY)
+    assert checkpoint.read_checkpoint(tmp_path).step == 2
 
 
 FULL = """

@@ -6,9 +6,12 @@ with the files that MLflow needs to load it (`mlflow.pyfunc.load_model`), serve 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import numpy as np
 
 from birdembed._core import WeightsError
 from birdembed._version import __version__
+from birdembed.base.files import made_folder
 from birdembed.base.optional import need
 from birdembed.integrations.mlflow.pyfunc import DEFAULTS
 from birdembed.model.load import load_model as load_folder
@@ -118,6 +122,8 @@ def save_model(
         `model` is not a `Model`.
     MlflowException
         `path` is not empty.
+    OSError
+        `path` cannot be written; nothing is left there.
     """
     _check_model(model)
     given = default_signature(model) if signature is None else signature
@@ -125,7 +131,7 @@ def save_model(
     if pip_requirements is None and conda_env is None:
         pip_requirements = _requirements_with(extra_pip_requirements)
         extra_pip_requirements = None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _all_or_nothing(path):
         data = Path(folder) / _FOLDER
         model.save_pretrained(data)
         pyfunc.save_model(
@@ -141,6 +147,21 @@ def save_model(
             code_paths=code_paths,
             metadata=metadata,
         )
+
+
+@contextlib.contextmanager
+def _all_or_nothing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Remove what the block wrote to a new or empty folder if it fails."""
+    with made_folder(path) as folder:
+        empty = not any(folder.iterdir())
+        try:
+            yield
+        except BaseException as error:
+            for entry in folder.iterdir() if empty else ():
+                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
+            if isinstance(error, shutil.Error):  # a list of all files and their errors
+                raise OSError(f"{folder}: cannot be written: {error.args[0][0][-1]}") from error
+            raise
 
 
 def _record_of(model: Model, record: MlflowModel | None, signature: ModelSignature) -> MlflowModel:
