@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(group)
 
 
-def _add_checkpoints(group: argparse._ArgumentGroup) -> None:
+def _add_checkpoints(group: Any) -> None:
     """Add the options that say where checkpoints go and how long they stay."""
     group.add_argument(
         "--checkpoint-dir",

@@ -16,6 +16,7 @@ import pytest
 
 from birdembed.cli import main
 from tests.serve.conftest import httpx
+from tests.support.memory import peak_memory
 from tests.support.pictures import encode
 from tests.support.species import picture
 
@@ -52,11 +53,6 @@ def test_search_over_a_socket(running, known):
     assert found["results"][0]["label"] == "FIRECREST"
 
 
-def memory(server, key="VmHWM"):
-    with open(f"/proc/{server.process.pid}/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
-
-
 HEAD = b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
 
 
@@ -77,7 +73,7 @@ def read(connection):
 def test_a_large_body_is_answered_and_not_kept(running):
     """Any ordinary client, which sends everything before it reads, gets to see the 413."""
     post(running, "embed", encode(picture(0, 0)))
-    before = memory(running)
+    before = peak_memory(running.process.pid)
     with connect(running) as connection:
         connection.sendall(HEAD + b"Content-Length: 60000000\r\n\r\n")
         for _ in range(60):
@@ -90,7 +86,7 @@ def test_a_large_body_is_answered_and_not_kept(running):
             connection.sendall(b"f4240\r\n" + bytes(1_000_000) + b"\r\n")
         connection.sendall(b"0\r\n\r\n")
         assert read(connection).startswith(b"HTTP/1.1 413")
-    assert memory(running) - before < 40e6
+    assert peak_memory(running.process.pid) - before < 40e6
     assert post(running, "embed", bytes(25_000_000)).status_code == 413
 
 
