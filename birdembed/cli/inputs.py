@@ -134,7 +134,7 @@ def labelled_images(word: str) -> be.ImageFolder:
     images = find_images([word])
     labels = images.labels
     if word == "-":
-        labels = [Path(path).resolve().parent.name for path in images.paths]
+        labels = [Path(path).resolve().parent.name or None for path in images.paths]
     data = be.ImageFolder.from_lists(images.paths, labels)
     if not data.class_names:
         raise ValueError(f"{word}: none of its photos has a label")

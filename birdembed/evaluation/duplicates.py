@@ -225,7 +225,7 @@ def _read(images: Any, argument: str, show_progress_bar: bool | None) -> _Thumbn
 
     small = Preprocess(size=_SIDE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     inputs = Inputs.of(images)
-    tags = getattr(images, "names", None)
+    tags = _tags(images)
     rows, names, labels = [np.empty((0, 3 * _SIDE * _SIDE), np.float32)], [], []
     failures = []
     bar = progress_bar(show_progress_bar, inputs.length, "comparing")
@@ -245,17 +245,23 @@ def _read(images: Any, argument: str, show_progress_bar: bool | None) -> _Thumbn
     return _Thumbnails(np.concatenate(rows), names, labels, failures)
 
 
+def _tags(images: Any) -> list[str] | None:
+    """Return the class name of each image of an `ImageFolder`, "" for none; None for others."""
+    names = getattr(images, "class_names", None)
+    return None if names is None else [names[n] if n >= 0 else "" for n in images.labels]
+
+
 def below(folder: str | os.PathLike[str]) -> tuple[ImageFolder, list[Failure]]:
     """Return all images below a folder, and the folders in it that cannot be read.
 
-    The labels are the first folders of the relative paths.
+    The labels are the first folders of the relative paths, None for images in the folder itself.
     """
     from birdembed.data.folder import ImageFolder
     from birdembed.images.files import folder_of_images
     from birdembed.images.report import Failure
 
     found = folder_of_images(folder)
-    labels = [name.split("/")[0] if "/" in name else "" for name in found.names]
+    labels = [name.split("/")[0] if "/" in name else None for name in found.names]
     closed = [Failure(-1, path, reason) for path, reason in found.reasons]
     return ImageFolder.from_lists(found.paths, labels), closed
 

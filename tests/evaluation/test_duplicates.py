@@ -94,6 +94,14 @@ def test_a_group_has_more_than_the_nearest_few(tmp_path):
     assert [len(group.paths) for group in duplicate_groups(tmp_path, threshold=1)[0]] == [6, 6]
 
 
+def test_images_without_labels(tmp_path):
+    picture(10, 0, 120).save(tmp_path / "0.png")
+    picture(10, 0, 120).save(tmp_path / "1.png")
+    (found,) = be.find_duplicates(be.ImageFolder.from_paths(tmp_path))
+    assert {found.path, found.other} == {str(tmp_path / "0.png"), str(tmp_path / "1.png")}
+    assert found.label == found.other_label == ""
+
+
 def test_evaluate_reports_copies_first(model, photos, tmp_path):
     valid = write_folder(tmp_path / "valid", range(6, 7))
     picture(SPECIES.index("JAY"), 0).save(tmp_path / "valid" / "JAY" / "copy.png")
