@@ -74,7 +74,6 @@ bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src
     const dnnl_data_type_t type = bird_plan_type(plan, src);
 
     *dst = BIRD_NO_VALUE;
-    BIRD_TRY(bird_conv_table_check(err));
     if (!sum)
         switch (bird_conv_winograd(bird_isa_get(), type, conv)) {
             case 4:

@@ -1,23 +1,22 @@
 #include "nn/conv_int8.h"
 
+#include "nn/bytes_build.h"
 #include "nn/conv_pd.h"
 #include "nn/packed_build.h"
-#include "nn/plan_build.h"
 
 /* Make the attribute of the step. Scales and zero points become arguments of the step, except those
  * of the residual, which are part of the attribute. The caller frees *attr. */
-static bird_status int8_attr(dnnl_primitive_attr_t *attr, const bird_bytes *residual, bool relu,
-                             bool src_zero, bool dst_zero, bird_error *err) {
+static bird_status int8_attr(dnnl_primitive_attr_t *attr, const bird_bytes *src,
+                             const bird_bytes *dst, const bird_bytes *residual, bool relu,
+                             bird_error *err) {
     bird_status status = BIRD_OK;
     dnnl_primitive_attr_t made = NULL;
 
     *attr = NULL;
     BIRD_TRY(bird_user_scratchpad(&made, err));
-    BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_SRC, 0));
     BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_WEIGHTS, 1)); /* one per filter */
-    BIRD_DNNL(dnnl_primitive_attr_set_scales_mask(made, DNNL_ARG_DST, 0));
-    if (src_zero) BIRD_DNNL(dnnl_primitive_attr_set_zero_points_mask(made, DNNL_ARG_SRC, 0));
-    if (dst_zero) BIRD_DNNL(dnnl_primitive_attr_set_zero_points_mask(made, DNNL_ARG_DST, 0));
+    BIRD_TRY(bird_bytes_expect(made, src, DNNL_ARG_SRC, err));
+    BIRD_TRY(bird_bytes_expect(made, dst, DNNL_ARG_DST, err));
     BIRD_TRY(bird_conv_post_ops(made, residual, dnnl_u8, relu, err));
     *attr = made;
     made = NULL;
@@ -49,22 +48,6 @@ cleanup:
     return status;
 }
 
-/* Append the scale and, unless it is 0, the zero point of the argument `whose`. */
-static bird_status add_steps(bird_plan *plan, bird_arg *args, int *n_args, const bird_bytes *bytes,
-                             int whose, bird_error *err) {
-    bird_status status = BIRD_OK;
-    bird_arg *scale = &args[(*n_args)++];
-    scale->name = DNNL_ARG_ATTR_SCALES | whose;
-    BIRD_TRY(bird_plan_constant(plan, &scale->value, dnnl_f32, &bytes->scale, err));
-    if (bytes->zero) {
-        bird_arg *zero = &args[(*n_args)++];
-        zero->name = DNNL_ARG_ATTR_ZERO_POINTS | whose;
-        BIRD_TRY(bird_plan_constant(plan, &zero->value, dnnl_s32, &bytes->zero, err));
-    }
-cleanup:
-    return status;
-}
-
 bird_status bird_conv_int8(bird_plan *plan, bird_bytes *dst, const bird_bytes *src,
                            const bird_bytes *residual, const bird_conv *conv, bool relu,
                            float range, bird_packed *packed, int key, bird_error *err) {
@@ -78,13 +61,13 @@ bird_status bird_conv_int8(bird_plan *plan, bird_bytes *dst, const bird_bytes *s
                         {DNNL_ARG_DST, residual ? residual->value : BIRD_NO_VALUE}};
     int n_args = 2;
 
-    BIRD_TRY(int8_attr(&attr, residual, relu, src->zero, made.zero, err));
+    BIRD_TRY(int8_attr(&attr, src, &made, residual, relu, err));
     BIRD_TRY(bird_conv_pd(&pd, conv, types, attr, err));
     if (!residual)
         BIRD_TRY(bird_plan_value(plan, &args[1].value,
                                  dnnl_primitive_desc_query_md(pd, dnnl_query_dst_md, 0), err));
-    BIRD_TRY(add_steps(plan, args, &n_args, src, DNNL_ARG_SRC, err));
-    BIRD_TRY(add_steps(plan, args, &n_args, &made, DNNL_ARG_DST, err));
+    BIRD_TRY(bird_bytes_append(plan, args, &n_args, src, DNNL_ARG_SRC, err));
+    BIRD_TRY(bird_bytes_append(plan, args, &n_args, &made, DNNL_ARG_DST, err));
     BIRD_TRY(constants(plan, args + n_args, pd, conv, packed, key, err));
     BIRD_TRY(bird_plan_push(plan, pd, n_args + 3, args, err));
     made.value = args[1].value;

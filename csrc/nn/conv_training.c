@@ -102,7 +102,6 @@ bird_status bird_conv_forward(bird_plan *plan, bird_value *dst, bird_value src,
     bird_value dst_value;
 
     *dst = BIRD_NO_VALUE;
-    BIRD_TRY(bird_conv_table_check(err));
     BIRD_TRY(describe(&pd, FORWARD, conv, bird_plan_type(plan, src), err));
     BIRD_TRY(fit(plan, &src, pd, dnnl_query_src_md, err));
     BIRD_TRY(fit(plan, &weights, pd, dnnl_query_weights_md, err));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "nn/conv_table.h"
 #include "nn/plan_internal.h"
 #include "nn/team.h"
 
@@ -12,6 +13,7 @@ bird_status bird_plan_create(bird_plan **plan, int n_threads, bird_error *err) {
     bird_plan *made = bird_calloc(1, sizeof *made);
     *plan = NULL;
     if (!made) BIRD_FAIL(BIRD_NOMEM, "out of memory for a plan");
+    BIRD_TRY(bird_conv_table_check(err));
     BIRD_TRY(bird_engine_get(&made->engine, err));
     made->n_threads = n_threads;
     BIRD_TRY(bird_team_require(n_threads, err));

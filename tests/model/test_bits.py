@@ -222,3 +222,23 @@ def test_unknown_kernels_are_refused():
     )
     assert process.returncode == 1
     assert "ValueError: the environment variable BIRDEMBED_KERNELS" in process.stderr
+
+
+@pytest.mark.parametrize("call", ["features(x, precision='int8')", "largest(x)"])
+def test_unknown_kernels_are_refused_whatever_the_plan(call):
+    if "int8" in call and "int8" not in be.info()["precisions"]:
+        pytest.skip("this processor has no AVX2")
+    compute = (
+        "import numpy as np\n"
+        "from birdembed import _core\n"
+        "table = _core.parameter_table('resnet18', 0)\n"
+        "ones = [np.ones(shape, np.float32) for _, shape in table]\n"
+        "x = np.zeros((1, 3, 32, 32), np.float32)\n"
+        f"_core.Network('resnet18', 0, ones, np.ones(21, np.float32)).{call}"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT), "BIRDEMBED_KERNELS": "quick"}
+    process = subprocess.run(
+        [sys.executable, "-c", compute], env=env, capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 1
+    assert "ValueError: the environment variable BIRDEMBED_KERNELS" in process.stderr
