@@ -104,6 +104,11 @@ def text_of_file(path: str | os.PathLike[str], errors: str = "strict") -> str:
         return file.read()
 
 
+def file_state(status: os.stat_result) -> tuple[int, int, int]:
+    """Return what changes if a file is written to or replaced: size, time and inode."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
 class KeptFile:
     """A file to read later, with the content it has now, even if it is replaced or moved.
 

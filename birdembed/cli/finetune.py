@@ -226,7 +226,7 @@ def _read_train(folder: str, failed: list[Any]) -> be.ImageFolder:
     from birdembed.training.classes import check_train
 
     given = be.ImageFolder(folder)
-    parts = parts_of(given)
+    parts = parts_of(given.root, given.class_names)
     if parts is not None:
         train_part, valid_part = map(shlex.quote, parts)
         raise ValueError(

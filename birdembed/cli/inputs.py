@@ -99,8 +99,7 @@ def _below(folder: str) -> tuple[dict[str, str | None], list[tuple[int, str, str
     closed = [(-1, path, reason) for path, reason in listing.reasons]
     if not listing.names and not closed:
         raise ValueError(f"{folder}: no photos in this folder")
-    labels = [name.split("/")[0] if "/" in name else None for name in listing.names]
-    return dict(zip(listing.paths, labels, strict=True)), closed
+    return dict(zip(listing.paths, listing.folders, strict=True)), closed
 
 
 def _in_index(file: str) -> dict[str, str | None]:

@@ -29,11 +29,11 @@ def numbered(
     if None in given:  # NumPy and pandas make floats of integers with gaps
         given = [_whole(label) for label in given]
     given = [composed(label) if isinstance(label, str) else label for label in given]
-    if any(isinstance(label, str) and not label.strip() for label in given):
-        row = next(i for i, x in enumerate(given) if isinstance(x, str) and not x.strip())
-        raise ValueError(
-            f"the label at position {row} is empty; use None for an image without a label"
-        )
+    for position, label in enumerate(given):
+        if isinstance(label, str) and not label.strip():
+            raise ValueError(
+                f"the label at position {position} is empty; use None for an image without a label"
+            )
     there = [label for label in given if label is not None]
     numbers = all(isinstance(x, int) and not isinstance(x, bool) for x in there)
     if not numbers and not all(isinstance(x, str) for x in there):
@@ -70,3 +70,8 @@ def checked_names(names: Sequence[str], argument: str) -> list[str]:
     if not len(names):
         raise ValueError(f"{argument} is empty")
     return names
+
+
+def names_of(labels: NDArray[np.int64], class_names: Sequence[str]) -> list[str | None]:
+    """Return the class name of each label, None for a missing one (-1)."""
+    return [class_names[label] if label >= 0 else None for label in labels]

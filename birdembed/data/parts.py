@@ -18,13 +18,13 @@ _PARTS = (
 _ENDINGS = re.compile(r"[-_ ]?(?:set|data|images|photos|split)$")
 
 
-def parts_of(data: ImageFolder) -> tuple[str, str] | None:
-    """Return the training and validation folders if they were mistaken for classes."""
-    return None if data.root is None else _parts_in(data.root, data.class_names)
+def parts_of(root: str | None, classes: Iterable[str]) -> tuple[str, str] | None:
+    """Return the training and validation folders if they were mistaken for classes.
 
-
-def _parts_in(root: str, classes: Iterable[str]) -> tuple[str, str] | None:
-    """Return the training and validation folders among the class folders below `root`."""
+    Classes that do not come from a folder (None) are classes.
+    """
+    if root is None:
+        return None
     there = sorted(classes)
     found = [next((name for name in there if _plain(name) in names), None) for names in _PARTS]
     train, valid = (name and os.path.join(root, name) for name in found)
@@ -39,11 +39,8 @@ def _plain(name: str) -> str:
 
 
 def check_not_parts(root: str | None, classes: Iterable[str]) -> None:
-    """Raise a ValueError if the class folders below `root` are dataset splits.
-
-    Such as train and valid. Classes that do not come from a folder (None) are classes.
-    """
-    parts = None if root is None else _parts_in(root, classes)
+    """Raise a ValueError if the classes are dataset splits, such as train and valid."""
+    parts = parts_of(root, classes)
     if parts is not None:
         train, valid = (os.path.basename(part) for part in parts)
         raise ValueError(
@@ -87,7 +84,7 @@ def read_parts(root: str | os.PathLike[str]) -> tuple[ImageFolder, ImageFolder |
         There is no such folder, or it has no class folders.
     """
     data = ImageFolder(root)
-    parts = parts_of(data)
+    parts = parts_of(data.root, data.class_names)
     if parts is None:
         return data, None
     return ImageFolder(parts[0]), ImageFolder(parts[1])

@@ -218,6 +218,7 @@ def _thumbnails(images: Any, argument: str) -> tuple[NDArray[np.float32], list[s
 
 def _read(images: Any, argument: str, show_progress_bar: bool | None) -> _Thumbnails:
     """Return the thumbnails of images; raise a `ValueError` if none of them can be read."""
+    from birdembed.data.labels import names_of
     from birdembed.images import batches
     from birdembed.images.preprocess import Preprocess
     from birdembed.images.report import described
@@ -225,7 +226,8 @@ def _read(images: Any, argument: str, show_progress_bar: bool | None) -> _Thumbn
 
     small = Preprocess(size=_SIDE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     inputs = Inputs.of(images)
-    tags = _tags(images)
+    classes = getattr(images, "class_names", None)  # of an ImageFolder
+    tags = classes and names_of(images.labels, classes)
     rows, names, labels = [np.empty((0, 3 * _SIDE * _SIDE), np.float32)], [], []
     failures = []
     bar = progress_bar(show_progress_bar, inputs.length, "comparing")
@@ -234,7 +236,7 @@ def _read(images: Any, argument: str, show_progress_bar: bool | None) -> _Thumbn
             flat = batch.pixels.reshape(len(batch.pixels), 3 * _SIDE * _SIDE)
             rows.append(flat - flat.mean(axis=1, keepdims=True))
             names += batch.names
-            labels += [tags[i] if tags is not None else "" for i in batch.positions]
+            labels += [(tags[i] or "") if tags else "" for i in batch.positions]
             failures += batch.failures
             bar.update(len(batch.pixels) + len(batch.failures))
     finally:
@@ -243,12 +245,6 @@ def _read(images: Any, argument: str, show_progress_bar: bool | None) -> _Thumbn
         first = described(failures[0])
         raise ValueError(f"{argument}: none of its images could be read; the first: {first}")
     return _Thumbnails(np.concatenate(rows), names, labels, failures)
-
-
-def _tags(images: Any) -> list[str] | None:
-    """Return the class name of each image of an `ImageFolder`, "" for none; None for others."""
-    names = getattr(images, "class_names", None)
-    return None if names is None else [names[n] if n >= 0 else "" for n in images.labels]
 
 
 def below(folder: str | os.PathLike[str]) -> tuple[ImageFolder, list[Failure]]:
@@ -261,9 +257,8 @@ def below(folder: str | os.PathLike[str]) -> tuple[ImageFolder, list[Failure]]:
     from birdembed.images.report import Failure
 
     found = folder_of_images(folder)
-    labels = [name.split("/")[0] if "/" in name else None for name in found.names]
     closed = [Failure(-1, path, reason) for path, reason in found.reasons]
-    return ImageFolder.from_lists(found.paths, labels), closed
+    return ImageFolder.from_lists(found.paths, found.folders), closed
 
 
 def mirrored_copy(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -43,6 +43,11 @@ class Listing:
         return [os.path.join(self.root, name) for name in self.names]
 
     @property
+    def folders(self) -> list[str | None]:
+        """The first folder of each of `names`, None for images in the root itself."""
+        return [name.split("/")[0] if "/" in name else None for name in self.names]
+
+    @property
     def reasons(self) -> list[tuple[str, str]]:
         """Path and reason of each folder that cannot be read."""
         return [

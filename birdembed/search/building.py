@@ -16,6 +16,7 @@ from birdembed.base.checks import check_choice, is_missing
 from birdembed.base.embedding_bar import EmbeddingBar
 from birdembed.base.text import shown
 from birdembed.data.folder import ImageFolder
+from birdembed.data.labels import names_of
 from birdembed.data.parts import check_not_parts
 from birdembed.images.files import folder_of_images
 from birdembed.images.report import EncodeReport, described
@@ -135,10 +136,9 @@ def _found(
     """
     if isinstance(images, (str, os.PathLike)):
         listing = folder_of_images(images)
-        labels = [name.split("/")[0] if "/" in name else None for name in listing.names]
         if labelled:
-            check_not_parts(listing.root, {name for name in labels if name})
-        return Inputs.of(listing.paths), listing.names, labels, listing.reasons
+            check_not_parts(listing.root, set(filter(None, listing.folders)))
+        return Inputs.of(listing.paths), listing.names, listing.folders, listing.reasons
     inputs = Inputs.of(images)
     if inputs.single:
         raise TypeError("images must be a folder or a list of images, got one image")
@@ -146,7 +146,7 @@ def _found(
     if isinstance(images, ImageFolder):
         if labelled:
             check_not_parts(images.root, images.class_names)
-        labels = [images.class_names[k] if k >= 0 else None for k in images.labels]
+        labels = names_of(images.labels, images.class_names)
         return inputs, [_relative(path, images.root) for path in inputs.items], labels, []
     return inputs, None, None, []
 

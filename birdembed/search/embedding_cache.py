@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed._core import BirdembedError
-from birdembed.base.files import lock, regular, sha256_of_file
+from birdembed.base.files import file_state, lock, regular, sha256_of_file
 from birdembed.images.sources import unpacked
 
 _MAGIC = b"birdembed rows 1\n"
+_NAMED = struct.calcsize("<20s64s")  # bytes of magic and fingerprint
 _HEADER = struct.Struct("<20s64sI8xI")  # magic, fingerprint, dim, checksum: 100 bytes
 _KEY_BYTES = 32
 _DECODER_BYTES = 12
@@ -59,8 +60,7 @@ def state_of(image: Any) -> tuple[int, int, int] | None:
     image = unpacked(image)
     if isinstance(image, (str, os.PathLike)):
         with contextlib.suppress(OSError):
-            state = os.stat(image)
-            return state.st_size, state.st_mtime_ns, state.st_ino
+            return file_state(os.stat(image))
     return None
 
 
@@ -125,7 +125,7 @@ class EmbeddingCache:
             dim = int(_HEADER.unpack(header)[2])
             if 0 < dim <= _MOST_NUMBERS and header == self._header(dim):
                 return dim
-        if header and not self._header(0)[: 20 + 64].startswith(header):  # or an unfinished write
+        if header and not self._header(0)[:_NAMED].startswith(header):  # or an unfinished write
             aside = self.path.with_suffix(".damaged")
             os.replace(self.path, aside)
             warnings.warn(

@@ -7,6 +7,7 @@ import weakref
 from typing import BinaryIO
 
 from birdembed._core import BirdembedError
+from birdembed.base.files import file_state
 
 
 class IndexFileError(BirdembedError, ValueError):
@@ -35,9 +36,8 @@ class MappedFile:
         self._state = self._now()
 
     def _now(self) -> tuple[int, int, int]:
-        """Return the size, modification time and inode of the file."""
-        state = os.fstat(self._fd)
-        return state.st_size, state.st_mtime_ns, state.st_ino
+        """Return the state of the file."""
+        return file_state(os.fstat(self._fd))
 
     def check(self) -> None:
         """Raise `IndexFileError` if the file was overwritten since it was mapped."""

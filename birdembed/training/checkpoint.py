@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,20 +126,25 @@ def has_checkpoint(directory: str | os.PathLike[str]) -> bool:
     return (Path(directory) / LAST).exists()
 
 
-def prepare_folder(directory: str | os.PathLike[str]) -> None:
-    """Create the folder and check that it is writable, before any work is done.
+@contextlib.contextmanager
+def prepared_folder(directory: str | os.PathLike[str]) -> Iterator[Path]:
+    """Create the folder, check that it is writable before any work is done, and yield it.
+
+    If the block fails, folders that were created and are still empty are removed again.
 
     Raises
     ------
     OSError
         The folder cannot be created or written. The message names it.
     """
-    folder = Path(directory)
-    try:
-        with made_folder(folder), staging(folder, "probe") as probe:
-            (probe / "file").write_bytes(b"")
-    except OSError as error:
-        raise with_path(error, folder) from error
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(made_folder(directory))
+            with staging(folder, "probe") as probe:
+                (probe / "file").write_bytes(b"")
+        except OSError as error:
+            raise with_path(error, Path(directory)) from error
+        yield folder
 
 
 def take_folder(directory: str | os.PathLike[str]) -> int:
@@ -202,8 +207,7 @@ def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) 
     values = json.loads(json.dumps(values))
     values[_OWN] = _own_checksum(values)
     text = json_text(values, indent=1)
-    with made_folder(directory) as folder:
-        prepare_folder(folder)
+    with prepared_folder(directory) as folder:
         try:
             write_safetensors(folder / file, tensors)
             with replacing(folder / LAST) as temporary:

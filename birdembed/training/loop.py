@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from birdembed.base.files import made_folder
 from birdembed.model.snapshot import Snapshot
 from birdembed.model.stateful import set_snapshot, snapshot_of
 from birdembed.training.checkpoint import (
     has_checkpoint,
-    prepare_folder,
+    prepared_folder,
     read_best,
     sweep_folder,
     take_folder,
@@ -58,8 +57,7 @@ class Loop:
         if path is None:
             self._guarded()
             return
-        with made_folder(path):
-            prepare_folder(path)
+        with prepared_folder(path):
             lock = take_folder(path)
             try:
                 sweep_folder(path)
