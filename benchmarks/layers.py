@@ -42,6 +42,7 @@ NAMES = {
     "eltwise": "ReLU of a block's end",
     "reorder": "reorder",
     "pooling": "pooling",
+    "matmul": "convolutions, backward weights as a product",
 }
 
 

@@ -123,6 +123,17 @@ bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv) {
     return allowed() != KERNELS_ONEDNN && suits_winograd2(isa, conv) && conv->ic % 16 == 0;
 }
 
+/* With AMX, oneDNN's kernels for the gradient of the weights add up one image at a time, and read
+ * and write all sums for each. With few pixels per image, or a stride, this takes most of the time.
+ * benchmarks/layers.md compares them with the matrix product. The columns of a 3x3 convolution are
+ * nine times as large as its input, so it also needs few pixels. Without AMX there is no gain. */
+bool bird_training_is_product(dnnl_data_type_t type, const bird_conv *conv) {
+    if (allowed() == KERNELS_ONEDNN || type != dnnl_bf16 || !bird_isa_has_amx()) return false;
+    if (conv->kernel == 1) return conv->ic >= 16;
+    return conv->ic >= 256 &&
+           bird_conv_out(conv, conv->ih) * bird_conv_out(conv, conv->iw) <= 256;
+}
+
 /* oneDNN's older kernels in place of brgconv, its first choice. Measured on one thread of a machine
  * with two Zen 4 cores, one image and then four; share of brgconv's time that is saved:
  *

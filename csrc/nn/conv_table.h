@@ -33,6 +33,10 @@ int bird_conv_winograd(bird_isa isa, dnnl_data_type_t type, const bird_conv *con
  * always oneDNN's; nn/conv_training.c says why. */
 bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv);
 
+/* Return true if nn/conv_weights_product.h computes the gradient of the weights in training, on
+ * activations of `type`. */
+bool bird_training_is_product(dnnl_data_type_t type, const bird_conv *conv);
+
 /* Return the start of the name of a oneDNN kernel that is faster for numbers of `type` than
  * oneDNN's first choice, or NULL if there is none. */
 const char *bird_conv_kernel(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv);

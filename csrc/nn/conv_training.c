@@ -1,6 +1,7 @@
 #include "nn/conv_training.h"
 
 #include "nn/conv_table.h"
+#include "nn/conv_weights_product.h"
 #include "nn/conv_winograd.h"
 #include "nn/plan_build.h"
 
@@ -149,6 +150,8 @@ bird_status bird_conv_backward_weights(bird_plan *plan, bird_value diff_weights,
 
     if (is_winograd(plan, src, conv))
         return bird_winograd_conv_backward_weights(plan, diff_weights, diff_dst, src, conv, err);
+    if (bird_training_is_product(bird_plan_type(plan, src), conv))
+        return bird_conv_weights_product(plan, diff_weights, diff_dst, src, conv, err);
     BIRD_TRY(describe(&pd, BACKWARD_WEIGHTS, conv, bird_plan_type(plan, src), err));
     BIRD_TRY(fit(plan, &src, pd, dnnl_query_src_md, err));
     BIRD_TRY(fit(plan, &diff_dst, pd, dnnl_query_diff_dst_md, err));

@@ -93,6 +93,9 @@ static void convolutions(void) {
         {.n = 9, .ic = 64, .ih = 9, .iw = 11, .oc = 80, .kernel = 3, .stride = 1, .pad = 1},
         {.n = 2, .ic = 80, .ih = 30, .iw = 31, .oc = 64, .kernel = 3, .stride = 1, .pad = 1},
         {.n = 4, .ic = 64, .ih = 4, .iw = 4, .oc = 64, .kernel = 3, .stride = 1, .pad = 1},
+        /* For the matrix product with AMX. */
+        {.n = 3, .ic = 256, .ih = 5, .iw = 3, .oc = 48, .kernel = 3, .stride = 1, .pad = 1},
+        {.n = 2, .ic = 256, .ih = 7, .iw = 6, .oc = 32, .kernel = 3, .stride = 2, .pad = 1},
     };
     for (size_t i = 0; i < sizeof convs / sizeof *convs; i++) check_conv(convs[i]);
 }
