@@ -63,7 +63,9 @@ def test_the_parents_of_a_folder(tmp_path):
 
 
 def test_an_mlflow_model(tmp_path):
-    mlflow = pytest.importorskip("birdembed.integrations.mlflow")
+    pytest.importorskip("mlflow", reason="needs the extra mlflow")
+    from birdembed.integrations import mlflow
+
     model = be.Model("resnet18", num_classes=0, seed=0)
     with full_disk(), pytest.raises(OSError, match="File too large"):
         mlflow.save_model(model, tmp_path / "m", input_example=False)
