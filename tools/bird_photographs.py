@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 NAMES = Path(__file__).resolve().parent / "species_names.csv"
-#: Folders of views that show no species, see bird_views.py.
-NO_BIRDS, BLENDS = "no-bird", "blend"
 
 
 class Photograph(NamedTuple):
@@ -57,11 +55,6 @@ class Photographs:
         """Return the training photos of the bundled model: 4 or 100 of every species."""
         out = {*self.fifth, *self.unseen_fifth}
         return self.train + [photo for photo in self.more if photo not in out]
-
-
-def few_photos(photo: Photograph) -> bool:
-    """Return whether a photo shows a species that has five photos."""
-    return photo.key.startswith("birds-more/")
 
 
 def _below(folder: Path) -> list[Photograph]:

@@ -11,9 +11,6 @@ brightness, blurred or compressed. So a model that is trained on these files lea
 teachers see in the view, and learns to ignore these changes (Beyer et al. 2022, "Knowledge
 distillation: A good teacher is patient and consistent").
 
-A blend is the mean of views of two photos. It is no bird that exists, but what the teachers see in
-it also describes the teachers. Blends are written to WORK/views/blend.
-
 FOLDER contains images without birds. Their views, and parts of the photos beside the bird, are
 written to WORK/views/no-bird. Files of an earlier run are kept. The script does not need birdembed.
 """
@@ -28,15 +25,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from bird_photographs import BLENDS, NO_BIRDS, Photograph, Photographs, few_photos
+from bird_photographs import Photograph, Photographs
 from teacher_embeddings import network_of
 from tqdm import tqdm
 
 Array = np.ndarray
-#: Sides in pixels: of the files, and of the images for the teachers.
-SIDE, TEACHERS_SIDE = 224, 224
-#: Views per photo. A species with four photos gets 72 in a first round, and 36 and 36 blends in a
-#: second one; a species with a hundred photos gets 400.
+#: Sides in pixels: of the files, which have the input size of the model, and of the images for the
+#: teachers.
+SIDE, TEACHERS_SIDE = 192, 224
+#: Views per photo. A species with four photos gets 72, one with a hundred gets 400.
 MANY_PHOTOS, FEW_PHOTOS, NO_BIRD = 4, 18, 8
 CUT_OUTS = 0.2
 #: Photos per file of embeddings.
@@ -60,9 +57,8 @@ def main() -> None:
     jobs = [Job(photo, folder, known) for photo in known]
     if given.others:
         files = sorted(path for path in given.others.rglob("*") if path.is_file())
-        photos = [Photograph(path, NO_BIRDS, f"others/{i}") for i, path in enumerate(files)]
+        photos = [Photograph(path, "no-bird", f"others/{i}") for i, path in enumerate(files)]
         jobs += [Job(photo, folder, []) for photo in photos]
-    jobs += [Job(photo, folder, known, 1) for photo in known if few_photos(photo)]
     parts = [jobs[first : first + PART] for first in range(0, len(jobs), PART)]
     files = [folder / f"part-{number:03d}.npz" for number in range(len(parts))]
     start = partial(load_teachers, given.tflite)
@@ -79,14 +75,11 @@ def load_teachers(tflite: str) -> None:
 
 
 class Job:
-    """Makes the views of one photo in one round."""
+    """Makes the views of one photo."""
 
-    def __init__(
-        self, photo: Photograph, folder: Path, others: list[Photograph], turn: int = 0
-    ) -> None:
+    def __init__(self, photo: Photograph, folder: Path, others: list[Photograph]) -> None:
         self.photo, self.folder, self.others = photo, folder, others
-        self.first = turn * (FEW_PHOTOS + 1)
-        self.rng = np.random.default_rng(zlib.crc32(photo.key.encode()) + turn)
+        self.rng = np.random.default_rng(zlib.crc32(photo.key.encode()))
 
     def __call__(self) -> tuple[list[str], list[Array]]:
         """Write the views; return their paths below `folder` and the images for the teachers."""
@@ -94,7 +87,7 @@ class Job:
         if image is None:
             return [], []
         names, seen = [], []
-        for number, (species, view) in enumerate(self.views(image), self.first):
+        for number, (species, view) in enumerate(self.views(image)):
             name = f"{species}/{self.photo.key.replace('/', '-')}-{number}.jpg"
             file = self.folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -114,22 +107,14 @@ class Job:
             yield from ((photo.species, cropped(image, rng)) for _ in range(NO_BIRD))
             return
         bird = cut_out(image)
-        for number in range(FEW_PHOTOS if few_photos(photo) else MANY_PHOTOS):
-            if self.first and number % 2:
-                yield BLENDS, self.blended(cropped(image, rng))
-            elif bird is not None and rng.random() < CUT_OUTS:
+        for _ in range(MANY_PHOTOS if photo.key.startswith("train/") else FEW_PHOTOS):
+            if bird is not None and rng.random() < CUT_OUTS:
                 yield photo.species, self.elsewhere(image, bird)
             else:
                 yield photo.species, cropped(image, rng)
         beside = None if bird is None else without_bird(image, bird, rng)
         if beside is not None:
-            yield NO_BIRDS, beside
-
-    def blended(self, view: Array) -> Array:
-        """Return a mean of the view, which has the larger share, and a part of another photo."""
-        share = self.rng.uniform(0.5, 1)
-        other = read(self.others[self.rng.integers(len(self.others))].path)
-        return cv2.addWeighted(view, share, cropped(other, self.rng), 1 - share, 0)
+            yield "no-bird", beside
 
     def elsewhere(self, image: Array, bird: Array) -> Array:
         """Return the bird, smaller or larger, in front of another background."""

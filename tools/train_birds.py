@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from bird_photographs import BLENDS, NO_BIRDS, Photograph, Photographs, few_photos
+from bird_photographs import Photograph, Photographs
 from publish_birds import folder, publish
 
 import birdembed as be
@@ -185,7 +185,7 @@ class Views:
         parts = [dict(np.load(file)) for file in sorted((work / "views").glob("part-*.npz"))]
         names = np.concatenate([part["paths"] for part in parts])
         species = [str(name).split("/")[0] for name in names]
-        labels = [None if name in (NO_BIRDS, BLENDS) else name for name in species]
+        labels = [None if name == "no-bird" else name for name in species]
         data = be.ImageFolder.from_lists([str(work / "views" / name) for name in names], labels)
         birds = data.labels >= 0
         used = np.random.default_rng(0).permutation(len(data))[: int(share * len(data))]
@@ -243,6 +243,11 @@ def trained(work: Path, stage: Stage, model: be.Model, photos: Photos | Views) -
     (work / f"{stage.name}.json").write_text(json.dumps(history.epochs, indent=1) + "\n")
     model.save_pretrained(done)
     return be.load_model(done)
+
+
+def few_photos(photo: Photograph) -> bool:
+    """Return whether a photo shows a species that has five photos."""
+    return photo.key.startswith("birds-more/")
 
 
 def losses(teachers: dict[str, Array], lengths: dict[str, float], stage: Stage) -> list[Any]:
