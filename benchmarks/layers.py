@@ -5,8 +5,9 @@
 A child process runs a few steps with ONEDNN_VERBOSE=profile, and its last step is analysed: each
 shape of convolution in three directions with its kernel and GF/s, then everything else by kind.
 Work outside oneDNN (channel moments, optimizer, checks; in bfloat16 the ends of blocks; on AVX2 the
-backward pass of 3x3 convolutions with stride 1) is timed from outside or counted as the rest. The
-profiling of oneDNN costs a few percent.
+backward pass of 3x3 convolutions with stride 1) is timed from outside or counted as the rest. With
+AMX the gradient of most weights is a matrix product: it is in the second table, its copies in the
+rest. The profiling of oneDNN costs a few percent.
 """
 
 from __future__ import annotations

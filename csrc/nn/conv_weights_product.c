@@ -1,11 +1,9 @@
 #include "nn/conv_weights_product.h"
 
-#include <stdint.h>
 #include <string.h>
 
+#include "nn/bf16.h"
 #include "nn/plan_build.h"
-
-typedef uint16_t bf16;
 
 typedef struct columns {
     bird_conv conv;
@@ -13,7 +11,7 @@ typedef struct columns {
 } columns;
 
 /* Write the rows of `columns` for one row of output pixels. */
-static void fill_row(bf16 *to, const bf16 *image, const columns *of, int y) {
+static void fill_row(bird_bf16 *to, const bird_bf16 *image, const columns *of, int y) {
     const bird_conv *c = &of->conv;
     const size_t ic = (size_t)c->ic;
 
@@ -35,8 +33,8 @@ static void columns_step(const void *context, void *const *data, int n_threads) 
     const size_t row = (size_t)(of.ow * of.conv.kernel * of.conv.kernel) * (size_t)of.conv.ic;
 #pragma omp parallel for num_threads(n_threads) schedule(static)
     for (int at = 0; at < of.conv.n * of.oh; at++)
-        fill_row((bf16 *)data[0] + (size_t)at * row,
-                 (const bf16 *)data[1] + (size_t)(at / of.oh) * image, &of, at % of.oh);
+        fill_row((bird_bf16 *)data[0] + (size_t)at * row,
+                 (const bird_bf16 *)data[1] + (size_t)(at / of.oh) * image, &of, at % of.oh);
 }
 
 /* Replace *src by its columns (rows, taps). */
