@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from birdembed.base.checks import check_choice, check_number
 from birdembed.base.public import public
+from birdembed.training.cosine_loss import cosine_loss
 from birdembed.training.similarity_loss import relation_loss
-from birdembed.training.teacher import checked_rows, rows_of
+from birdembed.training.teacher import check_targets, check_width, checked_rows, rows_of
 
-FORMS = ("map", "relation")
+FORMS = ("map", "relation", "features")
 #: Measured with fixed features, 1,000 images, 2048 to 1280 dimensions, 300 steps: at the full rate
 #: of 1e-3 the map overfits (cosine rises from 0.80 to 0.87, but falls from 0.72 to 0.69 on other
 #: images); at a tenth of it, it hardly does (0.82, 0.71).
@@ -41,13 +42,16 @@ class Distill:
         matter, not their lengths.
     weight : float
         Factor of the loss and its gradient.
-    form : {"map", "relation"}
+    form : {"map", "relation", "features"}
         ``"map"``: a linear map projects the features to the space of the teacher; the loss is 1
         minus the cosine similarity there. The map is fitted by ridge regression on the
         unaugmented images before the first step, then trained with the network. Afterwards it is
         the projection of the model (``encode(projection=True)``).
         ``"relation"``: there is no map. The similarities of each image to the others in its batch
         are trained to match those of the teacher.
+        ``"features"``: the features are trained to be the targets, which need as many dimensions;
+        the loss is 1 minus the cosine similarity. Vectors of the teacher and the trained model can
+        then be compared, for example those of an earlier version of the model.
     temperature : float
         Divisor of the cosine similarities, for ``"relation"``.
     lr_factor : float
@@ -66,7 +70,8 @@ class Distill:
     "FitNets" (a map from the student's features to the teacher's); Beyer et al. 2022, "Knowledge
     distillation: A good teacher is patient and consistent"; Park et al. 2019, "Relational Knowledge
     Distillation"; Fang et al. 2021, "SEED: Self-supervised Distillation For Visual Representation"
-    (similarities as a distribution).
+    (similarities as a distribution); Shen et al. 2020, "Towards Backward-Compatible Representation
+    Learning" (a new model whose vectors match those of an old one).
 
     Examples
     --------
@@ -109,10 +114,9 @@ class Distill:
 
     def __repr__(self) -> str:
         """Return the targets and the options as text."""
-        own = f"temperature={self.temperature}"
-        if self.form == "map":
-            own = f"lr_factor={self.lr_factor}"
-        return f"Distill({self._text}, weight={self.weight}, form={self.form!r}, {own})"
+        options = {"map": ("lr_factor",), "relation": ("temperature",), "features": ()}
+        own = [f", {name}={getattr(self, name)}" for name in options[self.form]]
+        return f"Distill({self._text}, weight={self.weight}, form={self.form!r}{''.join(own)})"
 
     def __eq__(self, other: object) -> bool:
         """Compare options and targets."""
@@ -126,8 +130,24 @@ class Distill:
         """Hash options and targets."""
         return hash(repr(self))
 
+    def check(self, images: int, features: int, mixed: bool) -> None:
+        """Raise a ValueError if the targets do not suit a training.
+
+        Parameters
+        ----------
+        images : int
+            Number of training images.
+        features : int
+            Number of the model's features.
+        mixed : bool
+            Whether the images of a batch are mixed (mixup or CutMix).
+        """
+        check_targets(self.targets, images, mixed)
+        if self.form == "features" and not callable(self.targets):
+            check_width(self.targets.shape[1], features)
+
     def __call__(self, features: NDArray[Any], batch: Any) -> tuple[float, NDArray[Any]]:
-        """Return loss and gradient for the form "relation".
+        """Return loss and gradient for the forms "relation" and "features".
 
         Parameters
         ----------
@@ -145,8 +165,14 @@ class Distill:
         ------
         TypeError
             The form is "map": only a training can compute this loss, because it holds the map.
+        ValueError
+            The form is "features", and the targets have another number of dimensions.
         """
         if self.form == "map":
             raise TypeError("Distill with form='map' only works in a training; pass it as loss=")
-        loss, slope = relation_loss(features, rows_of(self.targets, batch), self.temperature)
+        rows = rows_of(self.targets, batch)
+        if self.form == "features":
+            check_width(rows.shape[1], features.shape[1])
+            return cosine_loss(features, rows, self.weight)
+        loss, slope = relation_loss(features, rows, self.temperature)
         return self.weight * loss, (self.weight * slope).astype(features.dtype)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from birdembed._core import WeightsError
 from birdembed.training.adamw import BETA1, BETA2, EPS
+from birdembed.training.cosine_loss import cosine_loss
 from birdembed.training.distill import Distill
 from birdembed.training.ridge import fit_ridge
 from birdembed.training.teacher import rows_of
@@ -99,7 +100,7 @@ class LearnedMap:
         assert self.state is not None
         targets = rows_of(self.spec.targets, batch)
         weight = self.spec.weight
-        loss, d_features, self.gradient = cosine_loss(features, self.state.matrix, targets, weight)
+        loss, d_features, self.gradient = mapped_loss(features, self.state.matrix, targets, weight)
         return loss, d_features
 
     def stepped(self, gradient: Array, step: int, rules: Rules) -> MapState:
@@ -147,42 +148,26 @@ class LearnedMap:
         self.state = MapState(**arrays)
 
 
-def cosine_loss(
+def mapped_loss(
     features: NDArray[Any], matrix: NDArray[Any], targets: NDArray[Any], weight: float = 1.0
 ) -> tuple[float, NDArray[Any], NDArray[Any]]:
-    """Return 1 minus the mean cosine of ``features @ matrix`` and targets, and the gradients.
+    """Return the `cosine_loss` of ``features @ matrix``, and the gradients of both factors.
 
     Parameters
     ----------
     features : (n, features) floats
     matrix : (features, dim) floats
-    targets : (n, dim) floats
-        Rows of length 1; rows of NaN are ignored.
-    weight : float
-        Factor of the loss and the gradients.
+    targets, weight
+        See `cosine_loss`.
 
     Returns
     -------
     loss : float
-        0 if all rows are ignored.
     d_features, d_matrix : ndarray
         Gradients, with the shape and dtype of `features` and `matrix`.
     """
-    known = ~np.isnan(targets[:, 0])
-    if not known.any():
-        return 0.0, np.zeros_like(features), np.zeros_like(matrix)
-    x = features[known]
-    mapped = (x @ matrix).astype(np.float64)
-    lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
-    # A row of zeros has no direction and therefore no gradient.
-    unit = np.divide(mapped, lengths, out=np.zeros_like(mapped), where=lengths > 0)
-    wanted = targets[known].astype(np.float64)
-    cosines = (unit * wanted).sum(axis=1, keepdims=True)
-    slope = np.divide(cosines * unit - wanted, lengths, out=np.zeros_like(unit), where=lengths > 0)
-    slope = (weight * slope / len(x)).astype(matrix.dtype)
-    d_features = np.zeros_like(features)
-    d_features[known] = slope @ matrix.T
-    return weight * float(1 - cosines.mean()), d_features, x.T @ slope
+    loss, slope = cosine_loss(features @ matrix, targets, weight)
+    return loss, slope @ matrix.T, features.T @ slope
 
 
 def optimized(state: MapState, gradient: Array, step: int, rules: Rules) -> MapState:

@@ -33,8 +33,8 @@ from birdembed.training.start import (
     read_images,
     starting_state,
 )
-from birdembed.training.teacher import check_targets
 from birdembed.weights.projection import Projection
+from birdembed.weights.state_dict import FEATURES
 
 
 @dataclass
@@ -120,7 +120,8 @@ class Run:
         self._class_weights = class_weights(cfg, train)
         for loss in own_losses(cfg.loss):
             if isinstance(loss, Distill):
-                check_targets(loss.targets, len(train), mixed=cfg.mixup > 0 or cfg.cutmix > 0)
+                mixed = cfg.mixup > 0 or cfg.cutmix > 0
+                loss.check(len(train), FEATURES[model.architecture], mixed)
         self.base_size = model.preprocess.size
         plan_parameters(_core.parameter_table(model.architecture, len(train.class_names)), cfg)
         sizes = [cfg.size_at(epoch, self.base_size) for epoch in range(cfg.epochs)]

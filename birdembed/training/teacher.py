@@ -37,6 +37,15 @@ def check_targets(targets: Any, images: int, mixed: bool) -> None:
         )
 
 
+def check_width(targets: int, features: int) -> None:
+    """Raise a ValueError if targets for the features themselves have other dimensions."""
+    if targets != features:
+        raise ValueError(
+            f"targets of Distill with form='features' have {targets} dimensions, but the model has "
+            f"{features} features; use form='map', which learns a map to the targets"
+        )
+
+
 def rows_of(targets: Any, batch: Any) -> NDArray[np.float32]:
     """Return the targets ``(n, d)`` of a batch, rows of length 1 or NaN.
 

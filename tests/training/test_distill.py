@@ -49,7 +49,7 @@ def test_a_distill_is_its_options_and_its_targets():
         (([[1, 2], [np.inf, 1]],), ValueError, "row 1"),
         (([[1, 2], [np.nan, 1]],), ValueError, "row 1"),
         ((np.ones((2, 3)), 0), ValueError, "weight"),
-        ((np.ones((2, 3)), 1, "angle"), ValueError, "form must be one of 'map', 'relation'"),
+        ((np.ones((2, 3)), 1, "angle"), ValueError, "form must be one of 'map', 'relation', 'fea"),
         ((np.ones((2, 3)), 1, "map", 0), ValueError, "temperature"),
         ((np.ones((2, 3)), 1, "map", 1, -1), ValueError, "lr_factor"),
     ],
@@ -69,6 +69,37 @@ def test_a_relation_can_be_called_and_a_map_only_in_a_training():
     assert slope.dtype == np.float32
     with pytest.raises(TypeError, match="in a training"):
         Distill(rows)(features, batch)
+
+
+def test_features_can_be_the_targets_themselves():
+    rng = np.random.default_rng(0)
+    rows, features = rng.normal(size=(9, 8)), rng.normal(size=(4, 8)).astype("f4")
+    batch = SimpleNamespace(positions=np.array([8, 1, 1, 3]), pixels=None)
+    loss, slope = Distill(rows, 3.0, "features")(features, batch)
+    cosines = (unit(features) * unit(rows)[batch.positions]).sum(axis=1)
+    assert loss == pytest.approx(3 * (1 - cosines.mean()), rel=1e-5)
+    assert slope.dtype == np.float32
+    same_direction = Distill(rows, form="features")(rows[batch.positions].astype("f4"), batch)
+    assert same_direction[0] == pytest.approx(0, abs=1e-6)
+    assert repr(Distill(rows, form="features")).endswith("form='features')")
+    with pytest.raises(ValueError, match=r"have 8 dimensions, but the model has 5 features"):
+        Distill(rows, form="features")(features[:, :5], batch)
+
+
+@pytest.mark.usefixtures("small_core")
+def test_targets_for_the_features_need_their_dimensions(train):
+    loss = Distill(teacher_rows(train), form="features")
+    with pytest.raises(ValueError, match="use form='map'"):
+        Trainer(new_model(), train, loss=loss, **EASY)
+
+
+@pytest.mark.usefixtures("small_core")
+def test_features_learn_to_be_the_targets(train):
+    rows = np.maximum(teacher_rows(train, 2048), 0)
+    loss = [Distill(rows, weight=5.0, form="features")]
+    history = fine_tune(new_model(seed=2), train, epochs=6, loss=loss, **EASY)
+    first, last = (history.epochs[i]["train_loss"] for i in (0, -1))
+    assert last < first - 0.5
 
 
 def test_a_list_of_losses_survives_json_but_for_what_must_be_given_again():

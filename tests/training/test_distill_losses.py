@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from birdembed.training.learned_map import MapState, Rules, cosine_loss, optimized
+from birdembed.training.cosine_loss import cosine_loss
+from birdembed.training.learned_map import MapState, Rules, mapped_loss, optimized
 from birdembed.training.ridge import fit_ridge
 from birdembed.training.similarity_loss import relation_loss
 from tests.support.small_training import unit
@@ -29,10 +30,15 @@ def numbers():
 
 def test_gradients_are_those_of_finite_differences(numbers):
     x, matrix, targets = numbers
-    _, d_x, d_matrix = cosine_loss(x, matrix, targets)
-    assert d_x == pytest.approx(numeric(lambda a: cosine_loss(a, matrix, targets)[0], x), abs=1e-8)
-    by_hand = numeric(lambda a: cosine_loss(x, a, targets)[0], matrix)
+    _, d_x, d_matrix = mapped_loss(x, matrix, targets)
+    assert d_x == pytest.approx(numeric(lambda a: mapped_loss(a, matrix, targets)[0], x), abs=1e-8)
+    by_hand = numeric(lambda a: mapped_loss(x, a, targets)[0], matrix)
     assert d_matrix == pytest.approx(by_hand, abs=1e-8)
+    assert not d_x[2].any()
+    vectors = x[:, :4]
+    _, d_x = cosine_loss(vectors, targets, 2.0)
+    by_hand = numeric(lambda a: cosine_loss(a, targets, 2.0)[0], vectors)
+    assert d_x == pytest.approx(by_hand, abs=1e-8)
     assert not d_x[2].any()
     for temperature in (0.1, 0.5):
         _, d_x = relation_loss(x, targets, temperature)
@@ -49,7 +55,7 @@ def test_losses_and_gradients_are_torchs(numbers):
     known = ~targets[:, 0].isnan()
     loss = (1 - torch.cosine_similarity((x @ matrix)[known], targets[known])).mean()
     loss.backward()
-    ours = cosine_loss(*numbers)
+    ours = mapped_loss(*numbers)
     assert ours[0] == pytest.approx(float(loss.detach()))
     assert ours[1] == pytest.approx(x.grad.numpy(), abs=1e-12)
     assert ours[2] == pytest.approx(matrix.grad.numpy(), abs=1e-12)
@@ -68,11 +74,11 @@ def test_losses_and_gradients_are_torchs(numbers):
 def test_edges_of_the_losses(numbers):
     x, matrix, targets = numbers
     nothing = np.full_like(targets, np.nan)
-    assert cosine_loss(x, matrix, nothing)[0] == 0 == relation_loss(x, nothing, 0.1)[0]
+    assert mapped_loss(x, matrix, nothing)[0] == 0 == relation_loss(x, nothing, 0.1)[0]
     assert relation_loss(x[:3], targets[:3], 0.1)[0] == 0  # two that count: each has one other
     zero = x.copy()
     zero[0] = 0
-    for slope in (cosine_loss(zero, matrix, targets)[1], relation_loss(zero, targets, 0.1)[1]):
+    for slope in (mapped_loss(zero, matrix, targets)[1], relation_loss(zero, targets, 0.1)[1]):
         assert np.isfinite(slope).all()
         assert not slope[0].any()
     known = unit(x[:5])
