@@ -2,11 +2,11 @@
 #
 #   make wheel
 #   docker build -t birdembed .
-#   docker run --rm -p 8000:8000 birdembed
+#   docker run --rm -p 127.0.0.1:8000:8000 birdembed
 #
 # To search your own photos (docs/guide/serving.md):
 #
-#   docker run --rm -p 8000:8000 -v "$PWD/birds:/data:ro" birdembed \
+#   docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/birds:/data:ro" birdembed \
 #       serve --host 0.0.0.0 --index /data/birds.index --photos /data/photos
 
 FROM python:3.12-slim

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from bird_photographs import Photographs
-from train_birds import COMMON, EVEN, Photos, Views, losses
+from feature_codes import feature_codes
+from train_birds import CODES, COMMON, EVEN, Photos, Views, both, losses
 
 import birdembed as be
 
@@ -40,13 +41,17 @@ FROM_TEACHERS = frozenset({MAP, RELATION, COSINES})
 
 
 class Recipe(NamedTuple):
-    """One training: the losses and images that it leaves out, and the options that it changes."""
+    """One training: the losses and images that it leaves out, and the options that it changes.
+
+    With `codes`, the losses are those of the stage `CODES`.
+    """
 
     name: str
     without: frozenset[str] = frozenset()
     teachers: tuple[str, ...] = ("aiy", "lite0")
     images: str = "photos"
     options: tuple[tuple[str, Any], ...] = ()
+    codes: bool = False
 
 
 RECIPES = [
@@ -64,6 +69,7 @@ RECIPES = [
     Recipe("teachers see the same view", images="views"),
     Recipe("images of 128 px", options=(("image_size", 128),)),
     Recipe("twice as long", options=(("epochs", 2),)),
+    Recipe("codes, maps and labels", codes=True),
 ]
 
 
@@ -104,8 +110,14 @@ def trained(start: str, recipe: Recipe, photos: Photographs, work: Path, seed: i
     model = be.load_model(start, precision="bfloat16")
     data, teachers, lengths = images(recipe, photos, work, seed)
     teachers = {name: teachers[name] for name in recipe.teachers}
+    stage, targets = EVEN, None
+    if recipe.codes:
+        stage = EVEN._replace(codes=CODES.codes)
+        targets = feature_codes(model, data, both(teachers, lengths))
     added = [
-        loss for loss in losses(teachers, lengths, EVEN) if kind_of(loss) not in recipe.without
+        loss
+        for loss in losses(teachers, lengths, stage, targets)
+        if kind_of(loss) not in recipe.without
     ]
     be.fine_tune(
         model,

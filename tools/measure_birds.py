@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from bird_photographs import Photograph, Photographs
-from train_birds import unit
+from feature_codes import unit
 
 import birdembed as be
 from birdembed.training.ridge import fit_ridge

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from bird_photographs import Photograph, Photographs
+from feature_codes import feature_codes, unit
 from publish_birds import folder, publish
 
 import birdembed as be
@@ -45,7 +46,7 @@ class Stage(NamedTuple):
     """A part of the training.
 
     `often` is the number of times that an epoch shows a photo of a species with five photos; None
-    samples all species equally often. `supcon` and `cosines` are weights of the losses.
+    samples all species equally often. `supcon`, `cosines` and `codes` are weights of the losses.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Stage(NamedTuple):
     supcon: float
     cosines: float
     options: dict[str, Any]
+    codes: float = 0.0
 
 
 LARGE_IMAGES = {"image_size": 160, "eval_size": SIZE}
@@ -112,6 +114,23 @@ MORE_VIEWS = Stage(
 #: 0.609 after and 0.6 for the mean. The mean also keeps the photos of the 51 species close
 #: together: their cosine is 0.83 before, 0.74 after and 0.81 for the mean.
 BEFORE_MORE_VIEWS = 0.7
+#: From this mean, all views six times, with the codes of feature_codes.py as targets. Instead of
+#: the relation, the contrastive loss and the cosines: XXX
+CODES = Stage(
+    "codes",
+    None,
+    0.0,
+    0.0,
+    {
+        "image_size": ((5, 128), (1, 160)),
+        "eval_size": 128,
+        "epochs": 6,
+        "lr": 1e-3,
+        "head_epochs": 0,
+        "freeze": ("conv1", "bn1", "layer1."),
+    },
+    codes=15.0,
+)
 
 
 def main() -> None:
@@ -144,6 +163,8 @@ def main() -> None:
     model.save_pretrained(work / "mean", dtype="float16")
     model = trained(work, MORE_VIEWS, be.load_model(work / "mean"), Views(work, 1))
     averaged(model, {BEFORE_MORE_VIEWS: be.load_model(work / "mean")})
+    model.save_pretrained(work / "before-codes", dtype="float16")
+    model = trained(work, CODES, be.load_model(work / "before-codes"), Views(work, 1))
     model.save_pretrained(work / "stored", dtype="float16")
     publish(work, photos, given.no_birds)
 
@@ -229,12 +250,13 @@ def trained(work: Path, stage: Stage, model: be.Model, photos: Photos | Views) -
     if (done / "config.json").exists():
         return be.load_model(done)
     data, teachers = photos.repeated(stage.often)
+    targets = codes(work, model, data, both(teachers, photos.lengths)) if stage.codes else None
     history = be.fine_tune(
         model,
         data,
         balanced=stage.often is None,
         augment=photos.augment,
-        loss=losses(teachers, photos.lengths, stage),
+        loss=losses(teachers, photos.lengths, stage, targets),
         checkpoint_dir=work / f"{stage.name}-checkpoints",
         resume=True,
         **COMMON,
@@ -250,14 +272,32 @@ def few_photos(photo: Photograph) -> bool:
     return photo.key.startswith("birds-more/")
 
 
-def losses(teachers: dict[str, Array], lengths: dict[str, float], stage: Stage) -> list[Any]:
+def codes(work: Path, model: be.Model, data: be.ImageFolder, embeddings: Array) -> Array:
+    """Return the targets for the features, the same ones when a training continues."""
+    file = work / "codes.npy"
+    if not file.exists():
+        np.save(file, feature_codes(model, data, embeddings))
+    return np.asarray(np.load(file))
+
+
+def both(teachers: dict[str, Array], lengths: dict[str, float]) -> Array:
+    """Return the embeddings of both teachers side by side."""
+    return np.concatenate([rows * lengths[name] for name, rows in teachers.items()], axis=1)
+
+
+def losses(
+    teachers: dict[str, Array], lengths: dict[str, float], stage: Stage, codes: Array | None = None
+) -> list[Any]:
     """Return the losses that are added to the cross-entropy."""
-    both = np.concatenate([rows * lengths[name] for name, rows in teachers.items()], axis=1)
+    maps = [be.Distill(rows, weight=WEIGHTS[name]) for name, rows in teachers.items()]
+    if codes is not None:
+        return [*maps, be.Distill(codes, weight=stage.codes, form="features")]
+    rows = both(teachers, lengths)
     return [
-        *(be.Distill(rows, weight=WEIGHTS[name]) for name, rows in teachers.items()),
-        be.Distill(both, weight=WEIGHTS["relation"], form="relation", temperature=0.1),
+        *maps,
+        be.Distill(rows, weight=WEIGHTS["relation"], form="relation", temperature=0.1),
         be.SupCon(temperature=0.1, weight=stage.supcon),
-        *([Cosines(both, stage.cosines)] if stage.cosines else []),
+        *([Cosines(rows, stage.cosines)] if stage.cosines else []),
     ]
 
 
@@ -320,11 +360,6 @@ def evened(rows: Array, birds: Array) -> Array:
     variance, directions = np.linalg.eigh(np.cov(rows[birds][::3].T))
     even = directions / (variance + 0.05 * variance.mean()) ** 0.25
     return unit(rows @ even.astype(np.float32))
-
-
-def unit(rows: Array) -> Array:
-    """Return the rows scaled to length 1."""
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 if __name__ == "__main__":
