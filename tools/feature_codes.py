@@ -18,8 +18,8 @@ DIRECTIONS = 512
 PULL_MANY, PULL_FEW = 0.8, 0.5
 #: Constant to subtract, in standard deviations. A fifth of a code is above 0.
 LEAST = 0.4
-#: Every eighth view is enough to find the rotation.
-STEP = 8
+#: Number of images that are enough to find the rotation.
+ENOUGH = 6000
 
 
 def feature_codes(model: Any, data: Any, embeddings: Array) -> Array:
@@ -44,7 +44,8 @@ def feature_codes(model: Any, data: Any, embeddings: Array) -> Array:
     pull = np.where(counts > counts.mean(), PULL_MANY, PULL_FEW)
     share = np.where(birds, pull[labels], 0)[:, None]
     rows = unit((1 - share) * rows + share * means[labels])
-    some = np.flatnonzero(birds)[::STEP]
+    some = np.flatnonzero(birds)
+    some = some[:: max(1, len(some) // ENOUGH)]
     rotation = nearest_rotation(rows[some], unit(model.encode(data[some])), shares[some])
     positive = np.maximum(rows @ rotation * np.sqrt(rotation.shape[1]) - LEAST, 0)
     return np.asarray(unit(positive), np.float32)

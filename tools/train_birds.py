@@ -123,7 +123,7 @@ CODES = Stage(
     0.0,
     {
         "image_size": ((5, 128), (1, 160)),
-        "eval_size": 128,
+        "eval_size": SIZE,
         "epochs": 6,
         "lr": 1e-3,
         "head_epochs": 0,
@@ -276,7 +276,9 @@ def codes(work: Path, model: be.Model, data: be.ImageFolder, embeddings: Array) 
     """Return the targets for the features, the same ones when a training continues."""
     file = work / "codes.npy"
     if not file.exists():
-        np.save(file, feature_codes(model, data, embeddings))
+        half = work / "codes.half.npy"
+        np.save(half, feature_codes(model, data, embeddings))
+        half.rename(file)
     return np.asarray(np.load(file))
 
 

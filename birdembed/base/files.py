@@ -297,10 +297,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 os.fsync(file.fileno())  # the content must be on disk before the name
             os.replace(temporary, target)
     except OSError as error:
-        other = error.filename
-        if isinstance(other, (str, bytes, os.PathLike)) and _ENDING not in os.fsdecode(other):
-            raise  # about a file of its own, such as one that the block writes as well
+        if _about_other_file(error, target):
+            raise
         raise with_path(error, path_text(path)) from error
+
+
+def _about_other_file(error: OSError, target: Path) -> bool:
+    """Return whether an error names a file that is read to write `target`."""
+    name = error.filename
+    if not isinstance(name, (str, bytes, os.PathLike)) or _ENDING in os.fsdecode(name):
+        return False
+    return Path(os.fsdecode(name)) not in (target, *target.parents)
 
 
 def keep_owner(new: Path, old: Path) -> None:
@@ -337,6 +344,8 @@ def replacing_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
                 if not target.is_dir():
                     raise
     except OSError as error:
+        if _about_other_file(error, target):
+            raise
         raise with_path(error, target) from error
 
 

@@ -12,6 +12,10 @@ from birdembed import _core
 from birdembed.images import decoding, sources
 from birdembed.images.report import Failure
 
+#: As MAX_SIDE in csrc/python/views.c.
+MAX_SIDE = 1 << 20
+_SIDES = f"a width and a height of less than {MAX_SIDE:,}"
+
 
 class _Kept(NamedTuple):
     """The pixels of an image in memory."""
@@ -101,11 +105,15 @@ class ImageStore:
         for i, (kind, reason) in enumerate(outcomes):
             if kind:
                 images[i], reason = self._by_pillow(self._paths[rows[i]], kind, reason, short_side)
-            found[rows[i]] = images[i]
-            if images[i] is None:
+            pixels = images[i]
+            if pixels is not None and max(pixels.shape[:2]) >= MAX_SIDE:
+                height, width = pixels.shape[:2]
+                pixels, reason = None, f"{width} x {height} pixels: training allows {_SIDES}"
+            found[rows[i]] = pixels
+            if pixels is None:
                 failures.append(Failure(rows[i], self._paths[rows[i]], reason))
             else:
-                self._keep(rows[i], images[i], short_side)
+                self._keep(rows[i], pixels, short_side)
         return failures
 
     def _by_pillow(

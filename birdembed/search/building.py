@@ -24,7 +24,8 @@ from birdembed.images.sources import Inputs, is_image
 from birdembed.search import columns as columns_
 from birdembed.search.columns import Column
 from birdembed.search.embedding_cache import EmbeddingCache, content_key, state_of
-from birdembed.search.rows import Rows, check_unique
+from birdembed.search.new_rows import check_unique
+from birdembed.search.rows import Rows
 
 CHUNK = 32  # images between two writes to the cache: the most that is lost if killed
 

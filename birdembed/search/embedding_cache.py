@@ -126,14 +126,27 @@ class EmbeddingCache:
             if 0 < dim <= _MOST_NUMBERS and header == self._header(dim):
                 return dim
         if header and not self._header(0)[:_NAMED].startswith(header):  # or an unfinished write
-            aside = self.path.with_suffix(".damaged")
-            os.replace(self.path, aside)
-            warnings.warn(
-                f"{self.path}: the header is damaged; the file was renamed to {aside.name} and "
-                "its embeddings are computed again",
-                stacklevel=3,
-            )
+            self._set_aside(header)
         return None
+
+    def _set_aside(self, header: bytes) -> None:
+        """Rename the file with this damaged header, unless another process has replaced it."""
+        aside = self.path.with_suffix(".damaged")
+        try:
+            with open(self.path, "rb", opener=regular) as file:
+                lock(file.fileno(), wait=True)
+                if file.read(_HEADER.size) != header:
+                    return
+                if not os.path.samestat(os.fstat(file.fileno()), os.stat(self.path)):
+                    return
+                os.replace(self.path, aside)
+        except FileNotFoundError:
+            return
+        warnings.warn(
+            f"{self.path}: the header is damaged; the file was renamed to {aside.name} and its "
+            "embeddings are computed again",
+            stacklevel=4,
+        )
 
     def _read_keys(self, layout: np.dtype[Any]) -> None:
         """Remember the position of the record of each key.

@@ -13,11 +13,12 @@ from birdembed.base.checks import check_integer
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.makers import Maker
 from birdembed.base.text import composed, shown, some
-from birdembed.base.vectors import as_vectors, finite_rows
+from birdembed.base.vectors import finite_rows
 from birdembed.search import columns as columns_
 from birdembed.search.columns import Column
 from birdembed.search.growing_strings import GrowingStrings
 from birdembed.search.mapped_file import MappedFile
+from birdembed.search.new_rows import NewRows, id_list
 
 
 class Rows:
@@ -188,7 +189,7 @@ class Rows:
             mask = columns_.matches(name, self.column(name), value)
             keep = mask if keep is None else keep & mask
         if exclude_ids is not None:
-            names = _ids(exclude_ids, "exclude_ids")
+            names = id_list(exclude_ids, "exclude_ids")
             out = [row for name in names if (row := self.place(name)) is not None]
             keep = np.ones(len(self), bool) if keep is None else keep
             keep[out] = False
@@ -212,15 +213,13 @@ class Rows:
         replace: bool = False,
     ) -> Rows:
         """Return a table with added rows; arguments and errors as for `Index.add`."""
-        vectors, single = as_vectors(embeddings, "embeddings")
-        if single and isinstance(ids, str):
-            ids = [ids]
-            labels = [labels] if labels is None or isinstance(labels, str) else labels
-        names = _checked_ids(ids)
-        self._check_vectors(names, vectors, fingerprint)
+        return self.with_rows(NewRows.of(ids, embeddings, labels, metadata), fingerprint, replace)
+
+    def with_rows(self, new: NewRows, fingerprint: str | None, replace: bool) -> Rows:
+        """Return a table with added rows; see `added`."""
+        names, vectors, tags, columns = new
         n = len(names)
-        tags = columns_.strings(labels, n, "labels")
-        columns = columns_.from_metadata(metadata, n)
+        self._check_vectors(names, vectors, fingerprint)
         places = [self.place(name) for name in names]
         known = [name for name, row in zip(names, places, strict=True) if row is not None]
         if known and not replace:
@@ -238,12 +237,12 @@ class Rows:
         rows.columns = {
             name: columns_.merge(before[name], after[name], old, replaced) for name in before
         }
-        new = [name for name, row in zip(names, places, strict=True) if row is None]
+        more = [name for name, row in zip(names, places, strict=True) if row is None]
         nothing = np.empty(0, np.int64)
         # Ids are written last: until they grow, the other columns can be written again.
-        rows.ids = columns_.merge(self.ids, new, nothing, np.zeros(len(new), bool))
+        rows.ids = columns_.merge(self.ids, more, nothing, np.zeros(len(more), bool))
         if self._places is not None:
-            self._places.update(zip(map(composed, new), range(len(self), len(rows)), strict=True))
+            self._places.update(zip(map(composed, more), range(len(self), len(rows)), strict=True))
             rows._places = self._places
         return rows
 
@@ -251,10 +250,6 @@ class Rows:
         self, names: list[str], vectors: NDArray[np.float32], fingerprint: str | None
     ) -> None:
         """Raise an error if the vectors do not match their ids, the table or its model."""
-        if len(vectors) != len(names):
-            raise ValueError(
-                f"ids and embeddings have different lengths: {len(names)} and {len(vectors)}"
-            )
         if self.dim is not None and vectors.shape[1] != self.dim:
             raise ValueError(
                 f"embeddings have {vectors.shape[1]} dimensions, the index has {self.dim}"
@@ -287,7 +282,7 @@ class Rows:
 
     def removed(self, ids: Sequence[str] | str) -> Rows:
         """Return the table without some ids; raise a KeyError if one is missing."""
-        names = _ids(ids, "ids")
+        names = id_list(ids, "ids")
         places = [self.place(name) for name in names]
         missing = [name for name, row in zip(names, places, strict=True) if row is None]
         if missing:
@@ -300,31 +295,3 @@ class Rows:
         rows.columns = {name: columns_.take(column, keep) for name, column in self.columns.items()}
         rows.ids = columns_.take(self.ids, keep)
         return rows
-
-
-def _ids(ids: Iterable[str] | str, argument: str) -> list[str]:
-    """Return one or many ids as a list; raise a TypeError for a value that is not a string."""
-    names = [ids] if isinstance(ids, str) or not isinstance(ids, Iterable) else list(ids)
-    wrong = [name for name in names if not isinstance(name, str)]
-    if wrong:
-        raise TypeError(
-            f"{argument} must be strings, got {type(wrong[0]).__name__} ({shown(wrong[0])})"
-        )
-    return [str(name) for name in names]  # NumPy strings become plain strings
-
-
-def _checked_ids(ids: Sequence[str] | str) -> list[str]:
-    """Return ids as a list of unique strings."""
-    if isinstance(ids, str):
-        raise TypeError("ids must be a sequence of strings, got one string")
-    names = _ids(ids, "ids")
-    check_unique(names)
-    return names
-
-
-def check_unique(names: Sequence[str]) -> None:
-    """Raise a ValueError if an id occurs twice."""
-    if len(set(map(composed, names))) != len(names):
-        seen: set[str] = set()
-        twice = [name for name in names if composed(name) in seen or seen.add(composed(name))]  # type: ignore[func-returns-value]
-        raise ValueError(f"ids {some(twice)} are duplicates; ids must be unique")

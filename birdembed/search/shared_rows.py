@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.locks import WaitingLock
 from birdembed.search import columns as columns_
+from birdembed.search.new_rows import NewRows, id_list
 from birdembed.search.rows import Rows
 
 
@@ -128,12 +129,13 @@ class SharedRows:
         FingerprintMismatch
             The embeddings come from another model.
         """
+        # Outside the lock: an iterable may use this index itself.
+        new = NewRows.of(ids, embeddings, labels, metadata)
         with self._lock.held():
-            self._rows = rows_of(self).added(
-                ids, embeddings, labels, metadata, fingerprint, replace
-            )
+            self._rows = rows_of(self).with_rows(new, fingerprint, replace)
 
     def remove(self, ids: Sequence[str] | str) -> None:
         """Remove the rows of one or many `ids`; if one is missing, raise a KeyError only."""
+        names = id_list(ids, "ids")
         with self._lock.held():
-            self._rows = rows_of(self).removed(ids)
+            self._rows = rows_of(self).removed(names)

@@ -214,12 +214,18 @@ def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) 
                 temporary.write_text(text + "\n", encoding="utf-8")
         except BaseException:
             with contextlib.suppress(OSError):
-                (folder / file).unlink()
+                if not _refers_to(folder / LAST, file):  # Ctrl-C may come after the last step
+                    (folder / file).unlink()
             raise
     for path in folder.glob("step-*.safetensors"):
         if path.name != file:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def _refers_to(last: Path, file: str) -> bool:
+    """Return whether the JSON file of a checkpoint names these weights."""
+    return last.is_file() and json.dumps(file) in last.read_text(encoding="utf-8")
 
 
 def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:

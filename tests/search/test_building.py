@@ -14,7 +14,7 @@ import pytest
 
 from birdembed._core import BirdembedError, DecodeError
 from birdembed.data.folder import ImageFolder
-from birdembed.search import building
+from birdembed.search import building, embedding_cache
 from birdembed.search.embedding_cache import EmbeddingCache
 from birdembed.search.index import Index
 from tests.support import ROOT
@@ -311,6 +311,27 @@ def test_a_damaged_file_is_put_aside_and_said(tmp_path, damage):
     else:  # killed before the first byte
         assert build(folder, tmp_path / "cache")[1] == 2
     assert build(folder, tmp_path / "cache")[1] == 0
+
+
+def test_a_damaged_file_that_another_process_replaced_stays(tmp_path, monkeypatch):
+    folder = make(tmp_path / "birds", ["a.jpg"])
+    build(folder, tmp_path / "cache")
+    path = the_file(tmp_path / "cache")
+    whole = path.read_bytes()
+
+    def replaced(fd, *, wait):
+        """Do what another process does while this one waits for the lock."""
+        path.unlink()
+        if there:
+            path.write_bytes(whole)
+
+    for there in (True, False):
+        path.write_bytes(b"something else")
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            patch.setattr(embedding_cache, "lock", replaced)
+            EmbeddingCache(tmp_path / "cache", path.stem)
+        assert os.listdir(tmp_path / "cache") == ([path.name] if there else [])
 
 
 def test_two_writers_at_once(tmp_path):

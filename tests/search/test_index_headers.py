@@ -74,6 +74,19 @@ def test_random_bytes(tmp_path, parts, seed):
         assert str(tmp_path) in said
 
 
+def test_offsets_whose_differences_overflow(tmp_path):
+    index = be.Index(4, "f" * 64)
+    index.add(list("abcd"), np.ones((4, 4), "f4"), list("wxyz"))
+    index.save(tmp_path / "x.index")
+    sound = np.array([0, 1, 2, 3, 4], np.int64).tobytes()
+    odd = np.array([0, 2**63 - 1, -(2**63), -1, 4], np.int64).tobytes()
+    data = (tmp_path / "x.index").read_bytes()
+    assert data.count(sound) == 2
+    (tmp_path / "x.index").write_bytes(data.replace(sound, odd))
+    with pytest.raises(IndexFileError, match="invalid string offsets"):
+        list(be.Index.load(tmp_path / "x.index").ids)
+
+
 def test_a_column_whose_name_is_no_text(tmp_path):
     index = be.Index(2)
     index.add(["a\udcff"], np.ones((1, 2), "f4"), ["l\udcff"], {"c\udcff": ["v\udcff"]})

@@ -173,6 +173,28 @@ def test_an_addition_that_fails_leaves_the_rows(monkeypatch):
     check(rows_of(index))
 
 
+def test_iterables_that_use_the_index_themselves():
+    """They are read before the lock is taken, so nothing waits for ever."""
+    index = be.Index(DIM)
+    add(index, 0)
+
+    def labels():
+        add(index, 7)
+        yield "1"
+
+    def adding():
+        index.add(["1"], vector(1)[None], labels(), {"own": ["1"], "number": [1]})
+
+    def leaving():
+        add(index, 8)
+        yield "0"
+
+    together(adding)
+    together(lambda: index.remove(leaving()))
+    assert sorted(index.ids) == ["1", "7", "8"]
+    check(rows_of(index))
+
+
 def test_a_copy_by_pickle_has_a_lock_of_its_own():
     index = be.Index(DIM)
     add(index, 1)

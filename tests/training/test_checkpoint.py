@@ -5,8 +5,10 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from birdembed import Callback, ImageFolder, Trainer, WeightsError, fine_tune, load_model
@@ -68,6 +70,24 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(train, valid, tmp_pat
     assert checkpoint.read_checkpoint(tmp_path).step == 6
     assert len(list(tmp_path.glob("step-*"))) == 1
     monkeypatch.undo()
+
+
+def test_ctrl_c_after_the_last_rename_keeps_what_last_json_names(train, tmp_path, monkeypatch):
+    real = checkpoint.replacing
+
+    @contextmanager
+    def interrupted(path):
+        with real(path) as temporary:
+            yield temporary
+        raise KeyboardInterrupt
+
+    trainer = Trainer(new_model(), train, checkpoint_dir=tmp_path, **EASY)
+    trainer.step(np.zeros((2, 3, 96, 96), np.float32), np.array([0, 1]), np.array([0, 1]))
+    monkeypatch.setattr(checkpoint, "replacing", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.save_checkpoint(tmp_path)
+    named = json.loads((tmp_path / "last.json").read_text())["file"]
+    assert [path.name for path in tmp_path.glob("step-*")] == [named]
 
 
 def test_a_disk_that_is_full_from_the_start_is_left_as_it_was(train, tmp_path, monkeypatch):

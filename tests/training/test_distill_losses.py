@@ -81,6 +81,10 @@ def test_edges_of_the_losses(numbers):
     for slope in (mapped_loss(zero, matrix, targets)[1], relation_loss(zero, targets, 0.1)[1]):
         assert np.isfinite(slope).all()
         assert not slope[0].any()
+    lost = np.full_like(x, np.nan)  # what the core gives for weights that are not finite
+    assert np.isnan(mapped_loss(lost, matrix, targets)[0])
+    assert np.isnan(cosine_loss(lost[:, :4], targets)[0])
+    assert np.isnan(relation_loss(lost, targets, 0.1)[0])
     known = unit(x[:5])
     assert relation_loss(3 * known, known, 0.1)[0] == pytest.approx(0, abs=1e-12)
 
