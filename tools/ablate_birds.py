@@ -12,6 +12,7 @@ numbers say which ingredient helps, not how good the result of a long training i
 """
 
 import argparse
+import dataclasses
 import json
 import statistics
 from pathlib import Path
@@ -86,7 +87,9 @@ def main() -> None:
     results = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     done = {(result["name"], result["seed"]) for result in results}
     if not done:
-        results.append({"name": "no training", "seed": 0, **found(given.start, photos)})
+        start = be.load_model(given.start)
+        start.preprocess = dataclasses.replace(start.preprocess, size=OPTIONS["eval_size"])
+        results.append({"name": "no training", "seed": 0, **found(start, photos)})
         write(file, results[-1])
     for seed in range(given.seeds):
         for recipe in RECIPES:
@@ -170,9 +173,8 @@ def some_views(
     return data, {name: found[rows] for name, found in views.teachers.items()}
 
 
-def found(model: be.Model | str, photos: Photographs) -> dict[str, float]:
+def found(model: be.Model, photos: Photographs) -> dict[str, float]:
     """Return precision@1 and MAP@R of the species that were left out of the training."""
-    model = be.load_model(model) if isinstance(model, str) else model
     rows = model.encode([str(photo.path) for photo in photos.unseen], projection=False)
     judged = be.retrieval_metrics(rows, [photo.species for photo in photos.unseen])
     return {"precision_at_1": judged.precision_at_1, "map_at_r": judged.map_at_r}
