@@ -171,6 +171,17 @@ def lock(fd: int, *, wait: bool) -> bool:
 
 
 @contextlib.contextmanager
+def locked_folder(folder: str | os.PathLike[str]) -> Iterator[int]:
+    """Hold the lock of a folder while the block runs, and yield its descriptor; see `lock`."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        lock(fd, wait=True)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
 def made_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Create a folder and its parents, and yield its path.
 
@@ -277,7 +288,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary file does not exist yet, but an unwritable folder raises an error at once. On any
     error the temporary file is removed and `path` does not change. A replaced file keeps its mode
     and, if permitted, its owner. For a link, the file it points to is replaced. An `OSError` about
-    the temporary name is raised with `path` instead.
+    the temporary name or a folder above it is raised with `path` instead.
     """
     target = Path(os.path.realpath(path_text(path)))  # a link keeps pointing to the file
     if target.exists() and not target.is_file():  # /dev/null, or a folder

@@ -8,14 +8,13 @@ name means the same files, and no request is made while they are in the cache.
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from birdembed._core import WeightsError
-from birdembed.base.files import cache_dir, lock, replacing, sha256_of_file, text_of_file
+from birdembed.base.files import cache_dir, locked_folder, replacing, sha256_of_file, text_of_file
 from birdembed.base.json_text import json_object
 from birdembed.base.text import error_text
 from birdembed.images.preprocess import Preprocess
@@ -181,13 +180,9 @@ class _Hub:
             self._record.commits[self._asked] = self.commit
             folder = self._record.path.parent
             folder.mkdir(parents=True, exist_ok=True)
-            fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                lock(fd, wait=True)
+            with locked_folder(folder):
                 self._record.add(_Record.read(self._repository))
                 self._record.write()
-            finally:
-                os.close(fd)
 
 
 def load_hub(

@@ -13,7 +13,7 @@ from typing import Any
 from birdembed._core import WeightsError
 from birdembed.base.files import (
     keep_owner,
-    lock,
+    locked_folder,
     made_folder,
     open_to_others,
     path_text,
@@ -131,14 +131,9 @@ def _commit(staged: Path, folder: Path) -> None:
 def _finish_other(folder: Path) -> None:
     """Finish the save of a killed process, or wait for a running one."""
     committed = folder / COMMITTED
-    with contextlib.suppress(FileNotFoundError):
-        fd = os.open(committed, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            lock(fd, wait=True)
-            if os.path.samestat(os.fstat(fd), os.stat(committed)):
-                _take_places(folder)
-        finally:
-            os.close(fd)
+    with contextlib.suppress(FileNotFoundError), locked_folder(committed) as fd:
+        if os.path.samestat(os.fstat(fd), os.stat(committed)):
+            _take_places(folder)
 
 
 def _take_places(folder: Path) -> None:

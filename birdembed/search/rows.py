@@ -280,9 +280,8 @@ class Rows:
         buffer[n:needed] = vectors[~replaced] if len(old) else vectors
         return buffer
 
-    def removed(self, ids: Sequence[str] | str) -> Rows:
-        """Return the table without some ids; raise a KeyError if one is missing."""
-        names = id_list(ids, "ids")
+    def removed(self, names: list[str]) -> Rows:
+        """Return the table without the ids `names`; raise a KeyError if one is missing."""
         places = [self.place(name) for name in names]
         missing = [name for name, row in zip(names, places, strict=True) if row is None]
         if missing:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.training.scaled_rows import slope_before_scaling, unit_and_lengths
+
 
 def cosine_loss(
     vectors: NDArray[Any], targets: NDArray[Any], weight: float = 1.0
@@ -32,11 +34,7 @@ def cosine_loss(
     d_vectors = np.zeros_like(vectors)
     if not known.any():
         return 0.0, d_vectors
-    wide, wanted = vectors[known].astype(np.float64), targets[known].astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    # A row of zeros has no direction and therefore no gradient; NaN stays NaN, for `Diverged`.
-    unit = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths != 0)
-    cosines = (unit * wanted).sum(axis=1, keepdims=True)
-    slope = np.divide(cosines * unit - wanted, lengths, out=np.zeros_like(unit), where=lengths != 0)
-    d_vectors[known] = weight * slope / len(wide)
-    return weight * float(1 - cosines.mean()), d_vectors
+    unit, lengths = unit_and_lengths(vectors[known])
+    wanted = targets[known].astype(np.float64)
+    d_vectors[known] = weight * slope_before_scaling(-wanted, unit, lengths) / len(unit)
+    return weight * float(1 - (unit * wanted).sum(axis=1).mean()), d_vectors

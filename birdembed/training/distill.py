@@ -13,7 +13,7 @@ from birdembed.base.checks import check_choice, check_number
 from birdembed.base.public import public
 from birdembed.training.cosine_loss import cosine_loss
 from birdembed.training.similarity_loss import relation_loss
-from birdembed.training.teacher import check_targets, check_width, checked_rows, rows_of
+from birdembed.training.teacher import check_width, checked_rows, rows_of
 
 FORMS = ("map", "relation", "features")
 #: Measured with fixed features, 1,000 images, 2048 to 1280 dimensions, 300 steps: at the full rate
@@ -129,22 +129,6 @@ class Distill:
     def __hash__(self) -> int:
         """Hash options and targets."""
         return hash(repr(self))
-
-    def check(self, images: int, features: int, mixed: bool) -> None:
-        """Raise a ValueError if the targets do not suit a training.
-
-        Parameters
-        ----------
-        images : int
-            Number of training images.
-        features : int
-            Number of the model's features.
-        mixed : bool
-            Whether the images of a batch are mixed (mixup or CutMix).
-        """
-        check_targets(self.targets, images, mixed)
-        if self.form == "features" and not callable(self.targets):
-            check_width(self.targets.shape[1], features)
 
     def __call__(self, features: NDArray[Any], batch: Any) -> tuple[float, NDArray[Any]]:
         """Return loss and gradient for the forms "relation" and "features".

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 
 from birdembed.base.checks import check_positive
 from birdembed.base.public import public
-from birdembed.training.similarity_loss import (
-    slope_of_features,
-    softmax_of_others,
-    unit_and_lengths,
-)
+from birdembed.training.scaled_rows import unit_and_lengths
+from birdembed.training.similarity_loss import slope_of_features, softmax_of_others
 
 _REPR = re.compile(r"SupCon\(temperature=([-+.e\d]+), weight=([-+.e\d]+)\)$")
 

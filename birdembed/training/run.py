@@ -33,6 +33,7 @@ from birdembed.training.start import (
     read_images,
     starting_state,
 )
+from birdembed.training.teacher import check_targets
 from birdembed.weights.projection import Projection
 from birdembed.weights.state_dict import FEATURES
 
@@ -120,8 +121,12 @@ class Run:
         self._class_weights = class_weights(cfg, train)
         for loss in own_losses(cfg.loss):
             if isinstance(loss, Distill):
-                mixed = cfg.mixup > 0 or cfg.cutmix > 0
-                loss.check(len(train), FEATURES[model.architecture], mixed)
+                check_targets(
+                    loss.targets,
+                    len(train),
+                    mixed=cfg.mixup > 0 or cfg.cutmix > 0,
+                    features=FEATURES[model.architecture] if loss.form == "features" else None,
+                )
         self.base_size = model.preprocess.size
         plan_parameters(_core.parameter_table(model.architecture, len(train.class_names)), cfg)
         sizes = [cfg.size_at(epoch, self.base_size) for epoch in range(cfg.epochs)]

@@ -7,13 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.float64]
-
-
-def unit_and_lengths(wide: Matrix) -> tuple[Matrix, Matrix]:
-    """Return the rows scaled to length 1 (zeros and NaN stay) and the lengths ``(n, 1)``."""
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths != 0), lengths
+from birdembed.training.scaled_rows import Matrix, slope_before_scaling, unit_and_lengths
 
 
 def softmax_of_others(z: Matrix, temperature: float) -> tuple[Matrix, Matrix]:
@@ -32,10 +26,7 @@ def softmax_of_others(z: Matrix, temperature: float) -> tuple[Matrix, Matrix]:
 
 def slope_of_features(d_logits: Matrix, z: Matrix, lengths: Matrix, temperature: float) -> Matrix:
     """Convert the gradient of ``z @ z.T / T`` to the gradient of the rows before scaling."""
-    d_z = (d_logits + d_logits.T) @ z / temperature
-    d_wide = d_z - (d_z * z).sum(axis=1, keepdims=True) * z
-    # A row of zeros has no direction and therefore no gradient.
-    return np.divide(d_wide, lengths, out=np.zeros_like(d_wide), where=lengths != 0)
+    return slope_before_scaling((d_logits + d_logits.T) @ z / temperature, z, lengths)
 
 
 def relation_loss(

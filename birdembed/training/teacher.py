@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def check_targets(targets: Any, images: int, mixed: bool) -> None:
+def check_targets(targets: Any, images: int, mixed: bool, features: int | None = None) -> None:
     """Check the targets against the data.
 
     Parameters
@@ -17,11 +17,14 @@ def check_targets(targets: Any, images: int, mixed: bool) -> None:
     images : int
     mixed : bool
         Whether the images of a batch are mixed (mixup or CutMix).
+    features : int, optional
+        Number of the model's features, if they are trained to be the targets.
 
     Raises
     ------
     ValueError
-        An array does not have one row per image, or an array is given and images are mixed.
+        An array does not have one row per image or one column per feature, or an array is given
+        and images are mixed.
     """
     if callable(targets):
         return
@@ -35,6 +38,8 @@ def check_targets(targets: Any, images: int, mixed: bool) -> None:
             "mixup and cutmix mix images, but an array of targets has no rows for mixed images; "
             "pass a callable to Distill, or turn off mixup and cutmix"
         )
+    if features is not None:
+        check_width(targets.shape[1], features)
 
 
 def check_width(targets: int, features: int) -> None:

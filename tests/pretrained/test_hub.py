@@ -194,7 +194,6 @@ def test_a_damaged_record(hub, load, tmp_path, checkpoints):
 
 
 def test_two_processes_that_pin_keep_both(monkeypatch, tmp_path):
-    pytest.importorskip("huggingface_hub")
     monkeypatch.setenv("BIRDEMBED_CACHE", str(tmp_path))
     one, two = (hub_._Hub("owner/name", revision, False) for revision in ("v1", "v2"))
     for hub, commit in ((one, "a" * 40), (two, "b" * 40)):
