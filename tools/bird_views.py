@@ -12,7 +12,10 @@ teachers see in the view, and learns to ignore these changes (Beyer et al. 2022,
 distillation: A good teacher is patient and consistent").
 
 FOLDER contains images without birds. Their views, and parts of the photos beside the bird, are
-written to WORK/views/no-bird. Files of an earlier run are kept. The script does not need birdembed.
+written to WORK/views/no-bird. WORK/views/blend contains blends: crops with other colours, or two
+crops on top of each other. They show birds that do not exist, so they have no label, but the
+teachers see in them what they would see in many other species. Files of an earlier run are kept.
+The script does not need birdembed.
 """
 
 import argparse
@@ -36,6 +39,8 @@ SIDE, TEACHERS_SIDE = 192, 224
 #: Views per photo. A species with four photos gets 72, one with a hundred gets 400.
 MANY_PHOTOS, FEW_PHOTOS, NO_BIRD = 4, 18, 8
 CUT_OUTS = 0.2
+#: Blends per photo of a species with a hundred photos, and with four.
+MANY_BLENDS, FEW_BLENDS = 2, 12
 #: Photos per file of embeddings.
 PART = 100
 #: The networks of this process, by name: images (n, side, side, 3) -> vectors (n, dim).
@@ -59,11 +64,17 @@ def main() -> None:
         files = sorted(path for path in given.others.rglob("*") if path.is_file())
         photos = [Photograph(path, "no-bird", f"others/{i}") for i, path in enumerate(files)]
         jobs += [Job(photo, folder, []) for photo in photos]
-    parts = [jobs[first : first + PART] for first in range(0, len(jobs), PART)]
-    files = [folder / f"part-{number:03d}.npz" for number in range(len(parts))]
+    blends = [Blend(photo, folder, known) for photo in known]
+    again = [Job(photo, folder, known, seed=1) for photo in known]
+    parts = {"part": jobs, "blends": blends, "again": again}
+    todo = [
+        (folder / f"{name}-{first // PART:03d}.npz", part[first : first + PART])
+        for name, part in parts.items()
+        for first in range(0, len(part), PART)
+    ]
     start = partial(load_teachers, given.tflite)
     with ProcessPoolExecutor(2, get_context("spawn"), start) as pool:
-        for _ in tqdm(pool.map(write_part, files, parts), total=len(parts), unit="part"):
+        for _ in tqdm(pool.map(write_part, *zip(*todo, strict=True)), total=len(todo), unit="part"):
             pass
 
 
@@ -75,11 +86,14 @@ def load_teachers(tflite: str) -> None:
 
 
 class Job:
-    """Makes the views of one photo."""
+    """Makes the views of one photo; another seed gives other views."""
 
-    def __init__(self, photo: Photograph, folder: Path, others: list[Photograph]) -> None:
+    def __init__(
+        self, photo: Photograph, folder: Path, others: list[Photograph], seed: int = 0
+    ) -> None:
         self.photo, self.folder, self.others = photo, folder, others
-        self.rng = np.random.default_rng(zlib.crc32(photo.key.encode()))
+        self.name = photo.key.replace("/", "-") + (f"-seed{seed}" if seed else "")
+        self.rng = np.random.default_rng((zlib.crc32(photo.key.encode()), seed))
 
     def __call__(self) -> tuple[list[str], list[Array]]:
         """Write the views; return their paths below `folder` and the images for the teachers."""
@@ -88,7 +102,7 @@ class Job:
             return [], []
         names, seen = [], []
         for number, (species, view) in enumerate(self.views(image)):
-            name = f"{species}/{self.photo.key.replace('/', '-')}-{number}.jpg"
+            name = f"{species}/{self.name}-{number}.jpg"
             file = self.folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             quality = int(self.rng.integers(40, 96))
@@ -131,6 +145,24 @@ class Job:
         return pasted(image, bird, back, rng)
 
 
+class Blend(Job):
+    """Makes the blends of one photo."""
+
+    def views(self, image: Array) -> Iterator[tuple[str, Array]]:
+        """Yield the name of the folder and the image for the teachers of each blend."""
+        rng = self.rng
+        many = self.photo.key.startswith("train/")
+        for _ in range(MANY_BLENDS if many else FEW_BLENDS):
+            view, kind = cropped(image, rng), rng.random()
+            if kind < 0.65:
+                view = recoloured(view, rng)
+            if kind > 0.5:
+                other = cropped(read(self.others[rng.integers(len(self.others))].path), rng)
+                share = rng.uniform(0.3, 0.7)
+                view = cv2.addWeighted(view, share, other, 1 - share, 0)
+            yield "blend", view
+
+
 def write_part(file: Path, jobs: list[Job]) -> None:
     """Write the views of some photos, and the embeddings of the teachers in one file."""
     if file.exists():
@@ -171,6 +203,14 @@ def cropped(image: Array, rng: np.random.Generator) -> Array:
     top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
     part = image[top : top + rows, left : left + columns]
     return cv2.resize(part, (TEACHERS_SIDE, TEACHERS_SIDE), interpolation=cv2.INTER_CUBIC)
+
+
+def recoloured(view: Array, rng: np.random.Generator) -> Array:
+    """Return the view with every hue changed by the same angle, and more or less colour."""
+    hue, saturation, value = cv2.split(cv2.cvtColor(view, cv2.COLOR_BGR2HSV))
+    hue = ((hue.astype(np.int32) + int(rng.integers(15, 166))) % 180).astype(np.uint8)
+    saturation = (saturation * rng.uniform(0.5, 1.5)).clip(0, 255).astype(np.uint8)
+    return cv2.cvtColor(cv2.merge((hue, saturation, value)), cv2.COLOR_HSV2BGR)
 
 
 def cut_out(image: Array) -> Array | None:

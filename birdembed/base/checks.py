@@ -91,3 +91,13 @@ def check_boolean(name: str, value: Any) -> bool:
 
 
 BAD_FILES = ("raise", "skip")
+
+
+def check_model(value: Any) -> Any:
+    """Return a model; raise a TypeError for an object that cannot encode images."""
+    if hasattr(value, "encode") and hasattr(value, "fingerprint"):
+        return value
+    name = shown(value) if isinstance(value, str) else ""
+    raise TypeError(
+        f"model must be a model, such as load_model({name}) returns, got {shown(value)}"
+    )

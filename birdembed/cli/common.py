@@ -245,12 +245,17 @@ class _Said(logging.Handler):
 
 
 def build_index(
-    model: be.Model, words: str | Sequence[str], cache: str | Path | None, only_utf8: str = ""
+    model: be.Model,
+    words: str | Sequence[str],
+    cache: str | Path | None,
+    only_utf8: str = "",
+    as_json: bool = False,
 ) -> be.Index:
     """Build an index of the given images and list those that cannot be read.
 
     The ids are paths; for a single folder they are relative to it. `only_utf8` is the format that
-    the index will be written in, if that cannot hold names of files with other bytes.
+    the index will be written in, if that cannot hold names of files with other bytes. With
+    `as_json`, the failures are also printed as JSON if no image can be read.
 
     Raises
     ------
@@ -267,7 +272,7 @@ def build_index(
             check_utf8(list_images(words[0]).paths, only_utf8)
         index = be.Index.build(model, words[0], cache=cache, on_error="skip")
     else:
-        found = find_images(words)
+        found = find_images(words, missing="report" if as_json else "raise")
         for word in filter(os.path.isdir, words):
             check_not_parts(word, subfolders(word))
         if only_utf8:
@@ -279,6 +284,8 @@ def build_index(
             index.report.failures += found.failures
     list_failures(failures_of(index))
     if len(index) == 0:
+        if as_json:
+            print_json({"rows": 0, "failures": failures_json(failures_of(index))})
         place = f"{words[0]}: " if len(words) == 1 else ""
         raise ValueError(f"{place}none of these photos can be read")
     return index
@@ -308,13 +315,24 @@ def open_index(args: argparse.Namespace, place: str, cache: Any) -> tuple[be.Mod
     if args.model:
         model = load_model(args)
         return model, be.Index.load(place, model=model)
-    use_threads(args)
     index = be.Index.load(place)
-    model = index.model
-    if model is None:  # built from plain vectors, or by an earlier version
-        model = be.load_model()
+    model = model_of_index(args, index)
+    if model is None:  # built from plain vectors
+        model = load_model(args)
         index = be.Index.load(place, model=model)
     return model, index
+
+
+def model_of_index(args: argparse.Namespace, index: be.Index) -> be.Model | None:
+    """Return the model that made an index, in the precision of --precision; None if unknown."""
+    import birdembed as be
+
+    use_threads(args)
+    precision = getattr(args, "model_precision", None)
+    if precision is not None and index.model is not None:
+        index.model = be.load_model(index.model.source, precision=precision)
+    model: be.Model | None = index.model
+    return model
 
 
 def failures_of(index: be.Index) -> list[tuple[int, str, str]]:
@@ -348,6 +366,21 @@ def failures_json(failures: Iterable[tuple[int, str, str]]) -> list[dict[str, st
     return [{"id": str(name), "reason": str(reason)} for _, name, reason in failures]
 
 
-def bad_queries(failures: Iterable[tuple[int, str, str]]) -> list[dict[str, Any]]:
-    """Return the images that could not be read as dicts, to print with the results of --json."""
-    return [{"query": str(name), "reason": str(reason)} for _, name, reason in failures]
+def with_bad_queries(
+    rows: Sequence[dict[str, Any]],
+    kept: Sequence[int],
+    failures: Iterable[tuple[int, str, str]],
+) -> list[dict[str, Any]]:
+    """Return the results of --json in the order of the images.
+
+    `kept` has the position of the image of each row. An image that could not be read gets a dict
+    with `query` and `reason`; folders that could not be read come last.
+    """
+    bad = [
+        (position, {"query": str(name), "reason": str(reason)})
+        for position, name, reason in failures
+    ]
+    last = len(kept) + len(bad)
+    placed = [*zip(kept, rows, strict=True), *bad]
+    placed.sort(key=lambda one: last if one[0] < 0 else one[0])
+    return [row for _, row in placed]

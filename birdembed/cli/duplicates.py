@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare the photos of a folder and print those that show the same picture."""
     from birdembed.evaluation.duplicates import duplicate_groups
 
-    images = find_images(args.images)
+    images = find_images(args.images, missing="report" if args.json else "raise")
     groups, unreadable = duplicate_groups(images.paths, threshold=args.threshold)
     failures = [*unreadable, *images.failures]
     common.list_failures(failures)

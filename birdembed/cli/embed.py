@@ -78,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     """Embed a folder and write the vectors to a file."""
     output.need_target(args.output)
     only_utf8 = "Parquet" if output.ending(args.output) == ".parquet" else ""
-    index = common.build_index(common.load_model(args), args.images, args.cache, only_utf8)
+    model = common.load_model(args)
+    index = common.build_index(model, args.images, args.cache, only_utf8, as_json=args.json)
     files = WRITERS[output.ending(args.output)](index, args.output)
     if args.json:
         common.print_json(

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plots", type=common.path, metavar="DIR", help="folder to write plots of the results to"
     )
-    common.add_model(parser)
+    common.add_model(parser, "the model that made the index, if one is given, else birds477")
     common.add_precision(parser)
     common.add_json(parser)
 
@@ -148,18 +148,29 @@ def _score_of_classes(result: be.Evaluation) -> str:
     return found[0] if found else SCORES[0]
 
 
+def _model_of(args: argparse.Namespace) -> be.Model:
+    """Return the model given by --model, else the one that made the index to evaluate."""
+    import birdembed as be
+
+    if args.model or args.folder == "-" or not is_index(args.folder):
+        return common.load_model(args)
+    made_it = common.model_of_index(args, be.Index.load(args.folder))
+    return common.load_model(args) if made_it is None else made_it
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate a model on a folder and print its scores."""
     import birdembed as be
 
     if args.plots and Path(args.plots).exists() and not Path(args.plots).is_dir():
         raise NotADirectoryError(f"--plots: expected a folder, got a file: {args.plots}")
-    model = common.load_model(args)
     data = labelled_images(args.folder)
     reference = None
     if args.reference and is_index(args.reference):
-        reference = be.Index.load(args.reference, model=model)
-    elif args.reference:  # embed the reference once for all searches
+        model, reference = common.open_index(args, args.reference, None)
+    else:
+        model = _model_of(args)
+    if args.reference and reference is None:  # embed the reference once for all searches
         reference = be.Index.build(model, be.ImageFolder(args.reference))
     result = be.evaluate(model, data, reference=reference, robustness=args.robustness)
     bad = [*(common.failures_of(reference) if reference else ()), *(result.failures or ())]

@@ -10,18 +10,20 @@ Training starts from --model. Files that cannot be read are skipped and listed.
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from birdembed.base.files import made_folder, text_of_file
-from birdembed.base.json_text import json_object
+from birdembed.base.files import made_folder
 from birdembed.cli import common
+from birdembed.cli.finetune_checks import (
+    check_output,
+    check_source,
+    has_checkpoint,
+    last_checkpoint,
+)
 from birdembed.cli.finetune_options import add_options, config_of
 from birdembed.model.stateful import snapshot_of
-from birdembed.pretrained.contents import CONFIG
 from birdembed.weights.storing import DTYPES, rounded
 
 if TYPE_CHECKING:
@@ -103,17 +105,6 @@ def _add_checkpoints(group: Any) -> None:
     )
 
 
-def _check_output(args: argparse.Namespace) -> None:
-    """Raise a `UsageError` if a finished model would be replaced without --force."""
-    folder = Path(args.output)
-    if args.force or args.resume or not (folder / CONFIG).is_file():
-        return
-    raise common.UsageError(
-        f"{args.output} already contains a finished model: choose another -o, continue its "
-        "training with --resume, or replace it with --force"
-    )
-
-
 def _finish_checkpoints(directory: str, choice: str) -> None:
     """Remove or keep the checkpoints, and print how much space they take."""
     from birdembed.training.checkpoint_files import checkpoint_bytes, remove_checkpoints
@@ -127,42 +118,6 @@ def _finish_checkpoints(directory: str, choice: str) -> None:
             f"the checkpoints in {directory} take {size}: delete them unless you want to train for "
             "more epochs (--resume)"
         )
-
-
-def _last_checkpoint(config: dict[str, Any]) -> int | None:
-    """Return the time when the checkpoint was written, or None if there is no checkpoint."""
-    from birdembed.training.checkpoint import LAST
-
-    try:
-        return (Path(config["checkpoint_dir"]) / LAST).stat().st_mtime_ns
-    except OSError:
-        return None
-
-
-def _check_source(source: str, checkpoint_dir: str) -> None:
-    """Raise a ValueError if a run started from a model other than `source`."""
-    from birdembed.training.checkpoint import LAST
-
-    try:
-        began = str(json_object(text_of_file(Path(checkpoint_dir) / LAST))["source"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # missing or damaged: the training reports it
-    if began and not _same_source(source, began):
-        name = re.sub("@[0-9a-f]{12}$", "", began)  # without the hub's revision
-        raise ValueError(
-            f"{checkpoint_dir}: this run started from {began}, not from {source}; continue with "
-            f"--model {name}, or choose another -o to start a new run"
-        )
-
-
-def _same_source(source: str, began: str) -> bool:
-    """Return whether a model is the one that a run started from."""
-    given, first = Path(source), Path(began)
-    if source == began or not given.exists():
-        return source == began
-    if first.exists():
-        return given.samefile(first)
-    return given.resolve().name == first.name  # moved, or relative to another folder
 
 
 def _resuming(words: list[str]) -> str:
@@ -307,14 +262,14 @@ def _train(
     import birdembed as be
 
     common.say(f"checkpoints in {config['checkpoint_dir']}; --resume continues from there")
-    before = _last_checkpoint(config)
+    before = last_checkpoint(config)
     try:
         history = be.fine_tune(
             model, photos.train, photos.valid, args.epochs, resume=args.resume, **config
         )
     except KeyboardInterrupt:
         # The checkpoint of an older run is no use, unless this run resumed from it.
-        if _last_checkpoint(config) != (None if args.resume else before):
+        if last_checkpoint(config) != (None if args.resume else before):
             common.say(f"continue with: {_resuming(args.words)}")
         raise
     if args.dtype != "float32":
@@ -330,15 +285,18 @@ def run(args: argparse.Namespace) -> int:
     import birdembed as be
 
     config = config_of(args)  # check the options before any work
-    _check_output(args)
+    check_output(args, config["checkpoint_dir"])
     common.use_threads(args)
     photos = _read_photos(args)
     with made_folder(args.output):
         model = common.load_model(args)
         started_from = model.source
         if args.resume and args.model:
-            _check_source(snapshot_of(model).source, config["checkpoint_dir"])
-        common.say(f"starting from the model {started_from}")
+            check_source(snapshot_of(model).source, config["checkpoint_dir"])
+        if args.resume and has_checkpoint(config["checkpoint_dir"]):
+            common.say(f"continuing the training of {started_from}")
+        else:
+            common.say(f"starting from the model {started_from}")
         history = _train(args, config, model, photos)
     try:
         index, fit = _add_gallery(model, photos.train, photos.valid, photos.unknown)

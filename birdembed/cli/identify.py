@@ -114,15 +114,19 @@ def run(args: argparse.Namespace) -> int:
     """Identify the species in photos, and print them or write them to a file."""
     if args.output:
         output.need_target(args.output)
-    images = find_images(args.images)
+    images = find_images(args.images, missing="report" if args.json else "raise")
     model = common.load_model(args)
     found, report = model.identify(images.paths, k=args.k, on_error="skip", return_report=True)
     failures = [*report.failures, *images.failures]
     common.list_failures(failures)
-    if not found:
-        raise ValueError("none of the given photos can be read")
     answers = list(zip(map(str, report.names), found, strict=True))
-    rows = [_as_json(name, one) for name, one in answers] + common.bad_queries(failures)
+    rows = common.with_bad_queries(
+        [_as_json(name, one) for name, one in answers], report.kept, failures
+    )
+    if not found:
+        if args.json:
+            common.print_json(rows)
+        raise ValueError("none of the given photos can be read")
     if args.output:
         WRITERS[output.ending(args.output)](rows, args.output)
         known = sum(one.known for one in found)

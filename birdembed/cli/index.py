@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         output.need_target(args.output)
     only_utf8 = "LanceDB" if args.lancedb else ""
-    index = common.build_index(common.load_model(args), args.images, args.cache, only_utf8)
+    model = common.load_model(args)
+    index = common.build_index(model, args.images, args.cache, only_utf8, as_json=args.json)
     written = {}
     if args.output:
         index.save(args.output)

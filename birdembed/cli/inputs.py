@@ -47,23 +47,31 @@ def is_index(path: str) -> bool:
         return False
 
 
-def find_images(words: Iterable[str]) -> Images:
+def find_images(words: Iterable[str], *, missing: str = "raise") -> Images:
     """Return the images given as files, folders, indexes, or `-` for standard input.
 
     A file that is not an index counts as an image, even if it cannot be read.
 
+    Parameters
+    ----------
+    words : iterable of str
+    missing : {"raise", "report"}
+        What to do if none of the files and folders exists. If only some are missing, they are
+        always reported as images that cannot be read.
+
     Raises
     ------
     FileNotFoundError
-        None of the files and folders exists. If only some are missing, they are reported as
-        images that cannot be read.
+        None of the files and folders exists.
     ValueError
-        A folder or an index has no images.
+        A folder or an index has no images, or standard input has no paths.
     """
     found: dict[str, str | None] = {}
     failures: list[tuple[int, str, str]] = []
     names = [name for word in words for name in (_lines() if word == "-" else [word])]
-    if names and not any(os.path.lexists(name) for name in names):
+    if not names:
+        raise ValueError("no paths on standard input; give one path per line")
+    if missing == "raise" and not any(os.path.lexists(name) for name in names):
         raise FileNotFoundError(f"no such file or folder: {path_text(names[0])}")
     for name in names:
         if os.path.isdir(name):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn
+
+from birdembed.base.similar_words import did_you_mean
 
 DESCRIPTION = "Embed and search photos with a ResNet-50, and identify species, on an ordinary CPU."
 EPILOG = "`birdembed COMMAND --help` shows the options of a command. To start: birdembed demo"
@@ -63,6 +64,15 @@ class Parser(argparse.ArgumentParser):
         self._kept.append(action)
         return action
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Raise an error that lists the choices, and the most similar one first."""
+        choices = [str(choice) for choice in action.choices or ()]
+        if choices and value not in (action.choices or ()):
+            similar = did_you_mean(str(value), choices)
+            raise argparse.ArgumentError(
+                action, f"unknown value {value!r}{similar} (choose from {', '.join(choices)})"
+            )
+
     def error(self, message: str) -> NoReturn:
         """Print the message and how to see the options, and exit with 2."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -84,12 +94,6 @@ class Parser(argparse.ArgumentParser):
                 return
             if name.startswith("--") and not any(one.startswith(name) for one in known):
                 self.error(f"unknown option {name}{did_you_mean(name, known)}")
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a question that suggests the most similar known words, or "" if there are none."""
-    found = difflib.get_close_matches(word, list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def parse(

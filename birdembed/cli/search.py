@@ -100,25 +100,25 @@ def run(args: argparse.Namespace) -> int:
             f"{args.index} is an image: name first where to search, an index or a folder, as in "
             f"birdembed search FOLDER {args.index}"
         )
-    images = find_images(args.images)
+    images = find_images(args.images, missing="report" if args.json else "raise")
     model, index = common.open_index(args, args.index, _cache)
     vectors, report = model.encode(images.paths, on_error="skip", return_report=True)
     failures = [*report.failures, *images.failures]
     common.list_failures(failures)
     if len(vectors) == 0:
+        if args.json:
+            common.print_json(common.with_bad_queries([], [], failures))
         raise ValueError("none of the given photos can be read")
     found = index.search(vectors, k=args.k, fingerprint=model.fingerprint, min_score=args.min_score)
     names = [str(name) for name in report.names]
     if args.plot:
         output.save_figure(be.plot_grid(names, found), args.plot)
     if args.json:
-        common.print_json(
-            [_as_json(name, result) for name, result in zip(names, found, strict=True)]
-            + common.bad_queries(failures)
-        )
+        rows = [_as_json(name, result) for name, result in zip(names, found, strict=True)]
+        common.print_json(common.with_bad_queries(rows, report.kept, failures))
     else:
         for name, result in zip(names, found, strict=True):
-            print("\n".join(_lines(name, result)))
+            print("\n".join(_lines(name, result, args.min_score)))
     if args.plot:
         common.say(args.plot) if args.json else print(args.plot)
     return 0
@@ -130,11 +130,14 @@ def _as_json(name: str, result: be.SearchResult) -> dict[str, Any]:
     return {"query": name, "close": result.close, "results": matches}
 
 
-def _lines(name: str, result: be.SearchResult) -> Sequence[str]:
+def _lines(name: str, result: be.SearchResult, min_score: float | None) -> Sequence[str]:
     """Return the matches of one image as text: rank, score, label and id in columns."""
     from birdembed.search.results import NOTHING_CLOSE
 
-    far = f"  ({common.paint(NOTHING_CLOSE, 'yellow')})" if result.close is False else ""
+    notes = [NOTHING_CLOSE] if result.close is False else []
+    if not len(result) and min_score is not None:
+        notes.append(f"no match scores {min_score:g} or more")
+    far = f"  ({common.paint(', '.join(notes), 'yellow')})" if notes else ""
     head = common.paint(in_one_line(name), "bold") + far
     rows = [
         (str(rank), f"{match.score:.4f}", in_one_line(match.label or "-"), in_one_line(match.id))

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Decode every photo of a folder and print the bad ones."""
     import birdembed as be
 
-    images = find_images(args.images)
+    images = find_images(args.images, missing="report" if args.json else "raise")
     report = be.verify(images.paths)
     bad = [*report.failures, *images.failures]
     kinds: dict[str, list[Any]] = {"bad": bad, "suspect": report.suspect}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -143,7 +144,7 @@ def _copies(folder: Path, limit: int, work: Path) -> DemoPictures:
     paths, names = [], []
     for place, photo in enumerate(photos):
         pixels = decode_image(photo)
-        name = Path(photo).relative_to(folder.resolve()).as_posix()
+        name = os.path.relpath(photo, folder)
         for number in range(_EACH):
             copy = Image.fromarray(_changed(pixels, np.random.default_rng([place, number]), number))
             copy.thumbnail((2 * _SIZE, 2 * _SIZE))

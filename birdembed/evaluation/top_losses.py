@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.checks import check_integer
+from birdembed.base.checks import check_integer, check_model
 from birdembed.data.parts import image_folder
 from birdembed.evaluation.judged import Judged, judged, own_rows, reference_of
 from birdembed.search.cosine import cosine_similarity
@@ -61,6 +61,7 @@ def top_losses(
         `k` is not an integer or below 1, `data` is not an `ImageFolder` or a path, or none of its
         images can be read.
     """
+    check_model(model)
     k = check_integer("k", k, 1)
     data = image_folder(data, "data")
     found = judged(model, data)

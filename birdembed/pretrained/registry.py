@@ -10,6 +10,7 @@ from typing import Any
 from birdembed._core import WeightsError
 from birdembed.base.checks import check_integer
 from birdembed.base.files import cache_dir
+from birdembed.base.similar_words import did_you_mean
 from birdembed.base.text import shown
 from birdembed.images.preprocess import Preprocess, check_preprocess
 from birdembed.pretrained.contents import CONFIG, Pretrained, file_in
@@ -56,8 +57,8 @@ def read_model(
 
     if hub_id(text) is None:
         raise WeightsError(
-            f"no model {shown(text)}: there is no such folder, and the known names are "
-            f"{', '.join(known_names())}; for a hub model, use OWNER/NAME"
+            f"no model {shown(text)}{did_you_mean(text, known_names())}: there is no such folder, "
+            f"and the known names are {', '.join(known_names())}; for a hub model, use OWNER/NAME"
         )
     return load_hub(text, revision=revision, local_files_only=local_files_only, **shared)
 

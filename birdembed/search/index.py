@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.checks import check_model
 from birdembed.base.makers import Maker, load_again, named
 from birdembed.base.public import public
-from birdembed.base.text import shown
 from birdembed.images.report import EncodeReport
 from birdembed.search import arrow, exports
 from birdembed.search import query as query_
@@ -55,7 +55,7 @@ class Index(SharedRows):
 
     def __init__(self, dim: int | None = None, fingerprint: str | None = None, model: Any = None):
         super().__init__(Rows(dim, fingerprint))
-        self._model = _checked_model(model)
+        self._model = None if model is None else check_model(model)
         self.report: EncodeReport | None = None
         if model is not None:
             if fingerprint is None:
@@ -66,6 +66,7 @@ class Index(SharedRows):
     def _of(cls, rows: Rows, model: Any) -> Index:
         """Return an index of rows; raise `FingerprintMismatch` if another model made them."""
         if model is not None:
+            check_model(model)
             rows.check_fingerprint(model.fingerprint, named(model, "the model"))
         index = cls(rows.dim, rows.fingerprint, model)
         index._rows = rows.with_fingerprint(index.fingerprint)
@@ -91,7 +92,7 @@ class Index(SharedRows):
 
     @model.setter
     def model(self, value: Any) -> None:
-        self._model = _checked_model(value)
+        self._model = None if value is None else check_model(value)
 
     def _signed_rows(self) -> Rows:
         """Return the rows with a record of the model, to be written to a file."""
@@ -264,6 +265,7 @@ class Index(SharedRows):
         """
         from birdembed.search.building import build
 
+        check_model(model)
         rows, report = build(
             model, images, ids, labels, metadata, cache, on_error, show_progress_bar
         )
@@ -378,10 +380,3 @@ class Index(SharedRows):
         index is empty and its dimension is unknown. Extra: ``faiss``.
         """
         return exports.to_faiss(rows_of(self))
-
-
-def _checked_model(value: Any) -> Any:
-    """Return a model or None; raise a TypeError for an object that cannot encode images."""
-    if value is None or (hasattr(value, "encode") and hasattr(value, "fingerprint")):
-        return value
-    raise TypeError(f"model must be a model, such as load_model() returns, got {shown(value)}")

@@ -53,6 +53,7 @@ def search(
     most = min(check_integer("k", k, 1), max(found, 1))
     scores, indices = search_rows(vectors, corpus, most, rows=chosen)
     scores, indices = scores[:, :found], indices[:, :found]
+    best = scores[:, 0].tolist() if found else [-np.inf] * len(scores)
     if min_score is not None:
         scores, indices = _at_least(min_score, scores, indices)
     result = SearchResult(
@@ -64,6 +65,7 @@ def search(
         asked.names,
         asked.shown,
         getattr(model, "threshold", None),
+        best,
     )
     rows.check_file()  # what was overwritten meanwhile gave wrong rows
     return result[0] if single else result

@@ -75,11 +75,13 @@ class SearchResult:
         query: Any = None,
         image: Any = None,
         threshold: float | None = None,
+        best: list[float] | None = None,
     ):
         self.scores, self.indices = scores, indices
         self.ids, self.labels, self.paths = ids, labels, paths
         self.query, self.threshold = query, threshold
         self._image = image  # the query images to show, as given, or None
+        self._best = best  # per query: the best score before `min_score`; None: as in `scores`
 
     @property
     def _single(self) -> bool:
@@ -90,13 +92,15 @@ class SearchResult:
     def close(self) -> Any:
         """Whether the best match reaches `threshold`; a list for many queries.
 
-        False if there is no match, None if there is no threshold.
+        A match that `min_score` leaves out counts too. Without a threshold: None, or False if
+        there is no match.
         """
         if not self._single:
             return [result.close for result in self]
-        if not len(self):
-            return False
-        return None if self.threshold is None else bool(self.scores[0] >= self.threshold)
+        if self.threshold is None:
+            return None if len(self) else False
+        best = self._best[0] if self._best else max(self.scores, default=-np.inf)
+        return bool(best >= self.threshold)
 
     def __len__(self) -> int:
         """Return the number of matches, or the number of queries if there are many."""
@@ -119,6 +123,7 @@ class SearchResult:
             self.query[i] if self.query is not None else i,
             self._image[i] if self._image is not None else None,
             self.threshold,
+            None if self._best is None else [self._best[i]],
         )
 
     def __iter__(self) -> Iterator[Any]:

@@ -199,7 +199,7 @@ class Rows:
         """Raise `FingerprintMismatch` if `what` and the rows have different fingerprints."""
         advice = "build the index again with this model, or use the model of the index"
         own = "the index" if self.maker is None else f"the index, made with {self.maker},"
-        check_same_model(what, other, f"{own} has", self.fingerprint, advice)
+        check_same_model(what, other, own, self.fingerprint, advice)
 
     # Changing ----------------------------------------------------------------------------
 

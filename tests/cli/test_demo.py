@@ -1,5 +1,7 @@
 """`birdembed demo`: what it says is computed, and marked right or wrong."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,9 @@ def test_folder_of_photos(bare, tmp_path, capsys):
     images.mkdir()
     for seed in range(3):
         picture(seed, 0, 96).save(images / f"{seed}.png")
-    assert main(["demo", "--images", str(images), "--model", bare, "-o", "x.png"]) == 0
+    (tmp_path / "link").symlink_to(images)  # a path as a user may write it
+    given = os.path.relpath(tmp_path / "link")
+    assert main(["demo", "--images", given, "--model", bare, "-o", "x.png"]) == 0
     out = capsys.readouterr().out
     assert "3 changed copies of each" in out
     assert "same photo" in out

@@ -89,3 +89,10 @@ def test_evaluate_plots_what_can_be_drawn(folder, tmp_path, capsys):
     words[3] = str(tmp_path / "knowing")
     assert main(words) == 0
     assert "per_class.png" in os.listdir(tmp_path / "p")  # by the classifier's accuracy
+
+
+def test_evaluate_uses_the_model_of_an_index(index, photos, capsys):
+    for words in ([photos.root, "--reference", index], [index]):
+        assert main(["evaluate", *words, "--json"]) == 0
+        values = json.loads(capsys.readouterr().out)
+        assert values["n"] == len(photos)

@@ -254,8 +254,13 @@ def test_finetune_replaces_no_finished_model(training, folder, photos, tmp_path,
     line = capsys.readouterr().err.splitlines()[-1]
     assert all(word in line for word in (str(out), "--force", "--resume"))
     assert len(training) == 1
+    assert main([*words, "--resume"]) == 2  # there is no checkpoint
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert all(word in line for word in (str(out), "checkpoints", "--force"))
+    (out / "checkpoints").mkdir()
+    (out / "checkpoints" / "last.json").write_text("{}")
     assert main([*words, "--resume"]) == 0
-    capsys.readouterr()
+    assert "continuing" in capsys.readouterr().err
     assert main([*words, "--force", "--json"]) == 0
     shown = capsys.readouterr()
     values = json.loads(shown.out)

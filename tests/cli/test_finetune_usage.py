@@ -117,3 +117,16 @@ def test_finetune_on_the_parent_of_its_parts(tmp_path, capsys):
     model = be.Model("resnet50", seed=0, num_classes=2)
     with pytest.raises(ValueError, match="'train' and 'valid' are dataset splits"):
         be.fine_tune(model, be.ImageFolder(tmp_path / "b"), epochs=1)
+
+
+@pytest.mark.parametrize("option", ["-o", "--checkpoint-dir"])
+def test_no_output_among_the_photos(option, photos, tmp_path, capsys):
+    """A model folder there would be a species in the next training."""
+    inside = str(photos.root) + "/more/model"
+    for output in (str(photos.root), inside):
+        words = ["finetune", str(photos.root), option, output]
+        words += [] if option == "-o" else ["-o", str(tmp_path / "m")]
+        assert main(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert option in line
+        assert output in line

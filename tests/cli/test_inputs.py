@@ -76,3 +76,42 @@ def test_every_command_takes_them(photos, index, folder, tmp_path, capsys, monke
     values = json.loads(capsys.readouterr().out)
     assert values["n"] == len(photos)
     assert values["failures"] == []
+
+
+@pytest.mark.parametrize("command", ["identify", "search", "embed", "index", "verify"])
+def test_json_without_a_readable_image(command, photos, folder, tmp_path, capsys):
+    """What is printed is JSON that names each image, whether it is damaged or missing."""
+    bad, gone = tmp_path / "bad.jpg", tmp_path / "gone.jpg"
+    bad.write_bytes(b"no picture at all")
+    words = {
+        "identify": ["--model", folder],
+        "search": ["--model", folder],
+        "embed": ["--model", folder, "-o", str(tmp_path / "x.npy")],
+        "index": ["--model", folder, "-o", str(tmp_path / "x.index")],
+    }.get(command, [])
+    place = [photos.root] if command == "search" else []
+    for given in ([bad], [gone], [bad, gone]):
+        images = [str(path) for path in given]
+        assert main([command, *place, *images, *words, "--json"]) == 1
+        values = json.loads(capsys.readouterr().out)
+        if command == "verify":
+            values = values["bad"]
+        elif command in ("embed", "index"):
+            assert values["rows"] == 0
+            values = values["failures"]
+        key = "query" if command in ("identify", "search") else "id"
+        assert [one[key] for one in values] == images
+        assert all(one["reason"] for one in values)
+
+
+def test_json_in_the_order_of_the_images(photos, folder, tmp_path, capsys):
+    (tmp_path / "bad.jpg").write_bytes(b"no picture at all")
+    images = [photos.paths[0], str(tmp_path / "bad.jpg"), photos.paths[1]]
+    assert main(["identify", *images, "--model", folder, "--json"]) == 0
+    assert [one["query"] for one in json.loads(capsys.readouterr().out)] == images
+
+
+def test_an_empty_standard_input(folder, monkeypatch, capsys):
+    standard_input(monkeypatch)
+    assert main(["identify", "-", "--model", folder]) == 1
+    assert "no paths on standard input" in capsys.readouterr().err

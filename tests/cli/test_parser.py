@@ -53,6 +53,9 @@ def test_examples_are_right(command):
         (["identify", "a.jpg", "-x"], "unknown option -x"),
         (["evaluate", "photos", "more"], "unexpected argument 'more'"),
         (["finetune", "photos", "-o", "m", "--batchsize", "3"], "did you mean --batch-size"),
+        (["fetch", "sample"], "did you mean samples?"),
+        (["identify", "a.jpg", "--precision", "flaot32"], "did you mean float32?"),
+        (["verify", "photos", "--model", "m"], "unknown option --model (see"),
     ],
 )
 def test_what_was_meant(words, expected, capsys):

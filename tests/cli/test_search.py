@@ -49,7 +49,7 @@ def test_search_skips_a_bad_query(damaged, folder, capsys):
     words = ["search", str(damaged), bad, good, "--model", folder, "--json"]
     assert main(words) == 0
     shown = capsys.readouterr()
-    found, unreadable = json.loads(shown.out)
+    unreadable, found = json.loads(shown.out)  # in the order given
     assert found["query"] == good
     assert set(found) == {"query", "close", "results"}
     assert unreadable["query"] == bad
@@ -108,3 +108,33 @@ def test_arguments_of_search_the_wrong_way_round(photos, index, capsys):
     assert place_to_search(photos.root, [image]) is None
     assert main(["search", image, photos.paths[1]]) == 2
     assert f"birdembed search FOLDER {image}" in capsys.readouterr().err
+
+
+def test_min_score_does_not_decide_what_is_close(photos, folder, tmp_path, capsys):
+    model = be.load_model(folder)
+    model.threshold = 0.5
+    model.save_pretrained(tmp_path / "m")
+    words = ["search", photos.root, photos.paths[0], "--model", str(tmp_path / "m"), "-k", "1"]
+    copy = be.Index.build(model, photos.paths[1:])
+    found = copy.search(photos.paths[0], min_score=1)
+    assert (len(found), found.close) == (0, True)
+    assert copy.search(photos.paths[:1], min_score=1).close == [True]
+    (tmp_path / "others").mkdir()
+    for number, path in enumerate(photos.paths[1:]):
+        (tmp_path / "others" / f"{number}.png").symlink_to(path)
+    words[1] = str(tmp_path / "others")
+    assert main([*words, "--min-score", "1"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("(no match scores 1 or more)")
+
+
+def test_precision_of_the_model_of_an_index(index, photos, monkeypatch):
+    """--precision is heeded even if the index brings the model."""
+    load, asked = be.load_model, []
+
+    def noted(*names, precision=None, **options):
+        asked.append(precision)
+        return load(*names, **options)
+
+    monkeypatch.setattr(be, "load_model", noted)
+    assert main(["search", index, photos.paths[0], "--precision", "auto"]) == 0
+    assert asked == ["auto"]

@@ -42,7 +42,9 @@ def test_sscd_before_it_is_fetched(empty_home):
 
 
 def test_unknown_names(empty_home):
-    with pytest.raises(be.WeightsError, match=r"no model 'rasnet'.*sscd.*resnet50.*OWNER/NAME"):
+    with pytest.raises(
+        be.WeightsError, match=r"no model 'rasnet'; did you mean .*sscd.*resnet50.*OWNER/NAME"
+    ):
         be.load_model("rasnet")
     with pytest.raises(be.WeightsError, match=r"no model '\./missing'|missing"):
         be.load_model("./missing")
