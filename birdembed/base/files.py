@@ -27,8 +27,8 @@ except ImportError:  # not POSIX: the user has to avoid concurrent writers
 _ENDING = ".birdembed.tmp"
 _LONGEST_PATH = 4096  # PATH_MAX of Linux
 _NAME_BYTES = 80  # of the name of a target in a temporary name; systems limit a name's length
-#: Names that contain a process id instead of being locked.
-_NUMBERED = re.compile(r"\.save\.(\d+)\.tmp|\..+\.(\d+)\.[0-9a-f]{6,8}\.tmp")
+#: Names of the folders of unfinished files; no other name is ever swept.
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{16}\.birdembed\.tmp", re.DOTALL)
 
 
 def cache_dir() -> Path:
@@ -59,11 +59,14 @@ def path_text(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     OSError, ValueError
-        It is too long, such as an image in base64, or has a NUL; the message shows its beginning.
+        It is empty, which `Path` would take for the current folder; or it is too long, such as an
+        image in base64, or has a NUL: the message shows its beginning.
     """
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"expected a path, got {type(path).__name__} ({shown(path)})")
     text = os.fsdecode(path)
+    if not text:
+        raise ValueError("expected a path, got an empty one; the current folder is '.'")
     if len(text) > _LONGEST_PATH:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), shown(text))
     if "\0" in text:
@@ -239,44 +242,29 @@ def _taken(folder: Path, name: str) -> tuple[int, Path]:
         os.close(fd)
 
 
+def is_unfinished(name: str) -> bool:
+    """Return whether a file name is that of a folder from `staging`."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
 def sweep(folder: str | os.PathLike[str]) -> None:
-    """Remove files left in a folder by killed writers, but not those of running ones."""
+    """Remove what killed writers left in a folder, but nothing of running ones or of others."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name.endswith(".tmp")]
+            names = [entry.name for entry in entries if is_unfinished(entry.name)]
     except OSError:
         return  # the write reports the error
     for name in names:
-        numbered = _NUMBERED.fullmatch(name)
-        if name.startswith(".") and (name.endswith(_ENDING) or numbered):
-            number = int(numbered[1] or numbered[2]) if numbered else 0
-            if not _lives(number):
-                _remove_abandoned(os.path.join(folder, name))
-
-
-def _lives(number: int) -> bool:
-    """Return whether another process with this id is running; 0 is not a process id."""
-    if number in (0, os.getpid()):
-        return False
-    try:
-        os.kill(number, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        pass
-    return True
+        _remove_abandoned(os.path.join(folder, name))
 
 
 def _remove_abandoned(path: str) -> None:
-    """Remove a file or folder unless it is locked."""
+    """Remove a folder unless its writer, which holds the lock, is still running."""
     with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY)
         try:
             if lock(fd, wait=False):
-                if os.path.isdir(path):
-                    _remove_folder(path)
-                else:
-                    os.unlink(path)
+                _remove_folder(path)
         finally:
             os.close(fd)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from birdembed.base.text import shown
+from birdembed.base.text import composed, shown
 
 #: For each label the common and the scientific name; the latter is "" if unknown.
 SpeciesNames = dict[str, tuple[str, str]]
@@ -19,13 +19,18 @@ def checked_species_names(names: Any) -> SpeciesNames:
     TypeError
         `names` is not a mapping, or a value is neither a string nor two strings.
     ValueError
-        A common name is empty.
+        A common name is empty, or a label (in both Unicode forms of its accents) has two names.
     """
     if names is None:
         return {}
     if not isinstance(names, Mapping):
         raise TypeError(f"species_names must be a dict or None, got {type(names).__name__}")
-    return {str(label): _pair(label, value) for label, value in names.items()}
+    checked: SpeciesNames = {}
+    for label, value in names.items():
+        pair = _pair(label, value)
+        if checked.setdefault(composed(str(label)), pair) != pair:
+            raise ValueError(f"species_names has two names for {shown(composed(str(label)))}")
+    return checked
 
 
 def _pair(label: Any, value: Any) -> tuple[str, str]:
@@ -47,5 +52,5 @@ def _listed(value: Any) -> bool:
 
 def full_name(label: str, names: Mapping[str, tuple[str, str]]) -> str:
     """Return a name such as ``Bald Eagle (Haliaeetus leucocephalus)``, or the label itself."""
-    common, scientific = names.get(label, (label, ""))
+    common, scientific = names.get(composed(label), (label, ""))
     return f"{common} ({scientific})" if scientific else common

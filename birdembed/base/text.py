@@ -88,6 +88,11 @@ def some(
     return between.join(map(show, listed[:limit])) + more
 
 
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """Return a number and its noun: "1 image", "1,200 images"."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 def probability(value: float | None) -> str:
     """Return a probability as text, "" for None; never 1.00, because nothing is certain."""
     if value is None:

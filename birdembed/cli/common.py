@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import io
 import json
 import logging
@@ -26,8 +27,12 @@ class UsageError(Exception):
 
 
 def say(text: str) -> None:
-    """Print a message for the user on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a message for the user on standard error, if that can be written.
+
+    A full disk or a closed pipe for messages must not end a training.
+    """
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 #: Error handler that writes any text as UTF-8: bytes of file names as they are, other lone
@@ -316,11 +321,11 @@ def open_index(args: argparse.Namespace, place: str, cache: Any) -> tuple[be.Mod
         model = load_model(args)
         return model, be.Index.load(place, model=model)
     index = be.Index.load(place)
-    model = model_of_index(args, index)
-    if model is None:  # built from plain vectors
-        model = load_model(args)
-        index = be.Index.load(place, model=model)
-    return model, index
+    made_it = model_of_index(args, index)
+    if made_it is not None:
+        return made_it, index
+    model = load_model(args)  # the index was built from plain vectors
+    return model, be.Index.load(place, model=model)
 
 
 def model_of_index(args: argparse.Namespace, index: be.Index) -> be.Model | None:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from birdembed.base.text import counted
 from birdembed.cli import common, output
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def embed(title: str, model: be.Model, data: be.ImageFolder) -> Stage:
         about = f"trained to know {common.label_count(model.gallery)} species"
     name = f"{title}: " if title else ""
     print(f"{name:8}{model.source or 'the model'}, {about}")
-    print(f"{'':8}{len(data) / seconds:.1f} pictures per second, {be.info()['threads']} threads")
+    threads = counted(be.info()["threads"], "thread")
+    print(f"{'':8}{len(data) / seconds:.1f} pictures per second, {threads}")
     return Stage(title, model, index)
 
 
@@ -174,22 +176,27 @@ def print_species(stage: Stage, pictures: DemoPictures) -> None:
         for label in sorted(groups[knows])[:most]:
             answer = groups[knows][label][0]
             said = answer.full_names()[0] if answer.known else "none of the known species"
-            verdict = "right" if is_right(answer, known.get(label)) else "wrong"
-            print(f"    {verdict}  {label[:24]:24}  {said} ({answer.score:.2f})")
+            verdict = verdict_on(answer, known.get(label))
+            print(f"    {verdict:6}  {label[:24]:24}  {said} ({answer.score:.2f})")
     print()
     for knows, name in (True, "species it was trained on"), (False, "unseen species"):
         every = [(known.get(k), answer) for k, some in groups[knows].items() for answer in some]
         if every:
-            right = sum(is_right(answer, label) for label, answer in every)
-            ending = "named right" if knows else "right: none of the known species"
-            print(f"  {right} of {len(every)} pictures of {name} are {ending}")
+            verdicts = [verdict_on(answer, label) for label, answer in every]
+            right, wrong, unsure = map(verdicts.count, ("right", "wrong", "unsure"))
+            parts = [f"{right} named right", f"{unsure} not recognised"] if knows else []
+            parts = parts or [f"{right} right (none of the known species)"]
+            print(f"  {len(every)} pictures of {name}: {', '.join(parts)}, {wrong} named wrong")
 
 
-def is_right(answer: be.Identification, label: str | None) -> bool:
-    """Return whether an answer is right; None is a species that the model does not know."""
-    if label is None:
-        return not answer.known
-    return answer.known and str(answer.species) == label
+def verdict_on(answer: be.Identification, label: str | None) -> str:
+    """Return whether an answer is right, wrong, or says that no species is similar enough.
+
+    The last is right if `label` is None, a species that the model does not know.
+    """
+    if not answer.known:
+        return "right" if label is None else "unsure"
+    return "right" if str(answer.species) == label else "wrong"
 
 
 def draw(stages: list[Stage], names: Sequence[str]) -> Figure:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from birdembed.base.text import in_one_line
+from birdembed.base.text import counted, in_one_line
 from birdembed.cli import common
 from birdembed.cli.inputs import find_images
 
@@ -58,5 +58,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         if groups:
             print("\n\n".join("\n".join(map(in_one_line, group.paths)) for group in groups))
-        common.say(f"{len(groups)} groups, {sum(len(group.paths) for group in groups)} photos")
+        photos = sum(len(group.paths) for group in groups)
+        common.say(f"{counted(len(groups), 'group')}, {counted(photos, 'photo')}")
     return 0

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birdembed.base.files import replacing
-from birdembed.base.text import in_one_line
+from birdembed.base.text import counted, in_one_line
 from birdembed.cli import common, output
 
 if TYPE_CHECKING:
@@ -92,5 +92,5 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         print("\n".join(files))
-        common.say(f"{len(index)} vectors, {index.embeddings.shape[1]} dimensions")
+        common.say(f"{counted(len(index), 'vector')}, {index.embeddings.shape[1]} dimensions")
     return 0

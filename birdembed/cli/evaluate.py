@@ -21,7 +21,9 @@ from birdembed.cli import common, output
 from birdembed.cli.inputs import is_index, labelled_images
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     import birdembed as be
 
@@ -72,16 +74,29 @@ def details(result: be.Evaluation, losses: list[Any]) -> dict[str, Any]:
     }
 
 
-def _pairs(data: be.ImageFolder, report: Any, reference: be.Index | None) -> dict[str, Any]:
-    """Return the reference arguments of `plot_similarity`, the same as for the printed means."""
-    if reference is None:
-        return {}
-    from birdembed.evaluation.judged import own_rows
+def _pairs(
+    vectors: NDArray[np.float32],
+    data: be.ImageFolder,
+    report: Any,
+    reference: be.Index | None,
+) -> dict[str, Any]:
+    """Return the arguments of `plot_similarity`, for the pairs of the printed means.
 
-    return {
-        "reference": reference.embeddings,
-        "reference_labels": reference.labels,
-        "own": own_rows([data.paths[row] for row in report.kept], reference.paths.tolist()),
+    A file that is listed several times is plotted once, so that it is not compared with itself.
+    """
+    from birdembed.evaluation.judged import file_numbers, own_rows
+
+    paths, names = [data.paths[row] for row in report.kept], data.names
+    first = sorted(set(file_numbers(paths).tolist()))
+    tags = [names[report.kept[row]] for row in first]
+    pairs: dict[str, Any] = {"embeddings": vectors[first], "labels": tags}
+    if reference is None:
+        return pairs
+    there = sorted(set(file_numbers(reference.paths.tolist()).tolist()))
+    return pairs | {
+        "reference": reference.embeddings[there],
+        "reference_labels": reference.labels[there],
+        "own": own_rows([paths[row] for row in first], reference.paths[there].tolist()),
     }
 
 
@@ -121,7 +136,7 @@ def write_plots(
         "confusion": result.plot_confusion,
         "per_class": lambda: result.plot_per_class(_score_of_classes(result)),
         "losses": lambda: be.plot_losses(losses),
-        "similarity": lambda: be.plot_similarity(vectors, names, **_pairs(data, report, reference)),
+        "similarity": lambda: be.plot_similarity(**_pairs(vectors, data, report, reference)),
         "map": lambda: be.plot_map(vectors, names),
     }
     paths = []

@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unknown",
         type=common.path,
         metavar="DIR",
-        help="images of unseen species or of other things; reports how many of them are accepted",
+        help="images of other species or of other things, which should not be accepted; they are "
+        "used to choose the threshold",
     )
     parser.add_argument(
         "-o",
@@ -265,7 +266,13 @@ def _train(
     before = last_checkpoint(config)
     try:
         history = be.fine_tune(
-            model, photos.train, photos.valid, args.epochs, resume=args.resume, **config
+            model,
+            photos.train,
+            photos.valid,
+            args.epochs,
+            resume=args.resume,
+            show_progress_bar=True,  # without a terminal, lines
+            **config,
         )
     except KeyboardInterrupt:
         # The checkpoint of an older run is no use, unless this run resumed from it.

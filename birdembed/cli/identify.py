@@ -29,7 +29,7 @@ from typing import Any
 
 from birdembed.base.files import replacing
 from birdembed.base.json_text import json_text
-from birdembed.base.text import in_one_line
+from birdembed.base.text import counted, in_one_line
 from birdembed.cli import common, output
 from birdembed.cli.inputs import find_images
 
@@ -150,7 +150,7 @@ def _print_written(
         )
     else:
         print(args.output)
-        common.say(f"{count} photos, {known} of a known species")
+        common.say(f"{counted(count, 'photo')}, {known} of a known species")
 
 
 def _columns(row: dict[str, Any]) -> list[Any]:

@@ -14,6 +14,7 @@ import argparse
 import shlex
 from typing import Any
 
+from birdembed.base.text import counted
 from birdembed.cli import common, output
 
 EXAMPLES = (
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             print(args.output)
         if args.lancedb:
             print(f"{args.lancedb} {written['table']}")
-        common.say(f"{len(index)} photos, {common.label_count(index)} labels")
+        common.say(f"{counted(len(index), 'photo')}, {counted(common.label_count(index), 'label')}")
         if args.output:
             common.say(f"next: birdembed search {shlex.quote(args.output)} PHOTO.jpg")
     return 0

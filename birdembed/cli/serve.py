@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from birdembed.base.text import counted
 from birdembed.cli import common
 
 EXAMPLES = (
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             app.add_middleware(LocalNamesOnly)
         common.say(f"birdembed serve: {model!r}")
         common.say(
-            f"birdembed serve: {'no index' if index is None else f'{len(index)} photos'}, "
+            f"birdembed serve: {'no index' if index is None else counted(len(index), 'photo')}, "
             + ("no gallery" if model.gallery is None else f"{len(model.gallery)} species")
         )
         log_to_stderr()

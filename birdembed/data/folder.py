@@ -29,10 +29,10 @@ class ImageFolder:
     path of an image; a slice, a list of positions or a mask returns an `ImageFolder` of these
     images: ``data[:100]``, ``data[data.labels == 2]``.
 
-    Class folders are searched recursively. Hidden files and folders, system folders (`@eaDir`,
-    `#recycle`, `__MACOSX`) and files that are not images are ignored. Links are followed, and each
-    folder counts once per class. Class names that differ only in the Unicode form of an accent are
-    treated as the same class.
+    Class folders are searched recursively. Hidden files and folders, system folders (such as
+    `@eaDir`, `#recycle`, `__MACOSX`) and files that are not images are ignored. Links are followed,
+    and each folder counts once per class. Class names that differ only in the Unicode form of an
+    accent are treated as the same class.
 
     Parameters
     ----------
@@ -168,7 +168,8 @@ class ImageFolder:
         Parameters
         ----------
         path : str or Path
-            A CSV file with a header, in UTF-8. A ``.tsv`` file is separated by tabs.
+            A CSV file with a header, in UTF-8. The separator is a comma, or a semicolon if the
+            header has semicolons and no comma; in a ``.tsv`` file it is a tab.
         image : str
             Name of the column with the paths of the images.
         label : str or None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +18,9 @@ def read_csv(
     path: str | os.PathLike[str], image: str, label: str | None
 ) -> tuple[list[str], list[str | None]]:
     """Return the paths and labels of a CSV file; an empty label gives None.
+
+    Cells are separated by tabs in a ``.tsv`` file, and by semicolons if the header has these and no
+    commas, as spreadsheets write it where the comma is the decimal point; otherwise by commas.
 
     Raises
     ------
@@ -33,8 +38,10 @@ def read_csv(
     with open(
         path, newline="", encoding="utf-8-sig", errors="surrogateescape", opener=regular
     ) as file:
-        delimiter = "\t" if name.lower().endswith(".tsv") else ","
-        rows = csv.reader(_text_lines(file, name), delimiter=delimiter, strict=True)
+        lines = _text_lines(file, name)
+        header = next(lines, "")
+        delimiter = "\t" if name.lower().endswith(".tsv") else _delimiter(header)
+        rows = csv.reader(itertools.chain([header], lines), delimiter=delimiter, strict=True)
         try:
             head = next(rows, [])
             places = [_place(column, head, name) for column in wanted]
@@ -46,6 +53,12 @@ def read_csv(
         except csv.Error as error:
             raise ValueError(f"{name}, line {rows.line_num}: not a CSV file ({error})") from error
     return paths, labels
+
+
+def _delimiter(header: str) -> str:
+    """Return the separator of a header, a semicolon or a comma; those in quotes do not count."""
+    bare = re.sub('"[^"]*"', "", header)
+    return ";" if ";" in bare and "," not in bare else ","
 
 
 def _text_lines(file: Iterable[str], name: str) -> Iterator[str]:
@@ -129,7 +142,8 @@ def given_paths(given: Iterable[str | os.PathLike[str]]) -> list[str]:
 
 def below(root: str | os.PathLike[str], paths: Iterable[str]) -> list[str]:
     """Return paths relative to a folder; absolute paths are not changed."""
-    folder = os.fspath(root)
+    # "" is the current folder: the folder part of a name such as "birds.csv".
+    folder = path_text(root) if root else ""
     return [os.path.join(folder, path) for path in paths]
 
 

@@ -45,11 +45,6 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def count(n: int, one: str, many: str | None = None) -> str:
-    """Return a number and its noun: "1 image", "1,200 images"."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
 def some(names: Sequence[str], limit: int = 6) -> str:
     """Return the first names, shortened, and the number of the others."""
     return text.some(names, limit, show=lambda name: text.shortened(name, 40))

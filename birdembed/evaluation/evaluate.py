@@ -13,7 +13,13 @@ from birdembed.base.checks import check_model
 from birdembed.data.folder import ImageFolder
 from birdembed.data.parts import image_folder
 from birdembed.evaluation.evaluation import Evaluation, measure_each
-from birdembed.evaluation.judged import check_reference, judged, own_rows, reference_of
+from birdembed.evaluation.judged import (
+    check_reference,
+    file_numbers,
+    judged,
+    own_rows,
+    reference_of,
+)
 from birdembed.evaluation.metrics import share_kept
 from birdembed.search.index import Index
 
@@ -57,8 +63,8 @@ def evaluate(
         The images to evaluate; a path is a folder with one subfolder per class.
     reference : ImageFolder, str, Path or Index, optional
         The images among which to search for neighbours. An evaluated image that is also in the
-        reference (same path) does not match itself, and is reported in `duplicates`. Default:
-        `data`, where no image matches itself.
+        reference (the same file, also several times or through links) does not match itself, and
+        is reported in `duplicates`. Default: `data`, where no image matches itself.
     robustness : bool
         Also flip, rotate by 90 degrees, darken and brighten the images, and search for the changed
         images among the unchanged ones.
@@ -83,10 +89,11 @@ def evaluate(
     check_reference(reference)
     if corpus is None:
         corpus, corpus_tags, own = vectors, tags, np.arange(len(vectors))
+        files = file_numbers(paths)
     else:
-        own = own_rows(paths, corpus_paths)
+        own, files = own_rows(paths, corpus_paths), file_numbers(corpus_paths)
     order = _class_order(data, corpus_tags)
-    result, right = measure_each(vectors, tags, corpus, corpus_tags, own, order)
+    result, right = measure_each(vectors, tags, corpus, corpus_tags, own, order, files)
     result.failures = failures
     if reference is not None:
         result.duplicates = _duplicates(paths, tags, corpus_paths, corpus_tags)
@@ -97,7 +104,7 @@ def evaluate(
         result.robustness = {}
         for change, changed in _changed_vectors(model, paths):
             check_reference(reference)
-            part, right_still = measure_each(changed, tags, corpus, corpus_tags, own, order)
+            part, right_still = measure_each(changed, tags, corpus, corpus_tags, own, order, files)
             result.robustness[change] = {
                 "precision_at_1": part.precision_at_1,
                 "kept": share_kept(right, right_still),

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.checks import check_integer, is_missing
 from birdembed.base.public import public
-from birdembed.base.text import shown
+from birdembed.base.text import composed, counted, shown
 from birdembed.base.vectors import as_vectors, check_finite
 from birdembed.evaluation.metrics import (
     RECALL_AT,
@@ -19,6 +19,7 @@ from birdembed.evaluation.metrics import (
     map_at_r,
     mean,
     ordered,
+    others_of_class,
     pair_means,
     per_class,
 )
@@ -206,7 +207,7 @@ class Evaluation:
             rows = [[c.true, c.found, str(c.pictures), f"{c.share:.0%}"] for c in confused]
             parts.append(html.table(["class", "predicted as", "images", "share"], rows))
         if self.failures:
-            parts.append(html.note(f"{html.count(len(self.failures), 'image')} could not be read"))
+            parts.append(html.note(f"{counted(len(self.failures), 'image')} could not be read"))
         return "".join(parts)
 
 
@@ -266,7 +267,7 @@ def _finite(array: ArrayLike, name: str) -> NDArray[np.float32]:
 
 
 def _label_list(labels: Sequence[Any], n: int, name: str) -> list[Any]:
-    """Return labels as a list; raise an error if there are not `n`."""
+    """Return labels as a list, one spelling each; raise an error if there are not `n`."""
     if isinstance(labels, str) or not isinstance(labels, Iterable):
         raise TypeError(f"{name} must be a sequence with one value per row, got {shown(labels)}")
     tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
@@ -275,7 +276,7 @@ def _label_list(labels: Sequence[Any], n: int, name: str) -> list[Any]:
     gap = next((row for row, label in enumerate(tags) if is_missing(label)), None)
     if gap is not None:
         raise ValueError(f"{name}: row {gap} has no label; leave it out")
-    return tags
+    return [composed(tag) if isinstance(tag, str) else tag for tag in tags]
 
 
 class Confusion(NamedTuple):
@@ -329,13 +330,9 @@ def measure(
     corpus: NDArray[np.float32],
     corpus_tags: list[Any],
     own: NDArray[np.int64],
-    class_names: Sequence[Any] | None = None,
 ) -> Evaluation:
-    """Compute the retrieval metrics.
-
-    `own` is the row of each query in the corpus, or -1.
-    """
-    return measure_each(vectors, tags, corpus, corpus_tags, own, class_names)[0]
+    """Compute the retrieval metrics; see `measure_each`."""
+    return measure_each(vectors, tags, corpus, corpus_tags, own)[0]
 
 
 def measure_each(
@@ -345,8 +342,13 @@ def measure_each(
     corpus_tags: list[Any],
     own: NDArray[np.int64],
     class_names: Sequence[Any] | None = None,
+    files: NDArray[np.int64] | None = None,
 ) -> tuple[Evaluation, NDArray[np.bool_]]:
-    """Return the metrics, and whether the nearest neighbour of each query (not lone) is right."""
+    """Return the metrics, and whether the nearest neighbour of each query (not lone) is right.
+
+    `own` is a row of each query in the corpus, or -1. `files` are the numbers (at least 0) of the
+    files of the corpus rows: a query matches no row of its own file. Default: each row has its own.
+    """
     if vectors.shape[1] != corpus.shape[1]:
         raise ValueError(
             f"embeddings have {vectors.shape[1]} dimensions, the reference has {corpus.shape[1]}"
@@ -355,15 +357,16 @@ def measure_each(
     number = {tag: i for i, tag in enumerate(names)}
     labels = np.asarray([number[tag] for tag in tags], np.int64)
     corpus_labels = np.asarray([number[tag] for tag in corpus_tags], np.int64)
-    relevant = np.bincount(corpus_labels, minlength=len(names))[labels] if len(labels) else labels
-    relevant = relevant - (own >= 0)
+    files = np.arange(len(corpus)) if files is None else files
+    mine = np.where(own >= 0, files[own], -1) if len(corpus) else own
+    relevant = others_of_class(labels, mine, corpus_labels, files, len(names))
     asked = np.flatnonzero(relevant > 0)
     found, nearest = hits(
-        vectors[asked], labels[asked], corpus, corpus_labels, own[asked], relevant[asked]
+        vectors[asked], labels[asked], corpus, corpus_labels, mine[asked], files, relevant[asked]
     )
     first = found[:, 0] if found.size else np.zeros(len(asked), bool)
     precision = map_at_r(found, relevant[asked])
-    same, different = pair_means(vectors, labels, corpus, corpus_labels, own, len(names))
+    same, different = pair_means(vectors, labels, corpus, corpus_labels, mine, files, len(names))
     confusion = np.zeros((len(names), len(names)), np.int64)
     np.add.at(confusion, (labels[asked], nearest), 1)
     result = Evaluation(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.fingerprints import check_same_model
-from birdembed.base.text import some
+from birdembed.base.text import composed, some
 from birdembed.data.folder import ImageFolder
 from birdembed.data.parts import image_folder
 from birdembed.search.index import Index
@@ -71,11 +73,12 @@ def reference_of(
         advice = "build the index again with this model"
         table = rows_of(reference)
         check_same_model("reference", table.fingerprint, "the model", model.fingerprint, advice)
-        labels, paths = list(table.labels), table.paths
-        rows = [row for row, label in enumerate(labels) if label is not None]
-        _check_classes(data, {labels[row] for row in rows})
+        paths = table.paths
+        labels = {row: composed(tag) for row, tag in enumerate(table.labels) if tag is not None}
+        rows = list(labels)
+        _check_classes(data, set(labels.values()))
         vectors = table.vectors if len(rows) == len(table) else table.vectors[rows]
-        return vectors, [labels[row] for row in rows], [paths[row] for row in rows]
+        return vectors, list(labels.values()), [paths[row] for row in rows]
     reference = image_folder(reference, "reference", "an Index")
     _check_classes(data, set(reference.names))
     vectors, _, report = _encoded(model, reference.paths)
@@ -98,10 +101,52 @@ def _check_classes(data: ImageFolder, there: set[str]) -> None:
         raise ValueError(f"the reference has no images of class {some(missing)}, but data has")
 
 
-def own_rows(paths: list[str], corpus_paths: list[str | None]) -> NDArray[np.int64]:
-    """Return the row of each path in the corpus, or -1 if it is not there."""
-    rows = {os.path.abspath(path): row for row, path in enumerate(corpus_paths) if path is not None}
-    return np.asarray([rows.get(os.path.abspath(path), -1) for path in paths], np.int64)
+def own_rows(paths: Sequence[str], corpus_paths: Sequence[str | None]) -> NDArray[np.int64]:
+    """Return the first row of each file in the corpus, or -1 if it is not there.
+
+    The corpus may list a file several times, see `file_numbers`.
+    """
+    real = _real_paths()
+    rows: dict[str, int] = {}
+    for row, path in enumerate(corpus_paths):
+        if path is not None:
+            rows.setdefault(real(path), row)
+    return np.asarray([rows.get(real(path), -1) for path in paths], np.int64)
+
+
+def file_numbers(paths: Sequence[str | None]) -> NDArray[np.int64]:
+    """Return the first row of the file of each row: equal for rows of the same file.
+
+    A row without a path is a file of its own.
+    """
+    real = _real_paths()
+    rows: dict[str, int] = {}
+    return np.asarray(
+        [
+            row if path is None else rows.setdefault(real(path), row)
+            for row, path in enumerate(paths)
+        ],
+        np.int64,
+    )
+
+
+def _real_paths() -> Callable[[str], str]:
+    """Return a function that gives the path of a file without links.
+
+    It follows the links of each folder once, because that needs a system call per part of a path.
+    """
+    folder_of = cache(os.path.realpath)
+
+    def real(path: str) -> str:
+        try:
+            if os.path.islink(path):
+                return os.path.realpath(path)
+            folder, name = os.path.split(os.path.abspath(path))
+            return os.path.join(folder_of(folder), name)
+        except ValueError:  # a NUL, in a column of paths that another program wrote
+            return path
+
+    return real
 
 
 def head_classes(model: Any, data: ImageFolder) -> dict[str, int] | None:

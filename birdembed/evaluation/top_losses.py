@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.checks import check_integer, check_model
 from birdembed.data.parts import image_folder
-from birdembed.evaluation.judged import Judged, judged, own_rows, reference_of
+from birdembed.evaluation.judged import Judged, file_numbers, judged, own_rows, reference_of
 from birdembed.search.cosine import cosine_similarity
 
 if TYPE_CHECKING:
@@ -96,15 +96,16 @@ def _margins(
     corpus, corpus_tags, corpus_paths = reference_of(model, data, reference)
     if corpus is None:
         corpus, corpus_tags, own = vectors, tags, np.arange(len(vectors))
+        files = file_numbers(found.paths)
     else:
-        own = own_rows(found.paths, corpus_paths)
+        own, files = own_rows(found.paths, corpus_paths), file_numbers(corpus_paths)
     corpus_labels = np.asarray(corpus_tags, object)
     losses = np.empty(len(vectors))
     nearest = []
     for row, vector in enumerate(vectors):
         scores = np.asarray(cosine_similarity(vector, corpus), np.float64)
         if own[row] >= 0:
-            scores[own[row]] = -np.inf
+            scores[files == files[own[row]]] = -np.inf
         same = corpus_labels == tags[row]
         best_same = scores[same].max(initial=-1.0)
         losses[row] = scores[~same].max(initial=-1.0) - best_same

@@ -25,6 +25,8 @@ def decode_by_pillow(source: Source, kind: str, reason: str) -> Source:
         return source._replace(data=None, reason=reason)
     try:
         pixels = pillow.decode(source.data)  # type: ignore[arg-type]
+    except MemoryError as error:  # the file may be good
+        raise MemoryError(f"{source.name}: not enough memory to decode it") from error
     except Exception as error:
         return source._replace(data=None, reason=f"{reason} (Pillow: {text_of(error)})")
     # Keep the reason, so that `verify` can report why the C core failed.

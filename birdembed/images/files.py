@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,12 +12,16 @@ from birdembed.base.files import path_text
 from birdembed.base.text import composed
 
 IMAGE_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .avif "
+    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .hif .avif "
     ".ppm .pgm .pbm .pnm .jp2 .tga .mpo".split()
 )
-#: Folders created by systems: thumbnails, recycle bins, remains of unpacked archives.
+#: Folders created by systems: thumbnails, recycle bins, snapshots, remains of unpacked archives.
 _SYSTEM = frozenset(
-    ("@eadir", "#recycle", "$recycle.bin", "system volume information", "__macosx", "lost+found")
+    (
+        *("@eadir", "#recycle", "#snapshot"),  # Synology
+        *("@recycle", "@recently-snapshot"),  # QNAP
+        *("$recycle.bin", "system volume information", "__macosx", "lost+found"),
+    )
 )
 
 
@@ -66,10 +72,12 @@ class Listing:
 def list_images(root: str | os.PathLike[str]) -> Listing:
     """List the images below a folder.
 
-    Hidden files and folders, system folders (`@eaDir`, `#recycle`, `$RECYCLE.BIN`, `__MACOSX`,
-    `lost+found`), and files with other suffixes are ignored. Links to folders are followed. A
-    folder that can be reached in several ways is listed once: at its own location if that is below
-    the root, else under the first link, in the order of the link names.
+    Hidden files and folders, system folders (`@eaDir`, `#recycle`, `#snapshot`, `@Recycle`,
+    `@Recently-Snapshot`, `$RECYCLE.BIN`, `__MACOSX`, `lost+found`), and files with other suffixes
+    are ignored. Links to folders are followed. A folder that can be reached in several ways is
+    listed once: at its own location if that is below the root, else under the first link, in the
+    order of the link names. A link to nothing counts as a folder that cannot be read, unless it
+    has the suffix of an image: its target may be on a disk that is not mounted.
     """
     walk = _Walk(os.fspath(root))
     walk.folder("")
@@ -103,19 +111,21 @@ class _Walk:
 
     def _listed(self, name: str, path: str) -> list[str]:
         """Add the images of one folder; return its subfolders."""
-        state = os.stat(path)
+        state = _state(path)
         if (state.st_dev, state.st_ino) in self._seen:
             return []
         self._seen.add((state.st_dev, state.st_ino))
         subfolders = []
         for entry in entries(path):
             below = f"{name}/{entry.name}" if name else entry.name
-            image = os.path.splitext(entry.name)[1].lower() in IMAGE_ENDINGS
+            image = _is_image(entry.name)
             try:
                 if entry.is_dir():
                     subfolders.append(below)
                 elif image:
                     self.found.names.append(below)
+                elif entry.is_symlink():
+                    _state(entry.path)  # raises an error if it links to nothing
             except OSError as error:  # a link to itself, or no permission
                 if image:  # the error is reported when the file is read
                     self.found.names.append(below)
@@ -138,6 +148,23 @@ class _Walk:
                     self.found.failures.append((path, error))
 
 
+def _is_image(name: str) -> bool:
+    """Return whether a file name has the suffix of an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
+
+
+def _state(path: str) -> os.stat_result:
+    """Return `os.stat` of a path; the error for a link to nothing says so."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        if not os.path.islink(path):
+            raise
+        raise FileNotFoundError(
+            errno.ENOENT, "the target of this link does not exist", path
+        ) from None
+
+
 def _leads_back(link: str) -> bool:
     """Return whether a link points to a folder that contains it, such as one above the root."""
     place = os.path.join(os.path.realpath(os.path.dirname(link)), "")
@@ -148,19 +175,45 @@ def entries(folder: str) -> Iterator[os.DirEntry[str]]:
     """Yield the entries of a folder, without hidden ones and system folders."""
     with os.scandir(folder) as found:
         for entry in found:
-            if not entry.name.startswith(".") and entry.name.lower() not in _SYSTEM:
+            if _is_shown(entry.name):
                 yield entry
+
+
+def _is_shown(name: str) -> bool:
+    """Return whether a name is neither hidden nor that of a system folder."""
+    return not name.startswith(".") and name.lower() not in _SYSTEM
+
+
+def is_followed(root: str, name: str) -> bool:
+    """Return whether `list_images` would go through the folders and links of a name below a root.
+
+    It does not matter whether the file exists.
+    """
+    *folders, file = name.split("/")
+    if not _is_image(file) or not all(part and _is_shown(part) for part in (*folders, file)):
+        return False  # this also excludes "..", and paths that begin with "/"
+    places = itertools.accumulate(folders, os.path.join, initial=root)
+    return not any(
+        os.path.islink(place) and _leads_back(place) for place in places if place != root
+    )
 
 
 def subfolders(root: str) -> dict[str, list[str]]:
     """Return the names of the subfolders of a folder by their composed (NFC) form, sorted.
 
-    Names that differ only in the Unicode form of an accent are grouped.
+    Names that differ only in the Unicode form of an accent are grouped. A link to nothing counts
+    unless it has the suffix of an image; whoever lists it gets an error.
     """
     found: dict[str, list[str]] = {}
-    for name in sorted(entry.name for entry in entries(root) if entry.is_dir()):
+    for name in sorted(entry.name for entry in entries(root) if _may_be_folder(entry)):
         found.setdefault(composed(name), []).append(name)
     return dict(sorted(found.items()))
+
+
+def _may_be_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to nothing that may have been one."""
+    lost = entry.is_symlink() and not os.path.exists(entry.path) and not _is_image(entry.name)
+    return entry.is_dir() or lost
 
 
 def image_paths(root: str | os.PathLike[str]) -> list[str]:

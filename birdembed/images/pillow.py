@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from birdembed.base.files import regular
+from birdembed.images.netpbm import decode_scaled, is_scaled
 from birdembed.images.pillow_open import check_pixels, opened, our_limit
+from birdembed.images.tiff import check_planes, grey_bits, white_is_zero
 
 #: Number of pixels to convert at a time, because Pillow makes several copies.
 _STRIP = 4 << 20
@@ -43,18 +45,34 @@ def decode(source: str | bytes) -> np.ndarray:
         Any error of Pillow; its plugins have no common error class.
     """
     with opened(source) as image:
+        if is_scaled(image):
+            return decode_scaled(image)
+        if _lacks_alpha(image):
+            image.putalpha(255)
         return to_rgb(image)
+
+
+def _lacks_alpha(image: Any) -> bool:
+    """Return whether the fourth byte of a pixel has no meaning, by the header of a TGA file."""
+    if image.format != "TGA" or image.mode not in ("RGBA", "LA"):
+        return False
+    image.fp.seek(17)
+    return image.fp.read(1)[0] & 15 == 0
 
 
 def to_rgb(image: Any) -> np.ndarray:
     """Convert a PIL image to (h, w, 3) uint8 by the rules of the C core."""
     check_pixels(*image.size)
+    check_planes(image)
     sixteen = _is_sixteen_bits(image)
+    bits, negative = grey_bits(image), white_is_zero(image)
     image = _upright(image)
     if sixteen:
         # Use the high byte, as for 16-bit colour; the conversion of Pillow would saturate.
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+        grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+        return np.repeat(255 - grey[..., None] if negative else grey[..., None], 3, axis=2)
+    if negative:
+        image = _negative(image)
     width, height = image.size
     rows = max(1, _STRIP // width)
     if height <= rows:
@@ -63,6 +81,13 @@ def to_rgb(image: Any) -> np.ndarray:
     for y in range(0, height, rows):
         rgb[y : y + rows] = _on_white(image.crop((0, y, width, min(y + rows, height))))
     return rgb
+
+
+def _negative(image: Any) -> Any:
+    """Return an image of floats from 0 to 255, inverted."""
+    from PIL import Image
+
+    return Image.fromarray(255 - np.asarray(image))
 
 
 def _on_white(image: Any) -> np.ndarray:
@@ -112,6 +137,8 @@ def _upright(image: Any) -> Any:
         if image.getexif().get(_ORIENTATION, 1) == 1:
             return image  # exif_transpose would make a copy
         return ImageOps.exif_transpose(image)
+    except MemoryError:  # it would be the wrong way round
+        raise
     except Exception:
         return image
 

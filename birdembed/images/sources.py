@@ -228,6 +228,8 @@ def _pil_source(image: Any, name: str) -> Source:
         return Source(name, data, "stb")
     try:
         return Source(name, pillow.to_rgb(image), "pillow")
+    except MemoryError as error:  # the image may be good
+        raise MemoryError(f"{name}: not enough memory to decode it") from error
     except Exception as error:
         return Source(name, None, "pillow", f"Pillow: {text_of(error)}")
 

@@ -209,7 +209,8 @@ class Model(Identifier):
         The input is ``pixels``, ``(n, 3, size, size)`` float32 as returned by
         `birdembed.preprocess`, and the output is ``embeddings`` as returned by `encode`, including
         a default projection and `mirror`. The metadata contains ``birdembed.preprocess`` and
-        ``birdembed.fingerprint``.
+        ``birdembed.fingerprint``. The file computes in float32, so the embeddings of a quantized
+        model differ from those of `encode` by the rounding to int8 (cosines near 0.999).
 
         Parameters
         ----------

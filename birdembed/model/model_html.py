@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.text import counted
 from birdembed.display import html
 from birdembed.model.snapshot import precision_note
 
@@ -36,6 +37,4 @@ def _classes(now: Snapshot) -> str:
     if not now.num_classes:
         return "none"
     names = now.class_names
-    return html.count(now.num_classes, "class", "classes") + (
-        f": {html.some(names)}" if names else ""
-    )
+    return counted(now.num_classes, "class", "classes") + (f": {html.some(names)}" if names else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,7 +130,9 @@ def _training(training: Mapping[str, Any]) -> list[str]:
     best = training.get("best") or {}
     if options:
         rows = [("data", f"{data.get('train_images')} images of {data.get('classes')} classes")]
-        rows += [(name, str(options[name])) for name in _OPTIONS if options.get(name) is not None]
+        rows += [
+            (name, _option(options[name])) for name in _OPTIONS if options.get(name) is not None
+        ]
         parts.append("## Training\n\n" + _table(("", ""), rows))
     scores = [(text, f"{best[k]:.4f}") for k, text in _SCORES.items() if _number(best.get(k))]
     if scores:
@@ -140,6 +143,13 @@ def _training(training: Mapping[str, Any]) -> list[str]:
     if rows:
         parts.append("## Known and unseen species\n\n" + _table(("share", "value"), rows))
     return parts
+
+
+def _option(value: Any) -> str:
+    """Return the value of an option of the training as text, without the hashes of arrays."""
+    if isinstance(value, list):
+        return "; ".join(map(_option, value))
+    return re.sub(r"<[^>]*>", "array", str(value))
 
 
 def _number(value: Any) -> bool:

@@ -21,9 +21,9 @@ from birdembed.base.files import (
     text_of_file,
     with_path,
 )
-from birdembed.base.json_text import json_text
+from birdembed.base.json_text import json_object, json_text
 from birdembed.base.species_names import full_name
-from birdembed.base.text import readable
+from birdembed.base.text import readable, some
 from birdembed.pretrained.card import CARD, MARK, model_card
 from birdembed.pretrained.contents import (
     COMMITTED,
@@ -33,6 +33,7 @@ from birdembed.pretrained.contents import (
     PROJECTION,
     WEIGHTS,
     Pretrained,
+    file_in,
 )
 from birdembed.pretrained.preprocess_config import preprocess_to_timm
 from birdembed.weights.projection import write_projection
@@ -41,6 +42,8 @@ from birdembed.weights.state_dict import FEATURES, to_saved
 from birdembed.weights.storing import as_stored
 from birdembed.weights.tensors import not_finite
 
+#: Everything that a save writes.
+_FILES = (CONFIG, WEIGHTS, PROJECTION, GALLERY, CARD)
 _TRIES = 100  # maximum number of saves of other processes to wait for
 
 
@@ -99,6 +102,37 @@ def _is_ours(card: Path) -> bool:
         return True
     except OSError:  # a folder, a pipe, or a file that this user may not read
         return False
+
+
+def _has_own_config(folder: Path) -> bool:
+    """Return whether the config.json of a folder was written by this package."""
+    try:
+        own = json_object(text_of_file(file_in(folder, CONFIG))).get("birdembed")
+    except (OSError, ValueError):
+        return False
+    return isinstance(own, dict) and "format" in own
+
+
+def own_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that `write_pretrained` wrote."""
+    if not _has_own_config(folder):
+        return []
+    places = [place / name for place in (folder / COMMITTED, folder) for name in _FILES]
+    return [path for path in places if path.is_file() and (path.name != CARD or _is_ours(path))]
+
+
+def foreign(folder: Path) -> str:
+    """Return what stands in a place that `write_pretrained` did not write, "" if it may write.
+
+    It may write where nothing is, in an empty folder, and over a model of its own; it keeps other
+    files next to that. A link counts as the folder that it points to. Hidden files do not count.
+    """
+    if not folder.is_dir():
+        return "a file" if folder.exists() else ""
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    if names and not _has_own_config(folder):
+        return f"a folder with other files ({some(names)}, but no {CONFIG} of birdembed)"
+    return ""
 
 
 def _commit(staged: Path, folder: Path) -> None:

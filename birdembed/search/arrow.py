@@ -1,20 +1,17 @@
-"""Convert rows to Arrow tables and Parquet files, and back."""
+"""Convert rows to Arrow tables and back."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.files import path_text, regular, replacing, with_path
 from birdembed.base.makers import Maker
-from birdembed.base.optional import need
 from birdembed.base.text import some
 from birdembed.search.rows import Rows
 
@@ -26,7 +23,7 @@ FINGERPRINT = b"birdembed.fingerprint"
 #: Keys of the name and the folder of the model.
 MODEL, MODEL_PATH = b"birdembed.model", b"birdembed.model_path"
 #: Columns that hold text.
-_TEXTS = ("id", "label", "path")
+TEXTS = ("id", "label", "path")
 
 
 def vector_array(vectors: NDArray[np.float32], present: NDArray[np.bool_] | None = None) -> Any:
@@ -121,16 +118,30 @@ def readable(schema: pa.Schema, where: str) -> list[str]:
     ValueError
         The column `id` or `vector` is missing; the message starts with `where`.
     """
+    kept, left_out = sorted_out(schema, where)
+    if left_out:
+        warnings.warn(skipped_columns(where, left_out), stacklevel=4)
+    return kept
+
+
+def sorted_out(
+    schema: pa.Schema, where: str, more: Iterable[str] = ()
+) -> tuple[list[str], dict[str, str]]:
+    """Return the columns that an index can hold, and the types of the others by name.
+
+    `more` are columns that come from elsewhere; errors are those of `readable`.
+    """
     import pyarrow.types as types
 
-    missing = [name for name in ("id", "vector") if name not in schema.names]
+    there = {*schema.names, *more}
+    missing = [name for name in ("id", "vector") if name not in there]
     if missing:
         raise ValueError(
             f"{where}: no column {' and no column '.join(missing)}; the columns are "
             f"{', '.join(schema.names)}, and an index needs id and vector"
         )
     kept: list[str] = []
-    left_out: list[str] = []
+    left_out: dict[str, str] = {}
     for field in schema:
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
         plain = (
@@ -142,16 +153,21 @@ def readable(schema: pa.Schema, where: str) -> list[str]:
             or types.is_boolean(kind)
             or types.is_null(kind)
         )
-        (kept if plain or field.name == "vector" else left_out).append(field.name)
+        if plain or field.name == "vector":
+            kept.append(field.name)
+        else:
+            left_out[field.name] = str(field.type)
     if "id" in left_out:
-        raise ValueError(f"{where}: the column id has type {schema.field('id').type}, not text")
-    if left_out:
-        warnings.warn(
-            f"{where}: an index can only hold strings, numbers and booleans; skipped columns: "
-            + ", ".join(f"{name} ({schema.field(name).type})" for name in left_out),
-            stacklevel=4,
-        )
-    return kept
+        raise ValueError(f"{where}: the column id has type {left_out['id']}, not text")
+    return kept, left_out
+
+
+def skipped_columns(where: str, left_out: Mapping[str, str]) -> str:
+    """Return the warning about columns that an index cannot hold, given their types."""
+    return (
+        f"{where}: an index can only hold strings, numbers and booleans; skipped columns: "
+        + ", ".join(f"{name} ({kind})" for name, kind in left_out.items())
+    )
 
 
 def _is_view(kind: pa.DataType) -> bool:
@@ -159,6 +175,15 @@ def _is_view(kind: pa.DataType) -> bool:
     import pyarrow.types as types
 
     return hasattr(types, "is_string_view") and bool(types.is_string_view(kind))
+
+
+class Part(NamedTuple):
+    """The rows of a table that have a vector, as an index holds them."""
+
+    vectors: NDArray[np.float32]
+    columns: dict[str, list[Any]]
+    #: Ids of the rows without a vector, which were left out.
+    lacking: list[Any]
 
 
 def to_rows(table: pa.Table, where: str) -> Rows:
@@ -171,20 +196,40 @@ def to_rows(table: pa.Table, where: str) -> Rows:
     ValueError
         Vectors have different lengths or ids are duplicated; the message starts with `where`.
     """
+    part = part_of(table, where)
+    if part.lacking:
+        warnings.warn(rows_without_vector(where, part.lacking), stacklevel=4)
+    return rows_of_part(part, fingerprint_of(table.schema), maker_of(table.schema), where)
+
+
+def part_of(table: pa.Table, where: str) -> Part:
+    """Return the rows of a table that have a vector; see `to_rows`."""
+    import pyarrow as pa
+
     table = _as_text(table)
     vectors, present = _vectors(table.column("vector"), where)
+    names = [name for name in table.column_names if name != "vector"]
+    lacking: list[Any] = []
     if not present.all():
-        import pyarrow as pa
-
-        names = table.column("id").filter(pa.array(~present)).to_pylist()
-        warnings.warn(f"{where}: skipped rows without a vector: {some(names)}", stacklevel=4)
+        if "id" in names:
+            lacking = table.column("id").filter(pa.array(~present)).to_pylist()
+        else:  # the folder names the id
+            lacking = [None] * int((~present).sum())
         table = table.filter(pa.array(present))
-    rows = Rows(vectors.shape[1] or None, fingerprint_of(table.schema), maker_of(table.schema))
+    return Part(vectors, {name: table.column(name).to_pylist() for name in names}, lacking)
+
+
+def rows_without_vector(where: str, names: Iterable[Any]) -> str:
+    """Return the warning about rows that have no vector, given their ids."""
+    return f"{where}: skipped rows without a vector: {some(names)}"
+
+
+def rows_of_part(part: Part, fingerprint: str | None, maker: Maker | None, where: str) -> Rows:
+    """Return the rows of a part; see `to_rows`."""
+    vectors, columns = part.vectors, dict(part.columns)
+    rows = Rows(vectors.shape[1] or None, fingerprint, maker)
     if not len(vectors):
         return rows
-    columns = {
-        name: table.column(name).to_pylist() for name in table.column_names if name != "vector"
-    }
     ids, labels = columns.pop("id"), columns.pop("label", None)
     if all(path is None for path in columns.get("path", ())):
         columns.pop("path", None)
@@ -222,23 +267,13 @@ def _vectors(column: pa.ChunkedArray, where: str) -> tuple[NDArray[np.float32], 
     return np.asarray(values, np.float32).reshape(len(array), dim), present
 
 
-def write_parquet(rows: Rows, path: str | os.PathLike[str]) -> None:
-    """Write rows to a Parquet file; see `Index.to_parquet`."""
-    parquet = need("pyarrow.parquet", "parquet", "Parquet")
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"cannot write a Parquet file to {os.fspath(path)}: it is a folder")
-    table = from_rows(rows)
-    with replacing(path) as temporary:
-        parquet.write_table(table, temporary)
-
-
 def _as_text(table: pa.Table) -> pa.Table:
     """Return a table with ids, labels and paths as strings, also if they are whole numbers."""
     import pyarrow as pa
     import pyarrow.types as types
 
     for place, field in enumerate(table.schema):
-        if field.name not in _TEXTS:
+        if field.name not in TEXTS:
             continue
         column = table.column(place)
         if types.is_floating(field.type):  # pandas writes integers with gaps as floats
@@ -247,47 +282,3 @@ def _as_text(table: pa.Table) -> pa.Table:
         if types.is_integer(column.type):
             table = table.set_column(place, field.name, column.cast(pa.string()))
     return table
-
-
-def _open_folder(where: str) -> Any:
-    """Open a folder of Parquet files; subfolders may name columns: label=OWL/part-0.parquet.
-
-    pyarrow reads 007 in such a name as the number 7, so ids, labels and paths are read as text.
-    """
-    import pyarrow as pa
-    import pyarrow.types as types
-    from pyarrow import dataset
-
-    source = dataset.dataset(where, format="parquet", partitioning="hive")
-    first = next(source.get_fragments(), None)
-    stored = set() if first is None else set(first.physical_schema.names)
-    named = source.partitioning.schema
-    texts = {field.name for field in named if types.is_integer(field.type)} & set(_TEXTS) - stored
-    if not texts:
-        return source
-    fields = [pa.field(one.name, pa.string() if one.name in texts else one.type) for one in named]
-    parts = dataset.partitioning(pa.schema(fields), flavor="hive")
-    return dataset.dataset(where, format="parquet", partitioning=parts)
-
-
-def read_parquet(path: str | os.PathLike[str]) -> Rows:
-    """Read the rows of a Parquet file or a folder of them; see `Index.from_parquet`."""
-    need("pyarrow.parquet", "parquet", "Parquet")
-    import pyarrow
-    from pyarrow import dataset
-
-    where = path_text(path)
-    if not os.path.isdir(where):
-        os.close(regular(where, os.O_RDONLY | os.O_CLOEXEC))  # raises the usual OSError
-    try:
-        if os.path.isdir(where):
-            source = _open_folder(where)
-        else:
-            source = dataset.dataset(where, format="parquet")
-        columns = readable(source.schema, where)
-        table = source.to_table(columns=columns)
-    except OSError as error:
-        raise with_path(error, path) from error
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
-        raise ValueError(f"{where}: not a Parquet file ({error})") from error
-    return to_rows(table, where)

@@ -24,7 +24,7 @@ from birdembed.images.sources import Inputs, is_image
 from birdembed.search import columns as columns_
 from birdembed.search.columns import Column
 from birdembed.search.embedding_cache import EmbeddingCache, content_key, state_of
-from birdembed.search.new_rows import check_unique
+from birdembed.search.new_rows import check_unique, differing_in_form
 from birdembed.search.rows import Rows
 
 CHUNK = 32  # images between two writes to the cache: the most that is lost if killed
@@ -110,10 +110,30 @@ def collect(
     chosen = list(map(str, own_ids or names)) if ids is None else _given_ids(ids)
     if len(chosen) != n:
         raise ValueError(f"ids and images have different lengths: {len(chosen)} and {n}")
+    if ids is None:
+        _check_forms(chosen)
     check_unique(chosen)  # before anything is embedded
     tags = (own_labels or [None] * n) if labels is None else columns_.strings(labels, n, "labels")
     texts = [name if isinstance(name, str) else f"image {i}" for i, name in enumerate(names)]
     return Task(items, texts, chosen, tags, columns, closed)
+
+
+def _check_forms(names: Sequence[str]) -> None:
+    """Raise a ValueError if two paths, which become ids, differ only in their Unicode form.
+
+    They look the same, so the message shows the characters that differ.
+    """
+    pair = differing_in_form(names)
+    if pair is None:
+        return
+    parts, others = (path.split("/") for path in pair)
+    place = next(i for i, part in enumerate(parts) if part != others[i])
+    what = "folders" if place < len(parts) - 1 else "files"
+    raise ValueError(
+        f"{shown(pair[0])}: two {what}, {parts[place]!a} and {others[place]!a}, differ "
+        "only in the Unicode form of their names, so that images would have the same id; rename "
+        f"one of the {what}, or pass ids="
+    )
 
 
 def _given_ids(ids: Iterable[Any]) -> list[str]:

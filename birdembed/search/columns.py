@@ -170,7 +170,8 @@ def matches(name: str, column: Column, wanted: Any) -> NDArray[np.bool_]:
     values = [_checked(name, column, value) for value in _listed(wanted)]
     if isinstance(column, np.ndarray):
         held = [_as_held(column.dtype, value) for value in values if value is not None]
-        found = np.isin(column, np.asarray([v for v in held if v is not None], column.dtype))
+        exact = [v for v in held if v is not None] + _as_widened(column, values)
+        found = np.isin(column, np.asarray(exact, column.dtype))
         return found | np.isnan(column) if None in values and column.dtype.kind == "f" else found
     texts = set(values)
     spelled = (value if value is None else composed(value) for value in column)
@@ -189,6 +190,26 @@ def _as_held(dtype: np.dtype[Any], value: Any) -> Any:
         near = int(value) if abs(value) < np.inf else 0
     limits = {"b": (0, 1), "i": (-(2**63), 2**63 - 1)}.get(dtype.kind, (near, near))
     return near if near == value and limits[0] <= near <= limits[1] else None
+
+
+def _as_widened(column: NDArray[Any], values: Iterable[Any]) -> list[float]:
+    """Return the fractions among values as a column of float32 or float16 was given holds them.
+
+    Such a column was widened to float64, where np.float32(0.1) is not 0.1. A number with the same
+    text in both types, such as 0.5, was not changed by that, so it must be equal as it is.
+    """
+    fractions = [v for v in values if isinstance(v, (float, np.floating)) and np.isfinite(v)]
+    if column.dtype.kind != "f" or not fractions:
+        return []
+    found: list[float] = []
+    for narrow in (np.float32, np.float16):
+        with np.errstate(over="ignore"):
+            near = [narrow(value) for value in fractions]
+            whole = column.astype(narrow)
+        changed = [float(v) for v in near if np.isfinite(v) and float(str(v)) != float(v)]
+        if changed and np.array_equal(whole.astype(column.dtype), column, equal_nan=True):
+            found += changed
+    return found
 
 
 def _listed(wanted: Any) -> list[Any]:

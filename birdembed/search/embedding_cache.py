@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed._core import BirdembedError
-from birdembed.base.files import file_state, lock, regular, sha256_of_file
+from birdembed.base.files import file_state, lock, path_text, regular, sha256_of_file
 from birdembed.images.sources import unpacked
 
 _MAGIC = b"birdembed rows 1\n"
@@ -81,6 +81,8 @@ class EmbeddingCache:
     ------
     OSError
         The folder cannot be created or written.
+    ValueError
+        The path has a NUL character.
     """
 
     def __init__(
@@ -88,11 +90,12 @@ class EmbeddingCache:
     ):
         self.fingerprint, self.precision = fingerprint, precision
         suffix = "" if precision == "float32" else f"-{precision}"
-        self.path = Path(folder) / f"{fingerprint[:32]}{suffix}.rows"
+        place = Path(path_text(folder))
+        self.path = place / f"{fingerprint[:32]}{suffix}.rows"
         self.damaged = 0
         self._places: dict[bytes, list[int]] = {}
         self._fd = -1
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
         self._dim = self._read_header()
         if self._dim is not None:
             self._read_keys(self._record(self._dim))

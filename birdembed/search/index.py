@@ -10,7 +10,7 @@ from birdembed.base.checks import check_model
 from birdembed.base.makers import Maker, load_again, named
 from birdembed.base.public import public
 from birdembed.images.report import EncodeReport
-from birdembed.search import arrow, exports
+from birdembed.search import exports, parquet
 from birdembed.search import query as query_
 from birdembed.search.index_file import read_index, write_index
 from birdembed.search.results import SearchResult
@@ -194,7 +194,9 @@ class Index(SharedRows):
             The index file.
         mmap : bool
             Map the embeddings into memory instead of reading them. An index larger than memory
-            can then be searched, and several processes share one copy.
+            can then be searched, and several processes share one copy. `embeddings` is then a view
+            of the file: if another program cuts the file, reading an array that you took from it
+            ends the process (SIGBUS). False: copy everything, so that the file no longer matters.
         model : Model, optional
             Model that encodes query images. Default: the model that made the index, loaded on
             first use (`Index.model`).
@@ -339,7 +341,7 @@ class Index(SharedRows):
         path : str or Path
             The Parquet file.
         """
-        arrow.write_parquet(self._signed_rows(), path)
+        parquet.write_parquet(self._signed_rows(), path)
 
     @staticmethod
     def from_parquet(path: str | os.PathLike[str], model: Any = None) -> Index:
@@ -349,7 +351,8 @@ class Index(SharedRows):
         ----------
         path, model
             See `load`. Rows and columns that an index cannot hold are skipped with a warning, as
-            in `from_lancedb`. Extra: ``parquet``.
+            in `from_lancedb`. The files of a folder may have different columns; its subfolders may
+            name more: ``label=OWL/0.parquet``. Extra: ``parquet``.
 
         Returns
         -------
@@ -358,9 +361,10 @@ class Index(SharedRows):
         Raises
         ------
         FingerprintMismatch, OSError, ValueError
-            The file was made by another model, cannot be read, or lacks these columns.
+            The file was made by another model (or two files by different ones), cannot be read,
+            lacks these columns, or contradicts the name of its folder.
         """
-        return Index._of(arrow.read_parquet(path), model)
+        return Index._of(parquet.read_parquet(path), model)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a DataFrame with one row per image.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from birdembed.base.text import counted
 from birdembed.display import html
 from birdembed.images.report import EncodeReport
 from birdembed.search.rows import Rows
@@ -20,6 +21,7 @@ def index_text(rows: Rows, with_model: bool) -> str:
     labels = _labels(rows)
     text += f", {len(labels)} labels" if labels else ""
     text += f", columns {', '.join(rows.columns)}" if rows.columns else ""
+    text += f", made with {rows.maker.name}" if rows.maker else ""
     text += f", fingerprint {rows.fingerprint[:12]}" if rows.fingerprint else ""
     return text + (", with a model)" if with_model else ")")
 
@@ -38,7 +40,7 @@ def index_html(rows: Rows, model: Any, report: EncodeReport | None) -> str:
         facts.append(("fingerprint", rows.fingerprint[:12]))
     facts.append(("model", "none" if model is None else repr(model)))
     if report is not None and report.failures:
-        facts.append(("left out", html.count(len(report.failures), "bad file")))
+        facts.append(("left out", counted(len(report.failures), "bad file")))
     cells = _pictures(rows)
     return html.heading("Index") + html.table((), facts) + (html.grid([cells]) if cells else "")
 

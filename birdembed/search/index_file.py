@@ -109,7 +109,8 @@ def read_index(path: str | os.PathLike[str], *, mapped: bool = True) -> Rows:
     path : str or Path
         The file. A `KeptFile` is read as it was when it was made.
     mapped : bool
-        Map the file instead of reading it; vectors are read when they are searched.
+        Map the vectors and the text instead of reading them; vectors are read when they are
+        searched. Columns of numbers are always read.
 
     Returns
     -------
@@ -162,7 +163,9 @@ def _columns(name: str, tensors: Mapping[str, NDArray[Any]], n: int) -> dict[str
         if part == "offsets":
             columns[column] = _strings(name, column, tensors)
         elif part == "values":
-            columns[column] = tensors[tensor]
+            # Copied, as the offsets of strings are: reading a mapped array after the file was cut
+            # ends the process, and these arrays are given to the user.
+            columns[column] = np.array(tensors[tensor])
             if tensors[tensor].ndim != 1:
                 raise _damaged(name, f"{shown(column)} is not a column")
     for column, values in columns.items():

@@ -69,3 +69,13 @@ def check_unique(names: Sequence[str]) -> None:
         seen: set[str] = set()
         twice = [name for name in names if composed(name) in seen or seen.add(composed(name))]  # type: ignore[func-returns-value]
         raise ValueError(f"ids {some(twice)} are duplicates; ids must be unique")
+
+
+def differing_in_form(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return the first two names that differ only in the Unicode form of an accent, or None."""
+    seen: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault(composed(name), name)
+        if first != name:
+            return first, name
+    return None

@@ -65,7 +65,12 @@ class SharedRows:
 
     @property
     def embeddings(self) -> NDArray[np.float32]:
-        """`(n, dim)` float32, read-only, as added."""
+        """`(n, dim)` float32, read-only, as added.
+
+        In an index loaded with ``mmap=True`` the array is a view of the file, not a copy. Do not
+        keep it if another program may overwrite or cut the file, because reading it then ends the
+        process; copy it (``np.array(index.embeddings)``) or load with ``mmap=False``.
+        """
         return rows_of(self).vectors
 
     @property

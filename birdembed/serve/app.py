@@ -15,6 +15,8 @@ from fastapi.responses import Response
 
 from birdembed._core import DecodeError
 from birdembed._version import __version__
+from birdembed.base.checks import check_integer, check_model, check_number
+from birdembed.base.text import shown
 from birdembed.search.index import Index
 from birdembed.serve.answers import Embedding, Found, Health, Identified, Look
 from birdembed.serve.errors import MAX_K, Json, add_errors, bad_number, described
@@ -27,6 +29,9 @@ from birdembed.serve.thumbnails import LARGE, SIDE, NoThumbnail
 from birdembed.serve.upload import BODY, MAX_BYTES, received
 
 K = Annotated[int | None, Query(ge=1, le=MAX_K, description="number of results (default: 5)")]
+MIN_SCORE = Annotated[
+    float | None, Query(ge=-1, le=1, description="leave out photos with a lower score")
+]
 N = Annotated[int, Query(ge=1, le=MAX_K, description="number of photos")]
 EXAMPLE = Annotated[
     int | None, Query(ge=0, description="row of the photo in the index, which is left out")
@@ -80,11 +85,12 @@ class _Endpoints:
         vector, _ = await self._vector(request)
         return Json(asdict(self.service.embedded(vector)))
 
-    async def search(self, request: Request, k: K = None) -> Response:
+    async def search(self, request: Request, k: K = None, min_score: MIN_SCORE = None) -> Response:
         """Find the photos of the index most similar to the uploaded one."""
         if self.service.index is None:
             self.service.found(np.empty(0), 1)  # raises the error
-        found = await run_in_threadpool(self.service.found, *await self._vector(request, k))
+        vector, k = await self._vector(request, k)
+        found = await run_in_threadpool(self.service.found, vector, k, min_score)
         return Json(asdict(found))
 
     async def identify(self, request: Request, k: K = None) -> Response:
@@ -175,9 +181,16 @@ def create_app(
     ------
     FingerprintMismatch
         The index was made by another model.
-    ValueError
-        `photos` is given without an index, or dimensions differ.
+    TypeError, ValueError
+        An argument has a wrong type or is out of range, `photos` is given without an index, or
+        dimensions differ.
     """
+    check_model(model)
+    if not isinstance(index, (Index, type(None))):
+        raise TypeError(f"index must be an Index, such as Index.load returns, got {shown(index)}")
+    max_bytes = check_integer("max_bytes", max_bytes, 1)
+    max_pending = check_integer("max_pending", max_pending, 1)
+    wait_seconds = check_number("wait_seconds", wait_seconds, 0)
     service = Service(model, index, photos)
     lanes = Lanes(model, service.batch, max_pending, wait_seconds)
     app = _bare_app(lanes)

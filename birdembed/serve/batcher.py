@@ -157,33 +157,41 @@ class Batcher:
             self._thread = None
 
     async def _gather(self) -> None:
-        while True:
-            await self._arrived.wait()
-            if len(self._waiting) < self.max_batch:
-                await asyncio.sleep(self.wait_seconds)
-            taken = [
-                self._waiting.popleft() for _ in range(min(len(self._waiting), self.max_batch))
-            ]
-            if not self._waiting:
-                self._arrived.clear()
-            batch = []
-            for job in taken:
-                if await _wanted(job):
-                    batch.append(job)
-                else:
-                    _settle(job, Gone("the client is gone"))
-            if batch:
-                await self._compute(batch)
+        """Collect and compute batches; on an error, fail all jobs, which would wait forever."""
+        taken: list[Job] = []
+        try:
+            while True:
+                await self._arrived.wait()
+                if len(self._waiting) < self.max_batch:
+                    await asyncio.sleep(self.wait_seconds)
+                taken = self._take()
+                await self._compute([job for job in taken if await _wanted(job)])
+        except asyncio.CancelledError:
+            self._fail(taken, Gone("the server is shutting down"))
+            raise
+        except Exception as error:  # the next job starts a new task
+            self._fail(taken, error)
+
+    def _take(self) -> list[Job]:
+        """Return the jobs of the next batch."""
+        count = min(len(self._waiting), self.max_batch)
+        taken = [self._waiting.popleft() for _ in range(count)]
+        if not self._waiting:
+            self._arrived.clear()
+        return taken
+
+    def _fail(self, taken: list[Job], error: Exception) -> None:
+        """Fail the jobs of a batch, and those that are waiting."""
+        for job in (*taken, *self._waiting):
+            _settle(job, error)
+        self._waiting.clear()
 
     async def _compute(self, batch: list[Job]) -> None:
+        if not batch:
+            return
         loop = asyncio.get_running_loop()
         began = loop.time()
-        try:
-            results = await loop.run_in_executor(self._thread, self._work, batch)
-        except BaseException:  # the task was cancelled
-            for job in batch:
-                _settle(job, Gone("the server is shutting down"))
-            raise
+        results = await loop.run_in_executor(self._thread, self._work, batch)
         self.batches += 1
         self._seconds += 0.2 * ((loop.time() - began) / len(batch) - self._seconds)
         for job, result in zip(batch, results, strict=True):
@@ -216,10 +224,14 @@ class Batcher:
 
 
 async def _wanted(job: Job) -> bool:
+    """Return whether the client of a job is still waiting; if not, settle the job."""
     try:
-        return not job.result.done() and not await job.gone()
-    except Exception:  # if unknown, assume that the client is still waiting
+        wanted = not job.result.done() and not await job.gone()
+    except Exception:  # if unknown, assume that it is
         return True
+    if not wanted:
+        _settle(job, Gone("the client is gone"))
+    return wanted
 
 
 def _settle(job: Job, result: np.ndarray | Exception) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from birdembed.images.pillow_open import opened
 from birdembed.serve.batcher import Batcher, embedder
 
 _LARGE = 48_000_000  # pixels times cost times scans of a JPEG: about half a second
-_LARGE_PENDING = 8  # decoded one at a time, with up to 1.4 GB
+_LARGE_PENDING = 8  # decoded one at a time, with up to 2 GB
 # Formats whose decoding time only depends on the number of pixels, compared with a JPEG's.
-_COSTS = dict.fromkeys("JPEG MPO PNG GIF BMP DIB TIFF PPM TGA".split(), 1)
+_COSTS = dict.fromkeys("BMP DIB TIFF PPM TGA".split(), 1)
 _COSTS |= {"WEBP": 2, "HEIF": 2, "AVIF": 2, "JPEG2000": 4}
 _IN_WORDS = (b"P1", b"P2", b"P3")  # PPM with numbers as text, which Pillow reads in Python
+_PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(....)(....)", re.DOTALL)
+_GIF = re.compile(rb"GIF8[79]a")
+_FRAME = re.compile(rb"\xff{1,9}[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]...(..)(..)", re.DOTALL)
+_SEGMENT = re.compile(rb"\xff{1,9}[\xc4\xcc\xdb-\xfe](..)", re.DOTALL)
+_SEGMENTS = 500  # of a JPEG before its frame; a profile or a preview in 64 kB pieces needs some 100
 
 
 class Lanes:
@@ -51,7 +57,21 @@ class Lanes:
 
 
 def takes_long(data: bytes) -> bool:
-    """Return whether an encoded image may take long to decode, from its header."""
+    """Return whether an encoded image may take long to decode, from its header.
+
+    The formats of the core are not given to Pillow, which walks through any number of segments in
+    Python; the core does so without delaying other threads.
+    """
+    if data.startswith(b"\xff\xd8"):
+        scans = max(1, data.count(b"\xff\xda"))
+        return _too_large(_jpeg_pixels(data) * scans)
+    png = _PNG.match(data)
+    if png:
+        return _too_large(int.from_bytes(png[1], "big") * int.from_bytes(png[2], "big"))
+    if _GIF.match(data):
+        return _too_large(
+            int.from_bytes(data[6:8], "little") * int.from_bytes(data[8:10], "little")
+        )
     try:
         with opened(data) as image:
             width, height = image.size
@@ -60,5 +80,23 @@ def takes_long(data: bytes) -> bool:
                 return True
     except Exception:  # an error of a plugin; if unknown, assume that it takes long
         return True
-    scans = data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 1
-    return width * height * cost * max(1, scans) > _LARGE
+    return _too_large(width * height * cost)
+
+
+def _too_large(work: int) -> bool:
+    """Return whether pixels times cost take long; 0 is unknown."""
+    return not 0 < work <= _LARGE
+
+
+def _jpeg_pixels(data: bytes) -> int:
+    """Return the pixels of a JPEG; 0 if its frame is not within the first `_SEGMENTS` segments."""
+    at = 2
+    for _ in range(_SEGMENTS):
+        frame = _FRAME.match(data, at)
+        if frame:
+            return int.from_bytes(frame[1], "big") * int.from_bytes(frame[2], "big")
+        segment = _SEGMENT.match(data, at)
+        if not segment:
+            return 0
+        at = segment.start(1) + int.from_bytes(segment[1], "big")
+    return 0

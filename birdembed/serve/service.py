@@ -87,9 +87,9 @@ class Service:
         """Return the response for a vector."""
         return Embedding(vector.tolist(), len(vector), self.model.fingerprint)
 
-    def found(self, vector: np.ndarray, k: int) -> Found:
-        """Return the most similar photos."""
-        found = self._search(vector, k)
+    def found(self, vector: np.ndarray, k: int, min_score: float | None = None) -> Found:
+        """Return the most similar photos, without those below `min_score`."""
+        found = self._search(vector, k, min_score=min_score)
         return Found([Result(one.id, one.label, one.score) for one in found], found.close)
 
     def identified(self, vector: np.ndarray, k: int) -> Identified:
@@ -124,11 +124,17 @@ class Service:
         if row is not None and (self.index is None or row >= len(self.index)):
             raise NoRow(f"example: the index has no row {shortened(str(row), 20)}")
 
-    def _search(self, vector: np.ndarray, k: int, example: int | None = None) -> SearchResult:
+    def _search(
+        self,
+        vector: np.ndarray,
+        k: int,
+        example: int | None = None,
+        min_score: float | None = None,
+    ) -> SearchResult:
         if self.index is None:
             raise Missing(NO_INDEX)
         without = None if example is None else [self.index.ids[example]]
-        found = self.index.search(vector, k=k, exclude_ids=without)
+        found = self.index.search(vector, k=k, exclude_ids=without, min_score=min_score)
         found.threshold = self.threshold  # the index may not know its model
         return found
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from birdembed.images import decoding, pillow
+from birdembed.images.files import is_followed
 from birdembed.images.pillow_open import opened
 from birdembed.images.thumbnails import jpeg
 from birdembed.search.index import Index
@@ -41,7 +42,7 @@ class Thumbnails:
     def __init__(self, index: Index, photos: Path | None = None):
         self._rows = rows_of(index)
         self._photos = None if photos is None else photos.resolve()
-        # Two at a time, because decoding an image can take up to 600 MB.
+        # Two at a time, because decoding an image can take up to 2 GB.
         self._threads = ThreadPoolExecutor(2, "birdembed-thumbnails")
         self._jpeg = {side: lru_cache(n)(partial(self._make, side)) for side, n in _KEPT.items()}
 
@@ -76,8 +77,10 @@ class Thumbnails:
         if not 0 <= row < len(self._rows):
             raise NoThumbnail(f"the index has no row {row}")
         if self._photos is not None:
-            path = _resolved(self._photos, self._value("id", row))
-            if not path.is_relative_to(self._photos):
+            name = str(self._value("id", row))
+            path = _resolved(self._photos, name)
+            # Links in the folder are its owner's wish, and an index of the folder follows them.
+            if not path.is_relative_to(self._photos) and not is_followed(str(self._photos), name):
                 raise NoThumbnail("the id points outside the folder of photos")
             return path
         if "path" not in self._rows.columns:
@@ -104,10 +107,10 @@ class Thumbnails:
         return jpeg(small)
 
 
-def _resolved(folder: Path, name: Any) -> Path:
+def _resolved(folder: Path, name: str) -> Path:
     """Return the path of a name below a folder, following links."""
     try:
-        return (folder / str(name)).resolve()
+        return (folder / name).resolve()
     except (OSError, ValueError, RuntimeError):  # too long, a zero byte, circular links
         raise NoThumbnail("this id is not a valid file name") from None
 

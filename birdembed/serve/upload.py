@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -10,6 +11,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple, TypeAlias
 
 from fastapi import HTTPException, Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
@@ -24,6 +26,8 @@ _SHOWN = 100  # characters of a name in a message
 _MEMORY = 1 << 20  # bytes of a photo in memory; a larger one goes to a temporary file
 #: The disk is full, or there are too many open files.
 _NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
+#: The encodings of a form; others are not for text, or so slow that one form could stop the server.
+_CHARSETS = ("utf-8", "ascii", "iso8859-1")
 #: The request body of the endpoints, for /openapi.json.
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -138,6 +142,7 @@ _Received: TypeAlias = tuple[Any, str, dict[str, str]]
 
 
 async def _of_form(request: Request, stack: contextlib.AsyncExitStack) -> _Received:
+    _check_charset(request.headers["content-type"])
     form = await request.form(max_files=1, max_fields=20)
     stack.push_async_callback(form.close)
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
@@ -145,6 +150,19 @@ async def _of_form(request: Request, stack: contextlib.AsyncExitStack) -> _Recei
         if isinstance(value, UploadFile):
             return value.file, shortened(value.filename or "", _SHOWN), fields
     raise HTTPException(422, "the form has no file; send the photo in the field 'file'")
+
+
+def _check_charset(content_type: str) -> None:
+    """Raise a 400 for a form that is neither UTF-8 nor Latin-1, if it says so."""
+    charset = parse_options_header(content_type)[1].get(b"charset", b"utf-8").decode("latin-1")
+    try:
+        known = codecs.lookup(charset).name in _CHARSETS
+    except (LookupError, ValueError):  # ValueError: a zero byte
+        known = False
+    if not known:
+        raise HTTPException(
+            400, f"the form has the charset {shortened(charset, _SHOWN)!r}; it must be UTF-8"
+        )
 
 
 async def _of_body(request: Request, stack: contextlib.AsyncExitStack) -> _Received:

@@ -190,7 +190,8 @@ def checked_gallery(now: Any) -> tuple[Index, float]:
     Raises
     ------
     ValueError
-        There is no gallery, or it belongs to another state of the model.
+        There is no gallery, it belongs to another state of the model, or one of its rows has no
+        label, so that its species is unknown.
     """
     if now.gallery is None:
         raise ValueError(NO_GALLERY)
@@ -199,6 +200,13 @@ def checked_gallery(now: Any) -> tuple[Index, float]:
         raise ValueError("the gallery is empty; compute it again with fit_gallery(data)")
     if index.fingerprint != now.fingerprint:
         raise ValueError(STALE)
+    rows = rows_of(index)
+    nameless = [str(name) for name, label in zip(rows.ids, rows.labels, strict=True) if not label]
+    if nameless:
+        raise ValueError(
+            f"the gallery's row {text.some(nameless)} has no label, so its species is unknown; "
+            "add it again with its species as label (replace=True), or remove it"
+        )
     if now.threshold is None:
         raise ValueError("this model has a gallery but no threshold; set model.threshold")
     return index, now.threshold
@@ -219,7 +227,7 @@ def nearest_species(
     if not len(vectors):
         return []
     rows = rows_of(index)
-    labels = [str(label) for label in rows.labels]
+    labels = [text.composed(str(label)) for label in rows.labels]  # older files have both forms
     species = list(dict.fromkeys(labels))
     number = {name: i for i, name in enumerate(species)}
     row_species = np.asarray([number[label] for label in labels], np.int64)

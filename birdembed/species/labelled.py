@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import is_missing
+from birdembed.base.text import composed
 from birdembed.base.vectors import as_vectors, check_finite
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def labelled_vectors(
     if gap is not None:
         raise ValueError(f"{name}: row {gap} has no label")
     check_finite(vectors, name)
-    return vectors, [str(label) for label in given], []
+    return vectors, [composed(str(label)) for label in given], []  # one spelling per species
 
 
 def plain_vectors(

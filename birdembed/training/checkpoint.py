@@ -2,7 +2,8 @@
 
 `last.json` contains everything except arrays, and the name of the file with the arrays. It is
 replaced atomically after that file is complete, so if a process is killed, the folder contains
-either the old or the new checkpoint. `best` is a model folder that `load_model` can read.
+either the old or the new checkpoint. `best` is a model folder that `load_model` can read; it may be
+a link to a folder elsewhere. New files have the mode and owner of those that they replace.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
-import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,8 +23,10 @@ from birdembed import _core
 from birdembed._core import BirdembedError, WeightsError
 from birdembed._version import __version__
 from birdembed.base.files import (
+    keep_owner,
     lock,
     made_folder,
+    path_text,
     regular,
     replacing,
     staging,
@@ -34,22 +35,41 @@ from birdembed.base.files import (
     with_path,
 )
 from birdembed.base.json_text import json_object, json_text
-from birdembed.base.species_names import SpeciesNames, checked_species_names
-from birdembed.base.text import error_text, shortened, shown, some
+from birdembed.base.species_names import SpeciesNames
+from birdembed.base.text import error_text, shown, some
 from birdembed.images.preprocess import Preprocess
 from birdembed.pretrained.contents import Pretrained
 from birdembed.pretrained.reading import read_pretrained
 from birdembed.pretrained.writing import write_pretrained
+from birdembed.training import checkpoint_files
+from birdembed.training.checkpoint_files import (
+    AFTER,
+    OWN,
+    check_free,
+    own_checksum,
+    remove_leftovers,
+    step_file,
+    step_files_named,
+)
+from birdembed.training.checkpoint_values import (
+    check_fields,
+    check_run,
+    preprocess_of,
+    species_names_of,
+)
 from birdembed.weights.safetensors_file import write_safetensors
 
-LAST = "last.json"
-BEST = "best"
-_OLD_BEST = ".best.old"
+LAST = checkpoint_files.LAST
+BEST = checkpoint_files.BEST
 _FORMAT = 1
-_OWN = "own_checksum"
 _KINDS = ("model", "m", "v", "ema")
 _LEARNED = "loss/"  # prefix of the names of arrays learned by losses
 _NO_JSON = ("arrays", "learned", "preprocess")
+#: Fields of `Checkpoint` that are read from last.json as they are.
+_PLAIN = (
+    *("architecture", "class_names", "step", "position", "config", "history", "data"),
+    *("base_size", "training", "source"),
+)
 
 
 @dataclass
@@ -109,12 +129,6 @@ def _checksum(tensors: Mapping[str, np.ndarray]) -> int:
     return value
 
 
-def _own_checksum(values: Mapping[str, Any]) -> int:
-    """Return the checksum of the values of last.json, after a round trip through JSON."""
-    rest = {name: value for name, value in values.items() if name != _OWN}
-    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
-
-
 def _or_best(folder: Path) -> str:
     """Return a hint for an error about a checkpoint: what to start from instead."""
     best = folder / BEST
@@ -123,7 +137,7 @@ def _or_best(folder: Path) -> str:
 
 def has_checkpoint(directory: str | os.PathLike[str]) -> bool:
     """Return whether a folder contains a checkpoint, complete or not."""
-    return (Path(directory) / LAST).exists()
+    return (Path(path_text(directory)) / LAST).exists()
 
 
 @contextlib.contextmanager
@@ -153,7 +167,8 @@ def take_folder(directory: str | os.PathLike[str]) -> int:
     Raises
     ------
     BirdembedError
-        Another training, in this or another process, is writing there.
+        Another training, in this or another process, is writing there, or a file that the training
+        would replace is not one of its own.
     """
     fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -164,21 +179,18 @@ def take_folder(directory: str | os.PathLike[str]) -> int:
             f"{os.fspath(directory)}: another training is writing its checkpoints there; wait for "
             "it to finish, or use another checkpoint_dir"
         ) from None
+    try:
+        check_free(directory)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 
 def sweep_folder(directory: str | os.PathLike[str]) -> None:
     """Remove incomplete files left by killed runs; the caller holds the lock of the folder."""
     sweep(directory)
-    for name in (LAST, "step-", BEST, "probe"):
-        for path in Path(directory).glob(f".{name}*.tmp"):
-            if path.name.endswith(".birdembed.tmp"):
-                continue  # belongs to a running process
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+    remove_leftovers(Path(directory))
 
 
 def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -195,32 +207,49 @@ def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint) 
         for kind, arrays in checkpoint.arrays.items()
         for name, array in zip(names, arrays, strict=True)
     } | {_LEARNED + name: array for name, array in checkpoint.learned.items()}
-    file = f"step-{checkpoint.step:08d}-{secrets.token_hex(3)}.safetensors"
-    values = {
-        "format": _FORMAT,
-        "version": __version__,
-        "file": file,
-        "checksum": _checksum(tensors),
-        **{k: v for k, v in vars(checkpoint).items() if k not in _NO_JSON},
-        "preprocess": asdict(checkpoint.preprocess),
-    }
-    values = json.loads(json.dumps(values))
-    values[_OWN] = _own_checksum(values)
-    text = json_text(values, indent=1)
+    file = step_file(checkpoint.step)
     with prepared_folder(directory) as folder:
+        remove_leftovers(folder)
+        before = (step_files_named(folder) or ("", ""))[0]
+        text = _text_of(checkpoint, file, before, _checksum(tensors))
         try:
-            write_safetensors(folder / file, tensors)
+            _write_arrays(folder / file, tensors, before)
             with replacing(folder / LAST) as temporary:
-                temporary.write_text(text + "\n", encoding="utf-8")
+                temporary.write_text(text, encoding="utf-8")
         except BaseException:
             with contextlib.suppress(OSError):
                 if not _refers_to(folder / LAST, file):  # Ctrl-C may come after the last step
                     (folder / file).unlink()
             raise
-    for path in folder.glob("step-*.safetensors"):
-        if path.name != file:
-            with contextlib.suppress(OSError):
-                path.unlink()
+        remove_leftovers(folder)
+
+
+def _text_of(checkpoint: Checkpoint, file: str, before: str, checksum: int) -> str:
+    """Return the content of last.json; `before` is the step file that `file` replaces."""
+    values = {
+        "format": _FORMAT,
+        "version": __version__,
+        "file": file,
+        "replaces": before,
+        "checksum": checksum,
+        **{k: v for k, v in vars(checkpoint).items() if k not in _NO_JSON},
+        "preprocess": asdict(checkpoint.preprocess),
+    }
+    values = json.loads(json.dumps(values))
+    values[OWN] = own_checksum(values)
+    return json_text(values, indent=1) + "\n"
+
+
+def _write_arrays(path: Path, tensors: Mapping[str, np.ndarray], before: str) -> None:
+    """Write a step file with the mode and owner of the one before it, if there is one."""
+    try:
+        with staging(path.parent, path.name) as staged:
+            write_safetensors(staged / path.name, tensors, {AFTER: before})
+            if before:
+                keep_owner(staged / path.name, path.with_name(before))
+            os.rename(staged / path.name, path)
+    except OSError as error:
+        raise with_path(error, path) from error
 
 
 def _refers_to(last: Path, file: str) -> bool:
@@ -235,9 +264,34 @@ def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
     ------
     WeightsError
         There is no checkpoint, it is damaged, or its arrays do not match its JSON file. The
-        message says what differs.
+        message names the file and what differs.
     """
-    path = Path(directory) / LAST
+    path = Path(path_text(directory)) / LAST
+    values = _read_values(path)
+    architecture, classes = values["architecture"], values["class_names"]
+    file = path.with_name(values["file"])
+    tensors = _read_tensors(file)
+    learned = {n: tensors[n] for n in tensors if n.startswith(_LEARNED)}
+    others = {n: tensors[n] for n in tensors if n not in learned}
+    arrays = _sorted_arrays(file, path, others, architecture, len(classes))
+    if _checksum(tensors) != values["checksum"]:
+        raise WeightsError(
+            f"{file}: damaged: its checksum differs from {path.name}; {_or_best(path.parent)}"
+        )
+    if values[OWN] != own_checksum(values):
+        raise WeightsError(f"{path}: damaged: its checksum is wrong; {_or_best(path.parent)}")
+    check_run(path, values)
+    return Checkpoint(
+        **{name: values[name] for name in _PLAIN},
+        preprocess=preprocess_of(path, values),
+        arrays=arrays,
+        species_names=species_names_of(path, values),
+        learned={n.removeprefix(_LEARNED): np.array(a, "f4") for n, a in learned.items()},
+    )
+
+
+def _read_values(path: Path) -> dict[str, Any]:
+    """Return the values of last.json, after checking their types."""
     try:
         values = json_object(text_of_file(path))
     except FileNotFoundError:
@@ -248,55 +302,14 @@ def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
         raise WeightsError(
             f"{path}: has format {shown(values.get('format'))}, but this version reads {_FORMAT}"
         )
-    try:
-        return _checkpoint(path, values)
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        if isinstance(error, WeightsError):
-            raise
-        what = shortened(str(error), 200)
-        raise WeightsError(f"{path}: damaged: {type(error).__name__}: {what}") from error
-
-
-def _checkpoint(path: Path, values: dict[str, Any]) -> Checkpoint:
-    architecture, classes = values["architecture"], [str(n) for n in values["class_names"]]
+    check_fields(path, values)
+    architecture = values["architecture"]
     if architecture not in _core.architectures():
         raise WeightsError(
             f"{path}: unknown architecture {shown(architecture)}, expected one of "
             f"{', '.join(_core.architectures())}"
         )
-    name = values["file"]
-    if not isinstance(name, str) or len(name) > 255:
-        raise WeightsError(f"{path}: damaged: not a file name: {shown(name)}")
-    file = path.with_name(name)
-    tensors = _read_tensors(file)
-    learned = {n: tensors[n] for n in tensors if n.startswith(_LEARNED)}
-    others = {n: tensors[n] for n in tensors if n not in learned}
-    arrays = _sorted_arrays(file, path, others, architecture, len(classes))
-    if _checksum(tensors) != values["checksum"]:
-        raise WeightsError(
-            f"{file}: damaged: its checksum differs from {path.name}; {_or_best(path.parent)}"
-        )
-    if values.get(_OWN) not in (None, _own_checksum(values)):
-        raise WeightsError(f"{path}: damaged: its checksum is wrong; {_or_best(path.parent)}")
-    preprocess: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in values["preprocess"].items()
-    }
-    return Checkpoint(
-        architecture=architecture,
-        class_names=classes,
-        preprocess=Preprocess(**preprocess),
-        arrays=arrays,
-        step=int(values["step"]),
-        position=dict(values["position"]),
-        config=dict(values["config"]),
-        history=[dict(logs) for logs in values["history"]],
-        data=dict(values["data"]),
-        base_size=int(values["base_size"]),
-        training=dict(values.get("training") or {}),
-        source=str(values.get("source", "")),
-        species_names=checked_species_names(values.get("species_names")),
-        learned={n.removeprefix(_LEARNED): np.array(a, "f4") for n, a in learned.items()},
-    )
+    return values
 
 
 def _read_tensors(file: Path) -> dict[str, np.ndarray]:
@@ -341,42 +354,24 @@ def _sorted_arrays(
 
 
 def write_best(directory: str | os.PathLike[str], pretrained: Pretrained) -> None:
-    """Write the best model so far as a model folder, replacing the previous one.
+    """Write the best model so far as a model folder, replacing the files of the previous one.
 
     Raises
     ------
     OSError
         The folder cannot be written; the previous best model is kept.
     """
-    folder = Path(directory)
-    old = folder / _OLD_BEST
+    best = Path(directory) / BEST
     try:
-        _recover_best(folder)
-        with staging(folder, "best") as staged:
-            write_pretrained(staged / BEST, pretrained)
-            if (folder / BEST).exists():
-                shutil.rmtree(old, ignore_errors=True)
-                os.rename(folder / BEST, old)
-            os.rename(staged / BEST, folder / BEST)
+        write_pretrained(os.path.realpath(best), pretrained)  # a link keeps pointing to its folder
     except OSError as error:
-        raise with_path(error, folder / BEST) from error
-    finally:
-        _recover_best(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _recover_best(folder: Path) -> None:
-    """Undo the first of two renames if the second one did not happen."""
-    if (folder / _OLD_BEST).exists() and not (folder / BEST).exists():
-        os.rename(folder / _OLD_BEST, folder / BEST)
+        raise with_path(error, best) from error
 
 
 def read_best(directory: str | os.PathLike[str], epoch: int) -> Pretrained | None:
     """Return the best model of a folder, or None if it is not from the given epoch."""
-    folder = Path(directory)
-    _recover_best(folder)
     try:
-        best = read_pretrained(folder / BEST)
+        best = read_pretrained(Path(directory) / BEST)
     except WeightsError:
         return None
     record: Sequence[Any] | Mapping[str, Any] = best.training.get("best") or {}

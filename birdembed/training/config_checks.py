@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from birdembed.base.checks import check_integer, check_number
+from birdembed.base.text import composed, shown
 
 #: Image sizes for training: multiples of 32 in this range.
 SMALLEST, LARGEST, GRID = 96, 384, 32
@@ -53,7 +54,13 @@ def check_class_weights(value: Any) -> Any:
     if value is None or (isinstance(value, str) and value == "balanced"):
         return value
     if isinstance(value, Mapping):
-        return {str(k): check_number("class_weights", v, 0) for k, v in value.items()}
+        weights: dict[str, float] = {}
+        for given, weight in value.items():
+            name = composed(str(given))  # as the names of the classes are
+            number = check_number("class_weights", weight, 0)
+            if weights.setdefault(name, number) != number:
+                raise ValueError(f"class_weights has two weights for class {shown(name)}")
+        return weights
     if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
         raise TypeError(
             f"class_weights must be 'balanced', numbers or a mapping by name, got {value!r}"

@@ -1,7 +1,12 @@
-"""Show the progress of training: bars and log lines."""
+"""Show the progress of training: bars and log lines.
+
+A terminal that was closed, or a full disk for messages, must not end a training: an error of
+standard error is ignored.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -46,12 +51,13 @@ class Reporter:
         log.info(text)
         if not self._show:
             return
-        if self._terminal:
-            from tqdm.auto import tqdm
+        with contextlib.suppress(OSError):
+            if self._terminal:
+                from tqdm.auto import tqdm
 
-            tqdm.write(text, file=sys.stderr)
-        else:
-            print(text, file=sys.stderr, flush=True)
+                tqdm.write(text, file=sys.stderr)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
@@ -68,16 +74,18 @@ class Reporter:
         if self._show and self._terminal:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=total, initial=done, desc=title, unit="image", leave=False)
+            with contextlib.suppress(OSError):
+                self._bar = tqdm(total=total, initial=done, desc=title, unit="image", leave=False)
 
     def update(self, images: int, **values: float) -> None:
         """Add to the number of finished images; `values` are shown next to it."""
         self._done += images
         text = {key: f"{value:.3f}" for key, value in values.items()}
         if self._bar is not None:
-            if text:
-                self._bar.set_postfix(text, refresh=False)
-            self._bar.update(images)
+            with contextlib.suppress(OSError):
+                if text:
+                    self._bar.set_postfix(text, refresh=False)
+                self._bar.update(images)
             return
         now = time.monotonic()
         if not self._show or now - self._line_at < _LINE_EVERY:
@@ -94,7 +102,8 @@ class Reporter:
     def close(self) -> None:
         """Close the bar."""
         if self._bar is not None:
-            self._bar.close()
+            with contextlib.suppress(OSError):
+                self._bar.close()
             self._bar = None
 
 

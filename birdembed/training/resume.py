@@ -15,6 +15,7 @@ from birdembed.base.text import some
 from birdembed.model.snapshot import Snapshot
 from birdembed.model.stateful import set_snapshot, snapshot_of
 from birdembed.training.checkpoint import Checkpoint, read_best, write_best, write_checkpoint
+from birdembed.training.checkpoint_files import check_free
 from birdembed.training.classes import data_digest
 from birdembed.training.config import TrainConfig
 from birdembed.training.engine import check_finite
@@ -120,7 +121,12 @@ def save(run: Run, directory: str | os.PathLike[str]) -> None:
     ------
     Diverged
         An array is not finite; the previous checkpoint is kept.
+    BirdembedError
+        The folder has files in the way that no training wrote.
     """
+    elsewhere = str(directory) != str(run.config.checkpoint_dir)
+    if elsewhere or not run.step_count:  # else it was checked before the first step
+        check_free(directory)
     if not run.step_count:
         run.begin()  # a resumed run would not have the original model for this
     checkpoint = capture(run)
@@ -130,7 +136,6 @@ def save(run: Run, directory: str | os.PathLike[str]) -> None:
         check_finite(named, checkpoint.step)
     check_finite(checkpoint.learned, checkpoint.step)
     write_checkpoint(directory, checkpoint)
-    elsewhere = str(directory) != str(run.config.checkpoint_dir)
     if elsewhere and run.best is not None:
         write_best(directory, run.best.pretrained())
 

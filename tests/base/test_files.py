@@ -14,7 +14,7 @@ import pytest
 
 import birdembed as be
 from birdembed.base import files
-from birdembed.base.files import KeptFile, replacing, replacing_dir, staging, sweep
+from birdembed.base.files import KeptFile, replacing, replacing_dir, staging
 from birdembed.pretrained.contents import COMMITTED, Pretrained
 from birdembed.pretrained.reading import read_pretrained
 from birdembed.pretrained.writing import write_pretrained
@@ -150,6 +150,26 @@ def test_what_is_no_path_is_shown_in_part(name, tmp_path):
         assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.parametrize("empty", ["", b""])
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, empty):
+    monkeypatch.chdir(tmp_path)
+    image = np.zeros((8, 8, 3), np.uint8)
+    model = be.Model("resnet18", num_classes=0, seed=0)
+    for use in (
+        model.save_pretrained,
+        be.Index(4).save,
+        be.Index.load,
+        be.ImageFolder,
+        be.ImageFolder.from_csv,
+        lambda path: be.Index.build(model, [image], cache=path),
+        lambda path: files.made_folder(path).__enter__(),
+        lambda path: replacing_dir(path).__enter__(),
+    ):
+        with pytest.raises(ValueError, match="expected a path, got an empty one"):
+            use(empty)
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("value", [None, 5, ["a"]])
 def test_what_is_no_path_at_all(value):
     for use in (be.Index.load, be.ImageFolder, be.ImageFolder.from_csv):
@@ -190,75 +210,6 @@ def test_a_kept_file_is_read_as_it_was(tmp_path, monkeypatch):
     assert kept.open().read() == b"old"
     with pytest.raises(FileNotFoundError, match="nobody"):
         KeptFile("nobody").open()
-
-
-# What others left ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "name", [".x.12345678.birdembed.tmp", ".save.{}.tmp", ".x.{}.0a1b2c3d.tmp"]
-)
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_what_dead_processes_left_goes(tmp_path, name, kind):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    path = tmp_path / name.format(dead.pid)
-    if kind == "file":
-        path.write_text("half")
-    else:
-        path.mkdir()
-        (path / "half").write_text("half")
-    write(tmp_path / "y")
-    assert os.listdir(tmp_path) == ["y"]
-
-
-def test_what_is_not_ours_stays(tmp_path):
-    names = [".mine.tmp", "x.birdembed.tmp", ".x.tmp", f".x.{os.getppid()}.0a1b2c3d.tmp", ".tmp"]
-    for name in names:
-        (tmp_path / name).write_text("mine")
-    os.symlink(ROOT, tmp_path / ".link.birdembed.tmp")
-    os.mkfifo(tmp_path / ".fifo.tmp")
-    write(tmp_path / "y")
-    assert sorted(os.listdir(tmp_path)) == sorted([*names, ".fifo.tmp", ".link.birdembed.tmp", "y"])
-
-
-def test_what_a_living_process_writes_stays(tmp_path):
-    code = (
-        "import sys; from birdembed.base.files import replacing\n"
-        "with replacing(sys.argv[1]) as path:\n"
-        "    path.write_text('theirs'); print('ready', flush=True); sys.stdin.read()"
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "x")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-    )
-    assert child.stdout.readline() == b"ready\n"
-    with replacing(tmp_path / "x") as mine:
-        sweep(tmp_path)
-        assert len(hidden(tmp_path)) == 2
-        mine.write_text("mine")
-    assert (tmp_path / "x").read_text() == "mine"
-    child.communicate()
-    assert child.returncode == 0
-    assert (tmp_path / "x").read_text() == "theirs"
-    assert hidden(tmp_path) == []
-
-
-def test_a_sweep_between_making_and_locking(tmp_path, monkeypatch):
-    real, calls = files.lock, []
-
-    def late(fd, *, wait):
-        if not calls:
-            calls.append(fd)
-            sweep(tmp_path)
-        return real(fd, wait=wait)
-
-    monkeypatch.setattr(files, "lock", late)
-    write(tmp_path / "x")
-    assert (tmp_path / "x").read_text() == "new"
-    assert os.listdir(tmp_path) == ["x"]
 
 
 # Model folders ---------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ import birdembed as be
 from birdembed import _core
 from birdembed.search.embedding_cache import EmbeddingCache
 from birdembed.training import checkpoint
+from birdembed.training.run import Position
 
 KILLS = 25
 pytestmark = pytest.mark.slow
@@ -78,14 +80,14 @@ def test_checkpoint(tmp_path, moments, monkeypatch):
     state = checkpoint.Checkpoint(
         "resnet50",
         ["wren", "tit"],
-        be.Preprocess(size=32),
+        be.Preprocess(size=96),
         arrays,
         step=0,
-        position={"epoch": 0},
-        config={},
+        position=asdict(Position()),
+        config={"epochs": 1, "lr": 0.1},
         history=[],
         data={},
-        base_size=32,
+        base_size=96,
     )
 
     def write():

@@ -11,6 +11,7 @@ import pytest
 
 import birdembed as be
 from birdembed.cli import main
+from birdembed.training.checkpoint_files import OWN, own_checksum
 from tests.support.species import SPECIES, write_folder
 
 
@@ -22,6 +23,7 @@ def test_finetune(training, folder, photos, others, tmp_path, capsys):
     assert call.train.paths == photos.paths
     assert call.valid.paths == others.paths
     assert (call.epochs, call.resume) == (3, False)
+    assert call.config.pop("show_progress_bar") is True  # without a terminal, lines
     assert call.config == {"checkpoint_dir": str(out / "checkpoints"), "on_error": "skip"}
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == str(out)
@@ -60,6 +62,7 @@ def test_finetune_options(training, folder, photos, tmp_path, capsys):
         "num_threads": 2,
         "on_error": "skip",
         "checkpoint_dir": "elsewhere",
+        "show_progress_bar": True,
         "optimizer": "sgd",
     }
     assert call.resume
@@ -269,11 +272,22 @@ def test_finetune_replaces_no_finished_model(training, folder, photos, tmp_path,
 
 
 def test_finetune_keeps_or_removes_checkpoints(folder, photos, tmp_path, capsys, monkeypatch):
+    step = "step-00000003-0a1b2c.safetensors"
+    last = {"format": 1, "file": step, "more": "x" * 600_000}
+    last[OWN] = own_checksum(last)
+    config = {"birdembed": {"format": 1}, "more": "x" * 600_000}
+    files = {
+        "last.json": json.dumps(last),
+        step: "x" * 600_000,
+        "best/config.json": json.dumps(config),
+        "notes.txt": "x" * 600_000,
+    }
+
     def fine_tune(*_, checkpoint_dir, **__):
         os.makedirs(os.path.join(checkpoint_dir, "best"))
-        for name in ("last.json", "step-3.safetensors", "best/config.json", "notes.txt"):
-            with open(os.path.join(checkpoint_dir, name), "wb") as file:
-                file.write(bytes(600_000))
+        for name, text in files.items():
+            with open(os.path.join(checkpoint_dir, name), "w") as file:
+                file.write(text)
         return types.SimpleNamespace(epochs=[])
 
     monkeypatch.setattr(be, "fine_tune", fine_tune)

@@ -1,6 +1,7 @@
 """Test names with line breaks, closed and full streams, and a home that cannot be written."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,46 @@ def test_full_streams(words):
     assert "No space left" in done.stderr
     assert run(f'"$1" -m birdembed.cli {words} >/dev/full 2>/dev/full').returncode == 1
     assert run('"$1" -m birdembed.cli identify 2>/dev/full').returncode == 2
+
+
+FINETUNE = """
+import logging, sys, types
+import birdembed as be
+from birdembed.cli import main
+
+def fine_tune(model, *_, **__):
+    from birdembed.training.progress import Reporter
+    Reporter(True).say("epoch 1/1")
+    return types.SimpleNamespace(epochs=[])
+
+be.fine_tune = fine_tune
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("log", ["2>/dev/full", "2>&1 >&3 | true"])
+def test_messages_that_cannot_be_written_end_no_training(small, birds, tmp_path, log):
+    (tmp_path / "train").mkdir()
+    for species in ("robin", "wren"):
+        (tmp_path / "train" / species).mkdir()
+        for name in ("a.png", "b\nc.png"):
+            shutil.copy(birds / name, tmp_path / "train" / species)
+    (tmp_path / "train" / "wren" / "bad.png").write_bytes(b"no image")  # is listed
+    words = f"finetune {tmp_path}/train -o {tmp_path}/new --model {small} --threads 1"
+    script = tmp_path / "finetune.py"
+    script.write_text(FINETUNE)
+    run(
+        f'{{ {{ "$1" {script} {words}; echo $? > {tmp_path}/code; }} {log}; }} 3>{tmp_path}/out',
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (tmp_path / "code").read_text() == "0\n"
+    assert be.load_model(tmp_path / "new").gallery is not None
+    # Results are not messages.
+    words += " --force"
+    done = run(f'"$1" {script} {words} >/dev/full', env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
 
 
 def test_a_home_that_cannot_be_written(birds, small):

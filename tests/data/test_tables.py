@@ -1,5 +1,7 @@
 """ImageFolder from CSV files and tables, and what [] gives."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,40 @@ def test_tabs(tmp_path):
     path.write_text("image\tlabel\na, b.jpg\twren\n")
     data = ImageFolder.from_csv(path)
     assert data.paths == [str(tmp_path / "a, b.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("image;label\na, b.jpg;wren\n", "a, b.jpg"),
+        ('"image";"label";"size, m"\n"a;b.jpg";wren;1,5\n', "a;b.jpg"),
+        ("image,label\na;b.jpg,wren\n", "a;b.jpg"),
+        ('image,"a;b",label\nx.jpg,1;2,wren\n', "x.jpg"),
+        ("image;note;label\r\nx.jpg;;wren\r\n", "x.jpg"),
+    ],
+)
+def test_semicolons(tmp_path, text, name):
+    path = tmp_path / "birds.csv"
+    path.write_text(text, encoding="utf-8-sig")
+    data = ImageFolder.from_csv(path)
+    assert data.paths == [str(tmp_path / name)]
+    assert data.class_names == ["wren"]
+    with pytest.raises(ValueError, match="no column 'x'; the columns are 'image', "):
+        ImageFolder.from_csv(path, "x")
+
+
+def test_paths_in_bytes(table):
+    want = ImageFolder.from_csv(table, "file", "species")
+    got = ImageFolder.from_csv(os.fsencode(table), "file", "species")
+    assert got.paths == want.paths
+    got = ImageFolder.from_csv(table, "file", "species", root=b"/photos\xff")
+    assert got.paths[0] == "/photos\udcff/a.jpg"
+    frame = {"image": ["a.jpg"], "label": ["x"]}
+    assert ImageFolder.from_dataframe(frame, root=b"/photos").paths == ["/photos/a.jpg"]
+    assert ImageFolder.from_dataframe(frame, root="").paths == ["a.jpg"]  # the current folder
+    for options in ({"path": "a\0b"}, {"path": table, "image": "file", "root": "a\0b"}):
+        with pytest.raises(ValueError, match="a path cannot hold a NUL"):
+            ImageFolder.from_csv(**({"label": "species"} | options))
 
 
 @pytest.mark.parametrize(

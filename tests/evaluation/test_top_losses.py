@@ -87,6 +87,7 @@ def test_evaluate_of_one_pass_is_that_of_two(model, others):
 
     class TwoPasses:
         num_classes, class_names = model.num_classes, model.class_names
+        fingerprint = model.fingerprint
         encode, predict_proba = model.encode, model.predict_proba
 
     want = be.evaluate(TwoPasses(), others)

@@ -1,5 +1,6 @@
 """What reads files that may come from anywhere, each with a small folder of files for it."""
 
+import dataclasses
 import json
 import struct
 import warnings
@@ -16,6 +17,7 @@ from birdembed.search.embedding_cache import EmbeddingCache
 from birdembed.search.index_file import read_index, write_index
 from birdembed.search.rows import Rows
 from birdembed.training import checkpoint
+from birdembed.training.run import Position
 from birdembed.weights import safetensors_file
 from birdembed.weights.projection import Projection, write_projection
 from birdembed.weights.tensors import StoredTensor
@@ -142,14 +144,14 @@ class Checkpoint:
             checkpoint.Checkpoint(
                 "resnet50",
                 ["wren", "tit"],
-                be.Preprocess(size=32),
+                be.Preprocess(size=96),
                 arrays,
                 step=3,
-                position={"epoch": 1, "epoch_start": 2, "loss": 0.5, "seen": 4},
+                position=dataclasses.asdict(Position(epoch=1, epoch_start=2, loss=0.5, images=4)),
                 config={"epochs": 2, "lr": 0.1},
-                history=[{"epoch": 1, "loss": 0.7}],
-                data={"n": 4, "folder": "birds"},
-                base_size=32,
+                history=[{"epoch": 1, "step": 2, "train_loss": 0.7}],
+                data={"images": 4, "digest": "birds"},
+                base_size=96,
                 training={"epochs": 2},
                 species_names={"wren": ("Wren", "Troglodytes")},
                 learned={"scale": np.ones(1, "f4")},

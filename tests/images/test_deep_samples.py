@@ -1,5 +1,8 @@
 """Test images whose samples have more than 8 bits."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,6 +69,102 @@ def test_a_range_that_nothing_tells_is_refused(samples, kind, as_file):
     with pytest.raises(be.DecodeError, match=kind):
         be.decode_image(given)
     assert kind in be.verify([given]).failures[0].reason
+
+
+def tiff(pixels, bits, photometric, strips, planar=1, compression=1, kind=1):
+    """Write a TIFF that Pillow cannot write; pixels are (height, width)."""
+    height, width = pixels
+    tags = [
+        (256, "H", [width]),
+        (257, "H", [height]),
+        (258, "H", bits),
+        (259, "H", [compression]),
+        (262, "H", [photometric]),
+        (273, "I", [0] * len(strips)),
+        (277, "H", [len(bits)]),
+        (278, "H", [height]),
+        (279, "I", [len(strip) for strip in strips]),
+        (284, "H", [planar]),
+        (339, "H", [kind] * len(bits)),
+    ]
+    longer = 8 + 2 + 12 * len(tags) + 4  # where values of more than 4 bytes begin
+    first = longer + sum(struct.calcsize(f"{len(v)}{t}") for _, t, v in tags if len(v) > 1)
+    rows, body = b"", b""
+    for tag, kind_, values in tags:
+        if tag == 273:
+            values = [first + sum(map(len, strips[:i])) for i in range(len(strips))]
+        data = struct.pack(f"<{len(values)}{kind_}", *values)
+        if len(data) > 4:
+            data, body = struct.pack("<I", longer + len(body)), body + data
+        rows += struct.pack("<HHI", tag, {"H": 3, "I": 4}[kind_], len(values)) + data.ljust(
+            4, b"\0"
+        )
+    body = body.ljust(first - longer, b"\0")
+    return (
+        b"II*\0\x08\0\0\0"
+        + struct.pack("<H", len(tags))
+        + rows
+        + bytes(4)
+        + body
+        + b"".join(strips)
+    )
+
+
+FLAT = np.full((8, 16), 0xC040, "<u2")  # 192 of 255
+
+
+@pytest.mark.parametrize("compression", [1, 8])
+def test_tiffs_that_pillow_does_not_scale(compression):
+    packed = zlib.compress if compression == 8 else bytes
+    twelve = packed(b"\xc0\xcc\x0c" * 64)  # 0xc0c, twice
+    assert (be.decode_image(tiff((8, 16), [12], 1, [twelve], 1, compression)) == 192).all()
+    for photometric, values in ((0, 0xFFFF - FLAT), (1, FLAT)):
+        data = tiff((8, 16), [16], photometric, [packed(values.tobytes())], 1, compression)
+        assert (be.decode_image(data) == 192).all()
+    for photometric, value in ((0, 63), (1, 192)):
+        floats = packed(np.full((8, 16), value, "<f4").tobytes())
+        data = tiff((8, 16), [32], photometric, [floats], 1, compression, kind=3)
+        assert (be.decode_image(data) == 192).all()
+
+
+def test_a_tiff_of_12_bits_as_a_pil_image_too(tmp_path):
+    path = tmp_path / "deep.tif"
+    path.write_bytes(tiff((8, 16), [12], 1, [b"\xc0\xcc\x0c" * 64]))
+    with Image.open(path) as image:
+        assert (be.decode_image(image) == 192).all()
+        image.load()
+        assert (be.decode_image(image) == 192).all()
+
+
+def test_deep_planes_are_refused_where_pillow_misreads_them():
+    """It gave 64 and 192 in turn."""
+    with pytest.raises(be.DecodeError, match="16 bits per sample and separate planes"):
+        be.decode_image(tiff((8, 16), [16] * 3, 2, [FLAT.tobytes()] * 3, planar=2))
+    packed = [zlib.compress(FLAT.tobytes())] * 3
+    pixels = be.decode_image(tiff((8, 16), [16] * 3, 2, packed, planar=2, compression=8))
+    assert (pixels == 192).all()
+    eight = [bytes([192]) * 128] * 3
+    assert (be.decode_image(tiff((8, 16), [8] * 3, 2, eight, planar=2)) == 192).all()
+
+
+@pytest.mark.parametrize("kind", ["P5", "P6"])
+@pytest.mark.parametrize("most", [1, 7, 100, 254, 255, 300, 4095, 65534, 65535])
+def test_every_depth_of_pgm_and_ppm(kind, most):
+    """The high byte of two, as in any image of 16 bits; else scaled to 255."""
+    channels = 1 if kind == "P5" else 3
+    samples = np.random.default_rng(most).integers(0, most + 1, (64, 256, channels))
+    data = pnm(kind, most, samples.astype(">u2" if most > 255 else "u1").tobytes())
+    if most > 255:
+        expected = np.rint(samples / most * 65535).astype(int) >> 8
+    else:
+        expected = np.rint(samples / most * 255).astype(int)
+    np.testing.assert_array_equal(be.decode_image(data), np.broadcast_to(expected, (64, 256, 3)))
+    with pytest.raises(be.DecodeError, match="truncated"):
+        be.decode_image(data[:-1])
+
+
+def test_samples_above_the_maximum_are_white():
+    assert (be.decode_image(pnm("P5", 100, b"\xff" * (64 * 256))) == 255).all()
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])

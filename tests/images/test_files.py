@@ -83,14 +83,60 @@ def test_a_folder_that_two_links_lead_to_counts_once(tmp_path):
 def test_links_that_lead_nowhere(tmp_path):
     picture(tmp_path / "a.png")
     os.symlink("gone", tmp_path / "b.png")
-    os.symlink("gone", tmp_path / "folder")
     assert names(tmp_path) == ["a.png", "b.png"]
+    os.symlink("gone", tmp_path / "folder")
     os.symlink("itself", tmp_path / "itself")
     found = list_images(tmp_path)
     assert found.names == ["a.png", "b.png"]
     assert [(path, error.errno) for path, error in found.failures] == [
-        (str(tmp_path / "itself"), errno.ELOOP)
+        (str(tmp_path / "folder"), errno.ENOENT),
+        (str(tmp_path / "itself"), errno.ELOOP),
     ]
+
+
+def test_a_class_on_a_disk_that_is_not_mounted_is_named(tmp_path):
+    """It vanished, and its class with it."""
+    picture(tmp_path / "OWL/a.png")
+    link = tmp_path / "KIWI"
+    os.symlink("/mnt/not-mounted/KIWI", link)
+    why = "this folder cannot be read: the target of this link does not exist"
+    assert be.verify(tmp_path).failures == [(-1, str(link), why)]
+    model = be.Model("resnet18", seed=0, preprocess=be.Preprocess(size=32))
+    assert be.Index.build(model, tmp_path).report.failures == [(-1, str(link), why)]
+    for call in (be.ImageFolder, files.image_paths):
+        with pytest.raises(FileNotFoundError, match=r"target of this link.*KIWI"):
+            call(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"target of this link.*KIWI"):
+        be.ImageFolder(tmp_path, classes=["KIWI"])
+    assert be.ImageFolder(tmp_path, classes=["OWL"]).class_names == ["OWL"]
+    os.symlink("gone", tmp_path / ".hidden")
+    os.symlink("/mnt/not-mounted/x.jpg", tmp_path / "x.jpg")
+    link.unlink()
+    assert be.ImageFolder(tmp_path).class_names == ["OWL"]
+
+
+def test_which_names_are_followed(tmp_path):
+    picture(tmp_path / "disk/OWL/a.png")
+    root = tmp_path / "photos"
+    picture(root / "JAY/b.png")
+    os.symlink("../disk/OWL", root / "OWL")
+    os.symlink("..", root / "up")
+    assert names(root) == ["JAY/b.png", "OWL/a.png"]
+    for name in ("JAY/b.png", "OWL/a.png", "OWL/gone.jpg"):
+        assert files.is_followed(str(root), name)
+    for name in (
+        "up/disk/OWL/a.png",
+        "../disk/OWL/a.png",
+        "OWL/../../disk/OWL/a.png",
+        "OWL/./a.png",
+        "OWL//a.png",
+        "OWL/.a.png",
+        "OWL/@eaDir/a.png",
+        "OWL/a.txt",
+        str(root / "JAY/b.png"),
+        "",
+    ):
+        assert not files.is_followed(str(root), name), name
 
 
 # What cannot be read ---------------------------------------------------------------------
@@ -167,6 +213,9 @@ def test_folders_of_systems_are_left_out(tmp_path):
     for name in (
         "OWL/@eaDir/a.png/SYNOPHOTO_THUMB_M.png",
         "#recycle/old.png",
+        "#snapshot/GMT+01-2026.11.30/OWL/a.png",
+        "@Recycle/old.png",
+        "@Recently-Snapshot/GMT+01_2026-11-30/OWL/a.png",
         "$RECYCLE.BIN/S-1/b.png",
         "System Volume Information/c.png",
         "__MACOSX/OWL/d.png",
@@ -177,6 +226,12 @@ def test_folders_of_systems_are_left_out(tmp_path):
         picture(tmp_path / name)
     assert names(tmp_path) == ["OWL/a.png"]
     assert be.ImageFolder(tmp_path).class_names == ["OWL"]
+
+
+@pytest.mark.parametrize("ending", ["hif", "HIF", "heif", "jpe"])
+def test_endings_of_cameras(tmp_path, ending):
+    (tmp_path / f"DSC00001.{ending}").write_bytes(b"")
+    assert names(tmp_path) == [f"DSC00001.{ending}"]
 
 
 def test_classes_whose_accents_are_written_in_two_ways_are_one(tmp_path):

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import struct
 
 import numpy as np
 import pytest
@@ -230,6 +231,25 @@ def test_other_formats_come_through_pillow(kind):
     pixels, decoder = decoded(data)
     assert decoder == "pillow"
     assert np.array_equal(pixels, RGB)
+
+
+def tga(alpha_bits, pixels, depth=32):
+    head = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, 4, 4, depth, alpha_bits)
+    return head + pixels * 16
+
+
+def test_a_tga_whose_fourth_byte_is_no_alpha():
+    """It was transparent everywhere, and so white."""
+    assert (be.decode_image(tga(0, b"\x10\x20\x40\0")) == [0x40, 0x20, 0x10]).all()
+    assert (be.decode_image(tga(0, b"\x10\x20\x40\x80")) == [0x40, 0x20, 0x10]).all()
+    assert (be.decode_image(tga(8, b"\x10\x20\x40\xff")) == [0x40, 0x20, 0x10]).all()
+    assert (be.decode_image(tga(8, b"\x10\x20\x40\0")) == 255).all()
+    assert (be.decode_image(tga(0, b"\x1f\x80", 16)) == [0, 0, 255]).all()
+    compressed = encode(Image.fromarray(RGBA), "TGA", compression="tga_rle")
+    assert np.array_equal(be.decode_image(compressed), reference(compressed))
+    assert np.array_equal(
+        be.decode_image(patched(compressed, 17, [compressed[17] & 0xF0])), RGBA[..., :3]
+    )
 
 
 def test_other_formats_with_alpha_are_put_on_white():

@@ -9,11 +9,11 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 import birdembed as be
 from birdembed.images import pillow, preprocess
-from birdembed.images.pillow_open import PILLOWS, opened, our_limit
+from birdembed.images.pillow_open import PILLOWS, check_pixels, opened, our_limit
 from tests.support import ROOT
 from tests.support.pictures import encode, photo
 
@@ -120,6 +120,27 @@ def test_pillow_s_limit_comes_back_after_the_last_thread():
     assert Image.MAX_IMAGE_PIXELS == PILLOWS
 
 
+def test_half_a_photo_is_damaged_whatever_pillow_may_read(monkeypatch):
+    """Notebooks of others set this, and half of a photo was embedded as if it were whole."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    for kind in ("JPEG", "PNG", "TIFF"):
+        whole = encode(photo(64, 96), kind)
+        with pytest.raises(be.DecodeError):
+            be.decode_image(whole[: len(whole) // 2])
+        assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+    data = tiff(300, 200)
+
+    def read(_):
+        for _ in range(20):
+            with opened(data) as image:
+                assert not ImageFile.LOAD_TRUNCATED_IMAGES
+                image.load()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, range(4)))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
 def test_formats_that_run_programs_are_not_opened(monkeypatch):
     """Pillow gives EPS to Ghostscript."""
     out = io.BytesIO()
@@ -172,6 +193,66 @@ def test_formats_that_pillow_decodes_in_python_have_a_lower_limit():
     with pytest.raises(be.DecodeError, match="10000x10000 pixels, the limit for QOI is 4000000"):
         be.decode_image(qoi(10_000, 10_000))  # 1.6 MB
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("kind", ["P1", "P2", "P3"])
+def test_ppm_with_numbers_as_text_has_a_lower_limit(kind):
+    most = "" if kind == "P1" else "9 "
+    assert (be.decode_image(f"{kind} 3 2 {most}".encode() + b"0 " * 18) % 255 == 0).all()
+    with pytest.raises(be.DecodeError, match="3000x2000 pixels, the limit for PPM with numbers"):
+        be.decode_image(f"{kind} 3000 2000 {most}".encode() + b"0 " * 99)
+
+
+def test_a_large_pgm_of_another_depth_takes_no_time():
+    """It took a second for each million of pixels."""
+    began = time.process_time()
+    pixels = be.decode_image(b"P5 4000 2000 254\n" + b"\x7f" * 8_000_000)
+    assert time.process_time() - began < 2
+    assert pixels.shape == (2000, 4000, 3)
+    assert (pixels == 128).all()  # 127.5, to the even number
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [("WEBP", 97612893), ("JPEG2000", 85899345), ("TIFF in mode F", 178956970)]
+)
+def test_formats_that_need_more_memory_have_a_lower_limit(kind, most, monkeypatch):
+    """A WebP of 40 bytes and 14,000 x 14,000 pixels took 3.1 GB."""
+    data = encode(Image.new("F" if kind.endswith("F") else "RGB", (40, 30)), kind.split()[0])
+    assert be.decode_image(data).shape == (30, 40, 3)
+    with opened(data) as image:
+        plugin = type(image)
+    side = int(most**0.5)
+    for height, right in ((most // side, True), (most // side + 1, False)):
+        monkeypatch.setattr(plugin, "size", (side, height))
+        if right:
+            with opened(data) as image:
+                check_pixels(*image.size)
+        else:
+            with pytest.raises(be.DecodeError, match=f"the limit for {kind} is {most}"):
+                be.decode_image(data)
+
+
+def test_a_lack_of_memory_is_no_damage(monkeypatch):
+    data = tiff(30, 20)
+
+    def lacking(_):
+        raise MemoryError
+
+    monkeypatch.setattr(pillow, "to_rgb", lacking)
+    for call in (be.decode_image, be.preprocess, lambda data: be.verify([data])):
+        with pytest.raises(MemoryError, match="image 0: not enough memory"):
+            call(data)
+    with pytest.raises(MemoryError, match="image 0: not enough memory"):
+        be.decode_image(Image.new("RGB", (4, 4)))
+
+
+def test_a_header_that_asks_for_all_memory_is_damage(monkeypatch):
+    def lacking(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", lacking)
+    with pytest.raises(be.DecodeError, match="its header says that it needs more memory"):
+        be.decode_image(tiff(30, 20))
 
 
 def test_an_icon_with_a_bomb_in_it():

@@ -10,9 +10,10 @@ from birdembed.pretrained.card import MARK, model_card
 from birdembed.pretrained.registry import DEFAULT_MODEL, read_model
 from tests.support.models import make_model
 
+LOSS = ["Distill(<70 x 1280, sha256 d8ba01>, weight=6.0)", "SupCon(0.1)"]
 TRAINING = {
     "started_from": "timm/resnet50.tv_in1k@0123456789ab",
-    "config": {"epochs": 8, "batch_size": 32, "lr": 0.001, "loss": "cross_entropy"},
+    "config": {"epochs": 8, "batch_size": 32, "lr": 0.001, "loss": LOSS},
     "data": {"classes": 2, "train_images": 70, "valid_images": 30},
     "best": {"epoch": 5, "valid_accuracy": 0.98765, "map_at_r": None},
     "gallery": {"accuracy": 0.875, "known_accepted": 0.95, "unknown_accepted": 0.0625},
@@ -49,6 +50,7 @@ def test_card(model, tmp_path):
         "| data | 70 images of 2 classes |",
         "Best epoch (5), on 30 other images",
         "| 0.9877 |",
+        "| loss | Distill(array, weight=6.0); SupCon(0.1) |",
         "| images of unseen species that are accepted | 0.062 |",
         "Barn Owl (Tyto alba)",
         'be.load_model("my-birds")',

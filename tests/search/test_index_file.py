@@ -93,6 +93,18 @@ def test_embeddings_are_mapped_and_aligned(tmp_path):
     assert str(tmp_path / "index") in maps
 
 
+def test_numbers_of_a_file_that_is_cut_stay(index, tmp_path):
+    path = tmp_path / "index"
+    index.save(path)
+    kept = Index.load(path).metadata
+    copied = Index.load(path, mmap=False).embeddings
+    os.truncate(path, 0)  # a mapped array would end the process
+    for name in ("year", "sharpness", "own"):
+        assert kept[name].tolist() == index.metadata[name].tolist()
+        assert kept[name].flags.owndata
+    assert (copied == index.embeddings).all()
+
+
 @pytest.mark.parametrize("mapped", [True, False])
 def test_truncated_anywhere(index, tmp_path, mapped):
     path = tmp_path / "index"

@@ -243,3 +243,26 @@ def test_masked_values_are_not_taken_for_values():
         be.decode_image(np.ma.masked_array(np.zeros((4, 4, 3), "u1"), mask=True))
     whole = np.ma.masked_array(np.full((4, 4, 3), 7, "u1"))
     assert (be.decode_image(whole) == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "wanted", "ids"),
+    [
+        (np.float32([0.1, 0.2]), 0.1, ["0"]),
+        (np.float32([0.1, 0.2]), [np.float32(0.1), 0.2], ["0", "1"]),
+        (np.float32([1 / 3, np.nan]), 1 / 3, ["0"]),
+        (np.float32([1 / 3, np.nan]), [1 / 3, None], ["0", "1"]),
+        (np.float16([0.1, 70.3]), [0.1, 70.3], ["0", "1"]),
+        (np.float32([0.1, 0.2]), 0.1000001, []),
+        (np.float32([0.1, 0.2]), [1e300, 1e-300, float("inf")], []),
+        (np.float32([2**24, 0.1]), [2**24 + 1, 2.0**24 + 1], []),  # exact, as they are
+        (np.float32([0.5, 0.1]), 0.5 + 1e-12, []),
+        ([float(np.float32(0.1)), 0.2], 0.1, []),  # of float64: another number
+        ([0.5, 1.0], [0.5001, 1.0001], []),  # not taken for float16
+    ],
+)
+def test_where_finds_numbers_of_float32(column, wanted, ids, tmp_path):
+    index = with_columns({"n": column})
+    index.save(tmp_path / "i")
+    for one in (index, be.Index.load(tmp_path / "i")):
+        assert sorted(one.search(np.ones(4, "f4"), where={"n": wanted}).ids) == ids

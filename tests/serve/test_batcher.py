@@ -159,6 +159,41 @@ def test_close_settles_everybody():
     run(body())
 
 
+def test_jobs_fail_with_the_task_that_gathers():
+    """They waited forever, and their places were never free again."""
+
+    async def body():
+        batcher = Batcher(Embed(), wait_seconds="soon")
+        found = await asyncio.wait_for(ask(batcher, b"1", b"2"), 30)
+        assert all(isinstance(one, TypeError) for one in found)
+        batcher.wait_seconds = 0
+        assert int((await batcher.vector(lambda: b"3"))[0]) == 3
+        batcher._embed = lambda data: []  # one result is missing
+        found = await asyncio.wait_for(ask(batcher, b"1"), 30)
+        assert isinstance(found[0], ValueError)
+        await batcher.close()
+
+    run(body())
+
+
+def test_close_settles_those_whose_client_is_being_asked():
+    async def body():
+        batcher = Batcher(Embed(), wait_seconds=0)
+        asked = asyncio.Event()
+
+        async def gone():
+            asked.set()
+            await asyncio.sleep(3600)
+
+        waiting = asyncio.create_task(batcher.vector(lambda: b"1", gone))
+        await asked.wait()
+        await batcher.close()
+        with pytest.raises(Gone):
+            await asyncio.wait_for(waiting, 30)
+
+    run(body())
+
+
 def test_another_event_loop():
     """Test clients run each request in a loop of its own."""
     batcher = Batcher(Embed())

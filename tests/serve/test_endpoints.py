@@ -61,6 +61,16 @@ def test_search(client, index, known):
     assert answer.json()["results"][0]["label"] == "FIRECREST"
 
 
+def test_min_score(client, known):
+    every = post(client, "search", known, params={"k": 4}).json()["results"]
+    least = every[1]["score"]
+    found = post(client, "search", known, params={"k": 4, "min_score": least - 1e-6}).json()
+    assert found["results"] == [one for one in every if one["score"] >= least - 1e-6]
+    for wrong in ("2", "-1.5", "nan", "x"):
+        said = detail(post(client, "search", known, params={"min_score": wrong}), 422)
+        assert said.startswith("min_score: ")
+
+
 def test_identify(client, model, known):
     answer = post(client, "identify", known)
     assert answer.status_code == 200

@@ -85,6 +85,47 @@ def test_long_names_are_cut(client):
     assert len(detail(answer, 415)) < 400
 
 
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "idna", "utf-7", "x" * 3000, "rot13"])
+def test_forms_in_other_encodings(client, charset):
+    """`undefined` was an error of the server, and a megabyte of Punycode took minutes."""
+    body = b'--XX\r\nContent-Disposition: form-data; name="k"\r\n\r\n5\r\n--XX--\r\n'
+    kind = f"multipart/form-data; boundary=XX; charset={charset}"
+    answer = client.post("/embed", content=body, headers={"content-type": kind})
+    said = detail(answer, 400)
+    assert charset[:20] in said
+    assert "must be UTF-8" in said
+    assert len(said) < 200
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", '"utf-8"', "us-ascii", "ISO-8859-1"])
+def test_forms_in_usual_encodings(client, known, charset):
+    head = b'--XX\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+    kind = f"multipart/form-data; boundary=XX; charset={charset}"
+    body = head + known + b"\r\n--XX--\r\n"
+    answer = client.post("/embed", content=body, headers={"content-type": kind})
+    assert answer.status_code == 200
+
+
+NAN, INF = float("nan"), float("inf")
+BAD_ARGUMENTS = [
+    ("model", None, TypeError),
+    ("model", "resnet50", TypeError),
+    ("index", "birds.index", TypeError),
+    *[("wait_seconds", value, TypeError) for value in ("a", None, True)],
+    *[("wait_seconds", value, ValueError) for value in (NAN, INF, -0.001)],
+    *[("max_bytes", value, TypeError) for value in ("20", NAN, 2e7, None)],
+    *[("max_bytes", value, ValueError) for value in (0, -1)],
+    *[("max_pending", value, TypeError) for value in ("8", 8.0)],
+    *[("max_pending", value, ValueError) for value in (0, -1)],
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error"), BAD_ARGUMENTS)
+def test_arguments_of_create_app(bare, name, value, error):
+    with pytest.raises(error, match=f"^{name} must be "):
+        create_app(**{"model": bare, name: value})
+
+
 ODD = ["x" * 5000, "a/" * 2500, "zero\0byte", "y" * 300, "\udcff.jpg"]
 
 

@@ -1,6 +1,9 @@
 """A photograph that takes long to decode keeps no other waiting."""
 
+import struct
 import threading
+import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -37,6 +40,42 @@ def test_what_takes_long():
     assert takes_long(b"P3\n2 2\n255\n" + b"12 " * 12)  # numbers as text, read in Python
     assert not takes_long(b"P6\n2 2\n255\n" + bytes(12))
     assert takes_long(b"")
+
+
+def jpeg_of(head, width=96, height=64):
+    """Write a JPEG up to its frame."""
+    return b"\xff\xd8" + head + b"\xff\xc2\0\x11\x08" + struct.pack(">HH", height, width) + b"\3"
+
+
+def test_a_header_of_many_segments_takes_long_but_costs_nothing():
+    """500,000 empty segments kept every other thread waiting for a second."""
+    assert not takes_long(jpeg_of(b"\xff\xef\0\2" * 400))
+    assert not takes_long(jpeg_of(b"\xff\xff\xff\xe1\0\x04\xff\xd8" + b"\xff\xfe\0\2"))
+    many = jpeg_of(b"\xff\xef\0\2" * 500_000)
+    png = png_of_stream(b"", 60, 50)
+    head, rest = png[:33], png[33:]
+    chunk = struct.pack(">I", 0) + b"teSt" + struct.pack(">I", zlib.crc32(b"teSt"))
+    gif = encode(picture(0, 0), "GIF")
+    blocks = b"!\xfe\1a" + b"\1a" * 2_000_000 + b"\0"
+    began = time.process_time()
+    assert takes_long(many)
+    assert takes_long(b"\xff\xd8" + b"\xff" * 5_000_000)
+    assert not takes_long(head + chunk * 160_000 + rest)
+    assert not takes_long(gif[:13] + blocks + gif[13:])
+    assert time.process_time() - began < 0.2
+
+
+def test_sizes_of_headers(monkeypatch):
+    monkeypatch.setattr(lanes, "opened", lambda _: pytest.fail("Pillow was asked"))
+    for kind in ("JPEG", "PNG", "GIF"):
+        assert not takes_long(encode(picture(0, 0), kind))
+    assert not takes_long(jpeg_of(b"", 8000, 6000))
+    assert takes_long(jpeg_of(b"", 8001, 6000))
+    assert takes_long(jpeg_of(b"", 8000, 0))  # the height comes later
+    assert takes_long(jpeg_of(b"garbage"))
+    assert takes_long(b"\xff\xd8")
+    assert takes_long(b"GIF89a" + struct.pack("<HH", 60000, 60000))
+    assert takes_long(b"GIF89a")
 
 
 def test_one_that_takes_long_keeps_none_waiting(bare, known, monkeypatch):

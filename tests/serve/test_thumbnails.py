@@ -77,22 +77,36 @@ def test_no_file_is_served_that_is_no_picture(model, photos, tmp_path):
 
 
 def test_photos_elsewhere(model, photos, tmp_path):
-    """Ids below a folder; one that leads out of it is not followed, nor is a link."""
+    """Ids below a folder; one that leads out of it is not followed, unless by a link in it."""
     index = be.Index(model=model)
-    ids = ["JAY/0.jpg", "../secret.png", str(photos.parent / "secret.png"), "link.png"]
-    index.add(ids, np.eye(4, 2, dtype=np.float32) + 1)
+    (tmp_path / "disk").mkdir()
+    picture(1, 1, 200).save(tmp_path / "disk/0.png")
+    ids = [
+        *("JAY/0.jpg", "LINKED/0.png", "one.png"),
+        *("../secret.png", str(photos.parent / "secret.png"), "JAY/../../secret.png"),
+        *("LINKED/../../secret.png", "up/secret.png", ".hidden/0.png", "LINKED/passwords"),
+    ]
+    index.add(ids, np.eye(len(ids), 2, dtype=np.float32) + 1)
+    (tmp_path / "disk/passwords").write_bytes((tmp_path / "disk/0.png").read_bytes())
     with TestClient(create_app(model, index)) as client:
         assert "path" in detail(client.get("/thumbnail/0"), 404)
     root = tmp_path / "birds"
     root.symlink_to(photos)
-    (photos / "link.png").symlink_to(photos.parent / "secret.png")
+    links = {"LINKED": "disk", "one.png": "disk/0.png", ".hidden": "disk"}
     try:
+        for name, target in links.items():
+            (photos / name).symlink_to(tmp_path / target)
+        (photos / "up").symlink_to("..")  # no listing follows it
         with TestClient(create_app(model, index, photos=root)) as client:
-            assert client.get("/thumbnail/0").status_code == 200
-            for row in (1, 2, 3):
-                assert "outside the folder" in detail(client.get(f"/thumbnail/{row}"), 404)
-                assert "outside the folder" in detail(client.get(f"/photo/{row}"), 404)
+            for row, name in enumerate(ids):
+                for kind in ("thumbnail", "photo"):
+                    answer = client.get(f"/{kind}/{row}")
+                    if row < 3:
+                        assert answer.status_code == 200, name
+                    else:
+                        assert "outside the folder" in detail(answer, 404), name
     finally:
-        (photos / "link.png").unlink()
+        for name in (*links, "up"):
+            (photos / name).unlink(missing_ok=True)
     with pytest.raises(NotADirectoryError):
         create_app(model, index, photos=tmp_path / "nowhere")

@@ -294,6 +294,30 @@ def test_added_species_are_known(model, photos, tmp_path):
     assert one.score == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("label", [None, ""])
+def test_a_row_without_a_species_is_refused(model, photos, label):
+    model.fit_gallery(photos)
+    model.gallery.add(["New bird"], model.encode(photos.paths[:1]), [label])
+    with pytest.raises(ValueError, match="row 'New bird' has no label, so its species is unknown"):
+        model.identify(photos.paths[0])
+    model.gallery.add("New bird", model.encode(photos.paths[0]), "New", replace=True)
+    assert model.identify(photos.paths[0]).species == "New"
+
+
+def test_two_spellings_of_a_species_are_one(model):
+    one, two = "Caf\u00e9", "Cafe\u0301"
+    rows = clouds(2, 6, 512)[0].astype("f4")
+    model.fit_gallery(rows, labels=[one, two] * 3 + ["Owl"] * 6)
+    assert model.gallery.ids.tolist() == [one, "Owl"]
+    model.species_names = {two: ("Coffee bird", "Avis")}
+    assert model.species_names == {one: ("Coffee bird", "Avis")}
+    found = model.identify(np.zeros((9, 9, 3), "u1"), k=2)
+    assert found._names == {one: ("Coffee bird", "Avis")}
+    model.species_names = {one: "Same", two: "Same"}
+    with pytest.raises(ValueError, match="species_names has two names for 'Café'"):
+        model.species_names = {one: "Coffee bird", two: "Tea bird"}
+
+
 def test_several_rows_of_a_species_count_once(model, photos):
     model.fit_gallery(photos)
     model.gallery.add("second", model.encode(photos.paths[0]), photos.names[0])

@@ -13,6 +13,7 @@ import pytest
 
 from birdembed import Callback, ImageFolder, Trainer, WeightsError, fine_tune, load_model
 from birdembed.training import checkpoint
+from birdembed.training.checkpoint_files import own_checksum
 from tests.support import ROOT
 from tests.support import fake_core_trainer as fake
 from tests.support.small_training import EASY, new_model
@@ -32,14 +33,6 @@ def valid(uneven):
 
 
 # Files
-
-
-def test_what_a_killed_run_left_half_written_goes(train, tmp_path):
-    (tmp_path / ".step-00000003-abc.safetensors.99.tmp").write_bytes(b"half")
-    (tmp_path / ".best.99.abc.tmp").mkdir()
-    (tmp_path / ".mine.tmp").write_bytes(b"not ours")
-    fine_tune(new_model(), train, None, 1, checkpoint_dir=tmp_path, **EASY)
-    assert [path.name for path in tmp_path.glob(".*.tmp")] == [".mine.tmp"]
 
 
 def test_the_folder_holds_last_and_best_and_nothing_else(train, valid, tmp_path):
@@ -155,14 +148,6 @@ def test_a_disk_that_is_really_full(tmp_path):
     assert not list((tmp_path / "k").glob(".*"))
 
 
-def test_a_kill_between_the_renames_of_best_is_mended(train, valid, tmp_path):
-    fine_tune(new_model(), train, valid, 1, checkpoint_dir=tmp_path, **EASY)
-    os.rename(tmp_path / "best", tmp_path / ".best.old")
-    assert checkpoint.read_best(tmp_path, 1) is not None
-    assert (tmp_path / "best").is_dir()
-    assert checkpoint.read_best(tmp_path, 2) is None
-
-
 # Damage and mismatch
 
 
@@ -210,6 +195,76 @@ def test_arrays_that_are_not_what_the_json_says(saved, train):
     edit(saved, format=99)
     with pytest.raises(WeightsError, match="format 99"):
         Trainer.resume(saved, train)
+
+
+CHANGES = {
+    "config": (lambda v: v.update(config={}), "config.epochs: missing"),
+    "lr": (lambda v: v["config"].pop("lr"), "config.lr: missing"),
+    "epochs": (lambda v: v["config"].update(epochs="x"), "config.epochs: expected a whole"),
+    "option": (lambda v: v["config"].update(momentum="x"), "config: momentum"),
+    "no option": (lambda v: v["config"].update(eopchs=1), "config: .*eopchs"),
+    "loss": (lambda v: v["config"].update(loss={}), "config.loss: expected a string"),
+    "supcon": (
+        lambda v: v["config"].update(loss="SupCon(temperature=0.0, weight=-1.0)"),
+        "config.loss",
+    ),
+    "epoch": (lambda v: v["history"].append({"a": 1}), r"history\[0\].epoch: missing"),
+    "no epoch": (lambda v: v["history"].append(3), r"history\[0\]: expected an object"),
+    "metric": (
+        lambda v: v["history"].append({"epoch": 1, "step": 2, "valid_loss": {}}),
+        r"history\[0\].valid_loss: expected a number or null, got {}",
+    ),
+    "nan": (lambda v: v["position"].update(epoch=float("nan")), "position.epoch: .*got nan"),
+    "bool": (lambda v: v["position"].update(images=True), "position.images: .*got True"),
+    "no images": (lambda v: v["position"].pop("images"), "position.images: missing"),
+    "nonsense": (lambda v: v["position"].update(nonsense=1), "position has .* 'nonsense'"),
+    "later": (lambda v: v["position"].update(epoch_start=9), "position.epoch_start: is after"),
+    "step": (lambda v: v.update(step=2**63), "step: expected a whole number"),
+    "file": (lambda v: v.update(file="../x.safetensors"), "file: expected the name of a step file"),
+    "classes": (lambda v: v.update(class_names="abcd"), "class_names: expected a list of strings"),
+    "preprocess": (lambda v: v["preprocess"].update(size="x"), "preprocess: size"),
+    "size": (lambda v: v.update(base_size=0), "base_size: size must be"),
+    "side": (lambda v: (v.update(base_size=97), v["config"].update(image_size=None)), "base_size"),
+    "species": (lambda v: v.update(species_names={"a": 1}), "species_names: .*'a'"),
+    "data": (lambda v: v.update(data=[]), "data: expected an object"),
+    "source": (lambda v: v.pop("source"), "source: missing"),
+}
+
+
+def change(folder, make, checksum="right"):
+    path = folder / "last.json"
+    values = json.loads(path.read_text())
+    make(values)
+    values["own_checksum"] = own_checksum(values)
+    if checksum == "none":
+        del values["own_checksum"]
+    path.write_text(json.dumps(values))
+    return re.escape(f"{path}: damaged: ")
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_values_that_nobody_wrote_are_named_with_file_and_field(saved, train, name):
+    make, text = CHANGES[name]
+    begins = change(saved, make)
+    with pytest.raises(WeightsError, match=f"^{begins}{text}"):
+        Trainer.resume(saved, train)
+    with pytest.raises(WeightsError, match=f"^{begins}{text}"):
+        fine_tune(new_model(), train, None, 2, checkpoint_dir=saved, resume=True)
+
+
+@pytest.mark.parametrize("name", ["config", "metric", "nan", "epochs"])
+def test_without_its_checksum_nothing_is_believed(saved, train, name):
+    begins = change(saved, CHANGES[name][0], "none")
+    with pytest.raises(WeightsError, match=f"^{begins}own_checksum: missing"):
+        Trainer.resume(saved, train)
+    with pytest.raises(WeightsError, match=f"^{begins}own_checksum: missing"):
+        fine_tune(new_model(), train, None, 2, checkpoint_dir=saved, resume=True)
+
+
+def test_values_of_callbacks_and_metrics_that_are_not_finite_are_read(saved, train):
+    logs = {"epoch": 1, "step": 0, "train_loss": float("nan"), "valid_loss": None, "mine": {"a": 1}}
+    change(saved, lambda values: values["history"].append(logs))
+    assert Trainer.resume(saved, train).history.epochs[0]["mine"] == {"a": 1}
 
 
 def test_an_architecture_the_arrays_do_not_have(saved, train, monkeypatch):

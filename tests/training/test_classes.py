@@ -3,7 +3,8 @@
 import pytest
 
 import birdembed as be
-from birdembed.training.classes import check_train
+from birdembed.training.classes import check_train, class_weights
+from birdembed.training.config import TrainConfig
 
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
 
@@ -13,3 +14,14 @@ def test_species_of_these_names_are_species(tmp_path):
         (tmp_path / name).mkdir()
         Image.new("RGB", (40, 40)).save(tmp_path / name / "a.png")
     assert check_train(be.ImageFolder(tmp_path)).class_names == ["train", "valid"]
+
+
+def test_two_spellings_of_a_class_have_one_weight():
+    one, two = "Caf\u00e9", "Cafe\u0301"
+    data = be.ImageFolder.from_lists(["a", "b"], [two, "Owl"])
+    for name in (one, two):
+        config = TrainConfig(class_weights={"Owl": 2, name: 3})
+        assert class_weights(config, data).tolist() == [3, 2]
+    assert TrainConfig(class_weights={one: 3, two: 3}).class_weights == {one: 3}
+    with pytest.raises(ValueError, match="class_weights has two weights for class 'Café'"):
+        TrainConfig(class_weights={one: 3, two: 4})
