@@ -4,6 +4,19 @@ Searches for each photo among all the others, or among the photos of --reference
 precision@1, MAP@R, and the mean similarity within a species and between species; with
 --robustness also for flipped, rotated, darkened and brightened copies.
 
+What is printed:
+
+  n                     photos that were searched for
+  lone                  photos without another photo of their species; they do not count below
+  precision_at_1        how often the best match is of the same species
+  map_at_r              how many of the first R matches are, and how early; R is their number
+  recall_at_5           how often one of the first 5 matches is
+  same_similarity       mean cosine of two photos of a species; near 1 is best
+  different_similarity  mean cosine of photos of two species; near 0 is best
+  accuracy, top5        how often the classifier's first answer, or one of five, is right
+  robustness.X.kept     how often a right best match stays right if photos are changed by X
+  robustness.X.self_similarity  mean cosine of a photo and its changed copy
+
 With --reference, photos that are in both folders are listed first, because they make the scores
 too good. --details lists the species that are confused most often, the photos with the highest
 loss, and the scores of each species. --plots DIR writes plots of the results.

@@ -5,6 +5,15 @@ used to choose the best epoch, to set the threshold for `none of the known speci
 evaluate the finished model.
 
 Training starts from --model. Files that cannot be read are skipped and listed.
+
+At the end the scores on the photos in --valid are printed (`birdembed evaluate --help` explains
+them), and how well the threshold works:
+
+  gallery.accuracy          how often the most similar species is right, without the threshold
+  gallery.known_accepted    how many photos of known species reach the threshold
+  gallery.unknown_accepted  how many images of other things reach it: those in --unknown, or photos
+                            whose species was left out for this
+  gallery.auroc             how well the score tells the two apart; 1 is perfect, 0.5 is chance
 """
 
 from __future__ import annotations

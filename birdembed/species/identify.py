@@ -227,7 +227,7 @@ def nearest_species(
     if not len(vectors):
         return []
     rows = rows_of(index)
-    labels = [text.composed(str(label)) for label in rows.labels]  # older files have both forms
+    labels = [text.composed(str(label)) for label in rows.labels]  # a file may have both forms
     species = list(dict.fromkeys(labels))
     number = {name: i for i, name in enumerate(species)}
     row_species = np.asarray([number[label] for label in labels], np.int64)
