@@ -14,22 +14,14 @@ import pytest
 
 import birdembed as be
 from birdembed.base import files
-from birdembed.base.files import KeptFile, replacing, replacing_dir, staging
+from birdembed.base.files import KeptFile, replacing_dir, staging
 from birdembed.pretrained.contents import COMMITTED, Pretrained
 from birdembed.pretrained.reading import read_pretrained
 from birdembed.pretrained.writing import write_pretrained
 from birdembed.weights.projection import read_projection, write_projection
+from tests.support.files import hidden, write
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def write(path, text="new"):
-    with replacing(path) as temporary:
-        temporary.write_text(text)
-
-
-def hidden(folder):
-    return sorted(name for name in os.listdir(folder) if name.startswith("."))
 
 
 # Modes and owners ------------------------------------------------------------------------

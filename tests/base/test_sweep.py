@@ -9,17 +9,9 @@ import pytest
 
 from birdembed.base import files
 from birdembed.base.files import replacing, sweep
+from tests.support.files import hidden, write
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def write(path, text="new"):
-    with replacing(path) as temporary:
-        temporary.write_text(text)
-
-
-def hidden(folder):
-    return sorted(name for name in os.listdir(folder) if name.startswith("."))
 
 
 HEX = "0123456789abcdef"  # as in the name of an unfinished folder
