@@ -22,8 +22,9 @@ import birdembed as be
 COMMAND = "python tools/train_birds.py PHOTOS WORK START"
 TARGET = Path(__file__).resolve().parent.parent / "birdembed" / "pretrained" / "bundled"
 NAME = "birds477"
-#: Share of the photos in valid/ whose answer counts as known; 98 % of these answers are right.
-ACCEPT = 0.9
+#: Share of the photos in valid/ whose answer counts as known. 99 % of these answers are right, and
+#: 92 % of those for the fifth photos. With 0.9 it would be 98 % and 89 %.
+ACCEPT = 0.88
 
 
 def main() -> None:
