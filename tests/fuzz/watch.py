@@ -15,6 +15,10 @@ from pathlib import Path
 CALL_LIMIT = 60.0
 """Seconds that one call may take, on a machine that has other work too."""
 
+STACK = "1M"
+"""Stack of a thread of OpenMP. A target limits its address space, and 1,024 threads with stacks of
+8 MB take half of it: whether all of them start then depends on what else is in memory."""
+
 PLACE = "FUZZ_NOTE"
 WIDTH = 1000
 
@@ -57,7 +61,7 @@ def watched(target, *args, seconds, limit=CALL_LIMIT, **environment):
     with tempfile.NamedTemporaryFile() as noted, tempfile.TemporaryFile() as printed:
         process = subprocess.Popen(
             [*command, str(seconds), *map(str, args)],
-            env={**os.environ, **environment, PLACE: noted.name},
+            env={**os.environ, "OMP_STACKSIZE": STACK, **environment, PLACE: noted.name},
             stdout=printed,
             stderr=subprocess.STDOUT,
         )
