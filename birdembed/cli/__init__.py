@@ -71,11 +71,10 @@ def _give_up(stream: Any) -> None:
 
 
 def _tell(text: str) -> None:
-    """Print a message on standard error, if it can be written."""
+    """Print a message on standard error; the module that does it may not be imported yet."""
     from birdembed.cli.common import say
 
-    with contextlib.suppress(OSError):
-        say(text)
+    say(text)
 
 
 def _run(argv: list[str]) -> int:

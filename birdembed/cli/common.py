@@ -330,13 +330,12 @@ def open_index(args: argparse.Namespace, place: str, cache: Any) -> tuple[be.Mod
 
 def model_of_index(args: argparse.Namespace, index: be.Index) -> be.Model | None:
     """Return the model that made an index, in the precision of --precision; None if unknown."""
-    import birdembed as be
-
     use_threads(args)
-    precision = getattr(args, "model_precision", None)
-    if precision is not None and index.model is not None:
-        index.model = be.load_model(index.model.source, precision=precision)
+    _show_choice_of_precision()
     model: be.Model | None = index.model
+    precision = getattr(args, "model_precision", None)
+    if precision is not None and model is not None:
+        model.precision = precision
     return model
 
 

@@ -28,7 +28,6 @@ from birdembed.cli import common
 from birdembed.cli.finetune_checks import (
     check_output,
     check_source,
-    has_checkpoint,
     last_checkpoint,
 )
 from birdembed.cli.finetune_options import add_options, config_of
@@ -299,6 +298,7 @@ def _train(
 def run(args: argparse.Namespace) -> int:
     """Train a model, fit its gallery, and write its folder."""
     import birdembed as be
+    from birdembed.training.checkpoint import has_checkpoint
 
     config = config_of(args)  # check the options before any work
     check_output(args, config["checkpoint_dir"])

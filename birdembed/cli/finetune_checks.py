@@ -35,6 +35,8 @@ def check_output(args: argparse.Namespace, checkpoint_dir: str) -> None:
             f"{args.output} already contains a finished model: choose another -o, continue its "
             "training with --resume, or replace it with --force"
         )
+    from birdembed.training.checkpoint import has_checkpoint
+
     if not has_checkpoint(checkpoint_dir):
         raise common.UsageError(
             f"{args.output} contains a finished model, but {checkpoint_dir} has no checkpoint to "
@@ -46,13 +48,6 @@ def _is_below(path: str, folder: str) -> bool:
     """Return whether a path is a folder or something in it; the path may not exist yet."""
     place = Path(path).resolve()
     return Path(folder).resolve() in (place, *place.parents)
-
-
-def has_checkpoint(checkpoint_dir: str) -> bool:
-    """Return whether there is a checkpoint, damaged or not."""
-    from birdembed.training.checkpoint import LAST
-
-    return (Path(checkpoint_dir) / LAST).exists()
 
 
 def last_checkpoint(config: dict[str, Any]) -> int | None:

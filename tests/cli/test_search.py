@@ -7,6 +7,7 @@ import pytest
 import birdembed as be
 from birdembed.cli import main
 from birdembed.cli.inputs import place_to_search
+from birdembed.model.stateful import snapshot_of
 from tests.support.printed import one_line_error
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -129,12 +130,13 @@ def test_min_score_does_not_decide_what_is_close(photos, folder, tmp_path, capsy
 
 def test_precision_of_the_model_of_an_index(index, photos, monkeypatch):
     """--precision is heeded even if the index brings the model."""
-    load, asked = be.load_model, []
+    load, opened = be.Index.load, []
 
-    def noted(*names, precision=None, **options):
-        asked.append(precision)
-        return load(*names, **options)
+    def noted(*names, **options):
+        opened.append(load(*names, **options))
+        return opened[-1]
 
-    monkeypatch.setattr(be, "load_model", noted)
+    monkeypatch.setattr(be.Index, "load", noted)
     assert main(["search", index, photos.paths[0], "--precision", "auto"]) == 0
-    assert asked == ["auto"]
+    (used,) = opened
+    assert snapshot_of(used.model).precision == "auto"
