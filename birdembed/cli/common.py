@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from birdembed.base.json_text import json_text
 from birdembed.base.text import in_one_line, readable
-from birdembed.cli.inputs import HELP, find_images
+from birdembed.cli.inputs import HELP, Images, find_images
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -160,6 +160,11 @@ def add_images(parser: argparse.ArgumentParser, what: str = "") -> None:
     parser.add_argument(
         "images", type=path, metavar="IMAGE|DIR|INDEX|-", nargs="+", help=what or HELP
     )
+
+
+def images_of(args: argparse.Namespace) -> Images:
+    """Return the images of `add_images`; --json also reports them if none exists."""
+    return find_images(args.images, missing="report" if args.json else "raise")
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,6 @@ import argparse
 
 from birdembed.base.text import counted, in_one_line
 from birdembed.cli import common
-from birdembed.cli.inputs import find_images
 
 EXAMPLES = ("birdembed duplicates photos/ --threshold 0.95",)
 
@@ -44,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare the photos of a folder and print those that show the same picture."""
     from birdembed.evaluation.duplicates import duplicate_groups
 
-    images = find_images(args.images, missing="report" if args.json else "raise")
+    images = common.images_of(args)
     groups, unreadable = duplicate_groups(images.paths, threshold=args.threshold)
     failures = [*unreadable, *images.failures]
     common.list_failures(failures)

@@ -31,7 +31,6 @@ from birdembed.base.files import replacing
 from birdembed.base.json_text import json_text
 from birdembed.base.text import counted, in_one_line
 from birdembed.cli import common, output
-from birdembed.cli.inputs import find_images
 
 EXAMPLES = (
     "birdembed identify photo.jpg",
@@ -114,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     """Identify the species in photos, and print them or write them to a file."""
     if args.output:
         output.need_target(args.output)
-    images = find_images(args.images, missing="report" if args.json else "raise")
+    images = common.images_of(args)
     model = common.load_model(args)
     found, report = model.identify(images.paths, k=args.k, on_error="skip", return_report=True)
     failures = [*report.failures, *images.failures]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from birdembed.base.text import in_one_line
 from birdembed.cli import common, output
-from birdembed.cli.inputs import HELP, find_images, is_index, named_like_image, place_to_search
+from birdembed.cli.inputs import HELP, is_index, named_like_image, place_to_search
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.index} is an image: name first where to search, an index or a folder, as in "
             f"birdembed search FOLDER {args.index}"
         )
-    images = find_images(args.images, missing="report" if args.json else "raise")
+    images = common.images_of(args)
     model, index = common.open_index(args, args.index, _cache)
     vectors, report = model.encode(images.paths, on_error="skip", return_report=True)
     failures = [*report.failures, *images.failures]

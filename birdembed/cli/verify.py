@@ -13,7 +13,6 @@ from typing import Any
 
 from birdembed.base.text import in_one_line
 from birdembed.cli import common
-from birdembed.cli.inputs import find_images
 
 EXAMPLES = ("birdembed verify photos/",)
 
@@ -28,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Decode every photo of a folder and print the bad ones."""
     import birdembed as be
 
-    images = find_images(args.images, missing="report" if args.json else "raise")
+    images = common.images_of(args)
     report = be.verify(images.paths)
     bad = [*report.failures, *images.failures]
     kinds: dict[str, list[Any]] = {"bad": bad, "suspect": report.suspect}
