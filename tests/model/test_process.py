@@ -278,6 +278,27 @@ os.setuid(65534 - 1)
         assert said == "0"
 
 
+@pytest.mark.parametrize("stack", ["", "64M"])
+def test_a_limit_on_the_address_space(stack):
+    """OpenMP would end the process: fewer threads are taken, or memory runs out as an error."""
+    text = """
+        import resource
+        first = be.Model("resnet18", num_classes=0, seed=0)
+        pages = int(open("/proc/self/statm").read().split()[0])
+        room = int(os.environ["ROOM"]) << 20
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room,) * 2)
+        try:
+            answer = first.forward_tensor(np.zeros((1, 3, 32, 32), np.float32), num_threads=64)
+            print(answer.shape)
+        except MemoryError as error:
+            print("MemoryError", error)
+    """
+    for room in (60, 150, 400, 900, 1700, 3000):
+        output = run(text, ROOM=str(room), **({"OMP_STACKSIZE": stack} if stack else {}))
+        assert output.startswith(("(1, 512)", "MemoryError")), room
+    assert output.startswith("(1, 512)")
+
+
 # The end of the interpreter
 
 
