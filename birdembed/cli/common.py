@@ -314,12 +314,13 @@ def check_utf8(paths: Iterable[str], kind: str) -> None:
 def open_index(args: argparse.Namespace, place: str, cache: Any) -> tuple[be.Model, be.Index]:
     """Return a model and an index.
 
-    An index file is opened with the model that made it, unless --model gives another. A folder is
-    indexed first; `cache()` returns the folder in which its vectors are kept.
+    An index file is opened with the model that made it, unless --model gives another. A folder, or
+    the paths on standard input (`-`), are indexed first; `cache()` returns the folder in which the
+    vectors are kept.
     """
     import birdembed as be
 
-    if os.path.isdir(place):
+    if place == "-" or os.path.isdir(place):
         model = load_model(args)
         return model, build_index(model, place, cache())
     if args.model:

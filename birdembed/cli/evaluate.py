@@ -31,7 +31,13 @@ from typing import TYPE_CHECKING, Any
 
 from birdembed.base.files import made_folder
 from birdembed.cli import common, output
-from birdembed.cli.inputs import is_index, labelled_images
+from birdembed.cli.inputs import (
+    LABELLED,
+    LABELLED_HELP,
+    check_standard_input,
+    is_index,
+    labelled_images,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,15 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder",
         type=common.path,
-        metavar="DIR|INDEX|-",
-        help="photos to evaluate: a folder with one subfolder per species, an index with labels, "
-        "or - to read paths from standard input (the folder of each photo is its species)",
+        metavar=LABELLED,
+        help=f"photos to evaluate: {LABELLED_HELP}",
     )
     parser.add_argument(
         "--reference",
         type=common.path,
-        metavar="DIR|INDEX",
-        help="labelled photos to search in, instead of the evaluated photos themselves",
+        metavar=LABELLED,
+        help="labelled photos to search in, instead of the evaluated photos themselves; given in "
+        "the same ways",
     )
     parser.add_argument(
         "--robustness",
@@ -192,6 +198,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plots and Path(args.plots).exists() and not Path(args.plots).is_dir():
         raise NotADirectoryError(f"--plots: expected a folder, got a file: {args.plots}")
+    check_standard_input({"the photos to evaluate": args.folder, "--reference": args.reference})
     data = labelled_images(args.folder)
     reference = None
     if args.reference and is_index(args.reference):
@@ -199,7 +206,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         model = _model_of(args)
     if args.reference and reference is None:  # embed the reference once for all searches
-        reference = be.Index.build(model, be.ImageFolder(args.reference))
+        reference = be.Index.build(model, labelled_images(args.reference))
     result = be.evaluate(model, data, reference=reference, robustness=args.robustness)
     bad = [*(common.failures_of(reference) if reference else ()), *(result.failures or ())]
     common.list_failures(bad)

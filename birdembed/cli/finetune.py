@@ -1,4 +1,4 @@
-"""Train a model on a folder with one subfolder per species, and write a model folder.
+"""Train a model on photos sorted by species, and write a model folder.
 
 The model can be used right away: `birdembed identify IMAGE --model DIR`. The photos in --valid are
 used to choose the best epoch, to set the threshold for `none of the known species`, and to
@@ -31,6 +31,13 @@ from birdembed.cli.finetune_checks import (
     last_checkpoint,
 )
 from birdembed.cli.finetune_options import add_options, config_of
+from birdembed.cli.inputs import (
+    LABELLED,
+    LABELLED_HELP,
+    check_standard_input,
+    find_images,
+    labelled_images,
+)
 from birdembed.model.stateful import snapshot_of
 from birdembed.weights.storing import DTYPES, rounded
 
@@ -47,15 +54,18 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
-        "train", type=common.path, metavar="TRAIN", help="folder with one subfolder per species"
+        "train", type=common.path, metavar="TRAIN", help=f"photos to train on: {LABELLED_HELP}"
     )
     parser.add_argument(
-        "--valid", type=common.path, metavar="DIR", help="validation photos of the same species"
+        "--valid",
+        type=common.path,
+        metavar=LABELLED,
+        help="validation photos of the same species, given in the same ways",
     )
     parser.add_argument(
         "--unknown",
         type=common.path,
-        metavar="DIR",
+        metavar=LABELLED,
         help="images of other species or of other things, which should not be accepted; they are "
         "used to choose the threshold",
     )
@@ -152,7 +162,7 @@ def _read_photos(args: argparse.Namespace) -> _Photos:
 
     failures: list[Any] = []
     train = _read_train(args.train, failures)
-    valid = _read_valid(args.valid, train, getattr(args, "monitor", "accuracy"), failures)
+    valid = _read_valid(args, train, failures)
     unknown = _read_unknown(args.unknown, failures)
     copies = be.find_duplicates(valid, train) if valid is not None else []
     for pair in copies[:10]:
@@ -180,21 +190,20 @@ def _readable(images: Images, failed: list[Any]) -> Images:
     return kept
 
 
-def _read_train(folder: str, failed: list[Any]) -> be.ImageFolder:
-    """Return the photos below TRAIN; raise a ValueError if a species has none that can be read."""
+def _read_train(word: str, failed: list[Any]) -> be.ImageFolder:
+    """Return the photos of TRAIN; raise a ValueError if a species has none that can be read."""
     import numpy as np
 
-    import birdembed as be
     from birdembed.base.text import some
     from birdembed.data.parts import parts_of
     from birdembed.training.classes import check_train
 
-    given = be.ImageFolder(folder)
+    given = labelled_images(word)
     parts = parts_of(given.root, given.class_names)
     if parts is not None:
         train_part, valid_part = map(shlex.quote, parts)
         raise ValueError(
-            f"{folder}: its subfolders are dataset splits, not species; try: "
+            f"{word}: its subfolders are dataset splits, not species; try: "
             f"birdembed finetune {train_part} --valid {valid_part} -o DIR"
         )
     train = _readable(check_train(given), failed)
@@ -202,47 +211,44 @@ def _read_train(folder: str, failed: list[Any]) -> be.ImageFolder:
     lost = [name for name, count in zip(train.class_names, counts, strict=True) if not count]
     if lost:
         raise ValueError(
-            f"{folder}: no photo of {some(lost)} can be read; repair the photos, or remove the "
+            f"{word}: no photo of {some(lost)} can be read; repair the photos, or remove the "
             "folder of that species"
         )
     return train
 
 
 def _read_valid(
-    folder: str | None, train: be.ImageFolder, monitor: str, failed: list[Any]
+    args: argparse.Namespace, train: be.ImageFolder, failed: list[Any]
 ) -> be.ImageFolder | None:
-    """Return the photos below --valid; raise a ValueError if none can be evaluated."""
+    """Return the photos of --valid; raise a ValueError if none can be evaluated."""
     import numpy as np
 
-    import birdembed as be
     from birdembed.training.classes import check_valid
 
-    if folder is None:
+    if args.valid is None:
         if np.bincount(train.labels).max() < 2:
             raise ValueError(
-                f"{train.root}: each species has only one readable photo; add a second photo to at "
+                f"{args.train}: each species has only one readable photo; add a second photo to at "
                 "least one species, or give validation photos with --valid"
             )
         return None
-    valid = _readable(be.ImageFolder(folder), failed)
+    valid = _readable(labelled_images(args.valid), failed)
     if not len(valid):
-        raise ValueError(f"{folder}: none of its photos can be read")
-    check_valid(valid, train, monitor)
+        raise ValueError(f"{args.valid}: none of its photos can be read")
+    check_valid(valid, train, getattr(args, "monitor", "accuracy"))
     return valid
 
 
-def _read_unknown(folder: str | None, failed: list[Any]) -> list[str] | None:
-    """Return the photos below --unknown; raise a ValueError if there are none."""
-    if folder is None:
+def _read_unknown(word: str | None, failed: list[Any]) -> list[str] | None:
+    """Return the photos of --unknown; raise a ValueError if there are none."""
+    if word is None:
         return None
-    from birdembed.images.files import check_folder, image_paths
-
-    found = image_paths(check_folder(folder))
-    if not found:
-        raise ValueError(f"{folder}: no photos in this folder")
-    readable = _readable(found, failed)
+    found = find_images([word])
+    common.list_failures(found.failures)
+    failed += found.failures
+    readable = _readable(found.paths, failed)
     if not readable:
-        raise ValueError(f"{folder}: none of its photos can be read")
+        raise ValueError(f"{word}: none of its photos can be read")
     return readable
 
 
@@ -302,6 +308,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = config_of(args)  # check the options before any work
     check_output(args, config["checkpoint_dir"])
+    check_standard_input({"TRAIN": args.train, "--valid": args.valid, "--unknown": args.unknown})
     common.use_threads(args)
     photos = _read_photos(args)
     with made_folder(args.output):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     import birdembed as be
 
 HELP = "photos, folders, an index made by `birdembed index`, or - to read paths from standard input"
+#: The labelled images that `labelled_images` returns.
+LABELLED = "DIR|INDEX|-"
+LABELLED_HELP = (
+    "a folder with one subfolder per species, an index with labels, or - to read paths from "
+    "standard input (the folder of each photo is its species)"
+)
 
 
 @dataclass
@@ -132,13 +138,15 @@ def labelled_images(word: str) -> be.ImageFolder:
     Raises
     ------
     OSError, ValueError
-        There is no such folder, or no image has a label.
+        There is no such folder, a folder cannot be read, or no image has a label.
     """
     import birdembed as be
 
     if word != "-" and not is_index(word):
         return be.ImageFolder(word)
     images = find_images([word])
+    for _, path, reason in images.failures:
+        raise OSError(f"{path}: {reason}")
     labels = images.labels
     if word == "-":
         labels = [Path(path).resolve().parent.name or None for path in images.paths]
@@ -146,6 +154,16 @@ def labelled_images(word: str) -> be.ImageFolder:
     if not data.class_names:
         raise ValueError(f"{word}: none of its photos has a label")
     return data.select()
+
+
+def check_standard_input(words: Mapping[str, str | None]) -> None:
+    """Raise a ValueError if more than one of the arguments is `-`; the keys are their names."""
+    names = [name for name, word in words.items() if word == "-"]
+    if len(names) > 1:
+        raise ValueError(
+            f"{' and '.join(names)} are both -, but standard input can be read only once; "
+            "give a folder or an index for one of them"
+        )
 
 
 def place_to_search(first: str, others: Iterable[str]) -> str | None:

@@ -3,7 +3,8 @@
 --model also accepts a folder written by `birdembed finetune` or save_pretrained, and the
 OWNER/NAME of a ResNet of these depths on the Hugging Face Hub.
 
-The models that are `ready` can be loaded without a download.
+The models that are `ready` can be loaded without a download. The others, except sscd, are
+downloaded from the Hugging Face hub when they are first used.
 
 --json prints a list of objects with `name`, `here` (whether it is ready) and `about`.
 """
@@ -45,10 +46,12 @@ def _models() -> list[dict[str, Any]]:
     here = be.list_models()
     about = {
         DEFAULT_MODEL: "default: identifies 476 species of birds",
-        "sscd": "pre-trained, to start fine-tuning from (download: `birdembed fetch sscd`)",
+        "sscd": "pre-trained, to start fine-tuning from"
+        if "sscd" in here
+        else "pre-trained; get it: birdembed fetch sscd",
     }
     names = [*known_names(), *(name for name in here if name not in known_names())]
-    hub = "from the Hugging Face hub, downloaded at first use (extra: hub)"
+    hub = "from the Hugging Face hub (extra: hub)"
     return [
         {
             "name": name,

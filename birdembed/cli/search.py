@@ -1,8 +1,8 @@
 """Find the photos most similar to given ones.
 
-The first argument is an index written by `birdembed index`, or a folder. A folder is indexed
-first, and its vectors are cached for the next search. An index is searched with the model that
-made it.
+The first argument is an index written by `birdembed index`, a folder, or `-` for the paths on
+standard input. Photos are indexed first, and their vectors are cached for the next search. An index
+is searched with the model that made it.
 
 "nothing close" means that even the best match scores below the model's threshold for a known
 species.
@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from birdembed.base.text import in_one_line
 from birdembed.cli import common, output
-from birdembed.cli.inputs import HELP, is_index, named_like_image, place_to_search
+from birdembed.cli.inputs import (
+    HELP,
+    check_standard_input,
+    is_index,
+    named_like_image,
+    place_to_search,
+)
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -42,7 +48,10 @@ def score(word: str) -> float:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
-        "index", type=common.path, metavar="INDEX|DIR", help="where to search: an index or a folder"
+        "index",
+        type=common.path,
+        metavar="INDEX|DIR|-",
+        help="where to search: an index, a folder, or - to read paths from standard input",
     )
     common.add_images(parser, f"what to search for: {HELP}")
     parser.add_argument(
@@ -93,7 +102,10 @@ def run(args: argparse.Namespace) -> int:
             f"{args.index} is an image and {place} is where to search; swap the two: "
             f"birdembed search {place} {args.index}"
         )
-    if not Path(args.index).exists():
+    check_standard_input(
+        {"where to search": args.index, "what to search for": "-" if "-" in args.images else None}
+    )
+    if args.index != "-" and not Path(args.index).exists():
         raise FileNotFoundError(f"no such index or folder: {args.index}")
     if named_like_image(args.index) and not is_index(args.index):
         raise common.UsageError(

@@ -174,7 +174,7 @@ def test_finetune_knows_before_training_that_the_gallery_would_fail(
     assert f"{strange.root}: none of its photos can be read" in capsys.readouterr().err
     missing = str(tmp_path / "missing")
     assert main(["finetune", photos.root, "--unknown", missing, *words]) == 1
-    assert f"no such folder: {missing}" in capsys.readouterr().err
+    assert f"no such file or folder: {missing}" in capsys.readouterr().err
     assert training == []
     assert not (tmp_path / "m").exists()
     assert main(["finetune", single.root, "--valid", others.root, *words]) == 0

@@ -115,3 +115,56 @@ def test_an_empty_standard_input(folder, monkeypatch, capsys):
     standard_input(monkeypatch)
     assert main(["identify", "-", "--model", folder]) == 1
     assert "no paths on standard input" in capsys.readouterr().err
+
+
+def test_labelled_images_from_everywhere(
+    photos, others, index, folder, tmp_path, training, capsys, monkeypatch
+):
+    """An index or paths on standard input instead of a folder, also as the reference."""
+    standard_input(monkeypatch, *photos.paths)
+    words = ["evaluate", others.root, "--reference", "-", "--model", folder, "--json"]
+    assert main(words) == 0
+    from_paths = json.loads(capsys.readouterr().out)
+    assert main([*words[:3], photos.root, *words[4:]]) == 0
+    assert json.loads(capsys.readouterr().out) == from_paths
+    standard_input(monkeypatch, *others.paths)
+    words = ["finetune", index, "--valid", "-", "-o", str(tmp_path / "m"), "--model", folder]
+    assert main(words) == 0
+    (call,) = training
+    assert (call.train.paths, call.train.names) == (photos.paths, photos.names)
+    assert (call.valid.paths, call.valid.names) == (others.paths, others.names)
+    standard_input(monkeypatch, *others.paths)
+    unknown = ["finetune", photos.root, "--unknown", "-", "-o", str(tmp_path / "u")]
+    assert main([*unknown, "--model", folder]) == 0
+    assert be.load_model(tmp_path / "u").gallery.labels.tolist() == sorted(set(photos.names))
+
+
+def test_search_among_the_paths_on_standard_input(photos, folder, own_cache, capsys, monkeypatch):
+    standard_input(monkeypatch, *photos.paths[1:])
+    assert main(["search", "-", photos.paths[0], "--model", folder, "--json", "-k", "99"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert sorted(one["id"] for one in found["results"]) == sorted(photos.paths[1:])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "-", "--reference", "-"],
+        ["finetune", "-", "--valid", "-", "-o", "never-written"],
+        ["finetune", "photos", "--valid", "-", "--unknown", "-", "-o", "never-written"],
+        ["search", "-", "-"],
+    ],
+)
+def test_standard_input_is_read_once(words, capsys, monkeypatch):
+    standard_input(monkeypatch, "a/b.jpg")
+    assert main(words) == 1
+    assert "standard input can be read only once" in capsys.readouterr().err
+
+
+def test_a_closed_folder_among_labelled_paths(folder, tmp_path, capsys, monkeypatch):
+    """No photo is left out without a word."""
+    (tmp_path / "birds" / "kiwi").mkdir(parents=True)
+    (tmp_path / "birds" / "moa").symlink_to(tmp_path / "unmounted")
+    standard_input(monkeypatch, tmp_path / "birds")
+    assert main(["evaluate", "-", "--model", folder]) == 1
+    assert "moa" in capsys.readouterr().err
