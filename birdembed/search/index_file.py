@@ -160,6 +160,8 @@ def _columns(name: str, tensors: Mapping[str, NDArray[Any]], n: int) -> dict[str
     columns: dict[str, Column] = {}
     for tensor in tensors:
         column, _, part = tensor.rpartition(".")
+        if not column:
+            raise _damaged(name, f"{shown(tensor)} belongs to no column")
         if part == "offsets":
             columns[column] = _strings(name, column, tensors)
         elif part == "values":
@@ -170,7 +172,7 @@ def _columns(name: str, tensors: Mapping[str, NDArray[Any]], n: int) -> dict[str
                 raise _damaged(name, f"{shown(column)} is not a column")
     for column, values in columns.items():
         if len(values) != n:
-            raise _damaged(name, f"{column} has {len(values)} rows, the embeddings have {n}")
+            raise _damaged(name, f"{shown(column)} has {len(values)} rows, the embeddings have {n}")
     return columns
 
 
@@ -252,7 +254,7 @@ def _strings(name: str, column: str, tensors: Mapping[str, NDArray[Any]]) -> Pac
     blob = tensors.get(f"{column}.bytes")
     present = tensors.get(f"{column}.present")
     if blob is None or blob.dtype != np.uint8 or blob.ndim != 1:
-        raise _damaged(name, f"{column} has no text")
+        raise _damaged(name, f"{shown(column)} has no text")
     if (
         offsets.dtype != np.int64
         or offsets.ndim != 1
@@ -261,7 +263,7 @@ def _strings(name: str, column: str, tensors: Mapping[str, NDArray[Any]]) -> Pac
         or offsets[-1] != len(blob)
         or (offsets[1:] < offsets[:-1]).any()  # a difference could overflow
     ):
-        raise _damaged(name, f"invalid string offsets of {column}")
+        raise _damaged(name, f"invalid string offsets of {shown(column)}")
     if present is not None and (present.dtype != bool or present.shape != (len(offsets) - 1,)):
-        raise _damaged(name, f"invalid mask of missing strings of {column}")
+        raise _damaged(name, f"invalid mask of missing strings of {shown(column)}")
     return PackedStrings(blob, offsets, None if present is None else np.array(present), name)

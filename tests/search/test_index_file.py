@@ -172,7 +172,7 @@ def test_offsets_that_lead_nowhere(index, tmp_path):
         damaged = bytearray(whole)
         damaged[at + 8 * place : at + 8 * place + 8] = value.to_bytes(8, "little", signed=True)
         path.write_bytes(damaged)
-        with pytest.raises(IndexFileError, match="string offsets of id"):
+        with pytest.raises(IndexFileError, match="string offsets of 'id'"):
             Index.load(path)
 
 

@@ -94,3 +94,17 @@ def test_a_column_whose_name_is_no_text(tmp_path):
     again = be.Index.load(tmp_path / "x.index")
     assert list(again.metadata) == ["c\udcff"]
     assert list(again.labels) == ["l\udcff"]
+
+
+@pytest.mark.parametrize("odd", ["offsets", "values", ".offsets", ".values", "bytes", "a" * 999])
+@pytest.mark.parametrize("column", ["id.offsets", "label.bytes", "metadata.n.values"])
+def test_names_of_tensors(tmp_path, parts, column, odd):
+    header, data = parts
+    renamed = {odd if key == column else key: entry for key, entry in header.items()}
+    try:
+        load(tmp_path / "y.index", renamed, data)
+    except IndexFileError as error:
+        assert str(error).startswith(str(tmp_path / "y.index"))
+        assert len(str(error)) < 1000
+    else:
+        assert column.startswith("metadata")  # without it, nothing that is needed is missing
