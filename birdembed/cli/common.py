@@ -197,7 +197,7 @@ def add_model(parser: argparse.ArgumentParser, default: str = "birds477") -> Non
         "--model",
         type=path,
         metavar="M",
-        help="name (see `birdembed models`), Hugging Face hub id, or folder written by finetune "
+        help="name (see `birdembed models`), Hugging Face Hub id, or folder written by finetune "
         f"or save_pretrained (default: {default})",
     )
     add_threads(parser)

@@ -121,8 +121,9 @@ def _pairs(
 
 def print_details(result: be.Evaluation, losses: list[Any]) -> None:
     """Print the results that --details shows."""
-    print("\nmost confused")
-    for one in result.most_confused():
+    confused = result.most_confused()
+    print("\nmost confused" if confused else "\nmost confused: none")
+    for one in confused:
         print(f"  {one.pictures:>4}  {one.share:6.1%}  {one.true} -> {one.found}")
     print("\nhighest loss")
     for one in losses:

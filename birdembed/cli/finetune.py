@@ -60,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--valid",
         type=common.path,
         metavar=LABELLED,
-        help="validation photos of the same species, given in the same ways",
+        help="other photos of the same species, given in the same ways (default: none; then the "
+        "last epoch is kept, no scores are printed, and the threshold is set on training photos)",
     )
     parser.add_argument(
         "--unknown",
@@ -330,6 +331,7 @@ def run(args: argparse.Namespace) -> int:
     _finish_checkpoints(config["checkpoint_dir"], args.checkpoints)
     scores: dict[str, Any] = {"epochs": len(history.epochs)}
     if photos.valid is not None:
+        scores["best_epoch"] = history.best["epoch"]
         scores |= be.evaluate(model, photos.valid, reference=index).to_dict(scalars=True)
     scores |= {f"gallery.{key}": value for key, value in fit.to_dict().items()}
     if args.json:

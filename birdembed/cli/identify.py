@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         common.print_json(rows)
     else:
         for name, one in answers:
-            print("\n".join(_lines(name, one)))
+            print("\n".join(_lines(name, one, float(model.threshold or 0))))
     return 0
 
 
@@ -186,13 +186,16 @@ def _result(match: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _lines(name: str, one: Any) -> list[str]:
+def _lines(name: str, one: Any, threshold: float) -> list[str]:
     """Return an identification as text: the answer, then the most similar species in columns."""
     from birdembed.base.text import probability
 
     shown = [in_one_line(match) for match in one.full_names()]
-    stated = [shown[0], probability(one.probability)] if one.known else [UNKNOWN]
-    answer = common.paint(", ".join(filter(None, stated)), "bold" if one.known else "yellow")
+    if one.known:
+        stated = ", ".join(filter(None, [shown[0], probability(one.probability)]))
+    else:
+        stated = f"{UNKNOWN} (best score {one.score:.3f}, threshold {threshold:.3f})"
+    answer = common.paint(stated, "bold" if one.known else "yellow")
     rows = [
         (str(rank), f"{score:.4f}", match)
         for rank, (match, (_, score)) in enumerate(zip(shown, one.matches, strict=True), 1)

@@ -4,7 +4,7 @@
 OWNER/NAME of a ResNet of these depths on the Hugging Face Hub.
 
 The models that are `ready` can be loaded without a download. The others, except sscd, are
-downloaded from the Hugging Face hub when they are first used.
+downloaded from the Hugging Face Hub when they are first used.
 
 --json prints a list of objects with `name`, `here` (whether it is ready) and `about`.
 """
@@ -51,7 +51,7 @@ def _models() -> list[dict[str, Any]]:
         else "pre-trained; get it: birdembed fetch sscd",
     }
     names = [*known_names(), *(name for name in here if name not in known_names())]
-    hub = "from the Hugging Face hub (extra: hub)"
+    hub = "from the Hugging Face Hub (extra: hub)"
     return [
         {
             "name": name,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
@@ -18,7 +20,32 @@ SHELLS = ("bash", "zsh", "tcsh")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keep the line breaks of descriptions, and show the default of each option."""
+    """Fit descriptions to the width of the terminal, and show the default of each option.
+
+    Lines that begin with spaces are the rows of a table or examples: a row that is too long goes on
+    below its last column.
+    """
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks = (block.splitlines() for block in text.strip().split("\n\n"))
+        return "\n\n".join(self._filled(lines, width) for lines in blocks)
+
+    def _filled(self, lines: list[str], width: int) -> str:
+        """Return the lines of a paragraph or table, wrapped."""
+        if not any(line.startswith(" ") for line in lines):
+            return textwrap.fill(" ".join(lines), width, break_on_hyphens=False)
+        rows: list[str] = []
+        column = max(map(_last_column, lines))
+        for line in lines:  # a line that begins at the last column continues a row
+            if rows and line[:column].isspace():
+                rows[-1] += " " + line.strip()
+            else:
+                rows.append(line)
+        further = " " * column
+        return "\n".join(
+            textwrap.fill(row, width, subsequent_indent=further, break_on_hyphens=False)
+            for row in rows
+        )
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""
@@ -30,6 +57,11 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def text_of(self, action: argparse.Action) -> str:
         """Return the help of one argument, with its default."""
         return self._expand_help(action)
+
+
+def _last_column(row: str) -> int:
+    """Return where the text after the last gap of two or more spaces begins; 0 without a gap."""
+    return max((gap.end() for gap in re.finditer(" {2,}", row.rstrip())), default=0)
 
 
 class _Store(argparse.Action):

@@ -34,8 +34,7 @@ def labelled_files(
     here = subfolders(folder)
     if not here:
         raise ValueError(
-            f"{folder}: no class folders; expected one subfolder per class, such as "
-            f"{folder}/ROBIN; in Python, ImageFolder.from_paths takes images without labels"
+            f"{folder}: no class folders; expected one subfolder per class, such as {folder}/ROBIN"
         )
     wanted = list(here) if classes is None else checked_names(classes, "classes")
     missing = [name for name in wanted if name not in here]

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 NAMED = 60  # maximum number of classes with names next to the matrix
 
 
+#: A confusion matrix of more classes is drawn without their names.
+MOST_NAMES = 100
+
+
 def plot_confusion(
     confusion: NDArray[np.int64], class_names: Sequence[str], *, title: str | None = None
 ) -> Figure:
@@ -35,14 +39,16 @@ def plot_confusion(
     matplotlib.figure.Figure
     """
     n = len(class_names)
-    side = max(4.0, 0.22 * n + 2)
+    side = max(4.0, 0.22 * min(n, MOST_NAMES) + 2)
     figure = new_figure(side, side)
     axes = figure.subplots()
     counts = np.asarray(confusion, np.float64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(n), [shorten(name) for name in class_names], rotation=90, fontsize=7)
-    axes.set_yticks(range(n), [shorten(name) for name in class_names], fontsize=7)
+    if n <= MOST_NAMES:
+        names = [shorten(name) for name in class_names]
+        axes.set_xticks(range(n), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(n), names, fontsize=7)
     axes.set_xlabel("found")
     axes.set_ylabel("true")
     if n <= 20:

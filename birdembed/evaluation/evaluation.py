@@ -164,7 +164,7 @@ class Evaluation:
         return plot_per_class(self, key=key, **options)
 
     def plot_confusion(self, **options: Any) -> Figure:
-        """Plot the confusion matrix.
+        """Plot the confusion matrix of the classes that occur, as a true or as a found class.
 
         Parameters
         ----------
@@ -177,7 +177,9 @@ class Evaluation:
         """
         from birdembed.display.classes import plot_confusion
 
-        return plot_confusion(self.confusion, self.class_names, **options)
+        occurs = np.flatnonzero(self.confusion.any(axis=0) | self.confusion.any(axis=1))
+        names = [self.class_names[number] for number in occurs]
+        return plot_confusion(self.confusion[np.ix_(occurs, occurs)], names, **options)
 
     def __repr__(self) -> str:
         """Return the scores as lines of text."""

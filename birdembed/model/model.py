@@ -161,7 +161,7 @@ class Model(Identifier):
         commit_message: str = "Upload model with birdembed",
         dtype: str | None = None,
     ) -> str:
-        """Upload the model and its card to the Hugging Face hub. Extra: ``hub``.
+        """Upload the model and its card to the Hugging Face Hub. Extra: ``hub``.
 
         Load it with ``load_model(repo_id)``.
 

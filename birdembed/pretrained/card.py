@@ -20,14 +20,14 @@ _SCORES = {
 _GALLERY = {
     "accuracy": "right species, known species only",
     "known_accepted": "images of known species that are accepted",
-    "unknown_accepted": "images of unseen species that are accepted",
-    "auroc": "AUROC, known against unseen species",
+    "unknown_accepted": "images of species outside the gallery that are accepted",
+    "auroc": "AUROC, species in the gallery against others",
 }
 _OPTIONS = ("epochs", "batch_size", "image_size", "lr", "optimizer", "augment", "loss")
 
 
 def model_card(config: Mapping[str, Any], name: str) -> str:
-    """Return a model card that the Hugging Face hub renders.
+    """Return a model card that the Hugging Face Hub renders.
 
     Parameters
     ----------
@@ -149,6 +149,8 @@ def _option(value: Any) -> str:
     """Return the value of an option of the training as text, without the hashes of arrays."""
     if isinstance(value, list):
         return "; ".join(map(_option, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return re.sub(r"<[^>]*>", "array", str(value))
 
 

@@ -1,4 +1,4 @@
-"""Upload model folders to the Hugging Face hub. Extra: ``hub``."""
+"""Upload model folders to the Hugging Face Hub. Extra: ``hub``."""
 
 from __future__ import annotations
 

@@ -102,7 +102,10 @@ class Identification(_Fields):
         values: dict[str, Any] = {"species": self.species}
         if self.common_name is not None:
             values |= {key: name for key, name in self._named(self.species).items() if name}
-        values |= {"score": self.score, "known": self.known, "matches": self.matches}
+        values |= {"score": self.score, "known": self.known}
+        if self.probability is not None:
+            values["probability"] = self.probability
+        values["matches"] = self.matches
         return f"Identification({', '.join(f'{key}={value!r}' for key, value in values.items())})"
 
     def _repr_html_(self) -> str:

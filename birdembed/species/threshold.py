@@ -9,6 +9,10 @@ from birdembed.base.text import error_text
 from birdembed.base.vectors import unit_rows
 from birdembed.species.calibration import best_and_margin
 
+#: `identify` computes cosines in float32, so its score of a photo may be this much lower than the
+#: score that the threshold was chosen from.
+_ROUNDING = 1e-6
+
 
 def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
     """Measure how well a score separates known species from others: the area under the ROC curve.
@@ -66,13 +70,13 @@ def choose_threshold(
     if accept is not None:
         # The tolerance keeps (1 - 0.95) * 20 from being rounded up to more than one.
         allowed = min(int(np.floor((1 - accept) * len(ordered) + 1e-9)), len(ordered) - 1)
-        return float(ordered[allowed]), f"{accept:.0%} of the known accepted"
+        return float(ordered[allowed]) - _ROUNDING, f"{accept:.0%} of the known accepted"
     tried = np.unique(np.concatenate([known, unknown]))
     refused = np.searchsorted(np.sort(unknown), tried, side="left") / len(unknown)
     accepted = 1 - np.searchsorted(ordered, tried, side="left") / len(ordered)
     # Halfway to the next lower score, so that no score is equal to the threshold.
     best = int(np.argmax(refused + accepted))
-    lower = tried[best - 1] if best else tried[best]
+    lower = tried[best - 1] if best else tried[best] - 2 * _ROUNDING
     return float((tried[best] + lower) / 2), "best mean of known accepted and others refused"
 
 

@@ -73,7 +73,7 @@ def starting_state(
     if model.gallery is not None:
         say(
             "removing the gallery and threshold of the model, because they belong to the old "
-            "weights; fit_gallery makes new ones after the training"
+            "weights; after the training, fit_gallery makes new ones (birdembed finetune calls it)"
         )
     if not head:
         state = {name: array for name, array in state.items() if not name.startswith(HEAD)}

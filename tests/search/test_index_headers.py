@@ -101,10 +101,6 @@ def test_a_column_whose_name_is_no_text(tmp_path):
 def test_names_of_tensors(tmp_path, parts, column, odd):
     header, data = parts
     renamed = {odd if key == column else key: entry for key, entry in header.items()}
-    try:
+    with pytest.raises(IndexFileError, match=r"y\.index: ") as caught:
         load(tmp_path / "y.index", renamed, data)
-    except IndexFileError as error:
-        assert str(error).startswith(str(tmp_path / "y.index"))
-        assert len(str(error)) < 1000
-    else:
-        assert column.startswith("metadata")  # without it, nothing that is needed is missing
+    assert len(str(caught.value)) < 1000

@@ -57,8 +57,11 @@ def test_threshold_accepts_the_share_that_was_asked_for():
     threshold, words = choose_threshold(known, np.zeros(3), 0.95)
     assert (known >= threshold).mean() == 0.95
     assert "95%" in words
-    assert choose_threshold(known[:20], np.zeros(3), 0.95)[0] == 1
-    assert choose_threshold(known, np.zeros(3), 1.0)[0] == 0
+    # Scores of identify, in float32, may be slightly lower than those of the fit.
+    for share, scores, lowest in ((0.95, known[:20], 1), (1.0, known, 0)):
+        threshold, _ = choose_threshold(scores, np.zeros(3), share)
+        assert lowest - 1e-5 < threshold < lowest
+    assert choose_threshold(known[5:9], np.zeros(3), None)[0] < 5
 
 
 def test_balanced_threshold():

@@ -157,7 +157,7 @@ function summary(answer) {
   return parts.length ? `Done: ${parts.join(", ")}.` : "Done.";
 }
 
-/* Only of an example is it known what it shows. */
+/* The true species is only known for examples. */
 function showTruth({ example: one, identified: found }) {
   get("truth").replaceChildren();
   if (!one || !one.label) return;
