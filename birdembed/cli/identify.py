@@ -194,7 +194,7 @@ def _lines(name: str, one: Any, threshold: float) -> list[str]:
     if one.known:
         stated = ", ".join(filter(None, [shown[0], probability(one.probability)]))
     else:
-        stated = f"{UNKNOWN} (best score {one.score:.3f}, threshold {threshold:.3f})"
+        stated = f"{UNKNOWN} (best score {one.score:.4f}, threshold {threshold:.4f})"
     answer = common.paint(stated, "bold" if one.known else "yellow")
     rows = [
         (str(rank), f"{score:.4f}", match)

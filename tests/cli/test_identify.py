@@ -26,7 +26,8 @@ def test_identify(folder, photos, others, capsys):
     assert lines[1].endswith(photos.names[0])
     found = be.load_model(folder).identify([photos.paths[0], *others.paths], k=2)
     for line, one in zip(lines[::3], found, strict=True):
-        assert line.endswith(one.species if one.known else "none of the known species")
+        refused = f"none of the known species (best score {one.score:.4f}, "
+        assert line.endswith(one.species) if one.known else refused in line
     assert any(one.known for one in found)
 
 
@@ -38,7 +39,8 @@ def test_identify_something_else(folder, tmp_path, capsys):
     words = ["identify", strange.paths[0], "--model", str(tmp_path / "strict")]
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{strange.paths[0]}: none of the known species"
+    assert lines[0].startswith(f"{strange.paths[0]}: none of the known species (best score 0.")
+    assert lines[0].endswith(", threshold 1.1000)")
     assert len(lines) == 1 + len(SPECIES)
     assert main([*words, "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
