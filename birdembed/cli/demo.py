@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=common.positive,
         default=60,
         metavar="N",
-        help="maximum number of photos, spread evenly over the folder (default: 60)",
+        help="maximum number of photos, spread evenly over the folder, at most 4 per species "
+        "(default: 60)",
     )
     output.add_output(
         parser, output.PICTURES, default="birdembed-demo.png", help="file to write the plot to"
@@ -169,7 +170,7 @@ def print_species(stage: Stage, pictures: DemoPictures) -> None:
     groups: dict[bool, dict[str, list[Any]]] = {True: {}, False: {}}
     for label, answer in zip(labels, answers, strict=True):
         groups[label in known][label] = [*groups[label in known].get(label, []), answer]
-    print("\nWhich species is it? The model's answer for one picture per species, with the score")
+    print("\nWhich species is it? The model's answers for some species, one picture each, with the score")
     for knows, most in (True, KNOWN), (False, UNSEEN):
         if groups[knows]:
             print("\n  species it was trained on" if knows else "\n  unseen species")
