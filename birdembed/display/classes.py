@@ -58,7 +58,7 @@ def plot_confusion(
                     color = "white" if share[i, j] > 0.5 else "black"
                     axes.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", color=color)
     if title:
-        axes.set_title(title)
+        figure.suptitle(title)  # above the colour bar too, which the axes do not include
     figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
     return figure
 

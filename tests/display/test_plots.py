@@ -218,3 +218,17 @@ def test_without_matplotlib(monkeypatch):
 def test_a_map_of_something_else():
     with pytest.raises(TypeError, match=r"embeddings must be an array \(n, dim\), got NoneType"):
         be.plot_map(None)
+
+
+def test_a_confusion_matrix_of_many_classes(tmp_path):
+    """Only classes that occur are drawn, and the names of hundreds of them are left out."""
+    names = [f"species {number}" for number in range(300)]
+    eye = np.eye(300, 8, dtype=np.float32)[[0, 1, 1, 2]]
+    judged = be.retrieval_metrics(eye, ["c", "a", "a", "b"], eye, ["c", "a", "d", "b"])
+    axes = drawn(judged.plot_confusion(), tmp_path).axes[0]
+    shown = [text.get_text() for text in axes.get_yticklabels()]
+    occurs = judged.confusion.any(axis=0) | judged.confusion.any(axis=1)
+    assert shown == [name for name, there in zip(judged.class_names, occurs, strict=True) if there]
+    figure = drawn(be.plot_confusion(np.eye(300, dtype=np.int64), names), tmp_path)
+    assert max(figure.get_size_inches()) < 30
+    assert not set(names) & {text.get_text() for text in figure.axes[0].get_yticklabels()}
