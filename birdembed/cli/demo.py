@@ -170,7 +170,7 @@ def print_species(stage: Stage, pictures: DemoPictures) -> None:
     groups: dict[bool, dict[str, list[Any]]] = {True: {}, False: {}}
     for label, answer in zip(labels, answers, strict=True):
         groups[label in known][label] = [*groups[label in known].get(label, []), answer]
-    print("\nWhich species is it? The model's answers for some species, one picture each, with the score")
+    print("\nWhich species is it? The answers and scores for some species, one picture each")
     for knows, most in (True, KNOWN), (False, UNSEEN):
         if groups[knows]:
             print("\n  species it was trained on" if knows else "\n  unseen species")
