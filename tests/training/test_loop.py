@@ -87,6 +87,16 @@ def test_ema_weights_are_validated_and_published(train, valid):
     assert trainer.evaluate() == {k: history.epochs[0][k] for k in trainer.evaluate()}
 
 
+@pytest.mark.parametrize("ema", [0, 1e-60])
+def test_without_an_average_the_model_ends_with_the_weights(train, valid, ema):
+    ends = []
+    for decay in (None, ema):
+        model = new_model()
+        fine_tune(model, train, valid, 1, ema=decay, **EASY)
+        ends.append(weights(model))
+    assert same(*ends)
+
+
 def test_early_stopping_by_patience(train, valid):
     history = fine_tune(
         new_model(), train, valid, 50, patience=2, **{**EASY, "lr": 1e-9, "head_lr": 1e-9}
