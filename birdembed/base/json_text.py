@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 
 def json_text(value: Any, **options: Any) -> str:
-    """Return JSON that can be written as UTF-8; it is ASCII if a string is not valid Unicode."""
-    text = json.dumps(value, ensure_ascii=False, **options)
+    """Return JSON that can be written as UTF-8; it is ASCII if a string is not valid Unicode.
+
+    NaN and infinity, which JSON does not have, become null.
+    """
+    text = _dumped(value, ensure_ascii=False, **options)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value, **options)
+        return _dumped(value, **options)
     return text
+
+
+def _dumped(value: Any, **options: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, **options)
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with None for each float that is not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def json_object(text: str | bytes) -> dict[str, Any]:

@@ -114,7 +114,8 @@ class Callback:
         ----------
         trainer : Trainer
         logs : dict
-            The values of the epoch, with the keys of `History`.
+            The values of the epoch, with the keys of `History`. A method may add values; they are
+            stored with the epoch. Numbers, text, lists, dicts and NumPy arrays are allowed.
         """
 
     def on_checkpoint(self, trainer: TrainerLike, path: str) -> Any:

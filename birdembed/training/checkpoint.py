@@ -235,7 +235,7 @@ def _text_of(checkpoint: Checkpoint, file: str, before: str, checksum: int) -> s
         **{k: v for k, v in vars(checkpoint).items() if k not in _NO_JSON},
         "preprocess": asdict(checkpoint.preprocess),
     }
-    values = json.loads(json.dumps(values))
+    values = json.loads(json_text(values))
     values[OWN] = own_checksum(values)
     return json_text(values, indent=1) + "\n"
 

@@ -22,6 +22,7 @@ from birdembed.training.checkpoint import (
 )
 from birdembed.training.engine import Diverged, StepResult
 from birdembed.training.history import History
+from birdembed.training.metric_values import make_plain
 from birdembed.training.progress import epoch_row, seconds_left
 from birdembed.training.resume import save
 from birdembed.training.run import Position, Run
@@ -187,9 +188,21 @@ class Loop:
         sizes = [run.size_at(epoch) for epoch in range(at.epoch, cfg.epochs)]
         left = seconds_left(sizes, at.seconds, afterwards)
         self._report.row(*epoch_row(logs, cfg.epochs, left))
-        go = self._tell("on_epoch_end", logs)
+        go = self._tell_epoch(logs)
         if not cfg.checkpoint_every:
             go = self._checkpoint() and go
+        return go
+
+    def _tell_epoch(self, logs: dict[str, Any]) -> bool:
+        """Call the callbacks with an epoch; what they add is stored, so it must fit into JSON."""
+        measured = dict(logs)
+        try:
+            go = self._tell("on_epoch_end", logs)
+        finally:
+            # After an error too: the checkpoint that is then written has these values.
+            wrong = make_plain(logs, measured)
+        if wrong:
+            raise TypeError(f"on_epoch_end: a callback set {'; '.join(wrong)}")
         return go
 
     def _keep_best(self, snapshot: Snapshot) -> None:

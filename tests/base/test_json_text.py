@@ -18,6 +18,13 @@ def test_ordinary_names_are_written_as_they_are():
     assert json_text(["Wendehälse"]) == '["Wendehälse"]'
 
 
+def test_numbers_that_json_lacks_are_null():
+    odd = {"a": [float("nan"), (float("-inf"), 0.5)], "Wendehälse": 10**20}
+    text = json_text(odd)
+    assert text == '{"a": [null, [null, 0.5]], "Wendehälse": 100000000000000000000}'
+    assert json_text([float("nan"), "\udcfc"]) == '[null, "\\udcfc"]'
+
+
 @pytest.mark.parametrize(
     "text", ["[" * 200_000, '{"a":' * 100_000, "", "{", "[]", "1", b"\xff\xfe\x00", "9" * 5000]
 )

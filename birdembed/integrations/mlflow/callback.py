@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import time
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,7 +205,7 @@ class MlflowCallback(Callback):
         now = int(time.time() * 1000)
         for name in names:
             value = logs.get(name)
-            if value is not None and math.isfinite(value):
+            if isinstance(value, Real) and math.isfinite(value):  # a callback may add other values
                 self._waiting.append(Metric(prefix + name, float(value), now, int(step)))
 
     def _send(self) -> None:
