@@ -4,7 +4,8 @@ The model can be used right away: `birdembed identify IMAGE --model DIR`. The ph
 used to choose the best epoch, to set the threshold for `none of the known species`, and to
 evaluate the finished model.
 
-Training starts from --model. Files that cannot be read are skipped and listed.
+Training starts from --model; with --resume it continues with the model of the checkpoint. Files
+that cannot be read are skipped and listed.
 
 At the end the scores on the photos in --valid are printed (`birdembed evaluate --help` explains
 them), and how well the threshold works:
@@ -271,6 +272,25 @@ def _add_gallery(
     return index, fit
 
 
+def _model_to_train(args: argparse.Namespace, checkpoint_dir: str) -> be.Model:
+    """Return the model that the training starts from or continues with, and print its source."""
+    from birdembed.training.checkpoint import has_checkpoint, read_checkpoint
+    from birdembed.training.resume import model_to_resume
+
+    if not (args.resume and has_checkpoint(checkpoint_dir)):
+        model = common.load_model(args)
+        common.say(f"starting from the model {model.source}")
+        return model
+    if args.model:
+        model = common.load_model(args)
+        check_source(snapshot_of(model).source, checkpoint_dir)
+    else:
+        # The checkpoint has all of it, and the folder that the run started from may be gone.
+        model = model_to_resume(read_checkpoint(checkpoint_dir))
+    common.say(f"continuing the training of {model.source}")
+    return model
+
+
 def _train(
     args: argparse.Namespace, config: dict[str, Any], model: be.Model, photos: _Photos
 ) -> be.History:
@@ -305,7 +325,6 @@ def _train(
 def run(args: argparse.Namespace) -> int:
     """Train a model, fit its gallery, and write its folder."""
     import birdembed as be
-    from birdembed.training.checkpoint import has_checkpoint
 
     config = config_of(args)  # check the options before any work
     check_output(args, config["checkpoint_dir"])
@@ -313,14 +332,8 @@ def run(args: argparse.Namespace) -> int:
     common.use_threads(args)
     photos = _read_photos(args)
     with made_folder(args.output):
-        model = common.load_model(args)
+        model = _model_to_train(args, config["checkpoint_dir"])
         started_from = model.source
-        if args.resume and args.model:
-            check_source(snapshot_of(model).source, config["checkpoint_dir"])
-        if args.resume and has_checkpoint(config["checkpoint_dir"]):
-            common.say(f"continuing the training of {started_from}")
-        else:
-            common.say(f"starting from the model {started_from}")
         history = _train(args, config, model, photos)
     try:
         index, fit = _add_gallery(model, photos.train, photos.valid, photos.unknown)

@@ -47,7 +47,8 @@ def fine_tune(
     epochs : int
     resume : bool
         Continue from the checkpoint in `checkpoint_dir`, or start from scratch if there is none.
-        Use a larger `epochs` to extend a finished run.
+        Use a larger `epochs` to extend a finished run. Weights, preprocessing and species names
+        are those of the checkpoint; of `model` only the architecture has to match.
     callbacks : sequence of Callback or callable
         A plain callable ``(trainer, logs)`` is called after each epoch; return ``False`` to stop
         training.

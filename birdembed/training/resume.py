@@ -12,8 +12,11 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import WeightsError
 from birdembed.base.text import some
+from birdembed.images.preprocess import Preprocess
+from birdembed.model.model import Model
 from birdembed.model.snapshot import Snapshot
-from birdembed.model.stateful import set_snapshot, snapshot_of
+from birdembed.model.stateful import model_of, set_snapshot, snapshot_of
+from birdembed.pretrained.contents import Pretrained
 from birdembed.training.checkpoint import Checkpoint, read_best, write_best, write_checkpoint
 from birdembed.training.checkpoint_files import check_free
 from birdembed.training.classes import data_digest
@@ -73,7 +76,8 @@ def check_classes(found: Checkpoint, architecture: str, train: ImageFolder, path
     """
     if found.architecture != architecture:
         raise WeightsError(
-            f"{path}: the checkpoint is a {found.architecture}, but the model is a {architecture}"
+            f"{path}: the checkpoint is a {found.architecture}, but the model is a {architecture}; "
+            f"pass a {found.architecture}, or call Trainer.resume, which needs no model"
         )
     theirs, ours = found.class_names, list(train.class_names)
     if theirs != ours:
@@ -151,8 +155,13 @@ def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> N
     note = check_classes(found, run.model.architecture, run.train_data, os.fspath(directory))
     if note:
         run.report.warn(note)
-    set_snapshot(run.model, replace(snapshot_of(run.model), preprocess=found.preprocess))
+    now = snapshot_of(run.model)
+    set_snapshot(
+        run.model,
+        replace(now, preprocess=found.preprocess, species_names=found.species_names),
+    )
     run.base_size = found.base_size
+    run.batches.preprocess = first_preprocess(found)
     run.engine = run.engine_of(state_of(found))
     run.engine.restore(found.arrays, found.learned, found.step)
     # In older checkpoints all images had a label.
@@ -163,6 +172,24 @@ def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> N
     if run.valid_data is not None and best:
         given = read_best(directory, best["epoch"])
         run.best = None if given is None else Snapshot.of(given)
+
+
+def model_to_resume(found: Checkpoint) -> Model:
+    """Return a model for a run that continues from a checkpoint, without the original one."""
+    given = Pretrained(
+        found.architecture,
+        state_of(found),
+        first_preprocess(found),
+        class_names=found.class_names,
+        species_names=found.species_names,
+        source=found.source,
+    )
+    return model_of(Model, given)
+
+
+def first_preprocess(found: Checkpoint) -> Preprocess:
+    """Return the preprocessing of the model that the run started from."""
+    return replace(found.preprocess, size=found.base_size)
 
 
 def state_of(found: Checkpoint) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,14 +13,13 @@ from birdembed.data.folder import ImageFolder
 from birdembed.data.targets import smoothed_targets
 from birdembed.model.encoding import check_pixels
 from birdembed.model.model import Model
-from birdembed.model.stateful import model_of, snapshot_of, writing
-from birdembed.pretrained.contents import Pretrained
+from birdembed.model.stateful import snapshot_of, writing
 from birdembed.training.callbacks import Callbacks
 from birdembed.training.checkpoint import read_checkpoint
 from birdembed.training.config import TrainConfig
 from birdembed.training.history import History
 from birdembed.training.loop import Loop
-from birdembed.training.resume import check_config, options_of, restore, save, state_of
+from birdembed.training.resume import check_config, model_to_resume, options_of, restore, save
 from birdembed.training.run import Run
 from birdembed.training.validation import validate
 from birdembed.weights.projection import Projection
@@ -297,15 +295,8 @@ class Trainer:
         found = read_checkpoint(directory)
         options = {"checkpoint_dir": os.fspath(directory), **changes}
         config = TrainConfig.from_dict(options_of(found), **options)
-        given = Pretrained(
-            found.architecture,
-            state_of(found),
-            replace(found.preprocess, size=found.base_size),
-            class_names=found.class_names,
-            species_names=found.species_names,
-            source=found.source,
-        )
-        trainer = cls(model_of(Model, given), train, valid, config, callbacks, show_progress_bar)
+        model = model_to_resume(found)
+        trainer = cls(model, train, valid, config, callbacks, show_progress_bar)
         check_config(trainer.config, found, os.fspath(directory))
         restore(trainer._run, found, directory)
         return trainer

@@ -239,13 +239,37 @@ def test_finetune_resumes_no_run_of_another_model(
     assert f"started from {folder}, not from other; continue with --model {folder}" in error
     assert not went_on("timm/resnet50.tv_in1k@0123456789ab", "--model", "other")
     assert "--model timm/resnet50.tv_in1k, or" in capsys.readouterr().err
-    assert went_on(folder)  # no model was named
     # The same folder, written in other ways or moved.
     assert went_on("other", "--model", str(tmp_path / "other") + "/")
     assert went_on("../gone/other", "--model", "other")
     # Not a new run's business.
     words[words.index("--resume")] = "--force"
     assert went_on(folder, "--model", "other")
+
+
+def test_finetune_resumes_with_the_model_of_the_checkpoint(
+    training, folder, photos, tmp_path, capsys
+):
+    model = be.load_model(folder)
+    model.species_names = {"JAY": ("Eurasian Jay", "Garrulus glandarius")}
+    out = tmp_path / "m"
+    trainer = be.Trainer(model, photos, image_size=96, head_epochs=0)
+    trainer.save_checkpoint(out / "checkpoints")
+    # No model is named, and the default one is of another architecture.
+    assert main(["finetune", photos.root, "-o", str(out), "--resume", "--json"]) == 0
+    (call,) = training
+    assert (call.resume, call.model.architecture) == (True, "resnet18")
+    assert call.model.species_names == model.species_names
+    np.testing.assert_array_equal(
+        call.model.state_dict()["conv1.weight"], model.state_dict()["conv1.weight"]
+    )
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["started_from"] == folder
+    assert f"continuing the training of {folder}" in shown.err.splitlines()
+    (out / "checkpoints" / "last.json").write_text("{}")
+    assert main(["finetune", photos.root, "-o", str(out), "--resume"]) == 1
+    assert "last.json: has format None" in capsys.readouterr().err
+    assert len(training) == 1
 
 
 def test_finetune_replaces_no_finished_model(training, folder, photos, tmp_path, capsys):

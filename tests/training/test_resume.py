@@ -10,7 +10,16 @@ import sys
 import numpy as np
 import pytest
 
-from birdembed import ImageFolder, TrainConfig, Trainer, WeightsError, fine_tune, load_model
+from birdembed import (
+    ImageFolder,
+    Model,
+    Preprocess,
+    TrainConfig,
+    Trainer,
+    WeightsError,
+    fine_tune,
+    load_model,
+)
 from birdembed.training import checkpoint, loop, resume
 from tests.support import ROOT, train_run
 from tests.support.small_training import EASY, Stop, edited, interrupt, new_model, same
@@ -102,6 +111,22 @@ def test_a_finished_run_is_extended(train, valid, tmp_path):
     whole = new_model()
     fine_tune(whole, train, valid, 4, **{**options, "checkpoint_dir": None})
     assert same(model.state_dict(), whole.state_dict())
+
+
+def test_names_and_preprocessing_are_those_of_the_checkpoint(train, valid, tmp_path):
+    names = {NAMES[0]: ("Wren", "Troglodytes troglodytes")}
+    whole, model = new_model(), new_model()
+    whole.species_names = model.species_names = names
+    fine_tune(whole, train, valid, 2, **EASY)
+    options = {**EASY, "checkpoint_dir": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(model, train, valid, 2, callbacks=Stop(3, interrupt), **options)
+    other = Model("resnet50", preprocess=Preprocess(size=64, mean=(0.1, 0.2, 0.3)))
+    other.species_names = {"heron": ("Grey Heron", "Ardea cinerea")}
+    fine_tune(other, train, valid, 2, resume=True, **options)
+    assert other.species_names == names
+    assert other.preprocess == whole.preprocess
+    assert same(other.state_dict(), whole.state_dict())
 
 
 def test_a_rate_nobody_chose_fits_the_run_and_stays_with_it(train, tmp_path):
