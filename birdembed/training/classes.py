@@ -128,9 +128,13 @@ def class_weights(config: TrainConfig, data: ImageFolder) -> NDArray[np.float32]
         given = [given[name] for name in names]
     if len(given) != len(names):
         raise ValueError(f"class_weights has {len(given)} numbers for {len(names)} classes")
-    if not any(given):
+    with np.errstate(over="ignore"):  # too large for float32: not finite
+        weights = np.asarray(given, np.float32)
+    if not weights.any():
         raise ValueError("class_weights must not be all 0")
-    return np.asarray(given, np.float32)
+    if not np.isfinite(weights).all():
+        raise ValueError(f"class_weights: {max(given):g} is too large for float32")
+    return weights
 
 
 def spread_rows(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:

@@ -110,6 +110,8 @@ def train_head(
             x = inputs[rows]
             target = smoothed_targets(labels[rows], classes, smoothing, own)
             share = np.ones(len(rows)) if weights is None else weights[labels[rows]]
+            if not share.any():
+                continue  # only classes of weight 0: nothing to learn
             share = (share / share.sum()).astype(np.float32)[:, None]
             slope = ((softmax(x @ value.T, np.float32) - target) * share).T @ x
             first += (slope - first) * np.float32(1 - BETA1)

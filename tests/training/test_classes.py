@@ -25,3 +25,11 @@ def test_two_spellings_of_a_class_have_one_weight():
     assert TrainConfig(class_weights={one: 3, two: 3}).class_weights == {one: 3}
     with pytest.raises(ValueError, match="class_weights has two weights for class 'Café'"):
         TrainConfig(class_weights={one: 3, two: 4})
+
+
+def test_weights_that_float32_does_not_hold_are_refused():
+    data = be.ImageFolder.from_lists(["a", "b"], ["Jay", "Owl"])
+    with pytest.raises(ValueError, match="class_weights must not be all 0"):
+        class_weights(TrainConfig(class_weights=[0, 1e-60]), data)
+    with pytest.raises(ValueError, match="1e\\+60 is too large for float32"):
+        class_weights(TrainConfig(class_weights={"Jay": 1, "Owl": 1e60}), data)

@@ -66,3 +66,21 @@ def test_a_head_trained_first_tells_the_classes_apart():
     only = train_head(*start, features, labels, config, np.array([1, 0, 0], np.float32))
     assert ((features @ only[0].T + only[1]).argmax(axis=1) == 0).mean() > 0.9
     assert bias.shape == (3,)
+
+
+def test_images_of_weight_zero_are_no_part_of_the_head():
+    rng = np.random.default_rng(0)
+    labels = np.array([0] * 290 + [1, 2] * 5)
+    centers = np.eye(3, 20, dtype=np.float32)
+    features = centers[labels] + 0.3 * rng.standard_normal((300, 20)).astype(np.float32)
+    config = TrainConfig(head_epochs=60)
+    start = np.zeros((3, 20), np.float32), np.zeros(3, np.float32)
+    # With weights, a block of 128 images may have none that counts.
+    found = train_head(*start, features, labels, config, np.array([0, 1, 1], np.float32))
+    assert np.isfinite(found[0]).all()
+    scores = features @ found[0].T + found[1]
+    rare = labels > 0
+    assert (scores.argmax(axis=1)[rare] == labels[rare]).all()
+    none = train_head(*start, features, labels * 0, config, np.array([0, 1, 1], np.float32))
+    assert not none[0].any()
+    assert not none[1].any()
