@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,8 +37,7 @@ def model_card(config: Mapping[str, Any], name: str) -> str:
     name : str
         Title of the card.
     """
-    own = config["birdembed"]
-    training = own.get("training") or {}
+    training = _object(config["birdembed"], "training")
     parts = [
         _front_matter(config, training),
         f"{MARK}\n\n# {name}\n\n{_summary(config, training)}",
@@ -64,7 +64,7 @@ def _front_matter(config: Mapping[str, Any], training: Mapping[str, Any]) -> str
         "pipeline_tag: image-feature-extraction",
         f"tags: {json_text(tags)}",
     ]
-    base = str(training.get("started_from", "")).partition("@")[0]
+    base = str(training.get("started_from") or "").partition("@")[0]
     if base.count("/") == 1:
         lines.append(f"base_model: {json_text(base)}")
     return "\n".join(["---", *lines, "---"])
@@ -126,8 +126,8 @@ def _suits_timm(config: Mapping[str, Any]) -> bool:
 def _training(training: Mapping[str, Any]) -> list[str]:
     """Return the sections about the training and the gallery, if there are numbers."""
     parts = []
-    options, data = training.get("config") or {}, training.get("data") or {}
-    best = training.get("best") or {}
+    options, data = _object(training, "config"), _object(training, "data")
+    best = _object(training, "best")
     if options:
         rows = [("data", f"{data.get('train_images')} images of {data.get('classes')} classes")]
         rows += [
@@ -138,11 +138,17 @@ def _training(training: Mapping[str, Any]) -> list[str]:
     if scores:
         head = f"Best epoch ({best.get('epoch')}), on {data.get('valid_images')} other images:"
         parts.append(f"{head}\n\n" + _table(("score", "value"), scores))
-    gallery = training.get("gallery") or {}
+    gallery = _object(training, "gallery")
     rows = [(text, f"{gallery[k]:.3f}") for k, text in _GALLERY.items() if _number(gallery.get(k))]
     if rows:
         parts.append("## Known and unseen species\n\n" + _table(("share", "value"), rows))
     return parts
+
+
+def _object(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object of a record; {} for another type, because other programs write records."""
+    value = values.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _option(value: Any) -> str:
@@ -155,7 +161,8 @@ def _option(value: Any) -> str:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return plain and abs(value) <= sys.float_info.max
 
 
 def _table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:

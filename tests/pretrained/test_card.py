@@ -51,7 +51,7 @@ def test_card(model, tmp_path):
         "Best epoch (5), on 30 other images",
         "| 0.9877 |",
         "| loss | Distill(array, weight=6.0); SupCon(0.1) |",
-        "| images of unseen species that are accepted | 0.062 |",
+        "| images of species outside the gallery that are accepted | 0.062 |",
         "Barn Owl (Tyto alba)",
         'be.load_model("my-birds")',
     ):
@@ -90,3 +90,21 @@ def test_the_bundled_model_has_numbers_for_one():
     card = model_card(config, DEFAULT_MODEL)
     assert f"{config['num_classes']} classes" in card
     assert "Bald Eagle (Haliaeetus leucocephalus)" in card
+
+
+def test_records_of_other_programs_have_a_card_too(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    values = [[1], "text", 5, 10**400, float("nan"), True, None, {"epoch": {}}]
+    for part in ("config", "data", "best", "gallery", "started_from"):
+        for value in values:
+            config["birdembed"]["training"] = {**TRAINING, part: value}
+            assert "# name" in model_card(config, "name")
+    best = {"epoch": 5, "valid_accuracy": 0.98765, "valid_loss": 10**400, "map_at_r": float("nan")}
+    config["birdembed"]["training"] = {**TRAINING, "best": best}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    be.load_model(tmp_path).save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "0.9877" in card
+    assert "| loss | 1" not in card
+    assert "MAP@R" not in card
