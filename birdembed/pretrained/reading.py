@@ -33,9 +33,9 @@ from birdembed.pretrained.preprocess_config import (
     preprocess_from_timm,
     preprocess_from_transformers,
 )
-from birdembed.weights.projection import POOLINGS, read_projection
+from birdembed.weights.projection import POOLINGS, Projection, read_projection
 from birdembed.weights.reading import read_weights
-from birdembed.weights.state_dict import ARCHITECTURES, to_native
+from birdembed.weights.state_dict import ARCHITECTURES, FEATURES, to_native
 
 _TRIES = 20  # maximum number of saves by other processes while a folder is read
 
@@ -119,6 +119,18 @@ def _calibration(values: Any, config_path: Path) -> dict[str, float] | None:
     return numbers
 
 
+def _projection(path: Path, architecture: str) -> Projection:
+    """Return the projection of a folder; raise a WeightsError if it is of another network."""
+    projection = read_projection(path)
+    given, needed = len(projection.mean), FEATURES[architecture]
+    if given != needed:
+        raise WeightsError(
+            f"{path}: takes {given} features, but {architecture} has {needed}; the file is "
+            "damaged or belongs to another model"
+        )
+    return projection
+
+
 def _ranges(values: Any, length: int, config_path: Path) -> np.ndarray | None:
     """Return the ranges from the object "int8" in the birdembed part of config.json."""
     if values is None:
@@ -192,7 +204,7 @@ def _read_own(pretrained: Pretrained, own: Mapping[str, Any], folder: Path) -> N
     pretrained.species_names = _species_names(own.get("species"), path)
     projection = _field(own, "projection", Mapping, "an object", path)
     if projection:
-        pretrained.projection = read_projection(file_in(folder, PROJECTION))
+        pretrained.projection = _projection(file_in(folder, PROJECTION), pretrained.architecture)
         pretrained.project_by_default = bool(
             _field(projection, "default", bool, "true or false", path)
         )

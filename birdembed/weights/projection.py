@@ -55,6 +55,8 @@ class Projection:
                 "expected mean of shape (features,) and matrix of shape (features, dim), "
                 f"got {mean.shape} and {matrix.shape}"
             )
+        if not matrix.size:
+            raise ValueError(f"matrix must not be empty, got {matrix.shape}")
         if not (np.isfinite(mean).all() and np.isfinite(matrix).all()):
             raise ValueError("mean and matrix must be finite")
         for name, array in (("mean", mean), ("matrix", matrix)):

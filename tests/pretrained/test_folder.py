@@ -388,6 +388,18 @@ def test_damaged_folders(tmp_path, model, damage, message):
         read_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("features", "dim", "message"),
+    [(100, 5, "takes 100 features, but resnet50 has 2048"), (2048, 0, "must not be empty")],
+)
+def test_a_projection_of_another_network(tmp_path, model, features, dim, message):
+    write_pretrained(tmp_path, model)
+    arrays = {"mean": np.zeros(features, "f4"), "matrix": np.zeros((features, dim), "f4")}
+    save_file(arrays, tmp_path / "projection.safetensors")
+    with pytest.raises(WeightsError, match=rf"projection\.safetensors: .*{message}"):
+        read_pretrained(tmp_path)
+
+
 def test_bare_files(tmp_path, state):
     save_file(state, tmp_path / "x.safetensors")
     bare = read_bare(tmp_path / "x.safetensors", num_classes=0)
