@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SMOOTHING = 0.9  # of the moving average of the loss
-_GONE = 4.0  # the loss has diverged if it is this many times the minimum
+_GONE = 3.0  # the loss has diverged if it is above the minimum by this many times its size
 
 
 @public
@@ -134,7 +134,7 @@ def lr_find(
             lrs.append(lr)
             losses.append(smooth)
             report.update(1, lr=lr, loss=smooth)
-            if smooth > _GONE * min(losses):
+            if _has_diverged(losses):
                 break
     finally:
         report.close()
@@ -148,6 +148,13 @@ def lr_find(
 def _endless(run: Run) -> Iterator[Any]:
     for epoch in itertools.count():
         yield from run.batches.epoch(epoch, run.size_at(0))
+
+
+def _has_diverged(losses: list[float]) -> bool:
+    """Return whether the last loss is far above the minimum, which may be negative."""
+    low = min(losses)
+    size = low if low > 0 else max(-low, losses[0] - low)
+    return losses[-1] - low > _GONE * size > 0
 
 
 def suggest(lrs: list[float], losses: list[float]) -> float:

@@ -15,7 +15,7 @@ from birdembed import (
     recalibrate_batch_norm,
 )
 from birdembed.training.batch_norm import conv_statistics, is_folded, unfold
-from birdembed.training.lr_find import suggest
+from birdembed.training.lr_find import _has_diverged, suggest
 from birdembed.training.param_groups import batch_norms
 from tests.support import fake_core_trainer as fake
 from tests.support import tolerances
@@ -191,6 +191,37 @@ def test_what_lr_find_refuses(small_core, train, options, error, words):
     model = Model("resnet50", preprocess=Preprocess(size=96))
     with pytest.raises(error, match=words):
         lr_find(model, train, **{**EASY, **options})
+
+
+@pytest.mark.parametrize("shift", [-10.0, -2.0])
+def test_a_rate_is_found_for_a_loss_below_zero(small_core, train, shift):
+    def loss(features, labels):
+        return shift, np.zeros_like(features)
+
+    options = {k: v for k, v in EASY.items() if k != "lr"}
+    model = Model("resnet50", preprocess=Preprocess(size=96))
+    plain = lr_find(model, train, steps=30, **options)
+    found = lr_find(model, train, steps=30, loss=loss, **options)
+    both = min(len(plain.losses), len(found.losses))
+    assert both > 10
+    assert found.losses[:both] == pytest.approx([x + shift for x in plain.losses[:both]])
+
+
+@pytest.mark.parametrize(
+    ("losses", "gone"),
+    [
+        ([1.0, 0.5, 1.99], False),
+        ([1.0, 0.5, 2.01], True),
+        ([-1.0, -1.2, 2.3], False),
+        ([-1.0, -1.2, 2.5], True),
+        ([0.0, 0.0, 0.1], False),
+        ([0.4, 0.0, 1.1], False),
+        ([0.4, 0.0, 1.3], True),
+    ],
+)
+def test_when_a_loss_has_diverged(losses, gone):
+    assert _has_diverged(losses) == gone
+    assert not _has_diverged(losses[:1])
 
 
 def test_the_suggestion_lies_on_the_way_down():
