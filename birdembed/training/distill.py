@@ -98,6 +98,9 @@ class Distill:
         for name, least in (("weight", 1e-30), ("temperature", 1e-30), ("lr_factor", 0)):
             value = check_number(name, getattr(self, name), least)
             object.__setattr__(self, name, value)
+        if isinstance(self.targets, type):
+            name = self.targets.__name__
+            raise TypeError(f"targets is the class {name}; pass an instance of it: {name}()")
         if not callable(self.targets):
             object.__setattr__(self, "targets", checked_rows(self.targets, "targets"))
 

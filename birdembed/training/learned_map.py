@@ -14,7 +14,7 @@ from birdembed.training.adamw import BETA1, BETA2, EPS
 from birdembed.training.cosine_loss import cosine_loss
 from birdembed.training.distill import Distill
 from birdembed.training.ridge import fit_ridge
-from birdembed.training.teacher import rows_of
+from birdembed.training.teacher import check_same_width, rows_of
 from birdembed.weights.projection import Projection
 
 Array = NDArray[np.float32]
@@ -72,7 +72,10 @@ class LearnedMap:
 
     def see(self, batch: Any) -> None:
         """Store the targets of a batch; `fit` gets the features of the same images in order."""
-        self._seen.append(rows_of(self.spec.targets, batch))
+        rows = rows_of(self.spec.targets, batch)
+        if self._seen:
+            check_same_width(rows.shape[1], self._seen[0].shape[1])
+        self._seen.append(rows)
 
     def fit(self, features: Array) -> str:
         """Fit the map to the features of the stored targets; return a sentence about the fit."""
@@ -99,6 +102,7 @@ class LearnedMap:
         """Return the loss and the gradient of the features; that of the map is in `gradient`."""
         assert self.state is not None
         targets = rows_of(self.spec.targets, batch)
+        check_same_width(targets.shape[1], self.state.matrix.shape[1])
         weight = self.spec.weight
         loss, d_features, self.gradient = mapped_loss(features, self.state.matrix, targets, weight)
         return loss, d_features

@@ -19,6 +19,9 @@ def check_loss(value: Any) -> Any:
             "loss must be 'cross_entropy' or a callable (features, labels) -> (loss, d_features), "
             f"or a list of these, got {wrong[0] if wrong else value!r}"
         )
+    classes = [one.__name__ for one in given if isinstance(one, type)]
+    if classes:
+        raise TypeError(f"loss is the class {classes[0]}; pass an instance of it: {classes[0]}()")
     return tuple(value) if isinstance(value, (list, tuple)) else value
 
 

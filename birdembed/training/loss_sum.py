@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.text import shown
 from birdembed.training.distill import Distill
 from birdembed.training.learned_map import LearnedMap, MapState, Rules
 from birdembed.weights.projection import Projection
@@ -142,16 +143,27 @@ def _checked(term: Any, features: Array, batch: Any) -> tuple[float, Array]:
 
 
 def _as_numbers(result: Any, features: Array) -> tuple[float, Array]:
-    """Return the result of a loss; raise a TypeError or ValueError if it is not numeric."""
+    """Return the result of a loss; raise a TypeError or ValueError if it is no such pair."""
     try:
         value, slope = result
-        value, slope = float(value), np.asarray(slope)
     except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"loss must return (loss, d_features), got {type(result).__name__}"
-        ) from error
+        raise TypeError(f"loss must return (loss, d_features), got {shown(result)}") from error
+    value, slope = _real(value, "a value"), _real(slope, "d_features")
+    if value.ndim:
+        raise TypeError(f"loss returned a value of shape {value.shape}, expected a single number")
     if slope.shape != features.shape:
         raise ValueError(
             f"loss returned d_features of shape {slope.shape}, expected {features.shape}"
         )
-    return value, np.ascontiguousarray(slope, np.float32)
+    return float(value), np.ascontiguousarray(slope, np.float32)
+
+
+def _real(part: Any, what: str) -> NDArray[Any]:
+    """Return an array of real numbers; raise a TypeError if a part of the result is another one."""
+    try:
+        array = np.asarray(part)
+    except ValueError as error:
+        raise TypeError(f"loss returned {what} that NumPy cannot read: {error}") from error
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"loss returned {what} of dtype {array.dtype}, expected real numbers")
+    return array

@@ -51,6 +51,15 @@ def check_width(targets: int, features: int) -> None:
         )
 
 
+def check_same_width(now: int, before: int) -> None:
+    """Raise a ValueError if a teacher returned other dimensions than the map was fitted to."""
+    if now != before:
+        raise ValueError(
+            f"targets of Distill have {now} dimensions, but had {before} in the batches before; "
+            "use one teacher for the whole training"
+        )
+
+
 def rows_of(targets: Any, batch: Any) -> NDArray[np.float32]:
     """Return the targets ``(n, d)`` of a batch, rows of length 1 or NaN.
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from birdembed.base.public import public
 from birdembed.data.folder import ImageFolder
@@ -122,7 +123,8 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            `x` or `y` has another type or shape, or a class is not in `train`.
+            `x`, `y` or `positions` has another type or shape, or a class or position is not in
+            `train`.
         """
         x, y = check_pixels(x), np.asarray(y)
         classes = len(self.train_data.class_names)
@@ -132,11 +134,11 @@ class Trainer:
             raise ValueError(
                 f"y must be 0 to {classes - 1}, or -1 for no label, got {y.min()} to {y.max()}"
             )
+        rows = None if positions is None else _rows(positions, len(x), len(self.train_data))
         run = self._run
         engine = run.ready()
         run.begin(head=False)
         targets = smoothed_targets(y, classes, self.config.label_smoothing)
-        rows = None if positions is None else np.asarray(positions, np.int64)
         batch = SimpleNamespace(
             pixels=x, labels=y.astype(np.int64), targets=targets, positions=rows
         )
@@ -300,6 +302,19 @@ class Trainer:
         check_config(trainer.config, found, os.fspath(directory))
         restore(trainer._run, found, directory)
         return trainer
+
+
+def _rows(positions: Any, count: int, images: int) -> NDArray[np.int64]:
+    """Return the checked positions of a batch of `count` images in `images` images."""
+    rows = np.asarray(positions)
+    if rows.dtype.kind not in "iu" or rows.shape != (count,):
+        raise ValueError(f"positions must be {count} integers, got {rows.dtype} {rows.shape}")
+    if rows.min() < 0 or rows.max() >= images:
+        raise ValueError(
+            f"positions must be 0 to {images - 1}, the images of train, got {rows.min()} to "
+            f"{rows.max()}"
+        )
+    return rows.astype(np.int64)
 
 
 def trainer_of(run: Run, callbacks: Any) -> Trainer:

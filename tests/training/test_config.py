@@ -89,6 +89,8 @@ def test_unknown_options_are_refused_with_a_suggestion(name, meant):
         ({"freeze": 3}, TypeError, "freeze"),
         ({"bn": "eval"}, ValueError, "bn"),
         ({"loss": "triplet"}, ValueError, "loss"),
+        ({"loss": SupCon}, TypeError, r"loss is the class SupCon; pass an instance.*SupCon\(\)"),
+        ({"loss": ["cross_entropy", SupCon]}, TypeError, "loss is the class SupCon"),
         ({"on_error": "nan"}, ValueError, "on_error"),
         ({"class_weights": "equal"}, TypeError, "class_weights"),
         ({"augment": "weak"}, ValueError, "augment must be one of None, 'default', 'turned', "),

@@ -254,6 +254,21 @@ def test_a_step_that_is_abandoned_leaves_map_and_network_alone(train):
 
 
 @pytest.mark.usefixtures("small_core")
+@pytest.mark.parametrize("late", [2, 9])  # while the map is fitted, in a step
+def test_a_teacher_keeps_its_dimensions(train, late):
+    calls = []
+
+    def teacher(pixels):
+        calls.append(1)
+        return np.ones((len(pixels), 3 if len(calls) < late else 2)) + pixels.mean((1, 2, 3))[:, None]
+
+    with pytest.raises(ValueError, match="targets of Distill have 2 dimensions, but had 3"):
+        fine_tune(new_model(), train, epochs=2, loss=Distill(teacher), **EASY)
+    with pytest.raises(TypeError, match=r"targets is the class Trainer; pass an instance"):
+        Distill(Trainer)
+
+
+@pytest.mark.usefixtures("small_core")
 def test_a_callable_teacher_sees_the_students_view(train):
     seen = []
 

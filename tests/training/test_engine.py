@@ -73,6 +73,26 @@ def test_a_step_by_hand_is_a_step_of_the_core(train):
         trainer.step(x.astype(np.float64), np.arange(4))
 
 
+@pytest.mark.parametrize(
+    ("positions", "text"),
+    [
+        ([-1, 0, 1, 2], "positions must be 0 to 47, the images of train, got -1 to 2"),
+        ([0, 1, 2, 48], "got 0 to 48"),
+        ([0.0, 1.0, 2.0, 3.0], r"positions must be 4 integers, got float64 \(4,\)"),
+        (range(5), r"positions must be 4 integers, got int64 \(5,\)"),
+        (7, r"got int64 \(\)"),
+        (["a", "b", "c", "d"], "positions must be 4 integers"),
+    ],
+)
+def test_positions_are_those_of_images_of_train(train, positions, text):
+    trainer = Trainer(new_model(), train, **EASY)
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    with pytest.raises(ValueError, match=text):
+        trainer.step(x, np.arange(4), positions)
+    assert trainer.step_count == 0
+    assert trainer.step(x, np.arange(4), np.array([0, 0, 47, 5], np.uint8)) > 0
+
+
 def _model_of(state):
     model = new_model(num_classes=4, class_names=NAMES)
     model.load_state_dict(state)
@@ -86,7 +106,8 @@ def test_own_losses_are_added_and_checked(train):
     joined = Trainer(new_model(), train, loss=SupCon(0.1, 0.2), **EASY)
     features = plain._run.ready().core.forward(x)
     extra, slope = SupCon(0.1, 0.2)(features, y)
-    assert joined.step(x, y) == pytest.approx(plain.step(x, y) + extra, rel=1e-6)
+    plain_loss = plain.step(x, y)
+    assert joined.step(x, y) == pytest.approx(plain_loss + extra, rel=1e-6)
     assert not np.allclose(joined.gradients()["conv1.weight"], plain.gradients()["conv1.weight"])
     wrong = Trainer(new_model(), train, loss=lambda f, y: (1.0, slope[:1]), **EASY)
     with pytest.raises(ValueError, match="d_features of shape"):
@@ -94,6 +115,20 @@ def test_own_losses_are_added_and_checked(train):
     wrong = Trainer(new_model(), train, loss=lambda f, y: 1.0, **EASY)
     with pytest.raises(TypeError, match="loss must return"):
         wrong.step(x, y)
+    wrong_results = [
+        ((1.0, slope * 1j), "d_features of dtype complex64, expected real numbers"),
+        ((1.0, slope.astype(str)), "d_features of dtype <U"),
+        ((1.0, [[1.0], [1.0, 2.0]]), "d_features that NumPy cannot read"),
+        ((np.array([1.0]), slope), r"a value of shape \(1,\), expected a single number"),
+        ((2j, slope), "a value of dtype complex128"),
+        (("1.0", slope), "a value of dtype <U3"),
+    ]
+    for result, text in wrong_results:
+        wrong = Trainer(new_model(), train, loss=lambda f, y, result=result: result, **EASY)
+        with pytest.raises(TypeError, match=text):
+            wrong.step(x, y)
+    right = Trainer(new_model(), train, loss=lambda f, y: (np.array(extra, "f4"), slope), **EASY)
+    assert right.step(x, y) == pytest.approx(plain_loss + extra, rel=1e-6)
 
 
 def test_class_weights(train):
