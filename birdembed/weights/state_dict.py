@@ -12,7 +12,7 @@ import numpy as np
 from birdembed import _core
 from birdembed._core import WeightsError
 from birdembed.base.checks import check_choice
-from birdembed.base.text import some
+from birdembed.base.text import error_text, shown, some
 from birdembed.weights.tensors import StoredTensor
 
 #: Channels of the last feature map, and so numbers of a raw embedding, by architecture.
@@ -190,13 +190,16 @@ def to_native(
     return held, {name: _values(native[name].floats, name, source) for name, _ in table}
 
 
-def _as_array(value: Any) -> np.ndarray:
+def _as_array(value: Any, name: str) -> np.ndarray:
     """Convert a value to an array, also a torch tensor on a GPU or in bfloat16."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":  # not in NumPy; float32 has all its values
-            value = value.float()
-    return np.asarray(value)
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            if str(value.dtype) == "torch.bfloat16":  # not in NumPy; float32 has all its values
+                value = value.float()
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"state_dict: {name} is not an array: {error_text(error)}") from error
 
 
 def native_state(
@@ -220,13 +223,18 @@ def native_state(
     Raises
     ------
     WeightsError
-        Names are missing or unexpected, a shape is wrong, or an array is not numeric.
+        `arrays` is not a mapping of names, names are missing or unexpected, a shape is wrong, or
+        an array is not numeric.
     """
+    if not isinstance(arrays, Mapping):
+        raise WeightsError(f"state_dict must be arrays by name, got {shown(arrays)}")
     given = {}
     for name, value in arrays.items():
+        if not isinstance(name, str):
+            raise WeightsError(f"state_dict: the names must be text, got {shown(name)}")
         if name.endswith("num_batches_tracked") or (present and name not in present):
             continue
-        array = _as_array(value)
+        array = _as_array(value, name)
         kind = f"F{array.dtype.itemsize * 8}" if array.dtype.kind == "f" else array.dtype.name
         given[name] = StoredTensor(kind, array)
     merged = {name: StoredTensor("F32", array) for name, array in present.items()} | given

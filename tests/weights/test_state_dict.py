@@ -5,7 +5,7 @@ import pytest
 
 from birdembed import _core
 from birdembed._core import WeightsError
-from birdembed.weights.state_dict import from_transformers, to_native, to_saved
+from birdembed.weights.state_dict import from_transformers, native_state, to_native, to_saved
 from birdembed.weights.tensors import StoredTensor
 from tests.support.networks import (
     ARCHITECTURES,
@@ -167,3 +167,30 @@ def test_a_negative_variance_is_refused():
     state["bn1.running_var"] = np.full(64, -1, np.float32)
     with pytest.raises(WeightsError, match=r"x: bn1\.running_var has a negative variance"):
         to_native(stored(state), "x")
+
+
+class Unreadable:
+    def detach(self):
+        raise RuntimeError("the storage is gone")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        (None, "state_dict must be arrays by name, got None"),
+        ([np.zeros(3)], "state_dict must be arrays by name, got "),
+        ({1: np.zeros(3)}, "the names must be text, got 1"),
+        ({b"bn1.bias": np.zeros(3)}, "the names must be text, got b'bn1.bias'"),
+        ({"bn1.bias": [[1.0], [1.0, 2.0]]}, "state_dict: bn1.bias is not an array: .*inhomog"),
+        ({"bn1.bias": Unreadable()}, "bn1.bias is not an array: the storage is gone"),
+        ({"bn1.bias": [1, 2, "a"]}, "bn1.bias has dtype str"),
+        ({"bn1.bias": [None, 1, {}]}, "bn1.bias has dtype object"),
+        ({"bn1.bias": {"a": 1}}, r"misshapen bn1.bias \(expected \(3,\), got \(\)\)"),
+    ],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_is_no_state_dict_is_refused_by_name(arrays, words, strict):
+    table = [("bn1.bias", (3,))]
+    present = {} if strict else {"bn1.bias": np.zeros(3, np.float32)}
+    with pytest.raises(WeightsError, match=words):
+        native_state(arrays, table, "resnet18", present)
