@@ -135,6 +135,17 @@ def foreign(folder: Path) -> str:
     return ""
 
 
+def _check_places(folder: Path) -> None:
+    """Raise an error if a folder is in the place of a file, before anything is changed."""
+    for name in (CONFIG, WEIGHTS, PROJECTION, GALLERY):  # a card is only written over a card
+        place = folder / name
+        if place.is_dir() and not place.is_symlink():
+            raise IsADirectoryError(
+                f"cannot save a model to {folder}: {place} is a folder, and must be a file; move "
+                "it away"
+            )
+
+
 def _commit(staged: Path, folder: Path) -> None:
     """Move the files of `staged`, a folder locked by this thread, into `folder`.
 
@@ -223,6 +234,7 @@ def write_pretrained(
     if name is not None:  # no loader would accept it
         raise WeightsError(f"{name} contains NaN or infinity; the training may have diverged")
     folder = Path(path_text(directory))
+    _check_places(folder)
     config = _config(pretrained, write_gallery is not None, dtype)
     text = json_text(config, indent=2)
     try:

@@ -400,6 +400,28 @@ def test_a_projection_of_another_network(tmp_path, model, features, dim, message
         read_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "projection.safetensors", "gallery.safetensors"]
+)
+def test_a_folder_in_the_place_of_a_file(tmp_path, model, name):
+    write_pretrained(tmp_path, dataclasses.replace(model, projection=None))
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_text("mine")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(IsADirectoryError, match=f"{name} is a folder, and must be a file"):
+        write_pretrained(tmp_path, model)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    assert len(list(tmp_path.iterdir())) == 3 + (name.startswith(("proj", "gal")))
+
+
+def test_a_folder_in_the_place_of_the_card_is_kept(tmp_path, model):
+    (tmp_path / "README.md").mkdir()
+    write_pretrained(tmp_path, model)
+    assert (tmp_path / "README.md").is_dir()
+    assert read_pretrained(tmp_path).class_names == BIRDS
+
+
 def test_bare_files(tmp_path, state):
     save_file(state, tmp_path / "x.safetensors")
     bare = read_bare(tmp_path / "x.safetensors", num_classes=0)
