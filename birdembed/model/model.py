@@ -7,6 +7,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+from birdembed.base.files import path_text
 from birdembed.base.precisions import asked_precision, precision_of_model
 from birdembed.base.public import public
 from birdembed.images.preprocess import Preprocess
@@ -150,7 +151,7 @@ class Model(Identifier):
         save = None if index is None else partial(_write_gallery, index)
         written = write_pretrained(directory, given, save, dtype)
         if written is given:  # loading this folder gives this model
-            self._saved = (os.path.abspath(directory), now.fingerprint)
+            self._saved = (os.path.abspath(path_text(directory)), now.fingerprint)
 
     def push_to_hub(
         self,

@@ -6,6 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.files import path_text
 from birdembed.model.load import load_model
 from birdembed.pretrained.contents import CONFIG, WEIGHT_FILES
 from birdembed.pretrained.registry import DEFAULT_MODEL
@@ -32,7 +33,7 @@ def shared_model(name: str | os.PathLike[str] | None = None) -> Model:
     WeightsError
         The model does not exist.
     """
-    text = os.fspath(DEFAULT_MODEL if name is None else name)
+    text = path_text(DEFAULT_MODEL if name is None else name)
     key = (os.path.realpath(text), _stamps(text)) if os.path.isdir(text) else text
     with _lock:
         if key not in _models:

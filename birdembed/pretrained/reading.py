@@ -327,6 +327,6 @@ def read_bare(
     WeightsError
         The file is missing, damaged, or does not match.
     """
-    source = os.fspath(path)
-    name, state = to_native(read_weights(path), source, architecture, num_classes)
+    source = os.fsdecode(path)
+    name, state = to_native(read_weights(source), source, architecture, num_classes)
     return Pretrained(name, state, preprocess or Preprocess(), source=source)

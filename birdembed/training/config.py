@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from birdembed.base.checks import (
     check_integer,
     check_number,
 )
+from birdembed.base.files import path_text
 from birdembed.base.precisions import TRAINING_PRECISIONS
 from birdembed.base.public import public
 from birdembed.data.batch_options import AUGMENTS
@@ -213,7 +213,7 @@ class TrainConfig:
         self._put("freeze", check_prefixes(self.freeze))
         self._put("class_weights", check_class_weights(self.class_weights))
         if self.checkpoint_dir is not None:
-            self._put("checkpoint_dir", os.fspath(self.checkpoint_dir))
+            self._put("checkpoint_dir", path_text(self.checkpoint_dir))
         self._put("loss", check_loss(self.loss))
 
     def _put(self, name: str, value: Any) -> None:

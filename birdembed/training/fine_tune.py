@@ -92,17 +92,17 @@ def fine_tune(
         )
     if resume and config.get("checkpoint_dir") is None:
         raise ValueError("resume=True needs checkpoint_dir=, the folder with the checkpoint")
-    path = config.get("checkpoint_dir")
     found = None
-    if path is not None and resume and has_checkpoint(path):
-        found = read_checkpoint(path)
+    if resume and has_checkpoint(config["checkpoint_dir"]):
+        found = read_checkpoint(config["checkpoint_dir"])
     if found is not None and config.get("lr") is None:
         # The default depended on the length of the original run; an extended run keeps it.
         config["lr"] = found.config["lr"]
     run = Run(model, train, valid, None, show_progress_bar, epochs=epochs, **config)
     trainer = trainer_of(run, callbacks)
     if found is not None:
-        check_config(run.config, found, str(path))
+        path = run.config.checkpoint_dir
+        check_config(run.config, found, path)
         with writing(model, "fine_tune"):
-            restore(run, found, str(path))
+            restore(run, found, path)
     return trainer.fit()

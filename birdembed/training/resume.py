@@ -11,6 +11,7 @@ import numpy as np
 
 from birdembed import _core
 from birdembed._core import WeightsError
+from birdembed.base.files import path_text
 from birdembed.base.text import some
 from birdembed.images.preprocess import Preprocess
 from birdembed.model.model import Model
@@ -128,7 +129,8 @@ def save(run: Run, directory: str | os.PathLike[str]) -> None:
     BirdembedError
         The folder has files in the way that no training wrote.
     """
-    elsewhere = str(directory) != str(run.config.checkpoint_dir)
+    directory = path_text(directory)
+    elsewhere = directory != run.config.checkpoint_dir
     if elsewhere or not run.step_count:  # else it was checked before the first step
         check_free(directory)
     if not run.step_count:
@@ -152,7 +154,7 @@ def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> N
     WeightsError
         The checkpoint has another architecture or other classes.
     """
-    note = check_classes(found, run.model.architecture, run.train_data, os.fspath(directory))
+    note = check_classes(found, run.model.architecture, run.train_data, path_text(directory))
     if note:
         run.report.warn(note)
     now = snapshot_of(run.model)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.files import path_text
 from birdembed.base.public import public
 from birdembed.data.folder import ImageFolder
 from birdembed.data.targets import smoothed_targets
@@ -294,12 +295,13 @@ class Trainer:
         ValueError
             An option that affects completed steps differs.
         """
+        directory = path_text(directory)
         found = read_checkpoint(directory)
-        options = {"checkpoint_dir": os.fspath(directory), **changes}
+        options = {"checkpoint_dir": directory, **changes}
         config = TrainConfig.from_dict(options_of(found), **options)
         model = model_to_resume(found)
         trainer = cls(model, train, valid, config, callbacks, show_progress_bar)
-        check_config(trainer.config, found, os.fspath(directory))
+        check_config(trainer.config, found, directory)
         restore(trainer._run, found, directory)
         return trainer
 

@@ -1,9 +1,12 @@
 """Models by way of the public functions: every kind of file, the same vectors."""
 
+import os
+
 import numpy as np
 import pytest
 
 import birdembed as be
+from birdembed.model.shared import shared_model
 from tests.support import tolerances
 from tests.support.networks import embed, network_input, numpy_state, random_network, vision
 
@@ -107,3 +110,13 @@ def test_wrong_architecture_and_absent_models(big_folder, monkeypatch, tmp_path)
         be.load_model("sscd")
     with pytest.raises(be.WeightsError, match="resnet51"):
         be.load_model("resnet51")
+
+
+def test_paths_of_bytes_are_paths(big_folder):
+    model, folder = be.Model("resnet18", seed=1), os.fsencode(big_folder / "m")
+    model.save_pretrained(folder)
+    assert model.source == str(big_folder / "m")
+    assert be.load_model(folder).source == str(big_folder / "m")
+    assert shared_model(folder).fingerprint == model.fingerprint
+    weights = str(big_folder / "m" / "model.safetensors")
+    assert be.load_model("resnet18", weights=os.fsencode(weights)).source == weights

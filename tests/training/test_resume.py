@@ -140,6 +140,20 @@ def test_a_rate_nobody_chose_fits_the_run_and_stays_with_it(train, tmp_path):
     assert longer.epochs[2]["lr"] == first.epochs[1]["lr"] == pytest.approx(1.0954e-4, rel=1e-3)
 
 
+def test_checkpoints_of_a_folder_named_by_bytes(train, tmp_path):
+    path = os.fsencode(tmp_path / "c")
+    assert TrainConfig(checkpoint_dir=path).checkpoint_dir == str(tmp_path / "c")
+    for wrong, error in ((5, TypeError), ("", ValueError)):
+        with pytest.raises(error, match="expected a path"):
+            TrainConfig(checkpoint_dir=wrong)
+    fine_tune(new_model(), train, None, 1, checkpoint_dir=path, **EASY)
+    longer = fine_tune(new_model(), train, None, 2, checkpoint_dir=path, resume=True, **EASY)
+    assert len(longer) == 2
+    other = os.fsencode(tmp_path / "other")
+    Trainer.resume(path, train).save_checkpoint(other)
+    assert Trainer.resume(other, train).config.checkpoint_dir == str(tmp_path / "other")
+
+
 def test_trainer_resume_makes_its_own_model(train, valid, tmp_path):
     trainer = Trainer(
         new_model(), train, valid, epochs=3, callbacks=Stop(8, interrupt), eval_size=128, **EASY
