@@ -187,6 +187,8 @@ class Model(Identifier):
         ------
         ValueError
             `repo_id` is not the name of a repository.
+        BirdembedError
+            The hub cannot be reached, or it refuses the upload.
         """
         import tempfile
 

@@ -48,6 +48,12 @@ def hub_id(name: str) -> str | None:
     return name if _REPOSITORY.match(name) else None
 
 
+def reason_of(error: Exception) -> str:
+    """Return type and first line of an error of the hub's library, without a full stop."""
+    lines = str(error).strip().rstrip(".").splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+
+
 @dataclass
 class _Record:
     """The record of a hub model in the cache of birdembed."""
@@ -148,11 +154,9 @@ class _Hub:
         return Path(found) if isinstance(found, str) else None
 
     def _failed(self, filename: str, error: Exception) -> WeightsError:
-        reason = str(error).strip().rstrip(".").splitlines()
         return WeightsError(
             f"{self._repository} (revision {self.commit or self._asked}): could not get "
-            f"{filename} from the hub: {type(error).__name__}: {reason[0] if reason else ''}. "
-            + _WAYS_OUT
+            f"{filename} from the hub: {reason_of(error)}. {_WAYS_OUT}"
         )
 
     def _check(self, path: Path, filename: str) -> None:

@@ -69,3 +69,35 @@ def test_names_that_are_no_repository(tmp_path, monkeypatch, name):
     with pytest.raises(ValueError, match="repo_id must be 'owner/name' or 'name', got"):
         model.push_to_hub(name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError("no route to host.\nmore"), "OSError: no route to host"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_a_hub_that_cannot_be_reached(monkeypatch, error, text):
+    def fail(*_, **__):
+        raise error
+
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", fail)
+    model = be.Model("resnet18", seed=0)
+    wanted = rf"me/birds: could not upload the model to the hub: {text}\. Check .*`hf upload me/birds"
+    with pytest.raises(be.BirdembedError, match=wanted) as caught:
+        model.push_to_hub("me/birds")
+    assert caught.value.__cause__ is error
+    assert model.source == "random weights, seed 0"
+
+
+def test_no_server_is_an_error_of_this_package(hub, tmp_path):
+    environment = hub.environment(tmp_path)
+    hub.close()
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("birdembed.BirdembedError: me/my-birds: could not upload the model")
