@@ -18,9 +18,34 @@ command line.
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
+import sys
+
+
+def _is_command() -> bool:
+    """Return whether this process is the command line: `birdembed` or `python -m birdembed`."""
+    first = getattr(sys, "argv", None) or [""]
+    if first[0] == "-m":  # Python is still looking for the module
+        return any(text in " ".join(sys.orig_argv) for text in ("-m birdembed", "-mbirdembed"))
+    return os.path.basename(first[0]) == "birdembed"
+
+
+def _in_one_line(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Print Ctrl-C during the imports as `birdembed.cli.main` prints a later one, and exit."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    if sys.stderr is not None:
+        print("birdembed: interrupted", file=sys.stderr)
+    raise SystemExit(130)
+
+
+if _is_command():
+    sys.excepthook = _in_one_line
+    import datetime  # noqa: F401 (NumPy imports it in a way that turns Ctrl-C into an ImportError)
+
+import importlib  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 # GNU OpenMP threads wait for each other in a busy loop of a few milliseconds. If the machine is
 # also busy with something else, this makes a forward pass several times slower. A loop of about 50

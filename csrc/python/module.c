@@ -19,7 +19,9 @@ static int module_exec(PyObject *module) {
     bird_state *state = bird_get_state(module);
     PyMethodDef *const tables[] = {bird_image_methods, bird_search_methods, bird_model_methods,
                                    bird_system_methods, bird_batch_methods, bird_view_methods};
-    import_array1(-1);
+    /* Not import_array(), which prints any error and replaces it by an ImportError: Ctrl-C while
+     * NumPy is imported has to stay a KeyboardInterrupt. */
+    if (_import_array() < 0) return -1;
     pthread_once(&once, close_at_exit);
     if (bird_add_errors(module, state) < 0) return -1;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)

@@ -11,6 +11,7 @@ import pytest
 
 import birdembed as be
 from birdembed.cli import COMMANDS, main
+from tests.support import ROOT
 from tests.support.printed import one_line_error
 from tests.support.species import picture
 
@@ -181,6 +182,34 @@ def test_control_c_at_the_start(place, capsys, monkeypatch):
     monkeypatch.setattr(f"birdembed.cli.{place}", interrupted)
     assert main(["info"]) == 130
     assert capsys.readouterr().err == "birdembed: interrupted\n"
+
+
+@pytest.mark.parametrize("command", ["-m birdembed models", "-m birdembed.cli models", "birdembed"])
+def test_control_c_while_the_program_starts(tmp_path, command):
+    """Stand in for Ctrl-C by a NumPy that raises the same error when it is imported."""
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text("raise KeyboardInterrupt")
+    words = command.split()
+    if words == ["birdembed"]:  # what pip writes
+        words = [str(tmp_path / "birdembed")]
+        (tmp_path / "birdembed").write_text("import sys, birdembed.cli as c; sys.exit(c.main())")
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "birdembed: interrupted\n"
+    # In a program that uses the package it is the error that it was.
+    done = subprocess.run(
+        [sys.executable, "-c", "import birdembed"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
 
 
 def test_control_c(tmp_path, bare):
