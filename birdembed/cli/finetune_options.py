@@ -76,7 +76,11 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "cutmix": (common.number, "X", "strength of CutMix; 0 turns it off"),
     "freeze": (_words, "A,B", "name prefixes of the parameters to freeze (default: none)"),
     "bn": (str, "NAME", "how to train batch norm"),
-    "ema": (common.number_or_none, "X", "decay of the moving average of the weights; none or 0 turns it off"),
+    "ema": (
+        common.number_or_none,
+        "X",
+        "decay of the moving average of the weights; 0: no average",
+    ),
     "grad_clip": (common.number_or_none, "X", "maximum norm of the gradient, or none"),
     "accumulate": (common.positive, "N", "batches per optimizer step"),
     "precision": (str, "NAME", "number format of activations and their gradients"),

@@ -113,8 +113,8 @@ class TrainConfig:
         running statistics. ``"frozen"``: its weights are frozen as well.
     ema : float, optional
         Decay of the exponential moving average of the weights, which become the final weights of
-        the model. None or 0 turns it off. At step t the decay is at most ``(1 + t) / (4 + t)``, so that
-        a short run averages over its last third.
+        the model. None or 0 turns it off. At step t the decay is at most ``(1 + t) / (4 + t)``, so
+        that a short run averages over its last third.
     grad_clip : float, optional
         Maximum norm of the gradient; None turns it off.
     accumulate : int

@@ -86,7 +86,7 @@ class Engine:
         self.plan = plan_parameters(self.table, config)
         self._config = config
         # The core counts in float32, where a tiny decay is 0 as well.
-        self._averages = config.ema is not None and np.float32(config.ema) > 0
+        self._ema = config.ema if config.ema and np.float32(config.ema) > 0 else 0.0
         self._class_weights = class_weights
         self._threads = config.num_threads or 0
         self.core = _core.Trainer(
@@ -137,7 +137,7 @@ class Engine:
             "momentum": config.momentum,
             "nesterov": config.nesterov,
             "grad_scale": scale,
-            "ema_decay": ema_decay(config.ema, self.steps) if self._averages else 0.0,
+            "ema_decay": ema_decay(self._ema, self.steps),
         }
         rules = Rules(
             kind=config.optimizer, lr=config.lr * factor, weight_decay=config.weight_decay, **how
@@ -184,12 +184,12 @@ class Engine:
 
     def trunk(self, ema: bool) -> Trunk:
         """Return the current weights for inference; with `ema` their moving average."""
-        return Trunk.of_network(self.core.network(ema=ema and self._averages and self.steps > 0))
+        return Trunk.of_network(self.core.network(ema=ema and self._ema > 0 and self.steps > 0))
 
     def projections(self, ema: bool) -> list[Projection]:
         """Return the linear maps learned by losses; with `ema` their moving averages."""
         check_finite(self.learned(), self.steps)
-        return self.losses.projections(ema and self._averages and self.steps > 0)
+        return self.losses.projections(ema and self._ema > 0 and self.steps > 0)
 
     def arrays(self) -> dict[str, list[np.ndarray]]:
         """Return the arrays to store in a checkpoint, for `restore`."""

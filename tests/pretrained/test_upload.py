@@ -86,7 +86,9 @@ def test_a_hub_that_cannot_be_reached(monkeypatch, error, text):
 
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", fail)
     model = be.Model("resnet18", seed=0)
-    wanted = rf"me/birds: could not upload the model to the hub: {text}\. Check .*`hf upload me/birds"
+    wanted = (
+        rf"me/birds: could not upload the model to the hub: {text}\. Check .*`hf upload me/birds"
+    )
     with pytest.raises(be.BirdembedError, match=wanted) as caught:
         model.push_to_hub("me/birds")
     assert caught.value.__cause__ is error

@@ -260,7 +260,9 @@ def test_a_teacher_keeps_its_dimensions(train, late):
 
     def teacher(pixels):
         calls.append(1)
-        return np.ones((len(pixels), 3 if len(calls) < late else 2)) + pixels.mean((1, 2, 3))[:, None]
+        return (
+            np.ones((len(pixels), 3 if len(calls) < late else 2)) + pixels.mean((1, 2, 3))[:, None]
+        )
 
     with pytest.raises(ValueError, match="targets of Distill have 2 dimensions, but had 3"):
         fine_tune(new_model(), train, epochs=2, loss=Distill(teacher), **EASY)
