@@ -21,6 +21,7 @@ from birdembed.search.index import Index
 from birdembed.serve.answers import Embedding, Found, Health, Identified, Look
 from birdembed.serve.errors import MAX_K, Json, add_errors, bad_number, described
 from birdembed.serve.lanes import Lanes
+from birdembed.serve.leaving import unless_gone
 from birdembed.serve.middleware import Logged
 from birdembed.serve.pages import add_pages
 from birdembed.serve.receiving import Receiving
@@ -73,7 +74,7 @@ class _Endpoints:
             lane = await run_in_threadpool(lambda: self.lanes.lane(upload.read()))
             try:
                 with lane.admitted():
-                    return await lane.vector(upload.read, request.is_disconnected), k
+                    return await unless_gone(request.receive, lane.vector(upload.read)), k
             except DecodeError as error:
                 name = f"{upload.name}: " if upload.name else ""
                 raise HTTPException(422, f"{name}{error}") from None
@@ -109,18 +110,18 @@ class _Endpoints:
         found = await run_in_threadpool(self.service.look, vector, k, n, example)
         return Json(asdict(found))
 
-    async def thumbnail(self, row: int) -> Response:
+    async def thumbnail(self, request: Request, row: int) -> Response:
         """Return the photo in a row of the index as a JPEG of at most 320 pixels."""
-        return await self._copy(row, SIDE)
+        return await self._copy(request, row, SIDE)
 
-    async def photo(self, row: int) -> Response:
+    async def photo(self, request: Request, row: int) -> Response:
         """Return the photo in a row of the index as a JPEG of at most 1280 pixels."""
-        return await self._copy(row, LARGE)
+        return await self._copy(request, row, LARGE)
 
-    async def _copy(self, row: int, side: int) -> Response:
+    async def _copy(self, request: Request, row: int, side: int) -> Response:
         if self.service.thumbnails is None:
             raise NoThumbnail("there is no index")
-        jpeg = await self.service.thumbnails.jpeg(row, side)
+        jpeg = await unless_gone(request.receive, self.service.thumbnails.jpeg(row, side))
         headers = {"cache-control": "private, max-age=3600"}
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
@@ -193,7 +194,7 @@ def create_app(
     wait_seconds = check_number("wait_seconds", wait_seconds, 0)
     service = Service(model, index, photos)
     lanes = Lanes(model, service.batch, max_pending, wait_seconds)
-    app = _bare_app(lanes)
+    app = _bare_app(lanes, service)
     _add_routes(app, _Endpoints(service, lanes, max_bytes))
     add_pages(app)
     add_errors(app)
@@ -201,12 +202,14 @@ def create_app(
     return app
 
 
-def _bare_app(lanes: Lanes) -> FastAPI:
-    """Return an application without endpoints, which closes the lanes when it ends."""
+def _bare_app(lanes: Lanes, service: Service) -> FastAPI:
+    """Return an application without endpoints, which ends its threads when it ends."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        if service.thumbnails is not None:
+            service.thumbnails.close()
         await lanes.close()
 
     app = FastAPI(
@@ -237,8 +240,10 @@ def _add_routes(app: FastAPI, ends: _Endpoints) -> None:
             response_model=model,
             responses=errors,
         )
-    for copy in (ends.thumbnail, ends.photo):
-        app.add_api_route(
-            f"/{copy.__name__}/{{row}}", copy, response_class=Response, responses=_COPY
-        )
-    app.add_api_route("/health", ends.health, response_model=Health)
+    gets: list[tuple[str, Any, dict[str, Any]]] = [
+        ("/thumbnail/{row}", ends.thumbnail, {"response_class": Response, "responses": _COPY}),
+        ("/photo/{row}", ends.photo, {"response_class": Response, "responses": _COPY}),
+        ("/health", ends.health, {"response_model": Health}),
+    ]
+    for path, end, options in gets:
+        app.add_api_route(path, end, **options)

@@ -11,13 +11,14 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from birdembed._core import DecodeError
+from birdembed.serve.leaving import Gone
 
 
 class Overloaded(Exception):
@@ -28,20 +29,11 @@ class Overloaded(Exception):
         self.retry_after = retry_after
 
 
-class Gone(Exception):
-    """The client has disconnected."""
-
-
 class Job(NamedTuple):
     """An image that is waiting for its vector."""
 
     read: Callable[[], bytes]
-    gone: Callable[[], Awaitable[bool]]
-    result: asyncio.Future[np.ndarray]
-
-
-async def _never() -> bool:
-    return False
+    result: asyncio.Future[np.ndarray]  # cancelled if nobody waits for it
 
 
 class Batcher:
@@ -110,27 +102,23 @@ class Batcher:
         finally:
             self.pending -= 1
 
-    async def vector(
-        self, read: Callable[[], bytes], gone: Callable[[], Awaitable[bool]] = _never
-    ) -> np.ndarray:
-        """Return the vector of an image.
+    async def vector(self, read: Callable[[], bytes]) -> np.ndarray:
+        """Return the vector of an image; if cancelled before it is computed, it never is.
 
         Parameters
         ----------
         read : callable
             Returns the encoded image; called in the thread when the image is processed.
-        gone : callable
-            Returns whether the client has disconnected; called before that.
 
         Raises
         ------
         DecodeError
             The content is not an image.
         Gone
-            The client has disconnected.
+            The server is shutting down.
         """
         self._start()
-        job = Job(read, gone, asyncio.get_running_loop().create_future())
+        job = Job(read, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         self._arrived.set()
         return await job.result
@@ -165,7 +153,7 @@ class Batcher:
                 if len(self._waiting) < self.max_batch:
                     await asyncio.sleep(self.wait_seconds)
                 taken = self._take()
-                await self._compute([job for job in taken if await _wanted(job)])
+                await self._compute([job for job in taken if not job.result.done()])
         except asyncio.CancelledError:
             self._fail(taken, Gone("the server is shutting down"))
             raise
@@ -221,17 +209,6 @@ class Batcher:
             if len(data) == 1:
                 return [error]
             return [result for one in data for result in self._each([one])]
-
-
-async def _wanted(job: Job) -> bool:
-    """Return whether the client of a job is still waiting; if not, settle the job."""
-    try:
-        wanted = not job.result.done() and not await job.gone()
-    except Exception:  # if unknown, assume that it is
-        return True
-    if not wanted:
-        _settle(job, Gone("the client is gone"))
-    return wanted
 
 
 def _settle(job: Job, result: np.ndarray | Exception) -> None:

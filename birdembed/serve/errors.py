@@ -12,7 +12,8 @@ from fastapi.responses import JSONResponse, Response
 from birdembed._core import BirdembedError
 from birdembed.base.text import shortened
 from birdembed.serve.answers import Problem
-from birdembed.serve.batcher import Gone, Overloaded
+from birdembed.serve.batcher import Overloaded
+from birdembed.serve.leaving import Gone
 from birdembed.serve.service import Missing, NoRow
 from birdembed.serve.thumbnails import NoThumbnail
 

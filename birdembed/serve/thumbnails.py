@@ -18,10 +18,13 @@ from birdembed.images.pillow_open import opened
 from birdembed.images.thumbnails import jpeg
 from birdembed.search.index import Index
 from birdembed.search.shared_rows import rows_of
+from birdembed.serve.batcher import Overloaded
 
 SIDE = 320  # pixels; cards are at most 160 points wide, on screens with two pixels per point
 LARGE = 1280  # pixels of the copy that the page opens
 _KEPT = {SIDE: 1024, LARGE: 64}  # of some 15 and 250 kB each
+_WAITING = 64  # copies that may wait; a page asks for ten, and a browser for six at a time
+_COME_BACK = 2  # seconds, for Retry-After
 
 
 class NoThumbnail(Exception):
@@ -42,8 +45,8 @@ class Thumbnails:
     def __init__(self, index: Index, photos: Path | None = None):
         self._rows = rows_of(index)
         self._photos = None if photos is None else photos.resolve()
-        # Two at a time, because decoding an image can take up to 2 GB.
-        self._threads = ThreadPoolExecutor(2, "birdembed-thumbnails")
+        self._threads: ThreadPoolExecutor | None = None
+        self._waiting = 0
         self._jpeg = {side: lru_cache(n)(partial(self._make, side)) for side, n in _KEPT.items()}
 
     @property
@@ -54,14 +57,37 @@ class Thumbnails:
     async def jpeg(self, row: int, side: int = SIDE) -> bytes:
         """Return the image of a row as JPEG, with a longer side of at most `side`: SIDE or LARGE.
 
+        If the call is cancelled before the image is read, it never is.
+
         Raises
         ------
         NoThumbnail
             The row or the file does not exist, or the file cannot be read.
+        Overloaded
+            Too many images are waiting.
         """
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._jpeg[side], row
-        )
+        if self._waiting >= _WAITING:
+            raise Overloaded(
+                f"the server is busy: {self._waiting} photos are being opened; try again in "
+                f"{_COME_BACK} s",
+                _COME_BACK,
+            )
+        if self._threads is None:
+            # Two at a time, because decoding an image can take up to 2 GB.
+            self._threads = ThreadPoolExecutor(2, "birdembed-thumbnails")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._jpeg[side], row
+            )
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Drop the images that wait, so that the process ends after those being read."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
 
     def path(self, row: int) -> Path:
         """Return the path of the image of a row.

@@ -16,7 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
 from birdembed.base.text import shortened
-from birdembed.serve.batcher import Gone
+from birdembed.serve.leaving import Gone
 from birdembed.serve.receiving import Arriving, Receiving
 
 #: Maximum size of a photo: 20 MB.

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from birdembed._core import DecodeError
-from birdembed.serve.batcher import Batcher, Gone, Overloaded
+from birdembed.serve.batcher import Batcher, Overloaded
+from birdembed.serve.leaving import Gone
 from tests.support.held import Held, run
 
 
@@ -122,23 +123,10 @@ def test_work_for_nobody_is_not_done():
     async def body():
         embed = Embed(0.1)
         batcher = Batcher(embed, wait_seconds=0.01)
-
-        async def gone():
-            return True
-
-        async def unsure():
-            raise RuntimeError
-
         cancelled = asyncio.create_task(batcher.vector(lambda: b"1"))
         await asyncio.sleep(0)
         cancelled.cancel()
-        found = await asyncio.gather(
-            batcher.vector(lambda: b"2", gone),
-            batcher.vector(lambda: b"3", unsure),
-            return_exceptions=True,
-        )
-        assert isinstance(found[0], Gone)
-        assert int(found[1][0]) == 3
+        assert int((await batcher.vector(lambda: b"3"))[0]) == 3
         assert embed.sizes == [1]
         await batcher.close()
 
@@ -172,24 +160,6 @@ def test_jobs_fail_with_the_task_that_gathers():
         found = await asyncio.wait_for(ask(batcher, b"1"), 30)
         assert isinstance(found[0], ValueError)
         await batcher.close()
-
-    run(body())
-
-
-def test_close_settles_those_whose_client_is_being_asked():
-    async def body():
-        batcher = Batcher(Embed(), wait_seconds=0)
-        asked = asyncio.Event()
-
-        async def gone():
-            asked.set()
-            await asyncio.sleep(3600)
-
-        waiting = asyncio.create_task(batcher.vector(lambda: b"1", gone))
-        await asked.wait()
-        await batcher.close()
-        with pytest.raises(Gone):
-            await asyncio.wait_for(waiting, 30)
 
     run(body())
 
