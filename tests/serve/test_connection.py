@@ -1,5 +1,6 @@
 """Connections that send no request are closed, and what is no HTTP gets an error like any other."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -17,11 +18,26 @@ uvicorn = pytest.importorskip("uvicorn")
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
+LARGE = 20_000_000  # bytes, more than the system keeps for a client that does not read
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+left = []  # whether the client of a slow request had left
+
+
 async def app(scope, receive, send):
+    body = bytes(LARGE - 2) + b"ok" if scope["path"] == "/large" else b"ok"
+    if scope["path"] == "/slow":
+        while (message := await receive()).get("more_body"):
+            pass
+        assert message["type"] == "http.request"
+        leaving = asyncio.ensure_future(receive())
+        done, _ = await asyncio.wait({leaving}, timeout=1)
+        left.append(bool(done))
+        leaving.cancel()
+    length = str(len(body)).encode()
     await send(
-        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]}
     )
-    await send({"type": "http.response.body", "body": b"ok"})
+    await send({"type": "http.response.body", "body": body})
 
 
 @pytest.fixture
@@ -117,3 +133,88 @@ def test_no_http(port):
     assert head.startswith(b"HTTP/1.1 400")
     assert b"application/json" in head
     assert set(json.loads(body)) == {"detail"}
+
+
+def get(path):
+    return GET.replace(b"/ ", path + b" ", 1)
+
+
+def stuck(port):
+    """Return a connection that asks for much and reads nothing."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    one.settimeout(30)
+    one.connect(("127.0.0.1", port))
+    one.sendall(get(b"/large") * 3)
+    return one
+
+
+def test_a_client_that_does_not_read(port):
+    """It held its connection, and the memory of its response, for ever."""
+    with stuck(port) as one:
+        time.sleep(3)
+        with contextlib.suppress(ConnectionResetError):
+            got = 0
+            while more := one.recv(1 << 20):
+                got += len(more)
+            assert got < LARGE
+
+
+def test_clients_that_do_not_read_make_room(port, monkeypatch):
+    monkeypatch.setattr(connection, "SECONDS", 60.0)
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(stuck(port))
+            time.sleep(0.05)
+        with connect(port) as last:
+            last.sendall(GET)
+            assert answered(last)
+
+
+def test_a_client_that_reads_slowly(port):
+    """Longer than it may be silent, but it goes on."""
+    with connect(port) as one:
+        one.sendall(get(b"/large"))
+        got, began = 0, time.monotonic()
+        while got < LARGE and (more := one.recv(1 << 20)):
+            got += len(more)
+            time.sleep(0.1)
+        assert time.monotonic() - began > 1.5
+        assert got > LARGE
+
+
+@pytest.mark.parametrize("sent", [get(b"/slow"), GET * 3, get(b"/large")])
+def test_a_client_that_has_finished_sending(port, sent):
+    """As `nc -N` does; it got no answer."""
+    left.clear()
+    with connect(port) as one:
+        one.sendall(sent)
+        one.shutdown(socket.SHUT_WR)
+        got, seconds = until_closed(one)
+    got = got.replace(CONTINUE, b"")
+    assert got.startswith(b"HTTP/1.1 200")
+    assert got.count(b"HTTP/1.1 200") == sent.count(b"GET")
+    assert got.endswith(b"ok")
+    assert not any(left)
+    assert seconds < 20
+
+
+@pytest.mark.parametrize("first", [lambda one: None, lambda one: one.shutdown(socket.SHUT_WR)])
+def test_a_client_that_has_left(port, first):
+    left.clear()
+    with connect(port) as one:
+        one.sendall(get(b"/slow"))
+        first(one)
+        time.sleep(0.2)
+    deadline = time.monotonic() + 30
+    while not left:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert left == [True]
+
+
+def test_half_a_request_is_not_answered(port):
+    with connect(port) as one:
+        one.sendall(GET[:20])
+        one.shutdown(socket.SHUT_WR)
+        assert until_closed(one)[0] == b""
