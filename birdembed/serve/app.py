@@ -23,7 +23,7 @@ from birdembed.serve.errors import MAX_K, Json, add_errors, bad_number, describe
 from birdembed.serve.lanes import Lanes
 from birdembed.serve.leaving import unless_gone
 from birdembed.serve.middleware import Logged
-from birdembed.serve.pages import add_pages
+from birdembed.serve.pages import add_pages, revalidated
 from birdembed.serve.receiving import Receiving
 from birdembed.serve.service import Service
 from birdembed.serve.thumbnails import LARGE, SIDE, NoThumbnail
@@ -122,8 +122,7 @@ class _Endpoints:
         if self.service.thumbnails is None:
             raise NoThumbnail("there is no index")
         jpeg = await unless_gone(request.receive, self.service.thumbnails.jpeg(row, side))
-        headers = {"cache-control": "private, max-age=3600"}
-        return Response(jpeg, media_type="image/jpeg", headers=headers)
+        return revalidated(request, jpeg, "image/jpeg")
 
     async def health(self) -> Response:
         """Return the state of the server."""

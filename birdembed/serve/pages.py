@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from importlib import resources
 
@@ -33,5 +34,18 @@ def add_pages(app: FastAPI) -> None:
         app.add_route(f"/{address}", end, include_in_schema=False)
 
 
-async def _file(content: bytes, kind: str, _: Request) -> Response:
-    return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+def revalidated(request: Request, content: bytes, kind: str) -> Response:
+    """Return content that a browser keeps, but asks for again, and 304 if it is still the same.
+
+    An address stands for other content after an update of the package, or with another index.
+    """
+    tag = f'"{hashlib.blake2b(content, digest_size=16).hexdigest()}"'
+    headers = {"cache-control": "private, no-cache", "etag": tag}
+    known = request.headers.get("if-none-match", "").split(",")
+    if any(one.strip().removeprefix("W/") in (tag, "*") for one in known):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=kind, headers=headers)
+
+
+async def _file(content: bytes, kind: str, request: Request) -> Response:
+    return revalidated(request, content, kind)

@@ -41,6 +41,25 @@ def test_photos_are_larger_copies(model, tmp_path):
                 assert image.size == ((320, 160) if name == "wide.jpg" else (200, 200))
 
 
+def test_a_browser_asks_again_for_what_it_keeps(client, model, photos, tmp_path):
+    """A row is another photo in another index; browsers showed the old one for an hour."""
+    other = be.Index.build(model, photos / "JAY")
+    for kind in ("thumbnail", "photo"):
+        first = client.get(f"/{kind}/0")
+        assert "no-cache" in first.headers["cache-control"]
+        assert "max-age" not in first.headers["cache-control"]
+        tag = first.headers["etag"]
+        for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+            same = client.get(f"/{kind}/0", headers={"if-none-match": known})
+            assert (same.status_code, same.content) == (304, b"")
+            assert same.headers["etag"] == tag
+        with TestClient(create_app(model, other)) as another:
+            changed = another.get(f"/{kind}/0", headers={"if-none-match": tag})
+            assert changed.status_code == 200
+            assert changed.content != first.content
+            assert changed.headers["etag"] != tag
+
+
 def test_an_index_that_does_not_say_where_its_photos_are(model, known):
     index = be.Index(model=model)
     assert create_app(model, index)
