@@ -24,7 +24,7 @@ EXAMPLES = (
 
 def port(word: str) -> int:
     """Argument type: a port, or 0 for any free port."""
-    if not word.isdecimal() or int(word) > 65535:
+    if not (word.isascii() and word.isdecimal()) or int(word) > 65535:
         raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {word!r}")
     return int(word)
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from birdembed.base.files import cache_dir
     from birdembed.pretrained.registry import DEFAULT_MODEL
     from birdembed.serve import create_app
-    from birdembed.serve.middleware import LocalNamesOnly
+    from birdembed.serve.middleware import local_names_only
     from birdembed.serve.run import bind, log_to_stderr, serve
 
     listening = bind(args.host or "127.0.0.1", args.port)  # before the model is loaded
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             model, index = common.open_index(args, args.index, lambda: cache_dir() / "vectors")
         app = create_app(model, index, photos=args.photos)
         if not args.host:
-            app.add_middleware(LocalNamesOnly)
+            local_names_only(app)
         common.say(f"birdembed serve: {model!r}")
         common.say(
             f"birdembed serve: {'no index' if index is None else counted(len(index), 'photo')}, "

@@ -9,12 +9,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
-from birdembed._core import BirdembedError
 from birdembed.base.text import shortened
+from birdembed.search.mapped_file import IndexFileError
 from birdembed.serve.answers import Problem
 from birdembed.serve.batcher import Overloaded
 from birdembed.serve.leaving import Gone
-from birdembed.serve.service import Missing, NoRow
+from birdembed.serve.service import OVERWRITTEN, Missing, NoRow
 from birdembed.serve.thumbnails import NoThumbnail
 
 MAX_K = 100
@@ -83,6 +83,5 @@ def add_errors(app: FastAPI) -> None:
     app.add_exception_handler(NoThumbnail, lambda _, error: _answer(404, str(error)))
     app.add_exception_handler(NoRow, lambda _, error: _answer(422, str(error)))
     app.add_exception_handler(Gone, lambda _, error: _answer(503, str(error)))
-    app.add_exception_handler(BirdembedError, lambda _, error: _answer(500, str(error)))
-    # Starlette raises the error again after the response, so the log has the traceback.
-    app.add_exception_handler(Exception, lambda _, error: _answer(500, "internal error"))
+    # Its message, as that of other errors of the package, has a path, which is not for clients.
+    app.add_exception_handler(IndexFileError, lambda _, error: _answer(500, OVERWRITTEN))

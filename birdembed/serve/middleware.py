@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from starlette.middleware import Middleware
+
 log = logging.getLogger("birdembed.serve")
 # The page loads nothing from other hosts and only runs files of the package.
 _HEADERS = [
@@ -48,6 +50,10 @@ class Logged:
             if started:
                 raise
             await _refuse(sending, 503, "the server is shutting down")
+        except Exception:  # raised again, so that the log has the traceback
+            if not started:
+                await _refuse(sending, 500, "internal error")
+            raise
         finally:
             # The path as sent (still quoted), so that log lines cannot be forged.
             path = scope.get("raw_path") or scope["path"].encode("unicode_escape")
@@ -84,6 +90,11 @@ class LocalNamesOnly:
                 await _refuse(send, 421, text)
                 return
         await self.app(scope, receive, send)
+
+
+def local_names_only(app: Any) -> None:
+    """Make an application reject other host names; its log and its headers include them."""
+    app.user_middleware.append(Middleware(LocalNamesOnly))  # inside those added before
 
 
 async def _refuse(send: Any, status: int, detail: str) -> None:

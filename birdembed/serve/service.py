@@ -41,6 +41,11 @@ NO_GALLERY = (
     "--model folder`"
 )
 
+OVERWRITTEN = (
+    "the file of the index was overwritten after it was loaded, or is damaged, so it cannot be "
+    "searched; restart the server, and replace index files by renaming"
+)
+
 
 class Missing(Exception):
     """The server has no index or gallery for the endpoint; the message says how to add it."""
@@ -186,10 +191,7 @@ class Service:
             try:
                 rows_of(self.index)
             except IndexFileError:  # its message has the path, which is not for clients
-                return (
-                    "the file of the index was overwritten after it was loaded, so it cannot be "
-                    "searched; restart the server, and replace index files by renaming"
-                )
+                return OVERWRITTEN
         return None
 
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 import birdembed as be
 from birdembed.serve import create_app
-from birdembed.serve.middleware import LocalNamesOnly, Logged
+from birdembed.serve.middleware import Logged, local_names_only
 from tests.serve.conftest import SPECIES
 from tests.support.held import Held
 from tests.support.pictures import encode, png_of_stream
@@ -391,7 +391,7 @@ def test_a_request_that_outlasts_the_server_is_told():
 def test_local_names_only(model):
     """Another site whose name points here (DNS rebinding) is told nothing."""
     app = create_app(model)
-    app.add_middleware(LocalNamesOnly)
+    local_names_only(app)
     for host in ("localhost", "localhost:8000", "127.0.0.1:1", "[::1]:8000", "[::1]"):
         with TestClient(app) as client:
             assert client.get("/health", headers={"host": host}).status_code == 200

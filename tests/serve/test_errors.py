@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import birdembed as be
+from birdembed._core import BirdembedError
 from birdembed.serve import create_app
 from tests.serve.conftest import httpx
 from tests.serve.test_endpoints import detail, post
@@ -83,6 +84,20 @@ def test_long_names_are_cut(client):
     assert len(detail(answer, 422)) < 300
     answer = client.post("/embed", content=b"x", headers={"content-type": "t/" + "y" * 3000})
     assert len(detail(answer, 415)) < 400
+
+
+def test_errors_of_ours_have_the_headers_of_every_answer(model, index, known, monkeypatch):
+    """And tell nothing of what is on this machine, as the errors of the package do."""
+    app = create_app(model, index)
+
+    def fail(*_, **__):
+        raise BirdembedError("photos.index: broken")
+
+    monkeypatch.setattr(type(index), "search", fail)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        answer = post(client, "search", known)
+        assert detail(answer, 500) == "internal error"
+        assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize("charset", ["undefined", "punycode", "idna", "utf-7", "x" * 3000, "rot13"])

@@ -34,4 +34,5 @@ def test_health_and_pictures_say_so(bare, model, path, known):
         ):
             assert answer.status_code == 500
             assert "overwritten" in answer.json()["detail"]
+            assert str(path) not in answer.text
         assert client.get("/health").status_code == 200

@@ -119,6 +119,8 @@ def test_a_client_that_goes_away_costs_nothing(running):
 def test_other_names_are_refused(running):
     answer = httpx.get(f"{running.url}/health", headers={"host": "evil.example"})
     assert answer.status_code == 421
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    until(lambda: "GET /health 421" in running.said())
 
 
 def test_it_listens_on_loopback_alone(running):
