@@ -59,6 +59,20 @@ def log_to_stderr() -> None:
     log.propagate = False
 
 
+class _Server(uvicorn.Server):
+    """A server that says when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]):
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept connections, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
 def serve(app: Any, listening: socket.socket, say: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM; requests in progress are finished first."""
     config = uvicorn.Config(
@@ -74,9 +88,9 @@ def serve(app: Any, listening: socket.socket, say: Callable[[str], None]) -> Non
     if threading.current_thread() is threading.main_thread():
         # uvicorn handles both signals while it serves and raises them again at the end.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    say(f"listening on {address(listening)} (stop with Ctrl-C)")
+    ready = f"listening on {address(listening)} (stop with Ctrl-C)"
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, lambda: say(ready)).run(sockets=[listening])
     except KeyboardInterrupt:
         pass  # not raised if the signal was ignored before, as in the background of a shell
     finally:

@@ -153,6 +153,31 @@ def refused(server):
     return False
 
 
+READY = """
+import os, signal, socket
+from birdembed.serve.run import bind, serve
+
+def say(text):
+    print(text, flush=True)
+    if text.startswith("listening"):
+        socket.create_connection(listening.getsockname(), timeout=60).close()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+listening = bind("127.0.0.1", 0)
+serve(None, listening, say)
+"""
+
+
+def test_it_accepts_connections_when_it_says_so():
+    done = subprocess.run(
+        [sys.executable, "-c", READY], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(
+        r"listening on http://127\.0\.0\.1:\d+ \(stop with Ctrl-C\)\nstopped\n", done.stdout
+    )
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_what_is_under_way_is_answered_first(start, files, model, known, how):
     """The signal comes while a photograph is half received."""
