@@ -9,9 +9,10 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
+from pydantic import BeforeValidator
 
 from birdembed._core import DecodeError
 from birdembed._version import __version__
@@ -23,20 +24,25 @@ from birdembed.serve.errors import MAX_K, Json, add_errors, bad_number, describe
 from birdembed.serve.lanes import Lanes
 from birdembed.serve.leaving import unless_gone
 from birdembed.serve.middleware import Logged
+from birdembed.serve.numbers import ascii_number, whole
 from birdembed.serve.pages import add_pages, revalidated
 from birdembed.serve.receiving import Receiving
 from birdembed.serve.service import Service
 from birdembed.serve.thumbnails import LARGE, SIDE, NoThumbnail
 from birdembed.serve.upload import BODY, MAX_BYTES, received
 
-K = Annotated[int | None, Query(ge=1, le=MAX_K, description="number of results (default: 5)")]
+WHOLE, NUMBER = BeforeValidator(whole), BeforeValidator(ascii_number)
+K = Annotated[
+    int | None, WHOLE, Query(ge=1, le=MAX_K, description="number of results (default: 5)")
+]
 MIN_SCORE = Annotated[
-    float | None, Query(ge=-1, le=1, description="leave out photos with a lower score")
+    float | None, NUMBER, Query(ge=-1, le=1, description="leave out photos with a lower score")
 ]
-N = Annotated[int, Query(ge=1, le=MAX_K, description="number of photos")]
+N = Annotated[int, WHOLE, Query(ge=1, le=MAX_K, description="number of photos")]
 EXAMPLE = Annotated[
-    int | None, Query(ge=0, description="row of the photo in the index, which is left out")
+    int | None, WHOLE, Query(ge=0, description="row of the photo in the index, which is left out")
 ]
+ROW = Annotated[int, WHOLE, Path(description="row of the photo in the index")]
 _ERRORS = described(
     {
         400: "a broken form, or several files",
@@ -110,11 +116,11 @@ class _Endpoints:
         found = await run_in_threadpool(self.service.look, vector, k, n, example)
         return Json(asdict(found))
 
-    async def thumbnail(self, request: Request, row: int) -> Response:
+    async def thumbnail(self, request: Request, row: ROW) -> Response:
         """Return the photo in a row of the index as a JPEG of at most 320 pixels."""
         return await self._copy(request, row, SIDE)
 
-    async def photo(self, request: Request, row: int) -> Response:
+    async def photo(self, request: Request, row: ROW) -> Response:
         """Return the photo in a row of the index as a JPEG of at most 1280 pixels."""
         return await self._copy(request, row, LARGE)
 
@@ -137,10 +143,13 @@ class _Endpoints:
 
 
 def _form_k(fields: Mapping[str, str]) -> int:
-    word = fields.get("k", "5").strip()
-    if not word.isdecimal() or len(word) > 9 or not 1 <= int(word) <= MAX_K:
-        raise HTTPException(422, bad_number("k", word))
-    return int(word)
+    word = fields.get("k", "5")
+    try:
+        if 1 <= int(whole(word)) <= MAX_K:
+            return int(word)
+    except ValueError:  # also for thousands of digits
+        pass
+    raise HTTPException(422, bad_number("k", word))
 
 
 def create_app(

@@ -69,7 +69,8 @@ def _invalid(_: Request, error: Any) -> Response:
     name, value = str(first["loc"][-1]), first.get("input")
     if name in ("k", "n"):
         return _answer(422, bad_number(name, value))
-    return _answer(422, f"{name}: {first['msg']}, got {shortened(str(value), _SHOWN)!r}")
+    said = first["msg"].removeprefix("Value error, ")
+    return _answer(422, f"{name}: {said}, got {shortened(str(value), _SHOWN)!r}")
 
 
 def add_errors(app: FastAPI) -> None:

@@ -15,10 +15,13 @@ from tests.support.held import Held
 
 IMAGE = {"content-type": "image/png"}
 LONG = "9" * 5000
-BAD_NUMBERS = ["abc", "", "0", "101", LONG, "\u00b2"]
+BAD_NUMBERS = [
+    *("abc", "", "0", "101", LONG, "1.5", "\u00b2"),
+    *("1_0", "1.0", " 3", "3 ", "+3", "1e1", "\u0663", "\uff13"),  # numbers for Python
+]
 
 
-@pytest.mark.parametrize("value", [*BAD_NUMBERS, "1.5", "\x00"])
+@pytest.mark.parametrize("value", [*BAD_NUMBERS, "\x00"])
 def test_numbers_of_the_address(client, known, value):
     for name in ("search", "identify", "look"):
         said = detail(post(client, name, known, params={"k": value}), 422)
@@ -35,11 +38,24 @@ def test_numbers_of_the_form(client, known, value):
     assert len(said) < 100
 
 
-@pytest.mark.parametrize("row", ["x", "1.5", "x" * 5000, LONG, "-1", "99", "%00", "%ff"])
-def test_rows(client, row):
-    answer = client.get(f"/thumbnail/{row}")
-    assert len(detail(answer, answer.status_code)) < 200
-    assert answer.status_code in (404, 422)
+ROWS = ["x", "1.5", "x" * 5000, LONG, "-1", "%00", "%ff", "1_0", "1.0", "+1", "%D9%A3"]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rows(client, known, row):
+    for kind in ("thumbnail", "photo"):
+        said = detail(client.get(f"/{kind}/{row}"), 422)
+        assert said.startswith("row: ")
+        assert len(said) < 200
+    said = detail(client.post(f"/look?example={row}", content=known, headers=IMAGE), 422)
+    assert said.startswith("example: ")
+
+
+@pytest.mark.parametrize("value", ["0_1", "\u0661", "x", "nan"])
+def test_least_scores(client, known, value):
+    said = detail(post(client, "search", known, params={"min_score": value}), 422)
+    assert said.startswith("min_score: ")
+    assert "Value error" not in said
 
 
 # Method, address, what httpx sends besides, and the status.
