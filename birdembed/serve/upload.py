@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple, TypeAlias
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from fastapi import HTTPException, Request
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from birdembed.base.text import shortened
@@ -141,9 +142,30 @@ def _limited(request: Request, arriving: Arriving, most: int, max_bytes: int) ->
 _Received: TypeAlias = tuple[Any, str, dict[str, str]]
 
 
+class _Parser(MultiPartParser):
+    """A parser that raises an error for a form that was cut off."""
+
+    def __init__(self, request: Request, **limits: int):
+        super().__init__(request.headers, self._whole(request), **limits)
+        self._ended = False
+
+    def on_end(self) -> None:
+        """Note the closing boundary."""
+        self._ended = True
+
+    async def _whole(self, request: Request) -> AsyncGenerator[bytes, None]:
+        async for chunk in request.stream():
+            yield chunk
+        if not self._ended:  # raised here, so that the parser closes its files
+            raise MultiPartException("the form ends before its closing boundary")
+
+
 async def _of_form(request: Request, stack: contextlib.AsyncExitStack) -> _Received:
     _check_charset(request.headers["content-type"])
-    form = await request.form(max_files=1, max_fields=20)
+    try:
+        form = await _Parser(request, max_files=1, max_fields=20).parse()
+    except MultiPartException as error:
+        raise HTTPException(400, error.message) from None
     stack.push_async_callback(form.close)
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
     for value in form.values():

@@ -34,6 +34,23 @@ async def upload(receiving, host, *, size=0, pause=0.0):
             await asyncio.sleep(pause)
 
 
+PART = b'--XX\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\nphoto'
+FIELD = b'--XX\r\nContent-Disposition: form-data; name="k"\r\n\r\n3\r\n'
+CUT_OFF = [b"", PART, PART + b"\r\n", PART + b"\r\n--XX", PART + b"\r\n" + FIELD, FIELD]
+
+
+@pytest.mark.parametrize("body", CUT_OFF)
+def test_a_form_that_is_cut_off(client, body):
+    """It was said to have no file."""
+    kind = {"content-type": "multipart/form-data; boundary=XX"}
+    answer = client.post("/embed", content=body, headers=kind)
+    assert answer.status_code == 400
+    assert "closing boundary" in answer.json()["detail"]
+    answer = client.post("/embed", content=PART + b"\r\n" + FIELD + b"--XX--", headers=kind)
+    assert answer.status_code == 422  # whole, but no photo
+    assert "a.png" in answer.json()["detail"]
+
+
 def test_silence_ends_an_upload():
     async def body():
         receiving = Receiving(silence=0.1)
@@ -143,5 +160,5 @@ def test_what_is_being_received_takes_no_place(bare, known, monkeypatch):
 
 
 async def _health(app):
-    (route,) = (route for route in app.routes if route.path == "/health")
+    (route,) = (route for route in app.routes if route.path == "/health" and "GET" in route.methods)
     return await route.endpoint()
