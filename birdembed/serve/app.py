@@ -254,4 +254,5 @@ def _add_routes(app: FastAPI, ends: _Endpoints) -> None:
         ("/health", ends.health, {"response_model": Health}),
     ]
     for path, end, options in gets:
-        app.add_api_route(path, end, **options)
+        app.add_api_route(path, end, methods=["GET"], **options)
+        app.add_api_route(path, end, methods=["HEAD"], include_in_schema=False)

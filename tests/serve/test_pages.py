@@ -32,3 +32,13 @@ def test_openapi(client):
     assert list(document["paths"]["/photo/{row}"]["get"]["responses"]["200"]["content"]) == [
         "image/jpeg"
     ]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/health", "/thumbnail/0", "/photo/0"])
+def test_heads(client, path):
+    """Checks of availability often ask for the head alone."""
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert dict(head.headers) == dict(whole.headers)
+    assert client.head("/thumbnail/99").status_code == 404
+    assert "head" not in client.get("/openapi.json").json()["paths"].get(path, {})
