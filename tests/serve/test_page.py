@@ -84,6 +84,47 @@ def test_dropping_a_file(page, known):
     assert text(page, "name") == "dropped.png"
 
 
+def drop_from_disk(page, path):
+    """Drop what is at a path, as a file manager does."""
+    place = get(page, "drop").rect
+    where = {"x": place["x"] + 20, "y": place["y"] + 20}
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        page.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, "data": data, **where})
+
+
+def test_dropping_a_folder(page, photos, photo):
+    """It was said that the server does not answer."""
+    drop_from_disk(page, photos / "JAY")
+    wait(page, lambda: text(page, "error"))
+    assert text(page, "error") == "JAY is a folder. Drop one photo of it here."
+    drop_from_disk(page, photo)
+    wait(page, lambda: get(page, "results").is_displayed())
+    assert text(page, "verdict") == "FIRECREST"
+    assert not get(page, "error").is_displayed()
+
+
+def test_a_file_that_is_no_longer_there(page, photo):
+    """The server is not to blame."""
+    keeping = """
+        document.addEventListener("change", event => {
+            window.kept = event.target.files[0];
+            event.stopImmediatePropagation();
+        }, {capture: true, once: true});
+    """
+    page.execute_script(keeping)
+    get(page, "file").send_keys(str(photo))
+    photo.unlink()
+    dropping = """
+        const data = new DataTransfer();
+        data.items.add(window.kept);
+        document.dispatchEvent(new DragEvent("drop", {dataTransfer: data}));
+    """
+    page.execute_script(dropping)
+    wait(page, lambda: text(page, "error"))
+    assert text(page, "error").startswith("what is this.png cannot be read. Is it a folder, or")
+
+
 def paste(page, *files):
     """Paste files, given as name and bytes, or a text where there are none."""
     script = """
@@ -184,9 +225,9 @@ def test_too_large_is_said_without_sending_it(page, tmp_path, running):
 
 
 def test_on_a_phone(page, photo):
-    width(page, 360)
+    width(page, 320)
     choose(page, photo)
-    assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 320
     columns = "return getComputedStyle(document.getElementById('photographs')).gridTemplateColumns"
     assert len(page.execute_script(columns).split()) == 2
     keep(page, "phone")
@@ -285,6 +326,37 @@ def test_none_of_the_known_species(browser, start, files, photo, tmp_path):
     (gone,) = browser.find_elements(By.CSS_SELECTOR, ".frame.none")
     assert not gone.is_enabled()
     keep(browser, "none-known")
+
+
+def test_a_model_without_threshold(browser, start, bare, photos, photo, tmp_path):
+    """Every photo failed, because the page showed the threshold."""
+    bare.save_pretrained(tmp_path / "bare")
+    server = start("--model", tmp_path / "bare", "--index", photos)
+    browser.get(server.url)
+    wait(browser, lambda: text(browser, "facts"))
+    choose(browser, photo)
+    assert text(browser, "error") == ""
+    assert len(texts(browser, "#photographs li")) == 10
+    assert not get(browser, "far").is_displayed()
+
+
+def test_a_page_that_could_not_ask_what_the_server_has(browser, running, photo):
+    """It asks again with the first photo, and does without what it does not know."""
+    try:
+        for blocked in (True, False):
+            browser.execute_cdp_cmd("Network.enable", {})
+            browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/health"]})
+            browser.get(running.url)
+            wait(browser, lambda: "does not answer" in text(browser, "error"))
+            if not blocked:
+                browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+            get(browser, "file").send_keys(str(photo))
+            wait(browser, lambda: get(browser, "results").is_displayed())
+            assert text(browser, "verdict") == "FIRECREST"
+            assert not get(browser, "error").is_displayed()
+            assert ("12 photos" in text(browser, "facts")) is not blocked
+    finally:
+        browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
 
 
 def test_without_gallery_and_index(browser, start, bare, photo, tmp_path):

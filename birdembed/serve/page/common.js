@@ -36,6 +36,21 @@ export async function reason(response) {
   return `The server answered ${response.status} ${response.statusText}.`;
 }
 
+/* Fetch; without an answer, the error says whether the file or the server is the reason. */
+export async function send(address, options = {}, file = null) {
+  try {
+    return await fetch(address, options);
+  } catch (error) {
+    if (file && !options.signal?.aborted && !(await readable(file))) {
+      throw new Error(`${file.name} cannot be read. Is it a folder, or has it been moved or changed?`);
+    }
+    throw new Error(`The server does not answer (${error.message}). Is it still running?`);
+  }
+}
+
+/* Reading a part of a file that is gone gives nothing, without an error, so all of it is read. */
+const readable = (file) => file.arrayBuffer().then(() => true, () => false);
+
 /* Text with `commands` in it, as nodes. */
 export function marked(text) {
   return text.split("`").map((part, i) => {

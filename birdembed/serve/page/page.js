@@ -1,6 +1,6 @@
 /* The page: a photo goes to the server, and its species and the most similar photos are shown. */
 
-import { altOf, get, lookUp, marked, nameOf, reason, shortened } from "./common.js";
+import { altOf, get, lookUp, marked, nameOf, reason, send, shortened } from "./common.js";
 import { view } from "./viewer.js";
 
 const UNKNOWN = "none of the known species";
@@ -8,7 +8,7 @@ const RETRIES = 3;
 const PHOTOS = 10; // two rows on a wide screen, five on a narrow one
 const TRIES = 5; // photos of the index that are tried as an example
 
-let facts = null; // what /health says
+let facts = null; // what /health says, or null if it did not answer
 let asking = null; // aborts the request under way
 
 /* --- choosing: the file dialog, the camera, drag and drop anywhere, paste, an example --- */
@@ -34,7 +34,9 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   get("drop").classList.remove("over");
   const file = event.dataTransfer.files[0];
-  if (file) look(file);
+  if (event.dataTransfer.items[0]?.webkitGetAsEntry?.()?.isDirectory) {
+    fail(`${file ? file.name : "That"} is a folder. Drop one photo of it here.`);
+  } else if (file) look(file);
   else fail("That was not a file. Save the photo first, then drop the file here.");
 });
 document.addEventListener("paste", (event) => {
@@ -52,6 +54,8 @@ async function look(file) {
   if (asking) asking.abort();
   const mine = (asking = new AbortController());
   clear();
+  if (!facts) await learn().catch(() => null); // what follows does without
+  if (mine !== asking) return;
   if (file && facts && file.size > facts.max_bytes) {
     const most = megabytes(facts.max_bytes);
     return fail(`${file.name} has ${megabytes(file.size)}, and the limit is ${most}.`);
@@ -78,20 +82,12 @@ async function example(signal) {
   throw new Error(`No photo of the index could be opened as an example: ${why}`);
 }
 
-async function send(address, options) {
-  try {
-    return await fetch(address, options);
-  } catch (error) {
-    throw new Error(`The server does not answer (${error.message}). Is it still running?`);
-  }
-}
-
 async function ask(file, row, signal) {
   const form = new FormData();
   form.append("file", file);
   const address = `look?n=${PHOTOS}` + (row === null ? "" : `&example=${row}`);
   for (let tried = 0; ; tried++) {
-    const response = await send(address, { method: "POST", body: form, signal });
+    const response = await send(address, { method: "POST", body: form, signal }, file);
     if (response.ok) return response.json();
     if (response.status === 503 && tried < RETRIES) {
       const seconds = Math.min(Number(response.headers.get("retry-after")) || 1, 30);
@@ -210,8 +206,9 @@ function likely(probability) {
 
 function showPhotos({ photographs: found, close }) {
   get("no-index").hidden = Boolean(found);
-  get("far").hidden = !found || close !== false;
-  get("far").lastElementChild.textContent = far(found || []);
+  const nothingClose = Boolean(found) && close === false; // null for a model without threshold
+  get("far").hidden = !nothingClose;
+  get("far").lastElementChild.textContent = nothingClose ? far(found) : "";
   get("photographs").replaceChildren();
   const large = (found || []).map((one) => ({ ...one, src: one.photo }));
   large.forEach((one, position) => {
@@ -232,8 +229,8 @@ function showPhotos({ photographs: found, close }) {
 
 function far(found) {
   if (!found.length) return "the index has no other photos.";
-  const [best, needed] = [found[0].score.toFixed(3), facts.threshold.toFixed(3)];
-  return `the best of these reaches ${best}, but this model needs ${needed} for a known species.`;
+  const needed = facts ? facts.threshold.toFixed(3) : "more";
+  return `the best of these reaches ${found[0].score.toFixed(3)}, but this model needs ${needed} for a known species.`;
 }
 
 const percent = (score) => `${100 * Math.min(Math.max(score, 0), 1)}%`;
@@ -245,17 +242,21 @@ async function start() {
   for (const place of document.querySelectorAll(".here")) {
     place.textContent = new URL(".", location.href).href;
   }
-  try {
-    facts = await (await fetch("health")).json();
-  } catch {
-    return fail("The server does not answer. Is it still running?");
-  }
+  await learn().catch((error) => fail(error.message));
+}
+
+/* Ask what the server has, and show it. */
+async function learn() {
+  const response = await send("health");
+  if (!response.ok) throw new Error(await reason(response));
+  facts = await response.json();
   get("most").textContent = megabytes(facts.max_bytes);
   const parts = [facts.model];
   if (facts.species !== null) parts.push(`${facts.species.toLocaleString()} species`);
   if (facts.photographs !== null) parts.push(`${facts.photographs.toLocaleString()} photos`);
   get("facts").textContent = parts.join(" · ");
   get("example").hidden = !facts.viewable;
+  get("missing").replaceChildren();
   for (const [id, text] of [["no-gallery", facts.no_gallery], ["no-index", facts.no_index]]) {
     if (!text) continue;
     get(id).replaceChildren(...marked(text[0].toUpperCase() + text.slice(1)));
