@@ -57,6 +57,15 @@ def test_each_can_be_tried(docs, tmp_path):
 
 
 def test_on_a_phone(docs):
-    width(docs, 360)
-    assert docs.execute_script("return document.documentElement.scrollWidth") <= 360
+    width(docs, 320)
+    assert docs.execute_script("return document.documentElement.scrollWidth") <= 320
     keep(docs, "docs-phone")
+
+
+def test_a_proxy_that_answers_in_its_own_words(docs):
+    docs.execute_script("""
+        window.fetch = async () => new Response("no server here", {status: 502});
+    """)
+    section, outcome = attempt(docs, "health")
+    assert outcome == "GET health: 502"
+    assert section.find_element(By.CLASS_NAME, "answer").text == "no server here"

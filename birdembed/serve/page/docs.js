@@ -1,6 +1,6 @@
 /* A page that shows what openapi.json says, and lets each address be tried. */
 
-import { get, marked } from "./common.js";
+import { get, marked, send } from "./common.js";
 
 const NAMED = "#/components/schemas/";
 
@@ -102,22 +102,24 @@ async function attempt(form, path, method, what) {
   const outcome = form.querySelector(".outcome");
   outcome.textContent = "Waiting …";
   try {
-    const response = await fetch(target, { method: method.toUpperCase(), body });
+    const response = await send(target, { method: method.toUpperCase(), body }, body?.get("file"));
     await display(form, response);
     outcome.textContent = `${method.toUpperCase()} ${target}: ${response.status}`;
   } catch (error) {
-    outcome.textContent = `The server does not answer (${error.message}).`;
+    outcome.textContent = error.message;
   }
 }
 
 async function display(form, response) {
   const [image, text] = [form.querySelector(".image"), form.querySelector(".answer")];
-  const picture = response.headers.get("content-type").startsWith("image/");
+  const type = response.headers.get("content-type") || "";
+  const picture = type.startsWith("image/");
   image.hidden = !picture;
   text.hidden = picture;
   if (image.src) URL.revokeObjectURL(image.src);
   if (picture) image.src = URL.createObjectURL(await response.blob());
-  else text.textContent = JSON.stringify(await response.json(), null, 2);
+  else if (type === "application/json") text.textContent = JSON.stringify(await response.json(), null, 2);
+  else text.textContent = await response.text(); // a proxy's answer
 }
 
 function schema(name, what) {
