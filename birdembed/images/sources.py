@@ -119,6 +119,25 @@ def as_many(images: Any) -> Iterable[Any]:
     return images
 
 
+def only_column(name: str, table: Any) -> Any:
+    """Return the only column of a table or of an array of objects or texts, else the input.
+
+    Raises
+    ------
+    ValueError
+        There are several columns.
+    """
+    if getattr(table, "ndim", None) != 2:
+        return table
+    if not hasattr(table, "columns") and table.dtype.kind not in "OUST":  # T: StringDType
+        return table
+    if table.shape[1] != 1:
+        raise ValueError(
+            f"{name} must have one column with the images, got {table.shape[1]} columns"
+        )
+    return table.iloc[:, 0] if hasattr(table, "iloc") else table[:, 0]
+
+
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """The argument `images`, resolved to one image or many.

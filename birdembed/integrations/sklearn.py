@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
-from birdembed.images.sources import is_image
+from birdembed.images.sources import is_image, only_column
 from birdembed.model.shared import shared_model
 from birdembed.pretrained.registry import DEFAULT_MODEL
 
@@ -97,7 +97,6 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         _images(X)
         model = self._loaded()
         self.fingerprint_ = model.fingerprint
-        self._n_features_out = model.embedding_dim
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -133,6 +132,11 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         )
         return vectors
 
+    @property
+    def _n_features_out(self) -> int:
+        """The number of columns, which scikit-learn names, also without `fit`."""
+        return self._loaded().embedding_dim
+
     def _loaded(self) -> Model:
         if not isinstance(self.model, (str, os.PathLike)):
             raise TypeError(
@@ -162,10 +166,7 @@ def _images(X: Any) -> Any:
     """Return images in a form that `encode` accepts; of a table, return its only column."""
     if is_image(X):
         raise TypeError("X must be a sequence of images, got one image; put it in a list")
-    if getattr(X, "ndim", None) == 2 and (hasattr(X, "columns") or X.dtype == object):
-        if X.shape[1] != 1:
-            raise ValueError(f"X must have one column with the images, got {X.shape[1]} columns")
-        X = X.iloc[:, 0] if hasattr(X, "iloc") else X[:, 0]
+    X = only_column("X", X)
     if not isinstance(X, Iterable):
         raise TypeError(f"X must be a sequence of images, got {type(X).__name__}")
     return X

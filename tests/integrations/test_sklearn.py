@@ -108,7 +108,8 @@ def test_inputs(model_dir, rows):
     embedder = ImageEmbedder(model_dir).fit(paths)
     vectors = embedder.transform(paths)
     table = pandas.DataFrame({"path": paths})
-    for images in (table, table["path"], table.to_numpy(object), np.asarray(paths, object)):
+    texts = np.asarray(paths)
+    for images in (table, table["path"], table.to_numpy(object), texts, texts[:, None]):
         assert (embedder.transform(images) == vectors).all()
     pixels = np.stack([np.asarray(picture(seed)) for seed in range(8)])
     assert (embedder.transform(pixels) == vectors).all()
@@ -116,6 +117,8 @@ def test_inputs(model_dir, rows):
         embedder.transform(paths[0])
     with pytest.raises(ValueError, match="one column"):
         embedder.transform(table.assign(more=1))
+    with pytest.raises(ValueError, match="one column"):
+        embedder.transform(texts[None])
     with pytest.raises(TypeError, match="sequence of images"):
         embedder.transform(3)
     with pytest.raises(TypeError):
@@ -179,6 +182,19 @@ def test_tables_of_columns(model_dir, rows):
         assert out.shape == (8, 2049)
         assert out.columns[0] == "photo__imageembedder0"
         assert out["rest__year"].tolist() == list(range(8))
+
+
+def test_named_columns_without_fit(model_dir, rows):
+    """There is nothing to fit, but the names of the columns needed it."""
+    pytest.importorskip("pandas", reason="pandas is not installed: extra pandas")
+    paths, _ = rows
+    embedder = ImageEmbedder(model_dir).set_output(transform="pandas")
+    out = embedder.transform(paths)
+    assert out.columns.tolist() == [f"imageembedder{i}" for i in range(2048)]
+    assert (out.to_numpy() == embedder.fit(paths).transform(paths).to_numpy()).all()
+    assert ImageEmbedder(model_dir).get_feature_names_out()[-1] == "imageembedder2047"
+    with pytest.raises(be.WeightsError, match="nowhere"):
+        ImageEmbedder("nowhere").get_feature_names_out()
 
 
 def test_what_is_no_model_is_refused(model, rows):
