@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +10,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.checks import check_choice, is_missing
 from birdembed.images.verify import verify
+from birdembed.integrations.mlflow.inputs import images_of
 from birdembed.model.load import load_model
 
 if TYPE_CHECKING:
@@ -24,9 +22,6 @@ TASKS = ("embed", "predict", "identify")
 ON_ERROR = ("raise", "nan")
 #: Parameters of a prediction, with their defaults.
 DEFAULTS: dict[str, Any] = {"task": "embed", "k": 5, "on_error": "raise"}
-_COLUMN = "image"
-#: First bytes of JPEG, PNG, GIF, BMP, WebP and TIFF files.
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
 
 class Scorer:
@@ -66,8 +61,8 @@ class Scorer:
             ``matches``. ``matches`` is a list of {label, score}, best first.
         """
         options = _checked(params)
-        images, index = images_of(data)
         skip = options["on_error"] == "nan"
+        images, index = images_of(data, skip)
         good = np.arange(len(images))
         if skip and not isinstance(images, np.ndarray):
             good = np.asarray([i for i in good if not is_missing(images[i])], np.int64)
@@ -138,69 +133,3 @@ def _table(
     for place, row in zip(good.tolist(), rows, strict=True):
         whole[place] = row
     return pandas.DataFrame(whole, columns=columns, index=index)
-
-
-def images_of(data: Any) -> tuple[Any, Any]:
-    """Return a list or array of images for `Model.encode`, and the index of a DataFrame.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A table has no column of images, or an array does not contain pixels.
-    """
-    if hasattr(data, "columns"):
-        names = list(data.columns)
-        if _COLUMN not in names and len(names) != 1:
-            raise ValueError(f"the table needs a column {_COLUMN!r}, it has {names}")
-        column = data[_COLUMN if _COLUMN in names else names[0]]
-        return [_cell(value, i) for i, value in enumerate(column)], data.index
-    if isinstance(data, Mapping):
-        if _COLUMN not in data:
-            raise ValueError(f"the input needs a key {_COLUMN!r}, it has {list(data)}")
-        return images_of(data[_COLUMN])
-    if isinstance(data, np.ndarray) and data.dtype.kind in "uif":
-        pixels = _pixels(data, "the input")
-        return (pixels if pixels.ndim == 4 else pixels[None]), None
-    from birdembed.images.sources import is_single
-
-    if is_single(data):
-        return [_cell(data, 0)], None
-    index = data.index if hasattr(data, "iloc") else None  # of a Series
-    return [_cell(value, i) for i, value in enumerate(data)], index
-
-
-def _cell(value: Any, position: int) -> Any:
-    if isinstance(value, str):
-        return _from_base64(value)
-    if isinstance(value, (list, tuple)):
-        value = np.asarray(value)
-    if isinstance(value, np.ndarray):
-        return _pixels(value, f"image {position}")
-    return value
-
-
-def _pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Return pixels as uint8; JSON has only one type of integer."""
-    if array.dtype == np.uint8:
-        return array
-    whole = array.dtype.kind in "ui" and array.ndim in (2, 3, 4) and array.size
-    if not whole or array.min() < 0 or array.max() > 255:
-        raise TypeError(
-            f"{name} is an array of dtype {array.dtype} and shape {array.shape}, expected uint8 "
-            "pixels (0 to 255)"
-        )
-    return array.astype(np.uint8)
-
-
-def _from_base64(text: str) -> str | bytes:
-    """Return the bytes of an image if the text is base64, else the text, which is a path."""
-    head, comma, rest = text.partition(",")
-    if head.startswith("data:") and head.endswith(";base64") and comma:
-        return base64.b64decode(rest)
-    if len(text) < 64 or os.path.exists(text):
-        return text
-    try:
-        data = base64.b64decode("".join(text.split()), validate=True)  # MLflow breaks lines
-    except (binascii.Error, ValueError):
-        return text
-    return data if data.startswith(_MAGIC) else text
