@@ -154,6 +154,9 @@ def search(
 ) -> SearchResult:
     """Search a table by cosine similarity, for tables larger than memory.
 
+    A query of zeros has the score 0 with every row. LanceDB never returns rows of zeros for other
+    queries, unlike `Index.search`.
+
     Parameters
     ----------
     table : lancedb table
@@ -223,6 +226,10 @@ def _query_vectors(
 def _search_one(table: Any, vector: Any, k: int, where: str | None) -> list[dict[str, Any]]:
     """Return the best matching rows of the table for one vector."""
     names = [name for name in ("id", "label", "path") if name in table.schema.names]
+    if not vector.any():  # its distance to any row is NaN for LanceDB, which returns none
+        condition = "vector IS NOT NULL" + ("" if where is None else f" AND ({where})")
+        every = table.search().where(condition).select(names).with_row_id(True).limit(k)
+        return [{**row, "_distance": 1.0} for row in every.to_list()]
     asked = table.search(vector, vector_column_name="vector").distance_type("cosine").limit(k)
     if where is not None:
         asked = asked.where(where, prefilter=True)

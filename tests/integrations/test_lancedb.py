@@ -216,6 +216,24 @@ def test_search_of_the_table(tmp_path, model, photos):
         bridge.search(table, np.full((2, 2048), [[0], [np.nan]], "f4"))
 
 
+def test_a_query_of_zeros(tmp_path):
+    """It found no rows; an index finds all of them, with the score 0."""
+    index = filled()
+    table = index.to_lancedb(tmp_path, "birds")
+    zero = np.zeros(8, np.float32)
+    for k in (3, 30):
+        ours, theirs = index.search(zero, k), bridge.search(table, zero, k)
+        assert theirs.ids.tolist() == ours.ids.tolist()
+        assert theirs.labels.tolist() == ours.labels.tolist()
+        assert theirs.scores.tolist() == ours.scores.tolist() == [0] * min(k, 20)
+    label = index.labels[0]
+    chosen = bridge.search(table, zero, 30, f"label = '{label}' OR label = 'none'")
+    assert set(chosen.labels) == {label}
+    both = bridge.search(table, np.stack([zero, index.embeddings[0]]), 2)
+    assert both.scores[0].tolist() == [0, 0]
+    assert both.ids[1][0] == index.ids[0]
+
+
 def test_other_peoples_tables(tmp_path):
     import pyarrow as pa
 
