@@ -100,7 +100,8 @@ class Health:
     """The state of the server, its model and its index.
 
     `status` is "ok", "busy" if all `max_pending` places are taken, so that another photo
-    gets 503, or "error" if searches fail; `problem` then says why. `pending` is the number of
+    gets 503, or "error" if searches fail; `problem` then says why. Photos that are slow to decode
+    have eight places of their own, which do not make it busy. `pending` is the number of
     current requests; `receiving` of them are still being received and take no place.
 
     `species` and `photographs` are null without a gallery or an index; `no_gallery` and `no_index`
