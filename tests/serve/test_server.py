@@ -235,6 +235,7 @@ def test_what_is_wrong_is_said_before_the_start(files, photos, tmp_path, capsys)
         (["--photos", str(photos)], 2, "--index"),
         (["--port", "70000"], 2, "65535"),
         (["--port", "x"], 2, "65535"),
+        (["--port", "\uff18\uff10"], 2, "65535"),
         (["--host", "192.0.2.1"], 1, "192.0.2.1"),
     ):
         port = [] if "--port" in words else ["--port", "0"]
