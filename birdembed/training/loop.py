@@ -231,6 +231,8 @@ class Loop:
                     f"the weights of the best epoch, {best['epoch']}, no longer exist; the model "
                     "has the weights of the last step"
                 )
+        if snapshot is not None:  # taken before the callbacks added their values
+            snapshot = replace(snapshot, training={**snapshot.training, "best": dict(best)})
         run.publish(run.snapshot() if snapshot is None else snapshot)
         self._ended = True
         if self._saved != run.step_count:

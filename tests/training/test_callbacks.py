@@ -6,6 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from birdembed.training import loop
 from birdembed.training.callbacks import Callback, Callbacks
 from birdembed.training.fine_tune import fine_tune
 from birdembed.training.trainer import Trainer
@@ -81,6 +82,19 @@ def test_values_that_a_callback_adds_are_stored(train, valid, tmp_path):
     assert last == history.epochs[0]
     assert {name: best[name] for name in PLAIN} == PLAIN
     assert Trainer.resume(tmp_path / "c", train, valid).history.epochs == history.epochs
+
+
+@pytest.mark.usefixtures("small_core")
+def test_values_of_the_best_epoch_are_in_the_record(train, valid, monkeypatch):
+    losses, measure = iter([1.0, 2.0, 3.0]), loop.validate
+    monkeypatch.setattr(
+        loop, "validate", lambda *args: measure(*args) | {"valid_loss": next(losses)}
+    )
+    model = new_model()
+    add = {"callbacks": lambda trainer, logs: logs.update(f1=np.float32(logs["epoch"] / 4))}
+    history = fine_tune(model, train, valid, 3, monitor="loss", **add, **EASY)
+    assert model._current.training["best"] == history.epochs[0]
+    assert history.epochs[0]["f1"] == 0.25
 
 
 @pytest.mark.usefixtures("small_core")
