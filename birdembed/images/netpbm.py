@@ -1,13 +1,46 @@
-"""Scale the samples of PGM and PPM files, for which Pillow needs a microsecond each."""
+"""Limit the comments of Netpbm files, and scale samples that Pillow scales one by one."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 _STRIP = 4 << 20  # number of pixels to read at a time
+#: Bytes of a header, which Pillow reads byte by byte. Real ones have a few lines.
+HEADER = 64 << 10
+#: Comments between numbers as text. Pillow copies up to 1 MB for each of them.
+COMMENTS = 1000
+_MAGIC = re.compile(rb"P[0-6fy]")
+_COMMENT = re.compile(rb"#[^\r\n]*[\r\n]?")
+
+
+def check_header(file: BinaryIO) -> None:
+    """Raise a ValueError for a Netpbm file whose header takes Pillow long; keep the position."""
+    at = file.tell()
+    head = file.read(HEADER)
+    file.seek(at)
+    if len(head) < HEADER or not _MAGIC.match(head):
+        return
+    # Like Pillow, leave out comments with the ends of their lines, even within a number.
+    text = _COMMENT.sub(b"", head)
+    fields = 3 if text[:2] in (b"P1", b"P4") else 4  # the kind, the sizes and the maximum
+    found = text.split(None, fields)
+    if len(found) < fields or (len(found) == fields and not text[-1:].isspace()):
+        raise ValueError(f"the header of this Netpbm file is longer than {HEADER >> 10} KB")
+
+
+def check_comments(content: bytes) -> None:
+    """Raise a ValueError for numbers as text with more comments than `COMMENTS`."""
+    if sum(1 for _ in _COMMENT.finditer(content)) > COMMENTS:
+        raise ValueError(f"a Netpbm file with more than {COMMENTS} comments")
+
+
+def is_plain(image: Any) -> bool:
+    """Return whether an opened file has its samples as numbers in text."""
+    return decoder_of(image) == "ppm_plain"
 
 
 def is_scaled(image: Any) -> bool:

@@ -11,7 +11,13 @@ from typing import Any, BinaryIO
 
 from birdembed.base.files import regular
 from birdembed.images import heif
-from birdembed.images.netpbm import decoder_of, is_scaled
+from birdembed.images.netpbm import (
+    check_comments,
+    check_header,
+    decoder_of,
+    is_plain,
+    is_scaled,
+)
 
 MAX_PIXELS = 200_000_000  # the same as in csrc/image/image.h
 MAX_BLOCKS = 64 << 20  # the same as in csrc/image/jpeg_scan.c
@@ -57,6 +63,7 @@ def opened(source: str | bytes) -> Iterator[Any]:
         if head.startswith(_ICONS):  # Pillow decodes what is in an ICO when it opens it
             _check_icons(_content(file))
         file.seek(0)
+        check_header(file)
         Image.init()
         formats = [name for name in FORMATS if name in Image.OPEN]
         with our_limit(), _open(file, formats) as image:
@@ -117,6 +124,8 @@ def _check_work(image: Any, file: BinaryIO) -> None:
         raise ValueError(f"image of {width}x{height} pixels, the limit for {kind} is {most}")
     if image.format in ("JPEG", "MPO"):
         _check_scans(width, height, _content(file))
+    if is_plain(image):
+        check_comments(_content(file))
 
 
 def _limit_of(image: Any) -> tuple[str, int]:

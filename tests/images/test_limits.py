@@ -266,3 +266,29 @@ def test_an_icon_with_a_bomb_in_it():
         for icon in (head + data, b"icns" + struct.pack(">I4sI", 16, b"ic07", 8) + data):
             with pytest.raises(be.DecodeError, match="an icon with an image of 4000x4000"):
                 be.decode_image(icon)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P3 1 1 255\n" + b"#\n" * 200_000 + b"0 0 0 ",  # quadratic: a copy for each comment
+        b"P1 1 1\n" + b"#\n" * 200_000 + b"0 ",
+        b"P5 #" + b"x" * 5_000_000 + b"\n2 2 255\n" + bytes(4),  # Pillow reads byte by byte
+        b"P6 1#\n2" + b" " * 5_000_000 + b"2 255\n" + bytes(99),  # one number, the width 12
+        b"P4 #" + b"x" * 5_000_000 + b"\n1 1\n" + bytes(4),
+        b"Pf 1 1 #" + b"x" * 5_000_000 + b"\n-1.0\n" + bytes(4),
+    ],
+)
+def test_the_comments_of_netpbm_files_are_limited(data):
+    began = time.process_time()
+    with pytest.raises(be.DecodeError, match="more than 1000 comments|header .* than 64 KB"):
+        be.decode_image(data)
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("value", [b"#", b" ", b"9"])
+def test_pixels_of_a_netpbm_file_are_not_taken_for_its_header(value):
+    pixels = be.decode_image(b"P5 # a comment\n300 300 # another\n255\n" + value * 90_000)
+    assert pixels.shape == (300, 300, 3)
+    assert (pixels == ord(value)).all()
+    assert (be.decode_image(b"P2 1 1 255\n" + b"# a line\n" * 900 + b"7 ") == 7).all()
