@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.checks import is_missing
-from birdembed.base.text import composed, shown, some
+from birdembed.base.listed import check_ordered, kind_of_label, label_values
+from birdembed.base.text import composed, some
 
 
 def numbered(
@@ -22,26 +22,11 @@ def numbered(
     TypeError, ValueError
         Labels mix names and numbers, or a label is not in `class_names`.
     """
-    if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
-        raise TypeError(f"labels must be a sequence of names or numbers, got {shown(labels)}")
-    given = [label.item() if isinstance(label, np.generic) else label for label in labels]
-    given = [None if is_missing(label) else label for label in given]
-    if None in given:  # NumPy and pandas make floats of integers with gaps
-        given = [_whole(label) for label in given]
-    given = [composed(label) if isinstance(label, str) else label for label in given]
-    for position, label in enumerate(given):
-        if isinstance(label, str) and not label.strip():
-            raise ValueError(
-                f"the label at position {position} is empty; use None for an image without a label"
-            )
+    given = label_values(labels)
     there = [label for label in given if label is not None]
-    numbers = all(isinstance(x, int) and not isinstance(x, bool) for x in there)
-    if not numbers and not all(isinstance(x, str) for x in there):
-        wrong = next((x for x in there if not isinstance(x, (str, int)) or isinstance(x, bool)), "")
-        got = f", got {type(wrong).__name__} ({shown(wrong)})" if wrong != "" else ""
-        raise TypeError(f"labels must be all names (str) or all numbers (int){got}")
+    numbers = kind_of_label(there[0] if there else 0) is int
     if class_names is None:
-        distinct = sorted(set(there))
+        distinct: list[Any] = sorted(set(there))  # type: ignore[type-var]
         wanted, number = [str(x) for x in distinct], {x: i for i, x in enumerate(distinct)}
     else:
         wanted = checked_names(class_names, "class_names")
@@ -53,13 +38,9 @@ def numbered(
     return np.asarray(found, np.int64), wanted
 
 
-def _whole(label: Any) -> Any:
-    """Return a float without a fraction as an int, and anything else unchanged."""
-    return int(label) if isinstance(label, float) and label.is_integer() else label
-
-
 def checked_names(names: Sequence[str], argument: str) -> list[str]:
     """Return class names as a list; raise an error if one is not a string or occurs twice."""
+    check_ordered(names, argument, "of strings")
     given = isinstance(names, Iterable) and not isinstance(names, (str, bytes))
     if not given or not all(isinstance(name, str) for name in names):
         raise TypeError(f"{argument} must be a sequence of strings")

@@ -11,6 +11,7 @@ from typing import Any
 
 from birdembed.base.checks import is_missing
 from birdembed.base.files import path_text, regular
+from birdembed.base.listed import listed
 from birdembed.base.text import readable, shown, some
 
 
@@ -114,21 +115,13 @@ def column(frame: Any, name: str) -> list[Any]:
         raise ValueError(f"frame: {_no_column(name, names)}")
     if names.count(name) > 1:
         raise ValueError(f"frame: {names.count(name)} columns are named {name!r}; rename them")
-    values = frame[name]
-    for method in ("to_pylist", "to_list", "tolist"):
-        if hasattr(values, method):
-            return list(getattr(values, method)())
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise TypeError(f"frame: column {name!r} is a {type(values).__name__}, expected a list")
-    return list(values)
+    return listed(frame[name], f"frame: column {name!r}")
 
 
 def given_paths(given: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Return paths as strings; raise an error with the position of a value that is not a path."""
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise TypeError(f"paths must be a sequence of paths, got {shown(given)}")
     rows = []
-    for row, path in enumerate(given):
+    for row, path in enumerate(listed(given, "paths", "of paths")):
         if is_missing(path):
             raise ValueError(f"paths has a missing value at position {row}; remove that row")
         if not isinstance(path, (str, bytes, os.PathLike)):

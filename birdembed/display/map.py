@@ -80,8 +80,8 @@ def plot_map(
     if np.ndim(embeddings) == 0:
         kind = type(embeddings).__name__
         raise TypeError(f"embeddings must be an array (n, dim), got {kind}")
-    n_rows = len(np.asarray(embeddings))
-    vectors, tags = checked_rows(embeddings, [""] * n_rows if labels is None else labels)
+    vectors, tags = checked_rows(embeddings, labels)
+    n_rows = len(vectors)
     if images is not None and len(images) != n_rows:
         raise ValueError(f"embeddings has {n_rows} rows, images has {len(images)} values")
     points, shares = plane(vectors)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from birdembed.base.listed import label_values
 from birdembed.base.vectors import as_vectors, check_finite, normalized
 from birdembed.display.classes import NAMED
 from birdembed.display.figure import new_figure, shorten
@@ -149,11 +150,11 @@ def _draw_means(
 
 
 def checked_rows(
-    embeddings: ArrayLike, labels: Sequence[Any], name: str = "embeddings", least: int = 2
+    embeddings: ArrayLike, labels: Sequence[Any] | None, name: str = "embeddings", least: int = 2
 ) -> tuple[NDArray[np.float32], list[Any]]:
-    """Return float32 rows and their labels; raise a ValueError if they do not match."""
+    """Return float32 rows and their labels, "" without any; raise an error if they do not match."""
     vectors, _ = as_vectors(embeddings, name, one=False)
-    tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
+    tags: list[Any] = [""] * len(vectors) if labels is None else list(label_values(labels))
     if len(tags) != len(vectors):
         raise ValueError(f"{name} has {len(vectors)} rows, labels has {len(tags)} values")
     if len(vectors) < least:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed.base.checks import check_integer, is_missing
+from birdembed.base.checks import check_integer
+from birdembed.base.listed import kind_of_label, label_values
 from birdembed.base.public import public
-from birdembed.base.text import composed, counted, shown
+from birdembed.base.text import counted
 from birdembed.base.vectors import as_vectors, check_finite
 from birdembed.evaluation.metrics import (
     RECALL_AT,
@@ -258,6 +259,8 @@ def retrieval_metrics(
     corpus = _finite(reference, "reference")
     assert reference_labels is not None
     corpus_tags = _label_list(reference_labels, len(corpus), "reference_labels")
+    if tags and corpus_tags and kind_of_label(tags[0]) is not kind_of_label(corpus_tags[0]):
+        raise TypeError("labels and reference_labels must both be names (str) or numbers (int)")
     return measure(vectors, tags, corpus, corpus_tags, np.full(len(vectors), -1))
 
 
@@ -270,15 +273,13 @@ def _finite(array: ArrayLike, name: str) -> NDArray[np.float32]:
 
 def _label_list(labels: Sequence[Any], n: int, name: str) -> list[Any]:
     """Return labels as a list, one spelling each; raise an error if there are not `n`."""
-    if isinstance(labels, str) or not isinstance(labels, Iterable):
-        raise TypeError(f"{name} must be a sequence with one value per row, got {shown(labels)}")
-    tags = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
+    tags = label_values(labels, name)
     if len(tags) != n:
         raise ValueError(f"{name} has {len(tags)} values, expected {n}, one per row")
-    gap = next((row for row, label in enumerate(tags) if is_missing(label)), None)
+    gap = next((row for row, label in enumerate(tags) if label is None), None)
     if gap is not None:
         raise ValueError(f"{name}: row {gap} has no label; leave it out")
-    return [composed(tag) if isinstance(tag, str) else tag for tag in tags]
+    return tags
 
 
 class Confusion(NamedTuple):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from birdembed._core import BirdembedError, DecodeError
 from birdembed.base.checks import check_choice, is_missing
 from birdembed.base.embedding_bar import EmbeddingBar
+from birdembed.base.listed import check_ordered, listed
 from birdembed.base.text import shown
 from birdembed.data.folder import ImageFolder
 from birdembed.data.labels import names_of
@@ -93,6 +94,8 @@ def collect(
         The folder does not exist or has no images, lists differ in length, or an item is not an
         image.
     """
+    if isinstance(images, (set, frozenset)) and not ids is labels is metadata is None:
+        check_ordered(images, "images", "of images")
     inputs, own_ids, own_labels, closed = _found(images, labels is None)
     items, names = list(inputs.items), inputs.names
     for position, item in enumerate(items):
@@ -138,11 +141,9 @@ def _check_forms(names: Sequence[str]) -> None:
 
 def _given_ids(ids: Iterable[Any]) -> list[str]:
     """Return ids as strings; numbers are accepted too."""
-    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-        raise TypeError(f"ids must be a sequence of strings, got {shown(ids)}")
-    given = list(ids)
+    given = listed(ids, "ids", "of strings")
     for row, name in enumerate(given):
-        if not isinstance(name, (str, int, np.integer)):
+        if not isinstance(name, (str, int)):
             what = "a missing value" if is_missing(name) else f"{type(name).__name__}"
             raise TypeError(f"ids must hold strings, got {what} ({shown(name)}) at position {row}")
     return list(map(str, given))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import is_missing
+from birdembed.base.listed import listed
 from birdembed.base.text import composed, shown
 from birdembed.search.growing_strings import GrowingStrings
 from birdembed.search.packed_strings import PackedStrings
@@ -39,8 +40,8 @@ def strings(values: Any, n: int, name: str) -> list[str | None]:
     """Return `n` strings or Nones; `values` None gives `n` Nones."""
     if values is None:
         return [None] * n
-    if isinstance(values, str):
-        raise TypeError(f"{name} must be a sequence of strings, got one string")
+    if not isinstance(values, PackedStrings):
+        values = listed(values, name, "of strings")
     column = [_string(value, name) for value in values]
     if len(column) != n:
         raise ValueError(f"{name} has {len(column)} values, expected {n}")
@@ -75,10 +76,11 @@ def from_metadata(metadata: Any, n: int) -> dict[str, Column]:
             f"{type(metadata).__name__}"
         )
     columns: dict[str, Column] = {}
-    for name in metadata.keys():
+    names = list(metadata.keys())
+    for name in names:
         if not isinstance(name, str) or name in ("id", "label"):
             raise ValueError(f"metadata: a column cannot be named {name!r}")
-        if name in columns:  # of a DataFrame
+        if names.count(name) > 1:  # of a DataFrame
             raise ValueError(f"metadata: several columns are named {name!r}; rename them")
         what = f"metadata column {name!r}"
         of_kind = strings if name == "path" else _column
@@ -90,33 +92,31 @@ def _column(values: Any, n: int, name: str) -> Column:
     """Return `n` values as booleans, integers, floats or, failing that, strings."""
     if isinstance(values, PackedStrings):
         return list(values)
-    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
-        raise TypeError(f"{name} must be a sequence with one value per row")
-    listed = values if isinstance(values, np.ndarray) else list(values)
-    if len(listed) != n:
-        raise ValueError(f"{name} has {len(listed)} values, expected {n}")
-    present = [value for value in listed if not is_missing(value)]
+    rows = listed(values, name)
+    if len(rows) != n:
+        raise ValueError(f"{name} has {len(rows)} values, expected {n}")
+    present = [value for value in rows if not is_missing(value)]
     if present and all(isinstance(value, (bool, np.bool_)) for value in present):
         if len(present) < n:
-            row = next(row for row, value in enumerate(listed) if is_missing(value))
+            row = next(row for row, value in enumerate(rows) if is_missing(value))
             raise ValueError(
                 f"{name} has a missing value (row {row}) among booleans, which cannot be missing; "
                 "use strings or numbers"
             )
-        return np.asarray(listed, bool)
+        return np.asarray(rows, bool)
     if len(present) < n and not present and isinstance(values, np.ndarray):
         if values.dtype.kind == "f":
             return np.asarray(values, np.float64)
     if present and all(_is_number(value) for value in present):
         whole = len(present) == n and all(isinstance(v, (int, np.integer)) for v in present)
-        numbers = [np.nan if is_missing(value) else value for value in listed]
+        numbers = [np.nan if is_missing(value) else value for value in rows]
         if not whole:
             _check_exact(name, (v for v in present if isinstance(v, (int, np.integer))))
         try:
             return np.asarray(numbers, np.int64 if whole else np.float64)
         except OverflowError:
             raise ValueError(f"{name} has an integer that does not fit 64 bits") from None
-    return strings(listed, n, name)
+    return strings(rows, n, name)
 
 
 def _check_exact(name: str, integers: Iterable[Any]) -> None:
@@ -167,7 +167,7 @@ def matches(name: str, column: Column, wanted: Any) -> NDArray[np.bool_]:
     ValueError
         The column holds text and the value is a number, or vice versa.
     """
-    values = [_checked(name, column, value) for value in _listed(wanted)]
+    values = [_checked(name, column, value) for value in _values_of(wanted)]
     if isinstance(column, np.ndarray):
         held = [_as_held(column.dtype, value) for value in values if value is not None]
         exact = [v for v in held if v is not None] + _as_widened(column, values)
@@ -212,7 +212,7 @@ def _as_widened(column: NDArray[Any], values: Iterable[Any]) -> list[float]:
     return found
 
 
-def _listed(wanted: Any) -> list[Any]:
+def _values_of(wanted: Any) -> list[Any]:
     """Return the values of `where` for one column as a list, also those of other libraries."""
     for method in ("to_pylist", "to_list", "tolist"):  # pyarrow, pandas and polars, NumPy
         if hasattr(wanted, method):

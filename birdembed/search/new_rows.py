@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from birdembed.base.listed import listed
 from birdembed.base.text import composed, shown, some
 from birdembed.base.vectors import as_vectors
 from birdembed.search import columns as columns_
@@ -56,9 +57,7 @@ def id_list(ids: Iterable[str] | str, argument: str) -> list[str]:
 
 def _unique_ids(ids: Sequence[str] | str) -> list[str]:
     """Return ids as a list of unique strings."""
-    if isinstance(ids, str):
-        raise TypeError("ids must be a sequence of strings, got one string")
-    names = id_list(ids, "ids")
+    names = id_list(listed(ids, "ids", "of strings"), "ids")
     check_unique(names)
     return names
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.checks import is_missing
-from birdembed.base.text import composed
+from birdembed.base.listed import label_values
 from birdembed.base.vectors import as_vectors, check_finite
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def labelled_vectors(
         return vectors, [names[row] for row in report.kept], list(report.failures)
     if isinstance(data, Index):
         rows = _rows_of(model, data)
-        given = list(rows.labels) if labels is None else list(labels)
+        given = label_values(rows.labels if labels is None else labels)
         data = rows.vectors
     elif labels is None:
         raise TypeError(
@@ -67,17 +66,17 @@ def labelled_vectors(
             f"{type(data).__name__}"
         )
     else:
-        given = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
+        given = label_values(labels)
     vectors, _ = as_vectors(data, name, one=False)
     if len(given) != len(vectors):
         raise ValueError(f"{name} has {len(vectors)} rows, labels has {len(given)} values")
     if not len(vectors):
         raise ValueError(f"{name} is empty")
-    gap = next((row for row, label in enumerate(given) if is_missing(label)), None)
+    gap = next((row for row, label in enumerate(given) if label is None), None)
     if gap is not None:
         raise ValueError(f"{name}: row {gap} has no label")
     check_finite(vectors, name)
-    return vectors, [composed(str(label)) for label in given], []  # one spelling per species
+    return vectors, [str(label) for label in given], []
 
 
 def plain_vectors(

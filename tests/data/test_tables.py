@@ -271,3 +271,15 @@ def test_gaps_in_labels_of_embeddings(gap):
         be.retrieval_metrics(np.eye(3, dtype=np.float32), ["a", gap, "a"])
     with pytest.raises(ValueError, match="data: row 1 has no label"):
         labelled_vectors(None, np.eye(3, dtype=np.float32), ["a", gap, "a"])
+
+
+def test_columns_without_an_order_are_refused():
+    paths = ["a.png", "b.png"]
+    by_path = dict.fromkeys(paths, "OWL")
+    for given, labels in ((paths, by_path), (paths, {"OWL", "JAY"}), (set(paths), ["OWL", "JAY"])):
+        with pytest.raises(TypeError, match=r"must be a sequence of .*; pass a list in the order"):
+            ImageFolder.from_lists(given, labels)
+        with pytest.raises(TypeError, match=r"column '.*' must be a sequence"):
+            ImageFolder.from_dataframe({"image": given, "label": labels})
+    with pytest.raises(TypeError, match="class_names must be a sequence of strings, got a set"):
+        ImageFolder.from_lists(paths, ["OWL", "OWL"], class_names={"OWL", "JAY"})

@@ -262,3 +262,25 @@ def test_unreadable_images_are_left_out_and_named(pictures):
     got = evaluate(PixelModel(), data, robustness=True)
     assert got.n == 12
     assert [failure[:2] for failure in got.failures] == [(12, "gone.npy")]
+
+
+def test_labels_are_compared_by_their_values():
+    rows = np.asarray([[1, 0], [1, 0.1], [0, 1], [0.1, 1]], "f4")
+    assert retrieval_metrics(rows, np.asarray([0, 0, 1, 1])).precision_at_1 == 1
+    torch = pytest.importorskip("torch")
+    got = retrieval_metrics(rows, torch.tensor([0, 0, 1, 1]))
+    assert (got.precision_at_1, got.lone, got.class_names) == (1, 0, ["0", "1"])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[0.5, 0.5, 1.0, 1.0], [b"A"] * 4, [True] * 4, ["1", 1, "1", 1], dict.fromkeys("abcd", "OWL")],
+)
+def test_labels_that_are_neither_names_nor_numbers(labels):
+    rows = np.eye(4, dtype="f4")
+    with pytest.raises(TypeError, match=r"^labels must be"):
+        retrieval_metrics(rows, labels)
+    with pytest.raises(TypeError, match=r"^reference_labels must be"):
+        retrieval_metrics(rows, list("aabb"), rows, labels)
+    with pytest.raises(TypeError, match=r"must both be names .str. or numbers .int."):
+        retrieval_metrics(rows, ["1"] * 4, rows, [1] * 4)

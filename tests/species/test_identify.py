@@ -224,6 +224,22 @@ def test_embeddings_and_indexes_serve_as_well(model, photos):
         model.fit_gallery(index)
 
 
+def test_the_species_of_embeddings_are_names_or_numbers(model, photos):
+    vectors = model.encode(photos)
+    numbers = [SPECIES.index(name) for name in photos.names]
+    model.fit_gallery(vectors, labels=numbers)
+    want = model.gallery.labels.tolist()
+    torch = pytest.importorskip("torch")
+    model.fit_gallery(vectors, labels=torch.tensor(numbers))
+    assert model.gallery.labels.tolist() == want
+    assert all(name.isdigit() for name in want)
+    for wrong in ([b"A"] * len(vectors), np.asarray(numbers, "f4"), dict.fromkeys(photos.paths)):
+        with pytest.raises(TypeError, match="labels must be"):
+            model.fit_gallery(vectors, labels=wrong)
+    with pytest.raises(ValueError, match="label at position 0 is empty"):
+        model.fit_gallery(vectors, labels=[""] * len(vectors))
+
+
 @pytest.mark.parametrize("change", ["preprocess", "projection", "weights"])
 def test_a_changed_model_needs_a_new_gallery(model, photos, tmp_path, change):
     model.fit_gallery(photos)
