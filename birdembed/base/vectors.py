@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from birdembed.base.checks import check_not_masked
+from birdembed.base.text import error_text
 
 _FLOATS = (np.float16, np.float32, np.float64)
 
@@ -33,8 +34,7 @@ def as_vectors(
     ValueError
         The array does not have two dimensions (or one, if that is allowed).
     """
-    check_not_masked(name, value)
-    array = np.asarray(value)
+    array = as_array(value, name)
     if array.dtype.type not in _FLOATS:
         raise TypeError(
             f"{name} must hold float32 (float64 and float16 are converted), got {array.dtype}"
@@ -49,6 +49,30 @@ def as_vectors(
     with np.errstate(over="ignore"):
         array = np.require(array, np.float32, ["C", "A"])
     return array, single
+
+
+def as_array(value: Any, name: str) -> NDArray[Any]:
+    """Return an array, a tensor or rows in a list as an array.
+
+    Raises
+    ------
+    TypeError
+        It has a type that NumPy does not know, such as bfloat16 of torch.
+    ValueError
+        Rows have different lengths, or values are masked.
+    """
+    for part in (value, *(value if isinstance(value, (list, tuple)) else ())):
+        check_not_masked(name, part)
+    if hasattr(value, "detach"):  # a tensor of torch, which may have gradients
+        value = value.detach()
+    try:
+        return np.asarray(value)
+    except (TypeError, RuntimeError) as error:  # a type or a device of torch
+        raise TypeError(f"{name} cannot become a NumPy array: {error_text(error)}") from error
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise ValueError(f"{name} cannot become a NumPy array: {error_text(error)}") from error
+        raise ValueError(f"{name} has rows of different lengths") from error
 
 
 def finite_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:

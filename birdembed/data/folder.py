@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.public import public
 from birdembed.base.text import some
+from birdembed.base.vectors import as_array
 from birdembed.data.class_folders import labelled_files
 from birdembed.data.labels import numbered
 from birdembed.data.subsets import divided, selected
@@ -280,7 +281,7 @@ class ImageFolder:
             return self.paths[key]
         if isinstance(key, slice):
             return self._rows(np.arange(len(self))[key])
-        chosen = np.asarray(key)
+        chosen = as_array(key, "the index of an ImageFolder")
         if chosen.ndim != 1 or (chosen.dtype.kind not in "iub" and len(chosen)):
             raise TypeError(
                 "index an ImageFolder with a position, a slice, a list of positions or a mask, "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed.base.vectors import unit_rows
+from birdembed.base.vectors import as_array, unit_rows
 from birdembed.display.figure import new_figure, shorten
 from birdembed.display.similarity import checked_rows
 from birdembed.images.thumbnails import thumbnail
@@ -77,7 +77,7 @@ def plot_map(
     """
     if method != "pca":
         raise ValueError(f"method must be 'pca', got {method!r}")
-    if np.ndim(embeddings) == 0:
+    if as_array(embeddings, "embeddings").ndim == 0:
         kind = type(embeddings).__name__
         raise TypeError(f"embeddings must be an array (n, dim), got {kind}")
     vectors, tags = checked_rows(embeddings, labels)

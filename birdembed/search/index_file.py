@@ -55,8 +55,9 @@ def write_index(path: str | os.PathLike[str], rows: Rows) -> None:
     OSError
         The file cannot be written. The message names it, and an existing file is unchanged.
     """
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"cannot write an index to {os.fspath(path)}: it is a folder")
+    where = path_text(path)
+    if os.path.isdir(where):
+        raise IsADirectoryError(f"cannot write an index to {where}: it is a folder")
     tensors = _tensors(rows)
     info = {} if rows.fingerprint is None else {"fingerprint": rows.fingerprint}
     if rows.maker is not None:

@@ -32,8 +32,9 @@ _MISSING = "__HIVE_DEFAULT_PARTITION__"  # a missing value in the name of a fold
 def write_parquet(rows: Rows, path: str | os.PathLike[str]) -> None:
     """Write rows to a Parquet file; see `Index.to_parquet`."""
     parquet = need("pyarrow.parquet", "parquet", "Parquet")
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"cannot write a Parquet file to {os.fspath(path)}: it is a folder")
+    where = path_text(path)
+    if os.path.isdir(where):
+        raise IsADirectoryError(f"cannot write a Parquet file to {where}: it is a folder")
     table = arrow.from_rows(rows)
     with replacing(path) as temporary:
         parquet.write_table(table, temporary)

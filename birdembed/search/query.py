@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.checks import check_integer, check_number
 from birdembed.base.makers import named
-from birdembed.base.vectors import as_vectors
+from birdembed.base.vectors import as_array, as_vectors
 from birdembed.images.sources import Inputs, is_image, is_single
 from birdembed.search import columns as columns_
 from birdembed.search.cosine import search_rows
@@ -111,10 +111,7 @@ def interpret(query: Any) -> Asked:
     items = list(inputs.items)
     images = [is_image(item) for item in items]
     if items and not any(images):
-        try:
-            return _vectors(np.asarray(items))
-        except ValueError as error:  # rows of different lengths
-            raise ValueError(f"query: embeddings have different lengths ({error})") from error
+        return _vectors(as_array(items, "query"))
     for position, good in enumerate(images):
         if not good:
             raise TypeError(
@@ -128,7 +125,7 @@ def _own_array(query: Any) -> Any:
     """Convert a Series or an array of another library to NumPy; return anything else as it is."""
     if isinstance(query, (np.ndarray, list, tuple)) or is_image(query):
         return query
-    array = np.asarray(query) if hasattr(query, "__array__") else None
+    array = as_array(query, "query") if hasattr(query, "__array__") else None
     return query if array is None or array.dtype.kind in "OU" else array
 
 

@@ -142,7 +142,9 @@ class Rows:
             self._places = {
                 composed(name): row for row, name in enumerate(self.ids) if name is not None
             }
-        id_ = composed(id_) if isinstance(id_, str) else id_
+        if not isinstance(id_, str):
+            return None
+        id_ = composed(id_)
         row = self._places.get(id_)
         if row is None or row >= len(self):
             return None

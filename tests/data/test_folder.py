@@ -177,3 +177,11 @@ def test_split_is_stratified(root):
             data.split(valid=share)
     # A large share leaves at least one to train on.
     assert np.bincount(data.split(valid=0.99)[0].labels).tolist() == [1, 1, 1]
+
+
+def test_masked_positions_are_refused(root):
+    data = ImageFolder(root)
+    with pytest.raises(ValueError, match="the index of an ImageFolder has masked values"):
+        data[np.ma.masked_array([0, 1], mask=[0, 1])]
+    with pytest.raises(ValueError, match="has rows of different lengths"):
+        data[[[0], [0, 1]]]

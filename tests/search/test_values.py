@@ -266,3 +266,50 @@ def test_where_finds_numbers_of_float32(column, wanted, ids, tmp_path):
     index.save(tmp_path / "i")
     for one in (index, be.Index.load(tmp_path / "i")):
         assert sorted(one.search(np.ones(4, "f4"), where={"n": wanted}).ids) == ids
+
+
+def test_masks_within_lists_are_not_dropped():
+    row = np.ma.masked_array([1.0, 2.0, 3.0, 4.0], mask=[0, 1, 0, 0], dtype="f4")
+    index = filled()
+    with pytest.raises(ValueError, match="query has masked values"):
+        index.search([row])
+    with pytest.raises(ValueError, match="embeddings has masked values"):
+        index.add(["x"], [row])
+
+
+def test_rows_of_different_lengths():
+    ragged = [[1.0, 2.0], [1.0]]
+    for name, call in (
+        ("embeddings", lambda: be.Index().add(["x", "y"], ragged)),
+        ("query", lambda: filled().search(ragged)),
+        ("queries", lambda: be.cosine_topk(ragged, EYE, 1)),
+        ("corpus", lambda: be.cosine_topk(EYE, ragged, 1)),
+        ("a", lambda: be.cosine_similarity(ragged)),
+        ("embeddings", lambda: be.retrieval_metrics(ragged, ["a", "b"])),
+        ("embeddings", lambda: be.plot_map(ragged)),
+    ):
+        with pytest.raises(ValueError, match=f"{name} has rows of different lengths"):
+            call()
+
+
+def test_tensors_of_torch():
+    torch = pytest.importorskip("torch")
+    query = torch.tensor([1.0, 0, 0, 0], requires_grad=True)
+    assert filled().search(query, 1).ids.tolist() == ["a"]
+    small = torch.ones(4, dtype=torch.bfloat16)
+    for wrong in (small, [small]):
+        with pytest.raises(TypeError, match=r"query cannot become a NumPy array: .*BFloat16"):
+            filled().search(wrong)
+
+
+def test_what_is_no_id_is_not_in_an_index():
+    index = filled()
+    assert "a" in index
+    assert all(other not in index for other in ([], {}, None, 5, b"a"))
+
+
+def test_an_open_file_is_no_path(tmp_path):
+    with open(tmp_path / "x", "wb") as file:
+        for write in (filled().save, filled().to_parquet):
+            with pytest.raises(TypeError, match="expected a path, got BufferedWriter"):
+                write(file)
