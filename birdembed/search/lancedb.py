@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
 from birdembed.base.checks import check_choice
+from birdembed.base.files import path_text
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
-from birdembed.base.text import error_text
+from birdembed.base.text import error_text, some
 from birdembed.search import arrow
 from birdembed.search.rows import Rows
 
@@ -19,13 +19,14 @@ lancedb = need("lancedb", "lancedb", "an index in LanceDB")
 from lancedb.embeddings import EmbeddingFunction, get_registry, register  # noqa: E402
 
 _MODES = ("overwrite", "create", "merge")
+_RESERVED = ("_rowid", "_rowaddr", "_rowoffset")  # columns that each table has
 _FUNCTION = "birdembed"  # the embedding function of birdembed.integrations.lancedb
 _IMPORT_IT = "import birdembed.integrations.lancedb before opening a table that embeds with it"
 
 
 def connect(uri: Any) -> Any:
     """Connect to a database; an open connection is returned as it is."""
-    return uri if hasattr(uri, "open_table") else lancedb.connect(os.fsdecode(uri))
+    return uri if hasattr(uri, "open_table") else lancedb.connect(path_text(uri))
 
 
 def _found(database: Any, table: str) -> Any:
@@ -41,10 +42,21 @@ def _found(database: Any, table: str) -> Any:
 def write_rows(rows: Rows, uri: Any, table: str, mode: str = "overwrite") -> Any:
     """Write rows to a table; see `Index.to_lancedb`."""
     check_choice("mode", mode, _MODES)
+    _check_names(rows)
     data = arrow.from_rows(rows)
     database = connect(uri)
     with _named(database, table):
         return _written(database, table, rows, data, mode)
+
+
+def _check_names(rows: Rows) -> None:
+    """Raise a ValueError for a column that LanceDB could not read again."""
+    for column in rows.columns:
+        if not column or set("`.") & set(column) or column in _RESERVED:
+            raise ValueError(
+                f"LanceDB cannot read a column named {column!r} (no backquotes, no dots, no names "
+                "of its own); rename this metadata column"
+            )
 
 
 @contextlib.contextmanager
@@ -70,6 +82,9 @@ def _written(database: Any, table: str, rows: Rows, data: Any, mode: str) -> Any
     kind = there.schema.field("vector").type if "vector" in there.schema.names else None
     if kind != data.schema.field("vector").type:
         raise ValueError(f"{name} has vectors of type {kind}, the index has {rows.dim} dimensions")
+    new = [column for column in data.schema.names if column not in there.schema.names]
+    if new:
+        raise ValueError(f"{name} has no column {some(new)}; {advice}")
     _register_function(there.schema.metadata)
     merge = there.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
     merge.execute(data)

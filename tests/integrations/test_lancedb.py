@@ -175,6 +175,28 @@ def test_modes(tmp_path):
     assert part.to_lancedb(tmp_path, "new", mode="merge").count_rows() == 10
 
 
+@pytest.mark.parametrize("name", ["a`b", "a.b", "_rowid", ""])
+def test_names_of_columns_that_could_not_be_read_again_are_refused(tmp_path, name):
+    index = be.Index()
+    index.add(["x"], vectors(1), metadata={name: [1]})
+    with pytest.raises(ValueError, match=r"cannot read a column named .*; rename"):
+        index.to_lancedb(tmp_path, "t")
+    assert lancedb.connect(tmp_path).list_tables().tables == []
+
+
+def test_a_merge_with_a_new_column_names_it(tmp_path):
+    index = be.Index()
+    index.add(["x"], vectors(1))
+    index.to_lancedb(tmp_path, "t")
+    index = be.Index()
+    index.add(["y"], vectors(1), metadata={"year": [2020]})
+    with pytest.raises(ValueError, match=r"the table 't' has no column 'year'; write to another"):
+        index.to_lancedb(tmp_path, "t", mode="merge")
+    assert be.Index.from_lancedb(tmp_path, "t").ids.tolist() == ["x"]
+    with pytest.raises(TypeError, match="expected a path, got NoneType"):
+        be.Index.from_lancedb(None, "t")
+
+
 def test_another_model_is_refused(tmp_path, model):
     index = filled()
     table = index.to_lancedb(tmp_path, "birds")
