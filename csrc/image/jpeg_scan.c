@@ -234,10 +234,48 @@ static bird_status read_scan(const uint8_t **at, const uint8_t *end, bird_jpeg *
 typedef struct walk {
     bird_jpeg *jpeg;
     const uint8_t *at, *end;
-    int adobe; /* colour transform of the Adobe marker, -1 without one */
+    /* What libjpeg and stb_image take for JFIF and Adobe markers; they do so by different rules.
+     * `adobe` is the colour transform, -1 without a marker. */
+    struct {
+        bool jfif;
+        int adobe;
+    } libjpeg, stb;
+    bool is_rgb; /* whether libjpeg, which looks before the first scan, takes three components so */
     int n_scans;
     uint64_t blocks; /* of all scans so far */
 } walk;
+
+/* Read the segment of an APP marker. */
+static void read_application(walk *w, bird_image_info *info, int marker, const uint8_t *body,
+                             size_t length) {
+    if (marker == APP0 && length >= 5 && memcmp(body, "JFIF\0", 5) == 0) {
+        w->stb.jfif = true;
+        if (length >= 14) w->libjpeg.jfif = true;
+    }
+    if (marker == APP1 && !info->exif && length > 6 && memcmp(body, "Exif\0", 5) == 0) {
+        info->exif = body + 6;
+        info->exif_size = length - 6;
+    }
+    if (marker == APP14 && length >= 12 && memcmp(body, "Adobe", 5) == 0) {
+        w->libjpeg.adobe = body[11];
+        if (body[5] == 0) w->stb.adobe = body[11]; /* the high byte of the version */
+    }
+}
+
+static bool has_rgb_ids(const bird_jpeg *jpeg) {
+    return jpeg->component[0].id == 'R' && jpeg->component[1].id == 'G' &&
+           jpeg->component[2].id == 'B';
+}
+
+/* Return whether libjpeg takes three components for RGB, not YCbCr: markers come before ids. */
+static bool is_rgb_in_libjpeg(const walk *w) {
+    if (w->libjpeg.jfif) return false;
+    return w->libjpeg.adobe >= 0 ? w->libjpeg.adobe == 0 : has_rgb_ids(w->jpeg);
+}
+
+static bool is_rgb_in_stb(const walk *w) {
+    return has_rgb_ids(w->jpeg) || (w->stb.adobe == 0 && !w->stb.jfif);
+}
 
 /* Read the segment after a marker, and move w->at to its end. */
 static bird_status read_segment(walk *w, bird_image_info *info, int marker, bird_error *err) {
@@ -260,6 +298,7 @@ static bird_status read_segment(walk *w, bird_image_info *info, int marker, bird
     if (marker == SOS) {
         if (++w->n_scans > MAX_SCANS)
             return bird_fail(err, BIRD_FORMAT, "JPEG with more than %d scans", MAX_SCANS);
+        if (w->n_scans == 1) w->is_rgb = is_rgb_in_libjpeg(w);
         return read_scan(&w->at, w->end, w->jpeg, &w->blocks, body, length, err);
     }
     if (marker == DRI) {
@@ -267,11 +306,7 @@ static bird_status read_segment(walk *w, bird_image_info *info, int marker, bird
         w->jpeg->restart_interval = bird_be16(body);
         return BIRD_OK;
     }
-    if (marker == APP1 && !info->exif && length > 6 && memcmp(body, "Exif\0", 5) == 0) {
-        info->exif = body + 6;
-        info->exif_size = length - 6;
-    }
-    if (marker == APP14 && length >= 12 && memcmp(body, "Adobe", 5) == 0) w->adobe = body[11];
+    if (marker >= APP0 && marker <= APP15) read_application(w, info, marker, body, length);
     if ((marker >= APP0 && marker <= APP15) || marker == COM) return BIRD_OK;
     if (marker >= 0xC3 && marker <= 0xCF)
         return bird_fail(err, BIRD_UNSUPPORTED,
@@ -279,7 +314,7 @@ static bird_status read_segment(walk *w, bird_image_info *info, int marker, bird
     return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with an unknown marker 0x%02X", marker);
 }
 
-/* Check that every component has data, and that four components have an Adobe marker. */
+/* Check that every component has data, and that stb_image knows its colours. */
 static bird_status check_complete(const walk *w, bird_error *err) {
     const bird_jpeg *jpeg = w->jpeg;
     if (jpeg->n_components == 0 || w->n_scans == 0)
@@ -288,8 +323,10 @@ static bird_status check_complete(const walk *w, bird_error *err) {
         for (int k = 0; k < 64; k++)
             if (jpeg->component[c].missing[k] != 0)
                 return bird_fail(err, BIRD_FORMAT, "truncated JPEG: a part of its data is missing");
-    if (jpeg->n_components == 4 && w->adobe != 0 && w->adobe != 2)
+    if (jpeg->n_components == 4 && w->stb.adobe != 0 && w->stb.adobe != 2)
         return bird_fail(err, BIRD_UNSUPPORTED, "JPEG with 4 components and no Adobe marker");
+    if (jpeg->n_components == 3 && w->is_rgb != is_rgb_in_stb(w))
+        return bird_fail(err, BIRD_UNSUPPORTED, "JPEG whose header contradicts itself on colours");
     return BIRD_OK;
 }
 
@@ -313,7 +350,7 @@ static bird_status walk_markers(walk *w, bird_image_info *info, bird_error *err)
 bird_status bird_jpeg_scan(bird_image_info *info, const uint8_t *data, size_t size,
                            bird_error *err) {
     bird_status status;
-    walk w = {.at = data + 2, .end = data + size, .adobe = -1};
+    walk w = {.at = data + 2, .end = data + size, .libjpeg.adobe = -1, .stb.adobe = -1};
     info->format = "JPEG";
     /* Four, because stb_image's vector code for YCbCr writes four. */
     info->channels = 4;

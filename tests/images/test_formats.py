@@ -94,6 +94,54 @@ def test_four_components_without_adobe_marker_are_pillows():
     assert np.array_equal(pixels, reference(data))
 
 
+def with_ids(data, ids):
+    """A baseline JPEG of three components with other ids."""
+    frame, scan = jpeg_segment(data, 0xC0), jpeg_segment(data, 0xDA)
+    for number, id_ in enumerate(ids):
+        data = patched(data, frame + 10 + 3 * number, [id_])
+        data = patched(data, scan + 5 + 2 * number, [id_])
+    return data
+
+
+def with_adobe(data, transform, version=b"\0\x64"):
+    segment = b"\xff\xee\0\x0eAdobe" + version + bytes(4) + bytes([transform])
+    return data[:2] + segment + data[2:]
+
+
+YCC = encode(RGB, "JPEG", quality=90, subsampling="4:4:4")
+BARE = without_segment(YCC, 0xE0)  # without JFIF
+
+
+@pytest.mark.parametrize(
+    ("data", "decoder"),
+    [
+        (with_ids(YCC, b"RGB"), "pillow"),  # JFIF says YCbCr
+        (with_adobe(with_ids(BARE, b"RGB"), 1), "pillow"),
+        (with_adobe(with_ids(BARE, b"RGB"), 2), "pillow"),
+        (with_adobe(BARE, 0, b"\1\0"), "pillow"),  # stb_image wants a version below 256
+        (patched(with_adobe(YCC, 0), 18 + 4, b"JFIX"), "stb"),
+        (with_ids(BARE, b"RGB"), "stb"),
+        (with_adobe(with_ids(BARE, b"RGB"), 0), "stb"),
+        (with_adobe(BARE, 0), "stb"),
+        (with_adobe(BARE, 1), "stb"),
+        (with_adobe(YCC, 0), "stb"),
+    ],
+)
+def test_the_colours_of_a_jpeg_are_those_of_libjpeg(data, decoder):
+    pixels, used = decoded(data)
+    wanted = reference(data)
+    assert used == decoder
+    assert np.abs(pixels.astype(int) - wanted).max() <= 4
+
+
+def test_a_cmyk_jpeg_of_another_version_of_adobe_is_pillows():
+    data = encode(Image.fromarray(RGB).convert("CMYK"), "JPEG", quality=95)
+    data = patched(data, jpeg_segment(data, 0xEE) + 9, [1])
+    pixels, used = decoded(data)
+    assert used == "pillow"
+    assert np.array_equal(pixels, reference(data))
+
+
 @pytest.mark.parametrize(
     ("offset", "value", "words"),
     [(4, 12, "12 bits"), (1, 0xC9, "arithmetic"), (1, 0xC3, "lossless")],
