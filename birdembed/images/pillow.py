@@ -15,6 +15,7 @@ from birdembed.images.tiff import check_planes, grey_bits, white_is_zero
 #: Number of pixels to convert at a time, because Pillow makes several copies.
 _STRIP = 4 << 20
 _ORIENTATION = 0x0112
+_XMP = ("xmp", "XML:com.adobe.xmp")  # where Pillow keeps it
 
 
 def is_pil(value: Any) -> bool:
@@ -47,6 +48,8 @@ def decode(source: str | bytes) -> np.ndarray:
     with opened(source) as image:
         if is_scaled(image):
             return decode_scaled(image)
+        for key in _XMP:  # Pillow would rotate a TIFF by it when it loads the pixels
+            image.info.pop(key, None)
         if _lacks_alpha(image):
             image.putalpha(255)
         return to_rgb(image)
@@ -129,18 +132,46 @@ def _is_sixteen_bits(image: Any) -> bool:
 
 def _upright(image: Any) -> Any:
     """Apply the EXIF orientation; damaged EXIF data is ignored."""
-    from PIL import ImageOps
+    from PIL.Image import Transpose
 
     with our_limit():
         image.load()
+    turn = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Any) -> int:
+    """Return the EXIF orientation by the rules of csrc/image/exif.c, 1 if there is none."""
     try:
-        if image.getexif().get(_ORIENTATION, 1) == 1:
-            return image  # exif_transpose would make a copy
-        return ImageOps.exif_transpose(image)
+        value = image.getexif().get(_ORIENTATION, 1)
+        if value != 1 and any(key in image.info for key in _XMP) and not _has_orientation(image):
+            return 1  # Pillow took it from XMP
     except MemoryError:  # it would be the wrong way round
         raise
     except Exception:
-        return image
+        return 1
+    if isinstance(value, bytes) and len(value) == 1:
+        return value[0]
+    return value if isinstance(value, int) else 1
+
+
+def _has_orientation(image: Any) -> bool:
+    """Return whether the EXIF data of a file have an orientation, whatever its XMP says."""
+    from PIL import Image
+
+    if hasattr(image, "tag_v2"):
+        return _ORIENTATION in image.tag_v2
+    bare = Image.Image()
+    bare.info = {key: value for key, value in image.info.items() if key not in _XMP}
+    return _ORIENTATION in bare.getexif()
 
 
 def original_bytes(image: Any) -> bytes | None:

@@ -4,12 +4,24 @@
 
 #include "base/alloc.h"
 
-enum { TAG_ORIENTATION = 0x0112, TYPE_BYTE = 1, TYPE_SHORT = 3, TYPE_LONG = 4 };
+enum { TAG_ORIENTATION = 0x0112 };
+/* Types of a number in TIFF. The standard wants a SHORT, but writers use all of them. */
+enum { BYTE = 1, SHORT = 3, LONG = 4, SBYTE = 6, UNDEFINED = 7, SSHORT = 8, SLONG = 9, IFD = 13 };
 
 static uint32_t number(const uint8_t *at, int bytes, int big_endian) {
     uint32_t value = 0;
     for (int i = 0; i < bytes; i++) value = value << 8 | at[big_endian ? i : bytes - 1 - i];
     return value;
+}
+
+/* Return the size of a whole number of a type, 0 for another type. */
+static size_t bytes_of(uint32_t type) {
+    switch (type) {
+        case BYTE: case SBYTE: case UNDEFINED: return 1;
+        case SHORT: case SSHORT: return 2;
+        case LONG: case SLONG: case IFD: return 4;
+        default: return 0;
+    }
 }
 
 int bird_exif_orientation(const uint8_t *tiff, size_t size) {
@@ -27,19 +39,19 @@ int bird_exif_orientation(const uint8_t *tiff, size_t size) {
     entries = number(tiff + offset, 2, big);
     for (uint32_t i = 0; i < entries; i++) {
         size_t at = (size_t)offset + 2 + (size_t)i * 12;
-        uint32_t type, value;
+        uint32_t type, count, value;
+        size_t bytes;
         if (at > size || size - at < 12) return 1;
         if (number(tiff + at, 2, big) != TAG_ORIENTATION) continue;
         type = number(tiff + at + 2, 2, big);
-        if (number(tiff + at + 4, 4, big) != 1) return 1;
-        if (type == TYPE_SHORT)
-            value = number(tiff + at + 8, 2, big);
-        else if (type == TYPE_LONG)
-            value = number(tiff + at + 8, 4, big);
-        else if (type == TYPE_BYTE)
-            value = tiff[at + 8];
-        else
-            return 1;
+        count = number(tiff + at + 4, 4, big);
+        bytes = bytes_of(type);
+        /* The first of several numbers counts, but several bytes are a text. */
+        if (bytes == 0 || count == 0 || ((type == BYTE || type == UNDEFINED) && count > 1)) return 1;
+        at += 8;
+        if (count > 4 / bytes) at = number(tiff + at, 4, big); /* they are elsewhere */
+        if (at > size || (size - at) / bytes < count) return 1;
+        value = number(tiff + at, (int)bytes, big);
         return value >= 1 && value <= 8 ? (int)value : 1;
     }
     return 1;

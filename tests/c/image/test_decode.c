@@ -129,7 +129,15 @@ static void damaged_exif_is_no_orientation(void) {
     uint8_t tiff[] = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0};
     CHECK(bird_exif_orientation(tiff, sizeof tiff) == 6);
     for (size_t n = 0; n < sizeof tiff; n++) CHECK(bird_exif_orientation(tiff, n) == 1);
-    tiff[19] = 9;
+    tiff[13] = 9; /* SLONG */
+    CHECK(bird_exif_orientation(tiff, sizeof tiff) == 1); /* 0x60000 */
+    memcpy(tiff + 14, "\0\0\0\2\0\0\0\x0e", 8); /* two of them, from the count itself: 2 and 14 */
+    CHECK(bird_exif_orientation(tiff, sizeof tiff) == 2);
+    tiff[21] = 15; /* the second would end behind the data */
+    CHECK(bird_exif_orientation(tiff, sizeof tiff) == 1);
+    memset(tiff + 14, 0xFF, 8);
+    CHECK(bird_exif_orientation(tiff, sizeof tiff) == 1);
+    memcpy(tiff + 12, "\0\3\0\0\0\1\0\x09\0\0", 10);
     CHECK(bird_exif_orientation(tiff, sizeof tiff) == 1);
     CHECK(bird_exif_orientation(NULL, 0) == 1);
 }
