@@ -10,7 +10,7 @@ import numpy as np
 from birdembed.base.files import regular
 from birdembed.images.netpbm import decode_scaled, is_scaled
 from birdembed.images.pillow_open import check_pixels, opened, our_limit
-from birdembed.images.tiff import check_planes, grey_bits, white_is_zero
+from birdembed.images.tiff import check_layout, grey_bits, white_is_zero
 
 #: Number of pixels to convert at a time, because Pillow makes several copies.
 _STRIP = 4 << 20
@@ -66,7 +66,7 @@ def _lacks_alpha(image: Any) -> bool:
 def to_rgb(image: Any) -> np.ndarray:
     """Convert a PIL image to (h, w, 3) uint8 by the rules of the C core."""
     check_pixels(*image.size)
-    check_planes(image)
+    check_layout(image)
     sixteen = _is_sixteen_bits(image)
     bits, negative = grey_bits(image), white_is_zero(image)
     image = _upright(image)

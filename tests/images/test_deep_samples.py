@@ -1,5 +1,6 @@
 """Test images whose samples have more than 8 bits."""
 
+import io
 import struct
 import zlib
 
@@ -71,7 +72,7 @@ def test_a_range_that_nothing_tells_is_refused(samples, kind, as_file):
     assert kind in be.verify([given]).failures[0].reason
 
 
-def tiff(pixels, bits, photometric, strips, planar=1, compression=1, kind=1):
+def tiff(pixels, bits, photometric, strips, planar=1, compression=1, kind=1, more=()):
     """Write a TIFF that Pillow cannot write; pixels are (height, width)."""
     height, width = pixels
     tags = [
@@ -86,6 +87,7 @@ def tiff(pixels, bits, photometric, strips, planar=1, compression=1, kind=1):
         (279, "I", [len(strip) for strip in strips]),
         (284, "H", [planar]),
         (339, "H", [kind] * len(bits)),
+        *more,
     ]
     longer = 8 + 2 + 12 * len(tags) + 4  # where values of more than 4 bytes begin
     first = longer + sum(struct.calcsize(f"{len(v)}{t}") for _, t, v in tags if len(v) > 1)
@@ -145,6 +147,19 @@ def test_deep_planes_are_refused_where_pillow_misreads_them():
     assert (pixels == 192).all()
     eight = [bytes([192]) * 128] * 3
     assert (be.decode_image(tiff((8, 16), [8] * 3, 2, eight, planar=2)) == 192).all()
+
+
+def test_subsampled_colours_are_refused_where_pillow_misreads_them():
+    """Pillow took the samples of the next pixels for colours, if enough data followed."""
+    whole, part = bytes([192, 128, 128]) * 128, bytes([192] * 4 + [128] * 2) * 32
+    for strip, sides in ((part, [2, 2]), (part, None), (whole, [2, 1])):
+        more = [] if sides is None else [(530, "H", sides)]
+        data = tiff((8, 16), [8] * 3, 6, [strip], more=more) + bytes(999)
+        for image in (data, Image.open(io.BytesIO(data))):
+            with pytest.raises(be.DecodeError, match="uncompressed TIFF with subsampled YCbCr"):
+                be.decode_image(image)
+    for more in ([], [(530, "H", [1, 1])]):
+        assert (be.decode_image(tiff((8, 16), [8] * 3, 6, [whole], more=more)) == 192).all()
 
 
 @pytest.mark.parametrize("kind", ["P5", "P6"])
