@@ -230,6 +230,11 @@ def _path_source(path: str) -> Source:
     """Return the source of a path; an impossible path is marked as failed."""
     if "\0" in path:
         return Source(shown(path), None, "stb", "a path cannot hold a NUL character")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        letter = ascii(path[error.start])
+        return Source(shown(path), None, "stb", f"a path cannot hold the character {letter}")
     if not path:
         return Source("''", None, "stb", "an empty string is not a path")
     if len(path) > _LONG and not os.path.exists(path):

@@ -44,7 +44,7 @@ def content_key(image: Any) -> bytes | None:
     if isinstance(image, (str, os.PathLike)):
         try:
             return sha256_of_file(image)
-        except OSError:
+        except (OSError, ValueError):  # also a path that no file can have
             return None  # the error is reported when the file is read again for embedding
     if isinstance(image, (bytes, bytearray, memoryview)):
         return hashlib.sha256(image).digest()
@@ -59,7 +59,7 @@ def state_of(image: Any) -> tuple[int, int, int] | None:
     """Return what changes if the file of an image is written to; None for an image in memory."""
     image = unpacked(image)
     if isinstance(image, (str, os.PathLike)):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # also a path that no file can have
             return file_state(os.stat(image))
     return None
 

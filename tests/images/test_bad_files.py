@@ -268,3 +268,22 @@ def test_exif_of_a_cut_file_does_not_save_it():
     assert outcome(data)[0] == ""
     assert outcome(data[:200])[0] == "format"
     assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6
+
+
+@pytest.mark.parametrize("name", ["\ud800.png", "a\0.png"])
+def test_a_path_that_no_file_can_have_is_an_unreadable_image(name, tmp_path):
+    good = tmp_path / "good.png"
+    good.write_bytes(encode(photo(64, 64), "PNG"))
+    model = be.Model("resnet18", seed=0, preprocess=be.Preprocess(size=32))
+    words = "a path cannot hold"
+    vectors, report = model.encode([good, name], on_error="skip", return_report=True)
+    assert len(vectors) == 1
+    assert [words in failure[-1] for failure in report.failures] == [True]
+    assert [words in failure[-1] for failure in be.verify([good, name]).failures] == [True]
+    for cache in (None, tmp_path / "cache"):
+        index = be.Index.build(model, [good, name], cache=cache)
+        assert index.ids.tolist() == [str(good)]
+        assert [words in failure[-1] for failure in index.report.failures] == [True]
+    for call in (be.decode_image, model.encode, index.search):
+        with pytest.raises(be.DecodeError, match=words):
+            call(name)
