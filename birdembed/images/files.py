@@ -11,9 +11,14 @@ from dataclasses import dataclass, field
 from birdembed.base.files import path_text
 from birdembed.base.text import composed
 
+#: Endings of files in folders that count as images: those of `FORMATS` in pillow_open.py, without
+#: icons (`.ico`), and without endings that other programs use (`.ras`, `.rgb`).
 IMAGE_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .heic .heif .hif .avif "
-    ".ppm .pgm .pbm .pnm .jp2 .tga .mpo".split()
+    (
+        ".jpg .jpeg .jpe .jfif .pjpeg .pjp .png .apng .bmp .dib .gif .webp .tif .tiff "
+        ".heic .heics .heif .heifs .hif .avif .avifs .jp2 .j2k .j2c .jpc .jpf .jpx "
+        ".ppm .pgm .pbm .pnm .tga .mpo .psd .qoi .pcx .sgi .dds"
+    ).split()
 )
 #: Folders created by systems: thumbnails, recycle bins, snapshots, remains of unpacked archives.
 _SYSTEM = frozenset(

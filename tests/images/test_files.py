@@ -10,7 +10,8 @@ from PIL import Image
 import birdembed as be
 from birdembed.evaluation.duplicates import duplicate_groups
 from birdembed.images import files
-from birdembed.images.files import list_images
+from birdembed.images.files import IMAGE_ENDINGS, list_images
+from birdembed.images.pillow_open import FORMATS
 from tests.support.models import make_model
 
 
@@ -228,7 +229,18 @@ def test_folders_of_systems_are_left_out(tmp_path):
     assert be.ImageFolder(tmp_path).class_names == ["OWL"]
 
 
-@pytest.mark.parametrize("ending", ["hif", "HIF", "heif", "jpe"])
+def test_the_endings_of_what_pillow_reads_count():
+    """Without icons, and without endings that are often other files: .ras, .rgb, .pfm."""
+    Image.init()
+    left_out = set(".ico .icns .pfm .ras .bw .rgb .rgba .icb .vda .vst".split())
+    readable = {ending for ending, name in Image.EXTENSION.items() if name in FORMATS}
+    assert readable - left_out <= IMAGE_ENDINGS
+    assert not left_out & IMAGE_ENDINGS
+
+
+@pytest.mark.parametrize(
+    "ending", "hif HIF heif heics jpe pjpeg pjp j2k jpx jpf apng psd qoi pcx sgi dds".split()
+)
 def test_endings_of_cameras(tmp_path, ending):
     (tmp_path / f"DSC00001.{ending}").write_bytes(b"")
     assert names(tmp_path) == [f"DSC00001.{ending}"]
