@@ -248,6 +248,8 @@ def align(
     for name in [*columns, *(name for name in added if name not in columns)]:
         ours = columns[name] if name in columns and n else _missing(name, added.get(name), n)
         theirs = added[name] if name in added else _missing(name, ours, n_added)
+        if isinstance(theirs, np.ndarray) and _is_empty(ours):
+            ours, theirs = _filled(name, theirs, n)
         if isinstance(ours, np.ndarray) and not isinstance(theirs, np.ndarray):
             if any(value is not None for value in theirs):
                 raise TypeError(f"metadata column {name!r} holds numbers, got strings")
@@ -262,6 +264,23 @@ def align(
                 _check_exact(f"metadata column {name!r}", whole.tolist())
         before[name], after[name] = ours, theirs
     return before, after
+
+
+def _is_empty(column: Column) -> bool:
+    """Return whether a column has no values, so that it may become one of numbers."""
+    return not isinstance(column, np.ndarray) and all(value is None for value in column)
+
+
+def _filled(name: str, numbers: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return a column of `n` missing numbers, and the first numbers of that column after it."""
+    if numbers.dtype == bool:
+        raise ValueError(
+            f"metadata column {name!r} has no values in the {n} rows before, and booleans cannot "
+            "be missing; use strings or numbers"
+        )
+    if numbers.dtype.kind == "i":
+        _check_exact(f"metadata column {name!r}", numbers.tolist())
+    return np.full(n, np.nan), numbers.astype(np.float64)
 
 
 def _missing(name: str, like: Column | None, n: int) -> Column:

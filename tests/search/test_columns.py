@@ -52,3 +52,30 @@ def test_columns_of_pyarrow():
 def test_masked_numbers_are_named():
     with pytest.raises(ValueError, match="metadata column 'n' has masked values"):
         with_columns(metadata={"n": np.ma.masked_array([1, 2], mask=[0, 1])})
+
+
+@pytest.mark.parametrize("gap", [[None, None], [float("nan")] * 2, np.full(2, np.nan)])
+def test_a_column_that_begins_without_values_takes_numbers(gap, tmp_path):
+    index = with_columns(metadata={"n": gap, "f": gap, "t": gap})
+    index.save(tmp_path / "i")
+    for table in (index, be.Index.load(tmp_path / "i")):
+        columns = {"n": [1, 2], "f": [0.5, None], "t": [3, 4]}
+        table.add(["c", "d"], EYE[2:], metadata=columns)
+        for name, values in (("n", [1, 2]), ("f", [0.5, np.nan]), ("t", [3, 4])):
+            np.testing.assert_array_equal(table.metadata[name], [np.nan, np.nan, *values])
+        assert table.search(EYE[0], where={"n": 2}).ids.tolist() == ["d"]
+
+
+def test_a_column_that_begins_without_values_takes_text():
+    index = with_columns(metadata={"t": [None, None]})
+    index.add(["c"], EYE[2:3], metadata={"t": ["x"]})
+    assert index.metadata["t"].tolist() == [None, None, "x"]
+
+
+def test_what_a_column_without_values_cannot_take():
+    index = with_columns(metadata={"n": [None, None]})
+    with pytest.raises(ValueError, match="'n' has no values in the 2 rows before, and booleans"):
+        index.add(["c"], EYE[2:3], metadata={"n": [True]})
+    with pytest.raises(ValueError, match="cannot hold exactly"):
+        index.add(["c"], EYE[2:3], metadata={"n": [2**53 + 1]})
+    assert len(index) == 2
