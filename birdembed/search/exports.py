@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from birdembed.base.optional import need
+from birdembed.base.text import readable
 from birdembed.base.vectors import normalized
 from birdembed.search import columns as columns_
 from birdembed.search.rows import Rows
@@ -26,7 +30,26 @@ def to_pandas(rows: Rows) -> pandas.DataFrame:
     first = {"id": rows.objects("ids"), "path": paths, "label": rows.objects("labels")}
     vectors = list(rows.vectors.copy())
     others = columns_.arrays(rows.columns)
-    return pandas.DataFrame({**first, "vector": vectors, **others, "path": paths})
+    columns = {**first, "vector": vectors, **others, "path": paths}
+    return pandas.DataFrame({name: _storable(column) for name, column in columns.items()})
+
+
+def storable_text(values: Iterable[Any]) -> bool:
+    """Return whether pandas can store values as text: file names may have bytes that are not UTF-8.
+
+    From version 3, its type for text holds nothing else, while its type for objects does.
+    """
+    return all(readable(value) == value for value in values if isinstance(value, str))
+
+
+def _storable(column: Any) -> Any:
+    """Return a column as pandas can store it, with other text than UTF-8 as objects."""
+    text = isinstance(column, np.ndarray) and column.dtype == object
+    if not text or storable_text(column):
+        return column
+    import pandas
+
+    return pandas.Series(column, dtype=object)
 
 
 def to_faiss(rows: Rows) -> Any:

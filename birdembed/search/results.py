@@ -133,6 +133,7 @@ class SearchResult:
     def to_pandas(self) -> pandas.DataFrame:
         """Return a DataFrame with columns query, rank (from 1), id, label, score, path."""
         from birdembed.base.optional import need
+        from birdembed.search.exports import storable_text
 
         table = need("pandas", "pandas", "SearchResult.to_pandas")
         results: Sequence[SearchResult] = [self] if self._single else list(self)
@@ -141,7 +142,11 @@ class SearchResult:
             for result in results
             for rank, match in enumerate(result, 1)
         ]
-        return table.DataFrame(rows, columns=["query", "rank", "id", "label", "score", "path"])
+        names = ["query", "rank", "id", "label", "score", "path"]
+        if storable_text(value for row in rows for value in row):
+            return table.DataFrame(rows, columns=names)
+        found = table.DataFrame(rows, columns=names, dtype=object)
+        return found.astype({"rank": "int64", "score": "float64"})
 
     def plot(self, **options: Any) -> Figure:
         """Plot queries and matches with labels and scores.

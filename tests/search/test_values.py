@@ -313,3 +313,20 @@ def test_an_open_file_is_no_path(tmp_path):
         for write in (filled().save, filled().to_parquet):
             with pytest.raises(TypeError, match="expected a path, got BufferedWriter"):
                 write(file)
+
+
+def test_names_of_files_that_are_no_utf_8_in_pandas():
+    pytest.importorskip("pandas")
+    name = "caf\udce9.png"  # of a file system with Latin-1
+    index = be.Index()
+    index.add([name, "b"], EYE[:2], ["OWL", None], {"path": [f"/x/{name}", None], "t": [name, "c"]})
+    table = index.to_pandas()
+    assert table["id"].tolist() == [name, "b"]
+    assert table["path"].tolist() == [f"/x/{name}", None]
+    assert table["t"].tolist() == [name, "c"]
+    found = index.search(EYE[:2], k=1).to_pandas()
+    assert found["id"].tolist() == [name, "b"]
+    assert found["path"].tolist() == [f"/x/{name}", None]
+    assert (found["rank"].dtype, found["score"].dtype) == ("int64", "float64")
+    plain = index.search(EYE[1], k=1).to_pandas()
+    assert (plain["rank"].dtype, plain["score"].dtype) == ("int64", "float64")
