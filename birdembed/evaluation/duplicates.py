@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from birdembed.images.report import Failure
 
 _SIDE = 32  # side of a thumbnail in pixels, the smallest supported input size
+_PIXELS = 3 * _SIDE * _SIDE
+_LEVELS = 256  # greys of a plain image
+_PLAIN = 0.5 / 255  # largest distance from the mean of an image of one grey
 CHUNK = 256  # images in memory at a time
 _NEIGHBOURS = 4
 
@@ -60,6 +63,7 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
     The function compares pixels, not embeddings. So it needs no model, and it does not mistake two
     photos of one species, which a good model places close together, for copies. Each image is
     resized to 32 x 32 pixels and centred; the score is the correlation of two such thumbnails.
+    Plain images, such as black ones, are copies of each other if they have the same grey.
 
     Parameters
     ----------
@@ -189,7 +193,7 @@ def _alike(
 
 
 class _Thumbnails(NamedTuple):
-    """Centred thumbnails ``(n, 3072)``, names, labels ("" if there are none), and failures."""
+    """Rows of `_comparable`, names, labels ("" if there are none), and failures."""
 
     rows: NDArray[np.float32]
     names: list[str]
@@ -228,13 +232,12 @@ def _read(images: Any, argument: str, show_progress_bar: bool | None) -> _Thumbn
     inputs = Inputs.of(images)
     classes = getattr(images, "class_names", None)  # of an ImageFolder
     tags = classes and names_of(images.labels, classes)
-    rows, names, labels = [np.empty((0, 3 * _SIDE * _SIDE), np.float32)], [], []
+    rows, names, labels = [_comparable(np.empty((0, _PIXELS), np.float32))], [], []
     failures = []
     bar = progress_bar(show_progress_bar, inputs.length, "comparing")
     try:
         for batch in batches.batches(inputs, small, CHUNK, on_error="skip"):
-            flat = batch.pixels.reshape(len(batch.pixels), 3 * _SIDE * _SIDE)
-            rows.append(flat - flat.mean(axis=1, keepdims=True))
+            rows.append(_comparable(batch.pixels.reshape(len(batch.pixels), _PIXELS)))
             names += batch.names
             labels += [(tags[i] or "") if tags else "" for i in batch.positions]
             failures += batch.failures
@@ -261,7 +264,24 @@ def below(folder: str | os.PathLike[str]) -> tuple[ImageFolder, list[Failure]]:
     return ImageFolder.from_lists(found.paths, found.folders), closed
 
 
-def mirrored_copy(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the mirror images of flattened thumbnails, (n, 3 * side * side)."""
-    pictures = thumbnails.reshape(-1, 3, _SIDE, _SIDE)[..., ::-1]
-    return np.ascontiguousarray(pictures.reshape(len(thumbnails), -1))
+def _comparable(flat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return flat thumbnails ``(n, 3072)`` as rows whose cosine is the correlation, ``(n, 3328)``.
+
+    Pixels without any difference have no correlation. So an image of one grey has a 1 in the last
+    256 columns instead, at its grey, and nothing in common with other images.
+    """
+    mean = flat.mean(axis=1, keepdims=True)
+    rows = np.zeros((len(flat), _PIXELS + _LEVELS), np.float32)
+    np.subtract(flat, mean, out=rows[:, :_PIXELS])
+    plain = np.flatnonzero(np.abs(rows[:, :_PIXELS]).max(axis=1) < _PLAIN)
+    rows[plain] = 0
+    rows[plain, _PIXELS + np.rint(255 * mean[plain, 0]).astype(np.int64)] = 1
+    return rows
+
+
+def mirrored_copy(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the rows of the mirror images of rows of `_comparable`."""
+    mirrored = rows.copy()
+    pictures = rows[:, :_PIXELS].reshape(-1, 3, _SIDE, _SIDE)[..., ::-1]
+    mirrored[:, :_PIXELS] = pictures.reshape(len(rows), -1)
+    return mirrored

@@ -122,3 +122,16 @@ def test_evaluate_reports_copies_first(model, photos, tmp_path):
     alone = be.evaluate(model, photos)
     assert alone.duplicates is None
     assert "duplicates" not in alone.to_dict(scalars=True)
+
+
+def test_plain_pictures_of_one_grey_are_copies(tmp_path):
+    greys = {"black": 0, "black2": 0, "white": 255, "white2": 255, "dark": 1, "grey": 127}
+    for name, grey in greys.items():
+        Image.new("RGB", (64, 48), (grey,) * 3).save(tmp_path / f"{name}.png")
+    Image.new("L", (90, 90), 127).save(tmp_path / "grey2.jpg")
+    picture(10, 0, 120).save(tmp_path / "other.png")
+    want = {("black.png", "black2.png"), ("white.png", "white2.png"), ("grey.png", "grey2.jpg")}
+    assert names(be.find_duplicates(tmp_path)) == want
+    groups, _ = duplicate_groups(tmp_path)
+    assert {tuple(Path(path).name for path in group.paths) for group in groups} == want
+    assert {group.score for group in groups} == {1.0}
