@@ -31,7 +31,11 @@ def to_pandas(rows: Rows) -> pandas.DataFrame:
     vectors = list(rows.vectors.copy())
     others = columns_.arrays(rows.columns)
     columns = {**first, "vector": vectors, **others, "path": paths}
-    return pandas.DataFrame({name: _storable(column) for name, column in columns.items()})
+    numbered = dict(enumerate(map(_storable, columns.values())))
+    table = pandas.DataFrame(numbered)
+    plain = storable_text(columns)
+    table.columns = pandas.Index(list(columns), dtype=None if plain else object)
+    return table
 
 
 def storable_text(values: Iterable[Any]) -> bool:

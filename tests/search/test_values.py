@@ -320,7 +320,15 @@ def test_names_of_files_that_are_no_utf_8_in_pandas():
     name = "caf\udce9.png"  # of a file system with Latin-1
     index = be.Index()
     index.add([name, "b"], EYE[:2], ["OWL", None], {"path": [f"/x/{name}", None], "t": [name, "c"]})
+    assert index.to_pandas().columns.tolist() == ["id", "path", "label", "vector", "t"]
+    index.add(
+        [name, "b"],
+        EYE[:2],
+        replace=True,
+        metadata={"path": [f"/x/{name}", None], "t": [name, "c"], name: ["x", "y"]},
+    )
     table = index.to_pandas()
+    assert table[name].tolist() == ["x", "y"]
     assert table["id"].tolist() == [name, "b"]
     assert table["path"].tolist() == [f"/x/{name}", None]
     assert table["t"].tolist() == [name, "c"]
