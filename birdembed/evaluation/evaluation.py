@@ -240,6 +240,8 @@ def retrieval_metrics(
 
     Raises
     ------
+    TypeError
+        Labels are not all names (str) or all numbers (int).
     ValueError
         Lengths or dimensions differ, or a row contains NaN (the message gives the row).
 

@@ -47,7 +47,8 @@ int bird_exif_orientation(const uint8_t *tiff, size_t size) {
         count = number(tiff + at + 4, 4, big);
         bytes = bytes_of(type);
         /* The first of several numbers counts, but several bytes are a text. */
-        if (bytes == 0 || count == 0 || ((type == BYTE || type == UNDEFINED) && count > 1)) return 1;
+        if (bytes == 0 || count == 0) return 1;
+        if ((type == BYTE || type == UNDEFINED) && count > 1) return 1;
         at += 8;
         if (count > 4 / bytes) at = number(tiff + at, 4, big); /* they are elsewhere */
         if (at > size || (size - at) / bytes < count) return 1;
