@@ -98,3 +98,12 @@ def test_a_column_of_texts(scorer, tmp_path):
         np.testing.assert_array_equal(scorer.predict(column[:, None]), expected)
     with pytest.raises(ValueError, match="the input must have one column"):
         scorer.predict(np.array([paths]))
+
+
+def test_species_that_are_no_utf8():
+    """Names of folders may have any bytes."""
+    model = be.Model("resnet18", seed=0, preprocess=be.Preprocess(size=64))
+    vectors = model.encode([picture(number, view, 64) for number in range(2) for view in range(2)])
+    model.fit_gallery(vectors, labels=["caf\udce9"] * 2 + ["owl"] * 2, accept=1.0)
+    table = Scorer(model).predict([np.asarray(picture(0, 0, 64))], {"task": "identify"})
+    assert table["species"].tolist() == ["caf\udce9"]

@@ -12,6 +12,7 @@ from birdembed.base.checks import check_choice, is_missing
 from birdembed.images.verify import verify
 from birdembed.integrations.mlflow.inputs import images_of
 from birdembed.model.load import load_model
+from birdembed.search.exports import storable_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -132,4 +133,5 @@ def _table(
     whole: list[dict[str, Any]] = [{} for _ in range(n)]
     for place, row in zip(good.tolist(), rows, strict=True):
         whole[place] = row
-    return pandas.DataFrame(whole, columns=columns, index=index)
+    kind = None if storable_text(row[columns[0]] for row in rows) else object
+    return pandas.DataFrame(whole, columns=columns, index=index, dtype=kind)
