@@ -72,7 +72,7 @@ WRONG = [
     *BAD,
     *(np.zeros((8, 8, 3)), np.full((8, 8), 300), np.zeros((8, 8, 5), np.uint8)),
     *(np.zeros((0, 8, 3), np.uint8), np.zeros((1, 8, 8, 3), np.uint8), np.zeros(3, np.uint8)),
-    *([[1, 2], [3]], [["a"]], 5, 1.5, {"a": 1}, object(), b"", "", b"no image"),
+    *([[1, 2], [3]], [["a"]], 5, 1.5, {"a": 1}, ..., b"", "", b"no image"),
 ]
 
 
