@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import Any
 
 
-def json_text(value: Any, **options: Any) -> str:
+def json_text(value: Any, *, ascii_only: bool = False, **options: Any) -> str:
     """Return JSON that can be written as UTF-8; it is ASCII if a string is not valid Unicode.
 
     NaN and infinity, which JSON does not have, become null.
     """
-    text = _dumped(value, ensure_ascii=False, **options)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _dumped(value, **options)
-    return text
+    if not ascii_only:
+        text = _dumped(value, ensure_ascii=False, **options)
+        with contextlib.suppress(UnicodeEncodeError):
+            text.encode()
+            return text
+    return _dumped(value, **options)
 
 
 def _dumped(value: Any, **options: Any) -> str:

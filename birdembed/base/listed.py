@@ -41,7 +41,9 @@ def listed(values: Any, name: str, kind: str = "with one value per row") -> list
     if isinstance(axes, int) and axes != 1:
         shape = tuple(getattr(values, "shape", ()))
         raise ValueError(f"{name} has shape {shape}, expected one value per row")
-    return [_plain(value, name) for value in _items(values)]
+    dates = isinstance(values, np.ndarray) and values.dtype.kind in "mM"
+    # `tolist` would make integers of nanoseconds.
+    return [_plain(value, name) for value in (values if dates else python_values(values))]
 
 
 def check_ordered(values: Any, name: str, kind: str = "with one value per row") -> None:
@@ -57,17 +59,12 @@ def check_ordered(values: Any, name: str, kind: str = "with one value per row") 
         )
 
 
-def _items(values: Any) -> Iterable[Any]:
-    """Return the values of a column; those of other libraries as Python values."""
-    if isinstance(values, (list, tuple)):
-        return values
-    if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
-        return values  # `tolist` would make integers of nanoseconds
+def python_values(values: Any) -> Any:
+    """Return an array, tensor or column of another library as Python values; others unchanged."""
     for method in ("to_pylist", "to_list", "tolist"):  # pyarrow, pandas and polars, NumPy and torch
         if hasattr(values, method):
-            found: Iterable[Any] = getattr(values, method)()
-            return found
-    return values if isinstance(values, Iterable) else []
+            return getattr(values, method)()
+    return values
 
 
 def _plain(value: Any, name: str) -> Any:

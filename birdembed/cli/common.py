@@ -6,7 +6,6 @@ import argparse
 import codecs
 import contextlib
 import io
-import json
 import logging
 import os
 import sys
@@ -96,10 +95,8 @@ def columns(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[st
 
 def print_json(value: Any) -> None:
     """Print data as JSON on standard output, as UTF-8 if possible, else as ASCII."""
-    if _is_utf8(sys.stdout.encoding):
-        print(json_text(value, indent=1, default=str))
-    else:
-        print(json.dumps(value, indent=1, default=str))
+    ascii_only = not _is_utf8(sys.stdout.encoding)
+    print(json_text(value, ascii_only=ascii_only, indent=1, default=str))
 
 
 def print_table(values: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=common.path,
         metavar=LABELLED,
         help="other photos of the same species, given in the same ways (default: none; then the "
-        "last epoch is kept, no scores are printed, and the threshold is set on training photos)",
+        "last epoch is kept, and threshold and scores of the gallery come from training photos)",
     )
     parser.add_argument(
         "--unknown",

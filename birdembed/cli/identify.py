@@ -133,8 +133,9 @@ def run(args: argparse.Namespace) -> int:
     elif args.json:
         common.print_json(rows)
     else:
+        assert model.threshold is not None  # identify raises an error without one
         for name, one in answers:
-            print("\n".join(_lines(name, one, float(model.threshold or 0))))
+            print("\n".join(_lines(name, one, model.threshold)))
     return 0
 
 

@@ -145,7 +145,8 @@ def labelled_images(word: str) -> be.ImageFolder:
     if word != "-" and not is_index(word):
         return be.ImageFolder(word)
     images = find_images([word])
-    for _, path, reason in images.failures:
+    if images.failures:
+        _, path, reason = images.failures[0]
         raise OSError(f"{path}: {reason}")
     labels = images.labels
     if word == "-":

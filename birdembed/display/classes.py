@@ -13,11 +13,7 @@ from birdembed.display.figure import new_figure, shorten
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NAMED = 60  # maximum number of classes with names next to the matrix
-
-
-#: A confusion matrix of more classes is drawn without their names.
-MOST_NAMES = 100
+_MOST_NAMES = 100  # maximum number of classes with names next to a confusion matrix
 
 
 def plot_confusion(
@@ -39,13 +35,13 @@ def plot_confusion(
     matplotlib.figure.Figure
     """
     n = len(class_names)
-    side = max(4.0, 0.22 * min(n, MOST_NAMES) + 2)
+    side = max(4.0, 0.22 * min(n, _MOST_NAMES) + 2)
     figure = new_figure(side, side)
     axes = figure.subplots()
     counts = np.asarray(confusion, np.float64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    if n <= MOST_NAMES:
+    if n <= _MOST_NAMES:
         names = [shorten(name) for name in class_names]
         axes.set_xticks(range(n), names, rotation=90, fontsize=7)
         axes.set_yticks(range(n), names, fontsize=7)

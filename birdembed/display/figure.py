@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLE = 26  # maximum characters of a name next to an axis
+NAMED = 60  # maximum number of classes whose means or places are drawn with names
 
 
 def figure_class() -> Any:

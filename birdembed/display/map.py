@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.vectors import as_array, unit_rows
-from birdembed.display.figure import new_figure, shorten
+from birdembed.display.figure import NAMED, new_figure, shorten
 from birdembed.display.similarity import checked_rows
 from birdembed.images.thumbnails import thumbnail
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_NAMED = 60  # maximum number of classes with names in the plot
 _IMAGES = 200  # maximum number of images in the plot
 _SIDE = 44  # size of an image on the screen in pixels
 # Sizes as fractions of the width and height of the map: of a letter, a line, the margin, and half
@@ -96,7 +95,7 @@ def plot_map(
     _set_scales(axes, shares)
     if title:
         axes.set_title(title)
-    if labels is not None and len(names) <= _NAMED and len(names) < n_rows:
+    if labels is not None and len(names) <= NAMED and len(names) < n_rows:
         _draw_names(axes, names, points, tag_array, colors)
     return figure
 

@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.listed import label_values
 from birdembed.base.vectors import as_vectors, check_finite, normalized
-from birdembed.display.classes import NAMED
-from birdembed.display.figure import new_figure, shorten
+from birdembed.display.figure import NAMED, new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

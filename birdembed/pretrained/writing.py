@@ -137,9 +137,10 @@ def foreign(folder: Path) -> str:
 
 def _check_places(folder: Path) -> None:
     """Raise an error if a folder is in the place of a file, before anything is changed."""
-    for name in (CONFIG, WEIGHTS, PROJECTION, GALLERY):  # a card is only written over a card
+    for name in _FILES:
         place = folder / name
-        if place.is_dir() and not place.is_symlink():
+        # A card is only written over a card.
+        if name != CARD and place.is_dir() and not place.is_symlink():
             raise IsADirectoryError(
                 f"cannot save a model to {folder}: {place} is a folder, and must be a file; move "
                 "it away"

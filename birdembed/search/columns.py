@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import is_missing
-from birdembed.base.listed import listed
+from birdembed.base.listed import listed, python_values
 from birdembed.base.text import composed, shown
 from birdembed.search.growing_strings import GrowingStrings
 from birdembed.search.packed_strings import PackedStrings
@@ -214,9 +214,7 @@ def _as_widened(column: NDArray[Any], values: Iterable[Any]) -> list[float]:
 
 def _values_of(wanted: Any) -> list[Any]:
     """Return the values of `where` for one column as a list, also those of other libraries."""
-    for method in ("to_pylist", "to_list", "tolist"):  # pyarrow, pandas and polars, NumPy
-        if hasattr(wanted, method):
-            wanted = getattr(wanted, method)()
+    wanted = python_values(wanted)
     single = isinstance(wanted, (str, bytes, os.PathLike, Mapping))
     return [wanted] if single or not isinstance(wanted, Iterable) else list(wanted)
 
