@@ -170,15 +170,8 @@ def print_species(stage: Stage, pictures: DemoPictures) -> None:
     groups: dict[bool, dict[str, list[Any]]] = {True: {}, False: {}}
     for label, answer in zip(labels, answers, strict=True):
         groups[label in known][label] = [*groups[label in known].get(label, []), answer]
-    print("\nWhich species is it? The answers and scores for some species, one picture each")
-    for knows, most in (True, KNOWN), (False, UNSEEN):
-        if groups[knows]:
-            print("\n  species it was trained on" if knows else "\n  unseen species")
-        for label in sorted(groups[knows])[:most]:
-            answer = groups[knows][label][0]
-            said = answer.full_names()[0] if answer.known else "none of the known species"
-            verdict = verdict_on(answer, known.get(label))
-            print(f"    {verdict:6}  {label[:24]:24}  {said} ({answer.score:.2f})")
+    print("\nWhich species is it? The answers for some species, one picture each, right ones first")
+    print_examples(groups, known)
     print()
     for knows, name in (True, "species it was trained on"), (False, "unseen species"):
         every = [(known.get(k), answer) for k, some in groups[knows].items() for answer in some]
@@ -188,6 +181,19 @@ def print_species(stage: Stage, pictures: DemoPictures) -> None:
             parts = [f"{right} named right", f"{unsure} not recognised"] if knows else []
             parts = parts or [f"{right} right (none of the known species)"]
             print(f"  {len(every)} pictures of {name}: {', '.join(parts)}, {wrong} named wrong")
+
+
+def print_examples(groups: dict[bool, dict[str, list[Any]]], known: dict[str, str]) -> None:
+    """Print the answer for the first picture of some species, right answers first."""
+    for knows, most in (True, KNOWN), (False, UNSEEN):
+        if groups[knows]:
+            print("\n  species it was trained on" if knows else "\n  unseen species")
+        answers = {label: some[0] for label, some in groups[knows].items()}
+        verdicts = {label: verdict_on(one, known.get(label)) for label, one in answers.items()}
+        for label in sorted(answers, key=lambda label: (verdicts[label] != "right", label))[:most]:
+            answer = answers[label]
+            said = answer.full_names()[0] if answer.known else "none of the known species"
+            print(f"    {verdicts[label]:6}  {label[:24]:24}  {said} ({answer.score:.2f})")
 
 
 def verdict_on(answer: be.Identification, label: str | None) -> str:
