@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import FastAPI, HTTPException, Path, Query, Request
@@ -20,29 +20,25 @@ from birdembed.base.checks import check_integer, check_model, check_number
 from birdembed.base.text import shown
 from birdembed.search.index import Index
 from birdembed.serve.answers import Embedding, Found, Health, Identified, Look
-from birdembed.serve.errors import MAX_K, Json, add_errors, bad_number, described
+from birdembed.serve.errors import Json, add_errors, described
 from birdembed.serve.lanes import Lanes
 from birdembed.serve.leaving import unless_gone
 from birdembed.serve.middleware import Logged
-from birdembed.serve.numbers import ascii_number, whole
+from birdembed.serve.numbers import whole
 from birdembed.serve.pages import add_pages, revalidated
+from birdembed.serve.parameters import (
+    IdentifyParameters,
+    LookParameters,
+    Parameters,
+    SearchParameters,
+)
 from birdembed.serve.receiving import Receiving
 from birdembed.serve.service import Service
 from birdembed.serve.thumbnails import LARGE, SIDE, NoThumbnail
 from birdembed.serve.upload import BODY, MAX_BYTES, received
 
-WHOLE, NUMBER = BeforeValidator(whole), BeforeValidator(ascii_number)
-K = Annotated[
-    int | None, WHOLE, Query(ge=1, le=MAX_K, description="number of results (default: 5)")
-]
-MIN_SCORE = Annotated[
-    float | None, NUMBER, Query(ge=-1, le=1, description="leave out photos with a lower score")
-]
-N = Annotated[int, WHOLE, Query(ge=1, le=MAX_K, description="number of photos")]
-EXAMPLE = Annotated[
-    int | None, WHOLE, Query(ge=0, description="row of the photo in the index, which is left out")
-]
-ROW = Annotated[int, WHOLE, Path(description="row of the photo in the index")]
+ROW = Annotated[int, BeforeValidator(whole), Path(description="row of the photo in the index")]
+P = TypeVar("P", bound=Parameters)
 _ERRORS = described(
     {
         400: "a broken form, or several files",
@@ -72,48 +68,49 @@ class _Endpoints:
         self.service, self.lanes, self.max_bytes = service, lanes, max_bytes
         self.receiving = Receiving()
 
-    async def _vector(self, request: Request, k: int | None = None) -> tuple[np.ndarray, int]:
-        """Return the vector of the uploaded photo, and the k of the query or the form."""
+    async def _vector(self, request: Request, kind: type[P]) -> tuple[np.ndarray, P]:
+        """Return the vector of the uploaded photo, and the parameters of the query or the form."""
         self.lanes.ordinary.check_room()  # before reading the body
         async with received(request, self.max_bytes, self.receiving) as upload:
-            k = k or _form_k(upload.fields)
+            given = kind.read(request.query_params, upload.fields)
             lane = await run_in_threadpool(lambda: self.lanes.lane(upload.read()))
             try:
                 with lane.admitted():
-                    return await unless_gone(request.receive, lane.vector(upload.read)), k
+                    return await unless_gone(request.receive, lane.vector(upload.read)), given
             except DecodeError as error:
                 name = f"{upload.name}: " if upload.name else ""
                 raise HTTPException(422, f"{name}{error}") from None
             except MemoryError:
                 raise HTTPException(422, "the photo is too large to be decoded") from None
 
-    async def embed(self, request: Request) -> Response:
+    async def embed(self, request: Request, _: Annotated[Parameters, Query()]) -> Response:
         """Compute the embedding of a photo."""
-        vector, _ = await self._vector(request)
+        vector, _ = await self._vector(request, Parameters)
         return Json(asdict(self.service.embedded(vector)))
 
-    async def search(self, request: Request, k: K = None, min_score: MIN_SCORE = None) -> Response:
+    async def search(self, request: Request, _: Annotated[SearchParameters, Query()]) -> Response:
         """Find the photos of the index most similar to the uploaded one."""
         if self.service.index is None:
             self.service.found(np.empty(0), 1)  # raises the error
-        vector, k = await self._vector(request, k)
-        found = await run_in_threadpool(self.service.found, vector, k, min_score)
+        vector, given = await self._vector(request, SearchParameters)
+        found = await run_in_threadpool(self.service.found, vector, given.k, given.min_score)
         return Json(asdict(found))
 
-    async def identify(self, request: Request, k: K = None) -> Response:
+    async def identify(
+        self, request: Request, _: Annotated[IdentifyParameters, Query()]
+    ) -> Response:
         """Identify the species in a photo."""
         if self.service.gallery is None:
             self.service.identified(np.empty(0), 1)  # raises the error
-        found = await run_in_threadpool(self.service.identified, *await self._vector(request, k))
+        vector, given = await self._vector(request, IdentifyParameters)
+        found = await run_in_threadpool(self.service.identified, vector, given.k)
         return Json(asdict(found))
 
-    async def look(
-        self, request: Request, k: K = None, n: N = 12, example: EXAMPLE = None
-    ) -> Response:
+    async def look(self, request: Request, _: Annotated[LookParameters, Query()]) -> Response:
         """Identify the species and find similar photos, for the page."""
-        self.service.check_row(example)
-        vector, k = await self._vector(request, k)
-        found = await run_in_threadpool(self.service.look, vector, k, n, example)
+        vector, given = await self._vector(request, LookParameters)
+        self.service.check_row(given.example)
+        found = await run_in_threadpool(self.service.look, vector, given.k, given.n, given.example)
         return Json(asdict(found))
 
     async def thumbnail(self, request: Request, row: ROW) -> Response:
@@ -140,16 +137,6 @@ class _Endpoints:
         if health.status == "ok" and self.lanes.ordinary.full:
             health.status = "busy"
         return Json(asdict(health))
-
-
-def _form_k(fields: Mapping[str, str]) -> int:
-    word = fields.get("k", "5")
-    try:
-        if 1 <= int(whole(word)) <= MAX_K:
-            return int(word)
-    except ValueError:  # also for thousands of digits
-        pass
-    raise HTTPException(422, bad_number("k", word))
 
 
 def create_app(

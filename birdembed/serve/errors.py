@@ -64,12 +64,14 @@ def _said(request: Request, error: Any) -> str:
 
 
 def _invalid(_: Request, error: Any) -> Response:
-    """Respond to a URL with an invalid row, k or n."""
+    """Respond to an invalid row or parameter, or to a parameter that does not exist."""
     first = error.errors()[0]
+    said = first["msg"].removeprefix("Value error, ")
+    if first["loc"] in ((), ("query",)):
+        return _answer(422, said)  # says which parameter does not exist
     name, value = str(first["loc"][-1]), first.get("input")
     if name in ("k", "n"):
         return _answer(422, bad_number(name, value))
-    said = first["msg"].removeprefix("Value error, ")
     return _answer(422, f"{name}: {said}, got {shortened(str(value), _SHOWN)!r}")
 
 

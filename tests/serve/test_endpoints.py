@@ -71,6 +71,32 @@ def test_min_score(client, known):
         assert said.startswith("min_score: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("identify", {"k": "2"}),
+        ("search", {"k": "2", "min_score": "0.5"}),
+        ("look", {"k": "2", "n": "3", "example": "1"}),
+    ],
+)
+def test_parameters_come_from_the_address_or_the_form(client, known, name, values):
+    """The form's min_score, n and example had no effect."""
+    found = post(client, name, known, params=values).json()
+    assert post(client, name, known, data=values).json() == found
+    assert post(client, name, known, params=values, data={"k": "1"}).json() == found
+    assert found != post(client, name, known).json()
+
+
+@pytest.mark.parametrize("name", POSTS)
+@pytest.mark.parametrize("where", ["params", "data"])
+def test_a_parameter_that_does_not_exist_is_refused(client, known, name, where):
+    """A misspelled min_score gave all results."""
+    said = detail(post(client, name, known, **{where: {"min_scor": "0.9"}}), 422)
+    assert "'min_scor'" in said
+    assert ("did you mean min_score?" in said) == (name == "search")
+    assert ("it takes none" in said) == (name == "embed")
+
+
 def test_identify(client, model, known):
     answer = post(client, "identify", known)
     assert answer.status_code == 200

@@ -43,10 +43,10 @@ CUT_OFF = [b"", PART, PART + b"\r\n", PART + b"\r\n--XX", PART + b"\r\n" + FIELD
 def test_a_form_that_is_cut_off(client, body):
     """It was said to have no file."""
     kind = {"content-type": "multipart/form-data; boundary=XX"}
-    answer = client.post("/embed", content=body, headers=kind)
+    answer = client.post("/identify", content=body, headers=kind)
     assert answer.status_code == 400
     assert "closing boundary" in answer.json()["detail"]
-    answer = client.post("/embed", content=PART + b"\r\n" + FIELD + b"--XX--", headers=kind)
+    answer = client.post("/identify", content=PART + b"\r\n" + FIELD + b"--XX--", headers=kind)
     assert answer.status_code == 422  # whole, but no photo
     assert "a.png" in answer.json()["detail"]
 
