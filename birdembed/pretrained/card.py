@@ -24,6 +24,14 @@ _GALLERY = {
     "unknown_accepted": "images of species outside the gallery that are accepted",
     "auroc": "AUROC, species in the gallery against others",
 }
+#: The weights that a training may have started from, and what to keep if the result is shared.
+_STARTS = {
+    "birds477": "`birds477` has the MIT licence of birdembed. Its training started from SSCD "
+    "disc_mixup (Meta, MIT licence). If you share this model, keep both notices: `LICENSE` of "
+    "birdembed, and `LICENSE.sscd`, which birdembed has beside `birds477`.",
+    "sscd": "`sscd` is SSCD disc_mixup (Meta, MIT licence). If you share this model, keep the "
+    "notice that `birdembed fetch sscd` stored beside the weights.",
+}
 _OPTIONS = ("epochs", "batch_size", "image_size", "lr", "optimizer", "augment", "loss")
 
 
@@ -45,6 +53,7 @@ def model_card(config: Mapping[str, Any], name: str) -> str:
         _use(config, name),
     ]
     parts += _training(training)
+    parts += _licences(training)
     names = config["pretrained_cfg"].get("label_names")
     if names:
         described = config["pretrained_cfg"].get("label_descriptions") or {}
@@ -143,6 +152,17 @@ def _training(training: Mapping[str, Any]) -> list[str]:
     if rows:
         parts.append("## Known and unseen species\n\n" + _table(("share", "value"), rows))
     return parts
+
+
+def _licences(training: Mapping[str, Any]) -> list[str]:
+    """Return the section about the licences of the weights that the training started from."""
+    earlier: Mapping[str, Any] = training
+    while earlier:
+        start = earlier.get("started_from")
+        if isinstance(start, str) and start in _STARTS:
+            return [f"## Licences\n\n{_STARTS[start]}"]
+        earlier = _object(earlier, "before")
+    return []
 
 
 def _object(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -96,7 +96,7 @@ def test_records_of_other_programs_have_a_card_too(model, tmp_path):
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     values = [[1], "text", 5, 10**400, float("nan"), True, None, {"epoch": {}}]
-    for part in ("config", "data", "best", "gallery", "started_from"):
+    for part in ("config", "data", "best", "gallery", "started_from", "before"):
         for value in values:
             config["birdembed"]["training"] = {**TRAINING, part: value}
             assert "# name" in model_card(config, "name")
@@ -108,3 +108,22 @@ def test_records_of_other_programs_have_a_card_too(model, tmp_path):
     assert "0.9877" in card
     assert "| loss | 1" not in card
     assert "MAP@R" not in card
+
+
+@pytest.mark.parametrize(
+    ("starts", "notice"),
+    [
+        (["birds477"], "LICENSE.sscd"),
+        (["my-birds", "birds477", "sscd"], "LICENSE.sscd"),
+        (["my-birds", "sscd"], "fetch sscd"),
+        (["timm/resnet50.tv_in1k"], None),
+    ],
+)
+def test_licences_of_the_weights_it_started_from(starts, notice, tmp_path):
+    training = {}
+    for start in reversed(starts):
+        training = {"started_from": start, "before": training}
+    make_model(num_classes=0, size=64, training=training).save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert ("## Licences" in card) == (notice is not None)
+    assert notice is None or notice in card
