@@ -116,7 +116,13 @@ def _column(values: Any, n: int, name: str) -> Column:
             return np.asarray(numbers, np.int64 if whole else np.float64)
         except OverflowError:
             raise ValueError(f"{name} has an integer that does not fit 64 bits") from None
-    return strings(rows, n, name)
+    try:
+        return strings(rows, n, name)
+    except TypeError as error:
+        raise TypeError(
+            f"{error}; a column holds only strings, only numbers or only booleans: "
+            "turn its values into strings with str"
+        ) from None
 
 
 def _check_exact(name: str, integers: Iterable[Any]) -> None:

@@ -1,5 +1,6 @@
 """Test the values of an index: gaps, kinds, spellings, columns in folders' names."""
 
+import datetime
 import unicodedata
 from pathlib import Path
 
@@ -231,6 +232,18 @@ def test_columns_of_one_name_and_paths_of_numbers():
         with_columns({"path": [1, 2]})
     with pytest.raises(TypeError, match="'t' must hold strings, got timedelta64"):
         with_columns({"t": np.array([1, 2], "m8[s]")})
+
+
+@pytest.mark.parametrize(
+    ("values", "got"),
+    [([1, True], "int"), ([2.5, "a"], "float"), ([datetime.date(2024, 5, 1)] * 2, "date")],
+)
+def test_the_error_for_a_column_of_other_or_several_types_says_what_columns_hold(values, got):
+    says = f"'t' must hold strings, got {got} .*only numbers or only booleans: .* with str"
+    with pytest.raises(TypeError, match=says):
+        with_columns({"t": values})
+    texts = [str(value) for value in values]
+    assert with_columns({"t": texts}).metadata["t"].tolist() == texts
 
 
 def test_masked_values_are_not_taken_for_values():
