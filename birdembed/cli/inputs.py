@@ -100,6 +100,8 @@ def _lines() -> list[str]:
     if isinstance(sys.stdin, io.TextIOWrapper):  # names of files may have any bytes
         sys.stdin.reconfigure(errors="surrogateescape")
     names = [line.rstrip("\r\n") for line in sys.stdin]
+    if names:  # a list that was saved with a byte order mark
+        names[0] = names[0].removeprefix("\ufeff")
     if any("\0" in name for name in names):
         raise ValueError("standard input has NUL characters; expected one path per line")
     return [name for name in names if name]

@@ -117,6 +117,14 @@ def test_an_empty_standard_input(folder, monkeypatch, capsys):
     assert "no paths on standard input" in capsys.readouterr().err
 
 
+def test_a_list_of_paths_with_a_byte_order_mark(photos, folder, monkeypatch, capsys):
+    standard_input(monkeypatch, "\ufeff" + photos.paths[0], photos.paths[1])
+    assert main(["identify", "-", "--model", folder, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["query"] for one in found] == photos.paths[:2]
+    assert not any("reason" in one for one in found)
+
+
 def test_labelled_images_from_everywhere(
     photos, others, index, folder, tmp_path, training, capsys, monkeypatch
 ):
