@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
@@ -68,11 +68,18 @@ class _Endpoints:
         self.service, self.lanes, self.max_bytes = service, lanes, max_bytes
         self.receiving = Receiving()
 
-    async def _vector(self, request: Request, kind: type[P]) -> tuple[np.ndarray, P]:
-        """Return the vector of the uploaded photo, and the parameters of the query or the form."""
+    async def _vector(
+        self, request: Request, kind: type[P], check: Callable[[P], None] | None = None
+    ) -> tuple[np.ndarray, P]:
+        """Return the vector of the uploaded photo, and the parameters of the query or the form.
+
+        `check` sees the parameters before the photo is decoded.
+        """
         self.lanes.ordinary.check_room()  # before reading the body
         async with received(request, self.max_bytes, self.receiving) as upload:
             given = kind.read(request.query_params, upload.fields)
+            if check is not None:
+                check(given)
             lane = await run_in_threadpool(lambda: self.lanes.lane(upload.read()))
             try:
                 with lane.admitted():
@@ -108,8 +115,9 @@ class _Endpoints:
 
     async def look(self, request: Request, _: Annotated[LookParameters, Query()]) -> Response:
         """Identify the species and find similar photos, for the page."""
-        vector, given = await self._vector(request, LookParameters)
-        self.service.check_row(given.example)
+        vector, given = await self._vector(
+            request, LookParameters, lambda given: self.service.check_row(given.example)
+        )
         found = await run_in_threadpool(self.service.look, vector, given.k, given.n, given.example)
         return Json(asdict(found))
 
