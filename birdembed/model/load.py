@@ -25,7 +25,8 @@ def load_model(
     Parameters
     ----------
     name : str or Path
-        A folder written by `Model.save_pretrained` (an existing folder takes precedence);
+        A folder written by `Model.save_pretrained` (an existing folder takes precedence over
+        other names, but not over a bundled model: use ``"./birds477"`` for a folder of that name);
         ``"birds477"``, the bundled model fine-tuned on 476 species; ``"sscd"``, a pre-trained trunk
         (download it with `birdembed fetch sscd`); or ``"resnet50"``, ``"resnet34d"`` and the other
         architectures (see `Model`), ``"resnet50d.a1_in1k"`` or any ``"owner/name"`` on the Hugging

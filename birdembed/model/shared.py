@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from birdembed.base.files import path_text
 from birdembed.model.load import load_model
 from birdembed.pretrained.contents import CONFIG, WEIGHT_FILES
-from birdembed.pretrained.registry import DEFAULT_MODEL
+from birdembed.pretrained.registry import DEFAULT_MODEL, is_folder
 
 if TYPE_CHECKING:
     from birdembed.model.model import Model
@@ -33,14 +33,15 @@ def shared_model(name: str | os.PathLike[str] | None = None) -> Model:
     WeightsError
         The model does not exist.
     """
-    text = path_text(DEFAULT_MODEL if name is None else name)
-    key = (os.path.realpath(text), _stamps(text)) if os.path.isdir(text) else text
+    name = DEFAULT_MODEL if name is None else name
+    text = path_text(name)
+    key = (os.path.realpath(text), _stamps(text)) if is_folder(name) else text
     with _lock:
         if key not in _models:
             if isinstance(key, tuple):  # drop the previous model of this folder
                 for old in [k for k in _models if isinstance(k, tuple) and k[0] == key[0]]:
                     del _models[old]
-            _models[key] = load_model(text)
+            _models[key] = load_model(name)
         return _models[key]
 
 

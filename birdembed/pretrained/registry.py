@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,14 @@ def read_model(
     text = os.fsdecode(name)
     if weights is not None:
         return _read_weights(text, weights, shared)
-    if os.path.isdir(text):
+    if is_folder(name):
         return read_pretrained(text, **shared)
-    if os.sep not in text and os.path.isfile(_BUNDLED / text / CONFIG):
+    if text in _bundled_names():
+        if os.path.isfile(file_in(Path(text), CONFIG)):
+            warnings.warn(
+                f"{text} is the bundled model; for the folder {text} here, use ./{text}",
+                stacklevel=4,
+            )
         return read_pretrained(_BUNDLED / text, source=text, **shared)
     if text == "sscd":
         return _read_sscd(shared)
@@ -61,6 +67,17 @@ def read_model(
             f"and the known names are {', '.join(known_names())}; for a hub model, use OWNER/NAME"
         )
     return load_hub(text, revision=revision, local_files_only=local_files_only, **shared)
+
+
+def is_folder(name: str | os.PathLike[str]) -> bool:
+    """Return whether the name of a model means a folder.
+
+    The name of a bundled model does not, unless it is a `Path`: a folder that happens to be here
+    must not take the place of the default model.
+    """
+    if not isinstance(name, os.PathLike) and os.fsdecode(name) in _bundled_names():
+        return False
+    return os.path.isdir(name)
 
 
 def _read_weights(name: str, weights: str | os.PathLike[str], shared: dict[str, Any]) -> Pretrained:
@@ -88,7 +105,11 @@ def known_names() -> list[str]:
     """Return the names that `load_model` knows."""
     from birdembed.pretrained.hub import HUB_NAMES
 
-    return [*sorted(p.name for p in _BUNDLED.glob("*/") if p.is_dir()), "sscd", *HUB_NAMES]
+    return [*_bundled_names(), "sscd", *HUB_NAMES]
+
+
+def _bundled_names() -> list[str]:
+    return sorted(file.parent.name for file in _BUNDLED.glob(f"*/{CONFIG}"))
 
 
 def list_models() -> list[str]:
@@ -101,7 +122,7 @@ def list_models() -> list[str]:
     """
     from birdembed.pretrained.hub import pinned_models
 
-    names = sorted(p.parent.name for p in _BUNDLED.glob(f"*/{CONFIG}"))
+    names = _bundled_names()
     with contextlib.suppress(OSError):  # no cache folder, or it cannot be read
         if os.path.isfile(sscd_dir() / CONFIG):
             names.append("sscd")

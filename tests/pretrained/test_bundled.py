@@ -15,6 +15,7 @@ import pytest
 
 import birdembed as be
 from birdembed.cli import main
+from birdembed.model.shared import shared_model
 from birdembed.pretrained import registry
 from tests.support import tolerances
 from tests.support.networks import embed, vision
@@ -53,9 +54,20 @@ def test_found_by_name(shipped, monkeypatch, tmp_path, capsys):
     twin = pickle.loads(pickle.dumps(model))
     assert twin.fingerprint == model.fingerprint
     assert twin.identify(pictures(4)) == model.identify(pictures(4))
-    # A folder of the user's own wins over the name.
-    be.Model("resnet50", preprocess=be.Preprocess(size=96)).save_pretrained(tmp_path / "birds477")
-    assert be.load_model("birds477").preprocess.size == 96
+
+
+def test_folder_named_like_the_bundled_model(shipped, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_BUNDLED", shipped)
+    (tmp_path / "birds477").mkdir()
+    assert be.load_model().preprocess.size == 64
+    own = Path("birds477")
+    be.Model("resnet18", preprocess=be.Preprocess(size=96)).save_pretrained(own)
+    with pytest.warns(UserWarning, match=r"use \./birds477"):
+        assert be.load_model().preprocess.size == 64
+    assert be.load_model(own).preprocess.size == 96
+    assert be.load_model("./birds477").preprocess.size == 96
+    assert shared_model(own).preprocess.size == 96
 
 
 def test_default_model_of_a_package_that_has_it(shipped, tmp_path):
