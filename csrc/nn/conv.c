@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "nn/conv_pd.h"
+#include "nn/conv_split.h"
 #include "nn/conv_table.h"
 #include "nn/conv_winograd.h"
 #include "nn/packed_build.h"
@@ -74,6 +75,8 @@ bird_status bird_conv_inference(bird_plan *plan, bird_value *dst, bird_value src
     const dnnl_data_type_t type = bird_plan_type(plan, src);
 
     *dst = BIRD_NO_VALUE;
+    if (bird_conv_is_split(type, conv))
+        return bird_split_conv_inference(plan, dst, src, residual, conv, relu, packed, key, err);
     if (!sum)
         switch (bird_conv_winograd(bird_isa_get(), type, conv)) {
             case 4:

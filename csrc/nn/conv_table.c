@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nn/split.h"
 #include "nn/winograd4.h"
 
 typedef enum kernels {
     KERNELS_ONEDNN,
     KERNELS_WINOGRAD2,
+    KERNELS_WINOGRAD4,
     KERNELS_FASTEST,
     KERNELS_UNKNOWN
 } kernels;
@@ -22,6 +24,8 @@ static void read_environment(void) {
         chosen = KERNELS_FASTEST;
     else if (strcmp(text, "winograd2") == 0)
         chosen = KERNELS_WINOGRAD2;
+    else if (strcmp(text, "winograd4") == 0)
+        chosen = KERNELS_WINOGRAD4;
     else
         chosen = strcmp(text, "onednn") == 0 ? KERNELS_ONEDNN : KERNELS_UNKNOWN;
 }
@@ -35,8 +39,8 @@ static kernels allowed(void) {
 bird_status bird_conv_table_check(bird_error *err) {
     if (allowed() != KERNELS_UNKNOWN) return BIRD_OK;
     return bird_fail(err, BIRD_ARG,
-                     "the environment variable BIRDEMBED_KERNELS must be fastest, winograd2 or "
-                     "onednn");
+                     "the environment variable BIRDEMBED_KERNELS must be fastest, winograd4, "
+                     "winograd2 or onednn");
 }
 
 /* Measured on two cores, batch 1 and 8, with the 23 shapes of ResNet-50 (benchmarks/layers.md).
@@ -117,6 +121,12 @@ int bird_conv_winograd(bird_isa isa, dnnl_data_type_t type, const bird_conv *con
     if (allowed() == KERNELS_ONEDNN) return 0;
     if (allowed() != KERNELS_WINOGRAD2 && suits_winograd4(isa, type, conv)) return 4;
     return type == dnnl_f32 && suits_winograd2(isa, conv) ? 2 : 0;
+}
+
+/* With AMX, a product of split float32 numbers costs three products of bfloat16 numbers, which are
+ * sixteen times as fast as float32 ones. benchmarks/layers.md has the rates per shape. */
+bool bird_conv_is_split(dnnl_data_type_t type, const bird_conv *conv) {
+    return allowed() == KERNELS_FASTEST && type == dnnl_f32 && bird_split_fits(conv);
 }
 
 bool bird_training_is_winograd(bird_isa isa, const bird_conv *conv) {

@@ -6,8 +6,8 @@
  *
  * The environment variable BIRDEMBED_KERNELS limits the choice, so that users can compare kernels
  * or keep the last bits of their vectors. "onednn" allows only oneDNN's own first choice;
- * "winograd2" also allows F(2x2) and the faster ones among oneDNN's kernels; "fastest" (the
- * default) allows all.
+ * "winograd2" also allows F(2x2) and the faster ones among oneDNN's kernels; "winograd4" also
+ * allows F(4x4); "fastest" (the default) allows all, also split float32 numbers on AMX.
  */
 #ifndef BIRD_NN_CONV_TABLE_H
 #define BIRD_NN_CONV_TABLE_H
@@ -28,6 +28,9 @@ dnnl_format_tag_t bird_conv_layout(bird_isa isa, dnnl_data_type_t type, const bi
 /* Return the output tile size (4 or 2) if nn/conv_winograd.h replaces oneDNN's kernels for a
  * convolution without a residual, else 0. */
 int bird_conv_winograd(bird_isa isa, dnnl_data_type_t type, const bird_conv *conv);
+
+/* Return true if nn/conv_split.h computes an inference convolution on numbers of `type`. */
+bool bird_conv_is_split(dnnl_data_type_t type, const bird_conv *conv);
 
 /* Return true if F(2x2) computes both backward passes of training in float32. The forward pass is
  * always oneDNN's; nn/conv_training.c says why. */

@@ -22,9 +22,9 @@ model.forward_tensor(seeded.tensor(1, 1, 64, 64), num_threads=1)
 """
 
 
-def kernels(precision):
-    """Return the (kernel, input channels, output channels) of each convolution, in order."""
-    env = os.environ | {"ONEDNN_VERBOSE": "1", "PYTHONPATH": str(ROOT)}
+def kernels(precision, **environment):
+    """Return the (kernel, input channels, output channels) of oneDNN's convolutions, in order."""
+    env = os.environ | {"ONEDNN_VERBOSE": "1", "PYTHONPATH": str(ROOT)} | environment
     command = [sys.executable, "-c", ONE_IMAGE, precision]
     run = subprocess.run(command, env=env, check=True, timeout=300, capture_output=True, text=True)
     found = re.findall(r"exec,cpu,convolution,([^,]+),.*ic(\d+)oc(\d+)_ih", run.stdout)
@@ -33,8 +33,16 @@ def kernels(precision):
 
 @pytest.mark.skipif("AVX512" not in be.info()["isa"], reason="AVX2 keeps oneDNN's first choices")
 def test_wide_layers_in_float32():
-    wide = {name for name, c_in, c_out in kernels("float32") if c_out >= 1024 or c_in >= 2048}
+    used = kernels("float32", BIRDEMBED_KERNELS="winograd4")
+    wide = {name for name, c_in, c_out in used if c_out >= 1024 or c_in >= 2048}
     assert wide == {"jit_1x1:avx512_core"}
+
+
+@pytest.mark.skipif("AMX" not in be.info()["isa"], reason="this processor has no AMX")
+def test_amx_in_float32():
+    """oneDNN keeps the first convolution and the 3x3 ones with a stride."""
+    shapes = [shape for _, *shape in kernels("float32")]
+    assert shapes == [[3, 64], [128, 128], [256, 256], [512, 512]]
 
 
 @pytest.mark.skipif(not _core.backend()["bfloat16"], reason="this processor has no bfloat16")
