@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from birdembed.base.precisions import faster_than_float32
-from birdembed.base.progress import is_interactive, progress_bar
+from birdembed.base.progress import is_shown, progress_bar
 
 #: Minimum number of images of a long run, which takes about ten seconds on two cores.
 LONG = 300
@@ -29,7 +29,7 @@ class EmbeddingBar:
     """
 
     def __init__(self, show: bool | None, total: int | None, precision: str | None) -> None:
-        self._shown = is_interactive() if show is None else bool(show)
+        self._shown = is_shown(show)
         self._bar = progress_bar(self._shown, total, "embedding")
         self._precision, self._seen = precision, 0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from birdembed.base.checks import check_boolean
+
 
 class _Silent:
     """A progress bar that shows nothing."""
@@ -28,6 +30,14 @@ def is_interactive() -> bool:
     return hasattr(shell, "kernel")
 
 
+def is_shown(show: Any) -> bool:
+    """Return whether to show progress, for a checked argument `show_progress_bar`.
+
+    None means: only in a terminal or notebook.
+    """
+    return is_interactive() if show is None else check_boolean("show_progress_bar", show)
+
+
 def progress_bar(show: bool | None, total: int | None, description: str) -> Any:
     """Return an object with `update(n)` and `close()`.
 
@@ -40,9 +50,7 @@ def progress_bar(show: bool | None, total: int | None, description: str) -> Any:
     description : str
         Text next to the bar.
     """
-    if show is None:
-        show = is_interactive()
-    if not show:
+    if not is_shown(show):
         return _Silent()
     from tqdm.auto import tqdm
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.checks import check_model
+from birdembed.base.checks import check_boolean, check_model
 from birdembed.data.folder import ImageFolder
 from birdembed.data.parts import image_folder
 from birdembed.evaluation.evaluation import Evaluation, measure_each
@@ -83,6 +83,7 @@ def evaluate(
         `data` is not an `ImageFolder` or a path, or `reference` is not one of these or an `Index`.
     """
     check_model(model)
+    robustness = check_boolean("robustness", robustness)
     data = image_folder(data, "data")
     corpus, corpus_tags, corpus_paths = reference_of(model, data, reference)
     vectors, tags, paths, failures, proba, numbers = judged(model, data)

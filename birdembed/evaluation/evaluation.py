@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed.base.checks import check_integer
+from birdembed.base.checks import check_boolean, check_integer
 from birdembed.base.listed import kind_of_label, label_values
 from birdembed.base.public import public
 from birdembed.base.text import counted
@@ -101,6 +101,7 @@ class Evaluation:
             `robustness.flip.precision_at_1`, as experiment trackers need them. Scores per class
             are left out.
         """
+        scalars = check_boolean("scalars", scalars)
         # Duplicates come first, because they make the other numbers doubtful.
         copies = None if self.duplicates is None else len({pair.path for pair in self.duplicates})
         numbers: dict[str, Any] = {"n": self.n, "lone": self.lone, "duplicates": copies}

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.checks import check_boolean
 from birdembed.base.optional import need
 from birdembed.base.text import readable
 from birdembed.integrations._training_plots import match_grid, png, sample, without_matplotlib
@@ -105,7 +106,7 @@ class MetaflowCallback(Callback):
     ) -> None:
         if keep is not None and keep < 1:
             raise ValueError(f"keep must be at least 1 or None, got {keep}")
-        self._card_id, self._pictures = card_id, pictures
+        self._card_id, self._pictures = card_id, check_boolean("pictures", pictures)
         self._refresh_every, self._keep = refresh_every, keep
         self._saved: list[dict[str, Any]] = []
         self._steps: list[dict[str, float | None]] = []

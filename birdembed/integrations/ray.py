@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from birdembed.base.checks import check_boolean
 from birdembed.base.optional import need
 from birdembed.model.shared import shared_model
 from birdembed.pretrained.registry import DEFAULT_MODEL
@@ -75,6 +76,7 @@ def embed_dataset(
     TypeError
         `model` has another type.
     """
+    normalize = check_boolean("normalize_embeddings", normalize_embeddings)
     given = _sent(model)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -84,7 +86,7 @@ def embed_dataset(
     least, most = _actors(concurrency, num_cpus)
     return dataset.map_batches(
         _Embedder,
-        fn_constructor_args=(given, column, max(1, int(num_cpus)), normalize_embeddings),
+        fn_constructor_args=(given, column, max(1, int(num_cpus)), normalize),
         batch_format="pyarrow",
         batch_size=batch_size,
         compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),

@@ -8,8 +8,7 @@ from typing import Any, Literal, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed.base.checks import check_threads
-from birdembed.base.vectors import normalized
+from birdembed.base.checks import check_boolean, check_threads
 from birdembed.images import batches as batches_
 from birdembed.images.preprocess import Preprocess
 from birdembed.images.report import EncodeReport, warn_of_skipped
@@ -137,6 +136,7 @@ class Embedder(Stateful):
             An item is not an image (the message gives its position), or an argument is out of
             range.
         """
+        return_report = check_boolean("return_report", return_report)
         now = self._current
         form = VectorForm.of(now, projection, truncate_dim, normalize_embeddings)
         inputs = Inputs.of(images)
@@ -243,8 +243,8 @@ class Embedder(Stateful):
             `x` has another type or shape.
         """
         now = self._current
-        vectors = now.embed(check_pixels(x), now.chosen(projection), check_threads(num_threads))
-        return normalized(vectors) if normalize_embeddings else vectors
+        form = VectorForm.of(now, projection, None, normalize_embeddings)
+        return form.applied(now.embed(check_pixels(x), form.projection, check_threads(num_threads)))
 
     def forward_features(
         self, images: Any, batch_size: int = DEFAULT_BATCH, *, num_threads: int | None = None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from birdembed._core import DecodeError
-from birdembed.base.checks import check_integer, check_threads
+from birdembed.base.checks import check_boolean, check_integer, check_threads
 from birdembed.base.embedding_bar import EmbeddingBar
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
@@ -84,6 +84,7 @@ class VectorForm(NamedTuple):
         cls, now: Snapshot, projection: bool | None, truncate_dim: int | None, normalize: bool
     ) -> VectorForm:
         """Check the arguments of `Model.encode`; raise a ValueError if the model cannot do it."""
+        normalize = check_boolean("normalize_embeddings", normalize)
         chosen = now.chosen(projection)
         dim = now.dim(chosen)
         if truncate_dim is not None:

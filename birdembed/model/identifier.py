@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from birdembed.base.checks import check_choice
+from birdembed.base.checks import check_boolean, check_choice
 from birdembed.base.species_names import checked_species_names
 from birdembed.base.text import shown
 from birdembed.model.classifier import Classifier
@@ -97,6 +97,7 @@ class Identifier(Classifier):
         from birdembed.species.identify import identify
 
         check_choice("on_error", on_error, ("raise", "skip"))
+        return_report = check_boolean("return_report", return_report)
         options = {
             "batch_size": batch_size,
             "show_progress_bar": show_progress_bar,

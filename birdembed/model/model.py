@@ -7,6 +7,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+from birdembed.base.checks import check_boolean
 from birdembed.base.files import path_text
 from birdembed.base.precisions import asked_precision, precision_of_model
 from birdembed.base.public import public
@@ -81,7 +82,10 @@ class Model(Identifier):
         BackendError
             The processor does not support `precision`.
         """
-        asked_precision(precision)  # check it before anything is read or downloaded
+        # Check these before anything is read or downloaded.
+        asked_precision(precision)
+        projection = check_boolean("projection", projection)
+        local_files_only = check_boolean("local_files_only", local_files_only)
         given = read_model(
             DEFAULT_MODEL if name is None else name,
             weights=weights,
@@ -195,6 +199,7 @@ class Model(Identifier):
         from birdembed.pretrained.upload import check_repository, upload_folder
 
         check_repository(repo_id)
+        private = check_boolean("private", private)
         with tempfile.TemporaryDirectory() as place:
             folder = os.path.join(place, repo_id.split("/")[-1])
             saved = self._saved
@@ -233,6 +238,7 @@ class Model(Identifier):
         from birdembed.model.encoding import check_classifier
         from birdembed.pretrained.onnx_file import write_onnx
 
+        head, normalize = check_boolean("head", head), check_boolean("normalize", normalize)
         if head:
             check_classifier(self._current)
         write_onnx(path, self._current.pretrained(), head, normalize)

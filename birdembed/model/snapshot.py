@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from birdembed import _core
+from birdembed.base.checks import check_boolean
 from birdembed.base.species_names import SpeciesNames
 from birdembed.images.preprocess import Preprocess
 from birdembed.model.network import Trunk
@@ -143,6 +144,7 @@ class Snapshot:
         """
         if projection is None:
             return self.default_projection
+        projection = check_boolean("projection", projection)
         if projection and self.projection is None:
             raise ValueError(
                 "projection=True, but this model has no projection; fit one with fit_projection, "

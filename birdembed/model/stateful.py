@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from birdembed import _core
-from birdembed.base.checks import check_threads
+from birdembed.base.checks import check_boolean, check_threads
 from birdembed.base.makers import name_of_source
 from birdembed.base.precisions import check_native, precision_of_model
 from birdembed.images import batches as batches_
@@ -228,6 +228,7 @@ class Stateful:
         """
         from birdembed.weights.state_dict import native_state
 
+        strict = check_boolean("strict", strict)
         with self._writing("load_state_dict"):
             now = self._current
             table = _core.parameter_table(now.architecture, now.num_classes)

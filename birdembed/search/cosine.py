@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from birdembed import _core
-from birdembed.base.checks import check_integer
+from birdembed.base.checks import check_boolean, check_integer
 from birdembed.base.vectors import as_vectors, check_finite
 
 
@@ -101,10 +101,10 @@ def search_rows(
     """Search only some `rows` of the corpus (ascending; None: all); see `cosine_topk`."""
     vectors, single = as_vectors(queries, "queries")
     table, _ = as_vectors(corpus, "corpus", one=False)
-    k = check_integer("k", k, 1)
+    k, normalized = check_integer("k", k, 1), check_boolean("normalized", normalized)
     if vectors.shape[1] != table.shape[1]:
         raise ValueError(
             f"queries have {vectors.shape[1]} dimensions, the corpus has {table.shape[1]}"
         )
-    scores, indices = _core.cosine_topk(vectors, table, k, bool(normalized), rows)
+    scores, indices = _core.cosine_topk(vectors, table, k, normalized, rows)
     return (scores[0], indices[0]) if single else (scores, indices)

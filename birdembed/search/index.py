@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from birdembed.base.checks import check_model
+from birdembed.base.checks import check_boolean, check_model
 from birdembed.base.makers import Maker, load_again, named
 from birdembed.base.public import public
 from birdembed.images.report import EncodeReport
@@ -213,7 +213,8 @@ class Index(SharedRows):
         FingerprintMismatch
             The index was made by a model other than `model`.
         """
-        return cls._of(read_index(path, mapped=mmap), model)
+        mapped = check_boolean("mmap", mmap)
+        return cls._of(read_index(path, mapped=mapped), model)
 
     @classmethod
     def build(

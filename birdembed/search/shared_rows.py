@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from birdembed.base.checks import check_boolean
 from birdembed.base.locks import WaitingLock
 from birdembed.search import columns as columns_
 from birdembed.search.new_rows import NewRows, id_list
@@ -134,6 +135,7 @@ class SharedRows:
         FingerprintMismatch
             The embeddings come from another model.
         """
+        replace = check_boolean("replace", replace)
         # Outside the lock: an iterable may use this index itself.
         new = NewRows.of(ids, embeddings, labels, metadata)
         with self._lock.held():

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.listed import label_values
+from birdembed.base.progress import is_shown
 from birdembed.base.vectors import as_vectors, check_finite
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def labelled_vectors(
     from birdembed.data.parts import image_folder
     from birdembed.search.index import Index
 
+    is_shown(show_progress_bar)  # embeddings need no bar, but a wrong value is wrong for them too
     if isinstance(data, (str, os.PathLike, ImageFolder)):
         data = image_folder(data, name)
         if labels is not None:

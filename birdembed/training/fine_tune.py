@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.checks import check_boolean
 from birdembed.data.folder import ImageFolder
 from birdembed.model.stateful import writing
 from birdembed.training.checkpoint import has_checkpoint, read_checkpoint
@@ -90,6 +91,7 @@ def fine_tune(
             "fine_tune takes the fields of TrainConfig as keyword arguments; to use a TrainConfig, "
             "call Trainer(model, train, valid, config).fit()"
         )
+    resume = check_boolean("resume", resume)
     if resume and config.get("checkpoint_dir") is None:
         raise ValueError("resume=True needs checkpoint_dir=, the folder with the checkpoint")
     found = None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.checks import check_boolean
 from birdembed.base.public import public
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class History:
     ) -> None:
         self.epochs: list[dict[str, Any]] = [dict(epoch) for epoch in epochs]
         self.monitor = monitor
-        self._validated = validated
+        self._validated = check_boolean("validated", validated)
 
     @property
     def best(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from birdembed.base.progress import is_interactive
+from birdembed.base.progress import is_interactive, is_shown
 
 log = logging.getLogger("birdembed")
 #: Seconds between two lines if there is no terminal.
@@ -31,7 +31,7 @@ class Reporter:
 
     def __init__(self, show: bool | None) -> None:
         self._terminal = is_interactive()
-        self._show = self._terminal if show is None else bool(show)
+        self._show = self._terminal if show is None else is_shown(show)
         self._bar: Any = None
         self._header = ""  # header of the table that the last line belongs to
 

@@ -16,6 +16,7 @@ import mlflow
 from mlflow.entities import Metric, Param
 
 from birdembed._version import __version__
+from birdembed.base.checks import check_boolean
 from birdembed.integrations._training_plots import plots_of, without_matplotlib
 from birdembed.training.callbacks import Callback, TrainerLike
 from birdembed.training.checkpoint import BEST, LAST
@@ -90,7 +91,9 @@ class MlflowCallback(Callback):
         if alias is not None and registered_model_name is None:
             raise ValueError("alias needs registered_model_name=; pass the name of the model")
         self._given, self._run_name, self._tags = run_id, run_name, dict(tags or {})
-        self._checkpoints, self._plots, self._log_model = checkpoints, plots, log_model
+        self._checkpoints = check_boolean("checkpoints", checkpoints)
+        self._plots = check_boolean("plots", plots)
+        self._log_model = check_boolean("log_model", log_model)
         self._model_options = {
             "name": model_name,
             "registered_model_name": registered_model_name,
