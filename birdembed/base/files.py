@@ -60,7 +60,7 @@ def path_text(path: str | os.PathLike[str]) -> str:
     ------
     OSError, ValueError
         It is empty, which `Path` would take for the current folder; or it is too long, such as an
-        image in base64, or has a NUL: the message shows its beginning.
+        image in base64, or has an impossible character: the message shows its beginning.
     """
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"expected a path, got {type(path).__name__} ({shown(path)})")
@@ -69,9 +69,21 @@ def path_text(path: str | os.PathLike[str]) -> str:
         raise ValueError("expected a path, got an empty one; the current folder is '.'")
     if len(text) > _LONGEST_PATH:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), shown(text))
-    if "\0" in text:
-        raise ValueError(f"{shown(text)}: a path cannot hold a NUL character")
+    wrong = why_impossible(text)
+    if wrong:
+        raise ValueError(f"{shown(text)}: {wrong}")
     return text
+
+
+def why_impossible(path: str) -> str:
+    """Return why no file can have a path with these characters; "" if one can."""
+    if "\0" in path:
+        return "a path cannot hold a NUL character"
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        return f"a path cannot hold the character {path[error.start]!a}"
+    return ""
 
 
 def with_path(error: OSError, path: str | os.PathLike[str]) -> OSError:

@@ -70,20 +70,23 @@ class ImageStore:
         Returns
         -------
         images : n arrays (h, w, 3) uint8, None for a file that could not be read
-        failures : one for each file that could not be read
+        failures : one for each file that could not be read, in the order of the rows' numbers
         """
         found: dict[int, NDArray[np.uint8] | None] = {}
-        wanted: dict[int, str | NDArray[np.uint8]] = {}
+        wanted: dict[int, sources.Source] = {}
         for row in dict.fromkeys(rows.tolist()):
             kept = self._kept.get(row)
             if kept is not None and _fits(kept, short_side):
                 found[row] = kept.pixels
             else:
-                # Reduce a cached full-size image without decoding the file again.
-                reusable = kept is not None and kept.short_side == 0
-                wanted[row] = kept.pixels if kept and reusable else self._paths[row]
+                # A path that no file can have is a failure here, as it is for `Model.encode`.
+                source = sources.source_of(self._paths[row], row)
+                if kept is not None and kept.short_side == 0:
+                    # Reduce a cached full-size image without decoding the file again.
+                    source = source._replace(data=kept.pixels, decoder="array")
+                wanted[row] = source
         failures = self._load(found, wanted, short_side)
-        return [found[row] for row in rows.tolist()], failures
+        return [found[row] for row in rows.tolist()], sorted(failures)
 
     def read_ahead(self, rows: NDArray[np.int64]) -> None:
         """Ask the operating system to read ahead the files of rows that are not in memory."""
@@ -94,34 +97,36 @@ class ImageStore:
     def _load(
         self,
         found: dict[int, NDArray[np.uint8] | None],
-        wanted: dict[int, str | NDArray[np.uint8]],
+        wanted: dict[int, sources.Source],
         short_side: int,
     ) -> list[Failure]:
-        if not wanted:
-            return []
-        rows = list(wanted)
-        images, outcomes = _core.load_images(list(wanted.values()), short_side, self._num_threads)
-        failures = []
+        failures = [Failure(i, s.name, s.reason) for i, s in wanted.items() if s.data is None]
+        found |= {failure.position: None for failure in failures}
+        rows = [row for row, source in wanted.items() if source.data is not None]
+        given = [source.data for source in wanted.values() if source.data is not None]
+        if not given:
+            return failures
+        images, outcomes = _core.load_images(given, short_side, self._num_threads)
         for i, (kind, reason) in enumerate(outcomes):
             if kind:
-                images[i], reason = self._by_pillow(self._paths[rows[i]], kind, reason, short_side)
+                images[i], reason = self._by_pillow(wanted[rows[i]], kind, reason, short_side)
             pixels = images[i]
             if pixels is not None and max(pixels.shape[:2]) >= MAX_SIDE:
                 height, width = pixels.shape[:2]
                 pixels, reason = None, f"{width} x {height} pixels: training allows {_SIDES}"
             found[rows[i]] = pixels
             if pixels is None:
-                failures.append(Failure(rows[i], self._paths[rows[i]], reason))
+                failures.append(Failure(rows[i], wanted[rows[i]].name, reason))
             else:
                 self._keep(rows[i], pixels, short_side)
         return failures
 
     def _by_pillow(
-        self, path: str, kind: str, reason: str, short_side: int
+        self, source: sources.Source, kind: str, reason: str, short_side: int
     ) -> tuple[NDArray[np.uint8] | None, str]:
         if kind == "memory":
-            raise MemoryError(f"{path}: {reason}")
-        source = decoding.decode_by_pillow(sources.Source(path, path, "stb"), kind, reason)
+            raise MemoryError(f"{source.name}: {reason}")
+        source = decoding.decode_by_pillow(source, kind, reason)
         if source.data is None:
             return None, source.reason
         return _core.load_images([source.data], short_side, 1)[0][0], ""

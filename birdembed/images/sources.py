@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from birdembed.base.checks import check_not_masked, is_missing
+from birdembed.base.files import why_impossible
 from birdembed.base.text import shown
 from birdembed.images import pillow
 from birdembed.images.files import folder_of_images
@@ -228,13 +229,9 @@ def source_or_failure(item: Any, position: int) -> Source:
 
 def _path_source(path: str) -> Source:
     """Return the source of a path; an impossible path is marked as failed."""
-    if "\0" in path:
-        return Source(shown(path), None, "stb", "a path cannot hold a NUL character")
-    try:
-        os.fsencode(path)
-    except UnicodeEncodeError as error:
-        letter = ascii(path[error.start])
-        return Source(shown(path), None, "stb", f"a path cannot hold the character {letter}")
+    wrong = why_impossible(path)
+    if wrong:
+        return Source(shown(path), None, "stb", wrong)
     if not path:
         return Source("''", None, "stb", "an empty string is not a path")
     if len(path) > _LONG and not os.path.exists(path):

@@ -331,3 +331,13 @@ def test_a_new_folder_that_another_writer_sweeps_at_once_is_made_again(tmp_path,
     assert swept
     assert (tmp_path / "x").read_text() == "new"
     assert hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize(("text", "letter"), [("a\0b", "NUL"), ("a\ud800b", r"'\\ud800'")])
+def test_folders_that_cannot_exist(text, letter):
+    model = be.Model("resnet18", preprocess=be.Preprocess(size=32))
+    for call in (be.ImageFolder, be.Index.load, model.save_pretrained):
+        with pytest.raises(ValueError, match=f"a path cannot hold .*{letter}") as caught:
+            call(text)
+        str(caught.value).encode()  # a terminal can print it
+    assert files.path_text(b"a\xff") == "a\udcff"  # a byte of a name that is not UTF-8

@@ -332,6 +332,26 @@ def test_a_picture_too_long_to_train_on_is_named(data, tmp_path):
         made(long, 4, CFG, on_error="raise").epoch(0, 64)
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("a\0b", r"'a\\x00b': a path cannot hold a NUL character"),
+        ("a\ud800b", r"'a\\ud800b': a path cannot hold the character '\\ud800'"),
+        ("", "an empty string is not a path"),
+    ],
+)
+def test_impossible_paths_are_bad_files(data, path, reason):
+    paths, names = [*data.paths[:2], path, *data.paths[2:], "missing.jpg"], data.names
+    mixed = ImageFolder.from_lists(paths, [*names[:3], *names[2:], names[-1]])
+    batches = made(mixed, 4, CFG)
+    with pytest.warns(UserWarning, match=f"2 of 25 images.*{reason}"):
+        found = pixels_of(batches, 0)
+    assert found.keys() == set(range(24)) - {2}
+    assert [failure.position for failure in batches.failures] == [2, 24]
+    with pytest.raises(be.DecodeError, match=reason):
+        made(mixed, 4, CFG, on_error="raise").epoch(0, 64)
+
+
 def test_bad_files_raise_where_wanted(damaged):
     with pytest.raises(be.DecodeError, match=r"text\.jpg"):
         made(damaged, 4, CFG, on_error="raise").epoch(0, 64)
