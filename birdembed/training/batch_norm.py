@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from birdembed import _core
 from birdembed._core import BirdembedError
-from birdembed.base.checks import check_threads
+from birdembed.base.checks import BAD_FILES, check_choice, check_integer, check_threads
 from birdembed.images import batches as batches_
 from birdembed.images import sources
 from birdembed.images.files import folder_of_images
@@ -173,20 +173,26 @@ def recalibrate_batch_norm(
     max_images : int, optional
         Maximum number of images; larger datasets are sampled at random. None: use all images.
     seed : int
+        Seed of the sample.
     on_error : {"raise", "skip"}
     num_threads : int, optional
 
     Raises
     ------
     TypeError
-        `data` is a single image.
+        `data` is a single image, or an option has another type.
     ValueError
-        There are no images, or none of them can be read.
+        There are no images, none of them can be read, or an option is out of range.
     OSError
         The folder does not exist.
     BirdembedError
         Another call is changing the model, or a statistic would become NaN or infinite.
     """
+    check_choice("on_error", on_error, BAD_FILES)
+    if image_size is not None:
+        image_size = check_integer("image_size", image_size, 1)
+    if max_images is not None:
+        max_images = check_integer("max_images", max_images, 1)
     num_threads = check_threads(num_threads)
     paths = _all_images(data)
     order = np.random.default_rng([seed, 3]).permutation(len(paths))[:max_images]
@@ -194,7 +200,9 @@ def recalibrate_batch_norm(
         now = snapshot_of(model)
         state = now.trunk.state()
         table = _core.parameter_table(now.architecture, now.num_classes)
-        preprocess = replace(now.preprocess, size=image_size or now.preprocess.size)
+        preprocess = now.preprocess
+        if image_size is not None:
+            preprocess = replace(preprocess, size=image_size)
         core = _core.Trainer(now.architecture, now.num_classes, [state[name] for name, _ in table])
         nothing = np.zeros(len(table), np.float32)
         seen = 0

@@ -138,6 +138,26 @@ def test_recalibration_takes_a_folder(small_core, train, tmp_path):
         recalibrate_batch_norm(model, np.zeros((8, 8, 3), np.uint8))
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"max_images": -1}, ValueError, "max_images must be at least 1, got -1"),
+        ({"max_images": 0}, ValueError, "max_images must be at least 1, got 0"),
+        ({"max_images": "2"}, TypeError, "max_images must be an int, got '2'"),
+        ({"max_images": True}, TypeError, "max_images must be an int, got True"),
+        ({"image_size": 0}, ValueError, "image_size must be at least 1, got 0"),
+        ({"image_size": "96"}, TypeError, "image_size must be an int, got '96'"),
+        ({"on_error": "nan"}, ValueError, "on_error must be one of 'raise', 'skip', got 'nan'"),
+    ],
+)
+def test_wrong_options_of_recalibration(train, options, error, message):
+    model = Model("resnet18", preprocess=Preprocess(size=96))
+    before = model.fingerprint
+    with pytest.raises(error, match=f"^{message}$"):
+        recalibrate_batch_norm(model, train, **options)
+    assert model.fingerprint == before
+
+
 def _batches(data, preprocess):
     from birdembed.images import batches
 
