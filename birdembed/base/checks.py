@@ -58,6 +58,13 @@ def check_positive(name: str, value: Any, most: float = math.inf) -> float:
     return check_number(name, value, 0)
 
 
+def check_share(name: str, value: Any) -> float:
+    """Return a number above 0 and below 1."""
+    if _is_number(value) and not 0 < value < 1:
+        raise ValueError(f"{name} must be between 0 and 1, got {shown(value)}")
+    return check_number(name, value, 0, 1)
+
+
 def _is_number(value: Any) -> bool:
     """Return whether a value is a number; a boolean is not."""
     numbers = (int, float, np.integer, np.floating)

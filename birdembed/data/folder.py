@@ -332,8 +332,8 @@ class ImageFolder:
 
         Raises
         ------
-        ValueError
-            A class does not exist, or `per_class` is below 1.
+        TypeError, ValueError
+            A class does not exist, or `per_class` or `seed` is not an integer or is out of range.
         """
         wanted, rows = selected(self.labels, self.class_names, classes, per_class, seed)
         return self._rows(rows, wanted)
@@ -357,8 +357,8 @@ class ImageFolder:
 
         Raises
         ------
-        ValueError
-            `valid` is not between 0 and 1.
+        TypeError, ValueError
+            `valid` is not a number between 0 and 1, or `seed` is not an integer or is negative.
         """
         train, held = divided(self.labels, self.class_names, valid, seed)
         return self._rows(train), self._rows(held)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.checks import check_integer, check_share
 from birdembed.base.text import some
 from birdembed.data.labels import checked_names
 
@@ -25,15 +26,16 @@ def selected(
 
     Raises
     ------
-    ValueError
-        A class does not exist, or `per_class` is below 1.
+    TypeError, ValueError
+        A class does not exist, or `per_class` or `seed` is not an integer or is out of range.
     """
+    seed = check_integer("seed", seed, 0)
+    if per_class is not None:
+        per_class = check_integer("per_class", per_class, 1)
     wanted = list(class_names) if classes is None else checked_names(classes, "classes")
     missing = [name for name in wanted if name not in class_names]
     if missing:
         raise ValueError(f"no class {some(missing)}; the classes are {some(class_names)}")
-    if per_class is not None and per_class < 1:
-        raise ValueError(f"per_class must be at least 1, got {per_class}")
     parts = [_shuffled(labels, class_names, name, seed)[:per_class] for name in wanted]
     return wanted, np.concatenate([np.sort(part) for part in parts]) if parts else _none()
 
@@ -46,11 +48,11 @@ def divided(labels: Rows, class_names: Sequence[str], valid: float, seed: int) -
 
     Raises
     ------
-    ValueError
-        `valid` is not between 0 and 1.
+    TypeError, ValueError
+        `valid` is not a number between 0 and 1, or `seed` is not an integer or is negative.
     """
-    if not 0 < valid < 1:
-        raise ValueError(f"valid must be between 0 and 1, got {valid}")
+    seed = check_integer("seed", seed, 0)
+    valid = check_share("valid", valid)
     kept: list[Rows] = [np.flatnonzero(labels < 0)]
     held: list[Rows] = [_none()]
     for name in class_names:

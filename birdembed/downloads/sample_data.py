@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from birdembed.base.checks import check_integer
 from birdembed.base.files import cache_dir, replacing_dir
 from birdembed.base.optional import need
 from birdembed.base.public import public
@@ -78,10 +79,15 @@ def sample_photographs(
     Raises
     ------
     OSError, ValueError
-        The folder does not exist, or has no subfolders with photos.
+        The folder does not exist, or has no subfolders with photos, or a number is below 1.
+    TypeError
+        A number is not an integer.
     BirdembedError
         The sample photos cannot be downloaded.
     """
+    if classes is not None:
+        classes = check_integer("classes", classes, 1)
+    per_class = check_integer("per_class", per_class, 1)
     if folder is not None:
         data, _ = read_parts(folder)
         data = data.select(spread(data.class_names, classes), per_class=per_class)
@@ -133,10 +139,17 @@ def sample_data(
     Raises
     ------
     OSError, ValueError
-        The folder does not exist, has fewer than two species, or has no species with two photos.
+        The folder does not exist, has fewer than two species, or has no species with two photos, or
+        a number is out of range.
+    TypeError
+        A number is not an integer.
     BirdembedError
         The sample photos cannot be downloaded.
     """
+    classes, unseen = check_integer("classes", classes, 1), check_integer("unseen", unseen, 0)
+    counts = {"train": check_integer("train", train, 1), "valid": check_integer("valid", valid, 1)}
+    counts["unseen"] = counts["valid"]
+    size, seed = check_integer("size", size, 1), check_integer("seed", seed, 0)
     parts = None if folder is None else read_parts(folder)
     names = sorted(_samples()) if parts is None else parts[0].class_names
     if len(names) < 2:
@@ -147,7 +160,6 @@ def sample_data(
     chosen = spread(names, classes + unseen)
     apart = spread(chosen, unseen) if unseen else []
     known = [name for name in chosen if name not in apart]
-    counts = {"train": train, "valid": valid, "unseen": valid}
     if parts is None:
         return _view_data(known, apart, counts, size, seed)
     return _real_data(*parts, known, apart, counts, seed)

@@ -193,7 +193,7 @@ def recalibrate_batch_norm(
         image_size = check_integer("image_size", image_size, 1)
     if max_images is not None:
         max_images = check_integer("max_images", max_images, 1)
-    num_threads = check_threads(num_threads)
+    seed, num_threads = check_integer("seed", seed, 0), check_threads(num_threads)
     paths = _all_images(data)
     order = np.random.default_rng([seed, 3]).permutation(len(paths))[:max_images]
     with writing(model, "recalibrate_batch_norm"):

@@ -1,14 +1,13 @@
 """Every public argument that is True or False refuses anything else."""
 
 import importlib
-import inspect
 
 import numpy as np
 import pytest
 
 import birdembed as be
 from birdembed.base.checks import check_boolean
-from tests.docs.public import public_names
+from tests.docs.public import parameters, public_names
 
 #: A result, which only the package makes: its fields are what was found, not options.
 RESULTS = {"birdembed.Identification"}
@@ -105,13 +104,9 @@ def arguments():
     """Return the public names with their arguments that are annotated as booleans."""
     found = []
     for name, value in public_names():
-        if name in RESULTS or not callable(value):
+        if name in RESULTS:
             continue
-        try:
-            signature = inspect.signature(value)
-        except ValueError:  # the errors of the core, which are of C
-            continue
-        for option in signature.parameters.values():
+        for option in parameters(value):
             kinds = [kind.strip(" '\"") for kind in str(option.annotation).split("|")]
             if "bool" in kinds or option.annotation is bool or isinstance(option.default, bool):
                 found.append((name, option.name))

@@ -162,6 +162,18 @@ def test_select(root):
         data.select(per_class=0)
 
 
+@pytest.mark.parametrize("wrong", [1.5, "2", True, np.True_, [1]])
+def test_numbers_of_images_are_integers(root, wrong):
+    with pytest.raises(TypeError, match=r"^per_class must be an int, got "):
+        ImageFolder(root).select(per_class=wrong)
+
+
+@pytest.mark.parametrize("wrong", ["0.2", None, True, np.True_, [0.2]])
+def test_shares_are_numbers(root, wrong):
+    with pytest.raises(TypeError, match=r"^valid must be a number, got "):
+        ImageFolder(root).split(wrong)
+
+
 def test_split_is_stratified(root):
     data = ImageFolder(root)
     train, valid = data.split(valid=0.2, seed=0)
@@ -172,7 +184,7 @@ def test_split_is_stratified(root):
     again = data.split(valid=0.2, seed=0)[1]
     assert valid.paths == again.paths
     assert valid.paths != data.split(valid=0.2, seed=5)[1].paths
-    for share in (0, 1, -0.5, 2):
+    for share in (0, 1, -0.5, 2, float("nan"), 10**400):
         with pytest.raises(ValueError, match="between 0 and 1"):
             data.split(valid=share)
     # A large share leaves at least one to train on.

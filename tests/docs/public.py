@@ -67,6 +67,14 @@ def members(name: str, cls: type) -> list[Public]:
     return list(found.values())
 
 
+def parameters(value: Any) -> list[inspect.Parameter]:
+    """Return the parameters of something public; none of what is not called."""
+    try:
+        return list(inspect.signature(value).parameters.values()) if callable(value) else []
+    except ValueError:  # the errors of the core, which are of C
+        return []
+
+
 def public_names() -> list[Public]:
     """Return all of them: functions, classes, their methods and properties."""
     found = []

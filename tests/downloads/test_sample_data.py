@@ -71,6 +71,22 @@ def test_a_folder_that_cannot_be_trained_with(tmp_path):
         be.sample_data(tmp_path / "single")
 
 
+@pytest.mark.parametrize(
+    ("option", "least"), [("classes", 1), ("unseen", 0), ("train", 1), ("valid", 1), ("size", 1)]
+)
+def test_numbers_are_checked_before_the_folder(option, least):
+    with pytest.raises(ValueError, match=f"^{option} must be at least {least}, got {least - 1}"):
+        be.sample_data("nowhere", **{option: least - 1})
+    with pytest.raises(TypeError, match=f"^{option} must be an int, got '2'"):
+        be.sample_data("nowhere", **{option: "2"})
+
+
+@pytest.mark.parametrize("option", ["classes", "per_class"])
+def test_numbers_of_photographs_are_checked(option):
+    with pytest.raises(ValueError, match=f"^{option} must be at least 1, got 0"):
+        be.sample_photographs("nowhere", **{option: 0})
+
+
 @pytest.fixture
 def samples(tmp_path, monkeypatch):
     """Stand-ins for the sample photos."""
