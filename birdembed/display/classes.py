@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.checks import check_not_masked
 from birdembed.display.figure import new_figure, shorten
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def plot_confusion(
     -------
     matplotlib.figure.Figure
     """
+    check_not_masked("confusion", confusion)
     n = len(class_names)
     side = max(4.0, 0.22 * min(n, _MOST_NAMES) + 2)
     figure = new_figure(side, side)

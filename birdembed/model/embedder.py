@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from birdembed.base.checks import check_boolean, check_threads
+from birdembed.base.vectors import as_array
 from birdembed.images import batches as batches_
 from birdembed.images.preprocess import Preprocess
 from birdembed.images.report import EncodeReport, warn_of_skipped
@@ -210,7 +211,8 @@ class Embedder(Stateful):
         """
         from birdembed.search.cosine import cosine_similarity
 
-        return np.asarray(cosine_similarity(np.atleast_2d(a), np.atleast_2d(b)))
+        rows, others = np.atleast_2d(as_array(a, "a"), as_array(b, "b"))
+        return np.asarray(cosine_similarity(rows, others))
 
     def forward_tensor(
         self,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from birdembed._core import DecodeError
-from birdembed.base.checks import check_boolean, check_integer, check_threads
+from birdembed.base.checks import check_boolean, check_integer, check_not_masked, check_threads
 from birdembed.base.embedding_bar import EmbeddingBar
 from birdembed.base.vectors import normalized
 from birdembed.images import batches as batches_
@@ -25,7 +25,8 @@ def check_pixels(x: Any) -> np.ndarray:
     Raises
     ------
     TypeError, ValueError
-        `x` has another type or shape, or a value is NaN or infinite, which a ReLU could hide.
+        `x` has another type or shape, or a value is masked, or NaN or infinite, which a ReLU could
+        hide.
     """
     if not isinstance(x, np.ndarray):
         raise TypeError(f"x must be a NumPy array, got {type(x).__name__}")
@@ -33,6 +34,7 @@ def check_pixels(x: Any) -> np.ndarray:
         raise ValueError(
             f"x must be float32 of shape (n, 3, height, width), got {x.dtype} {x.shape}"
         )
+    check_not_masked("x", x)
     pixels = np.ascontiguousarray(x)
     if not all_finite(pixels):
         row = int((~np.isfinite(pixels).all(axis=(1, 2, 3))).argmax())

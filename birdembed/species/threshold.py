@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from birdembed.base.checks import check_not_masked
 from birdembed.base.text import error_text
 from birdembed.base.vectors import unit_rows
 from birdembed.species.calibration import best_and_margin
@@ -33,7 +34,7 @@ def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        One of them is empty or contains NaN.
+        One of them is empty, or contains NaN or masked values.
     """
     high, low = np.sort(_scores(known, "known")), _scores(unknown, "unknown")
     if not len(high) or not len(low):
@@ -47,6 +48,7 @@ def open_set_auroc(known: ArrayLike, unknown: ArrayLike) -> float:
 
 def _scores(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """Return scores as an array."""
+    check_not_masked(name, values)
     try:
         return np.asarray(values, np.float64).ravel()
     except (TypeError, ValueError, OverflowError) as error:

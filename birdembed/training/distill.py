@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from birdembed.base.checks import check_choice, check_number
+from birdembed.base.checks import check_choice, check_not_masked, check_number
 from birdembed.base.public import public
 from birdembed.training.cosine_loss import cosine_loss
 from birdembed.training.similarity_loss import relation_loss
@@ -153,10 +153,12 @@ class Distill:
         TypeError
             The form is "map": only a training can compute this loss, because it holds the map.
         ValueError
-            The form is "features", and the targets have another number of dimensions.
+            The form is "features", and the targets have another number of dimensions; or values
+            are masked.
         """
         if self.form == "map":
             raise TypeError("Distill with form='map' only works in a training; pass it as loss=")
+        check_not_masked("features", features)
         rows = rows_of(self.targets, batch)
         if self.form == "features":
             check_width(rows.shape[1], features.shape[1])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.checks import check_not_masked
 from birdembed.base.text import shown
 from birdembed.training.distill import Distill
 from birdembed.training.learned_map import LearnedMap, MapState, Rules
@@ -159,7 +160,8 @@ def _as_numbers(result: Any, features: Array) -> tuple[float, Array]:
 
 
 def _real(part: Any, what: str) -> NDArray[Any]:
-    """Return an array of real numbers; raise a TypeError if a part of the result is another one."""
+    """Return an array of real numbers; raise an error if a part of the result is another one."""
+    check_not_masked(f"loss: {what}", part)
     try:
         array = np.asarray(part)
     except ValueError as error:

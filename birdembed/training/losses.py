@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.checks import check_positive
+from birdembed.base.checks import check_not_masked, check_positive
 from birdembed.base.public import public
 from birdembed.training.scaled_rows import unit_and_lengths
 from birdembed.training.similarity_loss import slope_of_features, softmax_of_others
@@ -74,8 +74,10 @@ class SupCon:
         Raises
         ------
         ValueError
-            The shapes do not match.
+            The shapes do not match, or values are masked.
         """
+        check_not_masked("features", features)
+        check_not_masked("labels", labels)
         wide = np.asarray(features, np.float64)
         if wide.ndim != 2 or len(wide) != len(labels):
             raise ValueError(

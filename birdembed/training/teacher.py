@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.vectors import as_array
+
 
 def check_targets(targets: Any, images: int, mixed: bool, features: int | None = None) -> None:
     """Check the targets against the data.
@@ -89,9 +91,10 @@ def checked_rows(given: Any, name: str) -> NDArray[np.float32]:
     Raises
     ------
     TypeError, ValueError
-        The embeddings are not a two-dimensional numeric array, or a row has no direction.
+        The embeddings are not a two-dimensional numeric array, values are masked, or a row has no
+        direction.
     """
-    array = np.asarray(given)
+    array = as_array(given, name)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be numbers (n, d), got dtype {array.dtype}")
     if array.ndim != 2 or not array.shape[1]:

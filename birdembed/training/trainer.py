@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed.base.checks import check_not_masked
 from birdembed.base.files import path_text
 from birdembed.base.public import public
 from birdembed.data.folder import ImageFolder
@@ -124,9 +125,10 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            `x`, `y` or `positions` has another type or shape, or a class or position is not in
-            `train`.
+            `x`, `y` or `positions` has another type or shape or masked values, or a class or
+            position is not in `train`.
         """
+        check_not_masked("y", y)
         x, y = check_pixels(x), np.asarray(y)
         classes = len(self.train_data.class_names)
         if y.dtype.kind not in "iu" or y.shape != (len(x),) or not len(y):
@@ -308,6 +310,7 @@ class Trainer:
 
 def _rows(positions: Any, count: int, images: int) -> NDArray[np.int64]:
     """Return the checked positions of a batch of `count` images in `images` images."""
+    check_not_masked("positions", positions)
     rows = np.asarray(positions)
     if rows.dtype.kind not in "iu" or rows.shape != (count,):
         raise ValueError(f"positions must be {count} integers, got {rows.dtype} {rows.shape}")

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from birdembed._core import WeightsError
-from birdembed.base.checks import check_choice
+from birdembed.base.checks import check_choice, check_not_masked
 from birdembed.base.public import public
 from birdembed.base.text import error_text, some
 from birdembed.weights.safetensors_file import read_metadata, read_safetensors, write_safetensors
@@ -45,9 +45,12 @@ class Projection:
         Raises
         ------
         ValueError
-            The pooling is unknown, or an array has a wrong shape or is not finite.
+            The pooling is unknown, or an array has a wrong shape, is not finite or has masked
+            values.
         """
         check_choice("pooling", self.pooling, POOLINGS)
+        check_not_masked("mean", self.mean)
+        check_not_masked("matrix", self.matrix)
         mean = np.require(self.mean, dtype=np.float32, requirements=["C", "A"])
         matrix = np.require(self.matrix, dtype=np.float32, requirements=["C", "A"])
         if mean.ndim != 1 or matrix.ndim != 2 or matrix.shape[0] != mean.shape[0]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from birdembed import _core
 from birdembed._core import WeightsError
-from birdembed.base.checks import check_choice
+from birdembed.base.checks import check_choice, check_not_masked
 from birdembed.base.text import error_text, shown, some
 from birdembed.weights.tensors import StoredTensor
 
@@ -193,6 +193,10 @@ def to_native(
 def _as_array(value: Any, name: str) -> np.ndarray:
     """Convert a value to an array, also a torch tensor on a GPU or in bfloat16."""
     try:
+        check_not_masked(f"state_dict: {name}", value)
+    except ValueError as error:
+        raise WeightsError(str(error)) from None
+    try:
         if hasattr(value, "detach"):
             value = value.detach().cpu()
             if str(value.dtype) == "torch.bfloat16":  # not in NumPy; float32 has all its values
@@ -224,7 +228,7 @@ def native_state(
     ------
     WeightsError
         `arrays` is not a mapping of names, names are missing or unexpected, a shape is wrong, or
-        an array is not numeric.
+        an array is not numeric or has masked values.
     """
     if not isinstance(arrays, Mapping):
         raise WeightsError(f"state_dict must be arrays by name, got {shown(arrays)}")

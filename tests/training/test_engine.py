@@ -131,6 +131,25 @@ def test_own_losses_are_added_and_checked(train):
     assert right.step(x, y) == pytest.approx(plain_loss + extra, rel=1e-6)
 
 
+def test_masked_values_are_not_trained_on(train):
+    x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
+    numbers = np.ma.masked_array([0, 1, 2, 3], mask=[0, 0, 0, 1])
+    trainer = Trainer(new_model(), train, **EASY)
+    for name, given in (("y", (x, numbers)), ("positions", (x, np.arange(4), numbers))):
+        with pytest.raises(ValueError, match=f"^{name} has masked values"):
+            trainer.step(*given)
+    with pytest.raises(ValueError, match=r"^x has masked values"):
+        trainer.step(np.ma.masked_array(x, mask=x > 2), np.arange(4))
+
+    def loss(features, labels):
+        return 1.0, np.ma.masked_array(features, mask=features > 0)
+
+    trainer = Trainer(new_model(), train, loss=loss, **EASY)
+    with pytest.raises(ValueError, match=r"^loss: d_features has masked values"):
+        trainer.step(x, np.arange(4))
+    assert trainer.step_count == 0
+
+
 def test_class_weights(train):
     x = np.random.default_rng(0).standard_normal((4, 3, 96, 96)).astype(np.float32)
     only = {"finch": 1, "jay": 0, "owl": 0, "wren": 0}
