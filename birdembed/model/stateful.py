@@ -216,15 +216,19 @@ class Stateful:
         Parameters
         ----------
         state_dict : mapping of str to array
-            Weights with the keys of torchvision, or of timm for the variants with "d".
-            `num_batches_tracked` is ignored.
+            Weights with the keys of torchvision, timm or transformers. A prefix of all keys, such
+            as "module." of ``DataParallel``, is removed. `num_batches_tracked` is ignored.
         strict : bool
-            False: ignore unknown names, and keep the current weights for missing names.
+            False: ignore unknown names, and keep the current weights for missing names. It is an
+            error if all names are unknown.
 
         Raises
         ------
         WeightsError
-            Names are missing or unexpected, or a shape is wrong; the model does not change.
+            Names are missing or unexpected, a shape is wrong, or values are masked or not finite;
+            the model does not change.
+        TypeError
+            `strict` is not a boolean.
         """
         from birdembed.weights.state_dict import native_state
 

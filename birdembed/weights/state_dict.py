@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ _HF_LAYER = re.compile(
     r"^(?:resnet\.)?encoder\.stages\.(\d+)\.layers\.(\d+)\.(?:layer\.(\d+)|(shortcut))"
     r"\.(convolution|normalization)\.(\w+)$"
 )
+_Tensor = TypeVar("_Tensor")  # of a file, or in memory
 _HF_HEAD = re.compile(r"^classifier\.1\.(weight|bias)$")
 
 
@@ -47,7 +48,7 @@ def from_transformers(name: str) -> str | None:
     return None
 
 
-def _strip_prefixes(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+def _strip_prefixes(tensors: Mapping[str, _Tensor]) -> dict[str, _Tensor]:
     stripped = dict(tensors)
     while stripped:
         prefix = next((p for p in _PREFIXES if all(n.startswith(p) for n in stripped)), None)
@@ -57,7 +58,8 @@ def _strip_prefixes(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTens
     return stripped
 
 
-def _native_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+def _native_names(tensors: Mapping[str, _Tensor]) -> dict[str, _Tensor]:
+    """Rename tensors to native names: without common prefixes, and from those of transformers."""
     tensors = _strip_prefixes(tensors)
     tensors = {n: t for n, t in tensors.items() if not n.endswith("num_batches_tracked")}
     if any(_HF_STEM.match(name) for name in tensors):
@@ -217,12 +219,13 @@ def native_state(
     Parameters
     ----------
     arrays : mapping of str to array
-        Arrays by native name, in any form that NumPy accepts; `num_batches_tracked` is ignored.
+        In any form that NumPy accepts, by the same names as for `to_native`.
     table : list of (name, shape)
     architecture : str
         For error messages.
     present : mapping of str to numpy.ndarray
-        Used for names missing in `arrays`. If it is not empty, unexpected names are ignored.
+        Used for names missing in `arrays`. If it is not empty, unexpected names are ignored, unless
+        all of them are unexpected.
 
     Raises
     ------
@@ -232,15 +235,21 @@ def native_state(
     """
     if not isinstance(arrays, Mapping):
         raise WeightsError(f"state_dict must be arrays by name, got {shown(arrays)}")
+    wrong = next((name for name in arrays if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise WeightsError(f"state_dict: the names must be text, got {shown(wrong)}")
     given = {}
-    for name, value in arrays.items():
-        if not isinstance(name, str):
-            raise WeightsError(f"state_dict: the names must be text, got {shown(name)}")
-        if name.endswith("num_batches_tracked") or (present and name not in present):
+    for name, value in _native_names(arrays).items():
+        if present and name not in present:
             continue
         array = _as_array(value, name)
         kind = f"F{array.dtype.itemsize * 8}" if array.dtype.kind == "f" else array.dtype.name
         given[name] = StoredTensor(kind, array)
+    if arrays and not given:  # loading nothing is hardly what was meant
+        raise WeightsError(
+            f"state_dict: none of its {len(arrays)} names is one of {architecture} "
+            f"({_listed(arrays)}); expected names such as {_listed(name for name, _ in table)}"
+        )
     merged = {name: StoredTensor("F32", array) for name, array in present.items()} | given
     _check(merged, table, architecture, "state_dict")
     return {name: _values(merged[name].float32, name, "state_dict") for name, _ in table}

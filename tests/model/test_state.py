@@ -152,6 +152,45 @@ def test_not_strict(model, other_state, pictures):
     model.load_state_dict({}, strict=False)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module.model."])
+def test_wrapped_networks(model, other_state, prefix, strict):
+    wrapped = {prefix + name: array for name, array in other_state.items()}
+    wrapped[f"{prefix}bn1.num_batches_tracked"] = np.zeros((), np.int64)
+    model.load_state_dict(wrapped, strict=strict)
+    after = model.state_dict()
+    assert all(np.array_equal(after[name], array) for name, array in other_state.items())
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_the_names_of_transformers(strict):
+    convolution, head = np.ones((64, 3, 7, 7), np.float32), np.ones((2, 512), np.float32)
+    part = {
+        "resnet.embedder.embedder.convolution.weight": convolution,
+        "classifier.1.weight": head,
+    }
+    model = be.Model("resnet18", num_classes=2)
+    if strict:
+        with pytest.raises(be.WeightsError, match=r"missing bn1\.weight.*and \d+ more$"):
+            model.load_state_dict(part)
+        return
+    model.load_state_dict(part, strict=False)
+    after = model.state_dict()
+    assert np.array_equal(after["conv1.weight"], convolution)
+    assert np.array_equal(after["fc.weight"], head)
+
+
+@pytest.mark.parametrize("names", [["net.conv1.weight", "net.bn1.bias"], ["state_dict", "epoch"]])
+def test_not_strict_does_not_mean_nothing(model, names):
+    before = model.fingerprint
+    wrong = (
+        rf"none of its 2 names is one of resnet50 \({names[0]}, {names[1]}\); expected names such"
+    )
+    with pytest.raises(be.WeightsError, match=wrong):
+        model.load_state_dict({name: np.zeros(64, np.float32) for name in names}, strict=False)
+    assert model.fingerprint == before
+
+
 def test_the_head_of_another_size(model):
     with pytest.raises(be.WeightsError, match=r"fc\.weight"):
         model.load_state_dict(seeded.state("resnet50", CLASSES + 1))
