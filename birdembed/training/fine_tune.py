@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from birdembed.base.checks import check_boolean
 from birdembed.data.folder import ImageFolder
-from birdembed.model.stateful import writing
 from birdembed.training.checkpoint import has_checkpoint, read_checkpoint
 from birdembed.training.history import History
 from birdembed.training.resume import check_config, restore
@@ -105,6 +104,5 @@ def fine_tune(
     if found is not None:
         path = run.config.checkpoint_dir
         check_config(run.config, found, path)
-        with writing(model, "fine_tune"):
-            restore(run, found, path)
+        restore(run, found, path)
     return trainer.fit()

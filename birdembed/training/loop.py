@@ -85,6 +85,7 @@ class Loop:
     def _train(self) -> None:
         run, cfg = self._run, self._config
         path = cfg.checkpoint_dir
+        run.publish_base()
         if path is not None and run.step_count == 0 and has_checkpoint(path):
             self._report.say(
                 f"{path} has a checkpoint of an earlier run, which will be replaced; "

@@ -16,7 +16,7 @@ from birdembed.base.text import some
 from birdembed.images.preprocess import Preprocess
 from birdembed.model.model import Model
 from birdembed.model.snapshot import Snapshot
-from birdembed.model.stateful import model_of, set_snapshot, snapshot_of
+from birdembed.model.stateful import model_of
 from birdembed.pretrained.contents import Pretrained
 from birdembed.training.checkpoint import Checkpoint, read_best, write_best, write_checkpoint
 from birdembed.training.checkpoint_files import check_free
@@ -100,11 +100,11 @@ def check_classes(found: Checkpoint, architecture: str, train: ImageFolder, path
 
 def capture(run: Run) -> Checkpoint:
     """Return a checkpoint of a run."""
-    engine, train = run.ready(), run.train_data
+    engine, train, base = run.ready(), run.train_data, run.base
     return Checkpoint(
         architecture=engine.architecture,
         class_names=list(train.class_names),
-        preprocess=run.model.preprocess,
+        preprocess=base.preprocess,
         arrays=engine.arrays(),
         step=engine.steps,
         position=asdict(run.position),
@@ -115,7 +115,7 @@ def capture(run: Run) -> Checkpoint:
         training=run.origin.training,
         source=run.origin.source,
         learned=engine.learned(),
-        species_names=run.model.species_names,
+        species_names=base.species_names,
     )
 
 
@@ -147,7 +147,7 @@ def save(run: Run, directory: str | os.PathLike[str]) -> None:
 
 
 def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> None:
-    """Set a run to the state of a checkpoint; the caller holds the lock of the model.
+    """Set a run to the state of a checkpoint; its model does not change before `publish_base`.
 
     Raises
     ------
@@ -157,11 +157,7 @@ def restore(run: Run, found: Checkpoint, directory: str | os.PathLike[str]) -> N
     note = check_classes(found, run.model.architecture, run.train_data, path_text(directory))
     if note:
         run.report.warn(note)
-    now = snapshot_of(run.model)
-    set_snapshot(
-        run.model,
-        replace(now, preprocess=found.preprocess, species_names=found.species_names),
-    )
+    run.set_base(found.preprocess, found.species_names)
     run.base_size = found.base_size
     run.batches.preprocess = first_preprocess(found)
     run.engine = run.engine_of(state_of(found))

@@ -11,8 +11,10 @@ import numpy as np
 from birdembed import _core
 from birdembed._version import __version__
 from birdembed.base.makers import name_of_source
+from birdembed.base.species_names import SpeciesNames
 from birdembed.data.folder import ImageFolder
 from birdembed.data.parts import image_folder
+from birdembed.images.preprocess import Preprocess
 from birdembed.model.model import Model
 from birdembed.model.snapshot import Snapshot
 from birdembed.model.stateful import set_snapshot, snapshot_of
@@ -141,6 +143,7 @@ class Run:
         now = snapshot_of(model)
         self.origin = Origin(now.source, now.training)
         self.published = -1  # none yet
+        self._restored: dict[str, Any] = {}
 
     # Position
 
@@ -210,6 +213,20 @@ class Run:
 
     # The model
 
+    @property
+    def base(self) -> Snapshot:
+        """The state of the model, with the values that a checkpoint sets in it."""
+        return replace(snapshot_of(self.model), **self._restored)
+
+    def set_base(self, preprocess: Preprocess, species_names: SpeciesNames) -> None:
+        """Set the values that `base` takes from a checkpoint; the model does not change yet."""
+        self._restored = {"preprocess": preprocess, "species_names": species_names}
+
+    def publish_base(self) -> None:
+        """Give the model the values of a checkpoint; the caller holds its lock."""
+        set_snapshot(self.model, self.base)
+        self._restored = {}  # from here on they are the model's own
+
     def snapshot(self) -> Snapshot:
         """Return the current weights as a state of the model.
 
@@ -217,7 +234,7 @@ class Run:
         map learned by a loss becomes the new projection.
         """
         return replace(
-            snapshot_of(self.model),
+            self.base,
             trunk=self.ready().trunk(ema=self._averaged),
             class_names=list(self.train_data.class_names) or None,
             pooling="avg",
@@ -247,7 +264,7 @@ class Run:
             A weight is NaN or infinite; the model does not change.
         """
         check_finite(snapshot.trunk.state(), self.step_count)
-        set_snapshot(self.model, replace(snapshot, preprocess=self.model.preprocess))
+        set_snapshot(self.model, replace(snapshot, preprocess=self.base.preprocess))
         self.published = self.step_count
 
     def record(self, best: dict[str, Any]) -> dict[str, Any]:

@@ -305,6 +305,7 @@ class Trainer:
         trainer = cls(model, train, valid, config, callbacks, show_progress_bar)
         check_config(trainer.config, found, directory)
         restore(trainer._run, found, directory)
+        trainer._run.publish_base()  # the model is the trainer's own
         return trainer
 
 

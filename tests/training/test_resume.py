@@ -1,6 +1,7 @@
 """A run that goes on as if it had never stopped, and options and data that it may not change."""
 
 import dataclasses
+import fcntl
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from birdembed import (
+    BirdembedError,
+    Distill,
     ImageFolder,
     Model,
     Preprocess,
@@ -127,6 +130,59 @@ def test_names_and_preprocessing_are_those_of_the_checkpoint(train, valid, tmp_p
     assert other.species_names == names
     assert other.preprocess == whole.preprocess
     assert same(other.state_dict(), whole.state_dict())
+
+
+def in_use(folder):
+    """Lock the folder, as another training does; return what holds the lock."""
+    folder = os.open(folder, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    return folder
+
+
+def with_a_file_of_somebody_else(folder):
+    (folder / "best").mkdir(exist_ok=True)
+    (folder / "best" / "config.json").write_text("")
+
+
+def without_its_map(folder):
+    with edited(folder) as found:
+        found.learned.clear()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (in_use, BirdembedError),
+        (with_a_file_of_somebody_else, BirdembedError),
+        (without_its_map, WeightsError),
+    ],
+)
+def test_a_resume_that_cannot_start_leaves_the_model_alone(train, tmp_path, spoil, error):
+    teacher = np.random.default_rng(0).normal(size=(len(train), 4))
+    options = {**EASY, "checkpoint_dir": tmp_path, "eval_size": 128, "loss": Distill(teacher)}
+    fine_tune(new_model(), train, None, 1, **options)
+    held = spoil(tmp_path)
+    model = new_model()
+    before = model._current
+    with pytest.raises(error):
+        fine_tune(model, train, None, 2, resume=True, **options)
+    if held is not None:
+        os.close(held)
+    assert model._current is before
+
+
+def test_a_resume_that_diverges_leaves_the_model_alone(train, tmp_path):
+    def spoiled(trainer, logs):
+        core = trainer._run.engine.core
+        core.set_parameters([np.full_like(array, np.nan) for array in core.parameters()])
+
+    options = {**EASY, "checkpoint_dir": tmp_path, "eval_size": 128}
+    fine_tune(new_model(), train, None, 1, **options)
+    model = new_model()
+    before = model._current
+    with pytest.raises(BirdembedError, match="NaN or infinity"):
+        fine_tune(model, train, None, 2, resume=True, callbacks=spoiled, **options)
+    assert model._current is before
 
 
 def test_a_rate_nobody_chose_fits_the_run_and_stays_with_it(train, tmp_path):
