@@ -15,6 +15,9 @@ from birdembed.data.folder import ImageFolder
 from birdembed.data.parts import image_folder
 from birdembed.training.config import TrainConfig
 
+#: Scores for which each image of `valid` is searched among the others.
+_RETRIEVAL = ("precision_at_1", "map_at_r")
+
 
 def check_train(data: Any, losses: Sequence[Any] = ()) -> ImageFolder:
     """Return the training data after checking that it can be used with these losses.
@@ -68,8 +71,7 @@ def check_valid(valid: Any, train: ImageFolder, monitor: str) -> NDArray[np.int6
     valid = image_folder(valid, "valid")
     if not len(valid):
         raise ValueError("valid has no images")
-    retrieval = monitor in ("precision_at_1", "map_at_r")
-    if not train.class_names and not retrieval:
+    if not train.class_names and monitor not in _RETRIEVAL:
         raise ValueError(
             f"monitor={monitor!r} needs a classifier, but train has no labels; use "
             "'precision_at_1' or 'map_at_r'"
@@ -83,12 +85,24 @@ def check_valid(valid: Any, train: ImageFolder, monitor: str) -> NDArray[np.int6
             f"{some(train.class_names)}"
         )
     labels = np.asarray([number[name] for name in names], np.int64)
-    if retrieval and np.bincount(labels).max() < 2:
-        raise ValueError(
-            f"monitor={monitor!r} needs a class with at least two images in valid, but each class "
-            "has only one"
-        )
+    check_retrieval(labels, monitor)
     return labels
+
+
+def check_retrieval(labels: NDArray[np.int64], monitor: str) -> None:
+    """Raise a ValueError if `monitor` compares images of a class, but no class has two of them.
+
+    Parameters
+    ----------
+    labels : (n,) int64
+        Labels of the images of `valid` that can be read, at least one.
+    monitor : str
+    """
+    if monitor in _RETRIEVAL and np.bincount(labels).max() < 2:
+        raise ValueError(
+            f"monitor={monitor!r} needs a class with at least two readable images in valid, but "
+            "each class has at most one; add images to valid, or use another monitor"
+        )
 
 
 def data_digest(data: ImageFolder, labels: NDArray[np.int64] | None = None) -> str:

@@ -33,6 +33,7 @@ from birdembed.training.start import (
     head_first,
     needs_head,
     read_images,
+    readable_valid,
     starting_state,
 )
 from birdembed.training.teacher import check_targets
@@ -186,7 +187,10 @@ class Run:
     def read_images(self) -> None:
         """Decode every file, to find the unreadable ones before training."""
         size, count = self.size_at(self.position.epoch), len(self.train_data)
-        read_images(self.batches, count, self.valid_data, self.config, size, self.report)
+        valid, labels = self.valid_data, self.valid_labels
+        if valid is not None and labels is not None:
+            readable_valid(valid, labels, self.config, self.report)
+        read_images(self.batches, count, self.config, size, self.report)
 
     def begin(self, head: bool = True) -> None:
         """Train only a new head, and fit the losses that need it; once, before the first step.

@@ -13,11 +13,11 @@ from birdembed import _core
 from birdembed._core import DecodeError
 from birdembed.data.folder import ImageFolder
 from birdembed.images.preprocess import Preprocess
-from birdembed.images.report import described
+from birdembed.images.report import Failure, described
 from birdembed.images.verify import verify
 from birdembed.model.snapshot import Snapshot
 from birdembed.training.batch_norm import is_folded, unfold_on
-from birdembed.training.classes import class_weights
+from birdembed.training.classes import check_retrieval, class_weights
 from birdembed.training.config import TrainConfig
 from birdembed.training.head import MOST_IMAGES, cached_features, head_for, train_head
 from birdembed.training.loss_sum import LossSum
@@ -122,26 +122,14 @@ def head_first(
     return start.state | {"fc.weight": weight, "fc.bias": bias}
 
 
-def read_images(
-    batches: Any,
-    count: int,
-    valid: ImageFolder | None,
-    config: TrainConfig,
-    size: int,
-    report: Reporter,
-) -> None:
-    """Decode every file before training, to find unreadable ones.
+def read_images(batches: Any, count: int, config: TrainConfig, size: int, report: Reporter) -> None:
+    """Decode every file of train before training, to find unreadable ones.
 
     Raises
     ------
     DecodeError
-        A file cannot be read and `on_error` is "raise", or no file of a class of train can be
-        read.
-    ValueError
-        None of the images of valid can be read.
+        A file cannot be read and `on_error` is "raise", or no file of a class can be read.
     """
-    if valid is not None:
-        _check_valid_files(valid, config, report)
     seen = 0
     report.start("reading images", count)
 
@@ -156,14 +144,41 @@ def read_images(
         report.close()
 
 
-def _check_valid_files(valid: ImageFolder, config: TrainConfig, report: Reporter) -> None:
+def readable_valid(
+    valid: ImageFolder, labels: NDArray[np.int64], config: TrainConfig, report: Reporter
+) -> NDArray[np.int64]:
+    """Decode every file of valid before training; return the positions of the readable ones.
+
+    Parameters
+    ----------
+    valid : ImageFolder
+    labels : (n,) int64
+        Labels of `valid`.
+    config : TrainConfig
+    report : Reporter
+
+    Raises
+    ------
+    DecodeError
+        A file cannot be read and `on_error` is "raise".
+    ValueError
+        None of the images can be read, or `monitor` cannot be computed on those that can.
+    """
     failures = verify(valid, num_threads=config.num_threads, show_progress_bar=False).failures
-    if not failures:
-        return
+    if failures:
+        _check_failures(failures, len(valid), config, report)
+    rows = np.delete(np.arange(len(valid)), [failure.position for failure in failures])
+    check_retrieval(labels[rows], config.monitor)
+    return rows
+
+
+def _check_failures(
+    failures: list[Failure], count: int, config: TrainConfig, report: Reporter
+) -> None:
     if config.on_error == "raise":
         raise DecodeError(described(failures[0]))
-    if len(failures) == len(valid):
-        raise ValueError(f"none of the {len(valid)} images of valid can be read")
+    if len(failures) == count:
+        raise ValueError(f"none of the {count} images of valid can be read")
     report.warn(
         f"valid: {len(failures)} images cannot be read and are skipped; the first: "
         f"{described(failures[0])}"

@@ -234,7 +234,7 @@ def test_data_that_cannot_be_trained_on(train, valid, tmp_path):
     with pytest.raises(ValueError, match="valid has images of class 'owl', which is not in train"):
         Trainer(new_model(), train.select(["jay", "wren"]), valid.select(["jay", "owl"]), **EASY)
     one_each = valid.select(per_class=1)
-    with pytest.raises(ValueError, match="two images in valid"):
+    with pytest.raises(ValueError, match="two readable images in valid"):
         Trainer(new_model(), train, one_each, monitor="map_at_r", **EASY)
     with pytest.raises(ValueError, match="patience needs valid="):
         Trainer(new_model(), train, patience=2, **EASY)
