@@ -132,7 +132,9 @@ class TrainConfig:
     cache_bytes : int
         Memory for decoded images, in bytes.
     on_error : {"raise", "skip"}
-        What to do if a training image cannot be read.
+        What to do if an image of `train` or `valid` cannot be read when the training starts: raise
+        an error, or leave the image out of the whole training. An image that can be read then, but
+        not later, is an error in both cases.
     checkpoint_dir : str or Path, optional
         Folder for checkpoints: `last.json` with its arrays, and `best`, a model folder.
     checkpoint_every : int, optional

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from birdembed import _core
 from birdembed._version import __version__
@@ -145,6 +146,7 @@ class Run:
         self.origin = Origin(now.source, now.training)
         self.published = -1  # none yet
         self._restored: dict[str, Any] = {}
+        self._valid_rows: NDArray[np.int64] | None = None
 
     # Position
 
@@ -187,10 +189,18 @@ class Run:
     def read_images(self) -> None:
         """Decode every file, to find the unreadable ones before training."""
         size, count = self.size_at(self.position.epoch), len(self.train_data)
-        valid, labels = self.valid_data, self.valid_labels
-        if valid is not None and labels is not None:
-            readable_valid(valid, labels, self.config, self.report)
+        if self.valid_data is not None:
+            self.valid_rows()
         read_images(self.batches, count, self.config, size, self.report)
+
+    def valid_rows(self) -> NDArray[np.int64]:
+        """Return the positions of the images of `valid` that could be read at the first call."""
+        if self._valid_rows is None:
+            valid, labels = self.valid_data, self.valid_labels
+            assert valid is not None
+            assert labels is not None
+            self._valid_rows = readable_valid(valid, labels, self.config, self.report)
+        return self._valid_rows
 
     def begin(self, head: bool = True) -> None:
         """Train only a new head, and fit the losses that need it; once, before the first step.

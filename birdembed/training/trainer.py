@@ -204,6 +204,8 @@ class Trainer:
 
         Raises
         ------
+        DecodeError
+            An image of `valid` that could be read before cannot be read any more.
         ValueError
             The trainer has no `valid`.
         """

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdembed._core import DecodeError
 from birdembed.evaluation.evaluation import measure
 from birdembed.images import batches
+from birdembed.images.report import described
 from birdembed.model.snapshot import Snapshot
 from birdembed.training.engine import Diverged
 from birdembed.training.run import Run
@@ -31,12 +33,15 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
     dict
         `valid_loss` (cross-entropy, without smoothing and class weights) and `valid_accuracy`, if
         the snapshot has a head; `precision_at_1` and `map_at_r` (each image is searched among all
-        others), if a class has at least two images. Images that cannot be read are skipped.
+        others), if a class has at least two images. Images that could not be read when the
+        training started are left out, so that all epochs are measured on the same images.
 
     Raises
     ------
+    DecodeError
+        An image that could be read when the training started cannot be read any more.
     ValueError
-        None of the images can be read.
+        None of the images could be read.
     Diverged
         The output of the network contains NaN or infinity.
     """
@@ -45,8 +50,8 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
     valid, labels = run.valid_data, run.valid_labels
     assert valid is not None
     assert labels is not None
-    vectors, kept = _features(run, snapshot, valid.paths)
-    truth = labels[kept]
+    rows = run.valid_rows()
+    vectors, truth = _features(run, snapshot, [valid.paths[row] for row in rows]), labels[rows]
     logits = None
     if snapshot.num_classes:
         logits = np.asarray(snapshot.trunk.network.head(vectors), np.float64)
@@ -56,27 +61,23 @@ def validate(run: Run, snapshot: Snapshot) -> dict[str, float]:
     return found | _retrieved(vectors, truth)
 
 
-def _features(
-    run: Run, snapshot: Snapshot, paths: Sequence[str]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return features of the images that can be read, and their positions."""
-    config, report = run.config, run.report
-    num_threads = config.num_threads or 0
-    features, kept = [], []
+def _features(run: Run, snapshot: Snapshot, paths: Sequence[str]) -> NDArray[np.float32]:
+    """Return the features of images that could be read when the training started."""
+    report, num_threads = run.report, run.config.num_threads or 0
+    features = []
     report.start("validation", len(paths))
     try:
         for batch in batches.batches(
-            paths, snapshot.preprocess, _BATCH, num_threads=num_threads, on_error=config.on_error
+            paths, snapshot.preprocess, _BATCH, num_threads=num_threads, on_error="skip"
         ):
-            if len(batch.pixels):
-                features.append(snapshot.features(batch.pixels, False, num_threads))
-                kept.append(batch.positions)
-            report.update(len(batch.positions) + len(batch.failures))
+            if batch.failures:
+                what = described(batch.failures[0])
+                raise DecodeError(f"{what} (it could be read when training started)")
+            features.append(snapshot.features(batch.pixels, False, num_threads))
+            report.update(len(batch.positions))
     finally:
         report.close()
-    if not kept:
-        raise ValueError(f"none of the {len(paths)} images of valid can be read")
-    return np.concatenate(features), np.concatenate(kept)
+    return np.concatenate(features)
 
 
 def classified(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
