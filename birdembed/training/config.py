@@ -95,7 +95,7 @@ class TrainConfig:
         A NumPy callable ``(features, labels) -> (loss, d_features)``, such as `SupCon`, is added
         to the cross-entropy; several are summed. features: ``(n, dim)`` float32, labels: ``(n,)``
         int64. A callable with ``needs_batch = True``, such as `Distill`, gets the batch instead of
-        the labels: ``pixels, labels, targets, positions``.
+        the labels: ``pixels, labels, targets, positions``. Each gets its own copies of the arrays.
     label_smoothing : float
     class_weights : "balanced", sequence or mapping of class name to float, optional
         Weight of each class in the cross-entropy.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class LossSum:
     def see(self, batch: Any) -> None:
         """Store what `fit` needs of a batch; it gets the features of the same images in order."""
         for one in self._maps.values():
-            one.see(batch)
+            one.see(_copied(batch))
 
     def fit(self, features: Array) -> list[str]:
         """Fit the losses to the features of the stored batches; return a sentence on each fit."""
@@ -130,17 +131,29 @@ class LossSum:
 
 
 def _checked(term: Any, features: Array, batch: Any) -> tuple[float, Array]:
-    """Return value and gradient of a loss; a loss of labels only gets images with a label."""
+    """Return value and gradient of a loss; a loss of labels only gets images with a label.
+
+    Each loss gets arrays of its own, so that one that works in place changes nothing for others.
+    """
     if getattr(term, "needs_batch", False):
-        return _as_numbers(term(features, batch), features)
+        return _as_numbers(term(features.copy(), _copied(batch)), features)
     known = batch.labels >= 0
     if known.all():
-        return _as_numbers(term(features, batch.labels), features)
+        return _as_numbers(term(features.copy(), batch.labels.copy()), features)
     slope = np.zeros_like(features)
     if not known.any():
         return 0.0, slope
     value, slope[known] = _as_numbers(term(features[known], batch.labels[known]), features[known])
     return value, slope
+
+
+def _copied(batch: Any) -> SimpleNamespace:
+    """Return a batch with copies of its arrays.
+
+    They are not read-only views, because torch warns about those.
+    """
+    arrays = batch._asdict() if hasattr(batch, "_asdict") else vars(batch)
+    return SimpleNamespace(**{k: None if a is None else a.copy() for k, a in arrays.items()})
 
 
 def _as_numbers(result: Any, features: Array) -> tuple[float, Array]:

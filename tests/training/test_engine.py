@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from birdembed import BackendError, BirdembedError, _core
+from birdembed.training.distill import Distill
 from birdembed.training.fine_tune import fine_tune
 from birdembed.training.losses import SupCon
 from birdembed.training.trainer import Trainer
@@ -148,6 +149,39 @@ def test_masked_values_are_not_trained_on(train):
     with pytest.raises(ValueError, match=r"^loss: d_features has masked values"):
         trainer.step(x, np.arange(4))
     assert trainer.step_count == 0
+
+
+def test_a_loss_that_works_in_place_changes_nothing_for_others(train):
+    def spoil(features, labels):
+        features[:], labels[:] = 0, 0
+        return 0.0, np.zeros_like(features)
+
+    class SpoilBatch:
+        needs_batch = True
+
+        def __call__(self, features, batch):
+            for array in (features, batch.pixels, batch.labels, batch.targets, batch.positions):
+                array[:] = 0
+            return 0.0, np.zeros_like(features)
+
+    class Total:
+        needs_batch = True
+
+        def __call__(self, features, batch):
+            arrays = (features, batch.pixels, batch.labels, batch.targets, batch.positions)
+            return float(sum((i + 1) * a.mean() for i, a in enumerate(arrays))), features * 0
+
+    def teacher(pixels):
+        rows = pixels.reshape(len(pixels), -1)[:, :8].copy()
+        pixels[:] = 1
+        return rows
+
+    maps = [Distill(teacher), Distill(teacher)]
+    readers, spoilers = [Total(), SupCon()], [spoil, SpoilBatch(), *maps]
+    orders = [readers + spoilers, spoilers + readers]
+    first, last = (fine_tune(new_model(), train, None, 1, loss=o, **EASY) for o in orders)
+    assert first.best["train_loss"] == pytest.approx(last.best["train_loss"], rel=1e-6)
+    assert first.best["train_accuracy"] == last.best["train_accuracy"]
 
 
 def test_class_weights(train):
