@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_choice, check_not_masked, check_number
@@ -133,6 +134,7 @@ class Distill:
         """Hash options and targets."""
         return hash(repr(self))
 
+    @np.errstate(over="ignore", invalid="ignore")  # a training checks the result
     def __call__(self, features: NDArray[Any], batch: Any) -> tuple[float, NDArray[Any]]:
         """Return loss and gradient for the forms "relation" and "features".
 

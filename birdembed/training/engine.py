@@ -10,30 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed import _core
-from birdembed._core import BackendError, BirdembedError
+from birdembed._core import BackendError
 from birdembed.model.network import Trunk
 from birdembed.training.config import TrainConfig
+from birdembed.training.diverged import Diverged, check_finite
 from birdembed.training.learned_map import Rules
 from birdembed.training.loss_options import own_losses
 from birdembed.training.loss_sum import LossSum
 from birdembed.training.param_groups import is_statistic, plan_parameters
 from birdembed.training.schedule import ema_decay
 from birdembed.weights.projection import Projection
-from birdembed.weights.tensors import not_finite
-
-
-class Diverged(BirdembedError):
-    """The loss, the gradient or a weight is NaN or infinite."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what}; a smaller lr, more warmup_epochs or a grad_clip may help")
-
-
-def check_finite(arrays: Mapping[str, np.ndarray], step: int) -> None:
-    """Raise `Diverged` if one of the arrays contains NaN or infinity after a step."""
-    name = not_finite(arrays)
-    if name is not None:
-        raise Diverged(f"training has diverged: {name} contains NaN or infinity after step {step}")
 
 
 class StepResult(NamedTuple):
@@ -157,8 +143,9 @@ class Engine:
         core = self.core
         features = core.forward(batch.pixels, self._threads)
         loss, right = self._cross_entropy(batch) if self.num_classes else (0.0, 0)
-        extra, d_features = self.losses(features, batch, accumulate, scale)
-        loss += extra
+        if math.isfinite(loss):
+            extra, d_features = self.losses(features, batch, self.steps + 1, accumulate, scale)
+            loss += extra
         if not math.isfinite(loss):
             raise Diverged(f"the loss is {loss} at step {self.steps + 1}")
         core.backward(d_features, accumulate=accumulate, scale=scale)

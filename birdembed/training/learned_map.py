@@ -68,6 +68,10 @@ class LearnedMap:
         self.gradient: Array | None = None
         self._seen: list[Array] = []
 
+    def __repr__(self) -> str:
+        """Return the loss as text."""
+        return repr(self.spec)
+
     # The fit
 
     def see(self, batch: Any) -> None:
@@ -98,6 +102,7 @@ class LearnedMap:
 
     # A step
 
+    @np.errstate(over="ignore", invalid="ignore")  # a training checks the result
     def __call__(self, features: Array, batch: Any) -> tuple[float, Array]:
         """Return the loss and the gradient of the features; that of the map is in `gradient`."""
         assert self.state is not None

@@ -20,7 +20,8 @@ from birdembed.training.checkpoint import (
     take_folder,
     write_best,
 )
-from birdembed.training.engine import Diverged, StepResult
+from birdembed.training.diverged import Diverged
+from birdembed.training.engine import StepResult
 from birdembed.training.history import History
 from birdembed.training.metric_values import make_plain
 from birdembed.training.progress import epoch_row, seconds_left

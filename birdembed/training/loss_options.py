@@ -35,8 +35,12 @@ def loss_to_json(value: Any) -> Any:
     """Return a checked `loss` as a JSON value; a callable becomes its repr."""
     if isinstance(value, tuple):
         return [loss_to_json(one) for one in value]
-    # Without the address of a function, which differs between processes.
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)) if callable(value) else value
+    return loss_text(value) if callable(value) else value
+
+
+def loss_text(loss: Any) -> str:
+    """Return the repr of a loss without the address of a function, which is another each time."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(loss))
 
 
 def loss_of_json(value: Any) -> Any:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_not_masked
-from birdembed.base.text import shown
+from birdembed.base.text import shortened, shown
 from birdembed.training.distill import Distill
+from birdembed.training.diverged import Diverged
 from birdembed.training.learned_map import LearnedMap, MapState, Rules
+from birdembed.training.loss_options import loss_text
 from birdembed.weights.projection import Projection
 
 Array = NDArray[np.float32]
@@ -62,18 +64,18 @@ class LossSum:
     # A step
 
     def __call__(
-        self, features: Array, batch: Any, accumulate: bool, scale: float
+        self, features: Array, batch: Any, step: int, accumulate: bool, scale: float
     ) -> tuple[float, Array | None]:
         """Return the sum of the losses, and its gradient with respect to the features.
 
         The gradients of learned arrays, times `scale`, are stored for `stage`. With `accumulate`
-        they are added to those already stored, else they replace them.
+        they are added to those already stored, else they replace them. `step` is for errors.
         """
         if not accumulate:
             self._gradients = {}
         total, slope = 0.0, None
         for i, term in enumerate(self._terms):
-            value, d_features = _checked(term, features, batch)
+            value, d_features = _checked(term, features, batch, step)
             total += value
             slope = d_features if slope is None else slope + d_features
             if i in self._maps:
@@ -130,20 +132,22 @@ class LossSum:
             one.restore({k[len(start) :]: a for k, a in arrays.items() if k.startswith(start)})
 
 
-def _checked(term: Any, features: Array, batch: Any) -> tuple[float, Array]:
+def _checked(term: Any, features: Array, batch: Any, step: int) -> tuple[float, Array]:
     """Return value and gradient of a loss; a loss of labels only gets images with a label.
 
     Each loss gets arrays of its own, so that one that works in place changes nothing for others.
     """
     if getattr(term, "needs_batch", False):
-        return _as_numbers(term(features.copy(), _copied(batch)), features)
+        return _as_numbers(term, term(features.copy(), _copied(batch)), features, step)
     known = batch.labels >= 0
-    if known.all():
-        return _as_numbers(term(features.copy(), batch.labels.copy()), features)
-    slope = np.zeros_like(features)
     if not known.any():
-        return 0.0, slope
-    value, slope[known] = _as_numbers(term(features[known], batch.labels[known]), features[known])
+        return 0.0, np.zeros_like(features)
+    own = features[known]
+    value, own_slope = _as_numbers(term, term(own.copy(), batch.labels[known]), own, step)
+    if known.all():
+        return value, own_slope
+    slope = np.zeros_like(features)
+    slope[known] = own_slope
     return value, slope
 
 
@@ -156,29 +160,58 @@ def _copied(batch: Any) -> SimpleNamespace:
     return SimpleNamespace(**{k: None if a is None else a.copy() for k, a in arrays.items()})
 
 
-def _as_numbers(result: Any, features: Array) -> tuple[float, Array]:
-    """Return the result of a loss; raise a TypeError or ValueError if it is no such pair."""
+def _as_numbers(term: Any, result: Any, features: Array, step: int) -> tuple[float, Array]:
+    """Return the result of a loss; raise an error that names the loss if it is no such pair.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The result is not a number and an array of the shape of the features.
+    Diverged
+        One of them is not finite.
+    """
+    name = f"the loss {shortened(loss_text(term), 160)}"
     try:
         value, slope = result
     except (TypeError, ValueError) as error:
-        raise TypeError(f"loss must return (loss, d_features), got {shown(result)}") from error
-    value, slope = _real(value, "a value"), _real(slope, "d_features")
+        raise TypeError(f"{name} must return (loss, d_features), got {shown(result)}") from error
+    value, slope = (
+        _real(value, f"{name} returned a value"),
+        _real(slope, f"{name} returned d_features"),
+    )
     if value.ndim:
-        raise TypeError(f"loss returned a value of shape {value.shape}, expected a single number")
+        raise TypeError(f"{name} returned a value of shape {value.shape}, expected a single number")
     if slope.shape != features.shape:
         raise ValueError(
-            f"loss returned d_features of shape {slope.shape}, expected {features.shape}"
+            f"{name} returned d_features of shape {slope.shape}, expected {features.shape}"
         )
-    return float(value), np.ascontiguousarray(slope, np.float32)
+    with np.errstate(over="ignore"):  # too large for float32: not finite
+        slope = np.ascontiguousarray(slope, np.float32)
+    wrong = _not_finite(float(value), slope)
+    if wrong and not np.isfinite(features).all():
+        raise Diverged(f"the loss is {value} at step {step}")
+    if wrong:
+        raise Diverged(
+            f"{name} returned {wrong} at step {step}, for features that are finite",
+            "check how it is computed, or try a smaller weight or lr",
+        )
+    return float(value), slope
+
+
+def _not_finite(value: float, slope: Array) -> str:
+    """Return what is not finite in the result of a loss, or ""."""
+    if not math.isfinite(value):
+        return str(value)
+    return "" if np.isfinite(slope).all() else "d_features with NaN, infinity or too large numbers"
 
 
 def _real(part: Any, what: str) -> NDArray[Any]:
     """Return an array of real numbers; raise an error if a part of the result is another one."""
-    check_not_masked(f"loss: {what}", part)
+    check_not_masked(f"{what}, which", part)
     try:
         array = np.asarray(part)
     except ValueError as error:
-        raise TypeError(f"loss returned {what} that NumPy cannot read: {error}") from error
+        raise TypeError(f"{what} that NumPy cannot read: {error}") from error
     if array.dtype.kind not in "fiu":
-        raise TypeError(f"loss returned {what} of dtype {array.dtype}, expected real numbers")
+        raise TypeError(f"{what} of dtype {array.dtype}, expected real numbers")
     return array

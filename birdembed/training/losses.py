@@ -54,6 +54,7 @@ class SupCon:
         match = _REPR.match(text)
         return None if match is None else cls(float(match[1]), float(match[2]))
 
+    @np.errstate(over="ignore", invalid="ignore")  # a training checks the result
     def __call__(
         self, features: NDArray[Any], labels: NDArray[np.int64]
     ) -> tuple[float, NDArray[Any]]:

@@ -12,7 +12,7 @@ from birdembed.base.checks import check_integer, check_number
 from birdembed.base.public import public
 from birdembed.data.folder import ImageFolder
 from birdembed.model.model import Model
-from birdembed.training.engine import Diverged
+from birdembed.training.diverged import Diverged
 from birdembed.training.run import Run
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ def lr_find(
             lr = start_lr * (end_lr / start_lr) ** (i / (steps - 1))
             try:
                 loss = engine.step([batch], lr / top).loss
-            except Diverged:
+            except Diverged as error:
+                if not lrs:  # nothing was learned yet, so this is not due to the learning rate
+                    raise ValueError(f"no learning rate can be found: {error.what}") from error
                 break
             mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
             smooth = mean / (1 - _SMOOTHING ** (i + 1))

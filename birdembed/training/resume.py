@@ -22,7 +22,7 @@ from birdembed.training.checkpoint import Checkpoint, read_best, write_best, wri
 from birdembed.training.checkpoint_files import check_free
 from birdembed.training.classes import data_digest
 from birdembed.training.config import TrainConfig
-from birdembed.training.engine import check_finite
+from birdembed.training.diverged import check_finite
 from birdembed.training.run import Origin, Position, Run
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from birdembed.model.stateful import set_snapshot, snapshot_of
 from birdembed.training.classes import check_train, check_valid, class_weights
 from birdembed.training.config import TrainConfig
 from birdembed.training.distill import Distill
-from birdembed.training.engine import Engine, check_finite, native_precision
+from birdembed.training.diverged import check_finite
+from birdembed.training.engine import Engine, native_precision
 from birdembed.training.history import History
 from birdembed.training.loss_options import own_losses
 from birdembed.training.param_groups import plan_parameters

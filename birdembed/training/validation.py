@@ -14,7 +14,7 @@ from birdembed.evaluation.evaluation import measure
 from birdembed.images import batches
 from birdembed.images.report import described
 from birdembed.model.snapshot import Snapshot
-from birdembed.training.engine import Diverged
+from birdembed.training.diverged import Diverged
 from birdembed.training.run import Run
 
 _BATCH = 32

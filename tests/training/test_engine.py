@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from birdembed import BackendError, BirdembedError, _core
+from birdembed import BackendError, BirdembedError, ImageFolder, _core
 from birdembed.training.distill import Distill
 from birdembed.training.fine_tune import fine_tune
 from birdembed.training.losses import SupCon
@@ -114,7 +114,7 @@ def test_own_losses_are_added_and_checked(train):
     with pytest.raises(ValueError, match="d_features of shape"):
         wrong.step(x, y)
     wrong = Trainer(new_model(), train, loss=lambda f, y: 1.0, **EASY)
-    with pytest.raises(TypeError, match="loss must return"):
+    with pytest.raises(TypeError, match=r"the loss <function .*<lambda>> must return"):
         wrong.step(x, y)
     wrong_results = [
         ((1.0, slope * 1j), "d_features of dtype complex64, expected real numbers"),
@@ -146,7 +146,7 @@ def test_masked_values_are_not_trained_on(train):
         return 1.0, np.ma.masked_array(features, mask=features > 0)
 
     trainer = Trainer(new_model(), train, loss=loss, **EASY)
-    with pytest.raises(ValueError, match=r"^loss: d_features has masked values"):
+    with pytest.raises(ValueError, match="returned d_features, which has masked values"):
         trainer.step(x, np.arange(4))
     assert trainer.step_count == 0
 
@@ -233,7 +233,7 @@ def test_nan_stops_and_leaves_model_and_checkpoint(train, valid, tmp_path):
         return (float("nan") if len(calls) == 9 else 0.0), np.zeros_like(features)
 
     options = {**EASY, "loss": loss, "checkpoint_dir": tmp_path, "eval_size": 128}
-    with pytest.raises(BirdembedError, match="loss is nan at step 9"):
+    with pytest.raises(BirdembedError, match=r"the loss <function .*loss> returned nan at step 9"):
         fine_tune(model, train, valid, 3, **options)
     assert same(weights(model), before)
     assert model.preprocess.size == 96
@@ -242,10 +242,67 @@ def test_nan_stops_and_leaves_model_and_checkpoint(train, valid, tmp_path):
 
 def test_an_infinite_gradient_stops_too(train):
     def loss(features, labels):
-        return 0.0, np.full_like(features, np.inf)
+        return 0.0, np.full_like(features, 3e38)
 
     with (
         np.errstate(all="ignore"),
         pytest.raises(BirdembedError, match=r"gradient is (inf|nan) at step 1"),
     ):
         fine_tune(new_model(), train, None, 1, loss=loss, **EASY)
+
+
+def slope_of(value):
+    """Return a loss with gradients of this value."""
+
+    class Slope:
+        def __call__(self, features, labels):
+            return 0.0, np.full(features.shape, value)
+
+        def __repr__(self):
+            return "Slope()"
+
+    return Slope()
+
+
+@pytest.mark.parametrize("unlabelled", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (slope_of(np.nan), r"the loss Slope\(\) returned d_features with NaN"),
+        (
+            slope_of(1e300),
+            r"the loss Slope\(\) returned d_features with NaN, infinity or too large",
+        ),
+        (SupCon(weight=1e300), r"the loss SupCon\(temperature=0\.1, weight=1e\+300\) returned"),
+        (SupCon(temperature=1e-300), r"the loss SupCon\(temperature=1e-300, .* d_features"),
+        (Distill(np.eye(48), weight=1e300), r"the loss Distill\(<48 x 48, .* returned d_features"),
+        (
+            Distill(np.eye(48), weight=1e300, form="relation"),
+            r"the loss Distill\(<48 x 48, .* returned d_features",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_loss_that_is_not_finite_for_finite_features_is_named(train, loss, text, unlabelled):
+    if unlabelled:
+        train = ImageFolder.from_lists(train.paths, [None, *train.names[1:]])
+    with pytest.raises(BirdembedError, match=text + r".* at step 1, for features that are finite"):
+        fine_tune(new_model(), train, None, 1, loss=[SupCon(), loss], **EASY)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_training_that_diverges_is_not_the_fault_of_its_loss(train, labelled):
+    class Squares:
+        needs_batch = True
+
+        def __call__(self, features, batch):
+            return float(np.square(features).mean()), features
+
+    if not labelled:
+        train = ImageFolder.from_lists(train.paths, [None] * len(train))
+    trainer = Trainer(new_model(), train, loss=Squares(), **EASY)
+    core = trainer._run.ready().core
+    core.set_parameters([np.full_like(array, np.nan) for array in core.parameters()])
+    x = np.ones((4, 3, 96, 96), np.float32)
+    with pytest.raises(BirdembedError, match="the loss is nan at step 1; a smaller lr"):
+        trainer.step(x, np.full(4, 0 if labelled else -1))

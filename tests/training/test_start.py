@@ -213,6 +213,15 @@ def test_what_lr_find_refuses(small_core, train, options, error, words):
         lr_find(model, train, **{**EASY, **options})
 
 
+def test_no_rate_is_found_for_a_loss_that_is_never_finite(small_core, train):
+    def loss(features, labels):
+        return float("nan"), np.zeros_like(features)
+
+    model = Model("resnet50", preprocess=Preprocess(size=96))
+    with pytest.raises(ValueError, match=r"the loss <function .*> returned nan at step 1"):
+        lr_find(model, train, loss=loss, **EASY)
+
+
 @pytest.mark.parametrize("shift", [-10.0, -2.0])
 def test_a_rate_is_found_for_a_loss_below_zero(small_core, train, shift):
     def loss(features, labels):
