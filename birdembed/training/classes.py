@@ -116,12 +116,14 @@ def data_digest(data: ImageFolder, labels: NDArray[np.int64] | None = None) -> s
 def class_weights(config: TrainConfig, data: ImageFolder) -> NDArray[np.float32] | None:
     """Return a weight for each class, or None if all classes have the same weight.
 
-    "balanced": inversely proportional to the number of images, with mean 1 over the images.
+    "balanced": inversely proportional to the number of images, with mean 1 over the images. Other
+    weights are scaled, because only their ratios count.
 
     Raises
     ------
     ValueError
-        The number of weights differs from the number of classes, or names are unknown or missing.
+        The number of weights differs from the number of classes, names are unknown or missing, all
+        weights are 0, or one is too small beside the largest one.
     """
     given = config.class_weights
     names = data.class_names
@@ -142,12 +144,24 @@ def class_weights(config: TrainConfig, data: ImageFolder) -> NDArray[np.float32]
         given = [given[name] for name in names]
     if len(given) != len(names):
         raise ValueError(f"class_weights has {len(given)} numbers for {len(names)} classes")
-    with np.errstate(over="ignore"):  # too large for float32: not finite
-        weights = np.asarray(given, np.float32)
-    if not weights.any():
+    return _scaled(np.asarray(given, np.float64))
+
+
+def _scaled(given: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return weights with the same ratios, the largest of them 0.5 to 1, as float32.
+
+    Only the ratios count, and a power of two as the factor changes no bit of a training, while
+    the sum of a batch of large weights could not be computed in float32.
+    """
+    if not given.any():
         raise ValueError("class_weights must not be all 0")
-    if not np.isfinite(weights).all():
-        raise ValueError(f"class_weights: {max(given):g} is too large for float32")
+    weights = np.ldexp(given, -np.frexp(given.max())[1]).astype(np.float32)
+    lost = given[(given > 0) & (weights == 0)]
+    if len(lost):
+        raise ValueError(
+            f"class_weights: {lost[0]:g} is too small beside {given.max():g} for float32; use 0 "
+            "for a class that must not count"
+        )
     return weights
 
 

@@ -98,7 +98,7 @@ class TrainConfig:
         the labels: ``pixels, labels, targets, positions``. Each gets its own copies of the arrays.
     label_smoothing : float
     class_weights : "balanced", sequence or mapping of class name to float, optional
-        Weight of each class in the cross-entropy.
+        Weight of each class in the cross-entropy. Only the ratios of the weights count.
     balanced : bool
         Sample all classes equally often.
     augment : {"default", "turned", "robust", "strong", None}

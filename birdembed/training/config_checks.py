@@ -61,7 +61,8 @@ def check_class_weights(value: Any) -> Any:
             if weights.setdefault(name, number) != number:
                 raise ValueError(f"class_weights has two weights for class {shown(name)}")
         return weights
-    if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
+    listed = value.ndim == 1 if isinstance(value, np.ndarray) else isinstance(value, Sequence)
+    if isinstance(value, str) or not listed:
         raise TypeError(
             f"class_weights must be 'balanced', numbers or a mapping by name, got {value!r}"
         )

@@ -1,5 +1,6 @@
 """Checks of the classes of the training data."""
 
+import numpy as np
 import pytest
 
 import birdembed as be
@@ -21,15 +22,26 @@ def test_two_spellings_of_a_class_have_one_weight():
     data = be.ImageFolder.from_lists(["a", "b"], [two, "Owl"])
     for name in (one, two):
         config = TrainConfig(class_weights={"Owl": 2, name: 3})
-        assert class_weights(config, data).tolist() == [3, 2]
+        assert class_weights(config, data).tolist() == [0.75, 0.5]
     assert TrainConfig(class_weights={one: 3, two: 3}).class_weights == {one: 3}
     with pytest.raises(ValueError, match="class_weights has two weights for class 'Café'"):
         TrainConfig(class_weights={one: 3, two: 4})
 
 
-def test_weights_that_float32_does_not_hold_are_refused():
+@pytest.mark.filterwarnings("error")
+def test_only_the_ratios_of_weights_count():
+    data = be.ImageFolder.from_lists(["a", "b"], ["Jay", "Owl"])
+    plain = class_weights(TrainConfig(class_weights=[3, 2]), data)
+    for factor in (2.0**-1070, 2.0**-130, 2.0, 2.0**126, 2.0**1000):
+        scaled = class_weights(TrainConfig(class_weights=[3 * factor, 2 * factor]), data)
+        assert np.array_equal(scaled, plain)
+    tiny = class_weights(TrainConfig(class_weights=[0, 2.0**-200]), data)
+    assert tiny.tolist() == [0, 0.5]
+
+
+def test_weights_without_a_ratio_are_refused():
     data = be.ImageFolder.from_lists(["a", "b"], ["Jay", "Owl"])
     with pytest.raises(ValueError, match="class_weights must not be all 0"):
-        class_weights(TrainConfig(class_weights=[0, 1e-60]), data)
-    with pytest.raises(ValueError, match="1e\\+60 is too large for float32"):
+        class_weights(TrainConfig(class_weights=[0, 0]), data)
+    with pytest.raises(ValueError, match=r"class_weights: 1 is too small beside 1e\+60"):
         class_weights(TrainConfig(class_weights={"Jay": 1, "Owl": 1e60}), data)

@@ -93,6 +93,9 @@ def test_unknown_options_are_refused_with_a_suggestion(name, meant):
         ({"loss": ["cross_entropy", SupCon]}, TypeError, "loss is the class SupCon"),
         ({"on_error": "nan"}, ValueError, "on_error"),
         ({"class_weights": "equal"}, TypeError, "class_weights"),
+        ({"class_weights": np.array(1)}, TypeError, "class_weights must be 'balanced', numbers"),
+        ({"class_weights": np.ones((2, 2))}, TypeError, "class_weights must be 'balanced'"),
+        ({"class_weights": [[1], [2, 3]]}, TypeError, "class_weights must be a number"),
         ({"augment": "weak"}, ValueError, "augment must be one of None, 'default', 'turned', "),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from birdembed import TrainConfig
+from birdembed.training.fine_tune import fine_tune
 from birdembed.training.head import train_head
 from birdembed.training.trainer import Trainer
 from tests.support.small_training import EASY, new_model, weights
@@ -84,3 +85,12 @@ def test_images_of_weight_zero_are_no_part_of_the_head():
     none = train_head(*start, features, labels * 0, config, np.array([0, 1, 1], np.float32))
     assert not none[0].any()
     assert not none[1].any()
+
+
+@pytest.mark.filterwarnings("error")
+def test_large_equal_weights_are_equal_weights(train, valid):
+    first, last = (
+        fine_tune(new_model(), train, valid, 1, class_weights=weights, **EASY)
+        for weights in ([1e38] * 4, [1] * 4)
+    )
+    assert first.best["train_loss"] == last.best["train_loss"]
