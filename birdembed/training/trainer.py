@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -309,6 +309,13 @@ class Trainer:
         restore(trainer._run, found, directory)
         trainer._run.publish_base()  # the model is the trainer's own
         return trainer
+
+    def __reduce__(self) -> NoReturn:
+        """Raise a TypeError: a copy would share its state, or lack what the core holds."""
+        raise TypeError(
+            "a Trainer cannot be copied or pickled; write trainer.save_checkpoint(folder), and "
+            "continue with Trainer.resume(folder, train, valid)"
+        )
 
 
 def _rows(positions: Any, count: int, images: int) -> NDArray[np.int64]:

@@ -1,9 +1,11 @@
 """A run that goes on as if it had never stopped, and options and data that it may not change."""
 
+import copy
 import dataclasses
 import fcntl
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -235,6 +237,16 @@ def test_trainer_resume_makes_its_own_model(train, valid, tmp_path):
 
 def own_loss(features, labels):
     return 0.0, np.zeros_like(features)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_trainer_is_no_object_to_copy(train, copied, begun):
+    trainer = Trainer(new_model(), train, epochs=1, **EASY)
+    if begun:
+        trainer.gradients()
+    with pytest.raises(TypeError, match=r"save_checkpoint\(folder\), and continue with Trainer"):
+        copied(trainer)
 
 
 def test_an_own_loss_is_known_in_another_process(train, tmp_path):
