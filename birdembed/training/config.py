@@ -107,7 +107,9 @@ class TrainConfig:
         Alpha of the Beta distribution; 0 turns it off.
     freeze : sequence of str
         Name prefixes of the parameters to freeze, such as ``("conv1", "bn1", "layer1.")``. A
-        frozen batch norm also keeps its running statistics, and normalises with them.
+        frozen batch norm also keeps its running statistics, and normalises with them. End the
+        prefix of a block with a dot: ``"layer3.1"`` also freezes ``layer3.10`` to ``layer3.19``. A
+        new classifier cannot be frozen.
     bn : {"train", "frozen_stats", "frozen"}
         ``"train"``: batch norm uses the statistics of each batch. ``"frozen_stats"``: it uses the
         running statistics. ``"frozen"``: its weights are frozen as well.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -142,19 +142,27 @@ def head_for(model: Snapshot, data: ImageFolder, seed: int) -> tuple[dict[str, A
     if not wanted:
         note = "the classifier is removed, because train has no labels to train it with"
         return {}, True, note if model.num_classes else ""
-    if not model.num_classes:
-        return random_head(model.architecture, len(wanted), seed), False, ""
-    state = model.trunk.state()
-    head = {name: state[name] for name in ("fc.weight", "fc.bias")}
     known = model.class_names
-    if known is None and model.num_classes == len(wanted):
-        return head, True, "the classifier has no class names; its rows are assumed to match train"
-    if known is not None and sorted(known) == sorted(wanted):
-        rows = [known.index(name) for name in wanted]
-        return {name: array[rows] for name, array in head.items()}, True, ""
+    rows = kept_rows(model, wanted)
+    if rows is not None:
+        state = model.trunk.state()
+        head = {name: state[name][rows] for name in ("fc.weight", "fc.bias")}
+        assumed = "the classifier has no class names; its rows are assumed to match train"
+        return head, True, assumed if known is None else ""
+    head = random_head(model.architecture, len(wanted), seed)
+    if not model.num_classes:
+        return head, False, ""
     old = f"of {model.num_classes} classes" + (f" ({some(known, 3)})" if known else "")
     return (
-        random_head(model.architecture, len(wanted), seed),
+        head,
         False,
         f"the classifier {old} is replaced by a new one for the {len(wanted)} classes of train",
     )
+
+
+def kept_rows(model: Snapshot, wanted: Sequence[str]) -> list[int] | None:
+    """Return the rows of the model's head for these classes, or None if it has another head."""
+    known = model.class_names
+    if known is None:
+        return list(range(len(wanted))) if model.num_classes == len(wanted) else None
+    return [known.index(name) for name in wanted] if sorted(known) == sorted(wanted) else None

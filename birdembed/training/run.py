@@ -31,6 +31,7 @@ from birdembed.training.progress import Reporter
 from birdembed.training.schedule import schedule_factor
 from birdembed.training.start import (
     Start,
+    check_frozen_head,
     first_features,
     head_first,
     needs_head,
@@ -177,6 +178,7 @@ class Run:
         """Return the engine; the first call unfolds the model and creates the head."""
         if self.engine is None:
             now = snapshot_of(self.model)
+            check_frozen_head(now, self.train_data, self.config)
             self._start = start = starting_state(
                 now, self.train_data, self.config, self._first_size, self.report.say
             )
@@ -189,6 +191,8 @@ class Run:
 
     def read_images(self) -> None:
         """Decode every file, to find the unreadable ones before training."""
+        if self.engine is None:  # this takes long, so say before it what `ready` would refuse
+            check_frozen_head(snapshot_of(self.model), self.train_data, self.config)
         size, count = self.size_at(self.position.epoch), len(self.train_data)
         if self.valid_data is not None:
             self.valid_rows()

@@ -19,7 +19,13 @@ from birdembed.model.snapshot import Snapshot
 from birdembed.training.batch_norm import is_folded, unfold_on
 from birdembed.training.classes import check_retrieval, class_weights
 from birdembed.training.config import TrainConfig
-from birdembed.training.head import MOST_IMAGES, cached_features, head_for, train_head
+from birdembed.training.head import (
+    MOST_IMAGES,
+    cached_features,
+    head_for,
+    kept_rows,
+    train_head,
+)
 from birdembed.training.loss_sum import LossSum
 from birdembed.training.param_groups import HEAD
 from birdembed.training.progress import Reporter
@@ -94,10 +100,20 @@ def first_features(
         report.close()
 
 
+def check_frozen_head(model: Snapshot, data: ImageFolder, config: TrainConfig) -> None:
+    """Raise a ValueError if the head is new and frozen, because it would stay random."""
+    frozen = any("fc.weight".startswith(prefix) for prefix in config.freeze)
+    if frozen and data.class_names and kept_rows(model, data.class_names) is None:
+        raise ValueError(
+            f"freeze={config.freeze!r} freezes the classifier, but the model has none for the "
+            "classes of train, and a new one has to be trained; freeze other layers, or use a "
+            "model with these classes"
+        )
+
+
 def needs_head(start: Start, config: TrainConfig) -> bool:
     """Return whether the head is trained first, before the other layers."""
-    frozen = any("fc.weight".startswith(prefix) for prefix in config.freeze)
-    return not (start.head_kept or frozen or not config.head_epochs)
+    return not start.head_kept and config.head_epochs > 0
 
 
 def head_first(

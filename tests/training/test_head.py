@@ -94,3 +94,33 @@ def test_large_equal_weights_are_equal_weights(train, valid):
         for weights in ([1e38] * 4, [1] * 4)
     )
     assert first.best["train_loss"] == last.best["train_loss"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_classes": 3}, {"num_classes": 4, "class_names": [*NAMES[:3], "dodo"]}],
+)
+@pytest.mark.parametrize("freeze", ["fc.", "fc", "fc.weight"])
+def test_a_new_head_cannot_be_frozen(train, monkeypatch, options, freeze):
+    model = new_model(**options)
+    before = model._current
+    trainer = Trainer(model, train, epochs=1, freeze=freeze, **EASY)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._run.batches, "check", None)  # it shows before images are read
+        with pytest.raises(ValueError, match="freezes the classifier, but the model has none for"):
+            trainer.fit()
+    assert model._current is before
+    x = np.zeros((2, 3, 96, 96), np.float32)
+    with pytest.raises(ValueError, match="freezes the classifier, but the model has none for"):
+        trainer.step(x, np.array([0, 1]))
+
+
+def test_an_own_head_can_be_frozen_and_resumed(train, tmp_path):
+    model = new_model(num_classes=4, class_names=NAMES)
+    fc = weights(model)["fc.weight"]
+    options = {**EASY, "freeze": "fc.", "ema": None, "checkpoint_dir": tmp_path}
+    fine_tune(model, train, None, 1, **options)
+    assert np.array_equal(weights(model)["fc.weight"], fc)
+    other = new_model()
+    fine_tune(other, train, None, 2, resume=True, **options)
+    assert np.array_equal(weights(other)["fc.weight"], fc)
