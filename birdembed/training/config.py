@@ -43,6 +43,10 @@ MONITORS = ("accuracy", "loss", "precision_at_1", "map_at_r")
 #: Minimum number of steps for the full learning rate. Measured starting from `sscd`: 45 steps at
 #: 1e-3 give an accuracy of 0.57, at 2e-4 one of 0.93; 1500 steps at 1e-3 give 0.98.
 LONG_RUN = 1000
+#: The core computes in float32, which has no larger power of ten.
+_LARGEST = 1e38
+#: Five times as much, the default of `head_lr`, is allowed too.
+LARGEST_LR = 1e37
 
 
 @public
@@ -225,7 +229,7 @@ class TrainConfig:
 
     def _derived(self, name: str) -> float:
         if name == "head_lr":
-            return 5 * check_number("lr", self.lr, 0)
+            return 5 * check_number("lr", self.lr, *_NUMBERS["lr"][:3])
         return {"cosine": 0.1, "onecycle": 0.25}.get(self.schedule, 0.0) * self.epochs
 
     def with_options(self, **changes: Any) -> TrainConfig:
@@ -355,11 +359,11 @@ _INTEGERS: dict[str, tuple[int, float, bool]] = {
 }
 #: Minimum, maximum, whether the maximum is excluded, whether None is allowed.
 _NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
-    "lr": (0, math.inf, True, False),
-    "head_lr": (0, math.inf, True, False),
+    "lr": (0, LARGEST_LR, False, False),
+    "head_lr": (0, _LARGEST, False, False),
     "layer_decay": (1e-6, 1, False, False),
     "momentum": (0, 1, True, False),
-    "weight_decay": (0, math.inf, True, False),
+    "weight_decay": (0, _LARGEST, False, False),
     "warmup_epochs": (0, math.inf, True, False),
     "label_smoothing": (0, 1, True, False),
     "mixup": (0, LARGEST_MIX, False, False),

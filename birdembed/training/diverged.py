@@ -26,7 +26,9 @@ class Diverged(BirdembedError):
     """
 
     def __init__(
-        self, what: str, hint: str = "a smaller lr, more warmup_epochs or a grad_clip may help"
+        self,
+        what: str,
+        hint: str = "a smaller lr or weight_decay, more warmup_epochs or a grad_clip may help",
     ) -> None:
         super().__init__(f"{what}; {hint}")
         self.what = what

@@ -19,6 +19,7 @@ from birdembed.model.snapshot import Snapshot
 from birdembed.training.adamw import BETA1, BETA2, EPS
 from birdembed.training.classes import spread_rows
 from birdembed.training.config import TrainConfig
+from birdembed.training.diverged import Diverged
 from birdembed.training.schedule import schedule_factor
 
 #: Maximum number of images: more take longer and do not improve a layer that is trained on later.
@@ -63,6 +64,7 @@ def cached_features(
     return features, positions
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the result is checked
 def train_head(
     weight: NDArray[np.float32],
     bias: NDArray[np.float32],
@@ -90,6 +92,11 @@ def train_head(
         New arrays.
     accuracy : float
         Final accuracy on the features.
+
+    Raises
+    ------
+    Diverged
+        The new arrays are not finite, although the features are.
     """
     classes, smoothing = len(bias), config.label_smoothing
     # Summed in float32, which for some numbers of classes differs from the targets of a batch in
@@ -121,6 +128,11 @@ def train_head(
             root = np.sqrt(second / (1 - BETA2**step))
             move = first / (1 - BETA1**step) / (root + EPS)
             value -= (lr * (move + decay * shrink * value)).astype(np.float32)
+    if not np.isfinite(value).all() and np.isfinite(features).all():
+        raise Diverged(
+            "the training of the new classifier alone (head_epochs) has diverged",
+            "a smaller weight_decay may help",
+        )
     accuracy = float(((inputs @ value.T).argmax(axis=1) == labels).mean()) if len(labels) else 0.0
     return np.ascontiguousarray(value[:, :-1]), np.ascontiguousarray(value[:, -1]), accuracy
 

@@ -112,6 +112,7 @@ class LearnedMap:
         loss, d_features, self.gradient = mapped_loss(features, self.state.matrix, targets, weight)
         return loss, d_features
 
+    @np.errstate(over="ignore", invalid="ignore")  # a training checks the next loss
     def stepped(self, gradient: Array, step: int, rules: Rules) -> MapState:
         """Return the state after optimizer step number `step`, counted from 1."""
         now = self.state

@@ -12,6 +12,7 @@ from birdembed.base.checks import check_integer, check_number
 from birdembed.base.public import public
 from birdembed.data.folder import ImageFolder
 from birdembed.model.model import Model
+from birdembed.training.config import LARGEST_LR
 from birdembed.training.diverged import Diverged
 from birdembed.training.run import Run
 
@@ -100,7 +101,8 @@ def lr_find(
         `start_lr` is not below `end_lr`, an option is out of range, or the loss is NaN from the
         start.
     """
-    start_lr, end_lr = check_number("start_lr", start_lr, 0), check_number("end_lr", end_lr, 0)
+    start_lr = check_number("start_lr", start_lr, 0, LARGEST_LR, False)
+    end_lr = check_number("end_lr", end_lr, 0, LARGEST_LR, False)
     if not 0 < start_lr < end_lr:
         raise ValueError(f"start_lr must be above 0 and below end_lr, got {start_lr}, {end_lr}")
     steps = check_integer("steps", steps, 10)

@@ -43,7 +43,7 @@ def test_wrong_usage_is_2(words):
     ("words", "message"),
     [
         ("--optimizer adam", "--optimizer must be one of 'sgd', 'adamw', got 'adam'"),
-        ("--lr -1", "--lr must be finite, at least 0, got -1.0"),
+        ("--lr -1", "--lr must be finite, at least 0 and at most 1e+37, got -1.0"),
         ("--lr fast", "--lr: expected a number, got 'fast'"),
         ("--image-size 100", "--image-size must be a multiple of 32 from 96 to 384, got 100"),
         ("--layer-decay none", "--layer-decay: expected a number, got 'none'"),

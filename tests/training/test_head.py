@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from birdembed import TrainConfig
+from birdembed import BirdembedError, TrainConfig
 from birdembed.training.fine_tune import fine_tune
 from birdembed.training.head import train_head
 from birdembed.training.trainer import Trainer
@@ -124,3 +124,13 @@ def test_an_own_head_can_be_frozen_and_resumed(train, tmp_path):
     other = new_model()
     fine_tune(other, train, None, 2, resume=True, **options)
     assert np.array_equal(weights(other)["fc.weight"], fc)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("decay", [1e10, 1e38])
+def test_a_weight_decay_that_is_too_large_is_named(train, decay):
+    model = new_model()
+    before = model._current
+    with pytest.raises(BirdembedError, match=r"new classifier alone .* a smaller weight_decay may"):
+        fine_tune(model, train, None, 1, weight_decay=decay, **EASY)
+    assert model._current is before

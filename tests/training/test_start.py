@@ -203,6 +203,7 @@ def test_a_rate_is_found_with_the_options_of_the_training(small_core, train, tmp
         ({"start_lr": "a"}, TypeError, "start_lr must be a number, got 'a'"),
         ({"start_lr": 0}, ValueError, "start_lr must be above 0"),
         ({"end_lr": float("inf")}, ValueError, "end_lr must be finite"),
+        ({"end_lr": 1e39}, ValueError, r"end_lr must be finite, at least 0 and at most 1e\+37"),
         ({"steps": 10.0}, TypeError, "steps must be an int"),
         ({"steps": 9}, ValueError, "steps must be at least 10"),
     ],
