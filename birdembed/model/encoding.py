@@ -122,6 +122,16 @@ def embedded(
     return each()
 
 
+def encoded(now: Snapshot, images: list[Any]) -> tuple[np.ndarray, EncodeReport]:
+    """Return what `Model.encode` returns for a list of images with `on_error="skip"`.
+
+    For callers that have to know which state of the model computed the vectors.
+    """
+    inputs, form = Inputs.of(images), VectorForm.of(now, None, None, False)
+    parts = embedded(now, inputs, len(images), form, "skip", None)
+    return gathered(now, parts, inputs, form.dim, "skip", False)
+
+
 def classified(
     now: Snapshot, inputs: Inputs, batch_size: int, on_error: str, num_threads: int | None
 ) -> Iterator[tuple[batches_.Batch, np.ndarray]]:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
-import numpy as np
 from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
@@ -20,6 +19,7 @@ from birdembed.base.checks import check_integer, check_model, check_number
 from birdembed.base.text import shown
 from birdembed.search.index import Index
 from birdembed.serve.answers import Embedding, Found, Health, Identified, Look
+from birdembed.serve.batcher import Embedded
 from birdembed.serve.errors import Json, add_errors, described
 from birdembed.serve.lanes import Lanes
 from birdembed.serve.leaving import unless_gone
@@ -70,7 +70,7 @@ class _Endpoints:
 
     async def _vector(
         self, request: Request, kind: type[P], check: Callable[[P], None] | None = None
-    ) -> tuple[np.ndarray, P]:
+    ) -> tuple[Embedded, P]:
         """Return the vector of the uploaded photo, and the parameters of the query or the form.
 
         `check` sees the parameters before the photo is decoded.
@@ -97,8 +97,7 @@ class _Endpoints:
 
     async def search(self, request: Request, _: Annotated[SearchParameters, Query()]) -> Response:
         """Find the photos of the index most similar to the uploaded one."""
-        if self.service.index is None:
-            self.service.found(np.empty(0), 1)  # raises the error
+        self.service.check_index()  # before reading the body
         vector, given = await self._vector(request, SearchParameters)
         found = await run_in_threadpool(self.service.found, vector, given.k, given.min_score)
         return Json(asdict(found))
@@ -107,8 +106,7 @@ class _Endpoints:
         self, request: Request, _: Annotated[IdentifyParameters, Query()]
     ) -> Response:
         """Identify the species in a photo."""
-        if self.service.gallery is None:
-            self.service.identified(np.empty(0), 1)  # raises the error
+        self.service.check_gallery()
         vector, given = await self._vector(request, IdentifyParameters)
         found = await run_in_threadpool(self.service.identified, vector, given.k)
         return Json(asdict(found))

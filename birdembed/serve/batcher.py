@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from birdembed._core import DecodeError
+from birdembed.model.encoding import encoded
+from birdembed.model.snapshot import Snapshot
+from birdembed.model.stateful import snapshot_of
 from birdembed.serve.leaving import Gone
 
 
@@ -29,11 +32,18 @@ class Overloaded(Exception):
         self.retry_after = retry_after
 
 
+class Embedded(NamedTuple):
+    """The vector of an image, and the state of the model that computed it."""
+
+    vector: np.ndarray
+    now: Snapshot
+
+
 class Job(NamedTuple):
     """An image that is waiting for its vector."""
 
     read: Callable[[], bytes]
-    result: asyncio.Future[np.ndarray]  # cancelled if nobody waits for it
+    result: asyncio.Future[Embedded]  # cancelled if nobody waits for it
 
 
 class Batcher:
@@ -42,8 +52,8 @@ class Batcher:
     Parameters
     ----------
     embed : callable
-        Converts a list of encoded images to a list of results: a vector ``(dim,)`` float32, or an
-        exception for that image only. Called in a thread, one call at a time.
+        Converts a list of encoded images to a list of results: an `Embedded`, or an exception for
+        that image only. Called in a thread, one call at a time.
     max_batch : int
         Maximum number of images per call.
     max_pending : int
@@ -54,7 +64,7 @@ class Batcher:
 
     def __init__(
         self,
-        embed: Callable[[Sequence[bytes]], Sequence[np.ndarray | Exception]],
+        embed: Callable[[Sequence[bytes]], Sequence[Embedded | Exception]],
         *,
         max_batch: int = 8,
         max_pending: int = 128,
@@ -102,7 +112,7 @@ class Batcher:
         finally:
             self.pending -= 1
 
-    async def vector(self, read: Callable[[], bytes]) -> np.ndarray:
+    async def vector(self, read: Callable[[], bytes]) -> Embedded:
         """Return the vector of an image; if cancelled before it is computed, it never is.
 
         Parameters
@@ -185,9 +195,9 @@ class Batcher:
         for job, result in zip(batch, results, strict=True):
             _settle(job, result)
 
-    def _work(self, batch: list[Job]) -> Sequence[np.ndarray | Exception]:
+    def _work(self, batch: list[Job]) -> Sequence[Embedded | Exception]:
         """Read and embed the images in the thread; never raise an Exception."""
-        results: list[np.ndarray | Exception] = []
+        results: list[Embedded | Exception] = []
         data: list[bytes] = []
         for job in batch:
             try:
@@ -200,7 +210,7 @@ class Batcher:
             results[i] = result
         return results
 
-    def _each(self, data: list[bytes]) -> Sequence[np.ndarray | Exception]:
+    def _each(self, data: list[bytes]) -> Sequence[Embedded | Exception]:
         try:
             return self._embed(data) if data else []
         except Exception as error:
@@ -211,7 +221,7 @@ class Batcher:
             return [result for one in data for result in self._each([one])]
 
 
-def _settle(job: Job, result: np.ndarray | Exception) -> None:
+def _settle(job: Job, result: Embedded | Exception) -> None:
     if job.result.done():
         return
     if isinstance(result, Exception):
@@ -220,16 +230,16 @@ def _settle(job: Job, result: np.ndarray | Exception) -> None:
         job.result.set_result(result)
 
 
-def embedder(model: Any) -> Callable[[Sequence[bytes]], Sequence[np.ndarray | Exception]]:
+def embedder(model: Any) -> Callable[[Sequence[bytes]], Sequence[Embedded | Exception]]:
     """Return the function with which a `Batcher` embeds images."""
 
-    def embed(data: Sequence[bytes]) -> Sequence[np.ndarray | Exception]:
-        vectors, report = model.encode(
-            list(data), on_error="skip", return_report=True, show_progress_bar=False
-        )
-        results: list[np.ndarray | Exception] = [DecodeError("not read")] * len(data)
+    def embed(data: Sequence[bytes]) -> Sequence[Embedded | Exception]:
+        now = snapshot_of(model)
+        vectors, report = encoded(now, list(data))
+        _ = now.fingerprint  # of new weights it takes long: here, not in the event loop
+        results: list[Embedded | Exception] = [DecodeError("not read")] * len(data)
         for row, position in enumerate(report.kept):
-            results[position] = vectors[row]
+            results[position] = Embedded(vectors[row], now)
         for position, _, reason in report.failures:
             results[position] = DecodeError(reason)
         return results

@@ -14,7 +14,7 @@ from birdembed.search.mapped_file import IndexFileError
 from birdembed.serve.answers import Problem
 from birdembed.serve.batcher import Overloaded
 from birdembed.serve.leaving import Gone
-from birdembed.serve.service import OVERWRITTEN, Missing, NoRow
+from birdembed.serve.service import OVERWRITTEN, Changed, Missing, NoRow
 from birdembed.serve.thumbnails import NoThumbnail
 
 MAX_K = 100
@@ -85,6 +85,7 @@ def add_errors(app: FastAPI) -> None:
     app.add_exception_handler(Missing, lambda _, error: _answer(404, str(error)))
     app.add_exception_handler(NoThumbnail, lambda _, error: _answer(404, str(error)))
     app.add_exception_handler(NoRow, lambda _, error: _answer(422, str(error)))
+    app.add_exception_handler(Changed, lambda _, error: _answer(503, str(error)))
     app.add_exception_handler(Gone, lambda _, error: _answer(503, str(error)))
     # Its message, as that of other errors of the package, has a path, which is not for clients.
     app.add_exception_handler(IndexFileError, lambda _, error: _answer(500, OVERWRITTEN))

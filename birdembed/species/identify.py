@@ -14,7 +14,7 @@ from birdembed.base.checks import check_integer
 from birdembed.base.public import public
 from birdembed.base.species_names import full_name
 from birdembed.search.cosine import cosine_similarity
-from birdembed.search.index import Index
+from birdembed.search.rows import Rows
 from birdembed.search.shared_rows import rows_of
 from birdembed.species.calibration import Calibration, best_and_margin
 from birdembed.species.gallery import NO_GALLERY, STALE
@@ -162,11 +162,11 @@ def identify(
     from birdembed.images.sources import is_single
 
     k = check_integer("k", k, 1)
-    index, threshold = checked_gallery(state)
+    gallery, threshold = checked_gallery(state)
     single = is_single(images)
     vectors, report = model.encode(images, return_report=True, **options)
     calibration, names = state.gallery.calibration, state.species_names
-    rows = nearest_species(np.atleast_2d(vectors), index, threshold, k, names, calibration)
+    rows = nearest_species(np.atleast_2d(vectors), gallery, threshold, k, names, calibration)
     found = _Identifications(rows)
     for one, image in zip(found, _given(images, single, report), strict=True):
         one._image = image
@@ -182,8 +182,8 @@ def _given(images: Any, single: bool, report: Any) -> list[Any]:
     return list(report.names)
 
 
-def checked_gallery(now: Any) -> tuple[Index, float]:
-    """Return the gallery and the threshold of a model's state.
+def checked_gallery(now: Any) -> tuple[Rows, float]:
+    """Return the current rows of the gallery, and the threshold, of a model's state.
 
     Parameters
     ----------
@@ -198,12 +198,11 @@ def checked_gallery(now: Any) -> tuple[Index, float]:
     """
     if now.gallery is None:
         raise ValueError(NO_GALLERY)
-    index = now.gallery.index
-    if not len(index):
+    rows = rows_of(now.gallery.index)  # once: another thread may change the gallery
+    if not len(rows):
         raise ValueError("the gallery is empty; compute it again with fit_gallery(data)")
-    if index.fingerprint != now.fingerprint:
+    if rows.fingerprint != now.fingerprint:
         raise ValueError(STALE)
-    rows = rows_of(index)
     nameless = [str(name) for name, label in zip(rows.ids, rows.labels, strict=True) if not label]
     if nameless:
         raise ValueError(
@@ -212,12 +211,12 @@ def checked_gallery(now: Any) -> tuple[Index, float]:
         )
     if now.threshold is None:
         raise ValueError("this model has a gallery but no threshold; set model.threshold")
-    return index, now.threshold
+    return rows, now.threshold
 
 
 def nearest_species(
     vectors: NDArray[np.float32],
-    index: Index,
+    rows: Rows,
     threshold: float,
     k: int,
     names: Mapping[str, tuple[str, str]],
@@ -225,11 +224,11 @@ def nearest_species(
 ) -> list[Identification]:
     """Return the most similar species for each vector, using the best row of each species.
 
-    `names` are the `species_names` of the model, `calibration` belongs to its gallery.
+    `rows` and `threshold` come from `checked_gallery`, `names` are the `species_names` of the
+    model, `calibration` belongs to its gallery.
     """
     if not len(vectors):
         return []
-    rows = rows_of(index)
     labels = [text.composed(str(label)) for label in rows.labels]  # a file may have both forms
     species = list(dict.fromkeys(labels))
     number = {name: i for i, name in enumerate(species)}

@@ -109,7 +109,7 @@ def test_errors_of_ours_have_the_headers_of_every_answer(model, index, known, mo
     def fail(*_, **__):
         raise BirdembedError("photos.index: broken")
 
-    monkeypatch.setattr(type(index), "search", fail)
+    monkeypatch.setattr("birdembed.search.query.search", fail)
     with TestClient(app, raise_server_exceptions=False) as client:
         answer = post(client, "search", known)
         assert detail(answer, 500) == "internal error"

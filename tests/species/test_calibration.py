@@ -9,6 +9,7 @@ import pytest
 import birdembed as be
 from birdembed.base.text import probability
 from birdembed.base.vectors import unit_rows
+from birdembed.search.shared_rows import rows_of
 from birdembed.species.calibration import (
     Calibration,
     best_and_margin,
@@ -146,11 +147,12 @@ def test_fit_gallery_calibrates(model, tmp_path):
     assert sum(row["n"] for row in fit.reliability) == fit.n_known == 75
     assert fit.to_dict()["calibration_error"] == fit.calibration_error
     now = model._current
-    found = nearest_species(rows, model.gallery, 0.5, 1, {}, now.gallery.calibration)
+    gallery = rows_of(model.gallery)
+    found = nearest_species(rows, gallery, 0.5, 1, {}, now.gallery.calibration)
     scores = rows / np.linalg.norm(rows, axis=1, keepdims=True) @ model.gallery.embeddings.T
     want = now.gallery.calibration.probability(*best_and_margin(scores.astype(np.float64)))
     assert [one.probability for one in found] == pytest.approx(want.tolist(), abs=1e-4)
-    assert all(one.probability is None for one in nearest_species(rows, model.gallery, 0.5, 1, {}))
+    assert all(one.probability is None for one in nearest_species(rows, gallery, 0.5, 1, {}))
     assert pickle.loads(pickle.dumps(found[0])).probability == found[0].probability
     assert found[0].to_dict()["probability"] == found[0].probability
     model.save_pretrained(tmp_path / "m")

@@ -89,8 +89,9 @@ async function ask(file, row, signal) {
   for (let tried = 0; ; tried++) {
     const response = await send(address, { method: "POST", body: form, signal }, file);
     if (response.ok) return response.json();
-    if (response.status === 503 && tried < RETRIES) {
-      const seconds = Math.min(Number(response.headers.get("retry-after")) || 1, 30);
+    const wait = response.headers.get("retry-after"); // without it, waiting does not help
+    if (response.status === 503 && wait && tried < RETRIES) {
+      const seconds = Math.min(Number(wait) || 1, 30);
       say(`The server is busy; trying again in ${seconds} s …`, true);
       await new Promise((done) => setTimeout(done, 1000 * seconds));
       if (signal.aborted) throw new Error("given up");
