@@ -38,6 +38,9 @@ from birdembed.serve.thumbnails import LARGE, SIDE, NoThumbnail
 from birdembed.serve.upload import BODY, MAX_BYTES, received
 
 ROW = Annotated[int, BeforeValidator(whole), Path(description="row of the photo in the index")]
+OF = Annotated[
+    str | None, Query(description="mark of the photo; 404 if the row is another photo by now")
+]
 P = TypeVar("P", bound=Parameters)
 _ERRORS = described(
     {
@@ -57,7 +60,10 @@ _JPEG: dict[int | str, dict[str, Any]] = {
     }
 }
 _COPY = _JPEG | described(
-    {404: "no such row, or the photo has been moved", 422: "the row is not a number"}
+    {
+        404: "no such row, the row is another photo by now, or the photo has been moved",
+        422: "the row is not a number",
+    }
 )
 
 
@@ -114,24 +120,30 @@ class _Endpoints:
     async def look(self, request: Request, _: Annotated[LookParameters, Query()]) -> Response:
         """Identify the species and find similar photos, for the page."""
         vector, given = await self._vector(
-            request, LookParameters, lambda given: self.service.check_row(given.example)
+            request,
+            LookParameters,
+            lambda given: self.service.check_example(given.example, given.of),
         )
-        found = await run_in_threadpool(self.service.look, vector, given.k, given.n, given.example)
+        found = await run_in_threadpool(
+            self.service.look, vector, given.k, given.n, given.example, given.of
+        )
         return Json(asdict(found))
 
-    async def thumbnail(self, request: Request, row: ROW) -> Response:
+    async def thumbnail(self, request: Request, row: ROW, of: OF = None) -> Response:
         """Return the photo in a row of the index as a JPEG of at most 320 pixels."""
-        return await self._copy(request, row, SIDE)
+        return await self._copy(request, row, SIDE, of)
 
-    async def photo(self, request: Request, row: ROW) -> Response:
+    async def photo(self, request: Request, row: ROW, of: OF = None) -> Response:
         """Return the photo in a row of the index as a JPEG of at most 1280 pixels."""
-        return await self._copy(request, row, LARGE)
+        return await self._copy(request, row, LARGE, of)
 
-    async def _copy(self, request: Request, row: int, side: int) -> Response:
+    async def _copy(self, request: Request, row: int, side: int, of: str | None) -> Response:
         if self.service.thumbnails is None:
             raise NoThumbnail("there is no index")
-        jpeg = await unless_gone(request.receive, self.service.thumbnails.jpeg(row, side))
-        return revalidated(request, jpeg, "image/jpeg")
+        copy = await unless_gone(request.receive, self.service.thumbnails.copy(row, side, of))
+        response = revalidated(request, copy.jpeg, "image/jpeg")
+        response.headers["content-location"] = copy.address  # for `example` and `of` of /look
+        return response
 
     async def health(self) -> Response:
         """Return the state of the server."""

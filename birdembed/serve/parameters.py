@@ -74,3 +74,7 @@ class LookParameters(IdentifyParameters):
         WHOLE,
         Field(ge=0, description="row of the photo in the index, which is left out"),
     ] = None
+    of: Annotated[
+        str | None,
+        Field(description="mark of the example; an error if the row is another photo by now"),
+    ] = None

@@ -32,7 +32,7 @@ from birdembed.serve.answers import (
     Species,
 )
 from birdembed.serve.batcher import Embedded
-from birdembed.serve.thumbnails import Thumbnails
+from birdembed.serve.thumbnails import Thumbnails, address, mark
 from birdembed.species.identify import checked_gallery, nearest_species
 
 NO_INDEX = (
@@ -128,7 +128,9 @@ class Service:
             results=[_result(match) for match in one.to_dict()["matches"]],
         )
 
-    def look(self, one: Embedded, k: int, n: int, example: int | None = None) -> Look:
+    def look(
+        self, one: Embedded, k: int, n: int, example: int | None = None, of: str | None = None
+    ) -> Look:
         """Return the k most similar species and n most similar photos, without row `example`."""
         identified = None
         with contextlib.suppress(Missing):
@@ -136,20 +138,20 @@ class Service:
         if self.index is None:
             return Look(identified, None, None, None)
         rows = self._table(one.now)
-        _check_row(rows, example)  # again: rows may have been removed
+        _check_example(rows, example, of)  # again: rows may have been removed
         found = _search(rows, one, n, example)
         names = one.now.species_names
         return Look(
             identified,
-            _photographs(found, names),
+            _photographs(rows, found, names),
             found.close,
             None if example is None else _example(rows, example, names),
         )
 
-    def check_row(self, row: int | None) -> None:
-        """Raise `NoRow` if the index has no such row."""
+    def check_example(self, row: int | None, of: str | None) -> None:
+        """Raise `NoRow` if the index has no such row, or it has another mark than `of`."""
         if row is not None:
-            _check_row(None if self.index is None else rows_of(self.index), row)
+            _check_example(None if self.index is None else rows_of(self.index), row, of)
 
     def _table(self, now: Snapshot) -> Rows:
         """Return the rows of the index, in which vectors of this state of the model are searched.
@@ -229,9 +231,13 @@ def _search(
     return found
 
 
-def _check_row(rows: Rows | None, row: int | None) -> None:
-    if row is not None and (rows is None or row >= len(rows)):
+def _check_example(rows: Rows | None, row: int | None, of: str | None) -> None:
+    if row is None:
+        return
+    if rows is None or row >= len(rows):
         raise NoRow(f"example: the index has no row {shortened(str(row), 20)}")
+    if of not in (None, mark(rows, row)):
+        raise NoRow(f"example: row {row} of the index is another photo now; choose another one")
 
 
 def _example(rows: Rows, row: int, names: SpeciesNames) -> Example:
@@ -239,14 +245,14 @@ def _example(rows: Rows, row: int, names: SpeciesNames) -> Example:
     return Example(str(rows.ids[row]), label, _named(label, names)[0])
 
 
-def _photographs(found: SearchResult, names: SpeciesNames) -> list[Photograph]:
+def _photographs(rows: Rows, found: SearchResult, names: SpeciesNames) -> list[Photograph]:
     return [
         Photograph(
             match.id,
             match.label,
             float(match.score),
-            f"thumbnail/{row}",
-            f"photo/{row}",
+            f"thumbnail/{address(rows, row)}",
+            f"photo/{address(rows, row)}",
             *_named(match.label, names),
         )
         for match, row in zip(found, found.indices.tolist(), strict=True)

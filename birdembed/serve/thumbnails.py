@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,6 +19,8 @@ from birdembed.images.files import is_followed
 from birdembed.images.pillow_open import opened
 from birdembed.images.thumbnails import jpeg
 from birdembed.search.index import Index
+from birdembed.search.mapped_file import IndexFileError
+from birdembed.search.rows import Rows
 from birdembed.search.shared_rows import rows_of
 from birdembed.serve.batcher import Overloaded
 
@@ -31,8 +35,29 @@ class NoThumbnail(Exception):
     """A row has no thumbnail; the message says why."""
 
 
+class Copy(NamedTuple):
+    """A smaller copy of the image of a row."""
+
+    jpeg: bytes
+    address: str  # relative to that of the row, see `address`
+
+
+def mark(rows: Rows, row: int) -> str:
+    """Return a short text that stands for the id of a row, for addresses.
+
+    The number of a row stands for another image when rows before it have been removed.
+    """
+    name = str(rows.ids[row]).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(name, digest_size=8).hexdigest()
+
+
+def address(rows: Rows, row: int) -> str:
+    """Return the end of the address of a row's copies, which stands for no other image."""
+    return f"{row}?of={mark(rows, row)}"
+
+
 class Thumbnails:
-    """The thumbnails of the images of an index, created on first use.
+    """The thumbnails of the images of an index, created on first use and when a file changes.
 
     Parameters
     ----------
@@ -43,7 +68,7 @@ class Thumbnails:
     """
 
     def __init__(self, index: Index, photos: Path | None = None):
-        self._rows = rows_of(index)
+        self._index = index
         self._photos = None if photos is None else photos.resolve()
         self._threads: ThreadPoolExecutor | None = None
         self._waiting = 0
@@ -52,17 +77,29 @@ class Thumbnails:
     @property
     def viewable(self) -> bool:
         """Whether the index has the paths of its images; the files may have been moved."""
-        return len(self._rows) > 0 and (self._photos is not None or "path" in self._rows.columns)
+        try:
+            rows = rows_of(self._index)
+        except IndexFileError:
+            return False
+        return len(rows) > 0 and (self._photos is not None or "path" in rows.columns)
 
-    async def jpeg(self, row: int, side: int = SIDE) -> bytes:
+    async def copy(self, row: int, side: int = SIDE, of: str | None = None) -> Copy:
         """Return the image of a row as JPEG, with a longer side of at most `side`: SIDE or LARGE.
 
         If the call is cancelled before the image is read, it never is.
 
+        Parameters
+        ----------
+        row, side : int
+            The row, and the longer side.
+        of : str, optional
+            The `mark` of the row when it was found.
+
         Raises
         ------
         NoThumbnail
-            The row or the file does not exist, or the file cannot be read.
+            The row or the file does not exist, the file cannot be read, or the row has another
+            mark than `of`.
         Overloaded
             Too many images are waiting.
         """
@@ -78,7 +115,7 @@ class Thumbnails:
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._jpeg[side], row
+                self._threads, self._copy, row, side, of
             )
         finally:
             self._waiting -= 1
@@ -89,41 +126,39 @@ class Thumbnails:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None
 
-    def path(self, row: int) -> Path:
+    def _copy(self, row: int, side: int, of: str | None) -> Copy:
+        rows = rows_of(self._index)  # once: rows may be removed in the meantime
+        if not 0 <= row < len(rows):
+            raise NoThumbnail(f"the index has no row {row}")
+        if of not in (None, mark(rows, row)):
+            raise NoThumbnail(f"row {row} of the index is another photo now; search again")
+        path = self._path(rows, row)
+        return Copy(self._jpeg[side](path, _state(path)), address(rows, row))
+
+    def _path(self, rows: Rows, row: int) -> Path:
         """Return the path of the image of a row.
 
         Raises
         ------
         NoThumbnail
             The index has no path, or the id points outside the folder of images.
-        IndexFileError
-            The file of the index was overwritten.
         """
-        self._rows.check_file()
-        if not 0 <= row < len(self._rows):
-            raise NoThumbnail(f"the index has no row {row}")
         if self._photos is not None:
-            name = str(self._value("id", row))
+            name = str(rows.ids[row])
             path = _resolved(self._photos, name)
             # Links in the folder are its owner's wish, and an index of the folder follows them.
             if not path.is_relative_to(self._photos) and not is_followed(str(self._photos), name):
                 raise NoThumbnail("the id points outside the folder of photos")
             return path
-        if "path" not in self._rows.columns:
+        if "path" not in rows.columns:
             raise NoThumbnail("the index does not have the paths of its photos")
-        path = self._value("path", row)
-        if not isinstance(path, str) or not path:
+        given: Any = rows.columns["path"][row]  # older files may hold numbers
+        if not isinstance(given, str) or not given:
             raise NoThumbnail("the index does not have the path of this photo")
-        return Path(path)
+        return Path(given)
 
-    def _value(self, name: str, row: int) -> Any:
-        """Return the value of a row in a column."""
-        return self._rows.column(name)[row]
-
-    def _make(self, side: int, row: int) -> bytes:
-        path = self.path(row)
-        if not os.path.isfile(path):  # also False for an invalid file name
-            raise NoThumbnail("the photo is no longer at the path in the index")
+    def _make(self, side: int, path: Path, _: tuple[int, ...]) -> bytes:
+        """Make the copy of a file, which is kept as long as the file has the same state."""
         try:
             pixels = _reduced(path, side)
         except Exception as error:  # any error of a decoder
@@ -131,6 +166,17 @@ class Thumbnails:
         small = Image.fromarray(pixels)
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         return jpeg(small)
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is written or replaced."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a zero byte
+        found = None
+    if found is None or not stat.S_ISREG(found.st_mode):
+        raise NoThumbnail("the photo is no longer at the path in the index")
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _resolved(folder: Path, name: str) -> Path:

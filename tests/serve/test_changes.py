@@ -98,3 +98,73 @@ def test_rows_of_the_gallery_change(own, index, known):
         assert "is empty" in client.get("/health").json()["no_gallery"]
         found = post(client, "look", known).json()
         assert (found["identified"], len(found["photographs"])) == (None, 12)
+
+
+@pytest.fixture
+def shrinking(model, photos):
+    """An index that a test may change."""
+    return be.Index.build(model, photos)
+
+
+def test_addresses_of_an_index_that_shrinks(model, shrinking, known):
+    """The thumbnail of row 8 was that of the row that had been number 8 at the start."""
+    with serving(model, shrinking) as client:
+        before = post(client, "look", known, params={"n": 12}).json()["photographs"]
+        last = next(one for one in before if one["id"] == shrinking.ids[-1])
+        shrinking.remove([shrinking.ids[0]])
+        after = post(client, "look", known, params={"n": 12}).json()["photographs"]
+        assert len(after) == 11
+        paths = dict(zip(shrinking.ids, shrinking.paths, strict=True))
+        row_of = {name: row for row, name in enumerate(shrinking.ids)}
+        for one in after:
+            alone = be.Index.build(model, [paths[one["id"]]])
+            with serving(model, alone) as other:
+                for kind in ("thumbnail", "photo"):
+                    found = client.get("/" + one[kind])
+                    assert found.content == other.get(f"/{kind}/0").content
+                    assert found.content == client.get(f"/{kind}/{row_of[one['id']]}").content
+                    assert f"{kind}/{found.headers['content-location']}" == one[kind]
+        assert "no row 11" in detail(client.get("/" + last["photo"]), 404)
+        first = next(one for one in before if one["id"] == shrinking.ids[0])
+        assert "another photo now" in detail(client.get("/" + first["photo"]), 404)
+
+
+def test_an_example_that_goes_before_the_search(model, shrinking, known):
+    """It was an error of the server, or another photo was the example."""
+    app = create_app(model, shrinking)
+    embed = app.state.batcher._embed
+
+    def then_remove(data):
+        vectors = embed(data)
+        shrinking.remove([shrinking.ids[0]])
+        return vectors
+
+    app.state.batcher._embed = then_remove
+    with TestClient(app, raise_server_exceptions=False) as client:
+        last = {"example": len(shrinking) - 1}
+        assert "no row 11" in detail(post(client, "look", known, params=last), 422)
+        place = client.get("/photo/3").headers["content-location"]
+        row, of = place.split("?of=")
+        example = {"example": row, "of": of}
+        assert "another photo now" in detail(post(client, "look", known, params=example), 422)
+        assert "another photo now" in detail(post(client, "look", known, params=example), 422)
+
+
+def test_photos_that_change_on_disk(model, photos, tmp_path):
+    """The copies were kept for ever, and shown even after the photo had been removed."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes((photos / "JAY/0.jpg").read_bytes())
+    with serving(model, be.Index.build(model, tmp_path)) as client:
+        first = client.get("/thumbnail/0")
+        path.write_bytes((photos / "DUNNOCK/0.jpg").read_bytes())
+        again = client.get("/thumbnail/0", headers={"if-none-match": first.headers["etag"]})
+        assert again.status_code == 200
+        assert again.content != first.content
+        path.unlink()
+        assert "no longer at the path" in detail(client.get("/thumbnail/0"), 404)
+
+
+def test_copies_are_made_once(client, monkeypatch):
+    first = client.get("/photo/1").content
+    monkeypatch.setattr("birdembed.serve.thumbnails._reduced", lambda *_: 1 / 0)
+    assert client.get("/photo/1").content == first

@@ -62,30 +62,35 @@ async function look(file) {
   }
   say(file ? `Looking at ${file.name} …` : "Looking at an example …", true);
   try {
-    const [sent, row] = file ? [file, null] : await example(mine.signal);
-    const answer = await ask(sent, row, mine.signal);
+    const [sent, place] = file ? [file, ""] : await example(mine.signal);
+    const answer = await ask(sent, place, mine.signal);
     if (mine === asking) show(sent, answer);
   } catch (error) {
     if (mine === asking) fail(error.message);
   }
 }
 
-/* Return a photo of the index, as a file, and its row. */
+/* Return a photo of the index, as a file, and the parameters that say which one it is. */
 async function example(signal) {
   let why = "";
   for (let tried = 0; tried < TRIES; tried++) {
     const row = Math.floor(Math.random() * facts.photographs);
     const response = await send(`photo/${row}`, { signal });
-    if (response.ok) return [new File([await response.blob()], `example ${row}.jpg`), row];
+    if (response.ok) {
+      // With its mark, so that an index that has just changed gives no other photo's species.
+      const [, of] = (response.headers.get("content-location") || "").split("?");
+      const place = `&example=${row}` + (of ? `&${of}` : "");
+      return [new File([await response.blob()], `example ${row}.jpg`), place];
+    }
     why = await reason(response);
   }
   throw new Error(`No photo of the index could be opened as an example: ${why}`);
 }
 
-async function ask(file, row, signal) {
+async function ask(file, place, signal) {
   const form = new FormData();
   form.append("file", file);
-  const address = `look?n=${PHOTOS}` + (row === null ? "" : `&example=${row}`);
+  const address = `look?n=${PHOTOS}${place}`;
   for (let tried = 0; ; tried++) {
     const response = await send(address, { method: "POST", body: form, signal }, file);
     if (response.ok) return response.json();
