@@ -11,6 +11,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from birdembed.serve.lingering import Lingering
+
 SECONDS = 10.0  # from the connection, or the last response, to the end of the request head
 LONGEST = 60.0  # until the client has read a response; without reading any of it, SECONDS
 SHARE = 256  # maximum connections per client
@@ -23,9 +25,12 @@ class Connection(H11Protocol):
     """A connection to a client.
 
     uvicorn has no timeout for the head of the first request, for the rest of a head, for the rest
-    of a body after the response, and for a client that does not read the response. And it drops
-    the requests of a client that has closed its sending side only.
+    of a body after the response, and for a client that does not read the response. It drops the
+    requests of a client that has closed its sending side only, and it resets a connection that it
+    closes before the client has sent everything.
     """
+
+    transport: Any  # a `Lingering`
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -48,7 +53,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """Open the connection, and close the one that was idle longest if there are too many."""
-        super().connection_made(transport)
+        super().connection_made(Lingering(transport, self._before_closing))  # type: ignore[arg-type]
         self._watch()
         everyone = [
             one for one in self.connections if isinstance(one, Connection) and not one._ended
@@ -59,6 +64,26 @@ class Connection(H11Protocol):
             _end_one(mine)
         elif len(everyone) > MOST:
             _end_one(everyone)
+
+    def _before_closing(self) -> bool:
+        """Return whether the client may have more to send; if so, limit the time that it has."""
+        if self._half_closed:
+            return False
+        if self.conn.their_state not in (h11.SEND_BODY, h11.ERROR) and not self.flow.read_paused:
+            return False
+        if not self.idle:  # broken data in a body; the application learns that no more comes
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self._limit is None:
+            self._watch()
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        """Process received data, or drop it while the connection is being closed."""
+        if not self.transport.lingers:
+            super().data_received(data)
+        elif not self.transport.drop(data):
+            self.end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Close the connection."""
@@ -101,6 +126,8 @@ class Connection(H11Protocol):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer the requests that came before, and then close; return whether there is one."""
+        if self.transport.lingers:
+            return None  # everything has come, so it is closed now
         if self._half_closed:  # looked at again, see `_ask`
             return True
         if not self._whole_request or self.scope["http_version"] != "1.1":
@@ -129,12 +156,14 @@ class Connection(H11Protocol):
         """Respond to data that is not HTTP, in the common error format."""
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         body = json.dumps({"detail": msg}).encode()
-        for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
+        # A request that was answered before its body broke has had its response.
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            for event in (
+                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
     def end(self) -> None:

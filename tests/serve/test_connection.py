@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from birdembed.serve import connection
+from birdembed.serve import connection, lingering
 from birdembed.serve.run import bind
 from tests.serve.conftest import httpx  # noqa: F401  (skips where the extra is missing)
 
@@ -33,6 +33,11 @@ async def app(scope, receive, send):
         done, _ = await asyncio.wait({leaving}, timeout=1)
         left.append(bool(done))
         leaving.cancel()
+    if scope["path"] == "/body":
+        while (message := await receive()).get("more_body"):
+            pass
+        left.append(message["type"] == "http.disconnect")
+        return
     length = str(len(body)).encode()
     await send(
         {"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]}
@@ -218,3 +223,109 @@ def test_half_a_request_is_not_answered(port):
         one.sendall(GET[:20])
         one.shutdown(socket.SHUT_WR)
         assert until_closed(one)[0] == b""
+
+
+ENOUGH = 9_000_000  # bytes, more than the system keeps for a server that does not read
+CLOSES = [("HTTP/1.1", "Connection: close\r\n"), ("HTTP/1.0", "")]
+
+
+def early(version, header, length=ENOUGH):
+    """Return the head of a request that the app answers without waiting for the body."""
+    head = f"POST / {version}\r\nHost: localhost\r\n{header}Content-Length: {length}\r\n\r\n"
+    return head.encode()
+
+
+@pytest.mark.parametrize(("version", "header"), [*CLOSES, ("HTTP/1.1", "")])
+def test_an_answer_before_the_whole_request(port, monkeypatch, version, header):
+    """The connection was reset, so that urllib never saw a 413."""
+    monkeypatch.setattr(connection, "SECONDS", 30.0)
+    with connect(port) as one:
+        one.sendall(early(version, header) + bytes(ENOUGH))
+        assert answered(one)
+        if header or version == "HTTP/1.0":
+            assert until_closed(one)[0] == b""
+
+
+def test_no_http_at_length(port, monkeypatch):
+    monkeypatch.setattr(connection, "SECONDS", 30.0)
+    with connect(port) as one:
+        one.sendall(b"\x16\x03\x01 what is this\r\n\r\n" + bytes(ENOUGH))
+        one.shutdown(socket.SHUT_WR)
+        got, seconds = until_closed(one)
+    assert got.startswith(b"HTTP/1.1 400")
+    assert got.endswith(b"}")
+    assert seconds < 20
+
+
+def test_a_body_that_breaks_off_its_own_form(port, monkeypatch):
+    """The app learns at once that no more comes, and the client that it was its fault."""
+    monkeypatch.setattr(connection, "SECONDS", 30.0)
+    left.clear()
+    with connect(port) as one:
+        head = b"POST /body HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        one.sendall(head + b"5\r\nhello\r\n")
+        time.sleep(0.1)
+        one.sendall(b"no number\r\n" + bytes(ENOUGH))
+        one.shutdown(socket.SHUT_WR)
+        assert until_closed(one)[0].startswith(b"HTTP/1.1 400")
+    assert left == [True]
+
+
+def send_on(one, piece, pause):
+    """Send until the server closes; return the bytes, and the seconds that this took."""
+    began, sent = time.monotonic(), 0
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while time.monotonic() < began + 20:
+            one.sendall(piece)
+            sent += len(piece)
+            time.sleep(pause)
+    return sent, time.monotonic() - began
+
+
+def test_a_client_that_sends_on_after_the_answer(port, monkeypatch):
+    """Neither slowly nor fast for ever."""
+    with connect(port) as one:
+        one.sendall(early("HTTP/1.0", "", 10**12))
+        assert send_on(one, b"x", 0.05)[1] < 19
+    monkeypatch.setattr(connection, "SECONDS", 30.0)
+    monkeypatch.setattr(lingering, "MOST", 1_000_000)
+    with connect(port) as one:
+        one.sendall(early("HTTP/1.0", "", 10**12))
+        sent, seconds = send_on(one, bytes(100_000), 0.001)
+    assert sent < 50_000_000  # with what the system keeps
+    assert seconds < 19
+
+
+def test_clients_that_send_on_make_room(port, monkeypatch):
+    monkeypatch.setattr(connection, "SECONDS", 60.0)
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            slow = stack.enter_context(connect(port))
+            slow.sendall(early("HTTP/1.0", "") + b"x")
+            assert answered(slow)
+        with connect(port) as last:
+            last.sendall(GET)
+            assert answered(last)
+
+
+def test_a_client_that_has_reset_the_connection():
+    """Closing the sending side of a connection that is gone is an error."""
+
+    class Gone:
+        closed = False
+
+        def write_eof(self):
+            raise OSError(107, "Transport endpoint is not connected")
+
+        def is_closing(self):
+            return self.closed
+
+        def close(self):
+            self.closed = True
+
+    gone = Gone()
+    transport = lingering.Lingering(gone, lambda: True)
+    transport.close()
+    transport.close()
+    assert gone.closed
+    assert not transport.lingers
