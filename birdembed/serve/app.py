@@ -42,6 +42,7 @@ OF = Annotated[
     str | None, Query(description="mark of the photo; 404 if the row is another photo by now")
 ]
 P = TypeVar("P", bound=Parameters)
+_BUSY = "busy; try again after the time in the header Retry-After"
 _ERRORS = described(
     {
         400: "a broken form, or several files",
@@ -49,7 +50,7 @@ _ERRORS = described(
         413: "the file is too large",
         415: "neither a form nor a photo",
         422: "no photo, one that cannot be read, or a number out of range",
-        503: "busy; try again after the time in the header Retry-After; or the disk is full",
+        503: f"{_BUSY}; or the disk is full, or the index cannot be searched any longer",
     }
 )
 _MISSING = described({404: "the server has no gallery or index; says how to add it"})
@@ -63,6 +64,7 @@ _COPY = _JPEG | described(
     {
         404: "no such row, the row is another photo by now, or the photo has been moved",
         422: "the row is not a number",
+        503: f"{_BUSY}; or the file of the index was overwritten",
     }
 )
 
@@ -232,6 +234,7 @@ def _bare_app(lanes: Lanes, service: Service) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # the default pages load scripts from a CDN; see pages.py
         redoc_url=None,
+        redirect_slashes=False,  # to an address without the prefix of a proxy
     )
     app.state.batcher = lanes.ordinary
     return app

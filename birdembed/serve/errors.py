@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from birdembed.base.text import shortened
 from birdembed.search.mapped_file import IndexFileError
@@ -48,7 +49,16 @@ def _overloaded(_: Request, error: Any) -> Response:
 
 
 def _http(request: Request, error: Any) -> Response:
-    return _answer(error.status_code, _said(request, error), error.headers)
+    methods = _methods(request) if error.status_code == 405 else ""
+    headers = {"allow": methods} if methods else error.headers
+    return _answer(error.status_code, _said(request, error), headers)
+
+
+def _methods(request: Request) -> str:
+    """Return the methods of an address; the framework only tells those of its first route."""
+    found = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    methods = {method for route in found for method in getattr(route, "methods", None) or ()}
+    return ", ".join(sorted(methods))
 
 
 def _said(request: Request, error: Any) -> str:
@@ -56,9 +66,10 @@ def _said(request: Request, error: Any) -> str:
     path = shortened(request.url.path, _SHOWN_PATH)
     if (error.status_code, error.detail) == (404, "Not Found"):
         root = shortened(request.scope.get("root_path", ""), _SHOWN_PATH)
-        return f"there is nothing at {path}; see {root}/docs for a list"
+        # The server does not know the prefix of a proxy, so both addresses are "on this server".
+        return f"there is nothing at {path} on this server; its page {root}/docs says what there is"
     if (error.status_code, error.detail) == (405, "Method Not Allowed"):
-        allowed = (error.headers or {}).get("Allow", "another method")
+        allowed = _methods(request) or "another method"
         return f"{path} does not accept {shortened(request.method, _SHOWN)}; use {allowed}"
     return str(error.detail)
 
@@ -88,4 +99,4 @@ def add_errors(app: FastAPI) -> None:
     app.add_exception_handler(Changed, lambda _, error: _answer(503, str(error)))
     app.add_exception_handler(Gone, lambda _, error: _answer(503, str(error)))
     # Its message, as that of other errors of the package, has a path, which is not for clients.
-    app.add_exception_handler(IndexFileError, lambda _, error: _answer(500, OVERWRITTEN))
+    app.add_exception_handler(IndexFileError, lambda _, error: _answer(503, OVERWRITTEN))

@@ -109,7 +109,7 @@ class Service:
     def found(self, one: Embedded, k: int, min_score: float | None = None) -> Found:
         """Return the most similar photos, without those below `min_score`."""
         found = _search(self._table(one.now), one, k, min_score=min_score)
-        return Found([Result(match.id, match.label, match.score) for match in found], found.close)
+        return Found([Result(match.id, match.label, match.score) for match in found], _close(found))
 
     def identified(self, given: Embedded, k: int) -> Identified:
         """Return the most similar species, and whether the best one reaches the threshold."""
@@ -144,7 +144,7 @@ class Service:
         return Look(
             identified,
             _photographs(rows, found, names),
-            found.close,
+            _close(found),
             None if example is None else _example(rows, example, names),
         )
 
@@ -229,6 +229,11 @@ def _search(
     found = query_.search(rows, None, asked, k, exclude_ids=without, min_score=min_score)
     found.threshold = one.now.threshold  # the rows do not know their model
     return found
+
+
+def _close(found: SearchResult) -> bool | None:
+    """Return whether the best match is close; None without a threshold, even without a match."""
+    return None if found.threshold is None else found.close
 
 
 def _check_example(rows: Rows | None, row: int | None, of: str | None) -> None:

@@ -243,6 +243,17 @@ def test_an_empty_index(model, known):
         assert post(client, "search", known).json() == {"results": [], "close": False}
 
 
+def test_no_photo_is_close_to_what_nobody_can_tell(files, index, known):
+    """Without a threshold, an answer without a photo was not close, and one with a photo null."""
+    model = be.load_model(files / "model")
+    model.threshold = None
+    with TestClient(create_app(model, index)) as client:
+        found = post(client, "search", known, params={"min_score": "1"}).json()
+        assert found == {"results": [], "close": None}
+    with TestClient(create_app(model, be.Index(model=model))) as client:
+        assert post(client, "look", known).json()["close"] is None
+
+
 def test_another_models_index_is_refused(bare, index, photos):
     with pytest.raises(be.FingerprintMismatch, match="index"):
         create_app(bare, index)
@@ -337,11 +348,15 @@ def test_several_files(client, known):
 
 
 def test_unknown_address_and_method(client):
-    assert "/nothing; see /docs" in detail(client.get("/nothing"), 404)
+    said = detail(client.get("/nothing"), 404)
+    assert said == "there is nothing at /nothing on this server; its page /docs says what there is"
     for answer in (client.get("/embed"), client.put("/embed"), client.request("X" * 50, "/embed")):
         assert detail(answer, 405).endswith("use POST")
         assert answer.headers["allow"] == "POST"
-    assert detail(client.post("/docs"), 405)
+    for path in ("/docs", "/health", "/photo/0", "/openapi.json"):
+        answer = client.post(path)
+        assert detail(answer, 405).endswith("use GET, HEAD")
+        assert answer.headers["allow"] == "GET, HEAD"
     assert len(detail(client.get("/" + "x" * 5000), 404)) < 200
 
 
@@ -389,7 +404,15 @@ def test_mounted_in_another_application(model, index, known):
     with TestClient(outer) as client:
         assert client.get("/birds/").status_code == 200
         assert "/birds/docs" in detail(client.get("/birds/nothing"), 404)
+        assert "/birds/embed" in detail(client.get("/birds/embed"), 405)
+        assert client.delete("/birds/health").headers["allow"] == "GET, HEAD"
         assert post(client, "birds/search", known).json()["results"][0]["label"] == "FIRECREST"
+
+
+def test_a_slash_too_many_is_no_redirect(client):
+    """It led to an address without the prefix of the proxy."""
+    for path in ("/docs/", "/health/", "/thumbnail/0/"):
+        assert f"nothing at {path} " in detail(client.get(path, follow_redirects=False), 404)
 
 
 def test_a_request_that_outlasts_the_server_is_told():

@@ -32,7 +32,7 @@ def test_health_and_pictures_say_so(bare, model, path, known):
             client.post("/search", content=known, headers={"content-type": "image/png"}),
             client.post("/look", content=known, headers={"content-type": "image/png"}),
         ):
-            assert answer.status_code == 500
+            assert answer.status_code == 503
             assert "overwritten" in answer.json()["detail"]
             assert str(path) not in answer.text
         assert client.get("/health").status_code == 200

@@ -212,7 +212,8 @@ function likely(probability) {
 
 function showPhotos({ photographs: found, close }) {
   get("no-index").hidden = Boolean(found);
-  const nothingClose = Boolean(found) && close === false; // null for a model without threshold
+  // `close` is null for a model without threshold; without any photo there is nothing close either.
+  const nothingClose = Boolean(found) && (close === false || !found.length);
   get("far").hidden = !nothingClose;
   get("far").lastElementChild.textContent = nothingClose ? far(found) : "";
   get("photographs").replaceChildren();
