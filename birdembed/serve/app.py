@@ -31,6 +31,7 @@ from birdembed.serve.parameters import (
     LookParameters,
     Parameters,
     SearchParameters,
+    refuse_repeats,
 )
 from birdembed.serve.receiving import Receiving
 from birdembed.serve.service import Service
@@ -83,9 +84,11 @@ class _Endpoints:
 
         `check` sees the parameters before the photo is decoded.
         """
+        query = request.query_params.multi_items()
+        refuse_repeats(query)
         self.lanes.ordinary.check_room()  # before reading the body
         async with received(request, self.max_bytes, self.receiving) as upload:
-            given = kind.read(request.query_params, upload.fields)
+            given = kind.read(query, upload.fields)
             if check is not None:
                 check(given)
             lane = await run_in_threadpool(lambda: self.lanes.lane(upload.read()))
@@ -142,6 +145,7 @@ class _Endpoints:
     async def _copy(self, request: Request, row: int, side: int, of: str | None) -> Response:
         if self.service.thumbnails is None:
             raise NoThumbnail("there is no index")
+        refuse_repeats(request.query_params.multi_items())
         copy = await unless_gone(request.receive, self.service.thumbnails.copy(row, side, of))
         response = revalidated(request, copy.jpeg, "image/jpeg")
         response.headers["content-location"] = copy.address  # for `example` and `of` of /look

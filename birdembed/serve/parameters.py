@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Any, TypeAlias
 
+from fastapi import HTTPException
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from typing_extensions import Self
@@ -16,6 +18,20 @@ from birdembed.serve.numbers import ascii_number, whole
 
 WHOLE, NUMBER = BeforeValidator(whole), BeforeValidator(ascii_number)
 _SHOWN = 20  # characters of an unknown name
+
+
+Pairs: TypeAlias = Iterable[tuple[str, str]]  # names and values, in the order of the request
+
+
+def refuse_repeats(given: Pairs) -> None:
+    """Raise a 422 if a parameter is given twice, because one of the values would be lost."""
+    for name, times in Counter(name for name, _ in given).items():
+        if times > 1:
+            raise HTTPException(
+                422,
+                f"the parameter {shortened(name, _SHOWN)!r} is given {times} times; give it once, "
+                "in the address or in the form",
+            )
 
 
 class Parameters(BaseModel):
@@ -33,16 +49,20 @@ class Parameters(BaseModel):
         return given
 
     @classmethod
-    def read(cls, query: Mapping[str, str], form: Mapping[str, str]) -> Self:
-        """Return the values of an address and of a form; those of the address come first.
+    def read(cls, query: Pairs, form: Pairs) -> Self:
+        """Return the values of an address and of a form.
 
         Raises
         ------
         RequestValidationError
             A value is out of range, or a name is unknown.
+        HTTPException
+            422: a parameter is given twice.
         """
+        given = [*query, *form]
+        refuse_repeats(given)
         try:
-            return cls.model_validate({**form, **query})
+            return cls.model_validate(dict(given))
         except ValidationError as error:
             raise RequestValidationError(error.errors()) from None
 

@@ -25,6 +25,23 @@ MAX_BYTES = 20_000_000
 _MARGIN = 64 * 1024  # bytes of a multipart body besides the file
 _SHOWN = 100  # characters of a name in a message
 _MEMORY = 1 << 20  # bytes of a photo in memory; a larger one goes to a temporary file
+_FIELDS = 20  # of a form, besides the file
+_CUT_OFF = "the form ends before its closing boundary; send it again, whole"
+#: What the parser's messages begin with, and what to say in their place.
+_FORM_ERRORS = {
+    _CUT_OFF: _CUT_OFF,
+    "Too many files": "the form has several files; send one photo per request",
+    "Too many fields": f"the form has more than {_FIELDS} fields; send only the parameters",
+    "Part exceeded": "a field of the form is longer than 1 MB; send the photo as a file, with a "
+    "file name (curl -F file=@bird.jpg)",
+    "Missing boundary": "the content type of the form names no boundary; let the HTTP client set "
+    "the header Content-Type itself",
+    "The Content-Disposition": 'a part of the form has no name; name it, as in name="file"',
+}
+_BROKEN = (
+    "the form is not valid multipart/form-data; let an HTTP client build it, such as "
+    "curl -F file=@bird.jpg"
+)
 #: The disk is full, or there are too many open files.
 _NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
 #: The encodings of a form; others are not for text, or so slow that one form could stop the server.
@@ -56,7 +73,7 @@ class Upload(NamedTuple):
 
     name: str  # name given by the client, only for messages
     read: Callable[[], bytes]  # returns the whole file
-    fields: dict[str, str]  # other fields of the form
+    fields: list[tuple[str, str]]  # other fields of the form
 
 
 def too_large(max_bytes: int) -> HTTPException:
@@ -139,7 +156,7 @@ def _limited(request: Request, arriving: Arriving, most: int, max_bytes: int) ->
     return Request(request.scope, receive)
 
 
-_Received: TypeAlias = tuple[Any, str, dict[str, str]]
+_Received: TypeAlias = tuple[Any, str, list[tuple[str, str]]]
 
 
 class _Parser(MultiPartParser):
@@ -157,21 +174,27 @@ class _Parser(MultiPartParser):
         async for chunk in request.stream():
             yield chunk
         if not self._ended:  # raised here, so that the parser closes its files
-            raise MultiPartException("the form ends before its closing boundary")
+            raise MultiPartException(_CUT_OFF)
 
 
 async def _of_form(request: Request, stack: contextlib.AsyncExitStack) -> _Received:
     _check_charset(request.headers["content-type"])
     try:
-        form = await _Parser(request, max_files=1, max_fields=20).parse()
+        form = await _Parser(request, max_files=1, max_fields=_FIELDS).parse()
     except MultiPartException as error:
-        raise HTTPException(400, error.message) from None
+        raise HTTPException(400, _form_error(error.message)) from None
     stack.push_async_callback(form.close)
-    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
     for value in form.values():
         if isinstance(value, UploadFile):
             return value.file, shortened(value.filename or "", _SHOWN), fields
     raise HTTPException(422, "the form has no file; send the photo in the field 'file'")
+
+
+def _form_error(message: str) -> str:
+    """Return the message for a form that the parser refuses."""
+    ours = (text for start, text in _FORM_ERRORS.items() if message.startswith(start))
+    return next(ours, _BROKEN)
 
 
 def _check_charset(content_type: str) -> None:
@@ -191,4 +214,4 @@ async def _of_body(request: Request, stack: contextlib.AsyncExitStack) -> _Recei
     file = stack.enter_context(SpooledTemporaryFile(_MEMORY))
     async for chunk in request.stream():
         file.write(chunk)
-    return file, "", {}
+    return file, "", []

@@ -83,8 +83,22 @@ def test_parameters_come_from_the_address_or_the_form(client, known, name, value
     """The form's min_score, n and example had no effect."""
     found = post(client, name, known, params=values).json()
     assert post(client, name, known, data=values).json() == found
-    assert post(client, name, known, params=values, data={"k": "1"}).json() == found
     assert found != post(client, name, known).json()
+
+
+@pytest.mark.parametrize("name", POSTS[1:])
+@pytest.mark.parametrize(
+    ("address", "form"),
+    [("k=x&k=2", []), ("k=2&k=2", []), ("", ["1", "2"]), ("k=1", ["2"]), ("k=1", ["1"])],
+)
+def test_a_parameter_given_twice_is_refused(client, known, name, address, form):
+    """One of the values was taken, and the other not even read."""
+    said = detail(post(client, f"{name}?{address}", known, data={"k": form}), 422)
+    assert said.startswith("the parameter 'k' is given 2 times; give it once")
+
+
+def test_a_mark_given_twice_is_refused(client):
+    assert "'of' is given 2 times" in detail(client.get("/photo/0?of=a&of=b"), 422)
 
 
 @pytest.mark.parametrize("name", POSTS)
@@ -344,7 +358,32 @@ def test_no_form(client, known):
 
 def test_several_files(client, known):
     answer = client.post("/embed", files=[("file", ("a.png", known)), ("file", ("b.png", known))])
-    assert detail(answer, 400)
+    assert "send one photo per request" in detail(answer, 400)
+
+
+def part(head, content=b"x"):
+    return b"--XX\r\n" + head + b"\r\n\r\n" + content + b"\r\n"
+
+
+NAMED = b'Content-Disposition: form-data; name="k"'
+FORMS = [
+    (part(NAMED) * 21 + b"--XX--", "more than 20 fields"),
+    (part(NAMED, bytes(1_100_000)) + b"--XX--", "send the photo as a file"),
+    (part(b"Content-Disposition: form-data") + b"--XX--", 'as in name="file"'),
+    (part(NAMED), "send it again"),
+    (b"no form at all", "curl -F"),
+    (part(b"Content Disposition"), "curl -F"),
+]
+
+
+@pytest.mark.parametrize(("body", "advice"), FORMS)
+def test_forms_that_the_parser_refuses(client, body, advice):
+    """The sentences of the parser say no way out: "Invalid multipart data."."""
+    kind = {"content-type": "multipart/form-data; boundary=XX"}
+    assert advice in detail(client.post("/embed", content=body, headers=kind), 400)
+    kind = {"content-type": "multipart/form-data"}
+    said = detail(client.post("/embed", content=body, headers=kind), 400)
+    assert "set the header Content-Type itself" in said
 
 
 def test_unknown_address_and_method(client):
