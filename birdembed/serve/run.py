@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import socket
@@ -14,6 +15,11 @@ import uvicorn
 
 from birdembed.serve.connection import Connection
 
+_OTHER_HOST = (
+    "give --host an address of this machine, or leave it out to accept connections from this "
+    "machine only"
+)
+_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)  # EACCES: below 1024, without permission
 _GRACE = 30  # seconds for requests to finish after Ctrl-C or SIGTERM
 
 
@@ -23,7 +29,7 @@ def bind(host: str, port: int) -> socket.socket:
     Raises
     ------
     OSError
-        The port is in use, or the host is not an address of this machine.
+        The port is in use or needs permission, or the host is not an address of this machine.
     """
     try:
         family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -35,12 +41,18 @@ def bind(host: str, port: int) -> socket.socket:
             bound.close()
             raise
         return bound
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OSError(
-            f"cannot listen on {host}, port {port}: {reason}; choose another port with --port, or "
-            "any free port with --port 0"
-        ) from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host can have this name
+        raise OSError(f"cannot listen on {host}, port {port}: {_reason(error)}") from error
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """Return why an address cannot be listened on, and what to do."""
+    if not isinstance(error, OSError):
+        return f"the host is not a valid name; {_OTHER_HOST}"
+    said = (error.strerror or str(error)).lower()
+    if error.errno in _OF_THE_PORT:
+        return f"{said}; choose another port with --port, or any free port with --port 0"
+    return f"{said}; {_OTHER_HOST}"
 
 
 def address(listening: socket.socket) -> str:
