@@ -93,6 +93,8 @@ class Service:
         if folder is not None and not folder.is_dir():
             raise NotADirectoryError(f"photos: expected a folder, got {folder}")
         self.thumbnails = None if index is None else Thumbnails(index, folder)
+        with contextlib.suppress(Missing):
+            self.check_gallery()  # reads its file now, not while the first client waits
 
     def check_index(self) -> None:
         """Raise the error that a search would raise: `Missing`, `Changed` or `IndexFileError`."""
