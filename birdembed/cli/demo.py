@@ -250,7 +250,7 @@ def run(args: argparse.Namespace) -> int:
     """Show the pictures' similarities and species, and write a plot."""
     from birdembed.downloads.demo_pictures import demo_pictures
 
-    output.need_target(args.output)
+    output.need_target(args.output, [args.images] if args.images else [])
     with tempfile.TemporaryDirectory() as work:
         folder = Path(args.images) if args.images else None
         pictures = demo_pictures(folder, args.limit, Path(work))

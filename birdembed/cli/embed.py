@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Embed a folder and write the vectors to a file."""
-    output.need_target(args.output)
+    output.need_target(args.output, args.images)
     only_utf8 = "Parquet" if output.ending(args.output) == ".parquet" else ""
     model = common.load_model(args)
     index = common.build_index(model, args.images, args.cache, only_utf8, as_json=args.json)

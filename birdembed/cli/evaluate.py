@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from birdembed.cli.inputs import (
     LABELLED,
     LABELLED_HELP,
     check_standard_input,
+    files_of,
     is_index,
     labelled_images,
 )
@@ -50,6 +52,7 @@ EXAMPLES = (
     "birdembed evaluate photos/valid --reference photos/train --model my-birds",
     "birdembed evaluate photos/ --robustness",
 )
+PLOTS = ("confusion", "per_class", "losses", "similarity", "map")
 SCORES = ("precision_at_1", "map_at_r", "accuracy")  # of a class
 
 
@@ -152,17 +155,17 @@ def write_plots(
 
     vectors, report = model.encode(data, on_error="skip", return_report=True)
     names = [data.names[row] for row in report.kept]
-    drawings: dict[str, Callable[[], Figure]] = {
-        "confusion": result.plot_confusion,
-        "per_class": lambda: result.plot_per_class(_score_of_classes(result)),
-        "losses": lambda: be.plot_losses(losses),
-        "similarity": lambda: be.plot_similarity(**_pairs(vectors, data, report, reference)),
-        "map": lambda: be.plot_map(vectors, names),
-    }
+    drawings: tuple[Callable[[], Figure], ...] = (
+        result.plot_confusion,
+        lambda: result.plot_per_class(_score_of_classes(result)),
+        lambda: be.plot_losses(losses),
+        lambda: be.plot_similarity(**_pairs(vectors, data, report, reference)),
+        lambda: be.plot_map(vectors, names),
+    )
     paths = []
     with made_folder(folder) as place:
-        for name, draw in drawings.items():
-            path = str(place / f"{name}.png")
+        for name, draw in zip(PLOTS, drawings, strict=True):
+            path = _plot(place, name)
             try:
                 figure = draw()
             except ValueError as error:  # too few photos, or of too few species
@@ -171,6 +174,11 @@ def write_plots(
             output.save_figure(figure, path)
             paths.append(path)
     return paths
+
+
+def _plot(folder: str | Path, name: str) -> str:
+    """Return the path of a plot in the folder of --plots."""
+    return str(Path(folder) / f"{name}.png")
 
 
 def _score_of_classes(result: be.Evaluation) -> str:
@@ -193,14 +201,23 @@ def _model_of(args: argparse.Namespace) -> be.Model:
     return common.load_model(args) if made_it is None else made_it
 
 
+def _check_plots(folder: str, data: be.ImageFolder, reference: list[str]) -> None:
+    """Raise an error if --plots is no folder, or if a plot would replace a photo that is read."""
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise NotADirectoryError(f"--plots: expected a folder, got a file: {folder}")
+    for name in PLOTS:
+        photos = chain(data.paths, *map(files_of, reference))
+        output.check_not_read(_plot(folder, name), photos)
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate a model on a folder and print its scores."""
     import birdembed as be
 
-    if args.plots and Path(args.plots).exists() and not Path(args.plots).is_dir():
-        raise NotADirectoryError(f"--plots: expected a folder, got a file: {args.plots}")
     check_standard_input({"the photos to evaluate": args.folder, "--reference": args.reference})
     data = labelled_images(args.folder)
+    if args.plots:
+        _check_plots(args.plots, data, [args.reference] if args.reference else [])
     reference = None
     if args.reference and is_index(args.reference):
         model, reference = common.open_index(args, args.reference, None)

@@ -112,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Identify the species in photos, and print them or write them to a file."""
     if args.output:
-        output.need_target(args.output)
+        output.need_target(args.output, args.images)
     images = common.images_of(args)
     model = common.load_model(args)
     found, report = model.identify(images.paths, k=args.k, on_error="skip", return_report=True)

@@ -11,11 +11,13 @@ adding ten photos, only computes what is missing.
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from typing import Any
 
 from birdembed.base.text import counted
 from birdembed.cli import common, output
+from birdembed.cli.inputs import is_index
 
 EXAMPLES = (
     "birdembed index photos/ -o photos.index",
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         raise common.UsageError("--table needs a database; add --lancedb URI")
     database = _connect(args.lancedb) if args.lancedb else None
     if args.output:
-        output.need_target(args.output)
+        _need_index(args.output)
     only_utf8 = "LanceDB" if args.lancedb else ""
     model = common.load_model(args)
     index = common.build_index(model, args.images, args.cache, only_utf8, as_json=args.json)
@@ -78,6 +80,19 @@ def run(args: argparse.Namespace) -> int:
         if args.output:
             common.say(f"next: birdembed search {shlex.quote(args.output)} PHOTO.jpg")
     return 0
+
+
+def _need_index(path: str) -> None:
+    """Check that the index can be written, and that the file it replaces, if any, is an index.
+
+    The name may have any ending, so that of a photo is no reason to write there.
+    """
+    output.need_target(path)
+    if os.path.isfile(path) and os.path.getsize(path) and not is_index(path):
+        raise FileExistsError(
+            f"cannot write {path}: this file is not an index; choose another name, or delete the "
+            "file first"
+        )
 
 
 def _connect(uri: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,16 +120,32 @@ def _below(folder: str) -> tuple[dict[str, str | None], list[tuple[int, str, str
 
 def _in_index(file: str) -> dict[str, str | None]:
     """Return the paths of the images of an index, with their labels."""
-    import birdembed as be
-
-    index = be.Index.load(file)
-    rows = zip(index.paths, index.labels, strict=True)
-    found = {str(path): label for path, label in rows if path is not None}
+    found = _rows_of(file)
     if not found:
         raise ValueError(
             f"{file}: this index does not store the paths of its photos; give their folder instead"
         )
     return found
+
+
+def _rows_of(file: str) -> dict[str, str | None]:
+    """Return the paths that an index stores, with their labels."""
+    import birdembed as be
+
+    index = be.Index.load(file)
+    rows = zip(index.paths, index.labels, strict=True)
+    return {str(path): label for path, label in rows if path is not None}
+
+
+def files_of(word: str) -> Iterator[str]:
+    """Yield a file, and the photos below it if it is a folder, or in it if it is an index."""
+    from birdembed.images.files import list_images
+
+    yield word
+    if os.path.isdir(word):
+        yield from list_images(word).paths
+    elif is_index(word):
+        yield from _rows_of(word)
 
 
 def labelled_images(word: str) -> be.ImageFolder:

@@ -6,12 +6,14 @@ import argparse
 import csv
 import os
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from birdembed.base.files import replacing
 from birdembed.base.optional import need
 from birdembed.cli import common
+from birdembed.cli.inputs import files_of
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 NAMES = common.ANY_TEXT  # writes a file name that is not UTF-8 with its original bytes
@@ -44,15 +46,18 @@ def add_output(parser: argparse.ArgumentParser, endings: Iterable[str], **option
     parser.add_argument("-o", "--output", type=accepted, metavar=f"X.{names}", **options)
 
 
-def need_target(path: str) -> None:
+def need_target(path: str, inputs: Iterable[str] = ()) -> None:
     """Check that an output file can be written, before any work is done.
+
+    `inputs` are the files, folders and indexes that the command reads; none of their files is
+    overwritten.
 
     Raises
     ------
     ImportError
         The library that writes this format is not installed.
     OSError
-        The folder does not exist or is not writable.
+        The folder does not exist or is not writable, or the file is one of the inputs.
     """
     if ending(path) == ".parquet":
         need("pyarrow.parquet", "parquet", "Parquet")
@@ -63,6 +68,32 @@ def need_target(path: str) -> None:
         raise FileNotFoundError(f"cannot write {path}: the folder {parent} does not exist")
     if not os.access(parent, os.W_OK):
         raise PermissionError(f"cannot write {path}: the folder {parent} is not writable")
+    check_not_read(path, chain.from_iterable(map(files_of, inputs)))
+
+
+def check_not_read(path: str, files: Iterable[str]) -> None:
+    """Raise a `FileExistsError` if a file to write is one of those that the command reads.
+
+    A shell may have put a photo after the option, as in ``-o photos/*.jpg``.
+    """
+    target = _state(path)
+    if target is None:
+        return  # without listing the folders and indexes
+    for file in files:
+        state = _state(file)
+        if state is not None and os.path.samestat(state, target):
+            raise FileExistsError(
+                f"cannot write {path}: this command reads this file; choose another name for the "
+                "output"
+            )
+
+
+def _state(path: str) -> os.stat_result | None:
+    """Return the state of a file, or None if there is no such file."""
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):  # whoever reads the file reports the error
+        return None
 
 
 def write_text(path: str, text: str) -> None:

@@ -94,8 +94,6 @@ def run(args: argparse.Namespace) -> int:
     """Search an index or a folder for photos and print the matches."""
     import birdembed as be
 
-    if args.plot:
-        output.need_target(args.plot)
     place = place_to_search(args.index, args.images)
     if place is not None:
         raise common.UsageError(
@@ -113,7 +111,12 @@ def run(args: argparse.Namespace) -> int:
             f"birdembed search FOLDER {args.index}"
         )
     images = common.images_of(args)
+    if args.plot:
+        output.need_target(args.plot, [args.index])
+        output.check_not_read(args.plot, images.paths)
     model, index = common.open_index(args, args.index, _cache)
+    if args.plot and args.index == "-":  # only now the paths are known
+        output.check_not_read(args.plot, filter(None, index.paths))
     vectors, report = model.encode(images.paths, on_error="skip", return_report=True)
     failures = [*report.failures, *images.failures]
     common.list_failures(failures)

@@ -1,0 +1,75 @@
+"""Files that commands write: what they may replace."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import birdembed as be
+from birdembed.cli import main
+from tests.support.printed import one_line_error
+from tests.support.species import picture
+
+Image = pytest.importorskip("PIL.Image", reason="needs Pillow to write the pictures")
+
+
+@pytest.fixture
+def place(tmp_path, index, monkeypatch):
+    """Change to a folder with photos, an index of other photos, and a table."""
+    for number, name in enumerate(("A/one.png", "A/two.png", "B/one.png", "B/map.png", "q.png")):
+        path = tmp_path / "ph" / name if "/" in name else tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(number, 0).save(path)
+    (tmp_path / "link.png").symlink_to("q.png")
+    (tmp_path / "answers.csv").write_text("query,species\n")
+    shutil.copy(tmp_path / "ph" / "A" / "one.png", tmp_path / "photo.csv")
+    shutil.copy(index, tmp_path / "other.index")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def content(root):
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["index", "-o", "ph/A/one.png", "ph/A/two.png"],
+        ["index", "ph", "-o", "ph/A/one.png"],
+        ["index", "ph", "-o", "answers.csv"],
+        ["embed", "photo.csv", "-o", "./photo.csv"],
+        ["identify", "q.png", "photo.csv", "-o", "photo.csv"],
+        ["search", "other.index", "q.png", "--plot", "q.png"],
+        ["search", "other.index", "q.png", "--plot", "link.png"],
+        ["search", "ph", "q.png", "--plot", "ph/A/one.png"],
+        ["evaluate", "ph", "--plots", "ph/B"],
+        ["demo", "--images", "ph", "-o", "ph/A/one.png"],
+    ],
+)
+def test_what_a_command_reads_is_not_overwritten(words, place, capsys):
+    before = content(place)
+    assert main(words) == 1
+    line = one_line_error(capsys)
+    assert "cannot write" in line
+    assert "choose another name" in line
+    assert content(place) == before
+
+
+def test_a_plot_over_a_photo_of_an_index(folder, place, capsys):
+    be.Index.build(be.load_model(folder), "ph").save("ph.index")
+    before = content(place)
+    assert main(["search", "ph.index", "q.png", "--plot", "ph/B/one.png"]) == 1
+    assert "cannot write ph/B/one.png" in one_line_error(capsys)
+    assert content(place) == before
+
+
+def test_what_may_be_replaced(folder, place):
+    """An index, an empty file, and outputs of the last run."""
+    Path("empty").touch()
+    for target in ("other.index", "empty"):
+        assert main(["index", "ph", "-o", target, "--model", folder]) == 0
+        assert len(be.Index.load(target)) == 4
+    assert main(["index", "other.index", "-o", "other.index", "--model", folder]) == 0
+    for _ in range(2):
+        assert main(["embed", "ph", "-o", "x.csv", "--model", folder]) == 0
