@@ -106,7 +106,8 @@ def _pairs(
 
     A file that is listed several times is plotted once, so that it is not compared with itself.
     """
-    from birdembed.evaluation.judged import file_numbers, own_rows
+    from birdembed.base.real_paths import file_numbers
+    from birdembed.evaluation.judged import own_rows
 
     paths, names = [data.paths[row] for row in report.kept], data.names
     first = sorted(set(file_numbers(paths).tolist()))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birdembed.base.files import path_text, regular
+from birdembed.base.real_paths import real_paths
 
 if TYPE_CHECKING:
     import birdembed as be
@@ -26,7 +27,9 @@ LABELLED_HELP = (
 
 @dataclass
 class Images:
-    """The images given on the command line, each path once.
+    """The images given on the command line, each file once, under the first of its paths.
+
+    A link to a file counts as another file.
 
     Attributes
     ----------
@@ -72,7 +75,8 @@ def find_images(words: Iterable[str], *, missing: str = "raise") -> Images:
     ValueError
         A folder or an index has no images, or standard input has no paths.
     """
-    found: dict[str, str | None] = {}
+    found: dict[str, tuple[str, str | None]] = {}
+    place = real_paths(follow=False)
     failures: list[tuple[int, str, str]] = []
     names = [name for word in words for name in (_lines() if word == "-" else [word])]
     if not names:
@@ -88,9 +92,9 @@ def find_images(words: Iterable[str], *, missing: str = "raise") -> Images:
         else:
             more = {name: None}
         for path, label in more.items():
-            found.setdefault(path, label)
-    ordered = list(found)
-    return Images(ordered, [found[path] for path in ordered], failures)
+            found.setdefault(place(path), (path, label))
+    paths, labels = map(list, zip(*found.values(), strict=True)) if found else ([], [])
+    return Images(paths, labels, failures)
 
 
 def _lines() -> list[str]:

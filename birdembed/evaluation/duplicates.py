@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from birdembed.base.checks import check_positive
 from birdembed.base.progress import progress_bar
+from birdembed.base.real_paths import file_numbers
 from birdembed.search.cosine import cosine_topk
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Group(NamedTuple):
 def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9) -> list[Duplicate]:
     """Find duplicate images: the same file, another size or quality, or a mirrored copy.
 
+    Two paths of one file are no pair: a path that is listed twice, or a link and its target.
+
     The result contains pairs of an image and its nearest few copies. If an image has more copies
     than that, the pairs are not complete groups; use `birdembed duplicates` to print groups.
 
@@ -90,15 +93,16 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
         read.
     """
     threshold = check_positive("threshold", threshold, 1)
-    ours, our_names, our_labels = _thumbnails(data, "data")
+    ours = _thumbnails(data, "data")
     if reference is None:
-        theirs, their_names, their_labels = ours, our_names, our_labels
+        ours = theirs = _each_file_once(ours)
     else:
-        theirs, their_names, their_labels = _thumbnails(reference, "reference")
-    if not len(ours) or not len(theirs):
+        theirs = _thumbnails(reference, "reference")
+    if not len(ours.rows) or not len(theirs.rows):
         return []
     best: dict[tuple[int, int], float] = {}
-    for row, column, score in _alike(ours, theirs, threshold, _NEIGHBOURS + (reference is None)):
+    nearest = _NEIGHBOURS + (reference is None)  # itself
+    for row, column, score in _alike(ours.rows, theirs.rows, threshold, nearest):
         pair = (row, column)
         if reference is None:
             if row == column:
@@ -106,7 +110,7 @@ def find_duplicates(data: Any, reference: Any = None, *, threshold: float = 0.9)
             pair = (min(pair), max(pair))
         best[pair] = max(best.get(pair, -1.0), score)
     found = [
-        Duplicate(our_names[i], their_names[j], our_labels[i], their_labels[j], score)
+        Duplicate(ours.names[i], theirs.names[j], ours.labels[i], theirs.labels[j], score)
         for (i, j), score in best.items()
     ]
     return sorted(found, key=lambda pair: (-pair.score, pair.path, pair.other))
@@ -123,7 +127,8 @@ def duplicate_groups(
     `images` is a folder, which is searched recursively, or a list of paths.
 
     Images are compared as in `find_duplicates`, but each with all similar images, not only with
-    the nearest few. Groups are connected components: two images of a group may be linked through
+    the nearest few. A link is left out if the file that it points to is one of the images. Groups
+    are connected components: two images of a group may be linked through
     others. The most similar groups come first.
 
     Raises
@@ -139,7 +144,7 @@ def duplicate_groups(
     if isinstance(images, (str, os.PathLike)):
         name = os.fspath(images)
         data, closed = below(images)
-    small = _read(data, name, show_progress_bar)
+    small = _each_file_once(_read(data, name, show_progress_bar))
     alike = _alike(small.rows, small.rows, threshold, _NEIGHBOURS + 1, complete=True)
     links = {(max(row, column), min(row, column), score) for row, column, score in alike}
     groups = _joined(len(small.names), sorted(links, key=lambda link: -link[2]))
@@ -201,15 +206,15 @@ class _Thumbnails(NamedTuple):
     failures: list[Failure]
 
 
-def _thumbnails(images: Any, argument: str) -> tuple[NDArray[np.float32], list[str], list[str]]:
-    """Return thumbnails, names and labels; warn about images that cannot be read."""
+def _thumbnails(images: Any, argument: str) -> _Thumbnails:
+    """Return the thumbnails of images; warn about images that cannot be read."""
     from birdembed.images.report import described
 
     closed: list[Failure] = []
     if isinstance(images, (str, os.PathLike)) and not os.path.isfile(images):
         images, closed = below(images)
-    rows, names, labels, failures = _read(images, argument, show_progress_bar=False)
-    failures += closed
+    small = _read(images, argument, show_progress_bar=False)
+    failures = small.failures + closed
     if failures:
         warnings.warn(
             f"{argument}: {len(failures)} images could not be read and are not compared; "
@@ -217,7 +222,21 @@ def _thumbnails(images: Any, argument: str) -> tuple[NDArray[np.float32], list[s
             UserWarning,
             stacklevel=3,
         )
-    return rows, names, labels
+    return small
+
+
+def _each_file_once(small: _Thumbnails) -> _Thumbnails:
+    """Return the thumbnails with one path for each file, which is a link only if all are.
+
+    Whoever deletes all but the first of its paths as copies could delete the only file.
+    """
+    paths = [name if isinstance(name, str) else None for name in small.names]
+    links = [path is not None and os.path.islink(path) for path in paths]
+    order = sorted(range(len(paths)), key=links.__getitem__)  # files first
+    firsts = set(file_numbers([paths[row] for row in order]).tolist())
+    kept = sorted(order[place] for place in firsts)
+    names, labels = ([values[row] for row in kept] for values in (small.names, small.labels))
+    return small._replace(rows=small.rows[kept], names=names, labels=labels)
 
 
 def _read(images: Any, argument: str, show_progress_bar: bool | None) -> _Thumbnails:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_boolean, check_model
+from birdembed.base.real_paths import file_numbers
 from birdembed.data.folder import ImageFolder
 from birdembed.data.parts import image_folder
 from birdembed.evaluation.evaluation import Evaluation, measure_each
 from birdembed.evaluation.judged import (
     check_reference,
-    file_numbers,
     judged,
     own_rows,
     reference_of,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.fingerprints import check_same_model
+from birdembed.base.real_paths import real_paths
 from birdembed.base.text import composed, some
 from birdembed.data.folder import ImageFolder
 from birdembed.data.parts import image_folder
@@ -106,47 +106,12 @@ def own_rows(paths: Sequence[str], corpus_paths: Sequence[str | None]) -> NDArra
 
     The corpus may list a file several times, see `file_numbers`.
     """
-    real = _real_paths()
+    real = real_paths()
     rows: dict[str, int] = {}
     for row, path in enumerate(corpus_paths):
         if path is not None:
             rows.setdefault(real(path), row)
     return np.asarray([rows.get(real(path), -1) for path in paths], np.int64)
-
-
-def file_numbers(paths: Sequence[str | None]) -> NDArray[np.int64]:
-    """Return the first row of the file of each row: equal for rows of the same file.
-
-    A row without a path is a file of its own.
-    """
-    real = _real_paths()
-    rows: dict[str, int] = {}
-    return np.asarray(
-        [
-            row if path is None else rows.setdefault(real(path), row)
-            for row, path in enumerate(paths)
-        ],
-        np.int64,
-    )
-
-
-def _real_paths() -> Callable[[str], str]:
-    """Return a function that gives the path of a file without links.
-
-    It follows the links of each folder once, because that needs a system call per part of a path.
-    """
-    folder_of = cache(os.path.realpath)
-
-    def real(path: str) -> str:
-        try:
-            if os.path.islink(path):
-                return os.path.realpath(path)
-            folder, name = os.path.split(os.path.abspath(path))
-            return os.path.join(folder_of(folder), name)
-        except ValueError:  # a NUL, in a column of paths that another program wrote
-            return path
-
-    return real
 
 
 def head_classes(model: Any, data: ImageFolder) -> dict[str, int] | None:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.checks import check_integer, check_model
+from birdembed.base.real_paths import file_numbers
 from birdembed.data.parts import image_folder
-from birdembed.evaluation.judged import Judged, file_numbers, judged, own_rows, reference_of
+from birdembed.evaluation.judged import Judged, judged, own_rows, reference_of
 from birdembed.search.cosine import cosine_similarity
 
 if TYPE_CHECKING:

@@ -61,6 +61,22 @@ def test_duplicates_threshold(doubled, capsys):
     assert sizes == [[2, 3], [2, 2]]
 
 
+def test_one_file_is_no_copy_of_itself(doubled, tmp_path, capsys, monkeypatch):
+    """Whoever deletes all but the first photo of each group never deletes the only copy."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("alone", "first"):
+        (doubled / f"a link to {name}.png").symlink_to(f"{name}.png")
+    (tmp_path / "same").symlink_to("photos")
+    ways = ["photos", "./photos", "photos/", "same", "photos/../photos", str(doubled)]
+    assert main(["duplicates", *ways, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [group["paths"] for group in found["groups"]] == [
+        ["photos/deep/first.png", "photos/first.png"],
+        ["photos/second.png", "photos/smaller.jpg", "photos/turned.png"],
+    ]
+    assert len(found["failures"]) == 1
+
+
 def test_duplicates_of_nothing_alike(tmp_path, capsys):
     for number in range(3):
         picture(number, 0).save(tmp_path / f"{number}.png")

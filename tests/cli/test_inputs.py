@@ -30,6 +30,20 @@ def test_files_folders_indexes_and_standard_input(photos, index, tmp_path, monke
     assert find_images([rest[0], photos.root]).paths == [rest[0], one, *rest[1:]]
 
 
+def test_each_file_once(photos, index, tmp_path, monkeypatch):
+    """However it is spelled; a link to a photo has its own name."""
+    monkeypatch.chdir(photos.root)
+    (tmp_path / "same").symlink_to(photos.root)
+    for words in ([".", index, str(tmp_path / "same")], [index, ".", photos.root + "/"]):
+        found = find_images(words)
+        assert len(found.paths) == len(photos)
+        assert found.labels == photos.names
+    assert find_images([index, "."]).paths == photos.paths  # the first spelling
+    link = tmp_path / "link.png"
+    link.symlink_to(photos.paths[0])
+    assert find_images([photos.paths[0], str(link)]).paths == [photos.paths[0], str(link)]
+
+
 def test_what_is_not_there(photos, tmp_path):
     gone = str(tmp_path / "gone.jpg")
     with pytest.raises(FileNotFoundError, match=r"gone\.jpg"):

@@ -47,6 +47,16 @@ def test_copies_between_two_folders(copies):
     assert found[0].label == found[0].other_label == "JAY"
 
 
+def test_two_paths_of_a_file_are_no_copies(copies, tmp_path):
+    path = copies[0].paths[0]
+    (tmp_path / "link.png").symlink_to(path)
+    for again in (path, Path(path), path.replace("/JAY/", "/./JAY/"), tmp_path / "link.png"):
+        assert be.find_duplicates([again, path]) == []
+    pixels = Image.open(path).convert("RGB")
+    assert len(be.find_duplicates([pixels, pixels, path])) == 3  # not known to be the same file
+    assert be.find_duplicates([path], [path])  # a photo of one set that is also in the other
+
+
 @pytest.mark.filterwarnings("ignore:.*are not compared")
 def test_copies_within_a_list(copies):
     paths = [path for data in copies for path in data.paths]

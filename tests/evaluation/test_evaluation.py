@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import birdembed as be
+from birdembed.base.real_paths import file_numbers
 from birdembed.cli.evaluate import _pairs
 from birdembed.evaluation.evaluation import Evaluation, measure_each
-from birdembed.evaluation.judged import file_numbers, own_rows
+from birdembed.evaluation.judged import own_rows
 
 
 def evaluation(confusion, names):
