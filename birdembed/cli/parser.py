@@ -23,7 +23,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Fit descriptions to the width of the terminal, and show the default of each option.
 
     Lines that begin with spaces are the rows of a table or examples: a row that is too long goes on
-    below its last column.
+    below its last column, and an example a little further in.
     """
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -37,11 +37,11 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         rows: list[str] = []
         column = max(map(_last_column, lines))
         for line in lines:  # a line that begins at the last column continues a row
-            if rows and line[:column].isspace():
+            if rows and column and line[:column].isspace():
                 rows[-1] += " " + line.strip()
             else:
                 rows.append(line)
-        further = " " * column
+        further = " " * (column or 4)
         return "\n".join(
             textwrap.fill(row, width, subsequent_indent=further, break_on_hyphens=False)
             for row in rows
@@ -60,8 +60,11 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def _last_column(row: str) -> int:
-    """Return where the text after the last gap of two or more spaces begins; 0 without a gap."""
-    return max((gap.end() for gap in re.finditer(" {2,}", row.rstrip())), default=0)
+    """Return where the text after the last gap of two or more spaces begins; 0 without a gap.
+
+    The spaces at the beginning of a row are no gap.
+    """
+    return max((gap.end() for gap in re.finditer(r"(?<=\S) {2,}", row.rstrip())), default=0)
 
 
 class _Store(argparse.Action):

@@ -18,7 +18,8 @@ def parsers():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_defaults_choices_and_an_example(command, parsers):
+def test_help_shows_defaults_choices_and_the_examples(command, parsers, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")  # so that no example is wrapped
     text = parsers[command].format_help()
     for action in parsers[command].arguments():
         assert action.help, f"{command} {action.dest} says nothing"
@@ -30,7 +31,18 @@ def test_help_shows_defaults_choices_and_an_example(command, parsers):
         if has_value and action.dest not in optional:
             shown = parsers[command]._get_formatter()._expand_help(action)
             assert "default" in shown, f"{command} {action.option_strings}"
-    assert f"birdembed {command}" in text.split("examples:")[1]
+    examples = importlib.import_module(f"birdembed.cli.{command}").EXAMPLES
+    assert text.split("examples:\n")[1].splitlines() == [f"  {line}" for line in examples]
+
+
+def test_a_narrow_terminal(parsers, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = parsers["search"].format_help().split("examples:\n")[1].splitlines()
+    assert lines == [
+        "  birdembed search photos.index unknown.jpg",
+        "  birdembed search photos/ unknown.jpg -k 3 --min-score",
+        "    0.5",
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
