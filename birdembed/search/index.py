@@ -76,14 +76,15 @@ class Index(SharedRows):
     def model(self) -> Any:
         """The model that encodes query images, or None if it is unknown.
 
-        An index loaded from a file loads its model on first use. You can set another model.
+        An index loaded from a file loads its model on first use. You can set a model with the
+        same fingerprint, such as one in another precision.
 
         Raises
         ------
         WeightsError
             The model no longer exists, or was never saved.
         FingerprintMismatch
-            The model has changed since the index was made.
+            The model has changed since the index was made, or another one is set.
         """
         rows = self._rows
         if self._model is None and rows.maker is not None:
@@ -92,11 +93,20 @@ class Index(SharedRows):
 
     @model.setter
     def model(self, value: Any) -> None:
-        self._model = None if value is None else check_model(value)
+        if value is not None:
+            check_model(value)
+            self._rows.check_fingerprint(value.fingerprint, named(value, "the model"))
+        self._model = value
 
     def _signed_rows(self) -> Rows:
-        """Return the rows with a record of the model, to be written to a file."""
-        return rows_of(self).made_by(None if self._model is None else Maker.of(self._model))
+        """Return the rows with a record of the model, to be written to a file.
+
+        A model that has changed since it made the rows keeps the previous record.
+        """
+        rows, model = rows_of(self), self._model
+        if model is None or rows.fingerprint not in (None, model.fingerprint):
+            return rows
+        return rows.made_by(Maker.of(model))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the rows as lists and arrays, the model and the report."""

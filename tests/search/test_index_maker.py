@@ -108,6 +108,27 @@ def test_another_model_is_refused_and_both_are_named(file, saved, tmp_path):
     assert "others" in str(caught.value)
 
 
+def test_another_model_cannot_be_set(file, images):
+    index = be.Index.load(file)
+    with pytest.raises(be.FingerprintMismatch, match="my-birds"):
+        index.model = make_model(num_classes=0, size=32, seed=1)
+    assert index.search(images[1], k=1).ids.tolist() == ["b"]
+
+
+def test_a_model_that_changed_is_not_recorded(file, saved, images, tmp_path):
+    """Otherwise nobody could load the model of the file that is written."""
+    model = be.load_model(saved)
+    index = be.Index.load(file, model=model)
+    model.preprocess = be.Preprocess(size=64)
+    index.save(file)
+    assert rows_of(be.Index.load(file)).maker == Maker("my-birds", str(saved))
+    assert be.Index.load(file).search(images[1], k=1).ids.tolist() == ["b"]
+    built = be.Index.build(model, images, ids=list("abc"))
+    model.preprocess = be.Preprocess(size=32)
+    built.save(file)
+    assert rows_of(be.Index.load(file)).maker is None
+
+
 def test_a_projecting_model_is_loaded_projecting(tmp_path, images):
     model = make_model(num_classes=0, size=32)
     rng = np.random.default_rng(0)
