@@ -214,6 +214,16 @@ def made_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
+def check_creatable(folder: str | os.PathLike[str]) -> None:
+    """Raise an `OSError` unless a folder is writable, or could be created; nothing is created."""
+    path = Path(os.path.abspath(path_text(folder)))
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "expected a folder, got a file", str(there))
+    if not os.access(there, os.W_OK):
+        raise PermissionError(errno.EACCES, "this folder is not writable", str(there))
+
+
 @contextlib.contextmanager
 def staging(folder: str | os.PathLike[str], name: str) -> Iterator[Path]:
     """Yield a new folder in `folder` for this process; it is removed at the end if it still exists.

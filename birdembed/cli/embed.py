@@ -27,12 +27,18 @@ EXAMPLES = (
 )
 
 
-def write_npy(index: be.Index, path: str) -> list[str]:
+def targets(path: str) -> list[str]:
+    """Return the files that are written for -o: the vectors and, for .npy, the names."""
+    names = [str(Path(path).with_suffix(".names.txt"))] if output.ending(path) == ".npy" else []
+    return [path, *names]
+
+
+def write_npy(index: be.Index, path: str) -> None:
     """Write the rows to a .npy file, and their names to a text file."""
     import numpy as np
 
     vectors = np.ascontiguousarray(index.embeddings)
-    names = str(Path(path).with_suffix(".names.txt"))
+    _, names = targets(path)
     with replacing(path) as rows:
         with open(rows, "wb") as file:
             about = np.lib.format.header_data_from_array_1_0(vectors)
@@ -41,22 +47,19 @@ def write_npy(index: be.Index, path: str) -> list[str]:
         with replacing(names) as text:
             lines = "".join(f"{in_one_line(name)}\n" for name in index.ids)
             text.write_text(lines, encoding="utf-8", errors=output.NAMES)
-    return [path, names]
 
 
-def write_csv(index: be.Index, path: str) -> list[str]:
+def write_csv(index: be.Index, path: str) -> None:
     """Write ids, labels and vectors to a .csv file; the numbers read back as the same float32."""
     head = ["id", "label", *(f"v{i}" for i in range(index.embeddings.shape[1]))]
     rows = zip(index.ids, index.labels, index.embeddings, strict=True)
     lines = ([id_, label, *(format(float(v), ".9g") for v in row)] for id_, label, row in rows)
     output.write_table(path, head, lines)
-    return [path]
 
 
-def write_parquet(index: be.Index, path: str) -> list[str]:
+def write_parquet(index: be.Index, path: str) -> None:
     """Write a table with a vector column to a .parquet file."""
     index.to_parquet(path)
-    return [path]
 
 
 WRITERS = {".npy": write_npy, ".csv": write_csv, ".parquet": write_parquet}
@@ -76,11 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Embed a folder and write the vectors to a file."""
-    output.need_target(args.output, args.images)
+    files = targets(args.output)
+    for file in files:
+        output.need_target(file, args.images)
     only_utf8 = "Parquet" if output.ending(args.output) == ".parquet" else ""
     model = common.load_model(args)
     index = common.build_index(model, args.images, args.cache, only_utf8, as_json=args.json)
-    files = WRITERS[output.ending(args.output)](index, args.output)
+    WRITERS[output.ending(args.output)](index, args.output)
     if args.json:
         common.print_json(
             {

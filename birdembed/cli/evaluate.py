@@ -30,7 +30,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from birdembed.base.files import made_folder
+from birdembed.base.files import check_creatable, made_folder
 from birdembed.cli import common, output
 from birdembed.cli.inputs import (
     LABELLED,
@@ -203,10 +203,11 @@ def _model_of(args: argparse.Namespace) -> be.Model:
 
 
 def _check_plots(folder: str, data: be.ImageFolder, reference: list[str]) -> None:
-    """Raise an error if --plots is no folder, or if a plot would replace a photo that is read."""
-    if Path(folder).exists() and not Path(folder).is_dir():
-        raise NotADirectoryError(f"--plots: expected a folder, got a file: {folder}")
+    """Check that the plots of --plots can be written, and that none replaces a photo."""
+    check_creatable(folder)
     for name in PLOTS:
+        if Path(folder).is_dir():
+            output.need_target(_plot(folder, name))
         photos = chain(data.paths, *map(files_of, reference))
         output.check_not_read(_plot(folder, name), photos)
 

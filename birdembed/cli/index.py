@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from typing import Any
 
 from birdembed.base.text import counted
 from birdembed.cli import common, output
@@ -49,9 +48,11 @@ def run(args: argparse.Namespace) -> int:
         raise common.UsageError("an output is required: -o FILE, --lancedb URI, or both")
     if args.table and not args.lancedb:
         raise common.UsageError("--table needs a database; add --lancedb URI")
-    database = _connect(args.lancedb) if args.lancedb else None
+    table = args.table or "birds"
     if args.output:
         _need_index(args.output)
+    if args.lancedb:
+        _need_table(args.lancedb, table)
     only_utf8 = "LanceDB" if args.lancedb else ""
     model = common.load_model(args)
     index = common.build_index(model, args.images, args.cache, only_utf8, as_json=args.json)
@@ -59,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         index.save(args.output)
         written["file"] = args.output
-    if database is not None:
-        written |= {"lancedb": args.lancedb, "table": args.table or "birds"}
-        index.to_lancedb(database, written["table"])
+    if args.lancedb:
+        index.to_lancedb(args.lancedb, table)
+        written |= {"lancedb": args.lancedb, "table": table}
     if args.json:
         common.print_json(
             {
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         if args.output:
             print(args.output)
         if args.lancedb:
-            print(f"{args.lancedb} {written['table']}")
+            print(f"{args.lancedb} {table}")
         common.say(f"{counted(len(index), 'photo')}, {counted(common.label_count(index), 'label')}")
         if args.output:
             common.say(f"next: birdembed search {shlex.quote(args.output)} PHOTO.jpg")
@@ -95,8 +96,8 @@ def _need_index(path: str) -> None:
         )
 
 
-def _connect(uri: str) -> Any:
-    """Connect to the database."""
+def _need_table(uri: str, table: str) -> None:
+    """Check that the table can be written, and that LanceDB is installed."""
     from birdembed.search import lancedb
 
-    return lancedb.connect(uri)
+    lancedb.check_target(uri, table)

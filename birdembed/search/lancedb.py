@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from birdembed.base.checks import check_choice
-from birdembed.base.files import path_text
+from birdembed.base.files import check_creatable, path_text
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
-from birdembed.base.text import error_text, some
+from birdembed.base.text import error_text, shown, some
 from birdembed.search import arrow
 from birdembed.search.rows import Rows
 
@@ -20,8 +21,39 @@ from lancedb.embeddings import EmbeddingFunction, get_registry, register  # noqa
 
 _MODES = ("overwrite", "create", "merge")
 _RESERVED = ("_rowid", "_rowaddr", "_rowoffset")  # columns that each table has
+_LONGEST = 200  # a folder is named after the table, with an ending
+_TABLE = re.compile(f"[A-Za-z0-9_.-]{{1,{_LONGEST}}}")
 _FUNCTION = "birdembed"  # the embedding function of birdembed.integrations.lancedb
 _IMPORT_IT = "import birdembed.integrations.lancedb before opening a table that embeds with it"
+
+
+def check_target(uri: str, table: str) -> None:
+    """Check that a table can be written, before any work is done; nothing is created.
+
+    Raises
+    ------
+    OSError, ValueError
+        The database is a local folder that cannot be written, or the table cannot have this name.
+    """
+    _check_table(table)
+    if _is_local(uri):
+        check_creatable(uri)
+
+
+def _is_local(uri: Any) -> bool:
+    """Return whether a database is a folder of this machine, and not an address or a connection."""
+    return not hasattr(uri, "open_table") and "://" not in path_text(uri)
+
+
+def _check_table(table: Any) -> None:
+    """Raise an error for a name that LanceDB refuses, or that is too long for a local folder."""
+    if not isinstance(table, str):
+        raise TypeError(f"table must be the name of a table (str), got {shown(table)}")
+    if not _TABLE.fullmatch(table) or table in (".", ".."):
+        raise ValueError(
+            f"LanceDB has no table named {shown(table)}; use up to {_LONGEST} letters (A to Z), "
+            "digits, _, - and ."
+        )
 
 
 def connect(uri: Any) -> Any:
@@ -42,6 +74,7 @@ def _found(database: Any, table: str) -> Any:
 def write_rows(rows: Rows, uri: Any, table: str, mode: str = "overwrite") -> Any:
     """Write rows to a table; see `Index.to_lancedb`."""
     check_choice("mode", mode, _MODES)
+    _check_table(table)
     _check_names(rows)
     data = arrow.from_rows(rows)
     database = connect(uri)

@@ -1,5 +1,6 @@
 """Files that commands write: what they may replace."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -73,3 +74,44 @@ def test_what_may_be_replaced(folder, place):
     assert main(["index", "other.index", "-o", "other.index", "--model", folder]) == 0
     for _ in range(2):
         assert main(["embed", "ph", "-o", "x.csv", "--model", folder]) == 0
+
+
+@pytest.fixture
+def unloadable(monkeypatch):
+    """Fail when a model is loaded, so that only what is checked before is reported."""
+
+    def load_model(*_, **__):
+        raise AssertionError("the model was loaded before the outputs were checked")
+
+    monkeypatch.setattr(be, "load_model", load_model, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["embed", "ph", "-o", "folder.npy"], "folder.names.txt: it exists, but is not a file"),
+        (["evaluate", "ph", "--plots", "plots"], "plots/map.png: it exists, but is not a file"),
+        (["evaluate", "ph", "--plots", "q.png/p"], "q.png: expected a folder, got a file"),
+    ],
+)
+def test_every_output_is_checked_before_the_model_loads(words, reason, place, unloadable, capsys):
+    for name in ("folder.names.txt", "plots/map.png"):
+        Path(name).mkdir(parents=True)
+    assert main(words) == 1
+    assert reason in one_line_error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--table", "a/b"], "no table named 'a/b'; use"),
+        (["--table", "x" * 300], "use up to 200 letters"),
+        (["--lancedb", "q.png"], "q.png: expected a folder, got a file"),
+        (["-o", "nowhere/x"], "the folder .*nowhere does not exist"),
+    ],
+)
+def test_a_database_is_checked_before_the_model_loads(words, reason, place, unloadable, capsys):
+    pytest.importorskip("lancedb", reason="LanceDB is not installed: extra lancedb")
+    assert main(["index", "ph", "--lancedb", "base", "--cache", "kept", *words]) == 1
+    assert re.search(reason, one_line_error(capsys))
+    assert not (place / "base").exists()
