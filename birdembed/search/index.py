@@ -335,6 +335,8 @@ class Index(SharedRows):
 
         Raises
         ------
+        FileNotFoundError
+            There is no such folder; none is created.
         FingerprintMismatch, ValueError
             The table was made by another model, does not exist, or lacks these columns.
         """

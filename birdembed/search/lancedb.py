@@ -12,6 +12,7 @@ from birdembed.base.files import check_creatable, path_text
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
 from birdembed.base.text import error_text, shown, some
+from birdembed.images.files import check_folder
 from birdembed.search import arrow
 from birdembed.search.rows import Rows
 
@@ -126,6 +127,9 @@ def _written(database: Any, table: str, rows: Rows, data: Any, mode: str) -> Any
 
 def read_rows(uri: Any, table: str) -> Rows:
     """Read the rows of a table; see `Index.from_lancedb`."""
+    _check_table(table)
+    if _is_local(uri):
+        check_folder(uri)  # LanceDB would create it
     database = connect(uri)
     there = _found(database, table)
     if there is None:

@@ -256,6 +256,27 @@ def test_a_query_of_zeros(tmp_path):
     assert both.ids[1][0] == index.ids[0]
 
 
+def test_reading_creates_nothing(tmp_path):
+    for missing in (tmp_path / "nowhere", str(tmp_path / "nowhere" / "deep")):
+        with pytest.raises(FileNotFoundError, match=r"no such folder: .*nowhere"):
+            be.Index.from_lancedb(missing, "t")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"expected a folder, got a file: .*file"):
+        be.Index.from_lancedb(tmp_path / "file", "t")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("table", ["a/b", "", "..", "é", "a" * 201, "a\n", None, 3])
+def test_names_that_no_table_has(tmp_path, table):
+    error = ValueError if isinstance(table, str) else TypeError
+    index = filled()
+    with pytest.raises(error, match="table"):
+        index.to_lancedb(tmp_path / "db", table)
+    assert not (tmp_path / "db").exists()
+    with pytest.raises(error, match="table"):
+        be.Index.from_lancedb(tmp_path, table)
+
+
 def test_other_peoples_tables(tmp_path):
     import pyarrow as pa
 
