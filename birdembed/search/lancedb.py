@@ -21,7 +21,12 @@ lancedb = need("lancedb", "lancedb", "an index in LanceDB")
 from lancedb.embeddings import EmbeddingFunction, get_registry, register  # noqa: E402
 
 _MODES = ("overwrite", "create", "merge")
-_RESERVED = ("_rowid", "_rowaddr", "_rowoffset")  # columns that each table has
+#: Columns that each table has, those that a search adds, and what selects all.
+_RESERVED = (
+    *("_rowid", "_rowaddr", "_rowoffset"),
+    *("_row_created_at_version", "_row_last_updated_at_version"),
+    *("_distance", "_score", "_relevance_score", "*"),
+)
 _LONGEST = 200  # a folder is named after the table, with an ending
 _TABLE = re.compile(f"[A-Za-z0-9_.-]{{1,{_LONGEST}}}")
 _FUNCTION = "birdembed"  # the embedding function of birdembed.integrations.lancedb
@@ -86,10 +91,10 @@ def write_rows(rows: Rows, uri: Any, table: str, mode: str = "overwrite") -> Any
 def _check_names(rows: Rows) -> None:
     """Raise a ValueError for a column that LanceDB could not read again."""
     for column in rows.columns:
-        if not column or set("`.") & set(column) or column in _RESERVED:
+        if not column or set("`.\0") & set(column) or column in _RESERVED:
             raise ValueError(
-                f"LanceDB cannot read a column named {column!r} (no backquotes, no dots, no names "
-                "of its own); rename this metadata column"
+                f"LanceDB cannot read a column named {column!r} (no backquotes, no dots, no NUL "
+                "characters, no names of its own); rename this metadata column"
             )
 
 

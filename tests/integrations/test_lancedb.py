@@ -175,7 +175,9 @@ def test_modes(tmp_path):
     assert part.to_lancedb(tmp_path, "new", mode="merge").count_rows() == 10
 
 
-@pytest.mark.parametrize("name", ["a`b", "a.b", "_rowid", ""])
+@pytest.mark.parametrize(
+    "name", ["a`b", "a.b", "x\0y", "*", "", "_rowid", "_distance", "_score", "_relevance_score"]
+)
 def test_names_of_columns_that_could_not_be_read_again_are_refused(tmp_path, name):
     index = be.Index()
     index.add(["x"], vectors(1), metadata={name: [1]})
