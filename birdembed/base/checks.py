@@ -97,6 +97,13 @@ def check_boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def check_string(name: str, value: Any) -> str:
+    """Return a checked string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {shown(value)}")
+    return value
+
+
 BAD_FILES = ("raise", "skip")
 
 

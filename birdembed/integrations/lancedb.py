@@ -14,16 +14,17 @@ images that you add and images that you search for:
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from birdembed.base.checks import check_choice, check_integer
+from birdembed.base.checks import check_choice, check_integer, check_model, check_string
+from birdembed.base.files import path_text
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.optional import need
+from birdembed.base.text import shown
 from birdembed.base.vectors import as_vectors, check_finite
 from birdembed.images.report import described
 from birdembed.model.shared import shared_model
@@ -77,9 +78,10 @@ class BirdembedFunction(EmbeddingFunction):
     def create(cls, **options: Any) -> BirdembedFunction:
         """Create an embedding function with the given options."""
         if "name" in options:
-            options["name"] = os.fspath(options["name"])
+            options["name"] = path_text(options["name"])
         on_error = options.get("on_error", "null")
         check_choice("on_error", on_error, ("null", "raise"))
+        check_integer("batch_size", options.get("batch_size", 1), 1)
         unknown = [option for option in options if option not in cls.model_fields]
         if unknown:
             raise TypeError(
@@ -182,11 +184,20 @@ def search(
     FingerprintMismatch
         The query and the table come from different models.
     TypeError
-        `k` is not an integer.
+        An argument has another type.
     ValueError
         There is no model to encode an image, or `k` is below 1.
     """
     k = check_integer("k", k, 1)
+    for name, text in (("where", where), ("fingerprint", fingerprint)):
+        if text is not None:
+            check_string(name, text)
+    if not (hasattr(table, "schema") and hasattr(table, "count_rows")):
+        raise TypeError(
+            "table must be an open table, such as Index.to_lancedb returns, got "
+            f"{shown(table)}; open it with lancedb.connect(URI).open_table(NAME)"
+        )
+    k = min(k, max(1, table.count_rows()))  # LanceDB reserves memory for k rows
     asked = query_.interpret(query)
     vectors, single = _query_vectors(asked, table, model, fingerprint)
     found = [_search_one(table, vector, k, where) for vector in vectors]
@@ -214,7 +225,7 @@ def _query_vectors(
     if given is None:
         if model is None:
             raise ValueError("the query is an image; pass model=, or encode the image first")
-        fingerprint = model.fingerprint
+        fingerprint = check_model(model).fingerprint
         given = model.encode(asked.images)
     advice = "search with the model of the table"
     check_same_model("the query", fingerprint, "the table", known, advice)

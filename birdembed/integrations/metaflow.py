@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from birdembed.base.checks import check_boolean
+from birdembed.base.checks import check_boolean, check_integer, check_number, check_string
 from birdembed.base.optional import need
 from birdembed.base.text import readable
 from birdembed.integrations._training_plots import match_grid, png, sample, without_matplotlib
@@ -92,8 +92,8 @@ class MetaflowCallback(Callback):
 
     Raises
     ------
-    ValueError
-        `keep` is below 1.
+    TypeError, ValueError
+        An option has another type, or `keep` is below 1.
     """
 
     def __init__(
@@ -104,9 +104,13 @@ class MetaflowCallback(Callback):
         refresh_every: float = _REFRESH_EVERY,
         keep: int | None = _KEPT,
     ) -> None:
-        if keep is not None and keep < 1:
-            raise ValueError(f"keep must be at least 1 or None, got {keep}")
-        self._card_id, self._pictures = card_id, check_boolean("pictures", pictures)
+        if card_id is not None:
+            check_string("card_id", card_id)
+        check_boolean("pictures", pictures)
+        check_number("refresh_every", refresh_every, 0)
+        if keep is not None:
+            check_integer("keep", keep, 1)
+        self._card_id, self._pictures = card_id, pictures
         self._refresh_every, self._keep = refresh_every, keep
         self._saved: list[dict[str, Any]] = []
         self._steps: list[dict[str, float | None]] = []
@@ -368,14 +372,15 @@ def shard_files(
     Raises
     ------
     ValueError
-        The folder has no images, or `per_shard` is below 1.
+        The folder has no images, or `per_shard` or `most` is below 1.
     FileNotFoundError, NotADirectoryError
         The folder does not exist, or is not a folder.
     """
     from birdembed.images.files import folder_of_images
 
-    if per_shard < 1:
-        raise ValueError(f"per_shard must be at least 1, got {per_shard}")
+    check_integer("per_shard", per_shard, 1)
+    if most is not None:
+        check_integer("most", most, 1)
     names = folder_of_images(folder).whole().names
-    size = max(per_shard, -(-len(names) // most) if most else 0)
+    size = max(per_shard, 0 if most is None else -(-len(names) // most))
     return [names[start : start + size] for start in range(0, len(names), size)]

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from birdembed.base.checks import check_boolean
+from birdembed.base.checks import check_boolean, check_integer, check_number, check_string
 from birdembed.base.optional import need
+from birdembed.base.text import shown
 from birdembed.model.shared import shared_model
 from birdembed.pretrained.registry import DEFAULT_MODEL
 
@@ -72,21 +73,29 @@ def embed_dataset(
     ------
     ValueError
         `dataset` already has a column with one of these names, or has no column `column`. If its
-        columns are not known yet, the error is raised when the dataset is consumed.
+        columns are not known yet, the error is raised when the dataset is consumed. Or a number is
+        too small.
     TypeError
-        `model` has another type.
+        An argument has another type.
     """
-    normalize = check_boolean("normalize_embeddings", normalize_embeddings)
+    check_string("column", column)
+    batch_size = check_integer("batch_size", batch_size, 1)
+    num_cpus = check_number("num_cpus", num_cpus, 0)
+    normalize_embeddings = check_boolean("normalize_embeddings", normalize_embeddings)
+    limits = None if concurrency is None else _limits(concurrency)
+    if not hasattr(dataset, "map_batches"):
+        raise TypeError(
+            "dataset must be a Ray Dataset, such as ray.data.from_items returns, got "
+            f"{shown(dataset)}"
+        )
     given = _sent(model)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     schema = dataset.schema(fetch_if_missing=False)
     if schema is not None:
         _check_columns(list(schema.names), column)
-    least, most = _actors(concurrency, num_cpus)
+    least, most = _as_many_as_fit(num_cpus) if limits is None else limits
     return dataset.map_batches(
         _Embedder,
-        fn_constructor_args=(given, column, max(1, int(num_cpus)), normalize),
+        fn_constructor_args=(given, column, max(1, int(num_cpus)), normalize_embeddings),
         batch_format="pyarrow",
         batch_size=batch_size,
         compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
@@ -103,12 +112,23 @@ def _sent(model: Any) -> Any:
     raise TypeError(f"model must be a Model, a name or a folder, got {type(model).__name__}")
 
 
-def _actors(concurrency: int | tuple[int, int] | None, num_cpus: float) -> tuple[int, int]:
-    """Return the minimum and maximum number of actors."""
-    if concurrency is None:
-        processors = ray.cluster_resources().get("CPU", 1)
-        return 1, max(1, int(processors / num_cpus) if num_cpus else 1)
-    return (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
+def _limits(concurrency: int | tuple[int, int]) -> tuple[int, int]:
+    """Return the checked minimum and maximum number of actors."""
+    if not isinstance(concurrency, (tuple, list)):
+        number = check_integer("concurrency", concurrency, 1)
+        return number, number
+    if len(concurrency) != 2:
+        raise ValueError(
+            f"concurrency must be a number, or minimum and maximum, got {shown(concurrency)}"
+        )
+    least = check_integer("the minimum of concurrency", concurrency[0], 1)
+    return least, check_integer("the maximum of concurrency", concurrency[1], least)
+
+
+def _as_many_as_fit(num_cpus: float) -> tuple[int, int]:
+    """Return the minimum and maximum number of actors for the CPUs of the cluster."""
+    processors = ray.cluster_resources().get("CPU", 1)
+    return 1, max(1, int(processors / num_cpus) if num_cpus else 1)
 
 
 def _check_columns(names: list[str], column: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from birdembed.base.checks import check_integer
+from birdembed.base.checks import check_integer, check_string
 from birdembed.base.fingerprints import check_same_model
 from birdembed.base.makers import Maker
 from birdembed.base.text import composed, shown, some
@@ -50,8 +50,8 @@ class Rows:
         fingerprint: str | None = None,
         maker: Maker | None = None,
     ):
-        if not isinstance(fingerprint, (str, type(None))):
-            raise TypeError(f"fingerprint must be a string, got {shown(fingerprint)}")
+        if fingerprint is not None:
+            check_string("fingerprint", fingerprint)
         self.dim = None if dim is None else check_integer("dim", dim, 1)
         self.fingerprint = fingerprint
         self.maker = maker
@@ -87,8 +87,8 @@ class Rows:
 
     def with_fingerprint(self, fingerprint: str | None) -> Rows:
         """Return the same table with another fingerprint."""
-        if not isinstance(fingerprint, (str, type(None))):
-            raise TypeError(f"fingerprint must be a string, got {shown(fingerprint)}")
+        if fingerprint is not None:
+            check_string("fingerprint", fingerprint)
         rows = copy.copy(self)
         rows.fingerprint = fingerprint
         return rows

@@ -232,6 +232,8 @@ def test_search_of_the_table(tmp_path, model, photos):
     assert many.ids.shape == (2, 4)
     assert set(many.labels.ravel()) == {"ROBIN"}
     assert many[1][0].id == "ROBIN/1.png"
+    every = bridge.search(table, vectors(1, dim=2048), 10**12)
+    assert len(every.ids[0]) == table.count_rows()  # of one query, and not an overflow
     with pytest.raises(ValueError, match="pass model="):
         bridge.search(table, path)
     with pytest.raises(ValueError, match="k must be"):

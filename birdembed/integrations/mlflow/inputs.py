@@ -6,7 +6,7 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +17,7 @@ from birdembed.base.checks import is_missing
 from birdembed.base.text import shown
 from birdembed.images.pillow import is_pil
 from birdembed.images.pillow_open import opened
-from birdembed.images.sources import is_single, only_column, source_of
+from birdembed.images.sources import EXPECTED, is_single, only_column, source_of
 
 _COLUMN = "image"
 _SHORTEST = 64  # characters of the base64 text of an image; a shorter text is a path
@@ -53,6 +53,8 @@ def images_of(data: Any, skip: bool = False) -> tuple[Any, Any]:
         return (pixels if pixels.ndim == 4 else pixels[None]), None
     if is_single(data):
         return _cells([data], skip), None
+    if not isinstance(data, Iterable):
+        raise TypeError(f"the input must hold images, got {shown(data)}: {EXPECTED}, or many")
     index = data.index if hasattr(data, "iloc") else None  # of a Series
     return _cells(only_column("the input", data), skip), index
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from birdembed.base.checks import check_choice, is_missing
+from birdembed.base.checks import check_choice, check_integer, is_missing
+from birdembed.base.text import shown
 from birdembed.images.verify import verify
 from birdembed.integrations.mlflow.inputs import images_of
 from birdembed.model.load import load_model
@@ -104,13 +105,16 @@ def load_scorer(path: str) -> Scorer:
 
 
 def _checked(params: Mapping[str, Any] | None) -> dict[str, Any]:
-    unknown = sorted(set(params or {}) - set(DEFAULTS))
+    """Return all params of a prediction, checked."""
+    if not isinstance(params, (Mapping, type(None))):
+        raise TypeError(f"params must be a dict, got {shown(params)}")
+    unknown = [name for name in params or {} if name not in DEFAULTS]
     if unknown:
-        raise ValueError(f"params has {unknown[0]!r}; the params are {', '.join(DEFAULTS)}")
+        raise ValueError(f"params has {shown(unknown[0])}; the params are {', '.join(DEFAULTS)}")
     options = {**DEFAULTS, **(params or {})}
     for name, choices in (("task", TASKS), ("on_error", ON_ERROR)):
         check_choice(f"params[{name!r}]", options[name], choices)
-    options["k"] = int(options["k"])
+    options["k"] = check_integer("params['k']", options["k"], 1)
     return options
 
 
