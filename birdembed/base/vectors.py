@@ -32,7 +32,8 @@ def as_vectors(
     TypeError
         The dtype is not float16, float32 or float64.
     ValueError
-        The array does not have two dimensions (or one, if that is allowed).
+        The array does not have two dimensions (or one, if that is allowed), or a number is too
+        large for float32.
     """
     array = as_array(value, name)
     if array.dtype.type not in _FLOATS:
@@ -45,10 +46,22 @@ def as_vectors(
         raise ValueError(f"{name} must have {wanted}, got {array.ndim} (shape {array.shape})")
     if single:
         array = array[np.newaxis]
-    # Values too large for float32 become infinity, which the search rejects or ignores.
     with np.errstate(over="ignore"):
-        array = np.require(array, np.float32, ["C", "A"])
-    return array, single
+        vectors = np.require(array, np.float32, ["C", "A"])
+    if array.dtype == np.float64:
+        _check_range(array, vectors, name)
+    return vectors, single
+
+
+def _check_range(wide: NDArray[np.float64], vectors: NDArray[np.float32], name: str) -> None:
+    """Raise a ValueError for a finite number that became infinity in float32."""
+    rows = np.flatnonzero(~finite_rows(vectors))
+    large = rows[(np.isinf(vectors[rows]) & np.isfinite(wide[rows])).any(axis=1)]
+    if len(large):
+        raise ValueError(
+            f"{name}: row {large[0]} has a number that is too large for float32 (above "
+            f"{np.finfo(np.float32).max:.2g}); divide the row by its length"
+        )
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
 import sys
 import textwrap
@@ -67,6 +68,15 @@ def _last_column(row: str) -> int:
     return max((gap.end() for gap in re.finditer(r"(?<=\S) {2,}", row.rstrip())), default=0)
 
 
+def _is_number(word: str) -> bool:
+    """Return whether a word is a number, such as a negative value of an option."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
 class _Store(argparse.Action):
     """Store the value of an argument."""
 
@@ -121,14 +131,24 @@ class Parser(argparse.ArgumentParser):
         return list(self._kept)
 
     def check_options(self, words: Iterable[str]) -> None:
-        """Exit with an error that suggests similar options if a long option does not exist."""
-        known = ["--help", *(word for action in self._kept for word in action.option_strings)]
+        """Exit with an error if an option does not exist; suggest similar ones."""
+        known = ["-h", "--help", *(word for one in self._kept for word in one.option_strings)]
         for word in words:
             name = word.split("=")[0]
             if word == "--":
                 return
-            if name.startswith("--") and not any(one.startswith(name) for one in known):
-                self.error(f"unknown option {name}{did_you_mean(name, known)}")
+            if name.startswith("--"):
+                if not any(one.startswith(name) for one in known):
+                    self._unknown_option(name, word, did_you_mean(name, known))
+            elif word.startswith("-") and word != "-" and not _is_number(word):
+                if word[:2] not in known:  # a value may follow without a space, as in -k3
+                    self._unknown_option(word, word)
+
+    def _unknown_option(self, name: str, word: str, similar: str = "") -> NoReturn:
+        """Exit with an error that names an option, or the way to name a file that begins with -."""
+        if os.path.lexists(word):
+            similar = f"; for the file of this name write ./{word}"
+        self.error(f"unknown option {name}{similar}")
 
 
 def parse(

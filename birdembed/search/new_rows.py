@@ -38,6 +38,8 @@ class NewRows(NamedTuple):
             labels = [labels] if labels is None or isinstance(labels, str) else labels
         names = _unique_ids(ids)
         n = len(names)
+        if single and not vectors.size:  # an empty list: no rows, rather than one without numbers
+            vectors = vectors[:0]
         if len(vectors) != n:
             raise ValueError(f"ids and embeddings have different lengths: {n} and {len(vectors)}")
         tags = columns_.strings(labels, n, "labels")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdembed.base.public import public
+from birdembed.base.text import counted, shown
 
 if TYPE_CHECKING:
     import pandas
@@ -110,7 +112,7 @@ class SearchResult:
         """Return one match, or the result of one query; for a slice a list of these."""
         if isinstance(i, slice):
             return [self[row] for row in range(len(self))[i]]
-        i = range(len(self))[i]
+        i = self._position(i)
         if self._single:
             return Match(self.ids[i], self.labels[i], float(self.scores[i]), self.paths[i])
         there = self.indices[i] >= 0
@@ -125,6 +127,20 @@ class SearchResult:
             self.threshold,
             None if self._best is None else [self._best[i]],
         )
+
+    def _position(self, i: Any) -> int:
+        """Return the number of a match or query from 0; negative ones count from the end."""
+        what = "match" if self._single else "query"
+        try:
+            return range(len(self))[operator.index(i)]
+        except TypeError:
+            raise TypeError(
+                f"the number of a {what} must be an int or a slice, got {shown(i)}; for all "
+                "matches use .ids, .labels, .scores or .to_pandas()"
+            ) from None
+        except IndexError:
+            there = counted(len(self), what, "matches" if self._single else "queries")
+            raise IndexError(f"no {what} {i}: this result has {there}, numbered from 0") from None
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over matches, or over the results of the queries."""

@@ -221,6 +221,8 @@ class Rows:
         """Return a table with added rows; see `added`."""
         names, vectors, tags, columns = new
         n = len(names)
+        if not n and not vectors.shape[1]:
+            return self  # of an empty list the dimension is unknown
         self._check_vectors(names, vectors, fingerprint)
         places = [self.place(name) for name in names]
         known = [name for name, row in zip(names, places, strict=True) if row is not None]

@@ -77,6 +77,19 @@ def test_what_was_meant(words, expected, capsys):
     assert "--help" in line
 
 
+def test_files_that_begin_with_a_dash(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("-dash.jpg", "--dash.jpg", "-5.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+        for words in ([name], [name, "b.jpg"], ["b.jpg", name]):
+            assert main(["verify", *words]) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert f"unknown option {name}; for the file of this name write ./{name} " in line
+        for words in ([f"./{name}"], ["--", name]):
+            assert main(["verify", *words]) == 1  # it was read
+            assert "not a JPEG" in capsys.readouterr().out
+
+
 def test_options_may_be_shortened(capsys):
     assert main(["info", "--js"]) == 0
     assert capsys.readouterr().out.startswith("{")

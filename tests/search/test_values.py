@@ -351,3 +351,49 @@ def test_names_of_files_that_are_no_utf_8_in_pandas():
     assert (found["rank"].dtype, found["score"].dtype) == ("int64", "float64")
     plain = index.search(EYE[1], k=1).to_pandas()
     assert (plain["rank"].dtype, plain["score"].dtype) == ("int64", "float64")
+
+
+def test_numbers_too_large_for_float32():
+    index = be.Index()
+    index.add(["x"], np.eye(1, 4, dtype="f4"))
+    large = np.eye(2, 4)
+    large[1, 2] = 1e39
+    message = "row 1 has a number that is too large for float32"
+    for call in (
+        lambda: index.add(["y", "z"], large),
+        lambda: index.search(large),
+        lambda: be.cosine_similarity(large),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    for wrong in (np.inf, np.nan):
+        with pytest.raises(ValueError, match="contain NaN or infinity"):
+            index.add("y", [wrong, 0, 0, 0])
+
+
+def test_empty_lists_add_nothing():
+    for index in (be.Index(), be.Index(4)):
+        dim = index.dim
+        index.add([], [])
+        index.add([], [], labels=[])
+        assert (len(index), index.dim) == (0, dim)
+        index.add(["x"], np.eye(1, 4))
+        index.add([], [])
+        assert index.ids.tolist() == ["x"]
+    with pytest.raises(ValueError, match="different lengths: 1 and 0"):
+        index.add(["y"], [])
+
+
+def test_a_match_that_is_not_there():
+    index = be.Index()
+    index.add(["x", "y"], np.eye(2, 4, dtype="f4"))
+    one, many = index.search(np.eye(4)[0], k=1), index.search(np.eye(2, 4))
+    assert one[-1].id == one[np.int64(0)].id == "x"
+    for result, number, message in (
+        (one, 5, "no match 5: this result has 1 match, numbered from 0"),
+        (many, -3, "no query -3: this result has 2 queries, numbered from 0"),
+    ):
+        with pytest.raises(IndexError, match=message):
+            result[number]
+    with pytest.raises(TypeError, match=r"a match must be an int or a slice, got 'ids'.*\.ids"):
+        one["ids"]
