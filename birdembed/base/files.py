@@ -86,6 +86,18 @@ def why_impossible(path: str) -> str:
     return ""
 
 
+def file_text(path: str | os.PathLike[str]) -> str:
+    """Return the path of a file as a string; raise an `IsADirectoryError` for that of a folder.
+
+    `Path` ignores a separator at the end, so the file would have another name than the given one.
+    """
+    text = path_text(path)
+    if os.path.basename(text) in ("", ".", ".."):
+        what = "expected a file, got the name of a folder; leave out the / at the end"
+        raise IsADirectoryError(errno.EISDIR, what, text)
+    return text
+
+
 def with_path(error: OSError, path: str | os.PathLike[str]) -> OSError:
     """Return an error of the same type with `path` in its message."""
     if error.errno is None:
@@ -300,7 +312,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     and, if permitted, its owner. For a link, the file it points to is replaced. An `OSError` about
     the temporary name or a folder above it is raised with `path` instead.
     """
-    target = Path(os.path.realpath(path_text(path)))  # a link keeps pointing to the file
+    target = Path(os.path.realpath(file_text(path)))  # a link keeps pointing to the file
     if target.exists() and not target.is_file():  # /dev/null, or a folder
         code = errno.EISDIR if target.is_dir() else errno.EINVAL
         raise OSError(code, "only a regular file can be replaced", str(path))

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from birdembed.base.files import replacing
+from birdembed.base.files import file_text, replacing
 from birdembed.base.optional import need
 from birdembed.cli import common
 from birdembed.cli.inputs import files_of
@@ -59,6 +59,7 @@ def need_target(path: str, inputs: Iterable[str] = ()) -> None:
     OSError
         The folder does not exist or is not writable, or the file is one of the inputs.
     """
+    file_text(path)
     if ending(path) == ".parquet":
         need("pyarrow.parquet", "parquet", "Parquet")
     if os.path.exists(path) and not os.path.isfile(path):

@@ -116,6 +116,15 @@ def test_of_a_link_the_file_it_points_to_is_replaced(tmp_path):
     assert (tmp_path / "far" / "x").read_text() == "new"
 
 
+@pytest.mark.parametrize("end", ["/", "//", "/.", "/.."])
+def test_the_name_of_a_folder_is_not_that_of_a_file(tmp_path, end):
+    index = be.Index()
+    index.add(["x"], np.eye(1, 4))
+    with pytest.raises(IsADirectoryError, match="leave out the / at the end"):
+        index.save(f"{tmp_path}/birds.index{end}")
+    assert os.listdir(tmp_path) == []
+
+
 def test_pipes_and_devices_are_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/null", tmp_path):

@@ -115,3 +115,22 @@ def test_a_database_is_checked_before_the_model_loads(words, reason, place, unlo
     assert main(["index", "ph", "--lancedb", "base", "--cache", "kept", *words]) == 1
     assert re.search(reason, one_line_error(capsys))
     assert not (place / "base").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["embed", "ph", "-o", "x.csv/"],
+        ["embed", "ph", "-o", "x.npy/."],
+        ["index", "ph", "-o", "x.index/"],
+        ["identify", "ph", "-o", "x.json//"],
+        ["export", "-o", "x.onnx/"],
+        ["search", "ph", "q.png", "--plot", "x.png/"],
+        ["demo", "-o", "x.png/"],
+    ],
+)
+def test_the_name_of_a_folder_is_not_that_of_a_file(words, place, unloadable, capsys):
+    before = content(place)
+    assert main(words) == 1
+    assert f"{words[-1]}: expected a file, got the name of a folder" in one_line_error(capsys)
+    assert content(place) == before
