@@ -104,7 +104,8 @@ def print_table(values: dict[str, Any]) -> None:
     rows = {name: value for name, value in values.items() if value is not None}
     width = max(map(len, rows), default=0)
     for name, value in rows.items():
-        print(f"{name:<{width}}  {f'{value:.4f}' if isinstance(value, float) else value}")
+        shown = f"{value:.4f}" if isinstance(value, float) else in_one_line(str(value))
+        print(f"{name:<{width}}  {shown}")
 
 
 def positive(word: str) -> int:

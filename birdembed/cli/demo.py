@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from birdembed.base.text import counted
+from birdembed.base.text import counted, in_one_line
 from birdembed.cli import common, output
 
 if TYPE_CHECKING:
@@ -193,7 +193,8 @@ def print_examples(groups: dict[bool, dict[str, list[Any]]], known: dict[str, st
         for label in sorted(answers, key=lambda label: (verdicts[label] != "right", label))[:most]:
             answer = answers[label]
             said = answer.full_names()[0] if answer.known else "none of the known species"
-            print(f"    {verdicts[label]:6}  {label[:24]:24}  {said} ({answer.score:.2f})")
+            name = in_one_line(label)[:24]
+            print(f"    {verdicts[label]:6}  {name:24}  {in_one_line(said)} ({answer.score:.2f})")
 
 
 def verdict_on(answer: be.Identification, label: str | None) -> str:
@@ -240,7 +241,7 @@ def show(args: argparse.Namespace, pictures: DemoPictures) -> None:
     try:
         figure = draw(stages, pictures.data.names)
     except ImportError as error:
-        common.say(f"no plot: {error}")
+        common.say(f"no plot: {common.one_line(error)}")
         return
     output.save_figure(figure, args.output)
     print(f"\nThe plot: {args.output}")

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.files import check_creatable, made_folder
+from birdembed.base.text import in_one_line
 from birdembed.cli import common, output
 from birdembed.cli.inputs import (
     LABELLED,
@@ -128,15 +129,16 @@ def print_details(result: be.Evaluation, losses: list[Any]) -> None:
     confused = result.most_confused()
     print("\nmost confused" if confused else "\nmost confused: none")
     for one in confused:
-        print(f"  {one.pictures:>4}  {one.share:6.1%}  {one.true} -> {one.found}")
+        pair = in_one_line(f"{one.true} -> {one.found}")
+        print(f"  {one.pictures:>4}  {one.share:6.1%}  {pair}")
     print("\nhighest loss")
     for one in losses:
-        print(f"  {one.loss:7.3f}  {one.label} -> {one.found}  {one.path}")
+        print(f"  {one.loss:7.3f}  {in_one_line(f'{one.label} -> {one.found}  {one.path}')}")
     keys = [k for k in SCORES if k in _first(result.per_class)]
     print("\nn, " + ", ".join(keys) + " per species")
     for name, row in sorted(result.per_class.items(), key=lambda item: item[1][keys[0]] or 0):
         numbers = "  ".join("     -" if row[k] is None else f"{row[k]:.4f}" for k in keys)
-        print(f"  {row['n']:>4}  {numbers}  {name}")
+        print(f"  {row['n']:>4}  {numbers}  {in_one_line(name)}")
 
 
 def _first(table: dict[str, Any]) -> dict[str, Any]:
@@ -231,7 +233,7 @@ def run(args: argparse.Namespace) -> int:
     bad = [*(common.failures_of(reference) if reference else ()), *(result.failures or ())]
     common.list_failures(bad)
     for pair in (result.duplicates or ())[:20]:
-        common.say(f"copy: {pair.path} is also in the reference: {pair.other}")
+        common.say(in_one_line(f"copy: {pair.path} is also in the reference: {pair.other}"))
     losses = []
     if args.details or args.plots:
         losses = be.top_losses(model, data, reference=reference)

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from birdembed.base.files import made_folder
+from birdembed.base.text import in_one_line, some
 from birdembed.cli import common
 from birdembed.cli.finetune_checks import (
     check_output,
@@ -168,7 +169,8 @@ def _read_photos(args: argparse.Namespace) -> _Photos:
     unknown = _read_unknown(args.unknown, failures)
     copies = be.find_duplicates(valid, train) if valid is not None else []
     for pair in copies[:10]:
-        common.say(f"copy: {pair.path} is also among the training photos: {pair.other}")
+        copy = f"copy: {pair.path} is also among the training photos: {pair.other}"
+        common.say(in_one_line(copy))
     if copies:
         count = len({pair.path for pair in copies})
         common.say(
@@ -196,7 +198,6 @@ def _read_train(word: str, failed: list[Any]) -> be.ImageFolder:
     """Return the photos of TRAIN; raise a ValueError if a species has none that can be read."""
     import numpy as np
 
-    from birdembed.base.text import some
     from birdembed.data.parts import parts_of
     from birdembed.training.classes import check_train
 

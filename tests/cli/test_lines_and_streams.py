@@ -54,6 +54,23 @@ def test_every_name_is_one_line(birds, small, tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
+def test_every_species_is_one_line(small, tmp_path, capsys):
+    """Folders of species with a line break in their name, and copies of their photos."""
+    for number, name in enumerate(("a\nb", "c\rd")):
+        for part in ("one", "two"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for place in range(2):
+                pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / part / name / f"{place}\n.png")
+    words = ["evaluate", str(tmp_path / "one"), "--details", "--model", small]
+    assert main([*words, "--reference", str(tmp_path / "two")]) == 0
+    shown = capsys.readouterr()
+    assert "a\\nb" in shown.out
+    assert sum("a\\nb/" in line and "\\n.png" in line for line in shown.out.splitlines()) == 2
+    assert all(line.startswith("copy: ") for line in shown.err.splitlines())
+    assert "\r" not in shown.out + shown.err
+
+
 def run(words, **options):
     return subprocess.run(
         ["sh", "-c", words, "sh", sys.executable],
