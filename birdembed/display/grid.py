@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from birdembed.base.text import shortened
+from birdembed.base.checks import check_integer
+from birdembed.base.text import shortened, shown
 from birdembed.display.html import ASKED, RIGHT, WRONG
 from birdembed.images.sources import is_image
 from birdembed.images.thumbnails import thumbnail
@@ -122,9 +123,13 @@ def plot_grid(
 
     Raises
     ------
+    TypeError
+        `results` are no results of a search, or `queries` no sequence.
     ValueError
         The sequences differ in length.
     """
+    max_queries = check_integer("max_queries", max_queries, 1)
+    max_matches = check_integer("max_matches", max_matches, 1)
     asked, rows = _paired(queries, results)
     right = _texts(expected, len(rows), "expected")
     below = _texts(captions, len(rows), "captions")
@@ -142,10 +147,22 @@ def plot_grid(
 def _paired(queries: Any, results: _Result | Sequence[_Result]) -> tuple[list[Any], list[_Result]]:
     """Return the queries and their results as lists, also for a single query."""
     single = _is_of_one_query(results)
-    rows: list[_Result] = [results] if single else list(results)  # type: ignore[list-item]
+    rows: list[_Result] = [results] if single else _results(results)  # type: ignore[list-item]
     if single and not _is_list(queries):
         return [queries], rows
     return list(_each(queries, len(rows))), rows
+
+
+def _results(results: Any) -> list[Any]:
+    """Return the result of each query as a list; raise a TypeError for anything else."""
+    rows = list(results) if isinstance(results, Iterable) else [results]
+    wrong = [row for row in rows if not _is_of_one_query(row)]
+    if wrong:
+        raise TypeError(
+            "results must be a SearchResult, such as Index.search returns, or a sequence of them, "
+            f"got {shown(wrong[0])}"
+        )
+    return rows
 
 
 def _row_of_tiles(
@@ -177,6 +194,8 @@ def plot_losses(
     -------
     matplotlib.figure.Figure
     """
+    columns = check_integer("columns", columns, 1)
+    _check_results("losses", losses, "top_losses")
     tiles = [
         Tile(
             loss.path,
@@ -208,14 +227,23 @@ def plot_duplicates(
     -------
     matplotlib.figure.Figure
     """
+    columns = check_integer("columns", columns, 1)
+    max_pairs = check_integer("max_pairs", max_pairs, 1)
+    _check_results("pairs", pairs, "find_duplicates")
     tiles: list[Tile] = []
-    for pair in pairs[:max_pairs]:
+    for pair in list(pairs)[:max_pairs]:
         color = RIGHT if pair.label == pair.other_label else WRONG
         left = [pair.label, _name(pair.path, None), f"score {pair.score:.3f}"]
         right = [pair.other_label, _name(pair.other, None)]
         tiles += [Tile(pair.path, left, color), Tile(pair.other, right, color)]
     rows = [tiles[i : i + 2 * columns] for i in range(0, len(tiles), 2 * columns)]
     return draw(rows, title=title, pairs=True)
+
+
+def _check_results(name: str, values: Any, function: str) -> None:
+    """Raise a TypeError unless the values are a sequence, such as a function returns."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be what {function} returns, got {shown(values)}")
 
 
 def draw(
@@ -336,7 +364,11 @@ def _is_list(value: Any) -> bool:
 def _each(queries: Any, n: int) -> Sequence[Any]:
     if queries is None:
         return [None] * n
-    return [queries] if is_image(queries) else queries
+    if is_image(queries):
+        return [queries]
+    if not isinstance(queries, Iterable):
+        raise TypeError(f"queries must be images, got {shown(queries)}")
+    return list(queries)
 
 
 def _name(image: Any, query: Any) -> str:

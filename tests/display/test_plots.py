@@ -172,6 +172,25 @@ def test_losses(photos, tmp_path):
     drawn(be.plot_losses([]), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: be.plot_grid([], None), "results must be a SearchResult, .* got None"),
+        (lambda: be.plot_grid(["a.jpg"], [3]), "results must be a SearchResult, .* got 3"),
+        (lambda: be.plot_grid([], [], max_queries=0), "max_queries must be at least 1, got 0"),
+        (lambda: be.plot_grid([], [], max_matches="3"), "max_matches must be an int, got '3'"),
+        (lambda: be.plot_grid(3, []), "queries must be images, got 3"),
+        (lambda: be.plot_losses(None), "losses must be what top_losses returns, got None"),
+        (lambda: be.plot_losses([], columns=0), "columns must be at least 1, got 0"),
+        (lambda: be.plot_duplicates(None), "pairs must be what find_duplicates returns, got None"),
+        (lambda: be.plot_duplicates([], columns=2.5), "columns must be an int, got 2.5"),
+    ],
+)
+def test_wrong_arguments_of_grids_are_named(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()
+
+
 def test_per_class(tmp_path):
     rows, labels = clouds(3, 6, 16, spread=0.3)
     result = be.retrieval_metrics(rows, labels)
