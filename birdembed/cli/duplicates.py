@@ -1,8 +1,9 @@
 """Find photos that show the same picture, in groups.
 
 A copy in another size or quality, or mirrored, counts as the same picture. No model is needed: the
-command compares pixels, not vectors. Prints one path per line, with an empty line between groups;
-the most similar groups come first. Files that cannot be read are skipped and listed.
+command compares pixels, not vectors. A link to one of the photos is no copy. Prints one path per
+line, with an empty line between groups; the most similar groups come first. Files that cannot be
+read are skipped and listed.
 
 --json prints `groups`, each with `paths` and `score` (the highest --threshold at which the photos
 still form one group), and `failures`, each with `id` (the path) and `reason`.

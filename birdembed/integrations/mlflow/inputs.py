@@ -53,9 +53,9 @@ def images_of(data: Any, skip: bool = False) -> tuple[Any, Any]:
         return (pixels if pixels.ndim == 4 else pixels[None]), None
     if is_single(data):
         return _cells([data], skip), None
+    index = data.index if hasattr(data, "iloc") else None  # of a Series
     if not isinstance(data, Iterable):
         raise TypeError(f"the input must hold images, got {shown(data)}: {EXPECTED}, or many")
-    index = data.index if hasattr(data, "iloc") else None  # of a Series
     return _cells(only_column("the input", data), skip), index
 
 
