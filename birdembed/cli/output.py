@@ -16,6 +16,12 @@ from birdembed.cli import common
 from birdembed.cli.inputs import files_of
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
+#: Module, extra and name of the formats that a library writes. Plots are not among them, because
+#: `demo` and `evaluate` have results to print without one.
+_LIBRARIES = {
+    ".parquet": ("pyarrow.parquet", "parquet", "Parquet"),
+    ".onnx": ("onnx", "onnx", "ONNX"),
+}
 NAMES = common.ANY_TEXT  # writes a file name that is not UTF-8 with its original bytes
 
 
@@ -60,8 +66,8 @@ def need_target(path: str, inputs: Iterable[str] = ()) -> None:
         The folder does not exist or is not writable, or the file is one of the inputs.
     """
     file_text(path)
-    if ending(path) == ".parquet":
-        need("pyarrow.parquet", "parquet", "Parquet")
+    if ending(path) in _LIBRARIES:
+        need(*_LIBRARIES[ending(path)])
     if os.path.exists(path) and not os.path.isfile(path):
         raise FileExistsError(f"cannot write {path}: it exists, but is not a file")
     parent = Path(path).resolve().parent

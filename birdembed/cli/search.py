@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from birdembed.base.optional import need
 from birdembed.base.text import in_one_line
 from birdembed.cli import common, output
 from birdembed.cli.inputs import (
@@ -112,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
         )
     images = common.images_of(args)
     if args.plot:
+        need("matplotlib", "plot", "--plot")
         output.need_target(args.plot, [args.index])
         output.check_not_read(args.plot, images.paths)
     model, index = common.open_index(args, args.index, _cache)

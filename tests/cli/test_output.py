@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,20 @@ def test_the_name_of_a_folder_is_not_that_of_a_file(words, place, unloadable, ca
     assert main(words) == 1
     assert f"{words[-1]}: expected a file, got the name of a folder" in one_line_error(capsys)
     assert content(place) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "extra"),
+    [
+        (["embed", "ph", "-o", "x.parquet"], "pyarrow.parquet", "parquet"),
+        (["identify", "ph", "-o", "x.parquet"], "pyarrow.parquet", "parquet"),
+        (["export", "-o", "x.onnx"], "onnx", "onnx"),
+        (["search", "ph", "q.png", "--plot", "x.png"], "matplotlib", "plot"),
+    ],
+)
+def test_a_library_is_missed_before_the_model_loads(
+    words, module, extra, place, unloadable, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main(words) == 1
+    assert f"pip install 'birdembed[{extra}]'" in one_line_error(capsys)
