@@ -140,15 +140,12 @@ def _check_forms(names: Sequence[str]) -> None:
 
 
 def _given_ids(ids: Iterable[Any]) -> list[str]:
-    """Return ids as strings; numbers are refused, as in every other call with ids."""
+    """Return ids as strings; numbers are accepted too."""
     given = listed(ids, "ids", "of strings")
     for row, name in enumerate(given):
-        if not isinstance(name, str):
-            what = "a missing value" if is_missing(name) else type(name).__name__
-            advice = "" if is_missing(name) else "; convert them with map(str, ids)"
-            raise TypeError(
-                f"ids must hold strings, got {what} ({shown(name)}) at position {row}{advice}"
-            )
+        if not isinstance(name, (str, int)):
+            what = "a missing value" if is_missing(name) else f"{type(name).__name__}"
+            raise TypeError(f"ids must hold strings, got {what} ({shown(name)}) at position {row}")
     return list(map(str, given))
 
 
