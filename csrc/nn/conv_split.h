@@ -1,5 +1,5 @@
-/* The convolutions of nn/split.h as steps of a plan. nn/conv_table.h says which ones use them instead
- * of oneDNN's kernels or Winograd's. */
+/* The convolutions of nn/split.h as steps of a plan. nn/conv_table.h says which ones use them
+ * instead of oneDNN's kernels or Winograd's. */
 #ifndef BIRD_NN_CONV_SPLIT_H
 #define BIRD_NN_CONV_SPLIT_H
 

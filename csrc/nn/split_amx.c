@@ -118,8 +118,8 @@ CODE void split_panels(const bird_split *of, const split_data *data, int first, 
 
 /* --- products -------------------------------------------------------------------------- */
 
-/* Add the products of the lines in tiles 4 and 5 with the weights of 16 filters at `a` and at `b` to
- * the sums in tiles 0 to 3. */
+/* Add the products of the lines in tiles 4 and 5 with the weights of 16 filters at `a` and at `b`
+ * to the sums in tiles 0 to 3. */
 WORD void add_products(const char *a, const char *b, const bool both) {
     _tile_loadd(6, a, SPLIT_LINE);
     _tile_loadd(7, b, SPLIT_LINE);

@@ -1,4 +1,5 @@
-/* What nn/split.c and nn/split_amx.c share: the layout of the panels, and the kernel's functions. */
+/* What nn/split.c and nn/split_amx.c share: the layout of the panels, and the functions of the
+ * kernel. */
 #ifndef BIRD_NN_SPLIT_SHAPE_H
 #define BIRD_NN_SPLIT_SHAPE_H
 
@@ -30,7 +31,8 @@ static inline int split_area(const bird_split *of) {
     return of->side == 1 ? of->oh * of->ow : (of->ih + 2) * split_width(of);
 }
 
-/* Pixels that the panels hold for some rows. With 3x3 filters, the rows are those of whole images. */
+/* Pixels that the panels hold for some rows. With 3x3 filters, these are the rows of whole
+ * images. */
 static inline int split_pixels(const bird_split *of, int rows) {
     return of->side == 1 ? rows * of->ow : rows / of->oh * split_area(of);
 }
@@ -80,8 +82,8 @@ typedef struct split_data {
 void split_begin(split_state *before);
 void split_end(const split_state *before);
 
-/* Write part `part` of the panels for `rows` rows of output pixels from `first` on, counted over all
- * images. */
+/* Write part `part` of the panels for `rows` rows of output pixels from `first` on, counted over
+ * all images. */
 void split_panels(const bird_split *of, const split_data *data, int first, int rows, int part);
 
 /* Compute block `block` (32 pixels) of these rows for 32 filters. */

@@ -1,6 +1,6 @@
-/* Compare convolutions of split numbers with plain loops in double precision. Small integers have no
- * low half, so the result must be exact. With other numbers it must be close, and have the same bits
- * however the work is divided. */
+/* Compare convolutions of split numbers with plain loops in double precision. Small integers have
+ * no low half, so the result must be exact. With other numbers it must be close, and have the same
+ * bits however the work is divided. */
 #include <math.h>
 
 #include "nn/split.h"
