@@ -1,6 +1,6 @@
 #include "nn/conv_split.h"
 
-#include "nn/packed_build.h"
+#include "nn/conv_transformed.h"
 #include "nn/plan_build.h"
 #include "nn/split.h"
 
@@ -18,39 +18,19 @@ static void split_3x3(float *to, const float *plain, int oc, int ic, int n_threa
     bird_split_weights(to, plain, oc, ic, 3, n_threads);
 }
 
-/* Add the split weights and the bias as values. */
-static bird_status constants(bird_plan *plan, bird_value *weights, bird_value *bias,
-                             const bird_conv *conv, bird_packed *packed, int key,
-                             bird_error *err) {
-    bird_status status = BIRD_OK;
-    const int side = conv->kernel, count = conv->oc * conv->ic * side * side;
-    dnnl_memory_desc_t plain_md = NULL, split_md = NULL;
-    void *data;
-    float *bias_data;
-
-    BIRD_TRY(bird_tensor_md(&plain_md, conv->oc, conv->ic, side, side, dnnl_oihw, err));
-    BIRD_TRY(bird_floats_md(&split_md, (size_t)count, err));
-    BIRD_TRY(bird_packed_get(packed, &data, &bias_data, NULL, key, split_md, plain_md,
-                             side == 1 ? split_1x1 : split_3x3, err));
-    BIRD_TRY(bird_plan_vector(plan, weights, count, data, err));
-    BIRD_TRY(bird_plan_vector(plan, bias, conv->oc, bias_data, err));
-cleanup:
-    dnnl_memory_desc_destroy(split_md);
-    dnnl_memory_desc_destroy(plain_md);
-    return status;
-}
-
 bird_status bird_split_conv_inference(bird_plan *plan, bird_value *dst, bird_value src,
                                       bird_value residual, const bird_conv *conv, bool relu,
                                       bird_packed *packed, int key, bird_error *err) {
     bird_status status = BIRD_OK;
     const bool sum = residual != BIRD_NO_VALUE;
     const bird_split of = bird_split_of(conv, sum, relu, bird_plan_threads(plan));
+    const size_t count = (size_t)(of.oc * of.side * of.side) * (size_t)of.ic;
     dnnl_memory_desc_t src_md = NULL, dst_md = NULL;
     bird_value weights, bias, made, scratch;
 
     *dst = BIRD_NO_VALUE;
-    BIRD_TRY(constants(plan, &weights, &bias, conv, packed, key, err));
+    BIRD_TRY(bird_conv_transformed(plan, &weights, &bias, conv, count,
+                                   of.side == 1 ? split_1x1 : split_3x3, packed, key, err));
     BIRD_TRY(bird_tensor_md(&src_md, of.n, of.ic, of.ih, of.iw, dnnl_nhwc, err));
     BIRD_TRY(bird_tensor_md(&dst_md, of.n, of.oc, of.oh, of.ow, dnnl_nhwc, err));
     BIRD_TRY(bird_plan_reordered(plan, &src, src, src_md, err));

@@ -1,7 +1,7 @@
 #include "nn/conv_winograd.h"
 
 #include "nn/conv_table.h"
-#include "nn/packed_build.h"
+#include "nn/conv_transformed.h"
 #include "nn/plan_build.h"
 #include "nn/winograd.h"
 #include "nn/winograd4.h"
@@ -85,27 +85,6 @@ static void transform4_bf16(float *to, const float *plain, int oc, int ic, int n
     bird_winograd4_weights(bird_winograd4_best(true), to, plain, oc, ic, n_threads);
 }
 
-/* Add the transformed weights (`count` floats) and the bias as values. */
-static bird_status constants(bird_plan *plan, bird_value *u, bird_value *bias,
-                             const bird_conv *conv, size_t count, bird_weights_transform made_by,
-                             bird_packed *packed, int key, bird_error *err) {
-    bird_status status = BIRD_OK;
-    dnnl_memory_desc_t plain_md = NULL, u_md = NULL;
-    void *u_data;
-    float *bias_data;
-
-    BIRD_TRY(bird_tensor_md(&plain_md, conv->oc, conv->ic, 3, 3, dnnl_oihw, err));
-    BIRD_TRY(bird_floats_md(&u_md, count, err));
-    BIRD_TRY(bird_packed_get(packed, &u_data, &bias_data, NULL, key, u_md, plain_md, made_by,
-                             err));
-    BIRD_TRY(bird_plan_vector(plan, u, (int)count, u_data, err));
-    BIRD_TRY(bird_plan_vector(plan, bias, conv->oc, bias_data, err));
-cleanup:
-    dnnl_memory_desc_destroy(u_md);
-    dnnl_memory_desc_destroy(plain_md);
-    return status;
-}
-
 bird_status bird_winograd_conv_inference(bird_plan *plan, bird_value *dst, bird_value src,
                                          const bird_conv *conv, bool relu, bird_packed *packed,
                                          int key, bird_error *err) {
@@ -114,8 +93,8 @@ bird_status bird_winograd_conv_inference(bird_plan *plan, bird_value *dst, bird_
     bird_value u, bias;
 
     *dst = BIRD_NO_VALUE;
-    BIRD_TRY(constants(plan, &u, &bias, conv, bird_winograd_weights_size(&of), transform, packed,
-                       key, err));
+    BIRD_TRY(bird_conv_transformed(plan, &u, &bias, conv, bird_winograd_weights_size(&of),
+                                   transform, packed, key, err));
     BIRD_TRY(push(plan, dst, src, u, bias, &of, err));
 cleanup:
     return status;
@@ -138,8 +117,9 @@ bird_status bird_winograd4_conv_inference(bird_plan *plan, bird_value *dst, bird
     bird_value u, bias, made, scratch;
 
     *dst = BIRD_NO_VALUE;
-    BIRD_TRY(constants(plan, &u, &bias, conv, bird_winograd4_weights_size(conv->oc, conv->ic),
-                       bf16 ? transform4_bf16 : transform4, packed, key, err));
+    BIRD_TRY(bird_conv_transformed(plan, &u, &bias, conv,
+                                   bird_winograd4_weights_size(conv->oc, conv->ic),
+                                   bf16 ? transform4_bf16 : transform4, packed, key, err));
     BIRD_DNNL(dnnl_memory_desc_create_with_tag(&in_md, 4, in, type, tag));
     BIRD_DNNL(dnnl_memory_desc_create_with_tag(&out_md, 4, out, type, tag));
     BIRD_TRY(bird_plan_reordered(plan, &src, src, in_md, err));
