@@ -90,9 +90,6 @@ class MlflowCallback(Callback):
     ) -> None:
         if alias is not None and registered_model_name is None:
             raise ValueError("alias needs registered_model_name=; pass the name of the model")
-        check_boolean("checkpoints", checkpoints)
-        check_boolean("plots", plots)
-        check_boolean("log_model", log_model)
         self._given, self._run_name, self._tags = run_id, run_name, dict(tags or {})
         self._checkpoints = check_boolean("checkpoints", checkpoints)
         self._plots = check_boolean("plots", plots)
